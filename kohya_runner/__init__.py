@@ -1,0 +1,3 @@
+"""One YAML recipe becomes a checked, guarded sd-scripts training run."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,246 @@
+"""The commands: parse, call one function, print, exit code. Nothing is imported before it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kohya_runner import __version__
+from kohya_runner.errors import CancelledError, RunnerError
+
+
+class RunnerGroup(click.Group):
+    """A group whose expected failures end in one message, one hint and their own exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command and leave the process with its exit code (docs/exit-codes.md)."""
+        kwargs["standalone_mode"] = False
+        try:
+            result = super().main(*args, **kwargs)
+            sys.stdout.flush()
+            sys.exit(result if isinstance(result, int) else 0)
+        except RunnerError as fault:
+            sys.exit(_told(fault))
+        except click.ClickException as fault:
+            fault.show()
+            sys.exit(fault.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            sys.exit(_told(CancelledError("stopped by Ctrl-C")))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+
+
+def _told(fault: RunnerError) -> int:
+    from kohya_runner import console
+
+    console.fault(fault)
+    return fault.exit_code
+
+
+_RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+_SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
+_WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
+_SD_SCRIPTS = click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use.")
+_ALLOW = click.option("--allow", multiple=True, metavar="CODE", help="Turn the named error into a warning.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+
+
+def _recipe_options(command: Any) -> Any:
+    for option in (_JSON, _ALLOW, _SD_SCRIPTS, _WORKSPACE, _SET, _RECIPE):
+        command = option(command)
+    return command
+
+
+@click.group(cls=RunnerGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="kohya-runner")
+def main() -> None:
+    """One YAML recipe becomes a checked, guarded sd-scripts training run.
+
+    No GPU minute is paid for a run that could have been known to fail.
+    """
+
+
+@main.command()
+@_recipe_options
+@click.option(
+    "--elsewhere",
+    is_flag=True,
+    help="The run is for another machine: leave this one's GPU, disk and trainer out.",
+)
+def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Show what a launch would do; nothing is written."""
+    from kohya_runner import console
+    from kohya_runner.plan.pipeline import Request, make_plan
+    from kohya_runner.plan.report import exit_code, plan_json
+
+    made = make_plan(Request(elsewhere=elsewhere, **choices), on_progress=console.scan_progress(quiet=as_json))
+    if as_json:
+        console.json_object(plan_json(made))
+    else:
+        console.plan(made)
+    return exit_code(made)
+
+
+@main.command()
+@_recipe_options
+@click.option("--dry-run", is_flag=True, help="Stop after the plan; nothing is written.")
+@click.option("--practice", is_flag=True, help="A stand-in process instead of the trainer. Trains nothing.")
+@click.option("--once", is_flag=True, help="Done before with the same recipe and data: nothing to do, exit code 0.")
+@click.option("--again", is_flag=True, help="Train once more although the same run was done before.")
+def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Check everything, then train, watched."""
+    from kohya_runner import console
+    from kohya_runner.plan.pipeline import Request, make_plan
+    from kohya_runner.plan.report import exit_code, plan_json
+    from kohya_runner.run.launch import Policy, run
+
+    request = Request(practice=practice, deep=not dry_run, **choices)
+    made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
+    if not as_json:
+        console.plan(made)
+    if dry_run or not made.ok:
+        if as_json:
+            console.json_object(plan_json(made))
+        return exit_code(made)
+    with console.live(made, quiet=as_json) as screen:
+        record = run(made, Policy(once=once, again=again), screen)
+    console.finished(record, as_json=as_json)
+    return 0
+
+
+@main.command()
+@_WORKSPACE
+@_JSON
+def runs(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """List the runs of this workspace."""
+    from kohya_runner import console
+    from kohya_runner.run import views
+
+    console.runs(views.all_runs(workspace), as_json=as_json)
+
+
+@main.command()
+@click.argument("run", required=False)
+@_WORKSPACE
+@click.option("--adopt", is_flag=True, help="Go on watching a trainer whose runner is gone.")
+@_JSON
+def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -> int:  # noqa: FBT001
+    """How a run is doing (the latest one, or the named one)."""
+    from kohya_runner import console
+    from kohya_runner.run import views
+
+    view = views.one_run(workspace, run)
+    if adopt:
+        with console.live(None, quiet=as_json) as screen:
+            view = views.adopt(view, screen)
+    console.status(view, as_json=as_json)
+    return view.exit_code
+
+
+@main.command()
+@click.argument("run", required=False)
+@_WORKSPACE
+def stop(run: str | None, workspace: str | None) -> None:
+    """Stop a run; a checkpoint that is being written is finished first."""
+    from kohya_runner import console
+    from kohya_runner.run import views
+
+    console.note(views.stop(views.one_run(workspace, run)))
+
+
+@main.command()
+@click.argument("run", required=False)
+@_WORKSPACE
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=40,
+    show_default=True,
+    help="How many lines; 0 for all.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until the run ends.")
+def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> None:  # noqa: FBT001
+    """Show the trainer's log of a run."""
+    from kohya_runner.run import views
+
+    for line in views.log_lines(views.one_run(workspace, run), lines, follow=follow):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("script", required=False)
+@click.argument("word", required=False)
+@_SD_SCRIPTS
+@_JSON
+def options(script: str | None, word: str | None, sd_scripts: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Look up the trainer's options: all scripts, those of one SCRIPT, or those that hold a WORD."""
+    from kohya_runner import console
+    from kohya_runner.trainers import lookup
+
+    console.options(lookup.options(script, word, sd_scripts), as_json=as_json)
+
+
+@main.command()
+@_JSON
+def models(as_json: bool) -> None:  # noqa: FBT001
+    """Which model families and methods are supported."""
+    from kohya_runner import console
+    from kohya_runner.trainers import lookup
+
+    console.models(lookup.models(), as_json=as_json)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--family", required=True, help="A family of: kohya-runner models")
+@click.option("--images", required=True, type=click.Path(path_type=Path), help="The folder of pictures.")
+@click.option("--output", type=click.Path(path_type=Path), help="The file to write; NAME.yaml by default.")
+def new(name: str, family: str, images: Path, output: Path | None) -> None:
+    """Write a commented recipe to start from."""
+    from kohya_runner import console
+    from kohya_runner.recipe.scaffold import write
+
+    console.note(write(name, family, images, output or Path(f"{name}.yaml")))
+
+
+@main.command()
+@_SD_SCRIPTS
+@_WORKSPACE
+def setup(sd_scripts: str | None, workspace: str | None) -> None:
+    """Get the trainer's sources and build its environment; does nothing where both are there."""
+    from kohya_runner import console
+    from kohya_runner.trainers.installed import set_up
+
+    console.note(set_up(sd_scripts, workspace, console.note))
+
+
+@main.command()
+@_SD_SCRIPTS
+@_WORKSPACE
+@_JSON
+def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:  # noqa: FBT001
+    """Can this machine train?"""
+    from kohya_runner import console
+    from kohya_runner.preflight import doctor as examine
+
+    report = examine.doctor(sd_scripts, workspace)
+    console.doctor(report, as_json=as_json)
+    return report.exit_code
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    from kohya_runner.recipe.schema import schema_text
+
+    click.echo(schema_text(), nl=False)
+
+
+if __name__ == "__main__":
+    main()

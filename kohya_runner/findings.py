@@ -1,0 +1,63 @@
+"""What a check has to say: how bad, what, where, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+
+class Severity(str, Enum):
+    """How much a finding matters."""
+
+    ERROR = "error"  # this run will fail, or will not do what the recipe says
+    WARNING = "warning"  # it will run, and the user probably does not want this
+    INFO = "info"  # worth knowing
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing worth saying. ``code`` is ``<stage>.<what>``; ``where`` is ``file:line:column`` or a path."""
+
+    severity: Severity
+    code: str
+    message: str
+    where: str = ""
+    hint: str = ""
+
+    @property
+    def stage(self) -> str:
+        """The part of the code before its first dot."""
+        return self.code.partition(".")[0]
+
+    def __str__(self) -> str:
+        """One line: where, what, what to do."""
+        place = f"{self.where}: " if self.where else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{place}{self.message}{hint}"
+
+
+def error(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
+    """A finding that stops the launch."""
+    return Finding(Severity.ERROR, code, message, where, hint)
+
+
+def warning(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
+    """A finding the user should read before the launch."""
+    return Finding(Severity.WARNING, code, message, where, hint)
+
+
+def info(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
+    """A finding that is good to know."""
+    return Finding(Severity.INFO, code, message, where, hint)
+
+
+def allow(findings: Iterable[Finding], codes: Collection[str]) -> tuple[Finding, ...]:
+    """The same findings, with the named errors turned into warnings."""
+    return tuple(
+        replace(f, severity=Severity.WARNING) if f.severity is Severity.ERROR and f.code in codes else f
+        for f in findings
+    )

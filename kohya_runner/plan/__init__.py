@@ -1,0 +1,1 @@
+"""From a recipe to the plan: reading first, then pure decisions."""

@@ -1,0 +1,207 @@
+"""From a recipe file to a checked ``Recipe`` whose every value knows its place, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kohya_runner.errors import RecipeError, UsageError
+from kohya_runner.findings import Finding, Severity, error
+from kohya_runner.recipe import yamlio
+from kohya_runner.recipe.template import Variables, render
+from kohya_runner.recipe.tree import Key, Node, Place, dotted, merge
+from kohya_runner.recipe.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kohya_runner.recipe.models import Recipe
+
+MAX_EXTENDS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A recipe as read. ``recipe`` is None where it is too wrong to go on; ``findings`` say why."""
+
+    path: Path
+    tree: Node
+    recipe: Recipe | None
+    findings: tuple[Finding, ...]
+
+    def place(self, *path: Key) -> Place:
+        """Where the value at ``path`` was written, or the nearest thing above it that was."""
+        return self.tree.find(path).place
+
+    def where(self, *path: Key) -> str:
+        """``place`` as text; for a key of a mapping, where the key stands."""
+        node = self.tree.find(path)
+        return str(node.key_place or node.place)
+
+    def path_from(self, text: str, *path: Key) -> Path:
+        """A path as the recipe states it, relative to the file it was written in."""
+        return Path(os.path.abspath(self.place(*path).folder / Path(text).expanduser()))
+
+
+def load(path: Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read ``path``, what it extends and the ``--set`` overrides; nothing is raised for what the file says.
+
+    Raises:
+        UsageError: there is no such file, or an override has no ``=``.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such recipe", hint=_near(path))
+    findings: list[Finding] = []
+    tree = _read(path, (), findings)
+    tree = _override(tree, overrides, findings)
+    if not isinstance(tree.value, dict):
+        findings.append(
+            error(
+                "recipe.syntax",
+                "a recipe is a mapping of keys",
+                where=str(tree.place),
+                hint="begin with name: ...",
+            )
+        )
+        return Loaded(path, tree, None, tuple(findings))
+    rendered, faults = render(tree, _variables(tree, os.environ if environ is None else environ))
+    findings.extend(faults)
+    recipe, faults = validate(rendered)
+    findings.extend(faults)
+    return Loaded(path, rendered, recipe, _sorted(findings))
+
+
+def raise_for(loaded: Loaded) -> Recipe:
+    """The recipe, or RecipeError with everything that is wrong."""
+    wrong = tuple(f for f in loaded.findings if f.severity is Severity.ERROR)
+    if loaded.recipe is None or wrong:
+        raise RecipeError(f"{loaded.path}: {len(wrong)} problem(s) in the recipe", findings=wrong)
+    return loaded.recipe
+
+
+def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding]) -> Node:
+    """The file merged over what it extends."""
+    place = Place(_shown(path), path.parent.absolute(), 1, 1)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        findings.append(
+            error(
+                "recipe.syntax",
+                f"is not UTF-8 (byte {fault.start})",
+                where=place.source,
+                hint="save it as UTF-8",
+            )
+        )
+        return Node({}, place)
+    except OSError as fault:
+        findings.append(error("recipe.syntax", f"cannot be read: {fault.strerror}", where=place.source))
+        return Node({}, place)
+    node, problems = yamlio.parse(text, place.source, place.folder)
+    findings.extend(problems)
+    if node is None or not isinstance(node.value, dict):
+        return node or Node({} if problems else None, place)
+    tree = node
+    for base in reversed(_bases(node, (*chain, path.resolve()), findings)):
+        tree = merge(base, tree)
+    return tree
+
+
+def _bases(node: Node, chain: tuple[Path, ...], findings: list[Finding]) -> list[Node]:
+    """The trees that ``extends`` names, in order; a later one is laid on an earlier one."""
+    extends = node.child("extends")
+    if extends is None or extends.value is None:
+        return []
+    named = extends.value if isinstance(extends.value, tuple) else (extends,)
+    trees: list[Node] = []
+    for entry in named:
+        target = _base_file(entry, chain, findings)
+        if target is not None:
+            base = _read(target, chain, findings)
+            trees = [merge(trees[0], base)] if trees else [base]
+    return trees
+
+
+def _base_file(entry: Node, chain: tuple[Path, ...], findings: list[Finding]) -> Path | None:
+    """The file an ``extends`` entry means, if it can be used."""
+    if not isinstance(entry.value, str):
+        findings.append(error("recipe.extends", "extends: must name a recipe file", where=str(entry.place)))
+        return None
+    target = Path(os.path.normpath(entry.place.folder / entry.value))
+    if target.resolve() in chain or len(chain) >= MAX_EXTENDS:
+        findings.append(error("recipe.extends", f"extends: {entry.value} leads back to itself", where=str(entry.place)))
+        return None
+    if not target.is_file():
+        findings.append(error("recipe.extends", f"extends: there is no {_shown(target)}", where=str(entry.place),
+                              hint=_near(target) or "the path is relative to this file"))  # fmt: skip
+        return None
+    return target
+
+
+def _override(tree: Node, overrides: Sequence[str], findings: list[Finding]) -> Node:
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise UsageError(f"--set {text}: write --set KEY=VALUE, such as --set args.network_dim=32")
+        place = Place(f"--set {text}", Path.cwd())
+        tree = _put(tree, path.split("."), yamlio.parse_value(value, place), findings)
+    return tree
+
+
+def _put(tree: Node, keys: list[str], value: Node, findings: list[Finding]) -> Node:
+    """The tree with ``value`` at the dotted path; a number is an index where the tree has a list."""
+    if not keys:
+        return value
+    head, rest = keys[0], keys[1:]
+    if isinstance(tree.value, tuple):
+        if not head.isdigit() or int(head) >= len(tree.value):
+            message = f"'{head}' is no entry of a list of {len(tree.value)}"
+            hint = "entries are numbered from 0"
+            findings.append(error("recipe.set", message, where=str(value.place), hint=hint))
+            return tree
+        items = list(tree.value)
+        items[int(head)] = _put(items[int(head)], rest, value, findings)
+        return Node(tuple(items), tree.place, tree.key_place)
+    children = dict(tree.value) if isinstance(tree.value, dict) else {}
+    known = children.get(head, Node({}, value.place, value.place))
+    children[head] = _put(known, rest, value, findings)
+    return Node(children, tree.place, tree.key_place)
+
+
+def _variables(tree: Node, environ: Mapping[str, str]) -> Variables:
+    """What expressions may name: the recipe's own words that are plain text, and the environment."""
+    words = {key: tree.child(key) for key in ("name", "family", "method")}
+    plain = {k: n.value for k, n in words.items() if n is not None and isinstance(n.value, str) and "{{" not in n.value}
+    return Variables(environ, plain)
+
+
+def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
+    """In the order of the file, the ones without a position last; each once."""
+
+    def key(finding: Finding) -> tuple[str, int, int]:
+        source, _, tail = finding.where.partition(":")
+        line, _, column = tail.partition(":")
+        numbers = [int(n) if n.isdigit() else 0 for n in (line, column)]
+        return (source, *numbers)  # type: ignore[return-value]
+
+    return tuple(sorted(dict.fromkeys(findings), key=key))
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be written from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _near(path: Path) -> str:
+    from kohya_runner.recipe.suggest import nearest
+
+    folder = path.parent
+    files = [p.name for p in folder.glob("*.y*ml")] if folder.is_dir() else []
+    best = nearest(path.name, files)
+    return f"did you mean {folder / best}?" if best else ""
+
+
+__all__ = ["Loaded", "dotted", "load", "raise_for"]

@@ -1,0 +1,140 @@
+"""What a recipe may say (design: recipe grammar). Unknown keys are errors; only null means absent."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
+
+OptionValue = Union[None, bool, int, float, str, list[bool | int | float | str], dict[str, Any]]
+Concept = Annotated[str, Field(min_length=1, max_length=120)]
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+SIZE = re.compile(r"^(\d{2,5})x(\d{2,5})$")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RandomModel(_Strict):
+    """A random-weight checkpoint of the real architecture: it proves the machinery, it paints nothing."""
+
+    random: Literal["sd15", "sdxl"]
+
+
+def _kind_of_model(value: Any) -> str:
+    return "random" if isinstance(value, (dict, RandomModel)) else "text"
+
+
+Model = Annotated[
+    Annotated[str, Tag("text")] | Annotated[RandomModel, Tag("random")], Discriminator(_kind_of_model)
+]
+"""A Hub id, a path, ``hf://org/repo/file`` or ``{random: sd15}``."""
+
+
+class Captions(_Strict):
+    """What every caption of a dataset must be like."""
+
+    extension: str | None = Field(None, description="file extension of the captions, .txt by default")
+    starts_with: str | None = Field(None, description="every caption begins with this text")
+    contains_any: tuple[str, ...] = Field((), strict=False, description="every caption contains one of these")
+    contains_all: tuple[str, ...] = Field((), strict=False, description="every caption contains all of these")
+    matches: str | None = Field(None, description="a regular expression found in every caption")
+    max_tokens: int | None = Field(None, ge=1, description="no caption is longer than this, in tokens")
+
+    @field_validator("extension")
+    @classmethod
+    def _dotted(cls, value: str | None) -> str | None:
+        """The trainer adds a missing dot itself; a path would leave the folder."""
+        if value is None:
+            return None
+        if not re.match(r"^\.?[A-Za-z0-9_]{1,20}$", value):
+            message = "must be an extension such as .txt"
+            raise ValueError(message)
+        return value if value.startswith(".") else f".{value}"
+
+
+class Dataset(_Strict):
+    """One folder of pictures and how often an epoch shows them."""
+
+    images: str = Field(description="the folder of pictures; captions lie beside them", min_length=1)
+    concept: Concept = Field(
+        description="the second half of the N_concept folder; the class token where a caption is missing"
+    )
+    repeats: int = Field(1, ge=1, le=10_000, description="how often one epoch shows each picture")
+    expect: int | None = Field(None, ge=0, description="exact number of pictures and of captions")
+    regularization: bool = Field(False, description="class images for prior preservation")
+    captions: Captions = Captions()
+
+
+class Launch(_Strict):
+    """How the trainer's process is started."""
+
+    num_processes: int = Field(1, ge=1, le=64, description="GPUs, one process each")
+    python: str | None = Field(None, description="the trainer's Python, where it is not the configured one")
+    accelerate: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="further options of accelerate launch, by name"
+    )
+
+
+class Compare(_Strict):
+    """The prompts each epoch is tested with. The run folder gets them as a gen_img.py prompt file."""
+
+    prompts: tuple[str, ...] = Field((), strict=False, description="one picture per prompt, seed and epoch")
+    negative: str | None = Field(None, description="the negative prompt for all of them")
+    steps: int = Field(30, ge=1, le=1000, description="sampler steps")
+    guidance: float = Field(7.5, ge=0, le=100, strict=False, description="classifier-free guidance scale")
+    size: str = Field("1024x1024", description="width x height in pixels")
+    seeds: tuple[int, ...] = Field((42,), strict=False, min_length=1)
+
+    @field_validator("size")
+    @classmethod
+    def _pixels(cls, value: str) -> str:
+        if not SIZE.match(value):
+            message = "must be WIDTHxHEIGHT, such as 1024x1024"
+            raise ValueError(message)
+        return value
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Recipe(_Strict):
+    """One training run, stated."""
+
+    name: str = Field(description="becomes --output_name and the name of the run")
+    extends: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
+        (), strict=False, description="recipes this one builds on, relative to this file"
+    )
+    family: str = Field(description="the model family, see: kohya-runner models")
+    method: str = Field("lora", description="what is trained, see: kohya-runner models")
+    model: Model = Field(description="Hub id, path, hf://org/repo/file, or {random: sd15}")
+    components: dict[str, str] = Field(
+        default_factory=dict, description="clip_l, t5xxl, ae ... where the family has them"
+    )
+    workspace: str | None = Field(None, description="where caches, datasets, models and runs live")
+    datasets: tuple[Dataset, ...] = Field(strict=False, min_length=1)
+    args: dict[str, OptionValue] = Field(
+        default_factory=dict, description="options of the trainer under their own names"
+    )
+    launch: Launch = Launch()
+    compare: Compare | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _file_name(cls, value: str) -> str:
+        if not NAME.match(value):
+            message = "must be a file name: letters, digits, '.', '_' and '-' (it becomes --output_name)"
+            raise ValueError(message)
+        return value
+
+
+NOT_YET = {
+    "finish": "what happens after the run",
+    "budget": "limits of time and money",
+    "datasets.*.options": "options of one dataset alone",
+}
+"""Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""

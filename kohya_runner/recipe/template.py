@@ -1,0 +1,145 @@
+"""Variables in a recipe: ``{{ name }}`` and ``{{ env.HF_USER }}``, strict, sandboxed, expressions only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.findings import Finding, error
+from kohya_runner.recipe.suggest import did_you_mean
+from kohya_runner.recipe.tree import Key, Node, dotted
+from kohya_runner.recipe.yamlio import parse_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jinja2 import nodes
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)(API_?)?KEY($|_)", re.IGNORECASE)
+"""Names of variables that hold secrets: a recipe may not read them, they travel in the environment."""
+
+_FILTERS = frozenset({"default", "d", "lower", "upper", "replace", "trim", "int", "float", "string"})
+_WHOLE = re.compile(r"\A\s*\{\{[^{}]*\}\}\s*\Z")
+_VARIABLE = re.compile(r"\A(?!__)[A-Za-z_][A-Za-z0-9_]*\Z")
+MAX_LENGTH = 10_000
+
+
+class _Env:
+    """The environment as ``env.NAME``: items only, so that no method of a mapping can be named."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = {k: v for k, v in values.items() if not SECRET.search(k)}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """What a recipe's expressions may name."""
+
+    env: Mapping[str, str]
+    recipe: Mapping[str, str]
+
+    def context(self) -> dict[str, object]:
+        """What Jinja2 sees."""
+        return {"env": _Env(self.env), **self.recipe}
+
+
+def has_template(text: str) -> bool:
+    """Whether the text asks for a variable."""
+    return "{{" in text or "{%" in text
+
+
+def render(tree: Node, variables: Variables) -> tuple[Node, tuple[Finding, ...]]:
+    """The tree with every expression replaced by its value, and every expression that has none."""
+    problems: list[Finding] = []
+    environment: list[ImmutableSandboxedEnvironment] = []
+
+    def change(path: tuple[Key, ...], node: Node) -> Node:
+        if not (isinstance(node.value, str) and has_template(node.value)):
+            return node
+        if not environment:
+            environment.append(_environment())
+        text, problem = _render(environment[0], node.value, variables)
+        if problem:
+            problems.append(
+                error("recipe.variable", f"{dotted(path)}: {problem[0]}", where=str(node.place), hint=problem[1])
+            )
+            return replace(node, value=None)
+        if _WHOLE.match(node.value):  # one expression is the whole value: "{{ env.DIM }}" may be a number
+            return replace(parse_value(text, node.place), key_place=node.key_place)
+        return replace(node, value=text)
+
+    return tree.map_scalars(change), tuple(problems)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+
+
+def _render(
+    environment: ImmutableSandboxedEnvironment, text: str, variables: Variables
+) -> tuple[str, tuple[str, str] | None]:
+    """The text, or (what is wrong, what to write instead)."""
+    from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
+
+    if len(text) > MAX_LENGTH:
+        return "", ("too long for a value with variables", "shorten it")
+    try:
+        problem = _allowed(environment.parse(text), variables)
+        if problem:
+            return "", problem
+        result = environment.from_string(text).render(variables.context())
+    except TemplateSyntaxError as fault:
+        return "", (f"not a valid expression: {fault.message}", "write {{ name }} or {{ env.NAME }}")
+    except UndefinedError:
+        return "", (
+            "an environment variable it names is not set",
+            "set it, or write {{ env.NAME | default('...') }}",
+        )
+    except (TemplateError, TypeError, ValueError, OverflowError) as fault:
+        return "", (f"cannot be filled in: {fault}", "write {{ name }} or {{ env.NAME }}")
+    return result, None
+
+
+def _allowed(template: nodes.Template, variables: Variables) -> tuple[str, str] | None:
+    """A recipe may look values up and fall back on defaults; it may not compute."""
+    from jinja2 import nodes
+
+    looking_up = (nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Const,
+                  nodes.Filter, nodes.Concat)  # fmt: skip
+    for node in template.find_all(nodes.Node):
+        if not isinstance(node, looking_up):
+            return ("only variables and filters may stand in {{ }}", "write {{ name }} or {{ env.NAME }}")
+        if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
+            return (f"the filter '{node.name}' is not available", did_you_mean(node.name, _FILTERS))
+        if isinstance(node, nodes.Name) and node.name != "env" and node.name not in variables.recipe:
+            names = ("env", *variables.recipe)
+            return (f"there is no variable '{node.name}'", did_you_mean(node.name, names))
+        if not isinstance(node, (nodes.Getattr, nodes.Getitem)):
+            continue
+        name = _env_name(node)
+        if name is None:
+            return ("only env has names below it", "write {{ name }} or {{ env.NAME }}")
+        if SECRET.search(name):
+            return (f"env.{name} holds a secret and may not be written into a recipe",
+                    "leave it in the environment: the trainer finds HF_TOKEN and WANDB_API_KEY there")  # fmt: skip
+    return None
+
+
+def _env_name(node: nodes.Getattr | nodes.Getitem) -> str | None:
+    """The variable that ``env.NAME`` or ``env['NAME']`` asks for; None for anything else."""
+    from jinja2 import nodes
+
+    if not (isinstance(node.node, nodes.Name) and node.node.name == "env"):
+        return None
+    name = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+    return name if isinstance(name, str) and _VARIABLE.match(name) else None

@@ -1,0 +1,135 @@
+"""From a recipe to the trainer's options: each with its tokens and with who asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.findings import Finding, error
+from kohya_runner.trainers import values
+from kohya_runner.trainers.ownership import OWNED, PATHS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.trainers.families import Support
+    from kohya_runner.trainers.options import ScriptOptions
+
+MANY_CHECKPOINTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One option as it will be passed, and who asked for it."""
+
+    name: str
+    value: Any
+    tokens: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What the runner decides: where the trainer reads and writes, as absolute paths."""
+
+    model: str  # a path, or a Hub id
+    components: Mapping[str, Path]
+    train_dir: Path
+    reg_dir: Path | None
+    output_dir: Path
+    logging_dir: Path
+    tokenizers: Path | None = None  # only for random-weight models: no Hub
+
+
+def from_recipe(loaded: Loaded, options: ScriptOptions) -> tuple[tuple[Arg, ...], tuple[Finding, ...]]:
+    """The options under ``args``, in the recipe's order, and every fault in them."""
+    args: list[Arg] = []
+    findings: list[Finding] = []
+    given = loaded.recipe.args if loaded.recipe else {}
+    for name, raw in given.items():
+        where = loaded.where("args", name)
+        option = options.get(name)
+        if name in OWNED:
+            findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=OWNED[name]))
+        elif option is None:
+            findings.append(_unknown(name, where, options))
+        elif raw is not None:
+            value = _absolute(loaded, name, raw)
+            problem = values.problem(option, value)
+            if problem:
+                findings.append(error("args.value", f"args.{name}: {problem}", where=str(loaded.place("args", name))))
+            else:
+                args.append(Arg(name, value, values.tokens(option, value), where))
+    return tuple(args), tuple(findings)
+
+
+def _unknown(name: str, where: str, options: ScriptOptions) -> Finding:
+    best = options.nearest(name)
+    hint = f"did you mean '{best}'?" if best else f"see: kohya-runner options {options.script}"
+    return error("args.unknown", f"args.{name}: {options.script} has no option '{name}'", where=where, hint=hint)
+
+
+def _absolute(loaded: Loaded, name: str, value: Any) -> Any:
+    """A path beside the recipe as the trainer can find it: its working folder is another one."""
+    if name not in PATHS:
+        return value
+    if isinstance(value, list):
+        return [_absolute(loaded, name, item) for item in value]
+    if not isinstance(value, str):
+        return value
+    path = loaded.path_from(value, "args", name)
+    return str(path) if value.startswith(("./", "../", "~")) or path.exists() else value
+
+
+def by_runner(
+    loaded: Loaded, support: Support, options: ScriptOptions, *, places: Places, save_every: int
+) -> tuple[Arg, ...]:
+    """What the runner adds: the data, the outputs, and the defaults of the trainer that nobody wants.
+
+    ``.caption`` is the trainer's caption extension (library/train_util.py:4493) and no checkpoint before the end is
+    its cadence, so both are always passed.
+    """
+    recipe = loaded.recipe
+    assert recipe is not None  # noqa: S101 - the caller planned with a whole recipe
+    given = recipe.args
+    args = [_arg(options, "pretrained_model_name_or_path", places.model, loaded.where("model"))]
+    args += [
+        _arg(options, name, str(path), loaded.where("components", name)) for name, path in places.components.items()
+    ]
+    args.append(_arg(options, "train_data_dir", str(places.train_dir), loaded.where("datasets")))
+    if places.reg_dir is not None:
+        args.append(_arg(options, "reg_data_dir", str(places.reg_dir), loaded.where("datasets")))
+    args.append(_arg(options, "output_dir", str(places.output_dir), "runner: the run's folder"))
+    args.append(_arg(options, "output_name", recipe.name, loaded.where("name")))
+    if "network_module" in options and given.get("network_module") is None:
+        args.append(_arg(options, "network_module", support.network_module, f"runner: family {support.family}"))
+    if given.get("caption_extension") is None:
+        args.append(_arg(options, "caption_extension", ".txt", "runner: the trainer's own default is .caption"))
+    if not has_cadence(given):
+        args.append(_arg(options, "save_every_n_epochs", save_every, "runner: the trainer would save only at the end"))
+    if given.get("log_with") is not None:
+        args.append(_arg(options, "logging_dir", str(places.logging_dir), "runner: log_with is set"))
+    if places.tokenizers is not None:
+        args.append(_arg(options, "tokenizer_cache_dir", str(places.tokenizers), "runner: random weights need no Hub"))
+    return tuple(args)
+
+
+def has_cadence(given: Mapping[str, Any]) -> bool:
+    """Whether the recipe says how often to save."""
+    return any(given.get(k) is not None for k in ("save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio"))
+
+
+def cadence(epochs: int) -> int:
+    """Every epoch, or as often as keeps the number of checkpoints at 50 or less."""
+    return max(1, -(-epochs // MANY_CHECKPOINTS))
+
+
+def _arg(options: ScriptOptions, name: str, value: Any, source: str) -> Arg:
+    return Arg(name, value, values.tokens(options[name], value), source)
+
+
+def tokens(args: Iterable[Arg]) -> tuple[str, ...]:
+    """All tokens, in order."""
+    return tuple(token for arg in args for token in arg.tokens)

@@ -1,0 +1,112 @@
+"""The table of model families and methods: one row says all that differs between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A file beside the base model that a family's script takes under ``--<name>``."""
+
+    name: str
+    what: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """One family with one method, as the trainer offers it."""
+
+    family: str
+    method: str
+    title: str
+    script: str
+    network_module: str
+    components: tuple[Component, ...] = ()
+    hub_model: bool = True  # the script itself takes a Hub id (train_util.py:5527 ff. does for SD and SDXL only)
+    random_model: bool = False  # a random-weight checkpoint of this architecture can be made
+    bucket_step: int = 64  # bucket_reso_steps must be a multiple (train_util.py:1094)
+    tokenizers: tuple[str, ...] = ()  # fetched from the Hub at every start (strategy_*.py)
+    modules: Mapping[str, int] | None = None  # LoRA modules: text encoders, U-Net or DiT, U-Net with conv_dim
+    recipe: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """How a recipe names this row."""
+        return (self.family, self.method)
+
+
+CLIP_L = "openai/clip-vit-large-patch14"
+CLIP_G = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
+T5_XXL = "google/t5-v1_1-xxl"
+
+TABLE: tuple[Support, ...] = (
+    Support(
+        family="sd15",
+        method="lora",
+        title="Stable Diffusion 1.5",
+        script="train_network.py",
+        network_module="networks.lora",
+        random_model=True,
+        tokenizers=(CLIP_L,),
+        modules={"text_encoder": 72, "unet": 192, "unet_conv": 278},
+        recipe="recipes/sd15_lora.yaml",
+    ),
+    Support(
+        family="sdxl",
+        method="lora",
+        title="Stable Diffusion XL",
+        script="sdxl_train_network.py",
+        network_module="networks.lora",
+        random_model=True,
+        bucket_step=32,
+        tokenizers=(CLIP_L, CLIP_G),
+        modules={"text_encoder": 264, "unet": 722, "unet_conv": 788},
+        recipe="recipes/bespoke_baby_sdxl.yaml",
+    ),
+    Support(
+        family="flux",
+        method="lora",
+        title="FLUX.1",
+        script="flux_train_network.py",
+        network_module="networks.lora_flux",
+        components=(
+            Component("clip_l", "the CLIP-L text encoder, one safetensors file"),
+            Component("t5xxl", "the T5-XXL text encoder, one safetensors file"),
+            Component("ae", "the autoencoder (ae.safetensors)"),
+        ),
+        hub_model=False,
+        tokenizers=(CLIP_L, T5_XXL),
+        modules={"text_encoder": 72, "unet": 304},
+        recipe="recipes/flux_lora.yaml",
+    ),
+)
+
+PLANNED: tuple[tuple[str, str, str], ...] = (
+    ("sd2", "Stable Diffusion 2.x", "train_network.py --v2"),
+    ("sd3", "Stable Diffusion 3 and 3.5", "sd3_train_network.py"),
+    ("lumina", "Lumina Image 2.0", "lumina_train_network.py"),
+    ("hunyuan_image", "HunyuanImage 2.1", "hunyuan_image_train_network.py"),
+    ("anima", "Anima", "anima_train_network.py"),
+)
+"""Families the pinned trainer has a LoRA script for and this version has no row for."""
+
+
+def families() -> tuple[str, ...]:
+    """The families a recipe may name, in table order."""
+    return tuple(dict.fromkeys(row.family for row in TABLE))
+
+
+def methods(family: str) -> tuple[str, ...]:
+    """The methods of one family."""
+    return tuple(row.method for row in TABLE if row.family == family)
+
+
+def find(family: str, method: str) -> Support | None:
+    """The row of a family and a method."""
+    return next((row for row in TABLE if row.key == (family, method)), None)

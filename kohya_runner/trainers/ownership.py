@@ -1,0 +1,35 @@
+"""Options of the trainer that a recipe does not set under ``args``, and which key sets them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OWNED: Mapping[str, str] = {
+    "pretrained_model_name_or_path": "write it as 'model'",
+    "output_dir": "the run's own folder is used; choose the disk with 'workspace'",
+    "output_name": "write it as 'name'",
+    "train_data_dir": "write the folders as 'datasets'; the N_concept layout is made from them",
+    "reg_data_dir": "write the folder as an entry of 'datasets' with regularization: true",
+    "in_json": "write the folders as 'datasets'",
+    "dataset_config": "write the folders as 'datasets'",
+    "dataset_class": "code from a recipe is never loaded",
+    "conditioning_data_dir": "no method of this version trains with condition images",
+    "config_file": "write its options as 'args': a configuration file is not checked by the trainer",
+    "output_config": "the resolved recipe is in the run's record.json",
+    "logging_dir": "set log_with: tensorboard; the run's own folder is used",
+    "caption_extention": "the trainer's old spelling; write caption_extension",
+    "huggingface_token": "a secret: set HF_TOKEN in the environment",
+    "wandb_api_key": "a secret: set WANDB_API_KEY in the environment",
+    "cache_info": "the trainer would then not notice added or removed images (train_util.py:1982)",
+    "debug_dataset": "it opens windows and trains nothing; see kohya-runner plan",
+}
+"""Option -> what to do instead."""
+
+PATHS = frozenset({
+    "vae", "sample_prompts", "network_weights", "base_weights", "weights", "resume", "tokenizer_cache_dir",
+    "controlnet_model_name_or_path", "wandb_config", "console_log_file", "log_tracker_config",
+})  # fmt: skip
+"""Options whose value may be a path: a relative one is relative to the recipe file that states it."""

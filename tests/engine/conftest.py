@@ -1,0 +1,40 @@
+"""Where the real trainer is, or a loud reason why these tests do not run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+CONFIG = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kohya-runner" / "config.yaml"
+
+
+def _configured(key: str, variable: str) -> Path | None:
+    if os.environ.get(variable):
+        return Path(os.environ[variable])
+    if CONFIG.is_file():
+        value = (YAML(typ="safe", pure=True).load(CONFIG.read_text(encoding="utf-8")) or {}).get(key)
+        return Path(value) if value else None
+    return None
+
+
+@pytest.fixture(scope="session")
+def sd_scripts() -> Path:
+    """The checkout of the real sd-scripts."""
+    root = _configured("sd_scripts", "KOHYA_RUNNER_SD_SCRIPTS")
+    vendored = Path(__file__).parents[2] / "vendor" / "sd-scripts"
+    root = root or (vendored if (vendored / "train_network.py").is_file() else None)
+    if root is None or not (root / "train_network.py").is_file():
+        pytest.skip("NO TRAINER: engine tests need an sd-scripts checkout (see: kohya-runner setup)")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trainer_python() -> Path:
+    """The Python that can import the real trainer."""
+    python = _configured("python", "KOHYA_RUNNER_PYTHON")
+    if python is None or not python.is_file():
+        pytest.skip("NO TRAINER PYTHON: engine tests need one (KOHYA_RUNNER_PYTHON or kohya-runner setup)")
+    return python

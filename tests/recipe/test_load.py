@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kohya_runner.errors import RecipeError, UsageError
+from kohya_runner.recipe.load import Loaded, load, raise_for
+
+GOOD = """\
+name: baby
+family: sdxl
+model: stabilityai/sdxl
+datasets:
+  - images: pictures
+    concept: baby
+args:
+  learning_rate: 1e-4
+"""
+
+
+@pytest.fixture
+def write(odd_path: Path):
+    def _write(text: str, name: str = "recipe.yaml") -> Path:
+        path = odd_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return _write
+
+
+def messages(loaded: Loaded) -> list[str]:
+    return [str(f) for f in loaded.findings]
+
+
+def test_a_good_recipe_has_no_findings(write):
+    loaded = load(write(GOOD))
+    assert loaded.findings == ()
+    assert loaded.recipe is not None
+    assert loaded.recipe.args == {"learning_rate": 0.0001}
+
+
+def test_numbers_follow_yaml_1_2(write):
+    loaded = load(write(GOOD + "  a: 010\n  b: 5e-05\n  c: on\n  d: 1024,1024\n  e: 12:30\n"))
+    assert loaded.recipe is not None
+    assert [loaded.recipe.args[k] for k in "abcde"] == [10, 5e-05, "on", "1024,1024", "12:30"]
+
+
+def test_zero_and_false_and_empty_text_are_values_and_null_is_not(write):
+    loaded = load(write(GOOD + "  a: 0\n  b: 0.0\n  c: ''\n  d: false\n  e: null\n"))
+    assert loaded.recipe is not None
+    assert loaded.recipe.args == {"learning_rate": 0.0001, "a": 0, "b": 0.0, "c": "", "d": False}
+
+
+def test_every_fault_is_reported_at_once_with_its_place(write):
+    path = write(
+        "name: a/b\nfamly: sdxl\nmodel: {rndom: sd15}\ndatasets:\n  - images: x\n    concept: c\n    repeat: 3\n"
+        "args:\n  lr: 1\n  lr: 2\nbudget: {max_cost: 3}\n"
+    )
+    found = {line.removeprefix(f"{path}:") for line in messages(load(path))}
+    assert found == {
+        "1:1: family: is missing; add it",
+        "1:7: name: must be a file name: letters, digits, '.', '_' and '-' (it becomes --output_name)",
+        "2:1: famly: there is no such key; did you mean 'family'?",
+        "3:8: model.random: is missing; add it",
+        "3:9: model.rndom: there is no such key; did you mean 'random'?",
+        "7:5: datasets.0.repeat: there is no such key; did you mean 'repeats'?",
+        "10:3: the key 'lr' stands here a second time (first in line 9); keep one of the two",
+        "11:1: budget: limits of time and money is not built yet; leave the key out",
+    }
+
+
+def test_raise_for_a_wrong_recipe_carries_the_findings(write):
+    with pytest.raises(RecipeError) as caught:
+        raise_for(load(write("name: x\n")))
+    assert {f.code for f in caught.value.findings} == {"recipe.missing"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("a: [1\nb: 2\n", "not valid YAML", id="unclosed list"),
+        pytest.param("name: {a: b", "not valid YAML", id="unclosed mapping"),
+        pytest.param("\tname: x", "not valid YAML", id="tab"),
+        pytest.param("name: !!python/object:os.system x", "is not allowed in a recipe", id="tag"),
+        pytest.param("- a\n- b\n", "a recipe is a mapping", id="a list"),
+        pytest.param("", "a recipe is a mapping", id="empty"),
+        pytest.param("? [a, b]\n: c\n", "a key must be a plain word", id="complex key"),
+        pytest.param("a: &x [*x]\n", "", id="recursive alias"),
+    ],
+)
+def test_text_that_is_no_recipe_is_refused_without_a_traceback(write, text: str, expected: str):
+    loaded = load(write(text))
+    assert loaded.recipe is None
+    assert expected in "\n".join(messages(loaded))
+
+
+def test_an_alias_bomb_is_refused_quickly(write):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    assert "too many or too deeply nested values" in messages(load(write("\n".join(lines))))[0]
+
+
+def test_not_utf8_is_named(odd_path: Path):
+    path = odd_path / "latin.yaml"
+    path.write_bytes(b"name: caf\xe9\n")
+    assert "is not UTF-8 (byte 9)" in messages(load(path))[0]
+
+
+def test_a_missing_file_suggests_its_neighbour(write):
+    path = write(GOOD)
+    with pytest.raises(UsageError) as caught:
+        load(path.with_name("recip.yaml"))
+    assert str(path) in caught.value.hint
+
+
+def test_extends_merges_mappings_and_replaces_lists(write):
+    write("args: {network_dim: 8, seed: 1, optimizer_args: [a, b]}\nfamily: sdxl\n", "base/one.yaml")
+    path = write("extends: base/one.yaml\n" + GOOD.replace("family: sdxl\n", "") + "  seed: 2\n  optimizer_args: [c]\n")
+    loaded = load(path)
+    assert loaded.recipe is not None
+    assert loaded.recipe.args == {
+        "network_dim": 8,
+        "seed": 2,
+        "optimizer_args": ["c"],
+        "learning_rate": 0.0001,
+    }
+    assert loaded.where("args", "network_dim").endswith("one.yaml:1:8")
+
+
+def test_a_later_base_is_laid_on_an_earlier_one_and_null_takes_a_value_away(write):
+    write("args: {seed: 1, network_dim: 8}\n", "one.yaml")
+    write("args: {seed: 2}\n", "two.yaml")
+    loaded = load(write("extends: [one.yaml, two.yaml]\n" + GOOD + "  network_dim: null\n"))
+    assert loaded.recipe is not None
+    assert loaded.recipe.args == {"seed": 2, "learning_rate": 0.0001}
+
+
+def test_extends_in_a_circle_is_named(write):
+    write("extends: two.yaml\n", "one.yaml")
+    path = write("extends: one.yaml\n" + GOOD, "two.yaml")
+    assert any("leads back to itself" in m for m in messages(load(path)))
+
+
+def test_a_missing_base_is_named_with_its_place(write):
+    path = write("extends: bse.yaml\n" + GOOD)
+    write("a: 1\n", "base.yaml")
+    assert any(m.startswith(f"{path}:1:10: extends: there is no") and "did you mean" in m for m in messages(load(path)))
+
+
+def test_paths_are_relative_to_the_file_that_states_them(write, monkeypatch, tmp_path):
+    base = write("datasets:\n  - images: ../pictures\n    concept: c\n", "base/one.yaml")
+    path = write("extends: base/one.yaml\nname: x\nfamily: sdxl\nmodel: a/b\n")
+    loaded = load(path)
+    assert loaded.path_from("../pictures", "datasets", 0, "images") == base.parent.parent / "pictures"
+    monkeypatch.chdir(tmp_path)
+    overridden = load(path, ["datasets.0.images=here"])
+    assert overridden.path_from("here", "datasets", 0, "images") == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("args.network_dim=32", 32),
+        ("args.network_dim=3e-4", 3e-4),
+        ("args.network_dim=[1, 2]", [1, 2]),
+        ("args.network_dim=true", True),
+        ("args.network_dim=a=b", "a=b"),
+        ("args.network_dim='7'", "7"),
+        ("args.network_dim=", None),
+        ("args.network_dim=[oops", "[oops"),
+    ],
+)
+def test_set_reads_its_value_as_yaml(write, override: str, expected: object):
+    loaded = load(write(GOOD), [override])
+    assert loaded.recipe is not None
+    assert loaded.recipe.args.get("network_dim") == expected
+    assert loaded.where("args", "network_dim") == (f"--set {override}")
+
+
+def test_set_reaches_into_lists_and_says_when_it_cannot(write):
+    path = write(GOOD)
+    ok = load(path, ["datasets.0.repeats=4"])
+    assert ok.recipe is not None
+    assert ok.recipe.datasets[0].repeats == 4
+    bad = load(path, ["datasets.3.repeats=4"])
+    assert messages(bad) == ["--set datasets.3.repeats=4: '3' is no entry of a list of 1; entries are numbered from 0"]
+    with pytest.raises(UsageError):
+        load(path, ["args.network_dim"])
+
+
+def test_variables_are_filled_in_and_typed(write):
+    text = (
+        GOOD + '  network_dim: "{{ env.DIM }}"\n  training_comment: "{{ name }} by {{ env.WHO | default(\'me\') }}"\n'
+    )
+    loaded = load(write(text), environ={"DIM": "16"})
+    assert loaded.recipe is not None
+    assert loaded.recipe.args["network_dim"] == 16
+    assert loaded.recipe.args["training_comment"] == "baby by me"
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("{{ env.NOPE }}", "an environment variable it names is not set"),
+        ("{{ nam }}", "there is no variable 'nam'; did you mean 'name'?"),
+        ("{{ env.HF_TOKEN }}", "holds a secret"),
+        ("{{ env['WANDB_API_KEY'] }}", "holds a secret"),
+        ("{{ env[name] }}", "only env has names below it"),
+        ("{{ 'a' * 99999999 }}", "only variables and filters"),
+        ("{% for x in 'ab' %}x{% endfor %}", "only variables and filters"),
+        ("{{ env.__class__ }}", "only env has names below it"),
+        ("{{ env.keys() }}", "only variables and filters"),
+        ("{{ name.format }}", "only env has names below it"),
+        ("{{ name | attr('x') }}", "the filter 'attr' is not available"),
+        ("{{ name ", "not a valid expression"),
+    ],
+)
+def test_an_expression_cannot_do_more_than_look_up(write, expression: str, message: str):
+    loaded = load(write(GOOD + f'  training_comment: "{expression}"\n'), environ={"HF_TOKEN": "hf_secret", "baby": "x"})
+    text = "\n".join(messages(loaded)) or str(loaded.recipe and loaded.recipe.args)
+    assert message in text
+    assert "hf_secret" not in text
