@@ -75,8 +75,9 @@ def main() -> None:
 def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Show what a launch would do; nothing is written."""
     from kohya_runner import console
-    from kohya_runner.plan.pipeline import Request, make_plan
+    from kohya_runner.plan.pipeline import make_plan
     from kohya_runner.plan.report import exit_code, plan_json
+    from kohya_runner.plan.value import Request
 
     made = make_plan(Request(elsewhere=elsewhere, **choices), on_progress=console.scan_progress(quiet=as_json))
     if as_json:
@@ -95,8 +96,9 @@ def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool, **choices: Any) -> int:  # noqa: FBT001
     """Check everything, then train, watched."""
     from kohya_runner import console
-    from kohya_runner.plan.pipeline import Request, make_plan
+    from kohya_runner.plan.pipeline import make_plan
     from kohya_runner.plan.report import exit_code, plan_json
+    from kohya_runner.plan.value import Request
     from kohya_runner.run.launch import Policy, run
 
     request = Request(practice=practice, deep=not dry_run, **choices)
@@ -107,9 +109,9 @@ def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool
         if as_json:
             console.json_object(plan_json(made))
         return exit_code(made)
-    with console.live(made, quiet=as_json) as screen:
+    with console.live(quiet=as_json, practice=practice) as screen:
         record = run(made, Policy(once=once, again=again), screen)
-    console.finished(record, as_json=as_json)
+    console.finished(record, made, as_json=as_json)
     return 0
 
 
@@ -136,10 +138,10 @@ def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -
 
     view = views.one_run(workspace, run)
     if adopt:
-        with console.live(None, quiet=as_json) as screen:
-            view = views.adopt(view, screen)
+        with console.live(quiet=as_json, practice=False) as screen:
+            view = views.take_over(view, screen)
     console.status(view, as_json=as_json)
-    return view.exit_code
+    return views.exit_code(view)
 
 
 @main.command()
@@ -211,13 +213,14 @@ def new(name: str, family: str, images: Path, output: Path | None) -> None:
 
 @main.command()
 @_SD_SCRIPTS
-@_WORKSPACE
-def setup(sd_scripts: str | None, workspace: str | None) -> None:
+def setup(sd_scripts: str | None) -> None:
     """Get the trainer's sources and build its environment; does nothing where both are there."""
     from kohya_runner import console
-    from kohya_runner.trainers.installed import set_up
+    from kohya_runner.settings import read_settings
+    from kohya_runner.trainers.setup import setup as set_up
 
-    console.note(set_up(sd_scripts, workspace, console.note))
+    trainer = set_up(os.environ, read_settings(os.environ), say=console.note, sd_scripts=sd_scripts)
+    console.note(f"ready: sd-scripts in {trainer.checkout.root}, its Python {trainer.python.path}")
 
 
 @main.command()

@@ -11,10 +11,24 @@ if TYPE_CHECKING:
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """What sd-scripts reads without extra packages (library/train_util.py:104); it also knows the all-upper forms."""
 
+IMAGE_FORMATS = {
+    ".png": ("PNG",),
+    ".jpg": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    ".webp": ("WEBP",),
+    ".bmp": ("BMP", "DIB"),
+}
+"""What the content of a file should be, by its extension. Phones write JPEG files that Pillow calls MPO."""
+
+
+def dotted(extension: str) -> str:
+    """A caption extension as the trainer understands it: a missing dot is added (library/train_util.py:536)."""
+    return extension if extension.startswith(".") else f".{extension}"
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionRules:
-    """What the recipe promises about every caption of a dataset."""
+    """What the recipe promises about every caption of a dataset; ``extension`` with its dot, see ``dotted``."""
 
     extension: str = ".txt"
     starts_with: str | None = None
@@ -37,16 +51,22 @@ class Source:
     where: str = ""  # file:line:column of the entry in the recipe
 
 
+CAPTION_EMPTY = "empty"
+CAPTION_BLANK = "blank first line"
+CAPTION_ENCODING = "not UTF-8"
+
+
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A caption file. ``text`` is what the trainer reads of it: the first line, stripped."""
+    """A caption file. ``text`` is what the trainer reads of it: the first line, stripped, a BOM included."""
 
     path: Path
     text: str
-    lines: int
+    lines: int  # lines with something in them; the trainer reads the first line only
     sha256: str
-    problem: str = ""  # "", "empty", "blank first line", "not UTF-8", "unreadable: ..."
+    problem: str = ""  # "" or one of the CAPTION_ constants, or "unreadable: ..."
     bom: bool = False
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +93,42 @@ class Scan:
     strays: tuple[Path, ...] = ()  # files the trainer would not read
     subfolders: tuple[tuple[str, int], ...] = ()  # (name, images inside): not read, the trainer does not recurse
     problem: str = ""  # why the folder could not be read at all
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image as it is laid out: its file name, where it comes from, and its caption's file name ("" for none)."""
+
+    name: str
+    image: Image
+    caption: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return (self.image.width, self.image.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One ``N_concept`` folder of the laid-out tree; ``entries`` in the order in which the trainer lists them."""
+
+    concept: str
+    repeats: int
+    regularization: bool
+    entries: tuple[Entry, ...]
+
+    @property
+    def name(self) -> str:
+        """``10_cat``: the trainer takes the number for the repeats (library/config_util.py:607)."""
+        return f"{self.repeats}_{self.concept}"
+
+    @property
+    def images(self) -> int:
+        """How many images it holds, without repeats."""
+        return len(self.entries)
+
+    @property
+    def captions(self) -> int:
+        """How many of its images have a caption file."""
+        return sum(1 for entry in self.entries if entry.caption)

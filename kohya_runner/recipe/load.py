@@ -55,6 +55,8 @@ def load(path: Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str
         raise UsageError(f"{path}: no such recipe", hint=_near(path))
     findings: list[Finding] = []
     tree = _read(path, (), findings)
+    if tree.value is None and findings:  # not even YAML: nothing else can be said
+        return Loaded(path, tree, None, tuple(findings))
     tree = _override(tree, overrides, findings)
     if not isinstance(tree.value, dict):
         findings.append(
@@ -95,14 +97,14 @@ def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding]) -> Node:
                 hint="save it as UTF-8",
             )
         )
-        return Node({}, place)
+        return Node(None, place)
     except OSError as fault:
         findings.append(error("recipe.syntax", f"cannot be read: {fault.strerror}", where=place.source))
-        return Node({}, place)
+        return Node(None, place)
     node, problems = yamlio.parse(text, place.source, place.folder)
     findings.extend(problems)
     if node is None or not isinstance(node.value, dict):
-        return node or Node({} if problems else None, place)
+        return node or Node(None, place)
     tree = node
     for base in reversed(_bases(node, (*chain, path.resolve()), findings)):
         tree = merge(base, tree)

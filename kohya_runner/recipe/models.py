@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
 
-OptionValue = Union[None, bool, int, float, str, list[bool | int | float | str], dict[str, Any]]
+OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -28,9 +28,7 @@ def _kind_of_model(value: Any) -> str:
     return "random" if isinstance(value, (dict, RandomModel)) else "text"
 
 
-Model = Annotated[
-    Annotated[str, Tag("text")] | Annotated[RandomModel, Tag("random")], Discriminator(_kind_of_model)
-]
+Model = Annotated[Annotated[str, Tag("text")] | Annotated[RandomModel, Tag("random")], Discriminator(_kind_of_model)]
 """A Hub id, a path, ``hf://org/repo/file`` or ``{random: sd15}``."""
 
 

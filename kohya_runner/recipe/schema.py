@@ -9,6 +9,7 @@ from kohya_runner.recipe.models import Recipe
 from kohya_runner.trainers import families
 from kohya_runner.trainers.options import options_for
 from kohya_runner.trainers.ownership import OWNED
+from kohya_runner.trainers.values import COMMA_JOINED
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.options import Option
@@ -42,9 +43,10 @@ def _args() -> dict[str, Any]:
     """Every option of every supported script; where scripts differ, the first row of the table describes it."""
     known: dict[str, Option] = {}
     for row in families.TABLE:
-        for option in options_for(row.script, None):
+        for option in options_for(row.script, None).values():
             known.setdefault(option.name, option)
-    return {name: _property(known[name]) for name in sorted(known) if name not in OWNED}
+    components = {component.name for row in families.TABLE for component in row.components}
+    return {name: _property(known[name]) for name in sorted(known.keys() - OWNED.keys() - components)}
 
 
 def _property(option: Option) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def _property(option: Option) -> dict[str, Any]:
         return {"type": ["array", "object", "string", "number", "null"]}
     if option.choices:
         return {"enum": [*option.choices, *(() if None in option.choices else (None,))]}
-    lists = ["array"] if option.name in {"resolution", "face_crop_aug_range", "block_lr"} else []
+    lists = ["array"] if option.name in COMMA_JOINED else []
     return {"type": [*_TYPES[option.type], *lists, "null"]}
 
 

@@ -22,6 +22,8 @@ CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 3
           "hidden_act": "gelu", "projection_dim": 1280}  # fmt: skip
 CLIP_L_REPOSITORY = "openai_clip-vit-large-patch14"  # library/strategy_sd.py:17
 CLIP_G_REPOSITORY = "laion_CLIP-ViT-bigG-14-laion2B-39B-b160k"  # library/strategy_sdxl.py:18
+TOKENIZER_CONFIG = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True,
+                    "add_prefix_space": False, "errors": "replace"}  # fmt: skip
 TOKENIZERS = {"sd15": (CLIP_L_REPOSITORY,), "sdxl": (CLIP_L_REPOSITORY, CLIP_G_REPOSITORY)}
 
 
@@ -99,10 +101,8 @@ def write_tokenizer(folder: Path, *, pad: str) -> None:
         "vocab.json": json.dumps(vocabulary(), ensure_ascii=False),
         "merges.txt": "#version: 0.2\n",
         "special_tokens_map.json": json.dumps(special, indent=2),
-        "tokenizer_config.json": json.dumps(
-            {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True, "add_prefix_space": False,
-             "errors": "replace", **special}, indent=2),
-    }  # fmt: skip
+        "tokenizer_config.json": json.dumps({**TOKENIZER_CONFIG, **special}, indent=2),
+    }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -117,7 +117,8 @@ def main(checkout: str, family: str, folder: str, name: str) -> None:
         write_tokenizer(Path(folder) / "tokenizers" / repository, pad=pad)
     torch.manual_seed(SEED)
     torch.set_default_dtype(torch.float16)
-    WRITERS[family](Path(folder) / name, {"kohya_runner.random": family, "modelspec.title": f"random weights, {family}"})
+    metadata = {"kohya_runner.random": family, "modelspec.title": f"random weights, {family}"}
+    WRITERS[family](Path(folder) / name, metadata)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error
+from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.trainers import values
 from kohya_runner.trainers.ownership import OWNED, PATHS
 
@@ -43,7 +44,9 @@ class Places:
     tokenizers: Path | None = None  # only for random-weight models: no Hub
 
 
-def from_recipe(loaded: Loaded, options: ScriptOptions) -> tuple[tuple[Arg, ...], tuple[Finding, ...]]:
+def from_recipe(
+    loaded: Loaded, support: Support, options: ScriptOptions
+) -> tuple[tuple[Arg, ...], tuple[Finding, ...]]:
     """The options under ``args``, in the recipe's order, and every fault in them."""
     args: list[Arg] = []
     findings: list[Finding] = []
@@ -51,8 +54,9 @@ def from_recipe(loaded: Loaded, options: ScriptOptions) -> tuple[tuple[Arg, ...]
     for name, raw in given.items():
         where = loaded.where("args", name)
         option = options.get(name)
-        if name in OWNED:
-            findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=OWNED[name]))
+        instead = OWNED.get(name) or _component(name, support)
+        if instead:
+            findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=instead))
         elif option is None:
             findings.append(_unknown(name, where, options))
         elif raw is not None:
@@ -65,9 +69,13 @@ def from_recipe(loaded: Loaded, options: ScriptOptions) -> tuple[tuple[Arg, ...]
     return tuple(args), tuple(findings)
 
 
+def _component(name: str, support: Support) -> str:
+    """What to write instead of an option that is a component of the family; "" for any other."""
+    return f"write it as components.{name}" if any(c.name == name for c in support.components) else ""
+
+
 def _unknown(name: str, where: str, options: ScriptOptions) -> Finding:
-    best = options.nearest(name)
-    hint = f"did you mean '{best}'?" if best else f"see: kohya-runner options {options.script}"
+    hint = options.advice(name) or f"see: kohya-runner options {options.script}"
     return error("args.unknown", f"args.{name}: {options.script} has no option '{name}'", where=where, hint=hint)
 
 
@@ -128,6 +136,30 @@ def cadence(epochs: int) -> int:
 
 def _arg(options: ScriptOptions, name: str, value: Any, source: str) -> Arg:
     return Arg(name, value, values.tokens(options[name], value), source)
+
+
+ACCELERATE = frozenset({
+    "num_machines", "machine_rank", "main_process_ip", "main_process_port", "num_cpu_threads_per_process", "gpu_ids",
+    "rdzv_backend", "same_network", "mixed_precision", "dynamo_backend", "multi_gpu", "cpu", "enable_cpu_affinity",
+    "max_restarts", "monitor_interval", "use_deepspeed", "zero_stage", "offload_optimizer_device",
+    "offload_param_device",
+})  # fmt: skip
+"""Options of ``accelerate launch`` a recipe may set: none that starts other programs or reads other files."""
+
+
+def launch_faults(loaded: Loaded) -> list[Finding]:
+    """Faults in ``launch.accelerate``."""
+    given = loaded.recipe.launch.accelerate if loaded.recipe else {}
+    return [
+        error(
+            "recipe.unknown_key",
+            f"launch.accelerate.{name}: not an option a recipe may set",
+            where=loaded.where("launch", "accelerate", name),
+            hint=did_you_mean(name, ACCELERATE),
+        )
+        for name in given
+        if name not in ACCELERATE
+    ]
 
 
 def tokens(args: Iterable[Arg]) -> tuple[str, ...]:

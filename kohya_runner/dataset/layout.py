@@ -1,0 +1,149 @@
+"""The repeat folders the trainer will read, decided: every name, where it leads, and the tree's own name.
+
+The names alone keep the trainer's traps away. Each laid-out stem begins with digits of a hash of its source, all of
+one length and no two alike: no stem is the beginning of another (the trainer finds cached image sizes by the beginning
+of a name, library/train_util.py:2008-2030), ``a.png`` and ``a.jpg`` share neither caption nor latent cache, and the
+caption fallback for names with four underscores (:1947-1953) meets no other image's caption. Two entries with the same
+concept, repeats and kind share one folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.facts import CAPTION_BLANK, Entry, Folder, dotted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from kohya_runner.dataset.facts import Image, Scan
+
+VERSION = 1
+DIGITS = (8, 16, 64)
+LONGEST_STEM = 120  # bytes of the source's stem: room for the hash and for ``_1024x1024_lumina.npz`` in 255
+LONGEST_CONCEPT = 200  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A tree to be built below ``root``, the recipe's own folder. ``key`` names everything that decides it."""
+
+    root: Path
+    key: str
+    settings_key: str
+    caption_extension: str
+    folders: tuple[Folder, ...]
+
+    @property
+    def tree(self) -> Path:
+        """The folder that holds it all."""
+        return self.root / self.key
+
+    @property
+    def train_dir(self) -> Path:
+        """What the trainer gets as --train_data_dir."""
+        return self.tree / "train"
+
+    @property
+    def reg_dir(self) -> Path | None:
+        """What the trainer gets as --reg_data_dir, None without regularization images."""
+        return self.tree / "reg" if any(folder.regularization for folder in self.folders) else None
+
+    def folder_path(self, folder: Folder) -> Path:
+        """Where a folder of this layout is."""
+        return self.tree / ("reg" if folder.regularization else "train") / folder.name
+
+
+def plan_layout(scans: Iterable[Scan], root: Path, settings_key: str, *, caption_extension: str = ".txt") -> Layout:
+    """The tree for these scans. Images that cannot be read, and captions the trainer cannot read, are left out.
+
+    ``settings_key`` stands for everything but image and caption that latent and text encoder caches depend on
+    (resolution, buckets, model, VAE, interpolation, flip, ...). It is part of the tree's name: other settings get
+    another tree, so that no cache is taken away from a run that still reads it.
+    """
+    grouped: dict[tuple[bool, str, int], list[tuple[Image, str]]] = {}
+    seen: Counter[str] = Counter()
+    for scan in scans:
+        source = scan.source
+        identity = os.path.abspath(source.folder)
+        images = [(image, f"{identity}\0{image.path.name}\0{seen[identity]}") for image in scan.images]
+        seen[identity] += 1
+        usable = [(image, origin) for image, origin in images if not image.problem]
+        if usable:
+            grouped.setdefault((source.regularization, source.concept, source.repeats), []).extend(usable)
+    folders = tuple(
+        Folder(concept, repeats, regularization, _entries(images, dotted(caption_extension)))
+        for (regularization, concept, repeats), images in sorted(grouped.items())
+    )
+    return Layout(root, _key(folders, settings_key), settings_key, dotted(caption_extension), folders)
+
+
+def concept_problem(name: str) -> str | None:
+    """Why a concept cannot be the second half of a folder's name, or None.
+
+    What stands before the first underscore of the folder's name is the repeats, the rest is the class token
+    (library/config_util.py:608), which is the prompt of every image without a caption.
+    """
+    if not name.strip("_ \t"):
+        return "must hold more than underscores and blanks: it is the prompt of images without a caption"
+    if name != name.strip():
+        return "must not begin or end with a blank: the blank would become part of the prompt"
+    if "/" in name or not name.isprintable():
+        return "becomes the name of a folder: no '/' and no control characters"
+    if name.startswith("."):
+        return "must not begin with a dot"
+    if len(name.encode()) > LONGEST_CONCEPT:
+        return f"becomes the name of a folder: at most {LONGEST_CONCEPT} bytes"
+    return None
+
+
+def _entries(images: list[tuple[Image, str]], caption_extension: str) -> tuple[Entry, ...]:
+    """Laid-out names, sorted as the trainer sorts them (library/train_util.py:2855)."""
+    hashes = [hashlib.sha256(os.fsencode(origin)).hexdigest() for _, origin in images]
+    digits = next(n for n in DIGITS if len({digest[:n] for digest in hashes}) == len(hashes) or n == DIGITS[-1])
+    entries = []
+    for (image, _), digest in zip(images, hashes, strict=True):
+        stem, extension = os.path.splitext(image.path.name)  # noqa: PTH122 - what the trainer splits with
+        laid_out = f"{digest[:digits]}-{_plain(stem)}"
+        caption = f"{laid_out}{caption_extension}" if _has_caption(image) else ""
+        entries.append(Entry(f"{laid_out}{extension.lower()}", image, caption))
+    return tuple(sorted(entries, key=lambda entry: entry.name))
+
+
+def _plain(stem: str) -> str:
+    """The stem in a form that every log and file takes; of a very long one the end, where face positions stand."""
+    printable = "".join(sign if sign.isprintable() else "_" for sign in stem)
+    return printable.encode()[-LONGEST_STEM:].decode("utf-8", "ignore")
+
+
+def _has_caption(image: Image) -> bool:
+    return image.caption is not None and image.caption.problem in ("", CAPTION_BLANK)
+
+
+def caption_sha256(entry: Entry) -> str:
+    """The hash of the laid-out caption, "" for none."""
+    return entry.image.caption.sha256 if entry.caption and entry.image.caption else ""
+
+
+def _key(folders: tuple[Folder, ...], settings_key: str) -> str:
+    """Twelve digits over all that decides the tree and the caches in it."""
+    digest = hashlib.sha256(f"{VERSION}\0{settings_key}\0".encode())
+    for folder in folders:
+        digest.update(f"{folder.regularization}\0{folder.name}\0".encode())
+        for entry in folder.entries:
+            caption = str(entry.image.caption.path) if entry.image.caption else ""
+            parts = (
+                entry.name,
+                str(entry.image.path),
+                entry.image.sha256,
+                entry.caption,
+                caption,
+                caption_sha256(entry),
+            )
+            digest.update(os.fsencode("\0".join(parts) + "\n"))
+    return digest.hexdigest()[:12]

@@ -1,0 +1,80 @@
+"""The recipe's datasets as sources, their scans, and what is wrong with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.caption_checks import regex_problem
+from kohya_runner.dataset.facts import CaptionRules, Scan, Source
+from kohya_runner.dataset.layout import concept_problem
+from kohya_runner.dataset.scan import scan
+from kohya_runner.findings import Finding, error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from kohya_runner.plan.settings import Settings
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.recipe.models import Dataset
+
+    Progress = Callable[[str, int, int], None]
+
+
+def sources(loaded: Loaded, settings: Settings) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
+    """One source per entry of ``datasets``; faults that only show when its words are used."""
+    default = str(settings.given.get("caption_extension") or ".txt")
+    found: list[Source] = []
+    faults: list[Finding] = []
+    for index, entry in enumerate(loaded.recipe.datasets if loaded.recipe else ()):
+        concept = concept_problem(entry.concept)
+        if concept:
+            where = str(loaded.place("datasets", index, "concept"))
+            faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
+        faults += _regex(loaded, index, entry)
+        found.append(_source(loaded, index, entry, default))
+    return tuple(found), tuple(faults)
+
+
+def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:
+    pattern = entry.captions.matches
+    problem = regex_problem(pattern) if pattern is not None else None
+    if problem is None:
+        return []
+    where = str(loaded.place("datasets", index, "captions", "matches"))
+    return [error("recipe.value", f"datasets.{index}.captions.matches: {problem}", where=where)]
+
+
+def _source(loaded: Loaded, index: int, entry: Dataset, extension: str) -> Source:
+    captions = entry.captions
+    usable = captions.matches is not None and regex_problem(captions.matches) is None
+    rules = CaptionRules(
+        extension=captions.extension or extension,
+        starts_with=captions.starts_with,
+        contains_any=captions.contains_any,
+        contains_all=captions.contains_all,
+        matches=captions.matches if usable else None,
+        max_tokens=captions.max_tokens,
+    )
+    return Source(
+        folder=loaded.path_from(entry.images, "datasets", index, "images"),
+        concept=entry.concept,
+        repeats=entry.repeats,
+        regularization=entry.regularization,
+        expect=entry.expect,
+        captions=rules,
+        where=str(loaded.place("datasets", index, "images")),
+    )
+
+
+def scan_all(found: Iterable[Source], on_progress: Progress | None) -> tuple[Scan, ...]:
+    """Every folder read once, with progress by folder name."""
+    scans = []
+    for source in found:
+        name = source.folder.name
+
+        def show(done: int, total: int, name: str = name) -> None:
+            if on_progress is not None:
+                on_progress(f"reading {name}", done, total)
+
+        scans.append(scan(source, progress=show if on_progress else None))
+    return tuple(scans)

@@ -1,0 +1,121 @@
+"""This machine against the plan: trainer, device, Hub and disk, read once and then judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.errors import TrainerError
+from kohya_runner.findings import Finding, error
+from kohya_runner.preflight import hub, hub_cache
+from kohya_runner.preflight.checks import machine_findings
+from kohya_runner.preflight.needs import MachineNeeds, TrainerFacts
+from kohya_runner.preflight.trainer_checks import REQUIREMENTS
+from kohya_runner.recipe.reference import HUB_ID
+from kohya_runner.trainers import probe
+from kohya_runner.trainers.options import matches_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.plan.models import Models
+    from kohya_runner.plan.settings import Settings
+    from kohya_runner.preflight.host import HostFacts
+    from kohya_runner.recipe.models import Recipe
+    from kohya_runner.trainers.arguments import Arg
+    from kohya_runner.trainers.checkout import Checkout, TrainerPython
+    from kohya_runner.trainers.families import Support
+    from kohya_runner.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the Hub check needs beside the models: whether the base model is cached already, and where it is named."""
+
+    workspace: Workspace
+    environ: Mapping[str, str]
+    cached: bool
+    where: str
+
+
+def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: Recipe) -> MachineNeeds:
+    """What the options ask of a machine."""
+    return MachineNeeds(
+        family=support.family,
+        mixed_precision=str(settings.get("mixed_precision") or "no"),
+        full_bf16=settings.on("full_bf16"),
+        full_fp16=settings.on("full_fp16"),
+        xformers=settings.on("xformers"),
+        optimizer_type=str(settings.get("optimizer_type") or ""),
+        fp8_base=settings.on("fp8_base") or settings.on("fp8_base_unet"),
+        num_processes=recipe.launch.num_processes,
+        args=settings.all(),
+        hub_pipeline=isinstance(recipe.model, str) and bool(HUB_ID.match(recipe.model)),
+        places={arg.name: arg.source for arg in args},
+    )
+
+
+def examine(
+    need: MachineNeeds, host: HostFacts, trainer: tuple[Checkout | None, TrainerPython | None], *, deep: bool
+) -> tuple[Finding, ...]:
+    """The machine against the needs. ``deep`` really imports torch in the trainer's Python: seconds, and certain."""
+    checkout, python = trainer
+    try:
+        facts = probe.probe(python.path, _packages(need)) if python else None
+        found = _trainer(checkout, python, facts, deep=deep)
+    except TrainerError as fault:
+        return (error("trainer.import", fault.message, hint=fault.hint),)
+    return machine_findings(need, host, found)
+
+
+def _packages(need: MachineNeeds) -> tuple[str, ...]:
+    """The distributions whose versions are worth knowing for this run."""
+    return tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS if row.applies(need)))))
+
+
+def _trainer(
+    checkout: Checkout | None, python: TrainerPython | None, facts: probe.PythonFacts | None, *, deep: bool
+) -> TrainerFacts:
+    found = probe.deep_probe(python.path, checkout.root) if deep and python and checkout else None
+    first_gpu = found.gpus[0] if found and found.gpus else None
+    return TrainerFacts(
+        python=python.path if python else None,
+        checkout=checkout.root if checkout else None,
+        commit=checkout.commit if checkout else None,
+        pinned=_is_pinned(checkout),
+        versions=facts.packages if facts else {},
+        cuda=found.cuda if found else None,
+        gpu_name=first_gpu.name if first_gpu else "",
+        bf16=first_gpu.bf16 if first_gpu else None,
+        import_error=_import_error(found) if found else "",
+    )
+
+
+def _is_pinned(checkout: Checkout | None) -> bool:
+    """By its commit; an unpacked archive by its files."""
+    if checkout is None:
+        return False
+    return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root))
+
+
+def _import_error(found: probe.DeepFacts) -> str:
+    needed = ("torch", "torchvision", "library.train_util", "networks.lora")
+    return "; ".join(f"{name}: {found.faults[name]}" for name in needed if name in found.faults)
+
+
+def hub_findings(models: Models, support: Support, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
+    """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
+    cache = reach.workspace.cache / "huggingface" / "hub"
+    wanted = [hub.HubNeed(models.base, "model", reach.where, reach.cached)] if models.kind == "hub" else []
+    wanted += [hub.HubNeed(f.file.repo, "model", f.file.where, f.target.exists()) for f in models.fetches]
+    if models.tokenizers is None:
+        wanted += [
+            hub.HubNeed(repo, "tokenizer", "", hub_cache.has_tokenizer(hub_cache.cached_files(cache, repo)))
+            for repo in support.tokenizers
+        ]
+    access = hub.access(reach.environ)
+    facts = hub.hub_facts([need.repo for need in wanted if not need.cached], access)
+    files = {(fact.repo, name): size for fact in facts for name, size in fact.files}
+    known = {f.target: files[f.file.repo, f.file.path] for f in models.fetches if (f.file.repo, f.file.path) in files}
+    return hub.hub_findings(wanted, facts, access), known

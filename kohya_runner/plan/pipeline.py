@@ -1,0 +1,255 @@
+"""Read everything, decide everything, touch nothing: ``plan``, ``launch --dry-run`` and ``launch`` all begin here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner import workspace as workspaces
+from kohya_runner.dataset.batching import batching_from
+from kohya_runner.dataset.checks import check_datasets
+from kohya_runner.dataset.layout import Layout, plan_layout
+from kohya_runner.dataset.steps import StepsPlan, plan_steps
+from kohya_runner.findings import Finding, allow, error
+from kohya_runner.plan import data, defaults, machine, space
+from kohya_runner.plan.environment import child_env
+from kohya_runner.plan.models import Models, find_models
+from kohya_runner.plan.settings import Settings, as_parsed, cache_key
+from kohya_runner.plan.value import Plan, Request
+from kohya_runner.preflight.disk import DiskPlan, disk_plan
+from kohya_runner.preflight.host import HostFacts, read_host
+from kohya_runner.recipe.load import Loaded, load
+from kohya_runner.recipe.suggest import did_you_mean
+from kohya_runner.run.numbering import next_run
+from kohya_runner.settings import read_settings
+from kohya_runner.trainers import arguments, command, families
+from kohya_runner.trainers.environment import CPU_MEMORY
+from kohya_runner.trainers.options import options_for
+from kohya_runner.trainers.setup import find_trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kohya_runner.dataset.facts import Scan
+    from kohya_runner.recipe.models import Recipe
+    from kohya_runner.settings import Settings as MachineSettings
+    from kohya_runner.trainers.arguments import Arg
+    from kohya_runner.trainers.checkout import Checkout, TrainerPython
+    from kohya_runner.trainers.families import Support
+    from kohya_runner.workspace import Workspace
+
+    Progress = Callable[[str, int, int], None]
+
+NOWHERE = Path("vendor/sd-scripts")
+"""Shown in a plan where the trainer is not there yet."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan in the making: what is known so far, and what of it goes into the plan."""
+
+    request: Request
+    environ: Mapping[str, str]
+    loaded: Loaded
+    workspace: Workspace
+    findings: list[Finding]
+    parts: dict[str, Any] = field(default_factory=dict)
+
+    def finish(self) -> Plan:
+        found = allow(dict.fromkeys(self.findings), self.request.allow)
+        return Plan(self.request, self.loaded, self.workspace, found, **self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A recipe that could be read, with what its words mean."""
+
+    recipe: Recipe
+    support: Support
+    settings: Settings
+    models: Models
+    given: tuple[Arg, ...]
+
+    @property
+    def precision(self) -> str:
+        """--mixed_precision; the trainer's default is the text "no"."""
+        return str(self.settings.get("mixed_precision") or "no")
+
+
+def make_plan(
+    request: Request, *, on_progress: Progress | None = None, environ: Mapping[str, str] | None = None
+) -> Plan:
+    """Everything a launch would do, and everything that stands against it. Nothing is written.
+
+    Raises:
+        UsageError: there is no such recipe, or the settings file is wrong.
+        TrainerError: a place that was named for the trainer is not one.
+    """
+    env = dict(os.environ if environ is None else environ)
+    loaded = load(request.recipe, request.overrides, environ=env)
+    machine_settings = read_settings(env)
+    draft = _Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
+    draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings)
+    support = _support(draft)
+    if support is not None and loaded.recipe is not None:
+        draft.parts["support"] = support
+        _decide(draft, loaded.recipe, support, on_progress)
+    return draft.finish()
+
+
+def _workspace(request: Request, loaded: Loaded, settings: MachineSettings, env: Mapping[str, str]) -> Workspace:
+    """The option and the variable are relative to here, the recipe's own word to its file."""
+    stated = loaded.recipe.workspace if loaded.recipe else None
+    named = str(loaded.path_from(stated, "workspace")) if stated else None
+    fallback = str(settings.workspace) if settings.workspace else None
+    return workspaces.choose(request.workspace, named or fallback, env, Path.cwd())
+
+
+def _trainer(draft: _Draft, settings: MachineSettings) -> tuple[Checkout | None, TrainerPython | None]:
+    launch = draft.loaded.recipe.launch.python if draft.loaded.recipe else None
+    named = str(draft.loaded.path_from(launch, "launch", "python")) if launch else None
+    if draft.request.elsewhere:
+        return None, None
+    return find_trainer(draft.environ, settings, sd_scripts=draft.request.sd_scripts, python=named)
+
+
+def _support(draft: _Draft) -> Support | None:
+    """The row of the recipe's family and method, or a finding that says which there are."""
+    recipe, loaded = draft.loaded.recipe, draft.loaded
+    if recipe is None:
+        return None
+    row = families.find(recipe.family, recipe.method)
+    if row is None:
+        known = families.methods(recipe.family)
+        word, choices = ("method", known) if known else ("family", families.families())
+        value = getattr(recipe, word)
+        message = f"{word}: {value} is not supported" + (f" for family {recipe.family}" if known else "")
+        hint = did_you_mean(value, choices)
+        draft.findings.append(error(f"recipe.{word}", message, where=loaded.where(word), hint=hint))
+    return row
+
+
+def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progress | None) -> None:
+    """Options, models, data, then all that needs them: each from what came before it."""
+    loaded, checkout = draft.loaded, draft.parts["checkout"]
+    cache = draft.workspace.cache / "kohya-runner"
+    options = options_for(support.script, checkout.root if checkout else None, cache, write_cache=draft.request.deep)
+    given, faults = arguments.from_recipe(loaded, support, options)
+    models = find_models(loaded, support, draft.workspace, look=not draft.request.elsewhere)
+    settings = as_parsed(options, given)
+    sources, data_faults = data.sources(loaded, settings)
+    scans = data.scan_all(sources, on_progress)
+    draft.findings += [
+        *faults,
+        *arguments.launch_faults(loaded),
+        *models.findings,
+        *data_faults,
+        *check_datasets(scans),
+    ]
+    draft.findings += defaults.findings(loaded, options, settings.given)
+    left_open = defaults.left_open(options, settings.given)
+    draft.parts |= {"scans": scans, "left_open": left_open, "fetches": models.fetches, "args": given}
+    readable = settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults)
+    if readable:
+        _build(draft, _Known(recipe, support, settings, models, given), scans)
+
+
+def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
+    """Layout, steps, command and machine, for options and data that can be read."""
+    recipe, support, settings, models = known.recipe, known.support, known.settings, known.models
+    extension = str(settings.given.get("caption_extension") or ".txt")
+    key = cache_key(settings, support, models.base)
+    layout = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=extension)
+    steps, every = _steps(draft, known, layout)
+    run_dir = next_run(draft.workspace.runs / recipe.name)
+    places = arguments.Places(
+        model=models.base, components=models.components, train_dir=layout.train_dir, reg_dir=layout.reg_dir,
+        output_dir=run_dir / "output", logging_dir=run_dir / "logs", tokenizers=models.tokenizers,
+    )  # fmt: skip
+    added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
+    args = (*added, *known.given)
+    final = replace(known, settings=as_parsed(settings.options, args), given=args)
+    draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args}
+    draft.parts["fingerprint"] = _fingerprint(args, layout, draft.parts["checkout"], practice=draft.request.practice)
+    host = None if draft.request.elsewhere else _host(draft)
+    draft.parts["command"] = _command(draft, final, host)
+    if host is not None:
+        draft.parts["gpus"] = host.gpus
+        draft.parts["disk"] = _machine(draft, final, host)
+
+
+def _steps(draft: _Draft, known: _Known, layout: Layout) -> tuple[StepsPlan | None, int]:
+    """The numbers, and the runner's own save cadence, which depends on the number of epochs."""
+
+    def planned(every: int | None) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
+        values = known.settings.all() | ({} if every is None else {"save_every_n_epochs": every})
+        processes, divisor = known.recipe.launch.num_processes, known.support.bucket_step
+        batching = batching_from(values, known.recipe.name, num_processes=processes, reso_steps_divisor=divisor)
+        return plan_steps(layout.folders, batching) if batching else (None, ())
+
+    own = not arguments.has_cadence(known.settings.given)
+    steps, findings = planned(1 if own else None)
+    every = arguments.cadence(steps.epochs) if own and steps else 1
+    if every > 1:
+        steps, findings = planned(every)
+    places = {f"args.{name}": draft.loaded.where("args", name) for name in known.settings.given}
+    if layout.folders:  # without pictures the dataset's own findings say it
+        draft.findings += [f if f.where else replace(f, where=places.get(f.code, "")) for f in findings]
+    return steps, every
+
+
+def _host(draft: _Draft) -> HostFacts:
+    room = draft.workspace
+    return read_host((room.root, room.cache, room.datasets, room.runs, room.models), environ=draft.environ)
+
+
+def _command(draft: _Draft, known: _Known, host: HostFacts | None) -> command.Command:
+    checkout, python = draft.parts["checkout"], draft.parts["python"]
+    offline = not isinstance(known.recipe.model, str)  # random weights: nothing is to be downloaded
+    on_cpu = host is not None and not host.gpus
+    env = child_env(draft.workspace, draft.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
+    tokens = arguments.tokens(known.given)
+    script = known.support.script
+    if draft.request.practice:
+        return command.Command((sys.executable, "-m", "kohya_runner.run.practice", script, *tokens), Path.cwd(), env)
+    root = checkout.root if checkout else NOWHERE
+    interpreter = python.path if python else Path("python3")
+    launch = known.recipe.launch
+    argv = command.argv(interpreter, root / script, tokens, launch=launch, mixed_precision=known.precision)
+    return command.Command(argv, root, env)
+
+
+def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
+    """This machine's trainer, device, Hub and disk; a practice run needs the disk alone."""
+    room, models, support = draft.workspace, known.models, known.support
+    layout, steps = draft.parts["layout"], draft.parts["steps"]
+    trains = not draft.request.practice
+    sizes: Mapping[Path, int] = {}
+    if trains:
+        need = machine.needs(known.settings, support, args=known.given, recipe=known.recipe)
+        trainer = (draft.parts["checkout"], draft.parts["python"])
+        draft.findings += machine.examine(need, host, trainer, deep=draft.request.deep)
+        cached = models.kind == "hub" and space.is_cached(models.base, support, room, known.precision)
+        reach = machine.Reach(room, draft.environ, cached=cached, where=draft.loaded.where("model"))
+        faults, sizes = machine.hub_findings(models, support, reach)
+        draft.findings += faults
+    output = room.runs / known.recipe.name / "output"
+    items = space.disk_items(known.settings, support, steps=steps, layout=layout, output=output) if steps else []
+    if trains:
+        items += space.model_items(models, support, room, precision=known.precision, sizes=sizes)
+    plan = disk_plan(items, host.filesystems)
+    draft.findings += plan.findings
+    return plan
+
+
+def _fingerprint(args: tuple[Arg, ...], layout: Layout, checkout: Checkout | None, *, practice: bool) -> str:
+    """What makes two launches the same run: options, data, trainer; not the folder the outputs go to."""
+    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir"}
+    tokens = [arg.tokens for arg in args if arg.name not in moving]
+    text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

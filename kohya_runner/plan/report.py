@@ -1,0 +1,210 @@
+"""The plan for a reader: rows of one screen, or one JSON object (docs/plan-json.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.errors import error_for
+from kohya_runner.findings import Severity
+from kohya_runner.recipe.template import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kohya_runner.plan.value import Plan
+
+
+def size(count: int | None) -> str:
+    """Bytes for people: powers of ten, as disks are sold."""
+    if count is None:
+        return "unknown"
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    """(label, text) for each line of the screen, in reading order."""
+    kind = f"{plan.support.title} {plan.support.method}, {plan.support.script}" if plan.support else "unknown family"
+    mode = "   PRACTICE: nothing is trained" if plan.request.practice else ""
+    yield "run", f"{plan.name}   {kind}{mode}"
+    if plan.loaded.recipe is not None:
+        yield "model", _model(plan)
+    yield from _data(plan)
+    yield from _steps(plan)
+    if plan.disk is not None:
+        for use in plan.disk.uses:
+            parts = ", ".join(f"{item.what} {size(item.bytes)}" for item in use.items if item.bytes)
+            mount = use.system.mount if use.system else "unknown disk"
+            yield "disk", f"{mount}: {size(use.needed)} needed, {size(use.free)} free   ({parts})"
+    if plan.left_open:
+        shown = ", ".join(f"{name}={'unset' if default is None else default}" for name, default, _ in plan.left_open)
+        yield "left open", f"{shown}   (the trainer's own defaults)"
+    yield "trainer", _trainer(plan)
+
+
+def _model(plan: Plan) -> str:
+    recipe = plan.loaded.recipe
+    assert recipe is not None  # noqa: S101 - the caller asked
+    name = (
+        recipe.model if isinstance(recipe.model, str) else f"random weights ({recipe.model.random}): it paints nothing"
+    )
+    fetched = f"   {len(plan.fetches)} file(s) to fetch first" if plan.fetches else ""
+    return f"{name}{fetched}"
+
+
+def _data(plan: Plan) -> Iterator[tuple[str, str]]:
+    for scan in plan.scans:
+        source = scan.source
+        captions = sum(image.caption is not None for image in scan.images)
+        kind = "class images" if source.regularization else "images"
+        yield (
+            "data",
+            f"{len(scan.images)} {kind}, {captions} captions   {source.repeats}_{source.concept}   {source.folder}",
+        )
+
+
+def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
+    steps = plan.steps
+    if steps is None:
+        return
+    regularization = f" + {steps.regularization_images} class images" if steps.regularization_images else ""
+    epoch = f"{steps.images_per_epoch} images{regularization} an epoch, {steps.batches_per_epoch} batches"
+    yield "steps", f"{epoch}, {steps.epochs} epochs: {steps.total} steps"
+    few = 6
+    sizes = [f"{b.width}x{b.height}: {b.images}" for b in steps.buckets]
+    yield "buckets", ", ".join(sizes[:few]) + (f" and {len(sizes) - few} more" if len(sizes) > few else "")
+    kept = steps.checkpoints
+    if kept:
+        yield "saves", f"{len(kept)} checkpoint(s): {kept[0]}" + (f" ... {kept[-1]}" if len(kept) > 1 else "")
+
+
+def _trainer(plan: Plan) -> str:
+    if plan.request.elsewhere:
+        return "left out: the run is for another machine"
+    if plan.request.practice:
+        return "the practice stand-in"
+    if plan.checkout is None:
+        return "sd-scripts is not there yet"
+    commit = (plan.checkout.commit or "unknown commit")[:10]
+    python = plan.python.path if plan.python else "no Python for it yet"
+    return f"sd-scripts {commit} in {plan.checkout.root} ({plan.checkout.named_by}); {python}"
+
+
+def verdict(plan: Plan) -> tuple[str, Severity]:
+    """The last line: whether this run can go."""
+    errors = sum(f.severity is Severity.ERROR for f in plan.findings)
+    warnings = sum(f.severity is Severity.WARNING for f in plan.findings)
+    if not plan.ok:
+        return f"not ready: {errors} error(s), {warnings} warning(s)", Severity.ERROR
+    return f"ready: {warnings} warning(s)", Severity.INFO if not warnings else Severity.WARNING
+
+
+def exit_code(plan: Plan) -> int:
+    """0, or the code of the first stage that stands against the launch."""
+    if plan.ok:
+        return 0
+    stages = {f.stage for f in plan.findings if f.severity is Severity.ERROR}
+    return error_for(stages).exit_code
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The contract's object; what the faults of the recipe leave unknown is null or empty."""
+    return {
+        "version": 1,
+        "ok": plan.ok,
+        "recipe": _recipe(plan),
+        "commands": [_command(plan)] if plan.command else [],
+        "dataset": _dataset(plan),
+        "steps": _steps_json(plan),
+        "checkpoints": list(plan.steps.checkpoints) if plan.steps else [],
+        "defaults": [{"option": n, "default": d, "effect": e} for n, d, e in plan.left_open],
+        "disk": _disk(plan),
+        "findings": [
+            {"severity": f.severity.value, "code": f.code, "message": f.message, "where": f.where, "hint": f.hint}
+            for f in plan.findings
+        ],
+    }
+
+
+def _recipe(plan: Plan) -> dict[str, Any]:
+    """Every value with its source, nested as in the recipe; what the models add says ``default``."""
+    resolved: dict[str, Any] = {}
+    if plan.loaded.recipe is not None:
+        defaults = plan.loaded.recipe.model_dump(mode="json")
+        _put_defaults(resolved, {k: v for k, v in defaults.items() if v is not None}, ())
+    for path, node in plan.loaded.tree.leaves():
+        if node.value is not None:
+            _put(resolved, path, {"value": node.plain(), "source": str(node.place)})
+    for arg in plan.args:
+        if arg.source.startswith("runner"):
+            resolved.setdefault("args", {})[arg.name] = {"value": arg.value, "source": arg.source}
+    return resolved
+
+
+def _put_defaults(into: dict[str, Any], values: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    """Plain values as leaves; lists are left to the tree, which has their places."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _put_defaults(into.setdefault(key, {}), value, (*path, key))
+        elif not isinstance(value, list) and value is not None:
+            into[key] = {"value": value, "source": "default"}
+
+
+def _put(into: Any, path: tuple[Any, ...], leaf: Any) -> None:
+    """``leaf`` at ``path``; lists become objects keyed by index, so that each entry can carry its source."""
+    for key in path[:-1]:
+        into = into.setdefault(str(key), {})
+    if path:
+        into[str(path[-1])] = leaf
+
+
+def masked(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables with the values of the secret ones blotted out."""
+    return {name: "***" if SECRET.search(name) else value for name, value in env.items()}
+
+
+def _command(plan: Plan) -> dict[str, Any]:
+    assert plan.command is not None  # noqa: S101 - the caller asked
+    return {"argv": list(plan.command.argv), "cwd": str(plan.command.cwd), "env": masked(plan.command.env)}
+
+
+def _dataset(plan: Plan) -> dict[str, Any]:
+    folders = plan.layout.folders if plan.layout else ()
+    buckets = plan.steps.buckets if plan.steps else ()
+    return {
+        "images": sum(len(scan.images) for scan in plan.scans),
+        "captions": sum(image.caption is not None for scan in plan.scans for image in scan.images),
+        "folders": [
+            {
+                "name": f.name,
+                "images": f.images,
+                "captions": f.captions,
+                "repeats": f.repeats,
+                "regularization": f.regularization,
+            }
+            for f in folders
+        ],
+        "buckets": [{"width": b.width, "height": b.height, "images": b.images} for b in buckets],
+    }
+
+
+def _steps_json(plan: Plan) -> dict[str, Any] | None:
+    steps = plan.steps
+    if steps is None:
+        return None
+    return {
+        "images_per_epoch": steps.images_per_epoch,
+        "regularization_images": steps.regularization_images,
+        "batches_per_epoch": steps.batches_per_epoch,
+        "steps_per_epoch": steps.steps_per_epoch,
+        "epochs": steps.epochs,
+        "total": steps.total,
+    }
+
+
+def _disk(plan: Plan) -> dict[str, Any]:
+    if plan.disk is None:
+        return {"free_bytes": None, "needed_bytes": None, "items": []}
+    return dict(plan.disk.as_json())

@@ -1,0 +1,93 @@
+"""What a run will write, where, and how much: the disk items of a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.preflight import downloads, items
+from kohya_runner.preflight.disk import DiskItem
+from kohya_runner.preflight.hub_cache import cached_files, has_pipeline
+from kohya_runner.preflight.sizes import LoraShape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.plan.models import Models
+    from kohya_runner.plan.settings import Settings
+    from kohya_runner.trainers.families import Support
+    from kohya_runner.workspace import Workspace
+
+LOG_BYTES = 20_000_000
+CLIP_TOKENS = 77
+
+
+def shape(settings: Settings, support: Support) -> LoraShape:
+    """What decides the size of a checkpoint."""
+    network_args = _pairs(settings.given.get("network_args"))
+    return LoraShape(
+        family=support.family,
+        dim=int(settings.get("network_dim") or 4),
+        conv_dim=int(float(network_args["conv_dim"])) if "conv_dim" in network_args else None,
+        precision=settings.get("save_precision") or "float",
+        text_encoder=not settings.on("network_train_unet_only"),
+        unet=not settings.on("network_train_text_encoder_only"),
+    )
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    """``key=value`` texts as a mapping."""
+    return dict(item.split("=", 1) for item in value or () if "=" in item)
+
+
+def disk_items(
+    settings: Settings, support: Support, *, steps: StepsPlan, layout: Layout, output: Path
+) -> list[DiskItem]:
+    """Checkpoints, states, cached latents and text encoder outputs, log."""
+    lora = shape(settings, support)
+    buckets = [items.Bucket(b.width, b.height, b.images) for b in steps.buckets]
+    found = [
+        items.checkpoints(lora, steps.saves.most_checkpoints, output),
+        items.states(lora, steps.saves.most_states, output) if steps.saves.most_states else None,
+        DiskItem("log", LOG_BYTES, output.parent),
+    ]
+    if settings.on("cache_latents_to_disk"):
+        flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
+        found.append(items.latents(support.family, buckets, layout.root, flip=flip, alpha_mask=alpha))
+    if settings.on("cache_text_encoder_outputs_to_disk"):
+        tokens = int(settings.get("t5xxl_max_token_length") or settings.get("max_token_length") or CLIP_TOKENS)
+        fp16 = settings.get("mixed_precision") == "fp16"
+        images = sum(bucket.images for bucket in buckets)
+        found.append(items.texts(support.family, images, layout.root, max_tokens=tokens, fp16=fp16))
+    return [item for item in found if item is not None]
+
+
+def model_items(
+    models: Models, support: Support, workspace: Workspace, *, precision: str, sizes: Mapping[Path, int]
+) -> list[DiskItem]:
+    """What must still be fetched or made. ``sizes`` are those the Hub told, by target."""
+    found: list[DiskItem] = []
+    for fetch in models.fetches:
+        if not fetch.target.exists():
+            size = sizes.get(fetch.target) or _usual(fetch.target.name, support)
+            found.append(DiskItem(fetch.target.name, size, fetch.target))
+    if models.kind == "hub" and not is_cached(models.base, support, workspace, precision):
+        size = downloads.pipeline_bytes(support.family, precision) or 0
+        found.append(DiskItem("base model", size, workspace.cache / "huggingface"))
+    if models.kind == "random" and models.tokenizers is not None and not models.tokenizers.exists():
+        found.append(DiskItem("random base model", downloads.RANDOM_MODELS[support.family], workspace.models))
+    return found
+
+
+def is_cached(repo: str, support: Support, workspace: Workspace, precision: str) -> bool:
+    """Whether the trainer will find the whole base model in the workspace's Hub cache."""
+    files = cached_files(workspace.cache / "huggingface" / "hub", repo)
+    return has_pipeline(files, family=support.family, fp16=downloads.wants_fp16_variant(support.family, precision))
+
+
+def _usual(name: str, support: Support) -> int:
+    """The size of a file nobody has told us about: a component by its name, else a base model of the family."""
+    part = next((size for key, size in downloads.COMPONENTS.items() if key in name.lower()), None)
+    return part or downloads.SINGLE_FILES.get(support.family, 0)

@@ -1,0 +1,99 @@
+"""The plan: everything that was read and decided, as one frozen value. Nothing in it has happened yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.errors import UsageError
+from kohya_runner.findings import Finding, Severity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.preflight.disk import DiskPlan
+    from kohya_runner.preflight.gpus import Gpu
+    from kohya_runner.preflight.references import HubFile
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.trainers.arguments import Arg
+    from kohya_runner.trainers.checkout import Checkout, TrainerPython
+    from kohya_runner.trainers.command import Command
+    from kohya_runner.trainers.families import Support
+    from kohya_runner.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the person asked the command for."""
+
+    recipe: Path
+    overrides: tuple[str, ...] = ()
+    workspace: str | None = None
+    sd_scripts: str | None = None
+    allow: tuple[str, ...] = ()
+    elsewhere: bool = False  # the run is for another machine
+    practice: bool = False  # a stand-in process instead of the trainer
+    deep: bool = False  # import torch in the trainer's Python to be sure: seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A file of the Hub that must be on the disk before the launch."""
+
+    file: HubFile
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The parts of a plan without errors, none of them missing."""
+
+    run_dir: Path
+    command: Command
+    layout: Layout
+    steps: StepsPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A launch, decided. Parts that the faults of the recipe leave unknown are None or empty."""
+
+    request: Request
+    loaded: Loaded
+    workspace: Workspace
+    findings: tuple[Finding, ...]
+    support: Support | None = None
+    checkout: Checkout | None = None
+    python: TrainerPython | None = None
+    args: tuple[Arg, ...] = ()
+    command: Command | None = None
+    scans: tuple[Scan, ...] = ()
+    layout: Layout | None = None
+    steps: StepsPlan | None = None
+    disk: DiskPlan | None = None
+    fetches: tuple[Fetch, ...] = ()
+    left_open: tuple[tuple[str, Any, str], ...] = ()
+    run_dir: Path | None = None
+    gpus: tuple[Gpu, ...] = ()
+    fingerprint: str = ""  # of argv without the run's own folder, of the data, and of the trainer's commit
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands against a launch."""
+        whole = self.command is not None and self.steps is not None
+        return whole and not any(f.severity is Severity.ERROR for f in self.findings)
+
+    @property
+    def ready(self) -> Ready:
+        """What a launch needs; only of a plan that is ``ok``."""
+        if self.run_dir is None or self.command is None or self.layout is None or self.steps is None:
+            raise UsageError(f"{self.request.recipe} is not ready to be launched")
+        return Ready(self.run_dir, self.command, self.layout, self.steps)
+
+    @property
+    def name(self) -> str:
+        """The recipe's name, or its file's where it has none."""
+        return self.loaded.recipe.name if self.loaded.recipe else self.request.recipe.stem

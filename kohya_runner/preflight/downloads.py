@@ -1,0 +1,88 @@
+"""What the trainer downloads for a base model that is named by its Hub id, and how big a base model is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+RANDOM_MODELS: dict[str, int] = {"sd15": 2_132_625_174, "sdxl": 6_940_000_000}
+"""A random-weight checkpoint of the whole architecture in fp16."""
+
+PIPELINES: dict[str, tuple[int, int]] = {
+    "sd15": (4_270 * 10**6, 4_270 * 10**6),
+    "sd2": (5_210 * 10**6, 5_210 * 10**6),
+    "sdxl": (14_210 * 10**6, 7_110 * 10**6),
+}
+"""(without variant, with ``variant="fp16"``): what from_pretrained fetches of the official repositories.
+
+SD1.5 and SD2 never ask for the fp16 variant (library/train_util.py:5537); SDXL asks for it with mixed_precision fp16
+alone (library/sdxl_train_util.py:89), and diffusers takes the repository's second autoencoder along.
+"""
+
+SINGLE_FILES: dict[str, int] = {
+    "sd15": 4_270 * 10**6,
+    "sdxl": 6_940 * 10**6,
+    "flux": 23_800 * 10**6,
+}
+COMPONENTS: dict[str, int] = {"clip_l": 246 * 10**6, "t5xxl": 9_790 * 10**6, "ae": 335 * 10**6}
+
+TOKENIZERS = 5 * 10**6
+"""Each tokenizer is a few MB (strategy_sd.py:17-32)."""
+
+WEIGHTS = (".safetensors", ".bin")
+SMALL = (".json", ".txt", ".model")
+PASSED: dict[str, frozenset[str]] = {
+    "sd15": frozenset({"tokenizer", "safety_checker"}),
+    "sd2": frozenset({"tokenizer", "safety_checker"}),
+    "sdxl": frozenset({"tokenizer"}),
+}
+"""Components given to from_pretrained as None, which diffusers then leaves out of the download."""
+
+
+def wants_fp16_variant(family: str, mixed_precision: str) -> bool:
+    """Whether the trainer asks for the half-size files (library/sdxl_train_util.py:89)."""
+    return family == "sdxl" and mixed_precision == "fp16"
+
+
+def pipeline_bytes(family: str, mixed_precision: str, files: Mapping[str, int] | None = None) -> int | None:
+    """Bytes that a Hub id of this family costs: counted where the files are known, else from the table."""
+    fp16 = wants_fp16_variant(family, mixed_precision)
+    if files:
+        return sum(files[name] for name in pipeline_files(files, family=family, fp16=fp16))
+    row = PIPELINES.get(family)
+    return row[fp16] if row else None
+
+
+def pipeline_files(names: Collection[str], *, family: str, fp16: bool) -> tuple[str, ...]:
+    """The files of a repository that diffusers 0.32.1 downloads (pipelines/pipeline_utils.py:1280-1440).
+
+    Small files and weights of the component folders: safetensors if there are any, else pickles; of each folder the
+    fp16 variant where it is asked for and there.
+    """
+    passed = PASSED.get(family, frozenset())
+    inside = [name for name in names if name.count("/") == 1 and name.partition("/")[0] not in passed]
+    small = [name for name in inside if name.endswith(SMALL)]
+    weights = [name for name in inside if _is_weight(name)]
+    suffix = next((s for s in WEIGHTS if any(name.endswith(s) for name in weights)), "")
+    folders = {name.partition("/")[0] for name in weights}
+    chosen = [name for folder in folders for name in _of_folder(folder, weights, suffix, fp16=fp16)]
+    return tuple(sorted({*small, *chosen, *(name for name in names if name == "model_index.json")}))
+
+
+def _of_folder(folder: str, weights: Collection[str], suffix: str, *, fp16: bool) -> list[str]:
+    here = [name for name in weights if name.startswith(f"{folder}/") and name.endswith(suffix)]
+    half = [name for name in here if _variant(name) == "fp16"]
+    return half if fp16 and half else [name for name in here if not _variant(name)]
+
+
+def _is_weight(name: str) -> bool:
+    stem = name.rpartition("/")[2].partition(".")[0].partition("-")[0]
+    return name.endswith(WEIGHTS) and stem in {"model", "diffusion_pytorch_model", "pytorch_model"}
+
+
+def _variant(name: str) -> str:
+    """``fp16`` of ``model.fp16.safetensors`` and of ``model.fp16-00001-of-00002.safetensors``."""
+    middle = name.rpartition("/")[2].split(".")[1:-1]
+    return middle[0].partition("-")[0] if middle else ""

@@ -1,0 +1,105 @@
+"""The file systems that a run would write to, and how much room they have."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kohya_runner.workspace import NETWORK_TYPES, mount_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+QUOTA_VARIABLE = "KOHYA_RUNNER_VOLUME_GB"
+MEASURE_SECONDS = 20.0
+"""How long the files of a volume with a declared size may be counted."""
+BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """One file system in bytes; ``free_bytes`` is None where it cannot be known. ``paths`` are those asked about."""
+
+    mount: Path
+    kind: str
+    source: str
+    free_bytes: int | None
+    total_bytes: int | None
+    is_network: bool
+    paths: tuple[Path, ...] = ()
+
+    @property
+    def has_quota(self) -> bool:
+        """Whether the system's own numbers are those of a whole cluster, not of this volume (RunPod's MooseFS)."""
+        return self.source.startswith("mfs#")
+
+
+def read_filesystems(
+    paths: Iterable[Path], environ: Mapping[str, str], *, clock: Callable[[], float], mounts: str | None = None
+) -> tuple[FileSystem, ...]:
+    """One entry per device below the paths, which need not exist yet. ``mounts`` is the text of ``/proc/mounts``."""
+    devices: dict[tuple[int, str], list[Path]] = {}
+    for path in paths:
+        parent = existing_parent(path)
+        mount = mount_of(parent, mounts)
+        key = (parent.stat().st_dev, mount[0] if mount[0].startswith("mfs#") else "")
+        devices.setdefault(key, []).append(path)
+    return tuple(_read(tuple(found), environ, clock, mounts) for found in devices.values())
+
+
+def existing_parent(path: Path) -> Path:
+    """The path itself or the nearest folder above it that exists."""
+    path = Path(os.path.abspath(path))
+    return next((folder for folder in (path, *path.parents) if folder.exists()), Path(path.anchor))
+
+
+def _read(
+    paths: tuple[Path, ...], environ: Mapping[str, str], clock: Callable[[], float], mounts: str | None
+) -> FileSystem:
+    parent = existing_parent(paths[0])
+    source, mount, kind = mount_of(parent, mounts)
+    numbers = os.statvfs(parent)
+    plain = FileSystem(
+        mount=Path(mount),
+        kind=kind,
+        source=source,
+        free_bytes=numbers.f_bavail * numbers.f_frsize,
+        total_bytes=numbers.f_blocks * numbers.f_frsize,
+        is_network=kind in NETWORK_TYPES or source.startswith("mfs#"),
+        paths=paths,
+    )
+    return _with_quota(plain, environ.get(QUOTA_VARIABLE), clock) if plain.has_quota else plain
+
+
+def _with_quota(plain: FileSystem, declared: str | None, clock: Callable[[], float]) -> FileSystem:
+    """The declared size less what is there; unknown where nothing is declared: ``df`` shows the whole cluster."""
+    total = _gigabytes(declared)
+    used = used_bytes(plain.mount, clock() + MEASURE_SECONDS, clock) if total is not None else None
+    free = max(0, total - used) if total is not None and used is not None else None
+    return FileSystem(plain.mount, plain.kind, plain.source, free, total, plain.is_network, plain.paths)
+
+
+def used_bytes(root: Path, deadline: float, clock: Callable[[], float]) -> int | None:
+    """Bytes on disk below ``root``, hard links once; None where the deadline passed first."""
+    seen: set[int] = set()
+    total = 0
+    for folder, _, names in os.walk(root):
+        if clock() > deadline:
+            return None
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - a hot loop over strings
+            except OSError:
+                continue
+            total += 0 if status.st_ino in seen else status.st_blocks * BLOCK
+            seen.add(status.st_ino)
+    return total
+
+
+def _gigabytes(text: str | None) -> int | None:
+    try:
+        return int(float(text or "") * 10**9)
+    except ValueError:
+        return None

@@ -1,0 +1,190 @@
+"""What the Hub says about the repositories a run needs, and what that means for the run."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kohya_runner.findings import Finding, error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Status = Literal["ok", "gated", "unauthorized", "missing", "offline", "error"]
+
+ENDPOINT = "https://huggingface.co"
+TIMEOUT = 5.0
+"""Seconds for one answer; there are no retries: a check must not wait for a dead network."""
+PARALLEL = 8
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach the Hub. The token is never shown."""
+
+    endpoint: str = ENDPOINT
+    token: str | None = field(default=None, repr=False)
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HubFact:
+    """The Hub's answer for one repository: commit, total bytes and sizes by file where the status is ok or gated."""
+
+    repo: str
+    status: Status
+    detail: str = ""
+    sha: str | None = None
+    bytes: int | None = None
+    files: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HubNeed:
+    """A repository the run cannot do without, for what, and whether it is in the local cache already."""
+
+    repo: str
+    what: str = "model"
+    where: str = ""
+    cached: bool = False
+
+
+def access(environ: Mapping[str, str]) -> Access:
+    """From HF_ENDPOINT, HF_TOKEN or the token file, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
+    named = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
+    offline = any(
+        environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+    token = (named or _token_file(environ)).strip() or None
+    return Access((environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/"), token, offline)
+
+
+def _token_file(environ: Mapping[str, str]) -> str:
+    """What ``huggingface-cli login`` wrote, where huggingface_hub looks for it (constants.py)."""
+    home = Path(environ.get("HOME") or Path.home())
+    cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    hub = Path(environ.get("HF_HOME") or cache / "huggingface").expanduser()
+    try:
+        return Path(environ.get("HF_TOKEN_PATH") or hub / "token").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def hub_facts(repos: Iterable[str], reach: Access) -> tuple[HubFact, ...]:
+    """One fact per repository, asked for at the same time; never raises for what the Hub or the network does."""
+    names = tuple(dict.fromkeys(repos))
+    if reach.offline:
+        return tuple(HubFact(name, "offline", "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set") for name in names)
+    if not names:
+        return ()
+    with ThreadPoolExecutor(min(PARALLEL, len(names))) as pool:
+        return tuple(pool.map(lambda name: _ask(name, reach), names))
+
+
+def _ask(repo: str, reach: Access) -> HubFact:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        told = HfApi(endpoint=reach.endpoint, token=reach.token or False).model_info(
+            repo, files_metadata=True, timeout=TIMEOUT
+        )
+    except HFValidationError as fault:
+        return HubFact(repo, "missing", str(fault).splitlines()[0])
+    except hub_faults() as fault:
+        return HubFact(repo, *status_of(fault, reach))
+    files = tuple((file.rfilename, file.size or 0) for file in told.siblings or ())
+    status, detail = _may_read(repo, files, reach) if told.gated else ("ok", "")
+    return HubFact(repo, status, detail, told.sha, sum(size for _, size in files), files)
+
+
+def _may_read(repo: str, files: tuple[tuple[str, int], ...], reach: Access) -> tuple[Status, str]:
+    """A gated repository lists its files to everybody; whether they can be had shows in asking for the biggest one."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    if not files:
+        return "ok", ""
+    biggest = max(files, key=lambda pair: pair[1])[0]
+    try:
+        url = hf_hub_url(repo, biggest, endpoint=reach.endpoint)
+        get_hf_file_metadata(url, token=reach.token or False, timeout=TIMEOUT, endpoint=reach.endpoint)
+    except hub_faults() as fault:
+        return status_of(fault, reach)
+    return "ok", ""
+
+
+def hub_faults() -> tuple[type[Exception], ...]:
+    """What huggingface_hub lets through: OSError where it uses requests (before 1.0), HTTPError of httpx since."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    transport = next(base for base in HfHubHTTPError.__mro__[1:] if base.__name__ == "HTTPError")
+    return (OSError, transport)
+
+
+def status_of(fault: Exception, reach: Access) -> tuple[Status, str]:
+    """401, 403 and 404 told apart; a fault without an answer is a missing network."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    if not isinstance(fault, HfHubHTTPError):
+        return "offline", _line(fault)
+    code = getattr(getattr(fault, "response", None), "status_code", 0)
+    if code == UNAUTHORIZED:
+        hidden = not isinstance(fault, GatedRepoError) and reach.token is None
+        return ("missing", "401 without a token: missing or private") if hidden else ("unauthorized", str(code))
+    if code == FORBIDDEN:
+        return "gated", str(code)
+    return ("missing", str(code)) if code == NOT_FOUND else ("error", f"{code}: {_line(fault)}")
+
+
+def _line(fault: Exception) -> str:
+    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+
+
+def hub_findings(needs: Iterable[HubNeed], facts: Iterable[HubFact], reach: Access) -> tuple[Finding, ...]:
+    """What stands between the run and the repositories that are not in the cache."""
+    known = {fact.repo: fact for fact in facts}
+    open_needs = [(need, known[need.repo]) for need in needs if not need.cached and need.repo in known]
+    return tuple(hub_finding(need, fact, reach) for need, fact in open_needs if fact.status != "ok")
+
+
+def hub_finding(need: HubNeed, fact: HubFact, reach: Access) -> Finding:
+    """The error for a fact that is not ok."""
+    subject = f"{need.what} {need.repo}"
+    match fact.status:
+        case "unauthorized":
+            return error(
+                "hub.unauthorized", f"{subject}: {_refused(reach)} (401)", where=need.where, hint=_login(need, reach)
+            )
+        case "gated":
+            return error("hub.gated", f"{subject} is gated and this token has no access (403)", where=need.where,
+                         hint=f"accept its licence at {reach.endpoint}/{need.repo} as the owner of HF_TOKEN; "
+                              "a fine-grained token also needs read access to gated repositories")  # fmt: skip
+        case "missing":
+            return error("hub.missing", f"{subject} is not on the Hub: {_missing(fact, reach)}", where=need.where,
+                         hint="check the name; a file of yours needs its path, a private one HF_TOKEN")  # fmt: skip
+        case "offline":
+            return error("hub.offline", f"{subject} is not in the cache and the Hub cannot be reached ({fact.detail})",
+                         where=need.where, hint="unset HF_HUB_OFFLINE if it is set, fetch it beforehand into the "
+                                                "workspace's cache, or write a local path")  # fmt: skip
+        case "ok" | "error":
+            text = f"{subject}: the Hub answered {fact.detail}"
+            return error("hub.error", text, where=need.where, hint="try again later")
+
+
+def _refused(reach: Access) -> str:
+    return "the Hub refuses the token: invalid or expired" if reach.token else "needs a token"
+
+
+def _login(need: HubNeed, reach: Access) -> str:
+    where = f"{reach.endpoint}/settings/tokens"
+    return (
+        f"set HF_TOKEN to a valid token ({where}) and accept the licence at {reach.endpoint}/{need.repo} if it has one"
+    )
+
+
+def _missing(fact: HubFact, reach: Access) -> str:
+    return fact.detail if reach.token is None else "missing, or private to another account"

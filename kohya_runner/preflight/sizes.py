@@ -1,0 +1,141 @@
+"""How big the files of a run become: checkpoints, states, caches, downloads. Bytes, from dimensions alone.
+
+Counts of parameters and modules are those of the pinned trainer's own networks, instantiated without weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Precision = Literal["float", "fp16", "bf16"]
+WIDTH: dict[str, int] = {"float": 4, "fp16": 2, "bf16": 2}
+"""Bytes per parameter by ``--save_precision``; unset means float (library/train_util.py:5515-5521)."""
+HEADER_PER_TENSOR = 142
+"""Bytes of safetensors header per tensor: measured 139 to 144 over SD1.5 and SDXL files of several ranks."""
+TENSORS_PER_MODULE = 3
+"""lora_down, lora_up, alpha (networks/lora.py:59-90)."""
+STATE_FACTOR = 3
+"""A training state: the fp32 network and two fp32 moments of AdamW (train_network.py:1296, accelerate save_state)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """The LoRA modules of one part of a model, and their parameters per unit of rank."""
+
+    count: int
+    per_rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The parts of a family that a LoRA trains; ``conv`` is what ``conv_dim`` adds."""
+
+    text_encoder: Modules
+    unet: Modules
+    conv: Modules = Modules(0, 0)
+
+
+_NONE = Modules(0, 0)
+_CLIP_L = Modules(72, 165_888)
+_CLIP_L_AND_G = Modules(264, 903_168)
+
+NETWORKS: dict[str, Network] = {
+    "sd15": Network(_CLIP_L, Modules(192, 423_936), Modules(86, 626_880)),
+    "sd2": Network(Modules(138, 423_936), Modules(192, 432_128), Modules(86, 626_880)),
+    "sdxl": Network(_CLIP_L_AND_G, Modules(722, 2_659_840), Modules(66, 414_400)),
+    "sd3": Network(_CLIP_L_AND_G, Modules(377, 4_212_224)),  # 3.5-large; medium is less
+    "flux": Network(_CLIP_L, Modules(304, 4_786_176)),
+    "lumina": Network(Modules(182, 1_297_920), Modules(180, 1_651_776)),
+    "hunyuan_image": Network(_NONE, Modules(320, 5_877_760)),
+    "anima": Network(Modules(196, 630_784), Modules(280, 1_433_600)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoraShape:
+    """What decides the size of a LoRA file. ``dim`` is network_dim, 4 where a recipe leaves it open."""
+
+    family: str
+    dim: int = 4
+    conv_dim: int | None = None
+    precision: Precision = "float"
+    unet: bool = True
+    text_encoder: bool = True
+
+
+def lora_bytes(shape: LoraShape) -> int | None:
+    """One checkpoint in bytes, within 1 % of the real file without metadata; None for an unknown family."""
+    network = NETWORKS.get(shape.family)
+    if network is None:
+        return None
+    parts = [
+        (network.text_encoder, shape.dim if shape.text_encoder else 0),
+        (network.unet, shape.dim if shape.unet else 0),
+        (network.conv, (shape.conv_dim or 0) if shape.unet else 0),
+    ]
+    modules = sum(part.count for part, rank in parts if rank)
+    parameters = sum(part.per_rank * rank for part, rank in parts) + modules  # one alpha each
+    return parameters * WIDTH[shape.precision] + modules * TENSORS_PER_MODULE * HEADER_PER_TENSOR
+
+
+def state_bytes(shape: LoraShape) -> int | None:
+    """One training state (``save_state``) in bytes: always fp32, whatever the checkpoints are."""
+    whole = lora_bytes(replace(shape, precision="float"))
+    return None if whole is None else whole * STATE_FACTOR
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """What a family's autoencoder makes of an image: channels, and pixels per latent along a side."""
+
+    channels: int
+    stride: int = 8
+
+
+LATENTS: dict[str, Latents] = {
+    "sd15": Latents(4),
+    "sd2": Latents(4),
+    "sdxl": Latents(4),
+    "sd3": Latents(16),
+    "flux": Latents(16),
+    "lumina": Latents(16),
+    "hunyuan_image": Latents(64, 32),
+    "anima": Latents(16),
+}
+NPZ_OVERHEAD = 824
+"""Bytes of an npz beside its arrays: a 640x384 image makes a file of 62,264."""
+LATENT_WIDTH = 4  # float32, whatever the training precision (library/strategy_base.py:630)
+
+
+def latent_bytes(family: str, width: int, height: int, *, flip: bool = False, alpha_mask: bool = False) -> int | None:
+    """The latent cache of one image of a bucket of ``width`` x ``height`` pixels; None for an unknown family."""
+    row = LATENTS.get(family)
+    if row is None:
+        return None
+    array = row.channels * (height // row.stride) * (width // row.stride) * LATENT_WIDTH
+    mask = width * height * LATENT_WIDTH if alpha_mask else 0
+    return array * (2 if flip else 1) + mask + NPZ_OVERHEAD
+
+
+TEXT_FP32: dict[str, int] = {
+    "sdxl": 636_000,  # 77 tokens; bf16 runs store float32 too
+    "sd3": 4_800_000,
+    "flux": 8_400_000,  # 512 tokens of T5; schnell's 256 take half
+    "lumina": 2_400_000,
+    "anima": 2_100_000,
+}
+HALVED_BY_FP16 = frozenset({"sdxl", "flux"})
+CLIP_CHUNK = 75
+
+
+def text_bytes(family: str, *, max_tokens: int = CLIP_CHUNK, fp16: bool = False) -> int | None:
+    """The text encoder cache of one image; None where the family has none or its size is not known."""
+    size = TEXT_FP32.get(family)
+    if size is None:
+        return None
+    if family == "sdxl":
+        size *= max(1, -(-max_tokens // CLIP_CHUNK))
+    elif family == "flux":
+        size = size * max_tokens // 512 if max_tokens > CLIP_CHUNK else size
+    return size // 2 if fp16 and family in HALVED_BY_FP16 else size

@@ -1,0 +1,90 @@
+"""The checkpoints in an output folder, as the record lists them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from typing import TYPE_CHECKING
+
+from kohya_runner.run.artefact import CLOCK_SLACK, inspect, sha256
+from kohya_runner.run.record import Checkpoint
+from kohya_runner.run.writing import FRESH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIXES = (".safetensors", ".ckpt", ".pt")
+HASHED_AT_ONCE = 1 << 30
+"""Bytes; the hash of a larger file waits for the end of the run, so that the watch is not held up."""
+
+_EPOCH = re.compile(r"-(\d{6})\.")  # EPOCH_FILE_NAME, library/train_util.py
+_STEP = re.compile(r"-step(\d{8})\.")  # STEP_FILE_NAME, library/train_util.py
+
+
+def found(output_dir: Path, known: tuple[Checkpoint, ...], since: float) -> tuple[Checkpoint, ...]:
+    """The known ones, those that are gone marked so, and the new ones in the order in which they were written."""
+    here = _listed(output_dir, since)
+    names = {checkpoint.file for checkpoint in known}
+    old = tuple(_still(checkpoint, here.get(checkpoint.file)) for checkpoint in known)
+    return (*old, *(_described(path) for name, path in here.items() if name not in names))
+
+
+def hashed(output_dir: Path, checkpoints: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
+    """With the hashes that are still missing."""
+    return tuple(c if c.sha256 or c.removed or not c.complete else _hash(output_dir / c.file, c) for c in checkpoints)
+
+
+def _listed(output_dir: Path, since: float) -> dict[str, Path]:
+    dated: list[tuple[float, str, Path]] = []
+    with contextlib.suppress(OSError):
+        for path in output_dir.iterdir():
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                if path.suffix in SUFFIXES and status.st_mtime >= since - CLOCK_SLACK:
+                    dated.append((status.st_mtime, path.name, path))
+    return {name: path for _, name, path in sorted(dated)}
+
+
+def _still(checkpoint: Checkpoint, path: Path | None) -> Checkpoint:
+    if path is None:
+        return checkpoint.model_copy(update={"removed": True})
+    return checkpoint if checkpoint.complete else _described(path)
+
+
+def _described(path: Path) -> Checkpoint:
+    epoch, step = _EPOCH.search(path.name), _STEP.search(path.name)
+    facts = inspect(path) if path.suffix == ".safetensors" else None
+    complete = facts.complete if facts else _rests(path)
+    checkpoint = Checkpoint(
+        file=path.name,
+        bytes=facts.bytes if facts else _size(path),
+        modules=facts.modules if facts else 0,
+        epoch=int(epoch.group(1)) if epoch else None,
+        step=int(step.group(1)) if step else None,
+        complete=complete,
+    )
+    return _hash(path, checkpoint) if complete and checkpoint.bytes <= HASHED_AT_ONCE else checkpoint
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # removed by save_last_n_epochs in the meantime
+        return 0
+
+
+def _rests(path: Path) -> bool:
+    """Whether a file of another kind has not grown for a while."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_size > 0 and time.time() - status.st_mtime >= FRESH
+
+
+def _hash(path: Path, checkpoint: Checkpoint) -> Checkpoint:
+    try:
+        return checkpoint.model_copy(update={"sha256": sha256(path)})
+    except OSError:  # as above
+        return checkpoint

@@ -1,0 +1,89 @@
+"""What the trainer says while it runs, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What the trainer does from now on; the names are those of ``progress.PHASES``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The bar of the optimizer's steps. Times in seconds; None is what the bar does not say yet."""
+
+    step: int
+    total: int
+    seconds_per_step: float | None
+    elapsed: float | None
+    remaining: float | None
+    loss: float | None  # the trainer's running mean; NaN is a value
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Any other bar: caching, validation, loading. ``what`` is its label, often empty."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """An epoch begins; the first is 1."""
+
+    number: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number that the trainer prints before it trains, named as ``dataset.steps.StepsPlan`` names it."""
+
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """How many LoRA modules were made; with ``enabled``, how many of them are trained and saved."""
+
+    what: str
+    number: int
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The trainer begins to write this file or folder."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The trainer removes this checkpoint (``save_last_n_epochs``, ``save_last_n_steps``)."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """``model saved.``, the last line of a run that came to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """``No data found``: the trainer ends now, with exit code 0."""
+
+
+Event = Phase | Step | Work | Epoch | Fact | Modules | Checkpoint | Removed | Finished | NoData

@@ -1,0 +1,87 @@
+"""Which process is meant: a pid alone is given to another process sooner or later."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STATE, _GROUP, _STARTED = 0, 2, 19  # fields 3, 5 and 22 of /proc/<pid>/stat, counted after the name
+_DEAD = frozenset("ZXx")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process and no other: ``started`` in clock ticks after the boot that ``boot_id`` names.
+
+    Where there is no ``/proc`` both are empty and only the pid is known.
+    """
+
+    pid: int
+    started: int = 0
+    boot_id: str = ""
+
+    def alive(self) -> bool:
+        """Whether this very process runs, on this boot of this machine; a zombie does not."""
+        if self.boot_id != boot_id():
+            return False
+        return state_of(self.pid) not in _DEAD and self.present() if self.boot_id else _answers(self.pid)
+
+    def present(self) -> bool:
+        """Whether its pid is still taken by it: it runs, or its parent has not asked how it ended."""
+        if not self.boot_id:
+            return _answers(self.pid)
+        fields = stat_fields(self.pid)
+        return self.boot_id == boot_id() and fields is not None and int(fields[_STARTED]) == self.started
+
+
+def boot_id() -> str:
+    """What the kernel calls this boot, "" where it does not say."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def stat_fields(pid: int) -> tuple[str, ...] | None:
+    """The fields of ``/proc/<pid>/stat`` after the name, which may itself hold blanks and brackets."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = tuple(text.rpartition(")")[2].split())
+    return fields if len(fields) > _STARTED else None
+
+
+def state_of(pid: int) -> str:
+    """The state of a process in one letter (``Z`` a zombie, ``T`` stopped), "" where there is none."""
+    fields = stat_fields(pid)
+    return fields[_STATE] if fields else ""
+
+
+def group_of(pid: int) -> int | None:
+    """The process group of a process."""
+    fields = stat_fields(pid)
+    return int(fields[_GROUP]) if fields else None
+
+
+def identify(pid: int) -> ProcessId:
+    """The identity of a process that exists (a zombie counts), to be kept in a file."""
+    fields = stat_fields(pid)
+    return ProcessId(pid, int(fields[_STARTED]), boot_id()) if fields else ProcessId(pid)
+
+
+def this_process() -> ProcessId:
+    """The identity of the process that asks."""
+    return identify(os.getpid())
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,205 @@
+"""From a plan without errors to a judged run: the effects, in the order in which they may fail."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner import atomic
+from kohya_runner.errors import (
+    CancelledError,
+    NoCheckpointError,
+    RunExistsError,
+    RunnerError,
+    TerminatedError,
+    TrainingFailedError,
+)
+from kohya_runner.plan.report import plan_json
+from kohya_runner.preflight import hub
+from kohya_runner.run import ledger, lock, numbering, prepare, record, telling
+from kohya_runner.run.identity import this_process
+from kohya_runner.run.recorder import Recorder
+from kohya_runner.run.supervise import Watch, supervise
+from kohya_runner.trainers import probe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.run.events import Event
+    from kohya_runner.run.identity import ProcessId
+    from kohya_runner.run.supervise import Outcome
+
+LOG = "trainer.log"
+LAST_LINES = 15
+IN_USE = ("starting", "running", "orphaned")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What to do about an earlier run of the same recipe, data and trainer."""
+
+    once: bool = False  # it counts as done
+    again: bool = False  # train once more
+
+
+def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str, str] | None = None) -> record.Record:
+    """Prepare, start, watch and judge; the record of a run that succeeded.
+
+    Raises:
+        RunExistsError: this run is going on, or was done before and ``policy`` says nothing about it.
+        TrainingFailedError, NoCheckpointError, CancelledError, TerminatedError: how it ended otherwise.
+    """
+    env = dict(os.environ if environ is None else environ)
+    done = _done_before(plan)
+    if done is not None and not policy.again:
+        return _already(done, once=policy.once)
+    run_dir = plan.ready.run_dir
+    if not numbering.claim(run_dir):
+        raise RunExistsError(f"{run_dir} was taken by another launch a moment ago", hint="launch again")
+    try:
+        lock.take(run_dir.parent, run_dir.name)
+    except RunExistsError:
+        run_dir.rmdir()
+        raise
+    try:
+        return _locked(plan, screen, env)
+    finally:
+        lock.release(run_dir.parent, run_dir.name)
+
+
+def _done_before(plan: Plan) -> ledger.RunView | None:
+    """The last run that succeeded with the same options, data and trainer, and whose files are still there."""
+    for view in reversed(ledger.runs(plan.workspace.runs)):
+        kept = view.record
+        if kept and view.name == plan.name and kept.fingerprint == plan.fingerprint and view.state == "succeeded":
+            return view if (view.path / kept.output_dir / kept.final).is_file() else None
+    return None
+
+
+def _already(view: ledger.RunView, *, once: bool) -> record.Record:
+    assert view.record is not None  # noqa: S101 - found by its record
+    if once:
+        return view.record
+    output = view.path / view.record.output_dir
+    message = f"this run was done before, with the same recipe, data and trainer: {output / view.record.final}"
+    raise RunExistsError(message, hint="change something, or train once more with --again")
+
+
+def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
+    """The run itself, with the name held."""
+    recorder = Recorder(plan.ready.run_dir, _begun(plan))
+    atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
+    try:
+        _prepare(plan, screen, env)
+        outcome = _supervise(plan, recorder, screen, env)
+    except (RunnerError, KeyboardInterrupt) as fault:
+        recorder.abandoned(getattr(fault, "message", "stopped by Ctrl-C"))
+        raise
+    final = recorder.finish(outcome)
+    return _judged(plan, final, outcome.stopped)
+
+
+def _prepare(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> None:
+    prepare.folders(plan)
+    if not plan.request.practice:
+        prepare.models(plan, env, screen.event)
+    views = ledger.runs(plan.workspace.runs)
+    in_use = {str(v.record.dataset.get("key")) for v in views if v.record and v.state in IN_USE}
+    prepare.dataset(plan, in_use, screen.event)
+    prepare.prompts(plan, plan.ready.run_dir)
+
+
+def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapping[str, str]) -> Outcome:
+    folder, run_id = plan.ready.run_dir.parent, plan.ready.run_dir.name
+    teller = telling.Teller(screen)
+
+    def heard(event: Event) -> None:
+        recorder.event(event)
+        teller.event(event)
+
+    def tick() -> str:
+        recorder.tick()
+        teller.tick()
+        return ""
+
+    def started(process: ProcessId) -> None:
+        recorder.started(process)
+        lock.add_owner(folder, run_id, process)
+
+    watch = Watch(
+        log=plan.ready.run_dir / LOG,
+        output_dir=plan.ready.run_dir / "output",
+        on_event=heard,
+        on_start=started,
+        on_tick=tick,
+    )
+    screen.event(f"run {plan.name}/{run_id}: log in {plan.ready.run_dir / LOG}", lasting=True)
+    return supervise(plan.ready.command, watch, environ=_with_token(env))
+
+
+def _with_token(env: Mapping[str, str]) -> dict[str, str]:
+    """The shell's environment, and the Hub token of the home folder: HF_HOME will point elsewhere."""
+    token = hub.access(env).token
+    return {**env, **({"HF_TOKEN": token} if token and not env.get("HF_TOKEN") else {})}
+
+
+def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
+    """The record of a success, or the error that the run's end is."""
+    why = final.exit.why if final.exit else ""
+    kept = [c.file for c in final.checkpoints if c.complete and not c.removed]
+    hint = (
+        f"kept: {len(kept)} checkpoint(s) in {plan.ready.run_dir / 'output'}"
+        if kept
+        else f"the whole log: {plan.ready.run_dir / LOG}"
+    )
+    match final.state:
+        case "succeeded":
+            return final
+        case "stopped":
+            kind = CancelledError if stopped == "SIGINT" else TerminatedError
+            raise kind(f"stopped by {stopped} at step {final.steps_seen}", hint=hint)
+        case _ if final.exit and final.exit.code == 0:
+            raise NoCheckpointError(f"the trainer ended well and left no usable LoRA: {why}", hint=hint)
+        case _:
+            tail = "\n".join(telling.last_lines(plan.ready.run_dir / LOG, LAST_LINES))
+            raise TrainingFailedError(f"{why}\n{tail}", hint=hint)
+
+
+def _begun(plan: Plan) -> record.Record:
+    """What is known before the trainer starts."""
+    described, ready = plan_json(plan), plan.ready
+    return record.Record(
+        run_id=ready.run_dir.name,
+        name=plan.name,
+        practice=plan.request.practice,
+        recipe=described["recipe"],
+        argv=ready.command.argv,
+        cwd=str(ready.command.cwd),
+        env=record.masked(ready.command.env),
+        trainer=_trainer(plan),
+        fingerprint=plan.fingerprint,
+        dataset={**described["dataset"], "key": ready.layout.key},
+        gpus=tuple({"name": g.name, "bytes": g.total_bytes, "driver": g.driver} for g in plan.gpus),
+        findings=tuple(described["findings"]),
+        log=LOG,
+        output_dir="output",
+        final=ready.steps.checkpoints[-1],
+        timings=record.Timings(queued=time.time()),
+        steps_planned=ready.steps.total,
+        epochs_planned=ready.steps.epochs,
+        runner=record.Process.of(this_process()),
+    )
+
+
+def _trainer(plan: Plan) -> record.Trainer:
+    if plan.request.practice or plan.checkout is None or plan.python is None:
+        return record.Trainer(path="practice" if plan.request.practice else "")
+    facts = probe.probe(plan.python.path)
+    packages = {name: version for name, version in facts.packages.items() if version}
+    return record.Trainer(
+        path=str(plan.checkout.root), commit=plan.checkout.commit or "", python=str(plan.python.path),
+        packages={"python": facts.python, **packages},
+    )  # fmt: skip

@@ -1,0 +1,92 @@
+"""The repeat folders as the trainer reads them, and the number of steps that follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import PIL.Image
+
+from kohya_runner.dataset.batching import batching_from
+from kohya_runner.dataset.decode import FORMATS
+from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Entry, Folder, Image
+from kohya_runner.dataset.steps import plan_steps
+from kohya_runner.findings import Severity
+from kohya_runner.trainers.families import TABLE
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from kohya_runner.dataset.batching import Batching
+    from kohya_runner.dataset.steps import StepsPlan
+
+EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)})
+"""library/train_util.py:104: all lower or all upper, nothing between."""
+
+
+class SettingsError(Exception):
+    """The trainer would end with an AssertionError here."""
+
+
+def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
+    """The folders of ``--train_data_dir`` and ``--reg_data_dir`` (library/config_util.py:607-645)."""
+    extension = str(args.caption_extension)
+    return (
+        *_folders(args.train_data_dir, extension, regularization=False),
+        *_folders(getattr(args, "reg_data_dir", None), extension, regularization=True),
+    )
+
+
+def batching_of(args: argparse.Namespace, script: str) -> Batching:
+    """What decides the number of steps; ``SettingsError`` without a resolution (library/train_util.py:1921)."""
+    divisor = next((row.bucket_step for row in TABLE if row.script == script), None)
+    found = batching_from(vars(args), args.output_name or "last", reso_steps_divisor=divisor)
+    if found is None:
+        raise SettingsError("resolution is required / resolution（解像度）指定は必須です")  # noqa: RUF001
+    return found
+
+
+def steps_of(folders: tuple[Folder, ...], batching: Batching) -> StepsPlan | None:
+    """The numbers of the run, None for no data; ``SettingsError`` where the trainer would not come so far."""
+    plan, findings = plan_steps(folders, batching)
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    if plan is not None and not errors:
+        return plan
+    if not any(folder.entries for folder in folders):
+        return None
+    raise SettingsError("; ".join(finding.message for finding in errors))
+
+
+def _folders(root: str | None, extension: str, *, regularization: bool) -> Iterator[Folder]:
+    if root is None or not Path(root).is_dir():
+        return
+    for folder in Path(root).iterdir():
+        repeats, concept = _name(folder.name)
+        if folder.is_dir() and repeats > 0:
+            yield Folder(concept, repeats, regularization, tuple(_entries(folder, extension)))
+
+
+def _name(name: str) -> tuple[int, str]:
+    first, _, rest = name.partition("_")
+    try:
+        return int(first), rest
+    except ValueError:
+        return 0, ""
+
+
+def _entries(folder: Path, extension: str) -> Iterator[Entry]:
+    for path in sorted(folder.iterdir()):
+        if path.suffix in EXTENSIONS and not path.name.startswith("."):
+            caption = path.with_suffix(extension if extension.startswith(".") else f".{extension}")
+            width, height = _size(path)
+            yield Entry(path.name, Image(path, width, height, 0, ""), caption.name if caption.is_file() else "")
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """From the file's head; 0 by 0 where it is none, which the trainer then divides by."""
+    try:
+        with PIL.Image.open(path, formats=FORMATS) as image:
+            return image.width, image.height
+    except OSError:
+        return 0, 0

@@ -1,0 +1,102 @@
+"""What must be on the disk before the trainer starts: model files, laid-out folders, the prompts to compare with."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from kohya_runner import atomic
+from kohya_runner.dataset.tree import build, prune
+from kohya_runner.errors import TrainerError
+from kohya_runner.plan.report import size
+from kohya_runner.preflight import hub
+from kohya_runner.preflight.fetch import Progress, fetch
+from kohya_runner.run.random_model import ensure_random_model, random_model_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.recipe.models import Compare
+
+    Say = Callable[..., None]
+
+
+def models(plan: Plan, environ: Mapping[str, str], say: Say) -> None:
+    """Fetch the Hub files and write the random-weight model, whichever the recipe asks for.
+
+    Raises:
+        PreflightError: a file cannot be had, does not fit, or is not what the Hub says.
+        TrainerError: the random model cannot be written.
+    """
+    if plan.fetches:
+        fetch(
+            [item.file for item in plan.fetches], plan.workspace.models, reach=hub.access(environ),
+            on_progress=_fetch_progress(say),
+        )  # fmt: skip
+    recipe = plan.loaded.recipe
+    if recipe is None or isinstance(recipe.model, str):
+        return
+    family = recipe.model.random
+    if random_model_paths(family, plan.workspace.models).exists():
+        return
+    if plan.python is None or plan.checkout is None:
+        raise TrainerError("the random-weight model needs the trainer", hint="run: kohya-runner setup")
+    say(f"writing a random-weight {family} model, once (15 s to 2 min)", lasting=True)
+    ensure_random_model(family, plan.workspace, python=plan.python.path, checkout=plan.checkout.root)
+
+
+def _fetch_progress(say: Say) -> Callable[[Progress], None]:
+    """A line per file: how much of how much, and how long it will still take."""
+    begun: dict[str, tuple[float, int]] = {}
+
+    def show(progress: Progress) -> None:
+        now = time.monotonic()
+        start, first = begun.setdefault(progress.file, (now, progress.done))
+        rate = (progress.done - first) / max(now - start, 0.001)
+        left = f", {(progress.total - progress.done) / rate:.0f} s left" if rate > 0 else ""
+        done = progress.done >= progress.total
+        say(
+            f"fetching {progress.file}: {size(progress.done)} of {size(progress.total)}{'' if done else left}",
+            lasting=done,
+        )
+
+    return show
+
+
+def dataset(plan: Plan, in_use: Collection[str], say: Say) -> None:
+    """Lay the folders out; trees of this recipe that no run uses are removed, their caches carried over first."""
+    built = build(plan.ready.layout)
+    if built.created:
+        images = sum(folder.images for folder in plan.ready.layout.folders)
+        say(f"laid out {images} images in {plan.ready.layout.tree}", lasting=True)
+    prune(plan.ready.layout.root, {plan.ready.layout.key, *in_use})
+
+
+def folders(plan: Plan) -> None:
+    """The caches and the run's own folders: some libraries do not make their parents."""
+    for name, value in plan.ready.command.env.items():
+        if name.endswith(("_HOME", "_CACHE", "_DIR")) or name == "TMPDIR":
+            os.makedirs(value, exist_ok=True)  # noqa: PTH103 - a text from an environment
+    (plan.ready.run_dir / "output").mkdir(parents=True, exist_ok=True)
+
+
+def prompt_lines(compare: Compare) -> list[str]:
+    """The prompts as gen_img.py reads them with --from_file (gen_img.py:2810-3000): a line per prompt and seed."""
+    width, height = compare.size.split("x")
+    negative = f" --n {_one_line(compare.negative)}" if compare.negative else ""
+    flags = f"--w {width} --h {height} --s {compare.steps} --l {compare.guidance}"
+    return [f"{_one_line(p)} {flags} --d {seed}{negative}" for p in compare.prompts for seed in compare.seeds]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def prompts(plan: Plan, folder: Path) -> None:
+    """Write the comparison prompts into the run's folder."""
+    compare = plan.loaded.recipe.compare if plan.loaded.recipe else None
+    if compare is not None and compare.prompts:
+        atomic.write_text(folder / "compare-prompts.txt", "\n".join(prompt_lines(compare)) + "\n")

@@ -1,0 +1,62 @@
+"""The signals that ask the runner to stop, noted instead of obeyed while a run is watched."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Received:
+    """The signals that came since ``take``; one that was ignored before (nohup) stays without effect."""
+
+    def __init__(self) -> None:
+        """Nothing has come yet."""
+        self.numbers: list[int] = []
+        self._before: dict[int, signal._HANDLER] = {}
+
+    def take(self) -> None:
+        """Take the signals over."""
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPS:
+                ignored = signal.getsignal(number) is signal.SIG_IGN
+                self._before[number] = signal.signal(number, _unheard if ignored else self._note)
+
+    def give_back(self) -> None:
+        """What was there before is there again."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def first(self) -> str:
+        """The name of the first one, "" for none."""
+        return signal.Signals(self.numbers[0]).name if self.numbers else ""
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.numbers.append(number)
+
+
+@contextmanager
+def receiving() -> Iterator[Received]:
+    """Note each of ``STOPS`` in the block.
+
+    It must be entered before the trainer is started: an ignored signal stays ignored in a child, a handled one is back
+    at its default there. Outside the main thread Python allows no handlers and nothing is noted.
+    """
+    received = Received()
+    received.take()
+    try:
+        yield received
+    finally:
+        received.give_back()
+
+
+def _unheard(_number: int, _frame: FrameType | None) -> None:
+    """A handler of Python's own, unlike SIG_IGN, is not inherited."""

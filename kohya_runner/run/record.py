@@ -1,0 +1,159 @@
+"""``record.json``: what a run was asked, on what it ran, and what became of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kohya_runner.atomic import write_text
+from kohya_runner.errors import UsageError
+from kohya_runner.recipe.template import SECRET
+from kohya_runner.run.identity import ProcessId
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE = "record.json"
+LARGEST = 64 << 20
+"""Bytes; a longer file is no record."""
+
+State = Literal["starting", "running", "succeeded", "failed", "stopped", "lost"]
+UNDER_WAY: tuple[State, ...] = ("starting", "running")
+
+
+class RecordError(UsageError):
+    """A record that cannot be read."""
+
+
+class _Part(BaseModel):
+    """Strict, unchangeable; keys of later versions are passed over."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class Process(_Part):
+    """A process as ``identity.ProcessId`` knows it."""
+
+    pid: int = Field(gt=0)
+    started: int = 0
+    boot_id: str = ""
+
+    @classmethod
+    def of(cls, process: ProcessId) -> Process:
+        """For the file."""
+        return cls(pid=process.pid, started=process.started, boot_id=process.boot_id)
+
+    def identity(self) -> ProcessId:
+        """For asking whether it is alive."""
+        return ProcessId(self.pid, self.started, self.boot_id)
+
+
+class Trainer(_Part):
+    """The trainer's sources and its Python."""
+
+    path: str = ""
+    commit: str = ""
+    python: str = ""
+    packages: dict[str, str] = {}
+
+
+class Timings(_Part):
+    """Seconds since 1970, None for what has not come; ``seconds_per_step`` is the last that the trainer showed."""
+
+    queued: float | None = None
+    started: float | None = None
+    first_step: float | None = None
+    ended: float | None = None
+    seconds_per_step: float | None = None
+
+
+class Checkpoint(_Part):
+    """One file of the output folder; of a removed one (``save_last_n_epochs``) the facts are kept."""
+
+    file: str
+    bytes: int = 0
+    modules: int = 0
+    epoch: int | None = None
+    step: int | None = None
+    complete: bool = False
+    removed: bool = False
+    sha256: str = ""
+
+
+class Exit(_Part):
+    """How the process ended; code and signal are unknown of an adopted one."""
+
+    code: int | None = None
+    signal: int | None = None
+    why: str = ""
+    peak_rss: int | None = None
+
+
+class Record(_Part):
+    """One run. Paths are relative to the run's folder where they lie in it, so that a workspace can be moved."""
+
+    version: Literal[1] = 1
+    state: State = "starting"
+    run_id: str
+    name: str
+    practice: bool = False
+    recipe: dict[str, Any] = {}
+    argv: tuple[str, ...] = Field(strict=False)
+    cwd: str
+    env: dict[str, str] = {}
+    trainer: Trainer = Trainer()
+    fingerprint: str = ""  # equal for two launches of the same options, data and trainer
+    dataset: dict[str, Any] = {}
+    findings: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
+    gpus: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
+    log: str = "train.log"
+    output_dir: str = "outputs"
+    final: str
+    timings: Timings = Timings()
+    steps_planned: int | None = None
+    steps_seen: int = 0
+    epochs_planned: int | None = None
+    epochs_seen: int = 0
+    loss: float | str | None = None  # "nan" and "inf" are no JSON numbers
+    modules: int | None = None
+    checkpoints: tuple[Checkpoint, ...] = Field(default=(), strict=False)
+    runner: Process | None = None
+    process: Process | None = None
+    exit: Exit | None = None
+
+    def changed(self, **values: Any) -> Record:
+        """With other values."""
+        return self.model_copy(update=values)
+
+
+def masked(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables with the values of secrets, known by their names, blotted out."""
+    return {name: "***" if SECRET.search(name) else value for name, value in env.items()}
+
+
+def write(run_dir: Path, record: Record) -> None:
+    """Put the record into the run's folder, whole or not at all."""
+    write_text(run_dir / FILE, record.model_dump_json(indent=2) + "\n")
+
+
+def read(path: Path) -> Record:
+    """The record in a file or a run's folder; ``RecordError`` names the file and what is wrong with it."""
+    file = path / FILE if path.is_dir() else path
+    try:
+        if file.stat().st_size > LARGEST:
+            raise RecordError(f"{file}: too large for a record")
+        return Record.model_validate_json(file.read_bytes())
+    except OSError as fault:
+        raise RecordError(f"{file}: {fault.strerror or fault}") from None
+    except ValidationError as fault:
+        raise RecordError(f"{file}: {_first(fault)}", hint="it was written by hand or by another version") from None
+
+
+def _first(fault: ValidationError) -> str:
+    detail = fault.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in detail["loc"])
+    return f"{where}: {detail['msg']}" if where else str(detail["msg"])

@@ -1,0 +1,212 @@
+"""A trainer process, watched from its start or found again, to its end.
+
+Its output goes straight to the log file, never through the runner: killing the runner costs no byte and no step. The
+runner follows the file, and stops the whole process group when it is asked to.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kohya_runner.errors import TrainerError
+from kohya_runner.run.group import RUN, Group
+from kohya_runner.run.identity import ProcessId, identify
+from kohya_runner.run.ladder import FORCED, Grace, Ladder
+from kohya_runner.run.progress import Stream
+from kohya_runner.run.received import receiving
+from kohya_runner.run.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.run.events import Event
+    from kohya_runner.run.received import Received
+    from kohya_runner.trainers.command import Command
+
+POLL = 0.25
+"""Seconds between two looks."""
+
+
+def _nothing(_: object) -> None:
+    return
+
+
+def _no_reason() -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Where to look and whom to tell. ``log`` is absolute: it also names the run to its processes.
+
+    ``on_tick`` is called at every look and returns why the run should be stopped, "" for no reason. What a callback
+    raises does not touch the training: the callback is not called again and the fault is in the outcome.
+    """
+
+    log: Path
+    output_dir: Path
+    on_event: Callable[[Event], None] = _nothing
+    on_start: Callable[[ProcessId], None] = _nothing
+    on_tick: Callable[[], str] = _no_reason
+    grace: Grace = field(default_factory=Grace)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trainer ended. Of a process that is not our child neither code nor signal is known.
+
+    ``stopped`` is why it was stopped: the signal that the runner got, or what ``on_tick`` said.
+    """
+
+    started: float
+    ended: float
+    returncode: int | None = None
+    signal: int | None = None
+    peak_rss: int | None = None  # bytes, of the largest process
+    stopped: str = ""
+    fault: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What the kernel says about an ended child."""
+
+    returncode: int | None = None
+    peak_rss: int | None = None
+
+
+def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str]) -> Outcome:
+    """Start the command in a session of its own and watch it to its end.
+
+    Its environment is ``environ`` with the command's variables on top, and ``RUN``; stdout and stderr are appended to
+    the log.
+    """
+    started = time.time()
+    with receiving() as received:
+        session = _Session(watch, received, started, _size(watch.log))
+        process = _start(command, watch.log, {**environ, **command.env, RUN: str(watch.log)})
+        leader = identify(process.pid)
+        session.guarded(watch.on_start, leader)
+        ladder = Ladder(Group(leader, str(watch.log)), watch.output_dir, started, watch.grace)
+        session.follow(ladder, lambda: not _has_ended(leader.pid))
+        return session.outcome(_reap(process))
+
+
+def adopt(leader: ProcessId, watch: Watch, *, since: float) -> Outcome:
+    """Watch a trainer whose runner is gone, its log from the beginning. What it left must be judged by its files."""
+    with receiving() as received:
+        session = _Session(watch, received, since, 0)
+        group = Group(leader, str(watch.log))
+        group.thaw()  # its runner may have been killed in the moment of a standstill
+        session.follow(Ladder(group, watch.output_dir, since, watch.grace), leader.alive)
+        return session.outcome(_End())
+
+
+def stop_group(group: Group, output_dir: Path, *, since: float, grace: Grace) -> bool:
+    """Stop a run that nobody watches, as Ctrl-C would; whether it is gone."""
+    ladder = Ladder(group, output_dir, since, grace)
+    group.thaw()
+    ladder.ask()
+    while group.leader.alive() and not ladder.given_up:
+        ladder.climb()
+        time.sleep(POLL / 5)
+    ladder.sweep(lambda: False)
+    return not group.leader.alive()
+
+
+class _Session:
+    """One watch over one trainer."""
+
+    def __init__(self, watch: Watch, received: Received, started: float, offset: int) -> None:
+        self._watch = watch
+        self._received = received
+        self._started = started
+        self._tail = Tail(watch.log, offset)
+        self._stream = Stream()
+        self._reason = ""
+        self._fault: Exception | None = None
+        self._silenced: set[object] = set()
+
+    def follow(self, ladder: Ladder, running: Callable[[], bool]) -> None:
+        """Look until the trainer is gone, or cannot be stopped; nothing of the run is left then."""
+        while running() and not ladder.given_up:
+            self._listen()
+            self._decide(ladder)
+            ladder.climb()
+            time.sleep(POLL if not ladder.asked else POLL / 5)
+        ladder.sweep(lambda: len(self._received.numbers) >= FORCED)
+        self._listen()
+        self._tell(self._stream.close())
+
+    def outcome(self, end: _End) -> Outcome:
+        """What there is to say at the end."""
+        code = end.returncode
+        number = -code if code is not None and code < 0 else None
+        reason = self._received.first or self._reason
+        return Outcome(self._started, time.time(), code, number, end.peak_rss, reason, self._fault)
+
+    def guarded(self, callback: Callable[..., object], *args: object) -> object:
+        """What the callback returns; None once it has raised."""
+        if callback in self._silenced:
+            return None
+        try:
+            return callback(*args)
+        except Exception as fault:  # noqa: BLE001 - a fault of the display must not end a training
+            self._silenced.add(callback)
+            self._fault = self._fault or fault
+            return None
+
+    def _listen(self) -> None:
+        for data in self._tail.read():
+            self._tell(self._stream.feed(data))
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            self.guarded(self._watch.on_event, event)
+
+    def _decide(self, ladder: Ladder) -> None:
+        reason = self.guarded(self._watch.on_tick)
+        if reason and not self._reason:
+            self._reason = str(reason)
+        wanted = max(len(self._received.numbers), 1 if self._reason else 0)
+        while ladder.asked < wanted:
+            ladder.ask()
+
+
+def _start(command: Command, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        return subprocess.Popen(
+            command.argv, cwd=command.cwd, env=dict(environ), stdin=subprocess.DEVNULL, stdout=handle, stderr=handle,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as fault:
+        what = f"cannot start {command.argv[0]} in {command.cwd}: {fault.strerror or fault}"
+        raise TrainerError(what, hint="name the trainer's Python with launch.python or $KOHYA_RUNNER_PYTHON") from None
+    finally:
+        os.close(handle)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether our child has ended; it is not reaped, so that its pid stays its own until the group is swept."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _reap(process: subprocess.Popen[bytes]) -> _End:
+    pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+    if pid == 0:  # not even KILL ended it
+        return _End()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return _End(process.returncode, usage.ru_maxrss * 1024)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

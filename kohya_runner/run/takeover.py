@@ -1,0 +1,114 @@
+"""A run that this process did not start: watched on from where its runner left it, stopped, or judged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from kohya_runner.errors import UsageError
+from kohya_runner.run import ledger, lock
+from kohya_runner.run.group import Group
+from kohya_runner.run.identity import this_process
+from kohya_runner.run.progress import Stream
+from kohya_runner.run.record import UNDER_WAY, Process
+from kohya_runner.run.recorder import Recorder
+from kohya_runner.run.supervise import POLL, Outcome, Watch, adopt, stop_group
+from kohya_runner.run.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kohya_runner.run.events import Event
+    from kohya_runner.run.ladder import Grace
+    from kohya_runner.run.ledger import RunView
+    from kohya_runner.run.record import Record
+
+BY_COMMAND = "kohya-runner stop"
+"""Why a run ended that no runner watched when it was stopped."""
+
+
+def adopt_run(view: RunView, on_event: Callable[[Event], None], grace: Grace) -> Record:
+    """Watch an orphaned run to its end and finish its record.
+
+    Ctrl-C stops the trainer, as it would have stopped it under its first runner. Raises ``UsageError`` for a run that
+    is not orphaned, ``RunExistsError`` where another process has just adopted it.
+    """
+    record, leader = view.record, view.trainer
+    if view.state != "orphaned" or record is None or leader is None:
+        raise UsageError(f"run {view.run_id} is {view.state}", hint="only a run whose runner is gone can be adopted")
+    lock.take(view.path.parent, view.run_id)
+    try:
+        lock.add_owner(view.path.parent, view.run_id, leader)
+        recorder = Recorder(view.path, record.changed(runner=Process.of(this_process())))
+
+        def both(event: Event) -> None:
+            recorder.event(event)
+            on_event(event)
+
+        def tick() -> str:
+            recorder.tick()
+            return ""
+
+        watch = Watch(view.log, view.output_dir, both, on_tick=tick, grace=grace)
+        return recorder.finish(adopt(leader, watch, since=_since(record)))
+    finally:
+        lock.release(view.path.parent, view.run_id)
+
+
+def settle(view: RunView) -> RunView:
+    """Write down how a run ended that nobody watched to its end, from its log and files; any other stays as it is."""
+    record = view.record
+    if record is None or record.state not in UNDER_WAY or view.state not in ("succeeded", "lost"):
+        return view
+    _caught_up(view, record).finish(Outcome(_since(record), _last_sign(view)))
+    lock.release(view.path.parent, view.run_id)
+    return ledger.view(view.path)
+
+
+def stop_run(view: RunView, grace: Grace) -> RunView:
+    """Stop a run, whoever watches it; what it has become. A checkpoint that is being written is finished first."""
+    if view.state not in ("starting", "running", "orphaned") or view.record is None:
+        raise UsageError(f"run {view.run_id} is {view.state}", hint="there is nothing to stop")
+    if view.runner and view.runner.alive():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(view.runner.pid, signal.SIGTERM)
+        _wait_for(view, grace.save_s + grace.int_s + grace.term_s)
+    elif view.trainer:
+        since = _since(view.record)
+        stop_group(Group(view.trainer, str(view.log)), view.output_dir, since=since, grace=grace)
+        _caught_up(view, view.record).finish(Outcome(since, time.time(), stopped=BY_COMMAND))
+        lock.release(view.path.parent, view.run_id)
+    return ledger.view(view.path)
+
+
+def _caught_up(view: RunView, record: Record) -> Recorder:
+    """A recorder that knows all that the trainer said."""
+    recorder = Recorder(view.path, record)
+    stream = Stream()
+    events = (event for data in Tail(view.log).read() for event in stream.feed(data))
+    for event in events:
+        recorder.event(event)
+    for event in stream.close():
+        recorder.event(event)
+    return recorder
+
+
+def _wait_for(view: RunView, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while view.runner and view.runner.alive() and time.monotonic() < until:
+        time.sleep(POLL)
+
+
+def _last_sign(view: RunView) -> float:
+    """When the log was last written: nobody saw the end."""
+    try:
+        return view.log.stat().st_mtime
+    except OSError:
+        return time.time()
+
+
+def _since(record: Record) -> float:
+    return record.timings.started or 0.0

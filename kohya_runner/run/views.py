@@ -1,0 +1,77 @@
+"""``runs``, ``status``, ``stop`` and ``logs``: what is there, and what can be done about a run that nobody watches."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kohya_runner import workspace as workspaces
+from kohya_runner.errors import UsageError
+from kohya_runner.run import ledger, telling
+from kohya_runner.run.ladder import Grace
+from kohya_runner.run.takeover import adopt_run, settle, stop_run
+from kohya_runner.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kohya_runner.run.ledger import RunView
+
+ALIVE = ("starting", "running", "orphaned")
+FOLLOW_SECONDS = 0.5
+EXIT_CODES = {"failed": 8, "lost": 8, "stopped": 143}
+
+
+def runs_folder(workspace: str | None) -> Path:
+    """Where the runs of a workspace are."""
+    settings = read_settings(os.environ)
+    named = str(settings.workspace) if settings.workspace else None
+    return workspaces.choose(workspace, named, os.environ, Path.cwd()).runs
+
+
+def all_runs(workspace: str | None) -> tuple[RunView, ...]:
+    """Every run, the oldest first."""
+    return ledger.runs(runs_folder(workspace))
+
+
+def one_run(workspace: str | None, word: str | None) -> RunView:
+    """The run a person means; one that ended while nobody watched is judged and written down now."""
+    return settle(ledger.find(runs_folder(workspace), word))
+
+
+def take_over(view: RunView, screen: telling.Screen) -> RunView:
+    """Go on watching a trainer whose runner was killed, to its end."""
+    teller = telling.Teller(screen)
+    adopt_run(view, teller.event, Grace())
+    return ledger.view(view.path)
+
+
+def stop(view: RunView) -> str:
+    """Stop a run, whoever watches it, and say what became of it."""
+    return f"{view.name}/{view.run_id}: {stop_run(view, Grace()).state}"
+
+
+def exit_code(view: RunView) -> int:
+    """0 for a run that goes on or succeeded, else the code of how it ended."""
+    if view.record is not None and view.state == "stopped" and view.record.exit and view.record.exit.why == "SIGINT":
+        return 130
+    return EXIT_CODES.get(view.state, 0)
+
+
+def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
+    """The last lines of the trainer's log, then, if asked for, the new ones as they come."""
+    if view.record is None:
+        raise UsageError(f"{view.path}: {view.problem}")
+    log = view.path / view.record.log
+    yield from telling.last_lines(log, count)
+    position = log.stat().st_size if log.is_file() else 0
+    while follow and ledger.view(view.path).state in ALIVE:
+        time.sleep(FOLLOW_SECONDS)
+        with log.open("rb") as file:
+            file.seek(position)
+            data = file.read()
+        whole = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
+        position += len(whole)
+        yield from (line.rpartition("\r")[2] for line in whole.decode("utf-8", "replace").splitlines() if line.strip())

@@ -1,0 +1,88 @@
+"""Which options a train script has: from the shipped snapshot where it holds, else from the checkout's own sources."""
+
+from __future__ import annotations
+
+import contextlib
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kohya_runner.atomic import write_text
+from kohya_runner.errors import TrainerError
+from kohya_runner.recipe.suggest import did_you_mean
+from kohya_runner.trainers.checkout import PINNED_COMMIT
+from kohya_runner.trainers.script_options import Option, ScriptOptions
+from kohya_runner.trainers.snapshot import Snapshot, decode, encode, read_what_can_be, shipped
+from kohya_runner.trainers.source_files import fingerprint, train_scripts, unchanged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["NOT_RUNNABLE", "PINNED_COMMIT", "Option", "ScriptOptions", "matches_snapshot", "options_for", "scripts"]
+
+NOT_RUNNABLE: Mapping[str, str] = MappingProxyType(
+    {
+        "train_textual_inversion_XTI.py": "it cannot be imported with the trainer's own requirements: XTI_hijack.py:6 "
+        "needs diffusers.models.unet_2d_condition, which the pinned diffusers has no more",
+    }
+)
+"""Scripts of the pinned trainer whose options can be read and which cannot run, and why."""
+
+
+def scripts() -> tuple[str, ...]:
+    """The train scripts of the pinned trainer."""
+    return tuple(shipped().scripts)
+
+
+def matches_snapshot(checkout: Path) -> bool:
+    """Whether a checkout declares exactly the options of the snapshot: same files, no further train script."""
+    known = shipped()
+    return unchanged(checkout, known.sources) and set(train_scripts(checkout)) == set(known.scripts)
+
+
+def options_for(
+    script: str, checkout: Path | None, cache: Path | None = None, *, write_cache: bool = False
+) -> ScriptOptions:
+    """The options of one train script.
+
+    ``cache`` is a folder where what was read from a checkout other than the pinned one is looked up, and kept only
+    with ``write_cache``. Raises ``TrainerError`` for a script that is not there and for sources that cannot be
+    followed, with file and line.
+    """
+    if checkout is None or matches_snapshot(checkout):
+        _must_exist(script, scripts(), "the trainer")
+        return shipped().scripts[script]
+    _must_exist(script, train_scripts(checkout), str(checkout))
+    file = cache / f"options-{fingerprint(checkout)[:20]}.json" if cache else None
+    kept = _kept(file, checkout) if file else None
+    if kept and script in kept.scripts:
+        return kept.scripts[script]
+    options = _read(script, checkout)
+    if file and write_cache:
+        with contextlib.suppress(OSError):  # then the next run reads the sources again
+            write_text(file, encode(read_what_can_be(checkout)))
+    return options
+
+
+def _must_exist(script: str, known: tuple[str, ...], where: str) -> None:
+    if not known:
+        raise TrainerError(f"{where}: no train scripts here", hint="name the folder of an sd-scripts checkout")
+    if script not in known:
+        raise TrainerError(f"{where} has no train script '{script}'", hint=did_you_mean(script, known))
+
+
+def _read(script: str, checkout: Path) -> ScriptOptions:
+    from kohya_runner.trainers.modules import Modules
+    from kohya_runner.trainers.reader import read_script
+
+    return read_script(script, Modules(checkout))
+
+
+def _kept(file: Path, checkout: Path) -> Snapshot | None:
+    """What an earlier run kept, where it is whole and the files it was read from are still the same."""
+    try:
+        snapshot = decode(file.read_text(encoding="utf-8"))
+        same = unchanged(checkout, snapshot.sources)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return None
+    return snapshot if same else None

@@ -1,0 +1,50 @@
+"""A parser that reads a command line exactly as the train script's own would, without the trainer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kohya_runner.trainers.script_options import Option, ScriptOptions
+
+
+def int_or_float(value: str) -> int | float:
+    """Steps, a fraction below 1, or ``N%``, as the trainer reads them (library/train_util.py:3664)."""
+    if value.endswith("%"):
+        try:
+            return float(value[:-1]) / 100.0
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"Value '{value}' is not a valid percentage") from None
+    try:
+        return int(value) if float(value) >= 1 else float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{value}' is not an int or float") from None
+
+
+TYPES: Mapping[str, Callable[[str], object]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "int_or_float": int_or_float,
+    "path": Path,
+}
+
+
+def argparse_parser(options: ScriptOptions) -> argparse.ArgumentParser:
+    """The script's parser rebuilt from its options, abbreviations included: ``exit 2`` is where the script's is."""
+    parser = argparse.ArgumentParser(prog=options.script)
+    for option in options.values():
+        parser.add_argument(*option.flags, **_settings(option))
+    return parser
+
+
+def _settings(option: Option) -> dict[str, Any]:
+    common = {"dest": option.name, "default": option.default, "required": option.required}
+    if option.kind == "switch":
+        return {**common, "action": "store_true"}
+    choices = None if option.choices is None else list(option.choices)
+    return {**common, "type": TYPES[option.type], "nargs": option.nargs, "choices": choices}

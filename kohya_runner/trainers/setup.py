@@ -1,0 +1,100 @@
+"""``kohya-runner setup``: the trainer's sources and its environment, found or made; doing it twice changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.errors import TrainerError
+from kohya_runner.trainers.checkout import Checkout, TrainerPython, find_checkout, find_python, project_root
+from kohya_runner.trainers.environment import lock, make_environment, plan_for, recorded, setup_home
+from kohya_runner.trainers.packages import OPENCV_BUILDS, missing, requirement_names
+from kohya_runner.trainers.probe import PACKAGES, probe
+from kohya_runner.trainers.sources import fetch_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.settings import Settings
+
+    Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """A trainer that can be started."""
+
+    checkout: Checkout
+    python: TrainerPython
+
+
+def setup(
+    environ: Mapping[str, str],
+    settings: Settings,
+    *,
+    say: Say,
+    sd_scripts: str | None = None,
+    python: str | None = None,
+) -> Trainer:
+    """Find or fetch the sources, find or make the environment. ``say`` hears one line for each thing that takes time.
+
+    Raises:
+        TrainerError: something cannot be had here; the hint says what to do.
+        PreflightError: the disk is too small.
+    """
+    home = setup_home(environ)
+    with lock(home, say):
+        checkout = _checkout(environ, settings, sd_scripts=sd_scripts, home=home, say=say)
+        requirements = _requirements(checkout.root)
+        named = find_python(python, environ, settings=settings, recorded=None)
+        if named is not None:
+            _complete(named, requirements)
+            say(f"the trainer's Python is there: {named.path} ({named.named_by})")
+            return Trainer(checkout, named)
+        plan = plan_for(environ, requirements)
+        made = make_environment(plan, checkout.root, home=home, environ=environ, say=say)
+        return Trainer(checkout, TrainerPython(made, "kohya-runner setup", own=True))
+
+
+def find_trainer(
+    environ: Mapping[str, str], settings: Settings, *, sd_scripts: str | None = None, python: str | None = None
+) -> tuple[Checkout | None, TrainerPython | None]:
+    """What is there already, without making anything.
+
+    Raises:
+        TrainerError: a place that was named is not what it should be.
+    """
+    home = setup_home(environ)
+    done = recorded(home)
+    checkout = find_checkout(sd_scripts, environ, settings=settings, project=project_root(), home=home)
+    return checkout, find_python(python, environ, settings=settings, recorded=done.python if done else None)
+
+
+def _checkout(
+    environ: Mapping[str, str], settings: Settings, *, sd_scripts: str | None, home: Path, say: Say
+) -> Checkout:
+    project = project_root()
+    found = find_checkout(sd_scripts, environ, settings=settings, project=project, home=home)
+    if found is None:
+        return fetch_sources(environ, project=project, home=home, say=say)
+    say(f"the trainer's sources are there: {found.root} ({found.named_by})")
+    return found
+
+
+def _requirements(root: Path) -> str:
+    try:
+        return (root / "requirements.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise TrainerError(f"{root}/requirements.txt cannot be read: {fault}", hint="is the checkout whole?") from None
+
+
+def _complete(python: TrainerPython, requirements: str) -> None:
+    """A Python that somebody named is theirs: it is used or refused, never changed."""
+    needed = ("torch", "torchvision", *requirement_names(requirements))
+    absent = missing(probe(python.path, (*PACKAGES, *needed, *OPENCV_BUILDS)), needed)
+    if absent:
+        raise TrainerError(
+            f"{python.named_by} names {python.path}, which lacks {', '.join(absent)}",
+            hint="install sd-scripts' requirements.txt there, or take that setting away and setup makes an environment",
+        )

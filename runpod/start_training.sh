@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Everything a fresh machine needs, then the training. Again and again the same: what is there already is used.
+#
+#   bash runpod/start_training.sh [RECIPE] [options of: kohya-runner launch]
+#   bash runpod/start_training.sh recipes/quickstart.yaml           proof that it all works: no GPU, no download of models
+#   bash runpod/start_training.sh                                   recipes/bespoke_baby_sdxl.yaml
+#
+# Exit codes are kohya-runner's own (docs/exit-codes.md). A run that is complete is not started again, and that is a success.
+set -euo pipefail
+
+root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
+export HOME="${HOME:-/root}"
+# shellcheck source-path=SCRIPTDIR source=runner_env.sh
+. "$root/runpod/runner_env.sh"
+
+# RunPod's own variables are in the environment of its first process, not in every SSH session.
+if [ -r "${RP_ENVIRONMENT:-/etc/rp_environment}" ]; then
+  set +eu
+  # shellcheck source=/dev/null
+  . "${RP_ENVIRONMENT:-/etc/rp_environment}"
+  set -eu
+fi
+unset PIP_BREAK_SYSTEM_PACKAGES
+
+recipe="$root/recipes/bespoke_baby_sdxl.yaml"
+if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
+  recipe="$1"
+  shift
+  if [ ! -f "$recipe" ] && [ -f "$root/$recipe" ]; then recipe="$root/$recipe"; fi
+fi
+if [ ! -f "$recipe" ]; then
+  say "$recipe: no such recipe; there are: $(cd -- "$root/recipes" && printf 'recipes/%s ' *.yaml)"
+  exit 2
+fi
+
+# The one option that set-up and launch share.
+sources=()
+for ((i = 1; i <= $#; i++)); do
+  case "${!i}" in
+    --sd-scripts=*) sources=("${!i}") ;;
+    --sd-scripts) next=$((i + 1)) && sources=("--sd-scripts=${!next:-}") ;;
+  esac
+done
+
+runner="${KOHYA_RUNNER_COMMAND:-}" # a kohya-runner that is installed already
+if [ -z "$runner" ]; then
+  environment="$(runner_env runner "$root")" || exit $?
+  runner="$environment/bin/kohya-runner"
+fi
+
+code=0
+"$runner" setup "${sources[@]+"${sources[@]}"}" || code=$?
+if [ "$code" -eq 0 ]; then
+  exec "$runner" launch "$recipe" --once "$@"
+fi
+
+# Only the quickstart goes on without the trainer, and nobody can overlook it.
+if [ "$code" -eq 5 ] && [ "$recipe" -ef "$root/recipes/quickstart.yaml" ]; then
+  cat >&2 <<'BANNER'
+
+################################################################################
+##                                                                            ##
+##   PRACTICE   PRACTICE   PRACTICE   PRACTICE   PRACTICE   PRACTICE          ##
+##                                                                            ##
+##   The trainer could not be set up (the reason is above).                   ##
+##   What follows is NOT a training: a stand-in goes through the motions.     ##
+##   It proves layout, options, launch and records. Its files are no LoRA.    ##
+##                                                                            ##
+################################################################################
+
+BANNER
+  exec "$runner" launch "$recipe" --once --practice "$@"
+fi
+say "set-up ended with exit code $code; nothing was started"
+exit "$code"

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from kohya_runner.findings import Severity
+from kohya_runner.plan.report import exit_code, plan_json, rows
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(p.relative_to(ROOT / "recipes") for p in (ROOT / "recipes").glob("*.yaml"))
+SEED = """
+--pretrained_model_name_or_path=stabilityai/stable-diffusion-xl-base-1.0 --resolution=1024,1024
+--output_name=bespoke_baby_sdxl --save_model_as=safetensors --max_train_epochs=10 --learning_rate=0.0001
+--unet_lr=0.0001 --text_encoder_lr=0.00005 --network_module=networks.lora --network_dim=128 --network_alpha=64
+--save_every_n_epochs=1 --mixed_precision=bf16 --cache_latents --cache_latents_to_disk --optimizer_type=AdamW8bit
+--caption_extension=.txt --lr_scheduler=cosine_with_restarts --lr_scheduler_num_cycles=3 --min_snr_gamma=5
+--noise_offset=0.1 --train_batch_size=2 --gradient_checkpointing --xformers --seed=42
+"""
+
+
+def errors(plan) -> list[str]:
+    return [str(f) for f in plan.findings if f.severity is Severity.ERROR]
+
+
+def test_the_bespoke_recipe_is_the_proven_command_option_for_option(planned, pictures):
+    plan = planned("bespoke_baby_sdxl.yaml", f"datasets.0.images={json.dumps(str(pictures(203)))}")
+    assert errors(plan) == []
+    passed = set(plan.command.argv[2:])
+    folders = {t for t in passed if t.startswith(("--train_data_dir=", "--output_dir="))}
+    assert len(folders) == 2
+    assert passed - folders == set(SEED.split())
+    assert plan.command.argv[1].endswith("/sdxl_train_network.py")
+
+
+def test_the_bespoke_arithmetic_is_the_documented_one(planned, pictures):
+    plan = planned("bespoke_baby_sdxl.yaml", f"datasets.0.images={json.dumps(str(pictures(203)))}")
+    result = plan_json(plan)
+    assert result["steps"] == {
+        "images_per_epoch": 2030, "regularization_images": 0, "batches_per_epoch": 1015, "steps_per_epoch": 1015,
+        "epochs": 10, "total": 10150,
+    }  # fmt: skip
+    numbered = [f"bespoke_baby_sdxl-{n:06d}.safetensors" for n in range(1, 10)]
+    assert result["checkpoints"] == [*numbered, "bespoke_baby_sdxl.safetensors"]
+    assert [f["name"] for f in result["dataset"]["folders"]] == ["10_bespoke_baby"]
+    assert result["dataset"]["buckets"] == [{"width": 1024, "height": 1024, "images": 203}]
+
+
+def test_202_pictures_are_refused_before_anything_is_paid_for(planned, pictures):
+    plan = planned("bespoke_baby_sdxl.yaml", f"datasets.0.images={json.dumps(str(pictures(202)))}")
+    assert [f.code for f in plan.findings if f.severity is Severity.ERROR] == ["dataset.count"]
+    assert exit_code(plan) == 6
+
+
+def test_a_caption_without_its_beginning_is_refused(planned, pictures):
+    folder = pictures(203)
+    (folder / "lad_007.txt").write_text("portrait of bespoke punk lad, palette: #a0b1a6\n", encoding="utf-8")
+    plan = planned("bespoke_baby_sdxl.yaml", f"datasets.0.images={json.dumps(str(folder))}")
+    assert [f.code for f in plan.findings if f.severity is Severity.ERROR] == ["caption.starts_with"]
+    assert "lad_007" in errors(plan)[0]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=str)
+def test_every_recipe_plans_with_its_own_data_or_any(recipe, planned, pictures, snapshot):
+    count = 203 if "bespoke" in recipe.name else 6
+    own = [] if recipe.name == "quickstart.yaml" else [f"datasets.0.images={json.dumps(str(pictures(count)))}"]
+    plan = planned(recipe, *own)
+    assert errors(plan) == []
+    words = [re.sub(r"=/.*?/(ws|recipes)/", r"=\1/", t) for t in plan.command.argv[1:]]
+    assert [re.sub(r"/[0-9a-f]{12}/", "/KEY/", w) for w in words] == snapshot
+
+
+def test_there_are_recipes():
+    assert len(RECIPES) >= 4
+
+
+def test_nothing_is_written_by_a_plan(planned, pictures, odd_path):
+    folder = pictures(3)
+    before = sorted(odd_path.rglob("*"))
+    planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(folder))}")
+    assert sorted(odd_path.rglob("*")) == before
+
+
+def test_faults_of_recipe_options_and_data_are_reported_together(planned, pictures):
+    folder = pictures(3)
+    (folder / "lad_001.txt").unlink()
+    plan = planned(
+        "sd15_lora.yaml", f"datasets.0.images={json.dumps(str(folder))}",
+        "args.network_dimm=3", "args.train_batch_size=many", "args.output_dir=/x", "components.vea=/x",
+    )  # fmt: skip
+    codes = {f.code for f in plan.findings if f.severity is Severity.ERROR}
+    assert codes == {"args.unknown", "args.value", "args.owned", "recipe.component", "caption.missing"}
+    assert "did you mean 'network_dim'?" in "\n".join(errors(plan))
+    assert exit_code(plan) == 3
+
+
+def test_allow_turns_a_named_error_into_a_warning(planned, pictures):
+    folder = pictures(3)
+    (folder / "lad_001.txt").unlink()
+    choice = f"datasets.0.images={json.dumps(str(folder))}"
+    assert not planned("sd15_lora.yaml", choice).ok
+    assert planned("sd15_lora.yaml", choice, allow=("caption.missing",)).ok
+
+
+def test_the_runner_passes_caption_extension_and_cadence_where_a_recipe_does_not(planned, pictures):
+    plan = planned(
+        "sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}",
+        "args.save_every_n_epochs=null", "args.max_train_epochs=120",
+    )  # fmt: skip
+    assert "--caption_extension=.txt" in plan.command.argv
+    assert "--save_every_n_epochs=3" in plan.command.argv
+    assert len(plan.steps.checkpoints) == 40
+
+
+def test_defaults_that_bite_are_shown_when_left_open(planned, pictures):
+    plan = planned(
+        "sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "args.unet_lr=null",
+        "args.learning_rate=null", "args.max_train_epochs=null", "args.save_precision=null",
+    )  # fmt: skip
+    shown = dict(rows(plan))["left open"]
+    assert "learning_rate=2e-06" in shown
+    assert "max_train_steps=1600" in shown
+    assert "save_precision=unset" in shown
+    assert plan.steps.total == 1600
+
+
+def test_a_missing_resolution_is_an_error_with_a_hint(planned, pictures):
+    plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "args.resolution=null")
+    assert [f.code for f in plan.findings if f.severity is Severity.ERROR] == ["args.missing"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("family=sdx", "family: sdx is not supported; did you mean 'sdxl'?"),
+        ("method=finetune", "method: finetune is not supported for family sd15; allowed: lora"),
+        ("model={random: sdxl}", "random weights of sdxl are no base model for family sd15"),
+        ("launch.accelerate={no_python: true}", "launch.accelerate.no_python: not an option a recipe may set"),
+        ("datasets.0.concept=a/b", "datasets.0.concept: becomes the name of a folder"),
+        ("datasets.0.captions={matches: '('}", "datasets.0.captions.matches:"),
+        ("model=hf://only/repo", "names a repository, not a file in it"),
+    ],
+)
+def test_a_wrong_word_is_named_with_what_to_write(planned, pictures, override, message):
+    plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", override)
+    assert message in "\n".join(errors(plan))
+
+
+def test_several_processes_are_launched_with_every_choice_explicit(planned, pictures):
+    plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "launch.num_processes=2")
+    launcher = plan.command.argv[1:9]
+    assert launcher == (
+        "-m", "accelerate.commands.launch", "--num_processes=2", "--num_machines=1", "--mixed_precision=fp16",
+        "--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--multi_gpu",
+    )  # fmt: skip
+
+
+def test_flux_components_are_files_in_the_workspace(planned, pictures):
+    plan = planned("flux_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}")
+    flags = dict(t.split("=", 1) for t in plan.command.argv if "=" in t)
+    assert flags["--ae"].endswith("/ws/models/black-forest-labs/FLUX.1-dev/ae.safetensors")
+    assert len(plan.fetches) == 4
+    missing = planned("flux_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "components.ae=null")
+    assert any("components.ae is missing" in line for line in errors(missing))
+
+
+def test_json_gives_each_value_with_its_source(planned, pictures):
+    plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "args.network_dim=8")
+    recipe = plan_json(plan)["recipe"]
+    assert recipe["args"]["network_dim"] == {"value": 8, "source": "--set args.network_dim=8"}
+    assert re.fullmatch(r".*recipes/base/sd15_lora\.yaml:\d+:\d+", recipe["args"]["unet_lr"]["source"])
+    assert recipe["launch"]["num_processes"] == {"value": 1, "source": "default"}
+    assert recipe["args"]["caption_extension"]["source"].startswith("runner")
+
+
+def test_a_relative_path_option_is_found_beside_its_recipe(planned, pictures, odd_path):
+    folder = pictures(3)
+    (odd_path / "mine.yaml").write_text(
+        f"extends: {ROOT}/recipes/base/sd15_lora.yaml\nname: mine\nmodel: a/b\n"
+        f"datasets: [{{images: {json.dumps(folder.name)}, concept: c}}]\n"
+        "args: {sample_prompts: p.txt, vae: some/repo}\n",
+        encoding="utf-8",
+    )
+    (odd_path / "p.txt").write_text("a\n", encoding="utf-8")
+    plan = planned(odd_path / "mine.yaml")
+    assert f"--sample_prompts={odd_path / 'p.txt'}" in plan.command.argv
+    assert "--vae=some/repo" in plan.command.argv

@@ -1,0 +1,52 @@
+"""A runner of its own process: watches one command, leaves markers and a record, and writes down the outcome."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from kohya_runner.run import record
+from kohya_runner.run.events import Checkpoint, Modules, Step
+from kohya_runner.run.identity import this_process
+from kohya_runner.run.ladder import Grace
+from kohya_runner.run.record import Process, Record, Timings
+from kohya_runner.run.supervise import Watch, supervise
+from kohya_runner.trainers.command import Command
+
+
+def main(run_dir: Path, settings: dict) -> None:
+    modules = {}
+    begun = Record(
+        run_id=run_dir.name, name=run_dir.parent.name, practice=True, argv=tuple(settings["argv"]), cwd=str(run_dir),
+        final=settings["final"], runner=Process.of(this_process()), timings=Timings(queued=1.0),
+    )  # fmt: skip
+
+    def started(process):
+        import time
+
+        running = begun.changed(
+            state="running", process=Process.of(process), timings=Timings(queued=1.0, started=time.time())
+        )
+        record.write(run_dir, running)
+        (run_dir / "marker started.part").write_text(str(process.pid))
+        (run_dir / "marker started.part").rename(run_dir / "marker started")
+
+    def happened(event):
+        match event:
+            case Checkpoint(path):
+                (run_dir / f"marker saving {path.name}").touch()
+            case Step(step=step) if step > 0:
+                (run_dir / "marker stepping").touch()
+            case Modules(what, number, enabled) if enabled:
+                modules[what] = number
+
+    watch = Watch(run_dir / "train.log", run_dir / "outputs", happened, started, grace=Grace(*settings["grace"]))
+    outcome = supervise(Command(tuple(settings["argv"]), run_dir, {}), watch, environ=os.environ)
+    said = {**asdict(outcome), "fault": repr(outcome.fault) if outcome.fault else "", "modules": modules}
+    (run_dir / "outcome.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from practice_runs import wait_until
+from safetensors_files import lora
+
+from kohya_runner.errors import UsageError
+from kohya_runner.run import ledger, record
+from kohya_runner.run.identity import this_process
+from kohya_runner.run.ladder import Grace
+from kohya_runner.run.record import Process, Record, Timings
+from kohya_runner.run.recorder import Recorder
+from kohya_runner.run.supervise import Watch, adopt
+
+GONE = Process(pid=1, started=1, boot_id="another boot")
+
+
+def a_run(runs, name="cat", run_id="001", queued=1.0, **values):
+    folder = runs / name / run_id
+    (folder / "outputs").mkdir(parents=True)
+    begun = {"state": "running", "runner": GONE, "process": GONE, "timings": Timings(queued=queued, started=queued)}
+    record.write(
+        folder, Record(run_id=run_id, name=name, argv=(), cwd="/", final="cat.safetensors", **{**begun, **values})
+    )
+    return folder
+
+
+def test_a_run_with_a_live_runner_is_what_its_record_says(odd_path):
+    assert ledger.view(a_run(odd_path, runner=Process.of(this_process()))).state == "running"
+
+
+def test_a_live_trainer_without_its_runner_is_orphaned(odd_path):
+    assert ledger.view(a_run(odd_path, process=Process.of(this_process()))).state == "orphaned"
+
+
+def test_a_run_without_processes_and_with_its_file_succeeded(odd_path):
+    folder = a_run(odd_path)
+    lora(folder / "outputs" / "cat.safetensors")
+    assert ledger.view(folder).state == "succeeded"
+
+
+def test_a_run_without_processes_and_file_is_lost(odd_path):
+    view = ledger.view(a_run(odd_path))
+    assert (view.state, view.problem) == ("lost", "its runner is gone; cat.safetensors was not written")
+
+
+def test_a_cut_file_is_no_success(odd_path):
+    folder = a_run(odd_path)
+    path = lora(folder / "outputs" / "cat.safetensors")
+    os.truncate(path, path.stat().st_size - 1)
+    assert ledger.view(folder).state == "lost"
+
+
+def test_a_practice_file_is_no_success_of_a_real_run(odd_path):
+    folder = a_run(odd_path)
+    lora(folder / "outputs" / "cat.safetensors", metadata={"practice": "yes"})
+    assert ledger.view(folder).state == "lost"
+
+
+def test_a_run_that_never_started_is_lost(odd_path):
+    view = ledger.view(a_run(odd_path, state="starting", process=None, timings=Timings(queued=1.0)))
+    assert (view.state, view.problem) == ("lost", "its runner is gone; the trainer was never started")
+
+
+def test_an_ended_run_is_what_its_record_says(odd_path):
+    assert ledger.view(a_run(odd_path, state="failed")).state == "failed"
+
+
+def test_runs_come_in_the_order_of_their_start(odd_path):
+    for name, queued in (("b", 3.0), ("a", 2.0), ("c", 1.0)):
+        a_run(odd_path, name=name, queued=queued)
+    assert [view.name for view in ledger.runs(odd_path)] == ["c", "a", "b"]
+
+
+def test_a_broken_record_does_not_hide_the_others(odd_path):
+    a_run(odd_path)
+    (a_run(odd_path, run_id="002") / record.FILE).write_text("{", encoding="utf-8")
+    assert {view.run_id: view.state for view in ledger.runs(odd_path)} == {"001": "lost", "002": "unreadable"}
+
+
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [
+        (None, "dog/20260103"), ("cat", "cat/20260102"), ("20260101", "cat/20260101"), ("cat/20260101", "cat/20260101"),
+        ("do", "dog/20260103"), ("20260102", "cat/20260102"),
+    ],
+)  # fmt: skip
+def test_a_run_is_found_by_what_a_person_would_write(odd_path, word, path):
+    for queued, place in enumerate(("cat/20260101", "cat/20260102", "dog/20260103")):
+        name, _, run_id = place.partition("/")
+        a_run(odd_path, name=name, run_id=run_id, queued=float(queued))
+    assert ledger.find(odd_path, word).path == odd_path / path
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one(odd_path):
+    a_run(odd_path, name="bespoke_baby")
+    with pytest.raises(UsageError) as fault:
+        ledger.find(odd_path, "bespok_bab")
+    assert "did you mean 'bespoke_baby'" in fault.value.hint
+
+
+def test_no_runs_at_all_is_said_so(odd_path):
+    with pytest.raises(UsageError, match="no runs"):
+        ledger.find(odd_path / "nowhere", None)
+
+
+def test_a_killed_runner_leaves_an_orphan_that_is_adopted_to_a_whole_record(practice):
+    runner = practice.supervised(step=0.1)
+    wait_until(practice.marker("stepping").exists)
+    runner.kill()
+    runner.wait()
+    view = ledger.view(practice.run_dir)
+    assert view.state == "orphaned"
+    recorder = Recorder(practice.run_dir, view.record.changed(runner=Process.of(this_process())))
+    assert ledger.view(practice.run_dir).state == "running"
+    watch = Watch(practice.run_dir / "train.log", practice.output, recorder.event, grace=Grace(5, 5, 5))
+    ended = recorder.finish(adopt(view.trainer, watch, since=time.time() - 5))
+    assert (ended.state, ended.steps_seen, ended.modules) == ("succeeded", 8, 8)
+    assert [c.file for c in ended.checkpoints] == ["my cat-000001.safetensors", "my cat.safetensors"]
+    assert all(len(c.sha256) == 64 for c in ended.checkpoints)
+    assert record.read(practice.run_dir) == ended

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kohya_runner.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def run(odd_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(odd_path))
+    monkeypatch.setenv("KOHYA_WORKSPACE", str(odd_path / "ws"))
+    for name in ("XDG_CONFIG_HOME", "KOHYA_RUNNER_SD_SCRIPTS", "KOHYA_RUNNER_PYTHON", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def invoke(*args: str):
+        return CliRunner().invoke(main, list(args))
+
+    return invoke
+
+
+def test_a_missing_recipe_is_usage(run):
+    result = run("plan", str(ROOT / "recipes" / "quickstar.yaml"))
+    assert result.exit_code == 2
+    assert "no such recipe" in result.stderr
+    assert "quickstart.yaml" in result.stderr
+
+
+def test_a_wrong_recipe_exits_3_with_every_fault_and_no_traceback(run, odd_path):
+    path = odd_path / "bad.yaml"
+    path.write_text("name: x\nfamly: sdxl\n", encoding="utf-8")
+    result = run("plan", str(path))
+    assert result.exit_code == 3
+    assert "famly: there is no such key" in result.stdout
+    assert "bad.yaml:2:1" in result.stdout
+    assert "Traceback" not in result.output
+
+
+def test_json_is_one_object_also_when_the_recipe_is_wrong(run, odd_path):
+    path = odd_path / "bad.yaml"
+    path.write_text("name: [\n", encoding="utf-8")
+    result = run("plan", str(path), "--json")
+    plan = json.loads(result.stdout)
+    assert result.exit_code == 3
+    assert plan["ok"] is False
+    assert plan["findings"][0]["code"] == "recipe.syntax"
+    assert result.stderr == ""
+
+
+def test_plan_elsewhere_of_the_quickstart_is_ready(run):
+    result = run("plan", str(ROOT / "recipes" / "quickstart.yaml"), "--elsewhere", "--json")
+    plan = json.loads(result.stdout)
+    assert result.exit_code == 0, result.output
+    assert plan["ok"] is True
+    assert plan["dataset"]["images"] == 12
+    assert plan["checkpoints"] == ["quickstart-000001.safetensors", "quickstart.safetensors"]
+
+
+def test_a_dry_run_is_the_plan_and_writes_nothing(run, odd_path):
+    result = run("launch", str(ROOT / "recipes" / "quickstart.yaml"), "--practice", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "PRACTICE" in result.stdout
+    assert not (odd_path / "ws").exists()
+
+
+def test_options_are_found_by_script_family_and_word(run):
+    by_script = json.loads(run("options", "sdxl_train_network.py", "snr", "--json").stdout)
+    assert "min_snr_gamma" in [row["name"] for row in by_script["options"]]
+    assert json.loads(run("options", "sdxl", "snr", "--json").stdout) == by_script
+    assert "min_snr_gamma" in run("options", "snr_gamma").stdout
+    missing = run("options", "sdxl", "epochs_of_doom")
+    assert missing.exit_code == 2
+
+
+def test_options_say_which_recipe_key_sets_an_owned_one(run):
+    assert "write it as 'name'" in run("options", "sdxl", "output_name").stdout
+
+
+def test_models_are_honest_about_what_is_not_there(run):
+    rows = json.loads(run("models", "--json").stdout)["models"]
+    states = {row["family"]: row["state"] for row in rows}
+    assert states["sdxl"] == "supported"
+    assert states["sd3"] == "not yet"
+
+
+def test_new_writes_a_recipe_that_plans_and_leaves_an_old_one_alone(run, odd_path):
+    target = odd_path / "mine.yaml"
+    images = ROOT / "recipes" / "sprites"
+    for family in ("sd15", "sdxl", "flux"):
+        assert run("new", "mine", "--family", family, "--images", str(images), "--output", str(target)).exit_code == 0
+        result = run("plan", str(target), "--elsewhere")
+        assert result.exit_code == 0, result.output
+        again = run("new", "mine", "--family", family, "--images", str(images), "--output", str(target))
+        assert again.exit_code == 2
+        target.unlink()
+
+
+def test_new_names_what_is_wrong(run, odd_path):
+    assert "did you mean 'sdxl'" in run("new", "x", "--family", "sdx", "--images", str(odd_path)).stderr
+    assert "no such folder" in run("new", "x", "--family", "sdxl", "--images", str(odd_path / "no")).stderr
+
+
+def test_a_broken_settings_file_is_named_with_its_line(run, odd_path):
+    config = odd_path / ".config" / "kohya-runner" / "config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("sd_script: /x\n", encoding="utf-8")
+    result = run("plan", str(ROOT / "recipes" / "quickstart.yaml"))
+    assert result.exit_code == 2
+    assert "config.yaml:1:1" in result.stderr
+    assert "did you mean 'sd_scripts'" in result.stderr
+
+
+def test_without_a_trainer_the_plan_says_so_and_exits_5(run):
+    result = run("plan", str(ROOT / "recipes" / "quickstart.yaml"))
+    if "sd-scripts 48d368fa" in result.stdout:
+        pytest.skip("this clone has its submodule")
+    assert result.exit_code == 5
+    assert "kohya-runner setup" in result.stdout

@@ -1,0 +1,173 @@
+"""runpod/start_training.sh, with fakes in place of kohya-runner, Python and df."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "runpod" / "start_training.sh"
+RUNNER = """\
+#!/bin/sh
+printf '%s\\n' "$*" >> "$HOME/calls"
+if [ "$1" = setup ]; then exit "${SETUP_CODE:-0}"; fi
+exit "${LAUNCH_CODE:-0}"
+"""
+PYTHON = """\
+#!/bin/sh
+case "$*" in
+  --version) echo "Python 3.11.7" ;;
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo made >> "$HOME/venvs" ;;
+  *"install --quiet --editable ."*)
+    [ ! -e "$HOME/offline" ] || { echo "no network" >&2; exit 1; }
+    cp "$HOME/kohya-runner" "${0%/python}/kohya-runner" ;;
+esac
+"""
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def home(odd_path: Path) -> Path:
+    program(odd_path / "kohya-runner", RUNNER)
+    program(odd_path / "fake python", PYTHON)
+    return odd_path
+
+
+def start(home: Path, *arguments: str, fake: bool = True, cwd: Path | None = None, **environ: str):
+    """Run the script with nothing in the environment but HOME and PATH, as ``env -i`` would."""
+    runner = {"KOHYA_RUNNER_COMMAND": str(home / "kohya-runner")} if fake else {}
+    bootstrap = {"KOHYA_RUNNER_BOOTSTRAP_PYTHON": str(home / "fake python")}
+    return subprocess.run(
+        ("bash", str(SCRIPT), *arguments), cwd=cwd or home, check=False, capture_output=True, text=True,
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin", **runner, **bootstrap, **environ},
+    )  # fmt: skip
+
+
+def calls(home: Path) -> list[str]:
+    return (home / "calls").read_text().splitlines() if (home / "calls").exists() else []
+
+
+def test_set_up_comes_before_the_launch(home):
+    done = start(home, "recipes/sd15_lora.yaml", "--set", "name=my run")
+    assert done.returncode == 0
+    assert calls(home) == ["setup", f"launch {ROOT}/recipes/sd15_lora.yaml --once --set name=my run"]
+
+
+def test_the_default_is_the_bespoke_recipe(home):
+    start(home, "--json")
+    assert calls(home)[1] == f"launch {ROOT}/recipes/bespoke_baby_sdxl.yaml --once --json"
+
+
+def test_a_recipe_is_looked_for_where_the_user_is(home):
+    (home / "my recipe.yaml").write_text("")
+    start(home, "my recipe.yaml")
+    assert calls(home)[1] == "launch my recipe.yaml --once"
+
+
+def test_a_missing_recipe_ends_before_anything_is_set_up(home):
+    done = start(home, "recipes/nope.yaml")
+    assert done.returncode == 2
+    assert "recipes/nope.yaml: no such recipe; there are: " in done.stderr
+    assert "recipes/quickstart.yaml" in done.stderr
+    assert calls(home) == []
+
+
+@pytest.mark.parametrize("code", ["1", "4", "6", "8", "10", "130"])
+def test_the_exit_code_of_the_launch_is_the_scripts(home, code):
+    assert start(home, LAUNCH_CODE=code).returncode == int(code)
+
+
+@pytest.mark.parametrize("code", ["1", "4", "5"])
+def test_a_failed_set_up_starts_nothing(home, code):
+    done = start(home, SETUP_CODE=code)
+    assert done.returncode == int(code)
+    assert calls(home) == ["setup"]
+
+
+@pytest.mark.parametrize("recipe", ["recipes/quickstart.yaml", f"{ROOT}/recipes/../recipes/quickstart.yaml"])
+def test_only_the_quickstart_goes_on_in_practice(home, recipe):
+    done = start(home, recipe, SETUP_CODE="5")
+    assert done.returncode == 0
+    assert calls(home)[1].endswith("quickstart.yaml --once --practice")
+    assert "PRACTICE   PRACTICE" in done.stderr
+    assert "NOT a training" in done.stderr
+
+
+def test_the_quickstart_does_not_hide_another_failure(home):
+    done = start(home, "recipes/quickstart.yaml", SETUP_CODE="1")
+    assert done.returncode == 1
+    assert calls(home) == ["setup"]
+
+
+def test_practice_is_never_chosen_when_the_trainer_is_there(home):
+    done = start(home, "recipes/quickstart.yaml")
+    assert "--practice" not in calls(home)[1]
+    assert "PRACTICE" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--sd-scripts", "/my scripts"), ("--sd-scripts=/my scripts",)])
+def test_the_checkout_is_told_to_set_up_as_well(home, arguments):
+    start(home, "recipes/sd15_lora.yaml", *arguments)
+    assert calls(home)[0] == "setup --sd-scripts=/my scripts"
+
+
+def test_runpods_variables_are_read_even_when_they_are_sloppy(home):
+    (home / "rp").write_text('false\nexport LAUNCH_CODE="$NOT_SET"7\n')
+    assert start(home, RP_ENVIRONMENT=str(home / "rp")).returncode == 7
+
+
+def test_the_runners_environment_is_made_once(home):
+    codes = [start(home, fake=False).returncode for _ in range(2)]
+    assert codes == [0, 0]
+    assert (home / "venvs").read_text() == "made\n"
+    assert len(calls(home)) == 4
+
+
+def test_once_made_it_works_offline(home):
+    start(home, fake=False)
+    (home / "offline").touch()
+    assert start(home, fake=False).returncode == 0
+
+
+def test_a_half_made_environment_is_made_anew(home):
+    (home / "offline").touch()
+    done = start(home, fake=False)
+    assert done.returncode == 5
+    assert "the runner's environment could not be made" in done.stderr
+    (home / "offline").unlink()
+    assert start(home, fake=False).returncode == 0
+    assert (home / "venvs").read_text() == "made\n" * 2
+
+
+def test_without_a_python_it_says_what_to_install(home):
+    tools = home / "bin"
+    tools.mkdir()
+    for name in ("bash", "dirname", "df", "tail", "id", "mkdir", "ls"):
+        (tools / name).symlink_to(f"/usr/bin/{name}")
+    done = start(home, fake=False, PATH=str(tools), KOHYA_RUNNER_BOOTSTRAP_PYTHON="")
+    assert done.returncode == 5
+    assert "no Python 3.10 or newer" in done.stderr
+
+
+DF = """\
+#!/bin/sh
+case "$*" in *pod*) echo "mfs#eu-1.example:9421 fuse" ;; *) echo "overlay overlay" ;; esac
+"""
+
+
+def test_an_environment_never_goes_to_a_network_volume(home):
+    tools = home / "bin"
+    tools.mkdir()
+    program(tools / "df", DF)
+    program(tools / "id", "#!/bin/sh\necho 0\n")
+    program(tools / "mkdir", '#!/bin/sh\necho "$3" >> "$HOME/folders"\nexit 1\n')
+    done = start(home, fake=False, PATH=f"{tools}:/usr/bin:/bin")
+    assert done.returncode == 5
+    assert (home / "folders").read_text() == "/root/.local/share/kohya-runner\n"
