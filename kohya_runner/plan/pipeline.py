@@ -16,7 +16,7 @@ from kohya_runner.dataset.checks import check_datasets
 from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.findings import Finding, allow, error
-from kohya_runner.plan import data, defaults, machine, space
+from kohya_runner.plan import data, defaults, machine, space, weights
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.models import Models, find_models
 from kohya_runner.plan.settings import Settings, as_parsed, cache_key
@@ -152,6 +152,8 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
         *check_datasets(scans),
     ]
     draft.findings += defaults.findings(loaded, options, settings.given)
+    if not draft.request.elsewhere:
+        draft.findings += weights.findings(given, practice=draft.request.practice)
     left_open = defaults.left_open(options, settings.given)
     draft.parts |= {"scans": scans, "left_open": left_open, "fetches": models.fetches, "args": given}
     readable = settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults)

@@ -146,4 +146,3 @@ class Recorder:
             return "lost", problem
         ended = f"signal {outcome.signal}" if outcome.signal else f"exit code {code}"
         return "failed", problem if code == 0 else "; ".join(filter(None, (f"the trainer ended with {ended}", problem)))
-

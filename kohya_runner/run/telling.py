@@ -7,11 +7,14 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from kohya_runner.run.events import Checkpoint, Epoch, Event, Fact, Modules, NoData, Phase, Step, Work
+from kohya_runner.run.progress import SAVING, TRAINING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TAIL_BYTES = 1 << 18
+IN_PASSING = (TRAINING, SAVING)
+"""Phases that lines of their own announce: the steps, and each checkpoint by its name."""
 
 
 class Screen(Protocol):
@@ -47,7 +50,7 @@ class Teller:
         match event:
             case Phase():
                 self.phase, self.since, self.work = event.name, time.monotonic(), ""
-                line = event.name
+                line = "" if event.name in IN_PASSING else event.name
             case Work():
                 self.work = f"{event.done}/{event.total}"
             case Epoch():
@@ -77,7 +80,7 @@ class Teller:
 
     def tick(self) -> None:
         """Show that time passes where the trainer says nothing."""
-        if self.phase != "training":
+        if self.phase != TRAINING:
             waited = time.monotonic() - self.since
             work = f" {self.work}" if self.work else ""
             self.screen.event(f"{self.phase}{work}, {duration(waited)}", lasting=False)
