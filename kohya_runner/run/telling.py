@@ -55,7 +55,7 @@ class Teller:
                 self.work = f"{event.done}/{event.total}"
             case Epoch():
                 line = f"epoch {event.number}/{event.total}"
-                self.epoch = f"{line}  "
+                self.epoch, self.phase = f"{line}  ", TRAINING
             case Checkpoint():
                 line = f"saving {event.path.name}"
             case Modules() if not event.enabled:

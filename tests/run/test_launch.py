@@ -142,7 +142,8 @@ def test_two_launches_of_one_name_do_not_meet(runner):
     code, _, err = runner.launch("--set", "args.seed=5")
     assert code == 7
     assert "is going on" in err
-    assert first.communicate(timeout=30) and first.returncode == 0
+    first.communicate(timeout=30)
+    assert first.returncode == 0
     assert runner.record()["state"] == "succeeded"
 
 
