@@ -5,26 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kohya_runner import __version__
 from kohya_runner.errors import CancelledError, RunnerError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class RunnerGroup(click.Group):
     """A group whose expected failures end in one message, one hint and their own exit code."""
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Run the command and leave the process with its exit code (docs/exit-codes.md)."""
         kwargs["standalone_mode"] = False
+        words = list(sys.argv[1:] if args is None else args)
         try:
-            result = super().main(*args, **kwargs)
+            result = super().main(words, **kwargs)
             sys.stdout.flush()
             sys.exit(result if isinstance(result, int) else 0)
         except RunnerError as fault:
-            sys.exit(_told(fault))
+            sys.exit(_told(fault, as_json="--json" in words))
         except click.ClickException as fault:
             fault.show()
             sys.exit(fault.exit_code)
@@ -35,10 +39,13 @@ class RunnerGroup(click.Group):
             sys.exit(141)
 
 
-def _told(fault: RunnerError) -> int:
+def _told(fault: RunnerError, *, as_json: bool = False) -> int:
+    """Say why a command ended: to the person, and to a program that asked for JSON."""
     from kohya_runner import console
 
     console.fault(fault)
+    if as_json:
+        console.fault_json(fault)
     return fault.exit_code
 
 

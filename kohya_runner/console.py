@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.findings import Finding, Severity
+from kohya_runner.findings import Finding, Severity, finding_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +50,13 @@ def fault(error: RunnerError) -> None:
     console.print(f"kohya-runner: {error.message}", style="bold red")
     if error.hint:
         console.print(f"  {error.hint}")
+
+
+def fault_json(error: RunnerError) -> None:
+    """The same as one object: ``ok`` false, the exit code, the message, the findings."""
+    found = [finding_json(finding) for finding in error.findings]
+    said = {"exit_code": error.exit_code, "message": error.message, "hint": error.hint}
+    json_object({"version": 1, "ok": False, "error": said, "findings": found})
 
 
 def _findings(console: Console, findings: Sequence[Finding]) -> None:

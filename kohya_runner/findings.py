@@ -40,6 +40,17 @@ class Finding:
         return f"{place}{self.message}{hint}"
 
 
+def finding_json(finding: Finding) -> dict[str, str]:
+    """A finding as every ``--json`` shows it."""
+    return {
+        "severity": finding.severity.value,
+        "code": finding.code,
+        "message": finding.message,
+        "where": finding.where,
+        "hint": finding.hint,
+    }
+
+
 def error(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
     """A finding that stops the launch."""
     return Finding(Severity.ERROR, code, message, where, hint)

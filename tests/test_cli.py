@@ -122,3 +122,17 @@ def test_without_a_trainer_the_plan_says_so_and_exits_5(run):
         pytest.skip("this clone has its submodule")
     assert result.exit_code == 5
     assert "kohya-runner setup" in result.stdout
+
+
+def test_json_holds_the_error_where_there_is_no_plan_at_all(run):
+    result = run("plan", "no-such.yaml", "--json")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["ok"], answer["error"]["exit_code"]) == (2, False, 2)
+    assert "no such recipe" in answer["error"]["message"]
+
+
+def test_a_wrong_trainer_is_reported_with_everything_else(run, odd_path):
+    result = run("plan", str(ROOT / "recipes" / "quickstart.yaml"), "--sd-scripts", str(odd_path), "--set", "args.lr=1")
+    assert result.exit_code == 3
+    assert "is no sd-scripts checkout" in result.stdout
+    assert "did you mean 'learning_rate'" in result.stdout

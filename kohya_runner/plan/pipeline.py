@@ -15,6 +15,7 @@ from kohya_runner.dataset.batching import batching_from
 from kohya_runner.dataset.checks import check_datasets
 from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
+from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, allow, error
 from kohya_runner.plan import data, defaults, machine, space, weights
 from kohya_runner.plan.environment import child_env
@@ -88,7 +89,6 @@ def make_plan(
 
     Raises:
         UsageError: there is no such recipe, or the settings file is wrong.
-        TrainerError: a place that was named for the trainer is not one.
     """
     env = dict(os.environ if environ is None else environ)
     loaded = load(request.recipe, request.overrides, environ=env)
@@ -115,7 +115,11 @@ def _trainer(draft: _Draft, settings: MachineSettings) -> tuple[Checkout | None,
     named = str(draft.loaded.path_from(launch, "launch", "python")) if launch else None
     if draft.request.elsewhere:
         return None, None
-    return find_trainer(draft.environ, settings, sd_scripts=draft.request.sd_scripts, python=named)
+    try:
+        return find_trainer(draft.environ, settings, sd_scripts=draft.request.sd_scripts, python=named)
+    except TrainerError as fault:
+        draft.findings.append(error("trainer.missing", fault.message, hint=fault.hint))
+        return None, None
 
 
 def _support(draft: _Draft) -> Support | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import error_for
-from kohya_runner.findings import Severity
+from kohya_runner.findings import Severity, finding_json
 from kohya_runner.recipe.template import SECRET
 
 if TYPE_CHECKING:
@@ -121,10 +121,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "checkpoints": list(plan.steps.checkpoints) if plan.steps else [],
         "defaults": [{"option": n, "default": d, "effect": e} for n, d, e in plan.left_open],
         "disk": _disk(plan),
-        "findings": [
-            {"severity": f.severity.value, "code": f.code, "message": f.message, "where": f.where, "hint": f.hint}
-            for f in plan.findings
-        ],
+        "findings": [finding_json(f) for f in plan.findings],
     }
 
 

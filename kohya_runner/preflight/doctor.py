@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner import __version__
 from kohya_runner import workspace as workspaces
 from kohya_runner.errors import RunnerError, TrainerError, error_for
-from kohya_runner.findings import Finding, Severity, error, warning
+from kohya_runner.findings import Finding, Severity, error, finding_json, warning
 from kohya_runner.preflight import hub
 from kohya_runner.preflight.checks import machine_findings
 from kohya_runner.preflight.disk import gib
@@ -45,9 +45,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """The report as one object."""
-        found = [
-            {"severity": f.severity.value, "code": f.code, "message": f.message, "hint": f.hint} for f in self.findings
-        ]
+        found = [finding_json(f) for f in self.findings]
         return {"version": 1, "ok": not self.exit_code, "parts": dict(self.rows), "findings": found}
 
 

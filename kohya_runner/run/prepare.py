@@ -73,7 +73,10 @@ def dataset(plan: Plan, in_use: Collection[str], say: Say) -> None:
         images = sum(folder.images for folder in plan.ready.layout.folders)
         say(f"laid out {images} images in {plan.ready.layout.tree}", lasting=True)
     if built.set_aside:
-        say(f"{len(built.set_aside)} file(s) that did not belong there moved to {built.set_aside[0].parent}", lasting=True)
+        say(
+            f"{len(built.set_aside)} file(s) that did not belong there moved to {built.set_aside[0].parent}",
+            lasting=True,
+        )
     prune(plan.ready.layout.root, {plan.ready.layout.key, *in_use})
 
 
