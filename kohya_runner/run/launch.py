@@ -55,7 +55,7 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
     env = dict(os.environ if environ is None else environ)
     done = _done_before(plan)
     if done is not None and not policy.again:
-        return _already(done, once=policy.once)
+        return _already(done, screen, once=policy.once)
     run_dir = plan.ready.run_dir
     if not numbering.claim(run_dir):
         raise RunExistsError(f"{run_dir} was taken by another launch a moment ago", hint="launch again")
@@ -79,9 +79,10 @@ def _done_before(plan: Plan) -> ledger.RunView | None:
     return None
 
 
-def _already(view: ledger.RunView, *, once: bool) -> record.Record:
+def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> record.Record:
     assert view.record is not None  # noqa: S101 - found by its record
     if once:
+        screen.event("done before, with the same recipe, data and trainer: nothing to do", lasting=True)
         return view.record
     output = view.path / view.record.output_dir
     message = f"this run was done before, with the same recipe, data and trainer: {output / view.record.final}"
