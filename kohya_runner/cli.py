@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kohya_runner import __version__
-from kohya_runner.errors import CancelledError, RunnerError
+from kohya_runner.errors import CancelledError, RunnerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,8 @@ class RunnerGroup(click.Group):
             sys.exit(_told(fault, as_json="--json" in words))
         except click.ClickException as fault:
             fault.show()
+            if "--json" in words:
+                _told(UsageError(fault.format_message()), as_json=True, aloud=False)
             sys.exit(fault.exit_code)
         except (KeyboardInterrupt, click.Abort):
             sys.exit(_told(CancelledError("stopped by Ctrl-C")))
@@ -39,11 +41,12 @@ class RunnerGroup(click.Group):
             sys.exit(141)
 
 
-def _told(fault: RunnerError, *, as_json: bool = False) -> int:
+def _told(fault: RunnerError, *, as_json: bool = False, aloud: bool = True) -> int:
     """Say why a command ended: to the person, and to a program that asked for JSON."""
     from kohya_runner import console
 
-    console.fault(fault)
+    if aloud:
+        console.fault(fault)
     if as_json:
         console.fault_json(fault)
     return fault.exit_code

@@ -66,9 +66,32 @@ def info(code: str, message: str, *, where: str = "", hint: str = "") -> Finding
     return Finding(Severity.INFO, code, message, where, hint)
 
 
+STAGES = frozenset({
+    "recipe", "args", "dataset", "image", "caption", "steps", "model", "hub", "disk", "memory", "device", "trainer",
+    "budget",
+})  # fmt: skip
+"""The first half of every code."""
+
+NEVER_ALLOWED = ("recipe.", "args.value", "args.unknown", "args.owned", "args.missing", "dataset.missing",
+                 "dataset.empty", "steps.none", "trainer.missing")  # fmt: skip
+"""Errors without which there is nothing to launch, or another run than the recipe says."""
+
+
 def allow(findings: Iterable[Finding], codes: Collection[str]) -> tuple[Finding, ...]:
     """The same findings, with the named errors turned into warnings."""
     return tuple(
         replace(f, severity=Severity.WARNING) if f.severity is Severity.ERROR and f.code in codes else f
         for f in findings
     )
+
+
+def not_allowable(codes: Iterable[str]) -> str:
+    """Why a code cannot be given to ``--allow``; "" if all of them can."""
+    for code in codes:
+        if code.partition(".")[0] not in STAGES or "." not in code:
+            return f"{code} is no code of a finding; a code is <stage>.<what>, such as caption.missing"
+        if code.startswith(NEVER_ALLOWED):
+            return (
+                f"{code} cannot be allowed: without it there is nothing to launch, or another run than the recipe says"
+            )
+    return ""

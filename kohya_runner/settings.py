@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     except (OSError, UnicodeDecodeError) as fault:
         raise UsageError(f"{file}: cannot be read: {fault}", hint="it is a short YAML file in UTF-8") from None
     tree, problems = yamlio.parse(text, str(file), file.parent)
-    findings = problems or _faults(tree)
+    findings = tuple(replace(p, code="trainer.settings") for p in problems) or _faults(tree)
     if findings:
         raise UsageError(f"{file}: {len(findings)} problem(s) in the settings", findings=findings)
     items = tree.value if tree is not None and isinstance(tree.value, dict) else {}

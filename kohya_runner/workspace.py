@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -93,6 +95,8 @@ def is_network_mount(path: Path) -> bool:
 
 def choose(option: str | None, recipe: str | None, environ: Mapping[str, str], cwd: Path) -> Workspace:
     """By precedence: option, ``$KOHYA_WORKSPACE``, recipe, ``/workspace`` if writable, ``./workspace``."""
+    if option == "" or recipe == "":
+        raise UsageError("the workspace is an empty text", hint="name a folder, or leave it out")
     named = option or environ.get("KOHYA_WORKSPACE") or recipe
     if named:
         return Workspace(Path(os.path.abspath(cwd / Path(named).expanduser())))

@@ -136,3 +136,9 @@ def test_a_wrong_trainer_is_reported_with_everything_else(run, odd_path):
     assert result.exit_code == 3
     assert "is no sd-scripts checkout" in result.stdout
     assert "did you mean 'learning_rate'" in result.stdout
+
+
+def test_a_wrong_option_is_one_object_too(run):
+    result = run("plan", "x.yaml", "--json", "--bogus")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["ok"] is False

@@ -55,6 +55,10 @@ class StepsPlan:
         return self.saves.checkpoints
 
 
+MOST_STEPS = 20_000_000
+"""More steps than anybody trains; the plan goes through every save of a run, so there must be an end."""
+
+
 def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
     """The numbers for laid-out folders; None where the findings say that the trainer would not come to them."""
     findings = [*_settings_problems(batching)]
@@ -68,6 +72,8 @@ def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan
     if not batches or _total(batches, batching) < 1:
         known = any(finding.severity is Severity.ERROR for finding in findings)
         return None, tuple(findings) if known else (*findings, _nothing(batches))
+    if _total(batches, batching) > MOST_STEPS:
+        return None, (*findings, _endless(_total(batches, batching)))
     chance = _chance(folders, made, batching, batches)
     return _plan(found, counts, batches, batching, exact=chance is None), (*findings, *([chance] if chance else []))
 
@@ -112,6 +118,11 @@ def _total(batches: int, batching: Batching) -> int:
         return batching.max_train_steps
     steps = math.ceil(batches / batching.num_processes / batching.gradient_accumulation_steps)
     return batching.max_train_epochs * steps
+
+
+def _endless(total: int) -> Finding:
+    text = f"{total} optimization steps: at ten steps a second that takes {total // 36_000} hours"
+    return error("steps.endless", text, hint="lower max_train_epochs, max_train_steps or the repeats")
 
 
 def _nothing(batches: int) -> Finding:

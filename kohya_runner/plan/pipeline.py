@@ -15,8 +15,8 @@ from kohya_runner.dataset.batching import batching_from
 from kohya_runner.dataset.checks import check_datasets
 from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
-from kohya_runner.errors import TrainerError
-from kohya_runner.findings import Finding, allow, error
+from kohya_runner.errors import TrainerError, UsageError
+from kohya_runner.findings import Finding, allow, error, not_allowable
 from kohya_runner.plan import data, defaults, machine, space, weights
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.models import Models, find_models
@@ -24,6 +24,7 @@ from kohya_runner.plan.settings import Settings, as_parsed, cache_key
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.preflight.disk import DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
+from kohya_runner.preflight.workplace import workspace_findings
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.run.numbering import next_run
@@ -91,6 +92,9 @@ def make_plan(
         UsageError: there is no such recipe, or the settings file is wrong.
     """
     env = dict(os.environ if environ is None else environ)
+    refused = not_allowable(request.allow)
+    if refused:
+        raise UsageError(f"--allow {refused}")
     loaded = load(request.recipe, request.overrides, environ=env)
     machine_settings = read_settings(env)
     draft = _Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
@@ -158,6 +162,7 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     draft.findings += defaults.findings(loaded, options, settings.given)
     if not draft.request.elsewhere:
         draft.findings += weights.findings(given, practice=draft.request.practice)
+        draft.findings += workspace_findings(draft.workspace.root)
     left_open = defaults.left_open(options, settings.given)
     draft.parts |= {"scans": scans, "left_open": left_open, "fetches": models.fetches, "args": given}
     readable = settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults)
@@ -182,7 +187,8 @@ def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
     final = replace(known, settings=as_parsed(settings.options, args), given=args)
     draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args}
     draft.parts["fingerprint"] = _fingerprint(args, layout, draft.parts["checkout"], practice=draft.request.practice)
-    host = None if draft.request.elsewhere else _host(draft)
+    unusable = any(f.code == "disk.unwritable" for f in draft.findings)
+    host = None if draft.request.elsewhere or unusable else _host(draft)
     draft.parts["command"] = _command(draft, final, host)
     if host is not None:
         draft.parts["gpus"] = host.gpus

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Severity, finding_json
-from kohya_runner.recipe.template import SECRET
+from kohya_runner.masking import masked, masked_option, masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,7 +133,8 @@ def _recipe(plan: Plan) -> dict[str, Any]:
         _put_defaults(resolved, {k: v for k, v in defaults.items() if v is not None}, ())
     for path, node in plan.loaded.tree.leaves():
         if node.value is not None:
-            _put(resolved, path, {"value": node.plain(), "source": str(node.place)})
+            value = masked_option(str(path[-1]) if path else "", node.plain())
+            _put(resolved, path, {"value": value, "source": str(node.place)})
     for arg in plan.args:
         if arg.source.startswith("runner"):
             resolved.setdefault("args", {})[arg.name] = {"value": arg.value, "source": arg.source}
@@ -157,14 +158,13 @@ def _put(into: Any, path: tuple[Any, ...], leaf: Any) -> None:
         into[str(path[-1])] = leaf
 
 
-def masked(env: Mapping[str, str]) -> dict[str, str]:
-    """Variables with the values of the secret ones blotted out."""
-    return {name: "***" if SECRET.search(name) else value for name, value in env.items()}
-
-
 def _command(plan: Plan) -> dict[str, Any]:
     assert plan.command is not None  # noqa: S101 - the caller asked
-    return {"argv": list(plan.command.argv), "cwd": str(plan.command.cwd), "env": masked(plan.command.env)}
+    return {
+        "argv": [masked_text(token) for token in plan.command.argv],
+        "cwd": str(plan.command.cwd),
+        "env": masked(plan.command.env),
+    }
 
 
 def _dataset(plan: Plan) -> dict[str, Any]:

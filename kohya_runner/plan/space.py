@@ -30,11 +30,16 @@ def shape(settings: Settings, support: Support) -> LoraShape:
     return LoraShape(
         family=support.family,
         dim=int(settings.get("network_dim") or 4),
-        conv_dim=int(float(network_args["conv_dim"])) if "conv_dim" in network_args else None,
+        conv_dim=_whole(network_args.get("conv_dim", "")),
         precision=settings.get("save_precision") or "float",
         text_encoder=not settings.on("network_train_unet_only"),
         unet=not settings.on("network_train_text_encoder_only"),
     )
+
+
+def _whole(text: str) -> int | None:
+    """The number the network module would read (networks/lora.py:454), None for what is none."""
+    return int(text) if text.strip().isascii() and text.strip().isdecimal() else None
 
 
 def _pairs(value: Any) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _file(arg: Arg, path: Path, *, practice: bool) -> Iterator[Finding]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         yield error("model.missing", f"args.{arg.name}: there is no file {path}", where=arg.source)
     elif path.suffix == ".safetensors":
         found = inspect(path)
@@ -44,7 +45,7 @@ def _file(arg: Arg, path: Path, *, practice: bool) -> Iterator[Finding]:
 
 
 def _state(arg: Arg, folder: Path, *, practice: bool) -> Iterator[Finding]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         hint = "name the folder that save_state wrote: NAME-000001-state"
         yield error("model.missing", f"args.resume: there is no folder {folder}", where=arg.source, hint=hint)
     elif not practice and inspect(folder / STATE_WEIGHTS).practice:

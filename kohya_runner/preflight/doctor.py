@@ -52,8 +52,8 @@ class Report:
 def doctor(sd_scripts: str | None, workspace: str | None, environ: Mapping[str, str] | None = None) -> Report:
     """Look at the machine; importing torch in the trainer's Python takes 5 to 30 seconds."""
     env = dict(os.environ if environ is None else environ)
+    settings = read_settings(env)
     try:
-        settings = read_settings(env)
         checkout, python = find_trainer(env, settings, sd_scripts=sd_scripts)
     except RunnerError as fault:
         return Report((), fault.findings or (error("trainer.missing", fault.message, hint=fault.hint),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ class LocalModel:
 
 def model_findings(model: LocalModel) -> tuple[Finding, ...]:
     """At most one finding: missing, a link that the trainer does not follow, or a file that is not what it says."""
-    if not model.path.exists():
+    if not os.path.exists(model.path):
         return (_missing(model),)
     link = _link_fault(model)
     if link:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.models import Recipe
 
 MAX_EXTENDS = 16
+MAX_KEYS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,12 @@ def _override(tree: Node, overrides: Sequence[str], findings: list[Finding]) -> 
     for text in overrides:
         path, equals, value = text.partition("=")
         if not equals or not path:
-            raise UsageError(f"--set {text}: write --set KEY=VALUE, such as --set args.network_dim=32")
-        place = Place(f"--set {text}", Path.cwd())
-        tree = _put(tree, path.split("."), yamlio.parse_value(value, place), findings)
+            raise UsageError("--set needs KEY=VALUE, such as --set args.network_dim=32")
+        keys = path.split(".")
+        if "" in keys or len(keys) > MAX_KEYS:
+            raise UsageError(f"--set {path}: is no path of keys; write --set args.network_dim=32")
+        place = Place(f"--set {path}", Path.cwd())  # without the value: it may be a secret
+        tree = _put(tree, keys, yamlio.parse_value(value, place), findings)
     return tree
 
 
@@ -158,7 +162,7 @@ def _put(tree: Node, keys: list[str], value: Node, findings: list[Finding]) -> N
         return value
     head, rest = keys[0], keys[1:]
     if isinstance(tree.value, tuple):
-        if not head.isdigit() or int(head) >= len(tree.value):
+        if not (head.isascii() and head.isdecimal()) or int(head) >= len(tree.value):
             message = f"'{head}' is no entry of a list of {len(tree.value)}"
             hint = "entries are numbered from 0"
             findings.append(error("recipe.set", message, where=str(value.place), hint=hint))

@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-SIZE = re.compile(r"^(\d{2,5})x(\d{2,5})$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
 
 
 class _Strict(BaseModel):
@@ -48,7 +48,7 @@ class Captions(_Strict):
         """The trainer adds a missing dot itself; a path would leave the folder."""
         if value is None:
             return None
-        if not re.match(r"^\.?[A-Za-z0-9_]{1,20}$", value):
+        if not re.match(r"\.?[A-Za-z0-9_]{1,20}\Z", value):
             message = "must be an extension such as .txt"
             raise ValueError(message)
         return value if value.startswith(".") else f".{value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.tree import Key
 
-HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z", re.ASCII)
 FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".sft")
 
 
@@ -37,6 +38,6 @@ def reference(loaded: Loaded, value: str | RandomModel, *at: Key) -> Reference:
         return Reference("hub_file", value, where)
     path = loaded.path_from(value, *at)
     looks_local = value.startswith((".", "/", "~")) or value.lower().endswith(FILE_SUFFIXES)
-    if looks_local or path.exists() or not HUB_ID.match(value):
+    if looks_local or os.path.exists(path) or not HUB_ID.match(value):
         return Reference("path", value, where, path)
     return Reference("hub", value, where)

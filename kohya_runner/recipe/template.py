@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error
+from kohya_runner.masking import SECRET, SECRET_VALUE
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.recipe.tree import Key, Node, dotted
 from kohya_runner.recipe.yamlio import parse_value
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from jinja2 import nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(^|_)(API_?)?KEY($|_)", re.IGNORECASE)
-"""Names of variables that hold secrets: a recipe may not read them, they travel in the environment."""
 
 _FILTERS = frozenset({"default", "d", "lower", "upper", "replace", "trim", "int", "float", "string"})
 _WHOLE = re.compile(r"\A\s*\{\{[^{}]*\}\}\s*\Z")
@@ -32,7 +30,7 @@ class _Env:
     __slots__ = ("_values",)
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = {k: v for k, v in values.items() if not SECRET.search(k)}
+        self._values = {k: v for k, v in values.items() if not (SECRET.search(k) or SECRET_VALUE.search(v))}
 
     def __getitem__(self, name: str) -> str:
         return self._values[name]
@@ -52,7 +50,7 @@ class Variables:
 
 def has_template(text: str) -> bool:
     """Whether the text asks for a variable."""
-    return "{{" in text or "{%" in text
+    return "{{" in text or "{%" in text or "{#" in text
 
 
 def render(tree: Node, variables: Variables) -> tuple[Node, tuple[Finding, ...]]:
@@ -114,24 +112,40 @@ def _allowed(template: nodes.Template, variables: Variables) -> tuple[str, str] 
     """A recipe may look values up and fall back on defaults; it may not compute."""
     from jinja2 import nodes
 
-    looking_up = (nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Const,
-                  nodes.Filter, nodes.Concat)  # fmt: skip
+    looked_into = {id(node.node) for node in template.find_all((nodes.Getattr, nodes.Getitem))}
     for node in template.find_all(nodes.Node):
-        if not isinstance(node, looking_up):
-            return ("only variables and filters may stand in {{ }}", "write {{ name }} or {{ env.NAME }}")
-        if isinstance(node, nodes.Filter) and node.name not in _FILTERS:
-            return (f"the filter '{node.name}' is not available", did_you_mean(node.name, _FILTERS))
-        if isinstance(node, nodes.Name) and node.name != "env" and node.name not in variables.recipe:
-            names = ("env", *variables.recipe)
-            return (f"there is no variable '{node.name}'", did_you_mean(node.name, names))
-        if not isinstance(node, (nodes.Getattr, nodes.Getitem)):
-            continue
-        name = _env_name(node)
-        if name is None:
-            return ("only env has names below it", "write {{ name }} or {{ env.NAME }}")
-        if SECRET.search(name):
-            return (f"env.{name} holds a secret and may not be written into a recipe",
-                    "leave it in the environment: the trainer finds HF_TOKEN and WANDB_API_KEY there")  # fmt: skip
+        if isinstance(node, nodes.Name):
+            fault = _name_fault(node.name, variables, alone=id(node) not in looked_into)
+        elif isinstance(node, (nodes.Getattr, nodes.Getitem)):
+            fault = _env_fault(node)
+        elif isinstance(node, nodes.Filter) and node.name not in _FILTERS:
+            fault = (f"the filter '{node.name}' is not available", did_you_mean(node.name, _FILTERS))
+        elif not isinstance(node, (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Filter, nodes.Concat)):
+            fault = ("only variables and filters may stand in {{ }}", "write {{ name }} or {{ env.NAME }}")
+        else:
+            fault = None
+        if fault:
+            return fault
+    return None
+
+
+def _name_fault(name: str, variables: Variables, *, alone: bool) -> tuple[str, str] | None:
+    if name == "env":
+        return ("env alone is no value", "write {{ env.NAME }}") if alone else None
+    if name not in variables.recipe:
+        return (f"there is no variable '{name}'", did_you_mean(name, ("env", *variables.recipe)))
+    return None
+
+
+def _env_fault(node: nodes.Getattr | nodes.Getitem) -> tuple[str, str] | None:
+    name = _env_name(node)
+    if name is None:
+        return ("only env has names below it", "write {{ name }} or {{ env.NAME }}")
+    if SECRET.search(name):
+        return (
+            f"env.{name} holds a secret and may not be written into a recipe",
+            "leave it in the environment: the trainer finds HF_TOKEN and WANDB_API_KEY there",
+        )
     return None
 
 

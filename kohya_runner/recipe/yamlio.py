@@ -69,10 +69,17 @@ class _Reader:
             items[key] = self.read(value_node, depth + 1, place)
         return items
 
+    def _text(self, text: str, place: Place) -> str:
+        """A text that can be an argument of a process: no NUL, nothing that is no character."""
+        if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+            self.problem(place, "holds a NUL or half a character", "take it out: no file or argument can hold it")
+            return ""
+        return text
+
     def _scalar(self, node: Any, place: Place) -> Scalar:
         kind = str(node.tag).removeprefix(_TAG)
         if kind in _KEPT_AS_TEXT:
-            return str(node.value)
+            return self._text(str(node.value), place)
         if kind not in {"null", "bool", "int", "float"}:
             self.problem(place, f"the tag '{node.tag}' is not allowed in a recipe", "write the plain value")
             return None

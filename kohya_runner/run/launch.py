@@ -11,11 +11,13 @@ from kohya_runner import atomic
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,
+    PreflightError,
     RunExistsError,
     RunnerError,
     TerminatedError,
     TrainingFailedError,
 )
+from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
 from kohya_runner.run import ledger, lock, numbering, prepare, record, telling
@@ -56,12 +58,22 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
     done = _done_before(plan)
     if done is not None and not policy.again:
         return _already(done, screen, once=policy.once)
+    try:
+        return _claimed(plan, screen, env)
+    except OSError as fault:
+        where = fault.filename or plan.ready.run_dir
+        message = f"{where}: {fault.strerror or fault}"
+        raise PreflightError(message, hint="free some space, or choose another --workspace") from fault
+
+
+def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
+    """The run's own folder and its name, held while it goes on."""
     run_dir = plan.ready.run_dir
     if not numbering.claim(run_dir):
         raise RunExistsError(f"{run_dir} was taken by another launch a moment ago", hint="launch again")
     try:
         lock.take(run_dir.parent, run_dir.name)
-    except RunExistsError:
+    except (RunExistsError, OSError):
         run_dir.rmdir()
         raise
     try:
@@ -96,8 +108,8 @@ def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> recor
     try:
         _prepare(plan, screen, env)
         outcome = _supervise(plan, recorder, screen, env)
-    except (RunnerError, KeyboardInterrupt) as fault:
-        recorder.abandoned(getattr(fault, "message", "stopped by Ctrl-C"))
+    except (RunnerError, OSError, KeyboardInterrupt) as fault:
+        recorder.abandoned(str(fault) or "stopped by Ctrl-C")
         raise
     final = recorder.finish(outcome)
     return _judged(plan, final, outcome.stopped)
@@ -179,7 +191,7 @@ def _begun(plan: Plan) -> record.Record:
         recipe=described["recipe"],
         argv=ready.command.argv,
         cwd=str(ready.command.cwd),
-        env=record.masked(ready.command.env),
+        env=masked(ready.command.env),
         trainer=_trainer(plan),
         fingerprint=plan.fingerprint,
         dataset={**described["dataset"], "key": ready.layout.key},

@@ -92,8 +92,12 @@ def _created(path: Path, lock: Lock) -> bool:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(_as_json(lock), file)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(_as_json(lock), file)
+    except BaseException:  # a full disk, Ctrl-C: an empty lock would hold the name for nobody
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,15 @@ TRIES = 1000
 
 def next_run(folder: Path) -> Path:
     """The first number after the highest that was ever used there."""
-    used = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
+    used = [int(name) for name in _names(folder) if name.isascii() and name.isdecimal()]
     return folder / f"{max(used, default=0) + 1:0{WIDTH}d}"
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names, not paths
+    except OSError:
+        return []
 
 
 def claim(folder: Path) -> bool:

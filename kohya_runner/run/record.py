@@ -8,11 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kohya_runner.atomic import write_text
 from kohya_runner.errors import UsageError
-from kohya_runner.recipe.template import SECRET
 from kohya_runner.run.identity import ProcessId
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 FILE = "record.json"
@@ -126,11 +124,6 @@ class Record(_Part):
     def changed(self, **values: Any) -> Record:
         """With other values."""
         return self.model_copy(update=values)
-
-
-def masked(env: Mapping[str, str]) -> dict[str, str]:
-    """Variables with the values of secrets, known by their names, blotted out."""
-    return {name: "***" if SECRET.search(name) else value for name, value in env.items()}
 
 
 def write(run_dir: Path, record: Record) -> None:

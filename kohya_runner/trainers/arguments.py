@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def _absolute(loaded: Loaded, name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     path = loaded.path_from(value, "args", name)
-    return str(path) if value.startswith(("./", "../", "~")) or path.exists() else value
+    return str(path) if value.startswith(("./", "../", "~")) or os.path.exists(path) else value
 
 
 def by_runner(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.errors import UsageError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.report import exit_code, plan_json, rows
 
@@ -169,7 +170,7 @@ def test_flux_components_are_files_in_the_workspace(planned, pictures):
 def test_json_gives_each_value_with_its_source(planned, pictures):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "args.network_dim=8")
     recipe = plan_json(plan)["recipe"]
-    assert recipe["args"]["network_dim"] == {"value": 8, "source": "--set args.network_dim=8"}
+    assert recipe["args"]["network_dim"] == {"value": 8, "source": "--set args.network_dim"}
     assert re.fullmatch(r".*recipes/base/sd15_lora\.yaml:\d+:\d+", recipe["args"]["unet_lr"]["source"])
     assert recipe["launch"]["num_processes"] == {"value": 1, "source": "default"}
     assert recipe["args"]["caption_extension"]["source"].startswith("runner")
@@ -187,3 +188,36 @@ def test_a_relative_path_option_is_found_beside_its_recipe(planned, pictures, od
     plan = planned(odd_path / "mine.yaml")
     assert f"--sample_prompts={odd_path / 'p.txt'}" in plan.command.argv
     assert "--vae=some/repo" in plan.command.argv
+
+
+def test_a_secret_given_by_mistake_is_refused_and_never_shown(planned, pictures):
+    secret = "hf_abcdefghijklmnopqrstuv"
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    plan = planned("sd15_lora.yaml", images, f"args.huggingface_token={secret}", f"args.training_comment=my {secret}")
+    assert not plan.ok
+    assert secret not in json.dumps(plan_json(plan))
+
+
+@pytest.mark.parametrize("code", ["args.value", "recipe.value", "foo.bar", "caption", "dataset.missing"])
+def test_what_cannot_be_allowed_is_usage(planned, pictures, code):
+    with pytest.raises(UsageError):
+        planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", allow=(code,))
+
+
+@pytest.mark.parametrize("override", ["args.max_train_epochs=1000000000", "args.max_train_epochs=1" + "0" * 30])
+def test_absurd_numbers_end_quickly(planned, pictures, override):
+    plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", override)
+    assert "steps.endless" in {f.code for f in plan.findings}
+
+
+def test_a_conv_dim_that_is_no_number_does_not_crash(planned, pictures):
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    assert planned("sd15_lora.yaml", images, "args.network_args={conv_dim: abc}", elsewhere=False, practice=True).disk
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+def test_a_workspace_that_cannot_be_made_is_named(planned, pictures, odd_path, name):
+    (odd_path / "file").touch()
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    plan = planned("sd15_lora.yaml", images, elsewhere=False, practice=True, workspace=str(odd_path / name))
+    assert "disk.unwritable" in {f.code for f in plan.findings if f.severity is Severity.ERROR}

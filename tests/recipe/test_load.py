@@ -176,7 +176,7 @@ def test_set_reads_its_value_as_yaml(write, override: str, expected: object):
     loaded = load(write(GOOD), [override])
     assert loaded.recipe is not None
     assert loaded.recipe.args.get("network_dim") == expected
-    assert loaded.where("args", "network_dim") == (f"--set {override}")
+    assert loaded.where("args", "network_dim") == "--set args.network_dim"
 
 
 def test_set_reaches_into_lists_and_says_when_it_cannot(write):
@@ -185,7 +185,7 @@ def test_set_reaches_into_lists_and_says_when_it_cannot(write):
     assert ok.recipe is not None
     assert ok.recipe.datasets[0].repeats == 4
     bad = load(path, ["datasets.3.repeats=4"])
-    assert messages(bad) == ["--set datasets.3.repeats=4: '3' is no entry of a list of 1; entries are numbered from 0"]
+    assert messages(bad) == ["--set datasets.3.repeats: '3' is no entry of a list of 1; entries are numbered from 0"]
     with pytest.raises(UsageError):
         load(path, ["args.network_dim"])
 
@@ -208,6 +208,10 @@ def test_variables_are_filled_in_and_typed(write):
         ("{{ env.HF_TOKEN }}", "holds a secret"),
         ("{{ env['WANDB_API_KEY'] }}", "holds a secret"),
         ("{{ env[name] }}", "only env has names below it"),
+        ("{{ env }}", "env alone is no value"),
+        ("{{ env.DATABASE_URL }}", "holds a secret"),
+        ("{{ env.GITHUB_PAT }}", "holds a secret"),
+        ("{{ env.HOMEPAGE }}", "not set"),
         ("{{ 'a' * 99999999 }}", "only variables and filters"),
         ("{% for x in 'ab' %}x{% endfor %}", "only variables and filters"),
         ("{{ env.__class__ }}", "only env has names below it"),
@@ -218,7 +222,36 @@ def test_variables_are_filled_in_and_typed(write):
     ],
 )
 def test_an_expression_cannot_do_more_than_look_up(write, expression: str, message: str):
-    loaded = load(write(GOOD + f'  training_comment: "{expression}"\n'), environ={"HF_TOKEN": "hf_secret", "baby": "x"})
+    loaded = load(
+        write(GOOD + f'  training_comment: "{expression}"\n'),
+        environ={"HF_TOKEN": "hf_secret", "baby": "x", "HOMEPAGE": "https://me:pw@x"},
+    )
     text = "\n".join(messages(loaded)) or str(loaded.recipe and loaded.recipe.args)
     assert message in text
     assert "hf_secret" not in text
+
+
+@pytest.mark.parametrize("path", ["", ".", "args..x", "a." * 30 + "b", "datasets.\u00b2.images"])
+def test_a_set_path_that_is_none_is_refused_without_a_traceback(write, path: str):
+    recipe = write(GOOD)
+    if "\u00b2" in path:
+        assert any("is no entry of a list" in m for m in messages(load(recipe, [f"{path}=1"])))
+    else:
+        with pytest.raises(UsageError):
+            load(recipe, [f"{path}=1"])
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ('name: "t\\n"', "name"),
+        ('model: "a/b\\0"', "NUL"),
+        ('compare: {size: "64x64\\n"}', "size"),
+        ("compare: {size: 00x00}", "size"),
+    ],
+)
+def test_odd_characters_do_not_slip_through(write, line: str, path: str):
+    key = line.partition(":")[0]
+    text = "\n".join(row for row in GOOD.splitlines() if not row.startswith(f"{key}:"))
+    found = messages(load(write(f"{line}\n{text}\n")))
+    assert any(path in message for message in found)

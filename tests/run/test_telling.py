@@ -27,8 +27,8 @@ def test_what_the_trainer_does_becomes_lines():
     ):  # fmt: skip
         teller.event(event)
     assert screen.lasting == [
-        "loading the model", "192 LoRA modules for U-Net", "40 steps in all", "epoch 1/2", "saving a-000001.safetensors",
-        "the trainer found no data",
+        "loading the model", "192 LoRA modules for U-Net", "40 steps in all", "epoch 1/2",
+        "saving a-000001.safetensors", "the trainer found no data",
     ]  # fmt: skip
 
 
