@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.dataset.captions import BOM, fewest_tokens, most_tokens
 from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, dotted
 from kohya_runner.dataset.mention import counted, names, place, shortened
+from kohya_runner.dataset.patience import TooSlowError, at_most
 from kohya_runner.findings import error, info, warning
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Caption, Scan
     from kohya_runner.findings import Finding
 
+PATTERN_SECONDS = 5.0
 MATCHED = 4096
 """Characters of a caption that a pattern is tried on: a careless pattern may take very long on a long text."""
 
@@ -124,7 +126,16 @@ def matches(scan: Scan) -> Iterator[Finding]:
         return
     compiled = re.compile(pattern)
     rule = f"not matching {shortened(pattern)}"
-    yield from _broken(scan, "caption.matches", rule, lambda text: compiled.search(text[:MATCHED]) is not None)
+    try:
+        with at_most(PATTERN_SECONDS):
+            found = tuple(
+                _broken(scan, "caption.matches", rule, lambda text: compiled.search(text[:MATCHED]) is not None)
+            )
+    except TooSlowError:
+        text = f"captions.matches {shortened(pattern)} takes more than {PATTERN_SECONDS:.0f} s on {scan.source.folder}"
+        hint = "write a simpler pattern, without a repeat inside a repeat"
+        found = (error("caption.matches", text, where=scan.source.where, hint=hint),)
+    yield from found
 
 
 def max_tokens(scan: Scan) -> Iterator[Finding]:

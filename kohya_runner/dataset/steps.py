@@ -55,8 +55,9 @@ class StepsPlan:
         return self.saves.checkpoints
 
 
-MOST_STEPS = 20_000_000
-"""More steps than anybody trains; the plan goes through every save of a run, so there must be an end."""
+MOST_STEPS = 2_000_000
+MOST_CHECKPOINTS = 20_000
+"""More than anybody trains or keeps; the plan goes through every save of a run, so there must be an end."""
 
 
 def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
@@ -74,6 +75,8 @@ def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan
         return None, tuple(findings) if known else (*findings, _nothing(batches))
     if _total(batches, batching) > MOST_STEPS:
         return None, (*findings, _endless(_total(batches, batching)))
+    if _total(batches, batching) // (batching.saves.save_every_n_steps or MOST_STEPS) > MOST_CHECKPOINTS:
+        return None, (*findings, _too_many(batching.saves.save_every_n_steps or 0))
     chance = _chance(folders, made, batching, batches)
     return _plan(found, counts, batches, batching, exact=chance is None), (*findings, *([chance] if chance else []))
 
@@ -123,6 +126,11 @@ def _total(batches: int, batching: Batching) -> int:
 def _endless(total: int) -> Finding:
     text = f"{total} optimization steps: at ten steps a second that takes {total // 36_000} hours"
     return error("steps.endless", text, hint="lower max_train_epochs, max_train_steps or the repeats")
+
+
+def _too_many(every: int) -> Finding:
+    text = f"save_every_n_steps is {every}: more than {MOST_CHECKPOINTS} checkpoints"
+    return error("steps.endless", text, hint="save less often")
 
 
 def _nothing(batches: int) -> Finding:

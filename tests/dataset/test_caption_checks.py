@@ -112,3 +112,12 @@ def test_a_pattern_with_a_fault_is_the_recipe_s_problem_and_not_tried(odd_path: 
 
 def test_a_good_pattern_has_no_problem() -> None:
     assert regex_problem("#[0-9a-f]{6}") is None
+
+
+def test_a_pattern_that_would_take_for_ever_is_an_error(odd_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kohya_runner.dataset.caption_checks.PATTERN_SECONDS", 0.3)
+    pair(odd_path, "a")
+    (odd_path / "a.txt").write_text("x" * 4000, encoding="utf-8")
+    (finding,) = found(odd_path, matches="(.*)*,(.*)*,(.*)*b$")
+    assert (finding.severity, finding.code) == (ERROR, "caption.matches")
+    assert "takes more than" in finding.message
