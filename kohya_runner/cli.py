@@ -24,6 +24,7 @@ class RunnerGroup(click.Group):
         kwargs["standalone_mode"] = False
         words = list(sys.argv[1:] if args is None else args)
         try:
+            _stand_somewhere()
             result = super().main(words, **kwargs)
             sys.stdout.flush()
             sys.exit(result if isinstance(result, int) else 0)
@@ -39,6 +40,13 @@ class RunnerGroup(click.Group):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
+
+
+def _stand_somewhere() -> None:
+    try:
+        Path.cwd()
+    except OSError:
+        raise UsageError("the current folder is gone", hint="cd to another one") from None
 
 
 def _told(fault: RunnerError, *, as_json: bool = False, aloud: bool = True) -> int:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from kohya_runner.findings import Finding
 
 PATTERN_SECONDS = 5.0
-MATCHED = 4096
-"""Characters of a caption that a pattern is tried on: a careless pattern may take very long on a long text."""
+"""How long a pattern may take on all captions of a folder: a careless one would take for ever."""
 
 
 def regex_problem(pattern: str) -> str | None:
@@ -120,7 +119,7 @@ def contains_all(scan: Scan) -> Iterator[Finding]:
 
 
 def matches(scan: Scan) -> Iterator[Finding]:
-    """The recipe's ``captions.matches``, tried on the first 4096 characters. A pattern with a fault is not tried."""
+    """The recipe's ``captions.matches``. A pattern with a fault is not tried."""
     pattern = scan.source.captions.matches
     if pattern is None or regex_problem(pattern) is not None:
         return
@@ -128,9 +127,7 @@ def matches(scan: Scan) -> Iterator[Finding]:
     rule = f"not matching {shortened(pattern)}"
     try:
         with at_most(PATTERN_SECONDS):
-            found = tuple(
-                _broken(scan, "caption.matches", rule, lambda text: compiled.search(text[:MATCHED]) is not None)
-            )
+            found = tuple(_broken(scan, "caption.matches", rule, lambda text: compiled.search(text) is not None))
     except TooSlowError:
         text = f"captions.matches {shortened(pattern)} takes more than {PATTERN_SECONDS:.0f} s on {scan.source.folder}"
         hint = "write a simpler pattern, without a repeat inside a repeat"

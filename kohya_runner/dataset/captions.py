@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ def read_caption(path: Path) -> Caption:
     empty prompt.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            return Caption(path, "", 0, "", problem="unreadable: is no regular file")
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:

@@ -71,7 +71,7 @@ def _listed(folder: Path, extension: str) -> _Listing:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 folders.append(entry.name)
             elif is_image(entry.name):
                 images.append(entry.name)
@@ -80,6 +80,14 @@ def _listed(folder: Path, extension: str) -> _Listing:
             else:
                 strays.append(entry.name)
     return _Listing(tuple(sorted(images)), tuple(sorted(captions)), tuple(sorted(strays)), tuple(sorted(folders)))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder; a link that leads nowhere, or to itself, is a file that cannot be read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _by_stem(source: Source, names: Iterable[str]) -> Mapping[str, Caption]:

@@ -76,12 +76,18 @@ def prune(root: Path, keep: Collection[str]) -> tuple[Path, ...]:
     """Remove the trees below a recipe's folder whose key is not in ``keep``, and long abandoned halves of trees."""
     removed = []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        old = _TREE.fullmatch(path.name) is not None and path.name not in keep
+        old = _TREE.fullmatch(path.name) is not None and path.name not in keep and _is_ours(path)
         abandoned = _UNFINISHED.fullmatch(path.name) and time.time() - path.lstat().st_mtime > ABANDONED
         if (old or abandoned) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path)
     return tuple(removed)
+
+
+def _is_ours(tree: Path) -> bool:
+    """Whether a folder is a tree that was built here: its manifest says so, its name alone may be anybody's."""
+    found = manifest.read(tree)
+    return found is not None and found.key == tree.name
 
 
 def _built(layout: Layout, partial: Path, ways: tuple[Way, ...]) -> Built:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.caption_checks import regex_problem
@@ -13,26 +15,48 @@ from kohya_runner.findings import Finding, error
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from kohya_runner.plan.settings import Settings
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Dataset
+    from kohya_runner.workspace import Workspace
 
     Progress = Callable[[str, int, int], None]
 
 
-def sources(loaded: Loaded, settings: Settings) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
+def sources(
+    loaded: Loaded, caption_extension: str, workspace: Workspace
+) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
     """One source per entry of ``datasets``; faults that only show when its words are used."""
-    default = str(settings.given.get("caption_extension") or ".txt")
     found: list[Source] = []
     faults: list[Finding] = []
-    for index, entry in enumerate(loaded.recipe.datasets if loaded.recipe else ()):
+    for index, entry in loaded.datasets.items():
         concept = concept_problem(entry.concept)
         if concept:
             where = str(loaded.place("datasets", index, "concept"))
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
         faults += _regex(loaded, index, entry)
-        found.append(_source(loaded, index, entry, default))
+        source = _source(loaded, index, entry, caption_extension)
+        misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _metadata(source)
+        faults += misplaced
+        if not misplaced:
+            found.append(source)
     return tuple(found), tuple(faults)
+
+
+def _misplaced(source: Source, trees: Path) -> list[Finding]:
+    """An error where the pictures lie where their laid-out trees would: the one must never be taken for the other."""
+    folder, ours = (Path(os.path.realpath(path)) for path in (source.folder, trees))
+    if folder != ours and ours not in folder.parents:
+        return []
+    message = f"{source.folder} is in {trees}, where the runner lays its own folders out"
+    hint = "write another name:, move the pictures, or choose another workspace"
+    return [error("dataset.place", message, where=source.where, hint=hint)]
+
+
+def _metadata(source: Source) -> list[Finding]:
+    if source.folder.suffix not in (".json", ".jsonl"):
+        return []
+    hint = "name the folder of the pictures, with a caption file beside each"
+    return [error("recipe.not_yet", "metadata files are not read yet", where=source.where, hint=hint)]
 
 
 def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:

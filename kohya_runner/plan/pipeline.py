@@ -103,7 +103,21 @@ def make_plan(
     if support is not None and loaded.recipe is not None:
         draft.parts["support"] = support
         _decide(draft, loaded.recipe, support, on_progress)
+    elif loaded.recipe is None:
+        _salvage(draft, on_progress)
     return draft.finish()
+
+
+def _salvage(draft: _Draft, on_progress: Progress | None) -> None:
+    """What else is wrong with a recipe that is wrong already: its options and its data, as far as they can be read."""
+    loaded = draft.loaded
+    support = families.find(loaded.word("family"), loaded.word("method", "lora"))
+    if support is not None:
+        draft.findings += arguments.from_recipe(loaded, support, options_for(support.script, None))[1]
+    sources, faults = data.sources(loaded, str(loaded.args.get("caption_extension") or ".txt"), draft.workspace)
+    scans = data.scan_all(sources, on_progress)
+    draft.parts["scans"] = scans
+    draft.findings += [*faults, *check_datasets(scans)]
 
 
 def _workspace(request: Request, loaded: Loaded, settings: MachineSettings, env: Mapping[str, str]) -> Workspace:
@@ -150,7 +164,8 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     given, faults = arguments.from_recipe(loaded, support, options)
     models = find_models(loaded, support, draft.workspace, look=not draft.request.elsewhere)
     settings = as_parsed(options, given)
-    sources, data_faults = data.sources(loaded, settings)
+    extension = str(settings.given.get("caption_extension") or ".txt")
+    sources, data_faults = data.sources(loaded, extension, draft.workspace)
     scans = data.scan_all(sources, on_progress)
     draft.findings += [
         *faults,

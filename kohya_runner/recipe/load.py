@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import RecipeError, UsageError
 from kohya_runner.findings import Finding, Severity, error
 from kohya_runner.recipe import yamlio
-from kohya_runner.recipe.template import Variables, render
+from kohya_runner.recipe.template import Variables, has_template, render
 from kohya_runner.recipe.tree import Key, Node, Place, dotted, merge
-from kohya_runner.recipe.validate import validate
+from kohya_runner.recipe.validate import readable_datasets, validate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kohya_runner.recipe.models import Recipe
+    from kohya_runner.recipe.models import Dataset, Recipe
 
 MAX_EXTENDS = 16
 MAX_KEYS = 20
@@ -41,6 +41,25 @@ class Loaded:
         node = self.tree.find(path)
         return str(node.key_place or node.place)
 
+    @property
+    def args(self) -> dict[str, Any]:
+        """``args`` as far as it can be read, also of a recipe that is wrong elsewhere."""
+        if self.recipe is not None:
+            return dict(self.recipe.args)
+        node = self.tree.child("args")
+        plain = node.plain() if node is not None else None
+        return plain if isinstance(plain, dict) else {}
+
+    @property
+    def datasets(self) -> dict[int, Dataset]:
+        """The entries of ``datasets`` that are right in themselves, by their number."""
+        return dict(enumerate(self.recipe.datasets)) if self.recipe is not None else readable_datasets(self.tree)
+
+    def word(self, key: str, default: str = "") -> str:
+        """A text of the recipe's top level, also of a recipe that is wrong elsewhere."""
+        node = self.tree.child(key)
+        return node.value if node is not None and isinstance(node.value, str) else default
+
     def path_from(self, text: str, *path: Key) -> Path:
         """A path as the recipe states it, relative to the file it was written in."""
         return Path(os.path.abspath(self.place(*path).folder / Path(text).expanduser()))
@@ -55,7 +74,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str
     if not path.is_file():
         raise UsageError(f"{path}: no such recipe", hint=_near(path))
     findings: list[Finding] = []
-    tree = _read(path, (), findings)
+    tree = _Files().read(path, (), findings)
     if tree.value is None and findings:  # not even YAML: nothing else can be said
         return Loaded(path, tree, None, tuple(findings))
     tree = _override(tree, overrides, findings)
@@ -84,7 +103,21 @@ def raise_for(loaded: Loaded) -> Recipe:
     return loaded.recipe
 
 
-def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding]) -> Node:
+class _Files:
+    """The files of one load, each read once however often it is extended."""
+
+    def __init__(self) -> None:
+        self.trees: dict[Path, Node] = {}
+
+    def read(self, path: Path, chain: tuple[Path, ...], findings: list[Finding]) -> Node:
+        """The file merged over what it extends."""
+        real = path.resolve()
+        if real not in self.trees:
+            self.trees[real] = _read(path, chain, findings, self)
+        return self.trees[real]
+
+
+def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding], files: _Files) -> Node:
     """The file merged over what it extends."""
     place = Place(_shown(path), path.parent.absolute(), 1, 1)
     try:
@@ -107,12 +140,12 @@ def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding]) -> Node:
     if node is None or not isinstance(node.value, dict):
         return node or Node(None, place)
     tree = node
-    for base in reversed(_bases(node, (*chain, path.resolve()), findings)):
+    for base in reversed(_bases(node, (*chain, path.resolve()), findings, files)):
         tree = merge(base, tree)
     return tree
 
 
-def _bases(node: Node, chain: tuple[Path, ...], findings: list[Finding]) -> list[Node]:
+def _bases(node: Node, chain: tuple[Path, ...], findings: list[Finding], files: _Files) -> list[Node]:
     """The trees that ``extends`` names, in order; a later one is laid on an earlier one."""
     extends = node.child("extends")
     if extends is None or extends.value is None:
@@ -122,7 +155,7 @@ def _bases(node: Node, chain: tuple[Path, ...], findings: list[Finding]) -> list
     for entry in named:
         target = _base_file(entry, chain, findings)
         if target is not None:
-            base = _read(target, chain, findings)
+            base = files.read(target, chain, findings)
             trees = [merge(trees[0], base)] if trees else [base]
     return trees
 
@@ -133,14 +166,24 @@ def _base_file(entry: Node, chain: tuple[Path, ...], findings: list[Finding]) ->
         findings.append(error("recipe.extends", "extends: must name a recipe file", where=str(entry.place)))
         return None
     target = Path(os.path.normpath(entry.place.folder / entry.value))
-    if target.resolve() in chain or len(chain) >= MAX_EXTENDS:
-        findings.append(error("recipe.extends", f"extends: {entry.value} leads back to itself", where=str(entry.place)))
+    problem = _chain_problem(entry.value, target, chain)
+    if problem:
+        findings.append(error("recipe.extends", f"extends: {problem}", where=str(entry.place)))
         return None
     if not target.is_file():
         findings.append(error("recipe.extends", f"extends: there is no {_shown(target)}", where=str(entry.place),
                               hint=_near(target) or "the path is relative to this file"))  # fmt: skip
         return None
     return target
+
+
+def _chain_problem(text: str, target: Path, chain: tuple[Path, ...]) -> str:
+    """Why a file may not be extended here, "" if it may."""
+    if has_template(text):
+        return "variables do not work here: the file is read before they are known"
+    if target.resolve() in chain:
+        return f"{text} leads back to itself"
+    return f"more than {MAX_EXTENDS} levels" if len(chain) >= MAX_EXTENDS else ""
 
 
 def _override(tree: Node, overrides: Sequence[str], findings: list[Finding]) -> Node:
@@ -151,6 +194,8 @@ def _override(tree: Node, overrides: Sequence[str], findings: list[Finding]) -> 
         keys = path.split(".")
         if "" in keys or len(keys) > MAX_KEYS:
             raise UsageError(f"--set {path}: is no path of keys; write --set args.network_dim=32")
+        if keys[0] == "extends":
+            raise UsageError("--set extends: a recipe's bases are read before --set; write them into the file")
         place = Place(f"--set {path}", Path.cwd())  # without the value: it may be a secret
         tree = _put(tree, keys, yamlio.parse_value(value, place), findings)
     return tree
@@ -197,7 +242,10 @@ def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
 
 def _shown(path: Path) -> str:
     """A path as short as it can be written from here."""
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except OSError:  # the current folder is gone
+        return str(path)
     return str(path) if relative.startswith("..") else relative
 
 

@@ -112,7 +112,8 @@ def _allowed(template: nodes.Template, variables: Variables) -> tuple[str, str] 
     """A recipe may look values up and fall back on defaults; it may not compute."""
     from jinja2 import nodes
 
-    looked_into = {id(node.node) for node in template.find_all((nodes.Getattr, nodes.Getitem))}
+    lookups = [n for n in template.find_all(nodes.Node) if isinstance(n, (nodes.Getattr, nodes.Getitem))]
+    looked_into = {id(node.node) for node in lookups}
     for node in template.find_all(nodes.Node):
         if isinstance(node, nodes.Name):
             fault = _name_fault(node.name, variables, alone=id(node) not in looked_into)

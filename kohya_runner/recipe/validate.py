@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -40,6 +41,16 @@ def validate(tree: Node) -> tuple[models.Recipe | None, tuple[Finding, ...]]:
         later = _not_yet(tree)
         known = {f.where for f in later}
         return None, (*later, *(f for f in found if f.where not in known))
+
+
+def readable_datasets(tree: Node) -> dict[int, models.Dataset]:
+    """The entries of ``datasets`` that are right in themselves, whatever else is wrong."""
+    node = tree.child("datasets")
+    found: dict[int, models.Dataset] = {}
+    for index, child in enumerate(node.value if node is not None and isinstance(node.value, tuple) else ()):
+        with contextlib.suppress(ValidationError):
+            found[index] = models.Dataset.model_validate(_without_nulls(child.plain()))
+    return found
 
 
 def _echo(detail: Any, details: list[Any]) -> bool:

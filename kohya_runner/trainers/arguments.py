@@ -51,7 +51,7 @@ def from_recipe(
     """The options under ``args``, in the recipe's order, and every fault in them."""
     args: list[Arg] = []
     findings: list[Finding] = []
-    given = loaded.recipe.args if loaded.recipe else {}
+    given = loaded.args
     for name, raw in given.items():
         where = loaded.where("args", name)
         option = options.get(name)

@@ -221,3 +221,24 @@ def test_a_workspace_that_cannot_be_made_is_named(planned, pictures, odd_path, n
     images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
     plan = planned("sd15_lora.yaml", images, elsewhere=False, practice=True, workspace=str(odd_path / name))
     assert "disk.unwritable" in {f.code for f in plan.findings if f.severity is Severity.ERROR}
+
+
+def test_a_recipe_that_is_wrong_is_still_read_for_what_else_is_wrong(planned, pictures, odd_path):
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    (odd_path / "pictures" / "lad_001.txt").unlink()
+    plan = planned("sd15_lora.yaml", images, "launch.num_processes=0", "args.resolutin=64")
+    codes = {f.code for f in plan.findings if f.severity is Severity.ERROR}
+    assert codes == {"recipe.value", "args.unknown", "caption.missing"}
+
+
+def test_pictures_where_the_trees_are_laid_out_are_refused(planned, pictures, odd_path):
+    folder = pictures(3)
+    (odd_path / "ws" / "datasets").mkdir(parents=True)
+    moved = folder.rename(odd_path / "ws" / "datasets" / "sd15_lora")
+    plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(moved))}")
+    assert "dataset.place" in {f.code for f in plan.findings if f.severity is Severity.ERROR}
+
+
+def test_a_metadata_file_is_named_as_not_built_yet(planned, odd_path):
+    plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(odd_path / 'metadata.jsonl'))}")
+    assert any("metadata files are not read yet" in line for line in errors(plan))

@@ -255,3 +255,31 @@ def test_odd_characters_do_not_slip_through(write, line: str, path: str):
     text = "\n".join(row for row in GOOD.splitlines() if not row.startswith(f"{key}:"))
     found = messages(load(write(f"{line}\n{text}\n")))
     assert any(path in message for message in found)
+
+
+def test_a_base_is_read_once_however_often_it_is_extended(write):
+    write("args: {seed: 1}\n", "b0.yaml")
+    for level in range(1, 15):
+        write(f"extends: [b{level - 1}.yaml, b{level - 1}.yaml, b{level - 1}.yaml]\n", f"b{level}.yaml")
+    loaded = load(write("extends: b14.yaml\n" + GOOD))
+    assert loaded.recipe is not None
+    assert loaded.recipe.args["seed"] == 1
+
+
+def test_too_many_levels_and_variables_in_extends_are_called_so(write):
+    write("args: {seed: 1}\n", "c0.yaml")
+    for level in range(1, 20):
+        write(f"extends: c{level - 1}.yaml\n", f"c{level}.yaml")
+    assert any("more than 16 levels" in m for m in messages(load(write("extends: c19.yaml\n" + GOOD))))
+    odd = load(write('extends: "{{ env.HOME }}/x.yaml"\n' + GOOD))
+    assert any("variables do not work here" in m for m in messages(odd))
+    with pytest.raises(UsageError):
+        load(write(GOOD), ["extends=c0.yaml"])
+
+
+def test_a_current_folder_that_is_gone_is_no_traceback(write, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert load(write(GOOD)).recipe is not None
