@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kohya_runner import __version__
-from kohya_runner.errors import CancelledError, RunnerError, UsageError
+from kohya_runner.errors import CancelledError, PreflightError, RunnerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +37,20 @@ class RunnerGroup(click.Group):
                 _told(UsageError(fault.format_message()), as_json=True, aloud=False)
             sys.exit(fault.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            sys.exit(_told(CancelledError("stopped by Ctrl-C")))
+            sys.exit(_told(CancelledError("stopped by Ctrl-C"), as_json="--json" in words))
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _no_more_output()
             sys.exit(141)
+        except OSError as fault:
+            _no_more_output()
+            place = f"{fault.filename}: " if fault.filename else "output: "
+            sys.exit(_told(PreflightError(f"{place}{fault.strerror or fault}")))
+
+
+def _no_more_output() -> None:
+    """Let what is still to be flushed go nowhere: the reader is gone, or the disk is full."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stand_somewhere() -> None:
@@ -118,8 +129,10 @@ def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool
     from kohya_runner.plan.report import exit_code, plan_json
     from kohya_runner.plan.value import Request
     from kohya_runner.run.launch import Policy, run
+    from kohya_runner.run.received import raise_on_stop
 
     request = Request(practice=practice, deep=not dry_run, **choices)
+    raise_on_stop()
     made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
     if not as_json:
         console.plan(made)
@@ -231,7 +244,8 @@ def new(name: str, family: str, images: Path, output: Path | None) -> None:
 
 @main.command()
 @_SD_SCRIPTS
-def setup(sd_scripts: str | None) -> None:
+@_JSON
+def setup(sd_scripts: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Get the trainer's sources and build its environment; does nothing where both are there."""
     from kohya_runner import console
     from kohya_runner.settings import read_settings
@@ -239,6 +253,9 @@ def setup(sd_scripts: str | None) -> None:
 
     trainer = set_up(os.environ, read_settings(os.environ), say=console.note, sd_scripts=sd_scripts)
     console.note(f"ready: sd-scripts in {trainer.checkout.root}, its Python {trainer.python.path}")
+    if as_json:
+        places = {"sd_scripts": str(trainer.checkout.root), "python": str(trainer.python.path)}
+        console.json_object({"version": 1, "ok": True, **places})
 
 
 @main.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ def note(text: str) -> None:
 def fault(error: RunnerError) -> None:
     """Why a command ended, what to do, and every finding behind it."""
     console = _console(stderr=True)
-    _findings(console, error.findings)
+    _findings(console, [f for f in error.findings if f.message != error.message])
     console.print(f"kohya-runner: {error.message}", style="bold red")
     if error.hint:
         console.print(f"  {error.hint}")
@@ -88,7 +89,7 @@ def plan(made: Plan) -> None:
         _findings(console, sorted(shown, key=lambda f: list(Severity).index(f.severity)))
     console.print()
     if made.command is not None:
-        console.print(Text(f"$ cd {made.command.cwd}\n$ {made.command.shown()}\n", style="dim"))
+        console.print(Text(f"$ cd {shlex.quote(str(made.command.cwd))}\n$ {made.command.shown()}\n", style="dim"))
     text, severity = verdict(made)
     console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
 
@@ -277,6 +278,8 @@ def finished(record: Record, made: Plan, *, as_json: bool) -> None:
     output = made.workspace.runs / record.name / record.run_id / record.output_dir
     mark = "PRACTICE: nothing was trained. " if record.practice else ""
     note(f"{mark}done: {record.name}/{record.run_id}, {record.steps_seen} steps")
+    if isinstance(record.loss, str):
+        note(f"WARNING: the last loss is {record.loss}: what was trained after the first such step is worthless")
     for c in record.checkpoints:
         if not c.removed:
             sys.stdout.write(f"{output / c.file}   {size(c.bytes)}   {c.modules} modules   sha256 {c.sha256[:16]}\n")

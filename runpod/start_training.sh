@@ -8,7 +8,7 @@
 # Exit codes are kohya-runner's own (docs/exit-codes.md). A run that is complete is not started again, and that is a success.
 set -euo pipefail
 
-root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
+root="$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd -P)"
 export HOME="${HOME:-/root}"
 # shellcheck source-path=SCRIPTDIR source=runner_env.sh
 . "$root/runpod/runner_env.sh"
@@ -43,26 +43,41 @@ for ((i = 1; i <= $#; i++)); do
 done
 
 runner="${KOHYA_RUNNER_COMMAND:-}" # a kohya-runner that is installed already
+if [ -n "$runner" ] && ! command -v -- "$runner" >/dev/null; then
+  say "KOHYA_RUNNER_COMMAND names $runner, which cannot be run"
+  exit 2
+fi
 if [ -z "$runner" ]; then
   environment="$(runner_env runner "$root")" || exit $?
   runner="$environment/bin/kohya-runner"
 fi
 
+for option in "$@"; do
+  case "$option" in -h | --help) exec "$runner" launch --help ;; esac
+done
+
+# A wrong recipe, wrong options or wrong pictures are told before minutes of set-up.
 code=0
-"$runner" setup "${sources[@]+"${sources[@]}"}" || code=$?
+shown="$("$runner" launch "$recipe" --practice --dry-run "$@" 2>&1)" || code=$?
+if [ "$code" -ne 0 ]; then
+  printf '%s\n' "$shown" >&2
+  exit "$code"
+fi
+
+answer="$("$runner" setup --json "${sources[@]+"${sources[@]}"}")" || code=$?
 if [ "$code" -eq 0 ]; then
   exec "$runner" launch "$recipe" --once "$@"
 fi
 
-# Only the quickstart goes on without the trainer, and nobody can overlook it.
-if [ "$code" -eq 5 ] && [ "$recipe" -ef "$root/recipes/quickstart.yaml" ]; then
+# Only the quickstart goes on, only where the trainer's sources cannot be fetched, and nobody can overlook it.
+if [ "$code" -eq 5 ] && [[ "$answer" == *'"trainer.sources"'* ]] && [ "$recipe" -ef "$root/recipes/quickstart.yaml" ]; then
   cat >&2 <<'BANNER'
 
 ################################################################################
 ##                                                                            ##
 ##   PRACTICE   PRACTICE   PRACTICE   PRACTICE   PRACTICE   PRACTICE          ##
 ##                                                                            ##
-##   The trainer could not be set up (the reason is above).                   ##
+##   The trainer's sources could not be fetched (the reason is above).        ##
 ##   What follows is NOT a training: a stand-in goes through the motions.     ##
 ##   It proves layout, options, launch and records. Its files are no LoRA.    ##
 ##                                                                            ##

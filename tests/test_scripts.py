@@ -12,7 +12,8 @@ SCRIPT = ROOT / "runpod" / "start_training.sh"
 RUNNER = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> "$HOME/calls"
-if [ "$1" = setup ]; then exit "${SETUP_CODE:-0}"; fi
+if [ "$1" = setup ]; then printf '%s\\n' "${SETUP_SAYS:-}"; exit "${SETUP_CODE:-0}"; fi
+case "$*" in *--dry-run*) echo "the plan is $*"; exit "${PLAN_CODE:-0}" ;; esac
 exit "${LAUNCH_CODE:-0}"
 """
 PYTHON = """\
@@ -57,18 +58,46 @@ def calls(home: Path) -> list[str]:
 def test_set_up_comes_before_the_launch(home):
     done = start(home, "recipes/sd15_lora.yaml", "--set", "name=my run")
     assert done.returncode == 0
-    assert calls(home) == ["setup", f"launch {ROOT}/recipes/sd15_lora.yaml --once --set name=my run"]
+    recipe = f"{ROOT}/recipes/sd15_lora.yaml"
+    assert calls(home) == [
+        f"launch {recipe} --practice --dry-run --set name=my run",
+        "setup --json",
+        f"launch {recipe} --once --set name=my run",
+    ]
+
+
+def test_a_wrong_recipe_is_told_before_the_set_up(home):
+    done = start(home, "recipes/sd15_lora.yaml", PLAN_CODE="3")
+    assert done.returncode == 3
+    assert "the plan is" in done.stderr
+    assert len(calls(home)) == 1
+
+
+def test_help_sets_nothing_up(home):
+    start(home, "--help")
+    assert calls(home) == ["launch --help"]
+
+
+def test_a_link_to_the_script_works_and_a_runner_that_is_none_is_named(home):
+    (home / "link.sh").symlink_to(SCRIPT)
+    done = subprocess.run(
+        ("bash", str(home / "link.sh"), "recipes/sd15_lora.yaml"),
+        cwd=home, check=False, capture_output=True, text=True,
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin", "KOHYA_RUNNER_COMMAND": str(home / "none")},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "cannot be run" in done.stderr
 
 
 def test_the_default_is_the_bespoke_recipe(home):
     start(home, "--json")
-    assert calls(home)[1] == f"launch {ROOT}/recipes/bespoke_baby_sdxl.yaml --once --json"
+    assert calls(home)[2] == f"launch {ROOT}/recipes/bespoke_baby_sdxl.yaml --once --json"
 
 
 def test_a_recipe_is_looked_for_where_the_user_is(home):
     (home / "my recipe.yaml").write_text("")
     start(home, "my recipe.yaml")
-    assert calls(home)[1] == "launch my recipe.yaml --once"
+    assert calls(home)[2] == "launch my recipe.yaml --once"
 
 
 def test_a_missing_recipe_ends_before_anything_is_set_up(home):
@@ -88,34 +117,35 @@ def test_the_exit_code_of_the_launch_is_the_scripts(home, code):
 def test_a_failed_set_up_starts_nothing(home, code):
     done = start(home, SETUP_CODE=code)
     assert done.returncode == int(code)
-    assert calls(home) == ["setup"]
+    assert calls(home)[1:] == ["setup --json"]
 
 
 @pytest.mark.parametrize("recipe", ["recipes/quickstart.yaml", f"{ROOT}/recipes/../recipes/quickstart.yaml"])
 def test_only_the_quickstart_goes_on_in_practice(home, recipe):
-    done = start(home, recipe, SETUP_CODE="5")
+    done = start(home, recipe, SETUP_CODE="5", SETUP_SAYS='{"code": "trainer.sources"}')
     assert done.returncode == 0
-    assert calls(home)[1].endswith("quickstart.yaml --once --practice")
+    assert calls(home)[2].endswith("quickstart.yaml --once --practice")
     assert "PRACTICE   PRACTICE" in done.stderr
     assert "NOT a training" in done.stderr
 
 
-def test_the_quickstart_does_not_hide_another_failure(home):
-    done = start(home, "recipes/quickstart.yaml", SETUP_CODE="1")
-    assert done.returncode == 1
-    assert calls(home) == ["setup"]
+@pytest.mark.parametrize(("code", "says"), [("1", "trainer.sources"), ("5", "trainer.missing")])
+def test_the_quickstart_does_not_hide_another_failure(home, code, says):
+    done = start(home, "recipes/quickstart.yaml", SETUP_CODE=code, SETUP_SAYS=f'{{"code": "{says}"}}')
+    assert done.returncode == int(code)
+    assert calls(home)[1:] == ["setup --json"]
 
 
 def test_practice_is_never_chosen_when_the_trainer_is_there(home):
     done = start(home, "recipes/quickstart.yaml")
-    assert "--practice" not in calls(home)[1]
+    assert "--practice" not in calls(home)[2]
     assert "PRACTICE" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--sd-scripts", "/my scripts"), ("--sd-scripts=/my scripts",)])
 def test_the_checkout_is_told_to_set_up_as_well(home, arguments):
     start(home, "recipes/sd15_lora.yaml", *arguments)
-    assert calls(home)[0] == "setup --sd-scripts=/my scripts"
+    assert calls(home)[1] == "setup --json --sd-scripts=/my scripts"
 
 
 def test_runpods_variables_are_read_even_when_they_are_sloppy(home):
@@ -127,7 +157,7 @@ def test_the_runners_environment_is_made_once(home):
     codes = [start(home, fake=False).returncode for _ in range(2)]
     assert codes == [0, 0]
     assert (home / "venvs").read_text() == "made\n"
-    assert len(calls(home)) == 4
+    assert len(calls(home)) == 6
 
 
 def test_once_made_it_works_offline(home):
@@ -149,7 +179,7 @@ def test_a_half_made_environment_is_made_anew(home):
 def test_without_a_python_it_says_what_to_install(home):
     tools = home / "bin"
     tools.mkdir()
-    for name in ("bash", "dirname", "df", "tail", "id", "mkdir", "ls"):
+    for name in ("bash", "dirname", "readlink", "df", "tail", "id", "mkdir", "ls"):
         (tools / name).symlink_to(f"/usr/bin/{name}")
     done = start(home, fake=False, PATH=str(tools), KOHYA_RUNNER_BOOTSTRAP_PYTHON="")
     assert done.returncode == 5

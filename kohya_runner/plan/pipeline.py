@@ -30,7 +30,9 @@ from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.run.numbering import next_run
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import arguments, command, families
+from kohya_runner.trainers.checkout import SUBMODULE, project_root
 from kohya_runner.trainers.environment import CPU_MEMORY
+from kohya_runner.trainers.launcher import launch_faults
 from kohya_runner.trainers.options import options_for
 from kohya_runner.trainers.setup import find_trainer
 
@@ -46,9 +48,6 @@ if TYPE_CHECKING:
     from kohya_runner.workspace import Workspace
 
     Progress = Callable[[str, int, int], None]
-
-NOWHERE = Path("vendor/sd-scripts")
-"""Shown in a plan where the trainer is not there yet."""
 
 
 @dataclass(slots=True)
@@ -169,7 +168,7 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     scans = data.scan_all(sources, on_progress)
     draft.findings += [
         *faults,
-        *arguments.launch_faults(loaded),
+        *launch_faults(loaded),
         *models.findings,
         *data_faults,
         *check_datasets(scans),
@@ -242,12 +241,14 @@ def _command(draft: _Draft, known: _Known, host: HostFacts | None) -> command.Co
     env = child_env(draft.workspace, draft.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
     tokens = arguments.tokens(known.given)
     script = known.support.script
-    if draft.request.practice:
-        return command.Command((sys.executable, "-m", "kohya_runner.run.practice", script, *tokens), Path.cwd(), env)
-    root = checkout.root if checkout else NOWHERE
-    interpreter = python.path if python else Path("python3")
     launch = known.recipe.launch
-    argv = command.argv(interpreter, root / script, tokens, launch=launch, mixed_precision=known.precision)
+    if draft.request.practice:
+        env |= {"KOHYA_PRACTICE_PROCESSES": str(launch.num_processes)} if launch.num_processes > 1 else {}
+        return command.Command((sys.executable, "-m", "kohya_runner.run.practice", script, *tokens), Path.cwd(), env)
+    root = checkout.root if checkout else (project_root() or Path.cwd()) / SUBMODULE
+    interpreter = python.path if python else Path("python3")
+    path = root / script if checkout else Path(script)  # relative to its own folder, wherever that will be
+    argv = command.argv(interpreter, path, tokens, launch=launch, mixed_precision=known.precision)
     return command.Command(argv, root, env)
 
 

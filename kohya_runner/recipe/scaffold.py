@@ -113,7 +113,10 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
         title=row.title, file=output, script=row.script, name=name, family=family, model=_MODELS[family],
         images=_quoted(relative), args=_ARGS[family], precision="fp16" if family == "sd15" else "bf16",
     )  # fmt: skip
-    atomic.write_text(output, text)
+    try:
+        atomic.write_text(output, text)
+    except OSError as fault:
+        raise UsageError(f"{output}: {fault.strerror or fault}", hint="choose another --output") from None
     return f"wrote {output}; next: kohya-runner plan {output}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)})
 """library/train_util.py:104: all lower or all upper, nothing between."""
 
+PROCESSES = "KOHYA_PRACTICE_PROCESSES"
+"""The number of processes that a run is planned for: the stand-in is one, and counts as all of them."""
+
 
 class SettingsError(Exception):
     """The trainer would end with an AssertionError here."""
@@ -41,7 +45,9 @@ def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
 def batching_of(args: argparse.Namespace, script: str) -> Batching:
     """What decides the number of steps; ``SettingsError`` without a resolution (library/train_util.py:1921)."""
     divisor = next((row.bucket_step for row in TABLE if row.script == script), None)
-    found = batching_from(vars(args), args.output_name or "last", reso_steps_divisor=divisor)
+    processes = int(os.environ.get(PROCESSES, "1"))
+    name = args.output_name or "last"
+    found = batching_from(vars(args), name, num_processes=processes, reso_steps_divisor=divisor)
     if found is None:
         raise SettingsError("resolution is required / resolution（解像度）指定は必須です")  # noqa: RUF001
     return found

@@ -7,6 +7,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from kohya_runner.errors import TerminatedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -41,6 +43,21 @@ class Received:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.numbers.append(number)
+
+
+def raise_on_stop() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with an exception, so that everything is put away.
+
+    For the time before a trainer is there and after it is gone; ``receiving`` takes over in between.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise TerminatedError(f"stopped by {signal.Signals(number).name}")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, stop)
 
 
 @contextmanager

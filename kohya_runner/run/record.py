@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kohya_runner.atomic import write_text
 from kohya_runner.errors import UsageError
@@ -120,6 +120,15 @@ class Record(_Part):
     runner: Process | None = None
     process: Process | None = None
     exit: Exit | None = None
+
+    @field_validator("log", "output_dir", "final", "run_id", "name")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        """A record may come from anybody: what it names lies in its own folder."""
+        if value.startswith("/") or "\0" in value or ".." in value.split("/"):
+            message = "leads out of the run's folder"
+            raise ValueError(message)
+        return value
 
     def changed(self, **values: Any) -> Record:
         """With other values."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ALIVE = ("starting", "running", "orphaned")
 FOLLOW_SECONDS = 0.5
-EXIT_CODES = {"failed": 8, "lost": 8, "stopped": 143}
+EXIT_CODES = {"failed": 8, "lost": 8, "stopped": 143, "unreadable": 2}
 
 
 def runs_folder(workspace: str | None) -> Path:
@@ -64,7 +64,7 @@ def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
     """The last lines of the trainer's log, then, if asked for, the new ones as they come."""
     if view.record is None:
         raise UsageError(f"{view.path}: {view.problem}")
-    log = view.path / view.record.log
+    log = view.log
     yield from telling.last_lines(log, count)
     position = log.stat().st_size if log.is_file() else 0
     while follow and ledger.view(view.path).state in ALIVE:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error
-from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.trainers import values
 from kohya_runner.trainers.ownership import OWNED, PATHS
 
@@ -137,30 +136,6 @@ def cadence(epochs: int) -> int:
 
 def _arg(options: ScriptOptions, name: str, value: Any, source: str) -> Arg:
     return Arg(name, value, values.tokens(options[name], value), source)
-
-
-ACCELERATE = frozenset({
-    "num_machines", "machine_rank", "main_process_ip", "main_process_port", "num_cpu_threads_per_process", "gpu_ids",
-    "rdzv_backend", "same_network", "mixed_precision", "dynamo_backend", "multi_gpu", "cpu", "enable_cpu_affinity",
-    "max_restarts", "monitor_interval", "use_deepspeed", "zero_stage", "offload_optimizer_device",
-    "offload_param_device",
-})  # fmt: skip
-"""Options of ``accelerate launch`` a recipe may set: none that starts other programs or reads other files."""
-
-
-def launch_faults(loaded: Loaded) -> list[Finding]:
-    """Faults in ``launch.accelerate``."""
-    given = loaded.recipe.launch.accelerate if loaded.recipe else {}
-    return [
-        error(
-            "recipe.unknown_key",
-            f"launch.accelerate.{name}: not an option a recipe may set",
-            where=loaded.where("launch", "accelerate", name),
-            hint=did_you_mean(name, ACCELERATE),
-        )
-        for name in given
-        if name not in ACCELERATE
-    ]
 
 
 def tokens(args: Iterable[Arg]) -> tuple[str, ...]:

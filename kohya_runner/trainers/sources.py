@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
+from kohya_runner.findings import error
 from kohya_runner.trainers.checkout import (
     PINNED_COMMIT,
     REPOSITORY,
@@ -49,7 +50,7 @@ def fetch_sources(environ: Mapping[str, str], *, project: Path | None, home: Pat
         TrainerError: no git, no network, or not the files that should be there.
     """
     if shutil.which("git", path=environ.get("PATH")) is None:
-        raise TrainerError("the trainer's sources are not there, and git is not installed to fetch them", hint=HINT)
+        raise _unfetched("the trainer's sources are not there, and git is not installed to fetch them")
     in_clone = project is not None and (project / ".git").exists()
     _reach(_git_environment(environ))
     say(f"fetching sd-scripts {PINNED_COMMIT[:8]} from {REPOSITORY}: 30 MB, well under a minute")
@@ -60,6 +61,11 @@ def fetch_sources(environ: Mapping[str, str], *, project: Path | None, home: Pat
     if not is_checkout(root):
         raise TrainerError(f"{root} was fetched and is no sd-scripts checkout", hint=HINT)
     return Checkout(root, commit_of(root), who)
+
+
+def _unfetched(message: str) -> TrainerError:
+    """The error by whose finding start_training.sh knows that the sources, and not something else, are missing."""
+    return TrainerError(message, hint=HINT, findings=(error("trainer.sources", message, hint=HINT),))
 
 
 def _git_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -73,9 +79,9 @@ def _reach(environ: Mapping[str, str]) -> None:
     try:
         done = _git(("ls-remote", REPOSITORY, "HEAD"), Path("/"), environ, REACH_SECONDS)
     except subprocess.TimeoutExpired:
-        raise TrainerError(f"{REPOSITORY}: no answer within {REACH_SECONDS:.0f} s", hint=HINT) from None
+        raise _unfetched(f"{REPOSITORY}: no answer within {REACH_SECONDS:.0f} s") from None
     if done.returncode != 0:
-        raise TrainerError(f"the trainer's sources cannot be fetched: {_last_line(done)}", hint=HINT)
+        raise _unfetched(f"the trainer's sources cannot be fetched: {_last_line(done)}")
 
 
 def _update_submodule(project: Path, environ: Mapping[str, str]) -> Path:
@@ -104,9 +110,9 @@ def _must(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str]) 
     try:
         done = _git(arguments, folder, environ, FETCH_SECONDS)
     except subprocess.TimeoutExpired:
-        raise TrainerError(f"git {arguments[0]} took longer than {FETCH_SECONDS:.0f} s", hint=HINT) from None
+        raise _unfetched(f"git {arguments[0]} took longer than {FETCH_SECONDS:.0f} s") from None
     if done.returncode != 0:
-        raise TrainerError(f"git {arguments[0]} failed: {_last_line(done)}", hint=HINT)
+        raise _unfetched(f"git {arguments[0]} failed: {_last_line(done)}")
 
 
 def _git(

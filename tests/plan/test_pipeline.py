@@ -33,7 +33,7 @@ def test_the_bespoke_recipe_is_the_proven_command_option_for_option(planned, pic
     folders = {t for t in passed if t.startswith(("--train_data_dir=", "--output_dir="))}
     assert len(folders) == 2
     assert passed - folders == set(SEED.split())
-    assert plan.command.argv[1].endswith("/sdxl_train_network.py")
+    assert plan.command.argv[1].endswith("sdxl_train_network.py")
 
 
 def test_the_bespoke_arithmetic_is_the_documented_one(planned, pictures):
@@ -139,6 +139,8 @@ def test_a_missing_resolution_is_an_error_with_a_hint(planned, pictures):
         ("method=finetune", "method: finetune is not supported for family sd15; allowed: lora"),
         ("model={random: sdxl}", "random weights of sdxl are no base model for family sd15"),
         ("launch.accelerate={no_python: true}", "launch.accelerate.no_python: not an option a recipe may set"),
+        ("launch.accelerate={num_processes: 4}", "write it as launch.num_processes"),
+        ("launch.accelerate={gpu_ids: 'all; rm -rf /'}", "launch.accelerate.gpu_ids: must be all, or numbers"),
         ("datasets.0.concept=a/b", "datasets.0.concept: becomes the name of a folder"),
         ("datasets.0.captions={matches: '('}", "datasets.0.captions.matches:"),
         ("model=hf://only/repo", "names a repository, not a file in it"),

@@ -224,3 +224,34 @@ def test_a_second_n_folder_put_in_by_hand_is_not_trained(runner):
     assert runner.launch("--again")[0] == 0
     assert runner.record("002")["steps_seen"] == 12
     assert not (trees[0] / "5_other").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_trainer_is_there_is_told_too(runner, number):
+    process = runner.start("launch", RECIPE, "--practice", "--json")
+    time.sleep(0.45)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode in (0, 143, -number), err  # -number: before Python itself was up
+    if process.returncode != -number:
+        assert json.loads(out)
+
+
+def test_several_processes_are_practised_with_their_arithmetic(runner):
+    code, _, err = runner.launch("--set", "launch.num_processes=2")
+    assert code == 0, err
+    record = runner.record()
+    assert record["steps_planned"] == record["steps_seen"] == 6
+
+
+def test_a_last_loss_of_nan_is_told(runner):
+    _, _, err = runner.launch(KOHYA_PRACTICE_FAULT="nan@5")
+    assert "the last loss is nan" in err
+
+
+def test_a_full_disk_of_the_reader_is_one_line(runner):
+    command = (sys.executable, "-m", "kohya_runner", "models")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, env=runner.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
