@@ -2,74 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kohya_runner import __version__
-from kohya_runner.errors import CancelledError, PreflightError, RunnerError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-class RunnerGroup(click.Group):
-    """A group whose expected failures end in one message, one hint and their own exit code."""
-
-    def main(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Run the command and leave the process with its exit code (docs/exit-codes.md)."""
-        kwargs["standalone_mode"] = False
-        words = list(sys.argv[1:] if args is None else args)
-        try:
-            _stand_somewhere()
-            result = super().main(words, **kwargs)
-            sys.stdout.flush()
-            sys.exit(result if isinstance(result, int) else 0)
-        except RunnerError as fault:
-            sys.exit(_told(fault, as_json="--json" in words))
-        except click.ClickException as fault:
-            fault.show()
-            if "--json" in words:
-                _told(UsageError(fault.format_message()), as_json=True, aloud=False)
-            sys.exit(fault.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            sys.exit(_told(CancelledError("stopped by Ctrl-C"), as_json="--json" in words))
-        except BrokenPipeError:
-            _no_more_output()
-            sys.exit(141)
-        except OSError as fault:
-            _no_more_output()
-            place = f"{fault.filename}: " if fault.filename else "output: "
-            sys.exit(_told(PreflightError(f"{place}{fault.strerror or fault}")))
-
-
-def _no_more_output() -> None:
-    """Let what is still to be flushed go nowhere: the reader is gone, or the disk is full."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _stand_somewhere() -> None:
-    try:
-        Path.cwd()
-    except OSError:
-        raise UsageError("the current folder is gone", hint="cd to another one") from None
-
-
-def _told(fault: RunnerError, *, as_json: bool = False, aloud: bool = True) -> int:
-    """Say why a command ended: to the person, and to a program that asked for JSON."""
-    from kohya_runner import console
-
-    if aloud:
-        console.fault(fault)
-    if as_json:
-        console.fault_json(fault)
-    return fault.exit_code
-
+from kohya_runner.dataset_cli import dataset
+from kohya_runner.entry import RunnerGroup
 
 _RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
@@ -270,6 +211,23 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
     report = examine.doctor(sd_scripts, workspace)
     console.doctor(report, as_json=as_json)
     return report.exit_code
+
+
+main.add_command(dataset)
+
+
+@main.command()
+@_JSON
+@click.option("--markdown", is_flag=True, help="As docs/rules.md has them.")
+def rules(as_json: bool, markdown: bool) -> None:  # noqa: FBT001
+    """Everything that is checked before a run starts."""
+    from kohya_runner import console
+    from kohya_runner.trainers.rules import rules_json, rules_markdown
+
+    if markdown:
+        click.echo(rules_markdown(), nl=False)
+    else:
+        console.rules(rules_json(), as_json=as_json)
 
 
 @main.command()

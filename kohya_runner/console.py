@@ -283,3 +283,14 @@ def finished(record: Record, made: Plan, *, as_json: bool) -> None:
     for c in record.checkpoints:
         if not c.removed:
             sys.stdout.write(f"{output / c.file}   {size(c.bytes)}   {c.modules} modules   sha256 {c.sha256[:16]}\n")
+
+
+def rules(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Every rule and every other code."""
+    if as_json:
+        json_object(found)
+        return
+    lines = [(r["code"], r["severity"], r["fails"], r["upstream"]) for r in found["rules"]]
+    table(("rule", "severity", "the trainer fails", "sd-scripts"), lines, empty="no rules")
+    lines = [(c["code"], " or ".join(c["severity"]), "", "") for c in found["codes"]]
+    table(("other codes", "severity", "", ""), lines, empty="no codes")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 from dataclasses import dataclass, field, replace
@@ -19,7 +17,9 @@ from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import Finding, allow, error, not_allowable
 from kohya_runner.plan import data, defaults, machine, space, weights
 from kohya_runner.plan.environment import child_env
+from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import Models, find_models
+from kohya_runner.plan.sameness import fingerprint
 from kohya_runner.plan.settings import Settings, as_parsed, cache_key
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.preflight.disk import DiskPlan, disk_plan
@@ -34,6 +34,8 @@ from kohya_runner.trainers.checkout import SUBMODULE, project_root
 from kohya_runner.trainers.environment import CPU_MEMORY
 from kohya_runner.trainers.launcher import launch_faults
 from kohya_runner.trainers.options import options_for
+from kohya_runner.trainers.rule_context import Context
+from kohya_runner.trainers.rules import evaluate
 from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
@@ -199,8 +201,9 @@ def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
     added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
     args = (*added, *known.given)
     final = replace(known, settings=as_parsed(settings.options, args), given=args)
+    draft.findings += evaluate(_context(final, steps))
     draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args}
-    draft.parts["fingerprint"] = _fingerprint(args, layout, draft.parts["checkout"], practice=draft.request.practice)
+    draft.parts["fingerprint"] = fingerprint(args, layout, draft.parts["checkout"], practice=draft.request.practice)
     unusable = any(f.code == "disk.unwritable" for f in draft.findings)
     host = None if draft.request.elsewhere or unusable else _host(draft)
     draft.parts["command"] = _command(draft, final, host)
@@ -227,6 +230,20 @@ def _steps(draft: _Draft, known: _Known, layout: Layout) -> tuple[StepsPlan | No
     if layout.folders:  # without pictures the dataset's own findings say it
         draft.findings += [f if f.where else replace(f, where=places.get(f.code, "")) for f in findings]
     return steps, every
+
+
+def _context(known: _Known, steps: StepsPlan | None) -> Context:
+    """What the rules between options look at."""
+    prompts = known.settings.get("sample_prompts")
+    return Context(
+        options=known.settings,
+        support=known.support,
+        num_processes=known.recipe.launch.num_processes,
+        total_steps=steps.total if steps else None,
+        steps_per_epoch=steps.steps_per_epoch if steps else None,
+        prompts_found=None if prompts is None else os.path.isfile(prompts),
+        places={arg.name: arg.source for arg in known.given},
+    )
 
 
 def _host(draft: _Draft) -> HostFacts:
@@ -266,6 +283,10 @@ def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
         reach = machine.Reach(room, draft.environ, cached=cached, where=draft.loaded.where("model"))
         faults, sizes = machine.hub_findings(models, support, reach)
         draft.findings += faults
+        given = Subject(draft.loaded, support, known.settings, models, room, draft.environ, known.recipe.budget)
+        told = forecast(given, steps, need=need, host=host, argv=draft.parts["command"].argv)
+        draft.findings += told.findings
+        draft.parts["forecast"] = told
     output = room.runs / known.recipe.name / "output"
     items = space.disk_items(known.settings, support, steps=steps, layout=layout, output=output) if steps else []
     if trains:
@@ -273,11 +294,3 @@ def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
     plan = disk_plan(items, host.filesystems)
     draft.findings += plan.findings
     return plan
-
-
-def _fingerprint(args: tuple[Arg, ...], layout: Layout, checkout: Checkout | None, *, practice: bool) -> str:
-    """What makes two launches the same run: options, data, trainer; not the folder the outputs go to."""
-    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir"}
-    tokens = [arg.tokens for arg in args if arg.name not in moving]
-    text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.masking import masked, masked_option, masked_text
+from kohya_runner.preflight.disk_timeline import timelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +39,8 @@ def rows(plan: Plan) -> Iterator[tuple[str, str]]:
             parts = ", ".join(f"{item.what} {size(item.bytes)}" for item in use.items if item.bytes)
             mount = use.system.mount if use.system else "unknown disk"
             yield "disk", f"{mount}: {size(use.needed)} needed, {size(use.free)} free   ({parts})"
+    if plan.forecast is not None:
+        yield from plan.forecast.rows()
     if plan.left_open:
         shown = ", ".join(f"{name}={'unset' if default is None else default}" for name, default, _ in plan.left_open)
         yield "left open", f"{shown}   (the trainer's own defaults)"
@@ -121,6 +124,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "checkpoints": list(plan.steps.checkpoints) if plan.steps else [],
         "defaults": [{"option": n, "default": d, "effect": e} for n, d, e in plan.left_open],
         "disk": _disk(plan),
+        **(plan.forecast.as_json() if plan.forecast else {"models": [], "memory": None, "time": None}),
         "findings": [finding_json(f) for f in plan.findings],
     }
 
@@ -204,4 +208,5 @@ def _steps_json(plan: Plan) -> dict[str, Any] | None:
 def _disk(plan: Plan) -> dict[str, Any]:
     if plan.disk is None:
         return {"free_bytes": None, "needed_bytes": None, "items": []}
-    return dict(plan.disk.as_json())
+    lines = timelines(plan.disk.uses, plan.steps.saves) if plan.steps else ()
+    return {**plan.disk.as_json(), "timeline": [line.as_json() for line in lines]}

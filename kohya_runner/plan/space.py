@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from kohya_runner.workspace import Workspace
 
 LOG_BYTES = 20_000_000
-CLIP_TOKENS = 77
+CLIP_TOKENS = 75
+T5_TOKENS = 512  # flux_train_network.py:171, for FLUX.1-dev
 
 
 def shape(settings: Settings, support: Support) -> LoraShape:
@@ -62,7 +63,8 @@ def disk_items(
         flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
         found.append(items.latents(support.family, buckets, layout.root, flip=flip, alpha_mask=alpha))
     if settings.on("cache_text_encoder_outputs_to_disk"):
-        tokens = int(settings.get("t5xxl_max_token_length") or settings.get("max_token_length") or CLIP_TOKENS)
+        own = T5_TOKENS if support.family == "flux" else CLIP_TOKENS
+        tokens = int(settings.get("t5xxl_max_token_length") or settings.get("max_token_length") or own)
         fp16 = settings.get("mixed_precision") == "fp16"
         images = sum(bucket.images for bucket in buckets)
         found.append(items.texts(support.family, images, layout.root, max_tokens=tokens, fp16=fp16))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.plan.forecast import Forecast
     from kohya_runner.preflight.disk import DiskPlan
     from kohya_runner.preflight.gpus import Gpu
     from kohya_runner.preflight.references import HubFile
@@ -78,6 +79,7 @@ class Plan:
     left_open: tuple[tuple[str, Any, str], ...] = ()
     run_dir: Path | None = None
     gpus: tuple[Gpu, ...] = ()
+    forecast: Forecast | None = None
     fingerprint: str = ""  # of argv without the run's own folder, of the data, and of the trainer's commit
 
     @property

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
 
+from kohya_runner.recipe.budget import Budget
+
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
 
@@ -120,6 +122,7 @@ class Recipe(_Strict):
     )
     launch: Launch = Launch()
     compare: Compare | None = None
+    budget: Budget = Budget()
 
     @field_validator("name")
     @classmethod
@@ -132,7 +135,6 @@ class Recipe(_Strict):
 
 NOT_YET = {
     "finish": "what happens after the run",
-    "budget": "limits of time and money",
     "datasets.*.options": "options of one dataset alone",
 }
 """Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""

@@ -1,0 +1,93 @@
+"""Pictures that look the same: exact copies by hash, near ones by their 8x8 signature.
+
+Each picture is compared with the first of every group found so far whose brightness agrees in all four quarters, so
+that ten thousand frames of one film cost little more than ten thousand different pictures.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kohya_runner.dataset.seen import Seen
+
+MEAN = 2.5  # of 255: mean difference of the signatures of one picture saved twice
+LARGEST = 24  # of 255: in any of the 64 fields
+QUARTER = 3  # of 255: in the mean brightness of a quarter
+CELL = 12
+ASPECT = 0.02
+_SIDE = 8
+
+
+@dataclass(slots=True)
+class _Group:
+    first: Seen
+    signature: bytes
+    quarters: tuple[int, ...]
+    others: list[Seen] | None = None  # nearly always None: there may be as many groups as pictures
+
+    @property
+    def ratio(self) -> float:
+        return self.first.image.width / self.first.image.height
+
+
+def exact(pictures: Iterable[Seen]) -> tuple[tuple[Seen, ...], ...]:
+    """Groups of files with the same bytes."""
+    groups: dict[str, list[Seen]] = defaultdict(list)
+    for seen in pictures:
+        if not seen.image.problem:
+            groups[seen.image.sha256].append(seen)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def near(pictures: Iterable[Seen]) -> tuple[tuple[Seen, ...], ...]:
+    """Groups of different files that show nearly the same; of exact copies only the first takes part."""
+    cells: dict[tuple[int, ...], list[_Group]] = defaultdict(list)
+    groups: list[_Group] = []
+    hashes: set[str] = set()
+    for seen in pictures:
+        signature = seen.traits.signature if seen.traits else b""
+        if not signature or seen.image.sha256 in hashes:
+            continue
+        hashes.add(seen.image.sha256)
+        candidate = _Group(seen, signature, _quarters(signature))
+        group = next((other for other in _close(cells, candidate.quarters) if _same(other, candidate)), None)
+        if group is None:
+            cells[tuple(value // CELL for value in candidate.quarters)].append(candidate)
+            continue
+        if group.others is None:
+            group.others = []
+            groups.append(group)
+        group.others.append(seen)
+    return tuple((group.first, *(group.others or ())) for group in groups)
+
+
+def _close(cells: dict[tuple[int, ...], list[_Group]], quarters: Sequence[int]) -> Iterator[_Group]:
+    ranges = [range((q - QUARTER) // CELL, (q + QUARTER) // CELL + 1) for q in quarters]
+    for cell in product(*ranges):
+        yield from cells.get(cell, ())
+
+
+def _same(one: _Group, other: _Group) -> bool:
+    if any(abs(a - b) > QUARTER for a, b in zip(one.quarters, other.quarters, strict=True)):
+        return False
+    if abs(one.ratio / other.ratio - 1) > ASPECT:
+        return False
+    differences = [abs(a - b) for a, b in zip(one.signature, other.signature, strict=True)]
+    return max(differences) <= LARGEST and sum(differences) <= MEAN * len(differences)
+
+
+def _quarters(signature: bytes) -> tuple[int, ...]:
+    """Mean of all colours in the four quarters."""
+    half, row = _SIDE // 2, _SIDE * 3
+    rows = [signature[index * row : index * row + row] for index in range(_SIDE)]
+    return tuple(
+        sum(sum(line[left : left + half * 3]) for line in rows[top : top + half]) // (half * half * 3)
+        for top in (0, half)
+        for left in (0, half * 3)
+    )

@@ -1,0 +1,142 @@
+"""One image file, decoded once: its facts, and what of its pixels the trainer will drop, clip or overlook."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import PIL.Image
+
+from kohya_runner.dataset.decode import FORMATS, LARGE_FILE, LARGE_IMAGE, LARGEST_FILE
+from kohya_runner.dataset.facts import Image
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+EXTENDED_WEBP = b"WEBPVP8X"  # with EXIF, profile, alpha or animation: imagesize 1.4.1 forgets to add 1 to its sides
+ORIENTATION = 0x0112  # the EXIF tag
+SIGNATURE_SIDE = 8
+SAMPLED_SIDE = 96  # pixels a side that a signature looks at, of a larger picture
+_CLIPPED_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is special about the content of a picture that can be read."""
+
+    mode: str = "RGB"  # Pillow's name for the kind of pixels
+    animated: bool = False
+    orientation: int = 1  # EXIF; 1 is upright
+    transparent: int = 0  # pixels that are not fully opaque
+    clipped: bool = False  # has values over 255, which become white
+    signature: bytes = b""  # 8x8 RGB, for near duplicates
+    short: bool = False  # imagesize, which the trainer sorts into buckets by, says one pixel less of both sides
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The facts of a file, and its traits where it could be decoded."""
+
+    image: Image
+    traits: Traits | None = None
+
+
+def read_picture(path: Path) -> Picture:
+    """As ``decode.read_image``, whose verdicts these are, and the traits beside it."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a quarter of the time of Path.stat, a hundred thousand times
+    except OSError as error:
+        return _broken(path, 0, "", f"cannot be read: {error.strerror or error}")
+    if not stat.S_ISREG(status.st_mode):
+        return _broken(path, 0, "", "is not a regular file")
+    if status.st_size > LARGEST_FILE:
+        return _broken(path, status.st_size, "", f"is too large for an image ({status.st_size >> 20} MiB)")
+    with _turn(large=status.st_size > LARGE_FILE):
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            return _broken(path, status.st_size, "", f"cannot be read: {error.strerror or error}")
+        return _decoded(path, data)
+
+
+def _decoded(path: Path, data: bytes) -> Picture:
+    digest = hashlib.sha256(data).hexdigest()
+    if not data:
+        return _broken(path, 0, digest, "is empty")
+    try:
+        with PIL.Image.open(BytesIO(data), formats=FORMATS) as opened:
+            width, height = opened.size
+            with _turn(large=width * height > LARGE_IMAGE and len(data) <= LARGE_FILE):
+                opened.load()
+                traits = replace(_traits(opened), short=data[8:16] == EXTENDED_WEBP)
+            return Picture(Image(path, width, height, len(data), digest, format=opened.format or ""), traits)
+    except PIL.Image.DecompressionBombError as error:
+        return _broken(path, len(data), digest, f"has more pixels than Pillow, which the trainer uses, reads ({error})")
+    except PIL.UnidentifiedImageError:
+        return _broken(path, len(data), digest, "is no image of a format the trainer reads")
+    except MemoryError:
+        return _broken(path, len(data), digest, "does not fit into memory")
+    except Exception as error:  # noqa: BLE001 - a broken file makes decoders raise nearly anything
+        return _broken(path, len(data), digest, f"cannot be decoded: {str(error) or type(error).__name__}")
+
+
+def _traits(opened: PIL.Image.Image) -> Traits:
+    """Of a picture that is loaded. The metadata of strangers' files may be broken where the pixels are not."""
+    return Traits(
+        mode=opened.mode,
+        animated=opened.format != "MPO" and bool(getattr(opened, "is_animated", False)),
+        orientation=_orientation(opened),
+        transparent=_transparent(opened),
+        clipped=opened.mode in _CLIPPED_MODES and _brightest(opened) > 255,
+        signature=signature(opened),
+    )
+
+
+def _orientation(opened: PIL.Image.Image) -> int:
+    try:
+        value = opened.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - broken EXIF blocks raise nearly anything, and the trainer reads none
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _transparent(opened: PIL.Image.Image) -> int:
+    if not opened.has_transparency_data:
+        return 0
+    alpha = (opened if opened.mode in ("RGBA", "LA") else opened.convert("RGBA")).getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return 0
+    return opened.width * opened.height - alpha.histogram()[255]
+
+
+def _brightest(opened: PIL.Image.Image) -> float:
+    highest = opened.getextrema()[1]
+    return highest if isinstance(highest, (int, float)) else 0
+
+
+def signature(opened: PIL.Image.Image) -> bytes:
+    """8x8 means of colour, as the trainer sees the picture: upright or not, without alpha. b"" where that fails."""
+    try:
+        side = (SAMPLED_SIDE, SAMPLED_SIDE)
+        few = opened.resize(side, PIL.Image.Resampling.NEAREST) if min(opened.size) > SAMPLED_SIDE else opened
+        plain = few if few.mode == "RGB" else few.convert("RGB")
+        return plain.resize((SIGNATURE_SIDE, SIGNATURE_SIDE), PIL.Image.Resampling.BOX).tobytes()
+    except (ValueError, OSError):
+        return b""
+
+
+def _turn(*, large: bool) -> AbstractContextManager[object]:
+    return _one_at_a_time if large else nullcontext()
+
+
+def _broken(path: Path, size: int, digest: str, problem: str) -> Picture:
+    return Picture(Image(path, 0, 0, size, digest, problem=problem))

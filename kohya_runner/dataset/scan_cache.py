@@ -1,0 +1,249 @@
+"""What was read of image files, kept in the workspace's cache: by what the file system says of each file.
+
+A file is the same one while device, inode, size, mtime and ctime are: nobody but the file system sets the ctime, so an
+edit under a restored mtime is noticed. A file that was changed just before it was read is not kept, as a later change
+within the same tick of the clock would look the same. SQLite keeps two processes apart; whatever goes wrong with the
+file costs speed and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.dataset.facts import Image
+from kohya_runner.dataset.picture import Picture, Traits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+NAME = "pictures.sqlite3"
+VERSION = 2  # of what is kept; another one, or another Pillow, and all is read anew
+SETTLED = 2_000_000_000  # nanoseconds since the last change of a file that is kept
+BATCH = 200  # pictures a transaction
+ASKED = 400  # names a query, below SQLite's limit of 999
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS pictures (
+  folder BLOB NOT NULL, name BLOB NOT NULL, stamp TEXT NOT NULL,
+  width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, format TEXT NOT NULL,
+  mode TEXT NOT NULL, animated INTEGER NOT NULL, orientation INTEGER NOT NULL, transparent INTEGER NOT NULL,
+  clipped INTEGER NOT NULL, signature BLOB NOT NULL, short INTEGER NOT NULL,
+  PRIMARY KEY (folder, name)) WITHOUT ROWID
+"""
+_COLUMNS = (
+    "name, stamp, width, height, bytes, sha256, format, mode, animated, orientation, transparent, clipped, "
+    "signature, short"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the file system says of a file, and whether that is old enough to be relied on."""
+
+    text: str
+    settled: bool
+
+
+def stamp(path: str, now: int | None = None) -> Stamp | None:
+    """The stamp of a file, links followed; None where there is none. ``now`` in nanoseconds is given by tests."""
+    try:
+        s = os.stat(path)  # noqa: PTH116 - a hundred thousand times
+    except OSError:
+        return None
+    changed = max(s.st_mtime_ns, s.st_ctime_ns)
+    text = f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
+    return Stamp(text, (time.time_ns() if now is None else now) - changed > SETTLED)
+
+
+class ScanCache:
+    """Pictures by folder and name. For one thread, as a context manager; ``readonly`` creates and writes nothing."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        readonly: bool = False,
+        fresh: bool = False,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.file = directory / NAME
+        self.readonly, self.fresh, self.clock = readonly, fresh, clock
+        self.problem = ""  # why nothing is kept
+        self._pending: list[tuple[object, ...]] = []
+        self._database = self._opened()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
+        self._close()
+
+    def stamp(self, path: str) -> Stamp | None:
+        """The stamp of a file by this cache's clock."""
+        return stamp(path, self.clock())
+
+    def known(self, folder: Path, names: Collection[str]) -> Mapping[str, Picture]:
+        """The pictures of these files that are kept and whose files are still the same."""
+        if self._database is None or self.fresh:
+            return {}
+        found: dict[str, Picture] = {}
+        asked = list(names)
+        for start in range(0, len(asked), ASKED):
+            for row in self._rows(folder, asked[start : start + ASKED]):
+                name = os.fsdecode(row[0])
+                now = stamp(f"{folder}/{name}")
+                if now is not None and now.text == row[1]:
+                    found[name] = _picture(folder / name, row)
+        return found
+
+    def keep(self, picture: Picture, before: Stamp | None, after: Stamp | None) -> None:
+        """Remember a picture that was read between two stamps; only one that can be used, of a file at rest."""
+        traits, image = picture.traits, picture.image
+        at_rest = before is not None and after is not None and before.text == after.text and before.settled
+        if self._database is None or self.readonly or traits is None or before is None or not at_rest:
+            return
+        self._pending.append(
+            (
+                os.fsencode(image.path.parent), os.fsencode(image.path.name), before.text, image.width, image.height,
+                image.bytes, image.sha256, image.format, traits.mode, traits.animated, traits.orientation,
+                traits.transparent, traits.clipped, traits.signature, traits.short,
+            )
+        )  # fmt: skip
+        if len(self._pending) >= BATCH:
+            self.flush()
+
+    def forget_others(self, folder: Path, names: Collection[str]) -> None:
+        """Drop what is kept of files that are in the folder no more."""
+        if self._database is None or self.readonly:
+            return
+        place, present = os.fsencode(folder), {os.fsencode(name) for name in names}
+        with self._guarded():
+            kept = self._database.execute("SELECT name FROM pictures WHERE folder = ?", (place,))
+            gone = [(place, name) for (name,) in kept if name not in present]
+            with self._database:
+                self._database.executemany("DELETE FROM pictures WHERE folder = ? AND name = ?", gone)
+
+    def flush(self) -> None:
+        """Write what is waiting, in one transaction."""
+        rows, self._pending = self._pending, []
+        if self._database is None or not rows:
+            return
+        marks = ", ".join("?" * 15)
+        with self._guarded(), self._database:
+            self._database.executemany(f"INSERT OR REPLACE INTO pictures VALUES ({marks})", rows)  # noqa: S608
+
+    def _rows(self, folder: Path, names: list[str]) -> list[tuple[Any, ...]]:
+        marks = ", ".join("?" * len(names))
+        query = f"SELECT {_COLUMNS} FROM pictures WHERE folder = ? AND name IN ({marks})"  # noqa: S608 - marks only
+        with self._guarded():
+            if self._database is not None:
+                return self._database.execute(query, (os.fsencode(folder), *map(os.fsencode, names))).fetchall()
+        return []
+
+    def _opened(self) -> sqlite3.Connection | None:
+        if self.readonly and not self.file.is_file():
+            return None
+        try:
+            if not self.readonly:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            return self._connected()
+        except sqlite3.OperationalError as error:  # locked, full, forbidden: not ours to remove
+            self.problem = str(error)
+        except sqlite3.DatabaseError:  # no database at all, or a damaged one
+            return self._anew()
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+        return None
+
+    def _anew(self) -> sqlite3.Connection | None:
+        if self.readonly:
+            return None
+        try:
+            for suffix in ("", "-journal"):
+                self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+            return self._connected()
+        except (sqlite3.Error, OSError) as error:
+            self.problem = str(error)
+        return None
+
+    def _connected(self) -> sqlite3.Connection | None:
+        address = f"{self.file.absolute().as_uri()}?mode={'ro' if self.readonly else 'rwc'}"
+        database = sqlite3.connect(address, uri=True, timeout=10, isolation_level="DEFERRED")
+        try:
+            return self._prepared(database)
+        except BaseException:
+            database.close()
+            raise
+
+    def _prepared(self, database: sqlite3.Connection) -> sqlite3.Connection | None:
+        """The tables of this version; of another one's a reader makes nothing."""
+        wanted = _version()
+        found = database.execute("PRAGMA user_version").fetchone()[0]
+        if self.readonly:
+            if found != wanted:
+                database.close()
+                return None
+            return database
+        # no write-ahead log: network volumes cannot share its memory, and a reader would have to write beside it
+        database.execute("PRAGMA journal_mode=DELETE")
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            if database.execute("PRAGMA user_version").fetchone()[0] != wanted:
+                database.execute("DROP TABLE IF EXISTS pictures")
+                database.execute(f"PRAGMA user_version={wanted}")
+            database.execute(_TABLE)
+        return database
+
+    def _guarded(self) -> _Guard:
+        return _Guard(self)
+
+    def _close(self) -> None:
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+        self._database = None
+
+
+class _Guard:
+    """Whatever SQLite says ends the keeping, never the check."""
+
+    def __init__(self, cache: ScanCache) -> None:
+        self.cache = cache
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, sqlite3.Error):
+            return False
+        self.cache.problem = str(error)
+        self.cache._close()  # noqa: SLF001 - the other half of the class
+        return True
+
+
+def _version() -> int:
+    """This module's and Pillow's: another Pillow may read other files, or read them otherwise."""
+    import PIL
+
+    major, minor = (int(part) for part in PIL.__version__.split(".")[:2])
+    return VERSION * 1_000_000 + major * 1_000 + minor
+
+
+def _picture(path: Path, row: Sequence[Any]) -> Picture:
+    _, _, width, height, size, digest, kind, mode, animated, orientation, transparent, clipped, signature, short = row
+    image = Image(path, width, height, size, digest, format=kind)
+    return Picture(image, Traits(mode, bool(animated), orientation, transparent, bool(clipped), signature, bool(short)))

@@ -1,0 +1,123 @@
+"""A source folder, read for good: every image decoded or known from the cache, its traits beside the scan."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.facts import Scan, dotted
+from kohya_runner.dataset.picture import read_picture
+from kohya_runner.dataset.scan import _by_stem, _count, _listed, _stem
+from kohya_runner.dataset.scan_cache import stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from kohya_runner.dataset.facts import Source
+    from kohya_runner.dataset.picture import Picture, Traits
+    from kohya_runner.dataset.scan_cache import ScanCache, Stamp
+
+    Progress = Callable[[int, int], None]
+    _Read = tuple[Picture, Stamp | None, Stamp | None]
+
+AHEAD = 32
+"""Pictures that are read before they are asked for: enough to keep all cores busy, few enough to be no memory."""
+CHUNK = 400
+MOST_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A scan, and the traits of its images in the same order (None for what cannot be read)."""
+
+    scan: Scan
+    traits: tuple[Traits | None, ...] = ()
+    decoded: int = 0  # images that were read; the others are known from the cache
+
+
+def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
+    """As ``scan``, with the traits, and with nothing decoded that the cache knows. Memory grows by facts alone."""
+    try:
+        listing = _listed(source.folder, dotted(source.captions.extension))
+    except OSError as error:
+        return Survey(Scan(source, (), problem=error.strerror or str(error)))
+    captions = _by_stem(source, listing.captions)
+    images, traits, decoded = [], [], 0
+    for picture, fresh in _pictures(source.folder, listing.images, cache, progress):
+        caption = captions.get(_stem(picture.image.path.name))
+        images.append(replace(picture.image, caption=caption) if caption else picture.image)
+        traits.append(picture.traits)
+        decoded += fresh
+    used = {image.caption.path for image in images if image.caption}
+    known = {caption.path for caption in captions.values()}
+    twice = [name for name in listing.captions if source.folder / name not in known]
+    found = Scan(
+        source,
+        tuple(images),
+        orphans=tuple(sorted(known - used)),
+        strays=tuple(source.folder / name for name in sorted([*listing.strays, *twice])),
+        subfolders=tuple((name, _count(source.folder / name)) for name in listing.folders),
+    )
+    return Survey(found, tuple(traits), decoded)
+
+
+def _pictures(
+    folder: Path, names: Sequence[str], cache: ScanCache | None, progress: Progress | None
+) -> Iterator[tuple[Picture, bool]]:
+    """Every picture in order, and whether it had to be read."""
+    if cache is not None:
+        cache.forget_others(folder, names)
+    pool = ThreadPoolExecutor(min(MOST_THREADS, _cores() + 1), thread_name_prefix="survey")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a decoder about a file: a finding says it
+            for done, item in enumerate(_ahead(pool, folder, names, cache), start=1):
+                fresh = isinstance(item, Future)
+                yield (_kept(item.result(), cache) if isinstance(item, Future) else item), fresh
+                if progress is not None:
+                    progress(done, len(names))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, folder: Path, names: Sequence[str], cache: ScanCache | None
+) -> Iterator[Picture | Future[_Read]]:
+    """What is known as it is, the rest as futures, at most AHEAD of them before they are taken."""
+    waiting: deque[Picture | Future[_Read]] = deque()
+    rest = iter(names)
+    look = cache.stamp if cache is not None else stamp
+    while chunk := tuple(islice(rest, CHUNK)):
+        known = cache.known(folder, chunk) if cache is not None else {}
+        for name in chunk:
+            waiting.append(known.get(name) or pool.submit(_read, folder / name, look))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+    yield from waiting
+
+
+def _read(path: Path, look: Callable[[str], Stamp | None]) -> _Read:
+    before = look(str(path))
+    picture = read_picture(path)
+    return picture, before, look(str(path))
+
+
+def _kept(read: _Read, cache: ScanCache | None) -> Picture:
+    picture, before, after = read
+    if cache is not None:
+        cache.keep(picture, before, after)
+    return picture
+
+
+def _cores() -> int:
+    """The cores this process may use: in a container fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # pragma: no cover - not on Linux
+        return os.cpu_count() or 1

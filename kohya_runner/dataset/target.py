@@ -1,0 +1,169 @@
+"""What is to be looked at: the datasets of a recipe, or a folder with nothing but pictures; and by which rules."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner import workspace as workspaces
+from kohya_runner.dataset.checks import repeats_and_token
+from kohya_runner.dataset.encoders import encoders
+from kohya_runner.dataset.facts import CaptionRules, Source, dotted
+from kohya_runner.dataset.scan import is_image
+from kohya_runner.dataset.seen import Rules, rules_from
+from kohya_runner.errors import RecipeError, TrainerError, UsageError
+from kohya_runner.recipe.suggest import did_you_mean
+from kohya_runner.settings import read_settings
+from kohya_runner.trainers import families
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kohya_runner.findings import Finding
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.trainers.families import Support
+    from kohya_runner.workspace import Workspace
+
+RESOLUTIONS = {"sd15": 512}
+"""What a family is trained at where a folder alone is looked at; 1024 for all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the person asked for. ``family`` and ``resolution`` are for a folder; a recipe has its own."""
+
+    target: Path
+    overrides: tuple[str, ...] = ()
+    workspace: str | None = None
+    sd_scripts: str | None = None
+    family: str | None = None
+    resolution: str | None = None
+    caption_extension: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Folders to read and rules to see them by. ``stated`` says in words where the rules come from."""
+
+    name: str
+    sources: tuple[Source, ...]
+    rules: Rules
+    workspace: Workspace
+    stated: str
+    findings: tuple[Finding, ...] = ()
+
+
+def find_target(wish: Wish, environ: Mapping[str, str] | None = None) -> Target:
+    """The target of a wish; nothing is read of the images yet.
+
+    Raises:
+        UsageError: there is neither such a folder nor such a file, or an option does not fit.
+        RecipeError: the recipe cannot be read; its findings say why.
+    """
+    env = dict(os.environ if environ is None else environ)
+    if wish.target.is_dir():
+        return _folder(wish, env)
+    if not wish.target.is_file():
+        raise UsageError(f"{wish.target}: there is neither such a folder nor such a recipe")
+    if wish.family or wish.resolution or wish.caption_extension:
+        hint = "use --set family=..., --set args.resolution=..., --set args.caption_extension=..."
+        raise UsageError("--family, --resolution and --caption-extension are for a folder", hint=hint)
+    return _recipe(wish, env)
+
+
+def _folder(wish: Wish, env: Mapping[str, str]) -> Target:
+    if wish.overrides:
+        raise UsageError("--set is for a recipe", hint="for a folder there are --family and --resolution")
+    family = wish.family or "sdxl"
+    support = families.find(family, "lora")
+    if support is None:
+        raise UsageError(f"--family {family}: not supported", hint=did_you_mean(family, families.families()))
+    resolution = wish.resolution or str(RESOLUTIONS.get(family, 1024))
+    options = {"resolution": resolution, "enable_bucket": True, "cache_latents": True}
+    fallback = read_settings(env).workspace
+    room = workspaces.choose(wish.workspace, str(fallback) if fallback else None, env, Path.cwd())
+    rules = rules_from(options.get, encoders(support, options.get, places=_places(room, None)))
+    if rules.buckets is None:
+        raise UsageError(f"--resolution {resolution}: no resolution", hint="write one as 1024 or 1024,768")
+    folder = Path(os.path.abspath(wish.target))
+    stated = f"as {support.title} at {resolution} with enable_bucket would see it; a recipe would say it exactly"
+    return Target(folder.name, _sources(folder, wish.caption_extension or ".txt"), rules, room, stated)
+
+
+def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
+    """A folder of pictures is one dataset; one of ``N_concept`` folders is one for each, as the trainer reads it."""
+    rules = CaptionRules(extension=dotted(extension))
+    children = sorted(folder.iterdir())
+    named = [(child, *repeats_and_token(child.name)) for child in children if child.is_dir()]
+    repeated = [(child, repeats, token) for child, repeats, token in named if repeats and token]
+    if repeated and not any(is_image(child.name) and child.is_file() for child in children):
+        return tuple(Source(child, token, repeats, captions=rules) for child, repeats, token in repeated)
+    repeats, token = repeats_and_token(folder.name)
+    return (Source(folder, token or folder.name, repeats or 1, captions=rules),)
+
+
+def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
+    from kohya_runner.plan import data
+    from kohya_runner.plan.settings import as_parsed
+    from kohya_runner.recipe.load import load
+    from kohya_runner.trainers import arguments
+
+    loaded = load(wish.target, wish.overrides, environ=env)
+    if loaded.recipe is None:
+        raise RecipeError(f"{wish.target} cannot be used", findings=loaded.findings)
+    support = families.find(loaded.recipe.family, loaded.recipe.method)
+    if support is None:
+        raise RecipeError(
+            f"{wish.target}: family {loaded.recipe.family} is not supported", hint="see: kohya-runner models"
+        )
+    room = _room(wish, loaded, env)
+    options = _options(support, wish, env, room)
+    given, faults = arguments.from_recipe(loaded, support, options)
+    settings = as_parsed(options, given)
+    extension = str(settings.given.get("caption_extension") or ".txt")
+    sources, wrong = data.sources(loaded, extension, room)
+    found = encoders(
+        support,
+        settings.get,
+        model=str(loaded.recipe.model),
+        places=_places(room, settings.get("tokenizer_cache_dir"), loaded),
+    )
+    stated = f"as {support.script} will see it with the options of {wish.target.name}"
+    return Target(
+        loaded.recipe.name, sources, rules_from(settings.get, found), room, stated, (*loaded.findings, *faults, *wrong)
+    )
+
+
+def _room(wish: Wish, loaded: Loaded, env: Mapping[str, str]) -> Workspace:
+    stated = loaded.recipe.workspace if loaded.recipe else None
+    named = str(loaded.path_from(stated, "workspace")) if stated else None
+    fallback = read_settings(env).workspace
+    return workspaces.choose(wish.workspace, named or (str(fallback) if fallback else None), env, Path.cwd())
+
+
+def _options(support: Support, wish: Wish, env: Mapping[str, str], room: Workspace) -> Any:
+    """The script's options from the checkout where there is one, else from the shipped snapshot."""
+    from kohya_runner.trainers.options import options_for
+    from kohya_runner.trainers.setup import find_trainer
+
+    try:
+        checkout, _ = find_trainer(env, read_settings(env), sd_scripts=wish.sd_scripts)
+    except TrainerError:
+        if wish.sd_scripts:
+            raise
+        checkout = None
+    root = checkout.root if checkout else None
+    return options_for(support.script, root, room.cache / "kohya-runner", write_cache=False)
+
+
+def _places(room: Workspace, stated: object, loaded: Loaded | None = None) -> tuple[Path, ...]:
+    """Where tokenizers may be: the option's folder, those of a random-weight model, the workspace's Hub cache."""
+    from kohya_runner.recipe.models import RandomModel
+    from kohya_runner.run.random_model import random_model_paths
+
+    model = loaded.recipe.model if loaded and loaded.recipe else None
+    made = (random_model_paths(model.random, room.models).tokenizers,) if isinstance(model, RandomModel) else ()
+    own = (Path(str(stated)),) if stated else ()
+    return (*own, *made, Path(room.environment()["HF_HUB_CACHE"]))

@@ -1,0 +1,139 @@
+"""How long a run takes and what it costs: from its steps, and from the speed of an earlier run like it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from kohya_runner.run.ledger import RunView
+    from kohya_runner.run.record import Record
+
+HOUR = 3600
+ENOUGH_STEPS = 10
+"""Of a run that was stopped: before that the shown speed is that of the warming up."""
+
+WITHOUT_EFFECT = frozenset({
+    "output_dir", "output_name", "logging_dir", "log_with", "log_prefix", "log_tracker_name", "wandb_run_name",
+    "train_data_dir", "reg_data_dir", "max_train_epochs", "max_train_steps", "seed", "learning_rate", "unet_lr",
+    "text_encoder_lr", "network_alpha", "min_snr_gamma", "adaptive_noise_scale", "loss_type", "training_comment",
+    "prior_loss_weight", "guidance_scale", "discrete_flow_shift", "timestep_sampling", "model_prediction_type",
+    "sigmoid_scale", "weighting_scheme", "tokenizer_cache_dir", "pretrained_model_name_or_path", "clip_l", "clip_g",
+    "t5xxl", "ae", "vae", "max_grad_norm", "no_metadata", "max_data_loader_n_workers", "network_weights",
+})  # fmt: skip
+"""Options that leave the time of a step as it is, or nearly."""
+PREFIXES_WITHOUT_EFFECT = (
+    "save_", "lr_", "caption_", "noise_", "ip_noise", "multires_", "huber_", "metadata_", "console_log", "initial_",
+    "skip_until", "keep_tokens", "huggingface_", "wandb", "resume",
+)  # fmt: skip
+LAUNCH_OPTIONS = ("--num_processes", "--num_machines", "--dynamo")
+"""Of accelerate launch: they stand before the script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What an earlier run showed. ``setup`` is the time from its start to its first step, in seconds."""
+
+    seconds_per_step: float
+    setup: float
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimePlan:
+    """Steps to come, and time and cost where they can be known: seconds, and the currency of the price."""
+
+    steps: int
+    speed: Speed | None = None
+    price_per_hour: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The whole run, from the trainer's start."""
+        return self.speed.setup + self.steps * self.speed.seconds_per_step if self.speed else None
+
+    @property
+    def cost(self) -> float | None:
+        """None where speed or price is not known."""
+        if self.seconds is None or self.price_per_hour is None:
+            return None
+        return self.seconds / HOUR * self.price_per_hour
+
+    def __str__(self) -> str:
+        """For one row of the screen."""
+        if self.speed is None or self.seconds is None:
+            return f"{self.steps} steps; the speed is not measured yet: no run like this one is on record here"
+        money = "" if self.cost is None else f", costs about {self.cost:.2f} at {self.price_per_hour:g} an hour"
+        pace = f"{self.speed.seconds_per_step:.2f} s a step, measured in {self.speed.run}"
+        return f"about {span(self.seconds)}{money}   ({self.steps} steps, {pace})"
+
+    def as_json(self) -> Mapping[str, object]:
+        """The ``time`` object of ``plan --json``."""
+        return {
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "seconds_per_step": self.speed.seconds_per_step if self.speed else None,
+            "setup_seconds": self.speed.setup if self.speed else None,
+            "measured_in": self.speed.run if self.speed else None,
+            "price_per_hour": self.price_per_hour,
+            "cost": self.cost,
+        }
+
+
+def span(seconds: float) -> str:
+    """``3 h 45 min``, ``12 min``, ``40 s``."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min" if minutes >= 2 else f"{round(seconds)} s"
+
+
+def measured(views: Iterable[RunView], *, name: str, argv: Sequence[str], gpus: Iterable[str]) -> Speed | None:
+    """The speed of the latest run of this name, with the options that matter, on the same GPUs; practice is none.
+
+    ``views`` are those of ``ledger.runs``, the oldest first; ``argv`` the command of the plan; ``gpus`` their names.
+    """
+    wanted, here = speed_key(argv), sorted(gpus)
+    for view in reversed(tuple(views)):
+        record = view.record
+        if record is None or record.practice or record.name != name or speed_key(record.argv) != wanted:
+            continue
+        speed = _speed(record)
+        if speed is not None and sorted(str(gpu.get("name")) for gpu in record.gpus) == here:
+            return speed
+    return None
+
+
+def _speed(record: Record) -> Speed | None:
+    """Over a whole run its saves and epochs' ends are in; of one that was cut short or resumed, what the bar showed."""
+    times = record.timings
+    if times.started is None or times.first_step is None:
+        return None
+    shown = times.seconds_per_step if record.steps_seen >= ENOUGH_STEPS else None
+    resumed = any(token.startswith("--resume") for token in record.argv)  # its steps were not all done in its time
+    if record.state == "succeeded" and not resumed and times.ended is not None and record.steps_seen > 1:
+        shown = (times.ended - times.first_step) / (record.steps_seen - 1)
+    if shown is None or shown <= 0:
+        return None
+    return Speed(shown, max(0.0, times.first_step - times.started), f"{record.name}/{record.run_id}")
+
+
+def speed_key(argv: Sequence[str]) -> frozenset[tuple[str, ...]]:
+    """The script and the options of a command that decide how long a step takes."""
+    script = next((n for n, token in enumerate(argv) if token.endswith(".py") and not token.startswith("-")), None)
+    if script is None:
+        return frozenset()
+    processes = [[token] for token in argv[:script] if token.startswith(LAUNCH_OPTIONS)]
+    groups = [*processes, [argv[script].rpartition("/")[2]]]
+    for token in argv[script + 1 :]:
+        if token.startswith("--"):
+            groups.append([*token.split("=", 1)])
+        else:
+            groups[-1].append(token)
+    return frozenset(tuple(group) for group in groups if not _without_effect(group[0].removeprefix("--")))
+
+
+def _without_effect(option: str) -> bool:
+    return option in WITHOUT_EFFECT or option.startswith(PREFIXES_WITHOUT_EFFECT)

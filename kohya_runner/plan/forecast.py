@@ -1,0 +1,103 @@
+"""What can be known of a run before it is paid for, beside its steps and disks: its model files, memory and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.plan import budget as budgets
+from kohya_runner.plan.cost import TimePlan, measured
+from kohya_runner.plan.memory_load import load_of
+from kohya_runner.plan.model_files import inspect_models
+from kohya_runner.preflight.hub import access
+from kohya_runner.preflight.memory_checks import MemoryPlan, memory_plan, swap_bytes
+from kohya_runner.preflight.model_inspection import Inspected, identity_findings
+from kohya_runner.run import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.findings import Finding
+    from kohya_runner.plan.models import Models
+    from kohya_runner.plan.settings import Settings
+    from kohya_runner.preflight.host import HostFacts
+    from kohya_runner.preflight.needs import MachineNeeds
+    from kohya_runner.recipe.budget import Budget
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.trainers.families import Support
+    from kohya_runner.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The run that is looked at."""
+
+    loaded: Loaded
+    support: Support
+    settings: Settings
+    models: Models
+    workspace: Workspace
+    environ: Mapping[str, str]
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The answers, and what stands against the run."""
+
+    files: tuple[Inspected, ...]
+    memory: MemoryPlan | None
+    time: TimePlan | None
+    findings: tuple[Finding, ...]
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """(label, text) for the screen."""
+        for seen in self.files:
+            yield "file", str(seen)
+        if self.memory is not None and str(self.memory):
+            yield "memory", str(self.memory)
+        if self.time is not None:
+            yield "time", str(self.time)
+
+    def as_json(self) -> Mapping[str, object]:
+        """The objects ``models``, ``memory`` and ``time`` of ``plan --json``."""
+        return {
+            "models": [seen.as_json() for seen in self.files],
+            "memory": self.memory.as_json() if self.memory else None,
+            "time": self.time.as_json() if self.time else None,
+        }
+
+
+def forecast(
+    subject: Subject, steps: StepsPlan | None, *, need: MachineNeeds, host: HostFacts | None, argv: Sequence[str]
+) -> Forecast:
+    """Files by their headers, memory and time; ``host`` None is another machine: no file is looked at then."""
+    files = _files(subject, host)
+    model_type = str(subject.settings.get("model_type") or "flux")
+    found = list(identity_findings(files, family=subject.support.family, model_type=model_type))
+    if steps is None:
+        return Forecast(files, None, None, tuple(found))
+    load = load_of(subject.settings, subject.support, steps=steps, files=files)
+    memory = memory_plan(need, load, host, swap=swap_bytes())
+    time = _time(subject, steps, host, argv)
+    places = {key: subject.loaded.where("budget", key) for key in type(subject.budget).model_fields}
+    found += memory.findings
+    found += budgets.findings(subject.budget, time, steps_per_epoch=steps.steps_per_epoch, places=places)
+    return Forecast(files, memory, time, tuple(found))
+
+
+def _files(subject: Subject, host: HostFacts | None) -> tuple[Inspected, ...]:
+    if host is None:
+        return ()
+    return inspect_models(subject.loaded, subject.models, reach=access(subject.environ))
+
+
+def _time(subject: Subject, steps: StepsPlan, host: HostFacts | None, argv: Sequence[str]) -> TimePlan:
+    """With the speed of an earlier run like this one, if there is one on record in the workspace."""
+    recipe, price = subject.loaded.recipe, subject.budget.price_per_hour
+    if recipe is None or host is None:
+        return TimePlan(steps.total, None, price)
+    gpus = [gpu.name for gpu in host.gpus]
+    speed = measured(ledger.runs(subject.workspace.runs), name=recipe.name, argv=argv, gpus=gpus)
+    return TimePlan(steps.total, speed, price)

@@ -1,0 +1,47 @@
+"""What a plan asks of memory: the LoRA, the largest bucket, and the caches that are kept in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kohya_runner.plan.space import shape
+from kohya_runner.preflight.memory_checks import Load
+from kohya_runner.preflight.sizes import CLIP_CHUNK, latent_bytes, text_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.plan.settings import Settings
+    from kohya_runner.preflight.model_inspection import Inspected
+    from kohya_runner.trainers.families import Support
+
+FLUX_TOKENS = 512
+"""What T5 gets where the recipe leaves it open; 256 for FLUX.1-schnell (flux_train_network.py:171)."""
+
+
+def load_of(settings: Settings, support: Support, *, steps: StepsPlan, files: Iterable[Inspected] = ()) -> Load:
+    """For ``memory_plan``; without pictures the largest bucket has no pixels."""
+    return Load(
+        lora=shape(settings, support),
+        pixels=max((b.width * b.height for b in steps.buckets), default=0),
+        cached=_latents(settings, support, steps) + _texts(settings, support, steps),
+        dtypes={seen.slot: seen.dtype for seen in files if seen.dtype},
+    )
+
+
+def _latents(settings: Settings, support: Support, steps: StepsPlan) -> int:
+    if not settings.on("cache_latents") or settings.on("cache_latents_to_disk"):
+        return 0
+    flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
+    each = ((b, latent_bytes(support.family, b.width, b.height, flip=flip, alpha_mask=alpha)) for b in steps.buckets)
+    return sum(bucket.images * (size or 0) for bucket, size in each)
+
+
+def _texts(settings: Settings, support: Support, steps: StepsPlan) -> int:
+    if not settings.on("cache_text_encoder_outputs") or settings.on("cache_text_encoder_outputs_to_disk"):
+        return 0
+    tokens = int(settings.get("t5xxl_max_token_length") or settings.get("max_token_length") or 0)
+    tokens = tokens or (FLUX_TOKENS if support.family == "flux" else CLIP_CHUNK)
+    one = text_bytes(support.family, max_tokens=tokens, fp16=settings.get("mixed_precision") == "fp16")
+    return sum(bucket.images for bucket in steps.buckets) * (one or 0)

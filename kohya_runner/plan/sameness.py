@@ -1,0 +1,22 @@
+"""What makes two launches the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.trainers.arguments import Arg
+    from kohya_runner.trainers.checkout import Checkout
+
+
+def fingerprint(args: Iterable[Arg], layout: Layout, checkout: Checkout | None, *, practice: bool) -> str:
+    """What makes two launches the same run: options, data, trainer; not the folder the outputs go to."""
+    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir"}
+    tokens = [arg.tokens for arg in args if arg.name not in moving]
+    text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,133 @@
+"""The rules between options: the table, its evaluation, and how it is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.findings import Finding
+from kohya_runner.trainers import (
+    rule_table_data,
+    rule_table_loss,
+    rule_table_network,
+    rule_table_network_args,
+    rule_table_optimizer,
+    rule_table_precision,
+    rule_table_run,
+    rule_table_scheduler,
+)
+from kohya_runner.trainers.codes import Code, find_codes
+from kohya_runner.trainers.rule_context import Context, Rule, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["RULES", "SUBJECTS", "Context", "Rule", "evaluate", "rules_json", "rules_markdown"]
+
+SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
+    "Captions, caches and buckets": rule_table_data.RULES,
+    "Precision, memory and loading": rule_table_precision.RULES,
+    "Network": rule_table_network.RULES,
+    "Network arguments": rule_table_network_args.RULES,
+    "Optimizer and learning rates": rule_table_optimizer.RULES,
+    "Scheduler": rule_table_scheduler.RULES,
+    "Loss, noise and timesteps": rule_table_loss.RULES,
+    "Samples, checkpoints and resuming": rule_table_run.RULES,
+}
+
+RULES: tuple[Rule, ...] = tuple(rule for rows in SUBJECTS.values() for rule in rows)
+
+HEAD = """# Rules
+
+What `plan` and `launch` find out about a run before it starts. `--allow CODE` turns a named error into a warning.
+A rule stands on the line of the pinned sd-scripts that it names; "fails" says when the trainer itself would have.
+This page is generated: `kohya-runner rules --markdown`.
+"""
+
+
+class _Values(dict[str, str]):
+    """The values of a message's ``{option}`` places."""
+
+    def __init__(self, context: Context, what: str) -> None:
+        super().__init__(what=what)
+        self._context = context
+
+    def __missing__(self, name: str) -> str:
+        return shown(self._context.get(name))
+
+
+def evaluate(context: Context, rules: Iterable[Rule] = RULES) -> tuple[Finding, ...]:
+    """What the rules have against the options of one run, in table order."""
+    findings = []
+    for rule in rules:
+        if rule.families and context.family not in rule.families:
+            continue
+        found = rule.applies(context)
+        if found:
+            findings.append(_finding(rule, context, found if isinstance(found, str) else ""))
+    return tuple(findings)
+
+
+def _finding(rule: Rule, context: Context, what: str) -> Finding:
+    """One finding; it points to the first of the rule's options that has a place."""
+    values = _Values(context, what)
+    message = f"{rule.message.format_map(values)} ({rule.upstream})"
+    where = next((context.places[name] for name in rule.options if context.places.get(name)), "")
+    return Finding(rule.severity, rule.code, message, where, rule.fix.format_map(values))
+
+
+def rules_json() -> dict[str, Any]:
+    """Every rule and every other code, as plain data."""
+    rules = [{"subject": subject, **_row(rule)} for subject, rows in SUBJECTS.items() for rule in rows]
+    return {"version": 1, "rules": rules, "codes": [_code(code) for code in _others()]}
+
+
+def _row(rule: Rule) -> dict[str, Any]:
+    return {
+        "code": rule.code,
+        "severity": rule.severity.value,
+        "options": list(rule.options),
+        "families": list(rule.families),
+        "message": rule.message,
+        "fix": rule.fix,
+        "upstream": rule.upstream,
+        "fails": rule.moment,
+    }
+
+
+def _code(code: Code) -> dict[str, Any]:
+    return {"code": code.name, "stage": code.stage, "severity": list(code.severities), "where": list(code.modules)}
+
+
+def _others() -> tuple[Code, ...]:
+    """The codes that are no rows of this table."""
+    known = {rule.code for rule in RULES}
+    return tuple(code for code in find_codes() if code.name not in known)
+
+
+def rules_markdown() -> str:
+    """The page ``docs/rules.md``."""
+    parts = [HEAD]
+    for subject, rows in SUBJECTS.items():
+        parts.append(f"## {subject}\n\n| code | severity | families | message | what to do | fails | sd-scripts |")
+        parts[-1] += "\n|---|---|---|---|---|---|---|\n"
+        parts[-1] += "".join(_markdown_row(rule) for rule in rows)
+    parts.append("## All other codes\n\n| code | severity | stage | found in |\n|---|---|---|---|\n")
+    parts[-1] += "".join(
+        f"| `{code.name}` | {' or '.join(code.severities)} | {code.stage} | {', '.join(code.modules)} |\n"
+        for code in _others()
+    )
+    return "\n".join(parts)
+
+
+def _markdown_row(rule: Rule) -> str:
+    cells = (
+        f"`{rule.code}`", rule.severity.value, ", ".join(rule.families) or "all", _plain(rule.message),
+        _plain(rule.fix), rule.moment, f"`{rule.upstream}`",
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _plain(template: str) -> str:
+    """A message with its places for values shown in italics."""
+    shown_names = {name: f"*{name}*" for rule in RULES for name in rule.options} | {"what": "*these*"}
+    return template.format_map(shown_names).replace("|", "\\|")

@@ -1,0 +1,175 @@
+"""A whole launch of every family by its own unmodified script, in seconds: the recipes of recipes/ on shrunk models."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from kohya_runner.trainers import families
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SHRINK = HERE / "shrink"
+CAPTION = "pixel art, 24x24, portrait of bespoke punk, palette: #ff0000"
+SIZES = ((64, 64), (64, 64), (96, 64), (48, 80), (24, 24))
+CPU = ("args.optimizer_type=AdamW", "args.mixed_precision=no", "args.max_data_loader_n_workers=0", "args.sdpa=true")
+SMALL = ("args.resolution=64", "args.max_train_epochs=2", "datasets.0.repeats=1")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A recipe, and what it needs besides to run on a CPU with small pictures."""
+
+    name: str
+    recipe: str
+    overrides: tuple[str, ...]
+    components: tuple[str, ...] = ()
+    model: str = "model.safetensors"
+
+    def choices(self, models: Path, pictures: Path) -> list[str]:
+        """The --set options of the launch."""
+        places = [f"datasets.0.images={pictures}", f"model={models / self.model}"]
+        places += [f"components.{part}={models / part}.safetensors" for part in self.components]
+        places += [f"args.tokenizer_cache_dir={models / 'tokenizers'}"]
+        return [f"--set={text}" for text in (*places, *CPU, *SMALL, *self.overrides)]
+
+
+FAMILIES = (
+    Family("sd15", "sd15_lora.yaml", ("args.min_bucket_reso=64",)),
+    Family("sdxl", "bespoke_baby_sdxl.yaml", ("args.xformers=false", f"datasets.0.expect={len(SIZES)}")),
+    Family(
+        "flux",
+        "flux_lora.yaml",
+        ("args.min_bucket_reso=64", "args.fp8_base=false"),
+        components=("clip_l", "t5xxl", "ae"),
+        model="dit.safetensors",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A launch that has ended: what it said, and what it left in the run's folder."""
+
+    family: Family
+    returncode: int
+    said: str
+    folder: Path
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "trainer.log").read_text(encoding="utf-8")
+
+    def modules(self) -> int:
+        """What the trainer said it trains, text encoders and U-Net together (networks/lora.py, lora_flux.py)."""
+        return sum(map(int, re.findall(r"enable LoRA for .*: (\d+) modules", self.log)))
+
+
+@pytest.fixture(scope="module", params=FAMILIES, ids=lambda family: family.name)
+def done(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path
+) -> Iterator[Done]:
+    family: Family = request.param
+    root = tmp_path_factory.mktemp(f"it's {family.name}")
+    models, pictures, workspace = root / "tiny models", root / "my pictures", root / "work space"
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join((str(SHRINK), str(ROOT))),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts),
+        "KOHYA_RUNNER_PYTHON": str(trainer_python),
+    }
+    models.mkdir()
+    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), family.name, str(models))
+    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    draw(pictures)
+    command = (
+        *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / family.recipe)),
+        *(f"--workspace={workspace}", "--allow=hub.offline", *family.choices(models, pictures)),
+    )
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, cwd=root)
+    (folder,) = (workspace / "runs").glob("*/001")
+    yield Done(family, ended.returncode, ended.stdout + ended.stderr, folder)
+    shutil.rmtree(root)  # the wide LoRA of the SDXL recipe is large, and pytest keeps temporary folders
+
+
+def draw(folder: Path) -> None:
+    """Noise of five shapes, with captions that the strictest of the recipes accepts."""
+    folder.mkdir()
+    dice = random.Random(0)
+    for number, size in enumerate(SIZES):
+        picture = Image.frombytes("RGB", size, dice.randbytes(3 * size[0] * size[1]))
+        picture.save(folder / f"a picture {number}.png")
+        (folder / f"a picture {number}.txt").write_text(CAPTION, encoding="utf-8")
+
+
+def test_the_launch_ends_well(done):
+    assert done.returncode == 0, done.said
+    assert done.read("record.json")["state"] == "succeeded"
+
+
+def test_every_epoch_left_a_checkpoint_on_record(done):
+    name = done.family.recipe.removesuffix(".yaml")
+    record = done.read("record.json")
+    files = [f"{name}-000001.safetensors", f"{name}.safetensors"]
+    assert [found["file"] for found in record["checkpoints"]] == files
+    assert sorted(path.name for path in (done.folder / "output").glob("*.safetensors")) == sorted(files)
+    assert all(found["complete"] and found["sha256"] for found in record["checkpoints"])
+
+
+def test_the_record_counts_the_modules_that_the_trainer_announced(done):
+    record = done.read("record.json")
+    assert done.modules() > 0
+    assert record["modules"] == done.modules()
+    assert [found["modules"] for found in record["checkpoints"]] == [done.modules()] * 2
+
+
+def test_the_steps_are_those_that_were_planned(done):
+    (printed,) = map(int, re.findall(r"total optimization steps[^:]*: (\d+)", done.log))
+    record = done.read("record.json")
+    assert done.read("plan.json")["steps"]["total"] == printed
+    assert (record["steps_planned"], record["steps_seen"]) == (printed, printed)
+
+
+def test_the_batches_are_those_that_were_planned(done):
+    (printed,) = map(int, re.findall(r"num batches per epoch[^:]*: (\d+)", done.log))
+    assert done.read("plan.json")["steps"]["batches_per_epoch"] == printed
+
+
+@pytest.mark.parametrize("done", FAMILIES[:2], indirect=True, ids=lambda family: family.name)
+def test_there_are_as_many_modules_as_the_table_of_families_says(done):
+    row = families.find(done.family.name, "lora")
+    assert row is not None
+    assert row.modules is not None
+    assert done.read("record.json")["modules"] == row.modules["text_encoder"] + row.modules["unet"]
+
+
+def test_no_loss_is_nan(done):
+    losses = re.findall(r"avr_loss=([^,\]]+)", done.log)
+    assert losses
+    assert "nan" not in losses
+
+
+def test_the_trainer_asked_nothing_of_the_hub(done):
+    assert "load tokenizer from cache" in done.log
+    assert not list((done.folder.parents[2] / "cache" / "huggingface").rglob("models--*"))

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from model_headers import NAMES, header_bytes, without
+
+from kohya_runner.preflight.model_inspection import SLOTS, Inspected, identity_findings, inspect_file
+
+COMPONENTS = {
+    ("flux", "clip_l"): "clip_l",
+    ("flux", "t5xxl"): "t5xxl",
+    ("flux", "ae"): "ae",
+    ("sd3", "clip_g"): "clip_g",
+}
+FAMILIES = ("sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima")
+Names = dict[str, list[int]]
+
+
+@pytest.fixture
+def look(odd_path: Path):
+    """What is found in a file of these names."""
+
+    def inspect(names: Names, slot: str = "model", name: str = "m.safetensors", **kind: object) -> Inspected:
+        (odd_path / name).write_bytes(header_bytes(names, **kind))
+        seen = inspect_file(slot, odd_path / name, "r.yaml:3:8")
+        assert seen is not None
+        return seen
+
+    return inspect
+
+
+def _codes(seen: Inspected, family: str, **choices: object) -> list[str]:
+    return [finding.code for finding in identity_findings([seen], family=family, **choices)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_of_the_family_is_fine(look, family):
+    assert _codes(look(NAMES[family]), family) == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_other_model_is_of_the_wrong_family(look, family, kind):
+    assert _codes(look(NAMES[kind]), family) == ([] if family == kind else ["model.family"])
+
+
+def test_an_sd35_file_in_the_sdxl_script_says_what_it_is_and_what_is_wanted(look):
+    (finding,) = identity_findings([look(NAMES["sd3"])], family="sdxl")
+    assert "is a Stable Diffusion 3.5 large model; family sdxl wants an SDXL checkpoint" in finding.message
+    assert (finding.where, finding.hint) == ("r.yaml:3:8", "write family: sd3, or name another file")
+
+
+@pytest.mark.parametrize("slot", COMPONENTS, ids=" ".join)
+def test_a_component_in_its_slot_is_fine(look, slot):
+    assert _codes(look(NAMES[COMPONENTS[slot]], slot[1]), slot[0]) == []
+
+
+def test_a_component_in_the_wrong_slot_says_where_it_belongs(look):
+    (finding,) = identity_findings([look(NAMES["t5xxl"], "clip_l")], family="flux")
+    assert (finding.code, finding.hint) == ("model.component", "write it under components.t5xxl")
+
+
+def test_a_model_under_a_component_says_so_too(look):
+    (finding,) = identity_findings([look(NAMES["flux"], "ae")], family="flux")
+    assert (finding.code, finding.hint) == ("model.component", "write it under model")
+
+
+def test_a_lora_as_base_model_says_where_it_goes(look):
+    (finding,) = identity_findings([look(NAMES["lora"])], family="sd15")
+    assert finding.code == "model.family"
+    assert "args.network_weights" in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("names", "family", "says"),
+    [
+        pytest.param(
+            {"down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": [640, 2048]}, "sdxl",
+            "diffusers' layout", id="a diffusers U-Net as a single file"),
+        pytest.param(without("sdxl", "conditioner", "first_stage"), "sdxl", "lacks the auto", id="a U-Net alone"),
+        pytest.param(without("sd15", "first_stage"), "sd15", "lacks the autoencoder", id="no autoencoder"),
+        pytest.param(
+            NAMES["sd15"] | {"model.diffusion_model.input_blocks.0.0.weight": [320, 9, 3, 3]}, "sd15",
+            "has 9 input channels", id="an inpainting model"),
+        pytest.param(NAMES["flux"] | {"img_in.weight": [3072, 384]}, "flux", "has 384 input channels", id="FLUX Fill"),
+        pytest.param(NAMES["flux"] | {"scaled_fp8": [2]}, "flux", "scaled fp8", id="scaled fp8"),
+        pytest.param(
+            NAMES["flux"] | {"double_blocks.0.img_attn.proj.weight.absmax": [9]}, "flux", "quantised", id="nf4"),
+    ],
+)  # fmt: skip
+def test_a_file_of_the_right_family_that_the_trainer_cannot_load_says_why(look, names, family, says):
+    (finding,) = identity_findings([look(names)], family=family)
+    assert finding.code == "model.family"
+    assert says in finding.message
+    assert finding.hint
+
+
+def test_a_long_clip_does_not_fit_the_trainer(look):
+    names = NAMES["clip_l"] | {"text_model.embeddings.position_embedding.weight": [248, 768]}
+    (finding,) = identity_findings([look(names, "clip_l")], family="flux")
+    assert (finding.code, "has 248 positions" in finding.message) == ("model.component", True)
+
+
+def test_an_autoencoder_in_diffusers_layout_does_not_fit_the_flux_script(look):
+    names = {"encoder.down_blocks.0.resnets.0.norm1.weight": [128], "decoder.conv_in.weight": [512, 16, 3, 3]}
+    assert _codes(look(names, "ae"), "flux") == ["model.component"]
+
+
+def test_flux_in_diffusers_layout_is_converted_by_the_trainer(look):
+    names = {
+        "transformer_blocks.0.attn.add_k_proj.weight": [3072, 3072],
+        "single_transformer_blocks.0.attn.to_k.weight": [3072, 3072],
+        "time_text_embed.text_embedder.linear_1.weight": [3072, 768],
+    }
+    assert _codes(look(names), "flux") == []
+
+
+def test_a_flux_file_with_text_encoders_in_it_is_a_flux_model(look):
+    bundled = {f"model.diffusion_model.{name}": shape for name, shape in NAMES["flux"].items()}
+    assert _codes(look(bundled | {"text_encoders.clip_l.logit_scale": [1], "vae.decoder.norm": [4]}), "flux") == []
+
+
+def test_one_shard_of_several_is_not_judged(look):
+    assert _codes(look(NAMES["flux"], name="m-00001-of-00003.safetensors"), "sdxl") == []
+
+
+@pytest.mark.parametrize(
+    "names", [{"a.weight": [4, 4]}, {"blocks.0.attn.weight": [1]}, {}], ids=["odd", "a DiT", "none"]
+)
+def test_what_is_not_known_is_no_finding(look, names):
+    seen = look(names)
+    assert (seen.identity, _codes(seen, "sdxl")) == (None, [])
+
+
+@pytest.mark.parametrize(("kind", "model_type", "wrong"), [
+    ("chroma", "chroma", False), ("chroma", "flux", True), ("flux", "chroma", True),
+])  # fmt: skip
+def test_chroma_is_the_flux_script_with_its_model_type(look, kind, model_type, wrong):
+    assert bool(_codes(look(NAMES[kind]), "flux", model_type=model_type)) is wrong
+
+
+def test_a_practice_file_is_no_base_model(look):
+    seen = look(NAMES["sd15"], metadata={"practice": "yes"})
+    assert _codes(seen, "sd15") == ["model.practice"]
+
+
+def test_a_practice_run_takes_practice_files(look):
+    assert _codes(look(NAMES["sd15"], metadata={"practice": "yes"}), "sd15", practice=True) == []
+
+
+def test_no_safetensors_file_is_left_to_the_other_checks(odd_path):
+    (odd_path / "m.safetensors").write_bytes(b"<html>")
+    assert inspect_file("model", odd_path / "m.safetensors") is None
+    assert inspect_file("model", odd_path / "absent.safetensors") is None
+
+
+def test_size_type_and_the_hash_of_a_fetched_file_are_shown(look, odd_path):
+    path = odd_path / "m.safetensors"
+    look(NAMES["flux"])
+    digest, status = hashlib.sha256(b"x").hexdigest(), path.stat()
+    record = {"version": 1, "size": status.st_size, "mtime_ns": status.st_mtime_ns, "etag": digest, "commit": "c"}
+    (odd_path / ".m.safetensors.fetched.json").write_text(json.dumps(record))
+    seen = inspect_file("model", path)
+    assert seen is not None
+    assert str(seen) == f"model m.safetensors: a FLUX.1 model, BF16, 0.00 GB, sha256 {digest[:12]}"
+    assert seen.as_json()["sha256"] == digest
+
+
+def test_every_family_has_a_slot_for_its_model_and_for_each_component_of_the_table():
+    from kohya_runner.trainers import families
+
+    for row in families.TABLE:
+        assert {(row.family, "model"), *((row.family, c.name) for c in row.components)} <= set(SLOTS)
