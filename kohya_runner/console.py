@@ -89,7 +89,9 @@ def plan(made: Plan) -> None:
         _findings(console, sorted(shown, key=lambda f: list(Severity).index(f.severity)))
     console.print()
     if made.command is not None:
-        console.print(Text(f"$ cd {shlex.quote(str(made.command.cwd))}\n$ {made.command.shown()}\n", style="dim"))
+        console.print(
+            Text(f"$ cd {shlex.quote(str(made.command.cwd))}\n$ {made.command.shown()}\n", style="dim"), soft_wrap=True
+        )
     text, severity = verdict(made)
     console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
 

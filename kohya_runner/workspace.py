@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT = Path("/workspace")
+LONGEST_TMPDIR = 70
+"""Bytes: data loader workers put sockets there, whose whole path may have 107 (AF_UNIX); 75 worked, 76 did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,10 @@ class Workspace:
             "XDG_CACHE_HOME": self.cache / "xdg",
             **({} if is_network_mount(self.root) else local),
         }
-        return {name: str(path) for name, path in paths.items()}
+        found = {name: str(path) for name, path in paths.items()}
+        if len(os.fsencode(found.get("TMPDIR", ""))) > LONGEST_TMPDIR:
+            del found["TMPDIR"]
+        return found
 
 
 NETWORK_TYPES = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.mfs", "lustre", "ceph", "glusterfs", "9p",

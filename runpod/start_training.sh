@@ -53,7 +53,10 @@ if [ -z "$runner" ]; then
 fi
 
 for option in "$@"; do
-  case "$option" in -h | --help) exec "$runner" launch --help ;; esac
+  case "$option" in
+    -h | --help) exec "$runner" launch --help ;;
+    --dry-run) exec "$runner" launch "$recipe" "$@" ;;
+  esac
 done
 
 # A wrong recipe, wrong options or wrong pictures are told before minutes of set-up.

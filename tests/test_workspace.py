@@ -28,11 +28,16 @@ def test_a_path_belongs_to_the_longest_mount_point_above_it(path, source, kind):
     assert workspace.mount_of(Path(path), MOUNTS)[::2] == (source, kind)
 
 
-def test_every_cache_is_inside_the_workspace_and_the_hub_has_one(tmp_path):
-    env = Workspace(tmp_path).environment()
-    assert all(value.startswith(f"{tmp_path}/cache") for value in env.values())
+def test_every_cache_is_inside_the_workspace_and_the_hub_has_one():
+    env = Workspace(Path("/pod")).environment()
+    assert all(value.startswith("/pod/cache") for value in env.values())
     assert env["TRANSFORMERS_CACHE"] == env["HF_HUB_CACHE"]
     assert {"HF_HOME", "HF_DATASETS_CACHE", "TORCH_HOME", "TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"} <= set(env)
+
+
+def test_a_long_workspace_keeps_the_systems_folder_for_sockets(tmp_path):
+    assert "TMPDIR" not in Workspace(tmp_path / ("x" * 80)).environment()
+    assert Workspace(Path("/workspace")).environment()["TMPDIR"] == "/workspace/cache/tmp"
 
 
 def test_pip_stays_off_a_network_volume(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.run.numbering import next_run
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers import arguments, command, families
+from kohya_runner.trainers import arguments, bounds, command, families
 from kohya_runner.trainers.checkout import SUBMODULE, project_root
 from kohya_runner.trainers.environment import CPU_MEMORY
 from kohya_runner.trainers.launcher import launch_faults
@@ -176,6 +176,7 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
         *check_datasets(scans),
     ]
     draft.findings += defaults.findings(loaded, options, settings.given)
+    draft.findings += bounds.findings(settings.given, {arg.name: arg.source for arg in given})
     if not draft.request.elsewhere:
         draft.findings += weights.findings(given, practice=draft.request.practice)
         draft.findings += workspace_findings(draft.workspace.root)

@@ -109,7 +109,8 @@ def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> recor
         _prepare(plan, screen, env)
         outcome = _supervise(plan, recorder, screen, env)
     except (RunnerError, OSError, KeyboardInterrupt) as fault:
-        recorder.abandoned(str(fault) or "stopped by Ctrl-C")
+        stopped = isinstance(fault, (KeyboardInterrupt, TerminatedError, CancelledError))
+        recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
     return _judged(plan, final, outcome.stopped)

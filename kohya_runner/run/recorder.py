@@ -76,11 +76,12 @@ class Recorder:
     def _since(self) -> float:
         return self.now.timings.started or self.now.timings.queued or 0.0
 
-    def abandoned(self, why: str) -> None:
-        """Something stood in the way before the trainer was there, or took the runner away from it."""
+    def abandoned(self, why: str, *, stopped: bool) -> None:
+        """Something stood in the way before the trainer was there, or somebody stopped it."""
         if self.now.state == "starting":
             timings = self.now.timings.model_copy(update={"ended": time.time()})
-            self.now = self.now.changed(state="failed", timings=timings, exit=record.Exit(why=why))
+            state: record.State = "stopped" if stopped else "failed"
+            self.now = self.now.changed(state=state, timings=timings, exit=record.Exit(why=why))
             self.save()
 
     def event(self, event: Event) -> None:

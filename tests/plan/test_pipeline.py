@@ -244,3 +244,11 @@ def test_pictures_where_the_trees_are_laid_out_are_refused(planned, pictures, od
 def test_a_metadata_file_is_named_as_not_built_yet(planned, odd_path):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(odd_path / 'metadata.jsonl'))}")
     assert any("metadata files are not read yet" in line for line in errors(plan))
+
+
+@pytest.mark.parametrize(
+    "override", ["args.seed=-1", "args.network_dim=0", "args.learning_rate=-1", "args.unet_lr=-0.1"]
+)
+def test_numbers_nothing_can_train_with_are_refused(planned, pictures, override):
+    plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", override)
+    assert "args.range" in {f.code for f in plan.findings if f.severity is Severity.ERROR}
