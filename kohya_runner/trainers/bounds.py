@@ -9,7 +9,7 @@ from kohya_runner.findings import Finding, error
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-LARGEST_SEED = 2**32 - 1  # set_seed hands it to numpy (train_network.py:516)
+LARGEST_SEED = 2**32 - 1  # set_seed hands it to numpy (train_network.py:505)
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "seed": (0, LARGEST_SEED),
