@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import click
 
 from kohya_runner import __version__
-from kohya_runner.dataset_cli import dataset
+from kohya_runner.dataset_cli import as_path, dataset
 from kohya_runner.entry import RunnerGroup
 
-_RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+_RECIPE = click.argument("recipe", type=click.Path(), callback=as_path)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
 _WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
 _SD_SCRIPTS = click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use.")
@@ -173,10 +172,12 @@ def models(as_json: bool) -> None:  # noqa: FBT001
 @main.command()
 @click.argument("name")
 @click.option("--family", required=True, help="A family of: kohya-runner models")
-@click.option("--images", required=True, type=click.Path(path_type=Path), help="The folder of pictures.")
-@click.option("--output", type=click.Path(path_type=Path), help="The file to write; NAME.yaml by default.")
-def new(name: str, family: str, images: Path, output: Path | None) -> None:
+@click.option("--images", required=True, type=click.Path(), callback=as_path, help="The folder of pictures.")
+@click.option("--output", type=click.Path(), callback=as_path, help="The file to write; NAME.yaml by default.")
+def new(name: str, family: str, images: Any, output: Any) -> None:
     """Write a commented recipe to start from."""
+    from pathlib import Path
+
     from kohya_runner import console
     from kohya_runner.recipe.scaffold import write
 

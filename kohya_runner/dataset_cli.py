@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kohya_runner.dataset.inspection import Inspection
+
+
+def as_path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    """A path as a ``Path``; the import costs a twentieth of a --help, so it waits."""
+    from pathlib import Path
+
+    return None if value is None else Path(value)
+
 
 COLOURS = {"error": "red", "warning": "yellow", "info": None}
 
@@ -24,7 +31,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use."),
     click.option("--workspace", metavar="DIR", help="Where the cache of what was read lives."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe."),
-    click.argument("target", type=click.Path(path_type=Path), metavar="FOLDER|RECIPE"),
+    click.argument("target", type=click.Path(), callback=as_path, metavar="FOLDER|RECIPE"),
 )
 
 
@@ -50,9 +57,9 @@ def check(as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 
 @dataset.command()
 @_look_options
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The HTML file to write.")
+@click.option("--output", required=True, type=click.Path(), callback=as_path, help="The HTML file to write.")
 @click.option("--pictures", type=click.IntRange(min=0), help="Most images with a thumbnail (3000).")
-def report(output: Path, pictures: int | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+def report(output: Any, pictures: int | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Write one self-contained HTML page of it, with a thumbnail and all details of each image."""
     from kohya_runner import console
     from kohya_runner.atomic import write_text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,7 +53,7 @@ def _no_more_output() -> None:
 
 def _stand_somewhere() -> None:
     try:
-        Path.cwd()
+        os.getcwd()  # noqa: PTH109 - pathlib is slow to import
     except OSError:
         raise UsageError("the current folder is gone", hint="cd to another one") from None
 

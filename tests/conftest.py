@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # A shell starts what it puts into the background with SIGINT ignored, and children inherit that; the tests of
+    # signals need children that hear them. A handled signal is back at its default in a child.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ class Reach:
     environ: Mapping[str, str]
     cached: bool
     where: str
+    tokenizers: str | None = None  # --tokenizer_cache_dir
 
 
 def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: Recipe) -> MachineNeeds:
@@ -104,6 +106,13 @@ def _import_error(found: probe.DeepFacts) -> str:
     return "; ".join(f"{name}: {found.faults[name]}" for name in needed if name in found.faults)
 
 
+def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
+    """In the Hub cache, or saved by the trainer under --tokenizer_cache_dir (library/strategy_base.py:59)."""
+    if folder is not None and os.path.isdir(os.path.join(folder, repo.replace("/", "_"))):  # noqa: PTH118
+        return True
+    return hub_cache.has_tokenizer(hub_cache.cached_files(cache, repo))
+
+
 def hub_findings(models: Models, support: Support, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
     """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
     cache = reach.workspace.cache / "huggingface" / "hub"
@@ -111,7 +120,7 @@ def hub_findings(models: Models, support: Support, reach: Reach) -> tuple[tuple[
     wanted += [hub.HubNeed(f.file.repo, "model", f.file.where, f.target.exists()) for f in models.fetches]
     if models.tokenizers is None:
         wanted += [
-            hub.HubNeed(repo, "tokenizer", "", hub_cache.has_tokenizer(hub_cache.cached_files(cache, repo)))
+            hub.HubNeed(repo, "tokenizer", "", _has_tokenizer(repo, cache, reach.tokenizers))
             for repo in support.tokenizers
         ]
     access = hub.access(reach.environ)

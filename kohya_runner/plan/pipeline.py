@@ -281,7 +281,8 @@ def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
         trainer = (draft.parts["checkout"], draft.parts["python"])
         draft.findings += machine.examine(need, host, trainer, deep=draft.request.deep)
         cached = models.kind == "hub" and space.is_cached(models.base, support, room, known.precision)
-        reach = machine.Reach(room, draft.environ, cached=cached, where=draft.loaded.where("model"))
+        reach = machine.Reach(room, draft.environ, cached=cached, where=draft.loaded.where("model"),
+                              tokenizers=known.settings.get("tokenizer_cache_dir"))  # fmt: skip
         faults, sizes = machine.hub_findings(models, support, reach)
         draft.findings += faults
         given = Subject(draft.loaded, support, known.settings, models, room, draft.environ, known.recipe.budget)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.errors import TrainerError
 from kohya_runner.preflight.model_file import safetensors_fault
 from kohya_runner.run.random_weights_worker import TOKENIZERS
+from kohya_runner.trainers.probe import CACHES
 
 if TYPE_CHECKING:
     from kohya_runner.workspace import Workspace
@@ -78,10 +80,11 @@ def _write(family: str, folder: Path, *, python: Path, checkout: Path) -> None:
     name = random_model_paths(family, folder).checkpoint.name
     command = (str(python), "-B", str(WORKER), str(checkout), family, str(folder), name)
     try:
-        done = subprocess.run(
-            command, cwd=checkout, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL, capture_output=True,
-            encoding="utf-8", errors="replace",
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="kohya-runner-random-") as caches:
+            done = subprocess.run(
+                command, cwd=checkout, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL, capture_output=True,
+                encoding="utf-8", errors="replace", env={**os.environ, **dict.fromkeys(CACHES, caches)},
+            )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise TrainerError(f"writing the random {family} model took longer than {SECONDS:.0f} s") from None
     except OSError as error:

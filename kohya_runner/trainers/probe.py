@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,8 @@ PACKAGES = (
 FAST_SECONDS = 60.0  # a cold start from a slow disk; usually 0.1
 DEEP_SECONDS = 300.0  # importing torch from a cold disk; usually 5 to 30
 LONGEST_COMPLAINT = 500
+CACHES = ("HF_HOME", "HF_HUB_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME", "TRITON_CACHE_DIR", "XDG_CACHE_HOME")
+"""Where imports leave files behind (diffusers writes one into the Hub cache): a look must not leave any at home."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,8 @@ def deep_probe(python: Path, checkout: Path, *, seconds: float = DEEP_SECONDS) -
     Raises:
         TrainerError: that Python does not run, or dies while importing.
     """
-    found = _ask(python, ("deep", str(checkout)), seconds)
+    with tempfile.TemporaryDirectory(prefix="kohya-runner-probe-") as caches:
+        found = _ask(python, ("deep", str(checkout)), seconds, {**os.environ, **dict.fromkeys(CACHES, caches)})
     device = found["device"] or {}
     return DeepFacts(
         faults={name: fault for name, fault in found["faults"].items() if fault is not None},
@@ -105,13 +110,15 @@ def _gpu(found: dict[str, Any]) -> Gpu:
     return Gpu(found["name"], found["bytes"], found["free"], (major, minor), found["bf16"])
 
 
-def _ask(python: Path, arguments: tuple[str, ...], seconds: float) -> dict[str, Any]:
+def _ask(
+    python: Path, arguments: tuple[str, ...], seconds: float, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The worker's JSON object."""
     hint = "name another Python, or run: kohya-runner setup"
     try:
         done = subprocess.run(
             (str(python), str(WORKER), *arguments),
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
+            env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
             encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -21,7 +21,7 @@ GROUPS = 32  # the group norms divide every width by 32 (library/original_unet.p
 FLUX_BLOCKS = (2, 3)  # double and single; the trainer counts those of the file (library/flux_utils.py:89)
 CLIP_L = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "projection_dim": 32}
 CLIP_G = CLIP_L | {"hidden_size": 64, "projection_dim": 64}
-T5 = {"d_model": 48, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2, "vocab_size": 512}
+T5 = {"d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2, "vocab_size": 512}  # as wide as T5-XXL, which is checked
 
 
 def clip_shape(wide: int) -> dict[str, int]:
@@ -39,8 +39,8 @@ def _flux_models(module: ModuleType) -> None:
     """library/flux_models.py:376: 64 wide, 2 heads of 32; latents of 16 channels, packed to 64, stay."""
     for name, spec in module.configs.items():
         params = replace(
-            spec.params, vec_in_dim=CLIP_L["hidden_size"], context_in_dim=T5["d_model"], hidden_size=64, num_heads=2,
-            axes_dim=[8, 12, 12], depth=FLUX_BLOCKS[0], depth_single_blocks=FLUX_BLOCKS[1],
+            spec.params, vec_in_dim=CLIP_L["hidden_size"], hidden_size=64, num_heads=2, axes_dim=[8, 12, 12],
+            depth=FLUX_BLOCKS[0], depth_single_blocks=FLUX_BLOCKS[1],
         )  # fmt: skip
         module.configs[name] = replace(spec, params=params, ae_params=replace(spec.ae_params, ch=GROUPS))
 
