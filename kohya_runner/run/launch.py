@@ -14,6 +14,7 @@ from kohya_runner.errors import (
     PreflightError,
     RunExistsError,
     RunnerError,
+    StalledError,
     TerminatedError,
     TrainingFailedError,
 )
@@ -22,6 +23,7 @@ from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
 from kohya_runner.run import ledger, lock, numbering, prepare, record, telling
 from kohya_runner.run.identity import this_process
+from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.trainers import probe
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.plan.value import Plan
-    from kohya_runner.run.events import Event
     from kohya_runner.run.identity import ProcessId
     from kohya_runner.run.supervise import Outcome
 
@@ -128,16 +129,6 @@ def _prepare(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> None
 
 def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapping[str, str]) -> Outcome:
     folder, run_id = plan.ready.run_dir.parent, plan.ready.run_dir.name
-    teller = telling.Teller(screen)
-
-    def heard(event: Event) -> None:
-        recorder.event(event)
-        teller.event(event)
-
-    def tick() -> str:
-        recorder.tick()
-        teller.tick()
-        return ""
 
     def started(process: ProcessId) -> None:
         recorder.started(process)
@@ -146,9 +137,8 @@ def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapp
     watch = Watch(
         log=plan.ready.run_dir / LOG,
         output_dir=plan.ready.run_dir / "output",
-        on_event=heard,
+        observers=observers(recorder, screen),
         on_start=started,
-        on_tick=tick,
     )
     screen.event(f"run {plan.name}/{run_id}: log in {plan.ready.run_dir / LOG}", lasting=True)
     return supervise(plan.ready.command, watch, environ=_with_token(env))
@@ -175,6 +165,8 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
         case "stopped":
             kind = CancelledError if stopped == "SIGINT" else TerminatedError
             raise kind(f"stopped by {stopped} at step {final.steps_seen}", hint=hint)
+        case _ if final.exit and final.exit.stop:
+            raise StalledError(f"stopped at step {final.steps_seen}: {why}", hint=hint)
         case _ if final.exit and final.exit.code == 0:
             raise NoCheckpointError(f"the trainer ended well and left no usable LoRA: {why}", hint=hint)
         case _:

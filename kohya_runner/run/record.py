@@ -86,6 +86,7 @@ class Exit(_Part):
     code: int | None = None
     signal: int | None = None
     why: str = ""
+    stop: str = ""  # the code of the observer's ``Stop`` that ended it
     peak_rss: int | None = None
 
 

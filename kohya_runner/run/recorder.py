@@ -131,7 +131,7 @@ class Recorder:
             checkpoints=checkpoints.hashed(output, self.now.checkpoints),
             modules=expected,
             timings=self.now.timings.model_copy(update={"ended": outcome.ended}),
-            exit=record.Exit(code=outcome.returncode, signal=outcome.signal, peak_rss=outcome.peak_rss, why=why),
+            exit=_exit(outcome, why),
         )
         self.save()
         return self.now
@@ -142,10 +142,16 @@ class Recorder:
         if not problem and (self.finished or code in (0, None)):
             return "succeeded", ""
         if outcome.stopped:
-            return "stopped", outcome.stopped
+            return "failed" if outcome.stop else "stopped", outcome.stopped
         if self.no_data:
             return "failed", "the trainer found no data (it then ends with exit code 0)"
         if code is None:
             return "lost", problem
         ended = f"signal {outcome.signal}" if outcome.signal else f"exit code {code}"
         return "failed", problem if code == 0 else "; ".join(filter(None, (f"the trainer ended with {ended}", problem)))
+
+
+def _exit(outcome: Outcome, why: str) -> record.Exit:
+    """``stop`` only where it is why the run failed: a trainer may have come to its end all the same."""
+    stop = outcome.stop.code if outcome.stop and why == outcome.stopped else ""
+    return record.Exit(code=outcome.returncode, signal=outcome.signal, why=why, stop=stop, peak_rss=outcome.peak_rss)

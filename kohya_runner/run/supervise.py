@@ -10,7 +10,7 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from kohya_runner.errors import TrainerError
 from kohya_runner.run.group import RUN, Group
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.run.events import Event
+    from kohya_runner.run.observers import Observer, Stop
     from kohya_runner.run.received import Received
     from kohya_runner.trainers.command import Command
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 POLL = 0.25
 """Seconds between two looks."""
@@ -36,23 +40,18 @@ def _nothing(_: object) -> None:
     return
 
 
-def _no_reason() -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Watch:
     """Where to look and whom to tell. ``log`` is absolute: it also names the run to its processes.
 
-    ``on_tick`` is called at every look and returns why the run should be stopped, "" for no reason. What a callback
-    raises does not touch the training: the callback is not called again and the fault is in the outcome.
+    What an observer or ``on_start`` raises does not touch the training: it is not called again, and the fault is in the
+    outcome.
     """
 
     log: Path
     output_dir: Path
-    on_event: Callable[[Event], None] = _nothing
+    observers: tuple[Observer, ...] = ()
     on_start: Callable[[ProcessId], None] = _nothing
-    on_tick: Callable[[], str] = _no_reason
     grace: Grace = field(default_factory=Grace)
 
 
@@ -60,7 +59,7 @@ class Watch:
 class Outcome:
     """How a trainer ended. Of a process that is not our child neither code nor signal is known.
 
-    ``stopped`` is why it was stopped: the signal that the runner got, or what ``on_tick`` said.
+    ``stopped`` is why it was stopped: the signal that the runner got, or what the ``stop`` of an observer says.
     """
 
     started: float
@@ -69,6 +68,7 @@ class Outcome:
     signal: int | None = None
     peak_rss: int | None = None  # bytes, of the largest process
     stopped: str = ""
+    stop: Stop | None = None
     fault: Exception | None = None
 
 
@@ -128,7 +128,7 @@ class _Session:
         self._started = started
         self._tail = Tail(watch.log, offset)
         self._stream = Stream()
-        self._reason = ""
+        self._stop: Stop | None = None
         self._fault: Exception | None = None
         self._silenced: set[object] = set()
 
@@ -147,16 +147,17 @@ class _Session:
         """What there is to say at the end."""
         code = end.returncode
         number = -code if code is not None and code < 0 else None
-        reason = self._received.first or self._reason
-        return Outcome(self._started, time.time(), code, number, end.peak_rss, reason, self._fault)
+        stop = None if self._received.first else self._stop
+        reason = self._received.first or (stop.why if stop else "")
+        return Outcome(self._started, time.time(), code, number, end.peak_rss, reason, stop, self._fault)
 
-    def guarded(self, callback: Callable[..., object], *args: object) -> object:
+    def guarded(self, callback: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
         """What the callback returns; None once it has raised."""
         if callback in self._silenced:
             return None
         try:
-            return callback(*args)
-        except Exception as fault:  # noqa: BLE001 - a fault of the display must not end a training
+            return callback(*args, **named)
+        except Exception as fault:  # noqa: BLE001 - a fault of a display must not end a training
             self._silenced.add(callback)
             self._fault = self._fault or fault
             return None
@@ -167,13 +168,14 @@ class _Session:
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
-            self.guarded(self._watch.on_event, event)
+            for observer in self._watch.observers:
+                self.guarded(observer.event, event)
 
     def _decide(self, ladder: Ladder) -> None:
-        reason = self.guarded(self._watch.on_tick)
-        if reason and not self._reason:
-            self._reason = str(reason)
-        wanted = max(len(self._received.numbers), 1 if self._reason else 0)
+        for observer in self._watch.observers:
+            wish = self.guarded(observer.tick)
+            self._stop = self._stop or wish
+        wanted = max(len(self._received.numbers), 1 if self._stop else 0)
         while ladder.asked < wanted:
             ladder.ask()
 

@@ -12,6 +12,7 @@ from kohya_runner.errors import UsageError
 from kohya_runner.run import ledger, lock
 from kohya_runner.run.group import Group
 from kohya_runner.run.identity import this_process
+from kohya_runner.run.observers import observers
 from kohya_runner.run.progress import Stream
 from kohya_runner.run.record import UNDER_WAY, Process
 from kohya_runner.run.recorder import Recorder
@@ -19,18 +20,16 @@ from kohya_runner.run.supervise import POLL, Outcome, Watch, adopt, stop_group
 from kohya_runner.run.tail import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from kohya_runner.run.events import Event
     from kohya_runner.run.ladder import Grace
     from kohya_runner.run.ledger import RunView
     from kohya_runner.run.record import Record
+    from kohya_runner.run.telling import Screen
 
 BY_COMMAND = "kohya-runner stop"
 """Why a run ended that no runner watched when it was stopped."""
 
 
-def adopt_run(view: RunView, on_event: Callable[[Event], None], grace: Grace) -> Record:
+def adopt_run(view: RunView, screen: Screen, grace: Grace) -> Record:
     """Watch an orphaned run to its end and finish its record.
 
     Ctrl-C stops the trainer, as it would have stopped it under its first runner. Raises ``UsageError`` for a run that
@@ -44,15 +43,7 @@ def adopt_run(view: RunView, on_event: Callable[[Event], None], grace: Grace) ->
         lock.add_owner(view.path.parent, view.run_id, leader)
         recorder = Recorder(view.path, record.changed(runner=Process.of(this_process())))
 
-        def both(event: Event) -> None:
-            recorder.event(event)
-            on_event(event)
-
-        def tick() -> str:
-            recorder.tick()
-            return ""
-
-        watch = Watch(view.log, view.output_dir, both, on_tick=tick, grace=grace)
+        watch = Watch(view.log, view.output_dir, observers(recorder, screen), grace=grace)
         return recorder.finish(adopt(leader, watch, since=_since(record)))
     finally:
         lock.release(view.path.parent, view.run_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
-from kohya_runner.errors import UsageError
+from kohya_runner.errors import StalledError, UsageError
 from kohya_runner.run import ledger, telling
 from kohya_runner.run.ladder import Grace
 from kohya_runner.run.takeover import adopt_run, settle, stop_run
@@ -43,8 +43,7 @@ def one_run(workspace: str | None, word: str | None) -> RunView:
 
 def take_over(view: RunView, screen: telling.Screen) -> RunView:
     """Go on watching a trainer whose runner was killed, to its end."""
-    teller = telling.Teller(screen)
-    adopt_run(view, teller.event, Grace())
+    adopt_run(view, screen, Grace())
     return ledger.view(view.path)
 
 
@@ -57,6 +56,8 @@ def exit_code(view: RunView) -> int:
     """0 for a run that goes on or succeeded, else the code of how it ended."""
     if view.record is not None and view.state == "stopped" and view.record.exit and view.record.exit.why == "SIGINT":
         return 130
+    if view.record is not None and view.record.exit and view.record.exit.stop:
+        return StalledError.exit_code
     return EXIT_CODES.get(view.state, 0)
 
 

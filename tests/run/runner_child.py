@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 
 from kohya_runner.run import record
 from kohya_runner.run.events import Checkpoint, Modules, Step
@@ -43,7 +44,8 @@ def main(run_dir: Path, settings: dict) -> None:
             case Modules(what, number, enabled) if enabled:
                 modules[what] = number
 
-    watch = Watch(run_dir / "train.log", run_dir / "outputs", happened, started, grace=Grace(*settings["grace"]))
+    onlooker = Namespace(event=happened, tick=lambda: None)
+    watch = Watch(run_dir / "train.log", run_dir / "outputs", (onlooker,), started, grace=Grace(*settings["grace"]))
     outcome = supervise(Command(tuple(settings["argv"]), run_dir, {}), watch, environ=os.environ)
     said = {**asdict(outcome), "fault": repr(outcome.fault) if outcome.fault else "", "modules": modules}
     (run_dir / "outcome.json").write_text(json.dumps(said), encoding="utf-8")

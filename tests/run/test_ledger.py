@@ -116,7 +116,7 @@ def test_a_killed_runner_leaves_an_orphan_that_is_adopted_to_a_whole_record(prac
     assert view.state == "orphaned"
     recorder = Recorder(practice.run_dir, view.record.changed(runner=Process.of(this_process())))
     assert ledger.view(practice.run_dir).state == "running"
-    watch = Watch(practice.run_dir / "train.log", practice.output, recorder.event, grace=Grace(5, 5, 5))
+    watch = Watch(practice.run_dir / "train.log", practice.output, (recorder,), grace=Grace(5, 5, 5))
     ended = recorder.finish(adopt(view.trainer, watch, since=time.time() - 5))
     assert (ended.state, ended.steps_seen, ended.modules) == ("succeeded", 8, 8)
     assert [c.file for c in ended.checkpoints] == ["my cat-000001.safetensors", "my cat.safetensors"]

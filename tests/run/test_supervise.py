@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from onlookers import Onlooker
 from practice_runs import ROOT, wait_until
 
 from kohya_runner.errors import TrainerError
@@ -15,6 +16,7 @@ from kohya_runner.run.events import Checkpoint, Epoch, Fact, Finished, Modules, 
 from kohya_runner.run.group import Group
 from kohya_runner.run.identity import identify, state_of
 from kohya_runner.run.ladder import Grace
+from kohya_runner.run.observers import Stop
 from kohya_runner.run.supervise import Watch, adopt, stop_group, supervise
 from kohya_runner.trainers.command import Command
 
@@ -39,9 +41,10 @@ def watched(practice, **changes):
 
 
 def test_a_run_is_followed_to_its_end(practice):
-    events = []
+    onlooker = Onlooker()
     command = Command(practice.argv(), practice.run_dir, {})
-    outcome = supervise(command, watched(practice, on_event=events.append), environ=practice.environ())
+    outcome = supervise(command, watched(practice, observers=(onlooker,)), environ=practice.environ())
+    events = onlooker.events
     assert (outcome.returncode, outcome.signal, outcome.stopped, outcome.fault) == (0, None, "", None)
     assert outcome.peak_rss is not None
     assert outcome.peak_rss > 1 << 20
@@ -80,20 +83,21 @@ def test_a_program_that_is_not_there_is_a_trainer_error(practice):
 
 
 def test_a_callback_that_raises_does_not_touch_the_run(practice):
-    def broken(event):
-        raise ZeroDivisionError
-
+    broken, other = Onlooker(wish=lambda: 1 // 0), Onlooker()
     command = Command(practice.argv(), practice.run_dir, {})
-    outcome = supervise(command, watched(practice, on_event=broken), environ=practice.environ())
+    outcome = supervise(command, watched(practice, observers=(broken, other)), environ=practice.environ())
+    assert other.events[-1] == Finished()
     assert outcome.returncode == 0
     assert isinstance(outcome.fault, ZeroDivisionError)
 
 
 def test_a_reason_to_stop_stops(practice):
     command = Command(practice.argv(**LONG), practice.run_dir, {})
-    watch = watched(practice, on_tick=lambda: "too dear" if any(practice.output.iterdir()) else "")
+    dear = Stop("budget.cost", "too dear")
+    onlooker = Onlooker(wish=lambda: dear if any(practice.output.iterdir()) else None)
+    watch = watched(practice, observers=(onlooker,))
     outcome = supervise(command, watch, environ=practice.environ())
-    assert (outcome.stopped, outcome.signal) == ("too dear", signal.SIGINT)
+    assert (outcome.stop, outcome.stopped, outcome.signal) == (dear, "too dear", signal.SIGINT)
 
 
 def test_ctrl_c_during_a_save_leaves_a_whole_checkpoint(practice):
@@ -203,8 +207,9 @@ def test_an_orphan_is_adopted_with_all_that_it_said(practice):
     leader = identify(practice.trainer)
     runner.kill()
     runner.wait()
-    events = []
-    outcome = adopt(leader, watched(practice, on_event=events.append), since=time.time())
+    onlooker = Onlooker()
+    outcome = adopt(leader, watched(practice, observers=(onlooker,)), since=time.time())
+    events = onlooker.events
     assert (outcome.returncode, outcome.stopped) == (None, "")
     assert Fact("total", 8) in events
     assert events[-1] == Finished()

@@ -4,22 +4,18 @@ import os
 import threading
 
 import pytest
+from onlookers import Lines
 from practice_runs import wait_until
 
 from kohya_runner.errors import RunExistsError, UsageError
 from kohya_runner.run import ledger, lock, record
 from kohya_runner.run.artefact import inspect
-from kohya_runner.run.events import Finished
 from kohya_runner.run.identity import identify, state_of
 from kohya_runner.run.ladder import Grace
 from kohya_runner.run.takeover import adopt_run, settle, stop_run
 
 GRACE = Grace(5, 5, 20)
 LONG = {"max_train_epochs": 500}
-
-
-def unheard(event):
-    """What nobody listens to."""
 
 
 @pytest.fixture
@@ -37,23 +33,23 @@ def orphan(practice):
 
 
 def test_an_adopted_run_gets_a_whole_record(orphan):
-    events = []
+    screen = Lines()
     view = orphan(step=0.1)
     assert view.state == "orphaned"
-    ended = adopt_run(view, events.append, GRACE)
+    ended = adopt_run(view, screen, GRACE)
     assert (ended.state, ended.steps_seen, ended.modules) == ("succeeded", 8, 8)
     assert [c.file for c in ended.checkpoints] == ["my cat-000001.safetensors", "my cat.safetensors"]
-    assert events[-1] == Finished()
+    assert "saving my cat.safetensors" in screen.lasting
     assert lock.read(view.path.parent) is None
 
 
 def test_while_it_is_adopted_nobody_else_can_take_it(orphan):
     view = orphan(step=0.1)
-    adopter = threading.Thread(target=adopt_run, args=(view, unheard, GRACE))
+    adopter = threading.Thread(target=adopt_run, args=(view, Lines(), GRACE))
     adopter.start()
     wait_until(lambda: ledger.view(view.path).state == "running")
     with pytest.raises(RunExistsError):
-        adopt_run(view, unheard, GRACE)
+        adopt_run(view, Lines(), GRACE)
     adopter.join()
     assert ledger.view(view.path).state == "succeeded"
 
@@ -61,7 +57,7 @@ def test_while_it_is_adopted_nobody_else_can_take_it(orphan):
 def test_a_run_that_is_watched_is_not_adopted(practice):
     runner = practice.supervised(step=0.1)
     with pytest.raises(UsageError, match="running"):
-        adopt_run(ledger.view(practice.run_dir), unheard, GRACE)
+        adopt_run(ledger.view(practice.run_dir), Lines(), GRACE)
     practice.outcome(runner)
 
 

@@ -1,0 +1,39 @@
+"""Whoever looks on while a trainer runs: hears what it says, and may ask for it to be stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from kohya_runner.run.events import Event
+    from kohya_runner.run.recorder import Recorder
+    from kohya_runner.run.telling import Screen
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run should not go on: a short name for programs, such as ``loss.nan``, and a sentence for a person."""
+
+    code: str
+    why: str
+
+
+class Observer(Protocol):
+    """What it raises does not touch the training: it is not called again, and the fault is in the outcome."""
+
+    def event(self, event: Event) -> None:
+        """Take in what the trainer said."""
+
+    def tick(self) -> Stop | None:
+        """Called at every look, several times a second; the first ``Stop`` of any observer stops the run."""
+
+
+def observers(recorder: Recorder, screen: Screen) -> tuple[Observer, ...]:
+    """Everybody who watches a run, launched or adopted: all they need to know is in its record.
+
+    The recorder hears first, so that what the others read in the record is true.
+    """
+    from kohya_runner.run.telling import Teller
+
+    return (recorder, Teller(screen))
