@@ -15,7 +15,7 @@ from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import Finding, allow, error, not_allowable
-from kohya_runner.plan import data, defaults, machine, space, weights
+from kohya_runner.plan import data, defaults, machine, row, space, weights
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import Models, find_models
@@ -26,10 +26,9 @@ from kohya_runner.preflight.disk import DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.workplace import workspace_findings
 from kohya_runner.recipe.load import Loaded, load
-from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.run.numbering import next_run
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers import arguments, bounds, command, families
+from kohya_runner.trainers import arguments, bounds, command
 from kohya_runner.trainers.checkout import SUBMODULE, project_root
 from kohya_runner.trainers.environment import CPU_MEMORY
 from kohya_runner.trainers.launcher import launch_faults
@@ -100,19 +99,22 @@ def make_plan(
     machine_settings = read_settings(env)
     draft = _Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
     draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings)
-    support = _support(draft)
+    support, faults = row.find(loaded)
+    draft.findings += faults
     if support is not None and loaded.recipe is not None:
         draft.parts["support"] = support
         _decide(draft, loaded.recipe, support, on_progress)
-    elif loaded.recipe is None:
-        _salvage(draft, on_progress)
+    else:
+        _salvage(draft, support or row.meant(loaded), on_progress)
     return draft.finish()
 
 
-def _salvage(draft: _Draft, on_progress: Progress | None) -> None:
-    """What else is wrong with a recipe that is wrong already: its options and its data, as far as they can be read."""
+def _salvage(draft: _Draft, support: Support | None, on_progress: Progress | None) -> None:
+    """What else is wrong with a recipe that is wrong already: its options and its data, as far as they can be read.
+
+    ``support`` is the row that was most likely meant.
+    """
     loaded = draft.loaded
-    support = families.find(loaded.word("family"), loaded.word("method", "lora"))
     if support is not None:
         draft.findings += arguments.from_recipe(loaded, support, options_for(support.script, None))[1]
     sources, faults = data.sources(loaded, str(loaded.args.get("caption_extension") or ".txt"), draft.workspace)
@@ -139,22 +141,6 @@ def _trainer(draft: _Draft, settings: MachineSettings) -> tuple[Checkout | None,
     except TrainerError as fault:
         draft.findings.append(error("trainer.missing", fault.message, hint=fault.hint))
         return None, None
-
-
-def _support(draft: _Draft) -> Support | None:
-    """The row of the recipe's family and method, or a finding that says which there are."""
-    recipe, loaded = draft.loaded.recipe, draft.loaded
-    if recipe is None:
-        return None
-    row = families.find(recipe.family, recipe.method)
-    if row is None:
-        known = families.methods(recipe.family)
-        word, choices = ("method", known) if known else ("family", families.families())
-        value = getattr(recipe, word)
-        message = f"{word}: {value} is not supported" + (f" for family {recipe.family}" if known else "")
-        hint = did_you_mean(value, choices)
-        draft.findings.append(error(f"recipe.{word}", message, where=loaded.where(word), hint=hint))
-    return row
 
 
 def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progress | None) -> None:

@@ -151,6 +151,14 @@ def test_a_wrong_word_is_named_with_what_to_write(planned, pictures, override, m
     assert message in "\n".join(errors(plan))
 
 
+@pytest.mark.parametrize("faults", [("family=sdx1",), ("family=sdx1", "name=a b"), ("method=lorra",)], ids=" ".join)
+def test_with_an_unknown_family_the_options_are_read_by_the_nearest(planned, pictures, faults):
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    found = errors(planned("bespoke_baby_sdxl.yaml", images, *faults, "args.network_dims=8"))
+    assert len([line for line in found if "network_dims" in line and "did you mean 'network_dim'" in line]) == 1
+    assert len([line for line in found if "is not supported" in line]) == 1
+
+
 def test_several_processes_are_launched_with_every_choice_explicit(planned, pictures):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "launch.num_processes=2")
     launcher = plan.command.argv[1:9]
