@@ -29,13 +29,16 @@ WIDTH = 4
 class Load:
     """What beside the options decides: the LoRA, the pixels of the largest bucket, bytes of caches kept in memory.
 
-    ``dtypes`` are those of the model files, by slot (``model``, ``t5xxl``), where they are known.
+    ``dtypes`` are those of the model files, by slot (``model``, ``t5xxl``), where they are known. ``trained`` are the
+    trained parameters where they are no LoRA, ``whole``: they are the base model itself.
     """
 
     lora: LoraShape
     pixels: int
     cached: int = 0
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    trained: int | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ def vram_settings(needs: MachineNeeds, load: Load) -> vram.VramSettings:
     on = _switches(needs)
     return vram.VramSettings(
         family=needs.family,
-        lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH,
+        lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH if load.trained is None else load.trained,
+        whole=load.whole,
         pixels=load.pixels,
         batch=_number(needs.args.get("train_batch_size"), 1),
         precision=needs.mixed_precision,
@@ -132,7 +136,7 @@ def ram_settings(needs: MachineNeeds, load: Load, *, on_gpu: bool) -> ram.RamSet
     """The options that decide over the host's memory."""
     settings = vram_settings(needs, load)
     trained = vram.estimate(settings)
-    here = ("LoRA, gradients, optimizer", "activations")
+    here = (vram.trained_label(settings), "activations")
     return ram.RamSettings(
         family=needs.family,
         precision=needs.mixed_precision,

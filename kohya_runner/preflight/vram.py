@@ -62,6 +62,7 @@ class VramSettings:
     text_fp8: bool = False
     text_on_cpu: bool = False
     dim: int = 0
+    whole: bool = False  # the trained parameters are the base model itself
 
     @property
     def weight(self) -> int:
@@ -103,7 +104,7 @@ def _training(settings: VramSettings, shape: Architecture) -> dict[str, int]:
         "base model": _denoiser(settings, shape),
         "text encoders": _text(settings, shape),
         "autoencoder": 0 if settings.cache_latents else shape.autoencoder * _autoencoder_weight(settings),
-        "LoRA, gradients, optimizer": _trained(settings),
+        trained_label(settings): _trained(settings),
         "activations": max(_activations(settings, shape), _encoding(settings)) + _text_activations(settings),
         "CUDA": WORKSPACE,
     }
@@ -119,7 +120,14 @@ def _text_caching(settings: VramSettings, shape: Architecture) -> dict[str, int]
     return {"text encoders": shape.text_parameters * settings.weight - saved, "CUDA": WORKSPACE}
 
 
+def trained_label(settings: VramSettings) -> str:
+    """What the trained part is called."""
+    return "LoRA, gradients, optimizer" if settings.dim else "weights, gradients, optimizer"
+
+
 def _denoiser(settings: VramSettings, shape: Architecture) -> int:
+    if settings.whole:
+        return 0
     stays = shape.denoiser - shape.swapped(settings.blocks_to_swap)
     return stays * (1 if settings.fp8 else settings.weight)
 

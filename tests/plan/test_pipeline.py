@@ -136,7 +136,8 @@ def test_a_missing_resolution_is_an_error_with_a_hint(planned, pictures):
     ("override", "message"),
     [
         ("family=sdx", "family: sdx is not supported; did you mean 'sdxl'?"),
-        ("method=finetune", "method: finetune is not supported for family sd15; allowed: lora"),
+        ("method=finetun", "method: finetun is not supported for family sd15; did you mean 'finetune'?"),
+        ("method=lllite", "method: lllite is not supported for family sd15; sd-scripts trains ControlNet-LLLite for"),
         ("model={random: sdxl}", "random weights of sdxl are no base model for family sd15"),
         ("launch.accelerate={no_python: true}", "launch.accelerate.no_python: not an option a recipe may set"),
         ("launch.accelerate={num_processes: 4}", "write it as launch.num_processes"),
