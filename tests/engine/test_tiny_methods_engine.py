@@ -1,4 +1,4 @@
-"""A whole launch of every method beside LoRA, by its own unmodified script: the recipes of recipes/ on shrunk models."""
+"""A whole launch of every method beside LoRA by its unmodified script: the recipes of recipes/ on shrunk models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine tests of the methods beside LoRA share: pictures, condition images, tokenizers where the Hub's are."""
+"""What engine tests of the methods beside LoRA share: pictures, condition images, tokenizers in the Hub's cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The widths of the control networks, which are literals in the trainer: shrunk like the U-Nets they are copied from."""
+"""Widths of the control networks: literals in the trainer, shrunk like the U-Nets they are copied from."""
 
 from __future__ import annotations
 
