@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.method_rates import TEXT_RATES, block_rates, method_rates, trains_text
+from kohya_runner.trainers.method_rates import TEXT_RATES, method_rates, trains_text
 from kohya_runner.trainers.rule_context import INFO, LOADED, PAIRS, SILENT, TU, WARNING, WHOLE, Rule
 from kohya_runner.trainers.rule_table_optimizer import schedule_free
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.rule_context import Context
 
-BLOCKS = 23  # UNET_NUM_BLOCKS_FOR_BLOCK_LR, sdxl_train.py:47
 ENCODERS = ("train_text_encoder",)
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 STOP = "stop_text_encoder_training"
@@ -23,13 +22,6 @@ NO_TRAIN_MODE = (
 IGNORES_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py")
 FUSED = ("blockwise_fused_optimizers", "fused_optimizer_groups")
 OLD_SWAPS = ("double_blocks_to_swap", "single_blocks_to_swap")
-
-
-def _wrong_blocks(context: Context) -> str:
-    if not context.get("block_lr"):
-        return ""
-    rates = block_rates(context)
-    return "not a list of numbers" if rates is None else "" if len(rates) == BLOCKS else f"{len(rates)} values"
 
 
 def _text_rates(context: Context) -> str:
@@ -78,9 +70,6 @@ RULES: tuple[Rule, ...] = (
          lambda c: c.caches_text and c.on("weighted_captions"),
          "text encoder outputs are cached, which does not go with weighted_captions", "leave one of the two out",
          "sdxl_train.py:106", "start", families=("sdxl",), methods=WHOLE),
-    Rule("args.block_lr", ("block_lr",), _wrong_blocks,
-         "block_lr: {what}, and the U-Net has 23 blocks", "write 23 numbers with commas between, or leave it out",
-         "sdxl_train.py:113", "start", families=("sdxl",), methods=WHOLE),
     Rule("args.block_lr_inert", ("block_lr", "learning_rate"),
          lambda c: bool(c.get("block_lr")) and c.get("learning_rate") == 0,
          "block_lr does nothing with learning_rate: 0: the U-Net is then not trained", "write a learning_rate above 0",
