@@ -190,6 +190,8 @@ OTHERS: tuple[MethodCase, ...] = (
     case("full_bf16_ignored", "sd15 dreambooth", BFLOAT, {}),
     case("full_bf16_ignored", "sd15 finetune", BFLOAT, {}),
     case("full_bf16_ignored", "sd15 controlnet", BFLOAT, {}),
+    case("fp8_inert", "sdxl finetune", {"fp8_base": True}, {}),
+    case("fp8_inert", "flux finetune", {"fp8_base": True}, {}),
     case("fused_accumulation", "sdxl finetune", {"fused_optimizer_groups": 2} | ACCUMULATE,
          {"fused_optimizer_groups": 2}),
     case("fused_accumulation", "flux finetune", BLOCKWISE | ACCUMULATE, BLOCKWISE),

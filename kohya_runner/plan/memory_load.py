@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.plan.method_space import method_shape
+from kohya_runner.plan.method_space import method_shape, trains_half
 from kohya_runner.plan.space import shape
 from kohya_runner.preflight.memory_checks import Load
 from kohya_runner.preflight.method_sizes import trained_parameters
@@ -31,6 +31,7 @@ def load_of(settings: Settings, support: Support, *, steps: StepsPlan, files: It
         lora=lora,
         trained=trained_parameters(method) if whole else None,
         whole=support.output == "model",
+        half=whole and trains_half(settings, support),
         pixels=max((b.width * b.height for b in steps.buckets), default=0),
         cached=_latents(settings, support, steps) + _texts(settings, support, steps),
         dtypes={seen.slot: seen.dtype for seen in files if seen.dtype},

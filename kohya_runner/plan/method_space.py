@@ -9,6 +9,7 @@ from kohya_runner.preflight.disk import DiskItem
 from kohya_runner.preflight.items import KEEP
 from kohya_runner.preflight.method_sizes import MethodShape, checkpoint_bytes, state_bytes
 from kohya_runner.preflight.sizes import WIDTH
+from kohya_runner.trainers.rule_table_methods import IGNORES_FULL_BF16
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kohya_runner.trainers.families import Support
 
 HALF = ("fp16", "bf16")
+HALF_SCRIPTS = ("flux_train.py", "flux_train_control_net.py", "sdxl_train_control_net_lllite.py")
 TRAINS_TEXT = {"train_db.py": True}  # unless stop_text_encoder_training says -1
 
 
@@ -39,18 +41,23 @@ def _trains_text(settings: Settings, support: Support) -> bool:
     return by_default or settings.on("train_text_encoder")
 
 
-def _width(settings: Settings, support: Support) -> int:
-    """Without save_precision weights are saved as they are trained.
+def trains_half(settings: Settings, support: Support) -> bool:
+    """Whether the trained weights are in half precision.
 
     FLUX and LLLite train in the mixed precision itself (flux_train.py:274, sdxl_train_control_net_lllite.py:310), the
     others in fp32.
     """
+    always = support.script in HALF_SCRIPTS
+    asked = settings.on("full_fp16") or (settings.on("full_bf16") and support.script not in IGNORES_FULL_BF16)
+    return settings.get("mixed_precision") in HALF and (always or asked)
+
+
+def _width(settings: Settings, support: Support) -> int:
+    """Without save_precision weights are saved as they are trained."""
     chosen = settings.get("save_precision")
     if chosen is not None:
         return WIDTH.get(str(chosen), WIDTH["float"])
-    trains_half = support.family == "flux" or support.output == "lllite" or settings.on("full_fp16")
-    half = settings.get("mixed_precision") in HALF and (trains_half or settings.on("full_bf16"))
-    return WIDTH["bf16"] if half else WIDTH["float"]
+    return WIDTH["bf16"] if trains_half(settings, support) else WIDTH["float"]
 
 
 def method_items(settings: Settings, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:

@@ -39,6 +39,7 @@ class Load:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     trained: int | None = None
     whole: bool = False
+    half: bool = False  # what is trained is in half precision, whatever full_bf16 says
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +111,15 @@ def vram_settings(needs: MachineNeeds, load: Load) -> vram.VramSettings:
     return vram.VramSettings(
         family=needs.family,
         lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH if load.trained is None else load.trained,
+        network=load.trained is None,
         whole=load.whole,
         pixels=load.pixels,
         batch=_number(needs.args.get("train_batch_size"), 1),
         precision=needs.mixed_precision,
-        full_half=needs.full_bf16 or needs.full_fp16,
+        full_half=load.half if load.trained is not None else needs.full_bf16 or needs.full_fp16,
+        fused="fused_backward_pass" in on and load.whole,
         fp8=needs.fp8_base or bool(on & {"fp8_base_unet", "fp8_scaled"}),
-        fp8_text="fp8_base" in on and "fp8_base_unet" not in on,
+        fp8_text=needs.fp8_base and "fp8_base_unet" not in on,
         gradient_checkpointing="gradient_checkpointing" in on,
         offload_checkpoints=bool(on & {"cpu_offload_checkpointing", "unsloth_offload_checkpointing"}),
         blocks_to_swap=_number(needs.args.get("blocks_to_swap"), OLD_SPLIT_BLOCKS if "split_mode" in on else 0),
@@ -212,6 +215,6 @@ def _less_ram(needed: ram.RamEstimate, needs: MachineNeeds) -> str:
         return "write cache_latents_to_disk: true, and cache_text_encoder_outputs_to_disk: true if texts are cached"
     if needs.family == "sdxl" and needs.args.get("lowram") is not True:
         return "write lowram: true, which loads straight to the GPU, or use a machine with more memory"
-    if needs.family in {"flux", "sd3"} and not needs.fp8_base:
+    if needs.family in {"flux", "sd3"} and not needs.fp8_base and needs.lora:
         return "write fp8_base: true, or use a machine with more memory"
     return "use a machine with more memory"

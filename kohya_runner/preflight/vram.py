@@ -62,7 +62,9 @@ class VramSettings:
     text_fp8: bool = False
     text_on_cpu: bool = False
     dim: int = 0
+    network: bool = True  # the trained parameters are a LoRA
     whole: bool = False  # the trained parameters are the base model itself
+    fused: bool = False  # each gradient is used up as soon as it is there (fused_backward_pass)
 
     @property
     def weight(self) -> int:
@@ -122,7 +124,7 @@ def _text_caching(settings: VramSettings, shape: Architecture) -> dict[str, int]
 
 def trained_label(settings: VramSettings) -> str:
     """What the trained part is called."""
-    return "LoRA, gradients, optimizer" if settings.dim else "weights, gradients, optimizer"
+    return "LoRA, gradients, optimizer" if settings.network else "weights, gradients, optimizer"
 
 
 def _denoiser(settings: VramSettings, shape: Architecture) -> int:
@@ -147,8 +149,10 @@ def _autoencoder_weight(settings: VramSettings) -> int:
 
 def _trained(settings: VramSettings) -> int:
     """Weights and gradients in fp32 unless everything is half, and the optimizer's moments."""
-    each = (2 if settings.full_half else 4) * 2 + moments(settings.optimizer)
-    return settings.lora * each
+    width = 2 if settings.full_half else 4
+    each = width * (1 if settings.fused else 2) + moments(settings.optimizer)
+    swapped = ARCHITECTURES[settings.family].swapped(settings.blocks_to_swap) if settings.whole else 0
+    return settings.lora * each - swapped * width
 
 
 def _encoding(settings: VramSettings) -> int:

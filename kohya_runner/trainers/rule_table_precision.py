@@ -55,7 +55,7 @@ RULES: tuple[Rule, ...] = (
          WARNING),
     Rule("args.fp8_precision", ("fp8_base", "fp8_base_unet", "mixed_precision"), _fp8,
          "{what} needs mixed_precision: fp16 or bf16, and it is {mixed_precision}", "write mixed_precision: bf16",
-         "train_network.py:831", LOADED),
+         "train_network.py:831", LOADED, methods=LORA),
     Rule("args.half_vae", ("no_half_vae", "mixed_precision"), _half_vae,
          "mixed_precision: fp16 also runs the VAE in fp16, where SDXL's own overflows: latents become NaN or black",
          "write no_half_vae: true, or mixed_precision: bf16", "train_network.py:599", SILENT, WARNING, ("sdxl",)),

@@ -58,7 +58,7 @@ METHODS = (
     Method("sdxl", "dreambooth", (), "model.diffusion_model."),
     Method("sd15", "dreambooth", ADAMW, "model.diffusion_model."),
     Method("sd15", "finetune", ADAMW, "model.diffusion_model."),
-    Method("sd15", "controlnet", ADAMW, "control_model."),
+    Method("sd15", "controlnet", ADAMW, "zero_convs."),
     Method("sdxl", "controlnet", ADAMW, "controlnet_down_blocks."),
     Method("sdxl", "lllite", ADAMW, "lllite_unet_"),
     Method("sd15", "textual_inversion", ADAMW, "emb_params"),
