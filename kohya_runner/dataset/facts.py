@@ -117,6 +117,7 @@ class Folder:
     repeats: int
     regularization: bool
     entries: tuple[Entry, ...]
+    conditions: bool = False  # the condition images of the pictures, under the pictures' names
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Image, Scan
 
 VERSION = 1
+METADATA = "metadata.json"
 DIGITS = (8, 16, 64)
 LONGEST_STEM = 120  # bytes of the source's stem: room for the hash and for ``_1024x1024_lumina.npz`` in 255
 LONGEST_CONCEPT = 200  # bytes
@@ -38,6 +39,8 @@ class Layout:
     settings_key: str
     caption_extension: str
     folders: tuple[Folder, ...]
+    conditions: tuple[Folder, ...] = ()
+    metadata: str = ""  # the text of the metadata file beside the folders
 
     @property
     def tree(self) -> Path:
@@ -46,8 +49,19 @@ class Layout:
 
     @property
     def train_dir(self) -> Path:
-        """What the trainer gets as --train_data_dir."""
-        return self.tree / "train"
+        """What the trainer gets as --train_data_dir: the parent of the folders, with condition images the only one."""
+        parent = self.tree / "train"
+        return self.folder_path(self.folders[0]) if self.conditions and self.folders else parent
+
+    @property
+    def conditioning_dir(self) -> Path | None:
+        """What the trainer gets as --conditioning_data_dir."""
+        return self.folder_path(self.conditions[0]) if self.conditions else None
+
+    @property
+    def metadata_file(self) -> Path | None:
+        """What the trainer gets as --in_json."""
+        return self.tree / METADATA if self.metadata else None
 
     @property
     def reg_dir(self) -> Path | None:
@@ -56,7 +70,8 @@ class Layout:
 
     def folder_path(self, folder: Folder) -> Path:
         """Where a folder of this layout is."""
-        return self.tree / ("reg" if folder.regularization else "train") / folder.name
+        kind = "conditions" if folder.conditions else "reg" if folder.regularization else "train"
+        return self.tree / kind / folder.name
 
 
 def plan_layout(scans: Iterable[Scan], root: Path, settings_key: str, *, caption_extension: str = ".txt") -> Layout:
@@ -80,7 +95,7 @@ def plan_layout(scans: Iterable[Scan], root: Path, settings_key: str, *, caption
         Folder(concept, repeats, regularization, _entries(images, dotted(caption_extension)))
         for (regularization, concept, repeats), images in sorted(grouped.items())
     )
-    return Layout(root, _key(folders, settings_key), settings_key, dotted(caption_extension), folders)
+    return Layout(root, tree_key(folders, settings_key), settings_key, dotted(caption_extension), folders)
 
 
 def concept_problem(name: str) -> str | None:
@@ -130,9 +145,9 @@ def caption_sha256(entry: Entry) -> str:
     return entry.image.caption.sha256 if entry.caption and entry.image.caption else ""
 
 
-def _key(folders: tuple[Folder, ...], settings_key: str) -> str:
+def tree_key(folders: tuple[Folder, ...], settings_key: str, metadata: str = "") -> str:
     """Twelve digits over all that decides the tree and the caches in it."""
-    digest = hashlib.sha256(f"{VERSION}\0{settings_key}\0".encode())
+    digest = hashlib.sha256(f"{VERSION}\0{settings_key}\0{metadata}".encode())
     for folder in folders:
         digest.update(f"{folder.regularization}\0{folder.name}\0".encode())
         for entry in folder.entries:

@@ -92,7 +92,7 @@ def plan_saves(settings: SaveSettings, *, total: int, steps_per_epoch: int, epoc
             _after_epoch(settings, every, epoch, checkpoints=checkpoints, states=states)
     if settings.save_state or settings.save_state_on_train_end:
         states.add(f"{settings.output_name}-state")
-    checkpoints.add(f"{settings.output_name}.{settings.save_model_as}")
+    checkpoints.add(f"{settings.output_name}{_suffix(settings)}")
     return SavePlan(
         tuple(checkpoints.written), tuple(checkpoints.present), checkpoints.most,
         tuple(states.written), tuple(states.present), states.most,
@@ -150,7 +150,12 @@ def _after_epoch(settings: SaveSettings, every: int, epoch: int, *, checkpoints:
 
 
 def _checkpoint(settings: SaveSettings, number: str) -> str:
-    return f"{settings.output_name}-{number}.{settings.save_model_as}"
+    return f"{settings.output_name}-{number}{_suffix(settings)}"
+
+
+def _suffix(settings: SaveSettings) -> str:
+    """Diffusers' formats are folders (library/train_util.py:5920)."""
+    return "" if settings.save_model_as.startswith("diffusers") else f".{settings.save_model_as}"
 
 
 def _state(settings: SaveSettings, number: str) -> str:

@@ -13,8 +13,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kohya_runner import atomic
 from kohya_runner.dataset import manifest
 from kohya_runner.dataset.caches import carry_over, drop_unfinished, is_cache_of
+from kohya_runner.dataset.layout import METADATA
 from kohya_runner.dataset.linking import WAYS, leads_to, place
 from kohya_runner.errors import PreflightError
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.linking import Way
 
 SET_ASIDE = "set-aside"
+OURS = (manifest.NAME, METADATA)
 ABANDONED = 3600.0
 """Seconds after which an unfinished tree is one that nobody is building any more."""
 
@@ -69,7 +72,15 @@ def is_intact(layout: Layout) -> bool:
     found = manifest.read(layout.tree)
     if found is None or found.key != layout.key or next(_strays(layout), None) is not None:
         return False
-    return all(leads_to(path, source, size) for path, source, size in _files(layout))
+    return _has_metadata(layout) and all(leads_to(path, source, size) for path, source, size in _files(layout))
+
+
+def _has_metadata(layout: Layout) -> bool:
+    path = layout.metadata_file
+    try:
+        return path is None or path.read_text(encoding="utf-8") == layout.metadata
+    except (OSError, ValueError):
+        return False
 
 
 def prune(root: Path, keep: Collection[str]) -> tuple[Path, ...]:
@@ -92,12 +103,14 @@ def _is_ours(tree: Path) -> bool:
 
 def _built(layout: Layout, partial: Path, ways: tuple[Way, ...]) -> Built:
     shutil.rmtree(partial, ignore_errors=True)
-    for folder in layout.folders:
+    for folder in (*layout.folders, *layout.conditions):
         _below(layout, folder, partial).mkdir(parents=True, exist_ok=True)
     (partial / "train").mkdir(parents=True, exist_ok=True)
     for path, source, size in _files(layout):
         ways = place(source, partial / path.relative_to(layout.tree), size, ways)
     carried = carry_over(_older(layout), layout, partial)
+    if layout.metadata:
+        atomic.write_text(partial / METADATA, layout.metadata)
     manifest.write(layout, partial)
     for directory in (*partial.glob("*/*"), *partial.glob("*/"), partial):
         _flush(directory)
@@ -129,7 +142,7 @@ def _put_aside(layout: Layout) -> tuple[Path, ...]:
     """Move files that somebody put into the tree out of it: they are not ours to remove."""
     moved = []
     for path in _strays(layout):
-        if not path.is_symlink() and path.suffix != ".npz" and path.name != manifest.NAME:
+        if not path.is_symlink() and path.suffix != ".npz" and path.name not in OURS:
             target = layout.root / SET_ASIDE / layout.key / f"{time.time_ns()}-{path.name}"
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
@@ -139,7 +152,7 @@ def _put_aside(layout: Layout) -> tuple[Path, ...]:
 
 def _files(layout: Layout) -> Iterator[tuple[Path, Path, int]]:
     """Each laid-out file, its source and its size."""
-    for folder in layout.folders:
+    for folder in (*layout.folders, *layout.conditions):
         path = layout.folder_path(folder)
         for entry in folder.entries:
             yield path / entry.name, entry.image.path, entry.image.bytes
@@ -149,9 +162,9 @@ def _files(layout: Layout) -> Iterator[tuple[Path, Path, int]]:
 
 def _strays(layout: Layout) -> Iterator[Path]:
     """What is in the tree and does not belong there: other folders, other files, caches of no image of it."""
-    folders = {layout.folder_path(folder): folder for folder in layout.folders}
-    kinds = {path.parent for path in folders} | {layout.train_dir}
-    yield from (p for p in _children(layout.tree) if p not in kinds and p.name != manifest.NAME)
+    folders = {layout.folder_path(folder): folder for folder in (*layout.folders, *layout.conditions)}
+    kinds = {path.parent for path in folders} | {layout.tree / "train"}
+    yield from (p for p in _children(layout.tree) if p not in kinds and p.name not in OURS)
     yield from (p for kind in sorted(kinds) for p in _children(kind) if p not in folders)
     for path, folder in folders.items():
         yield from _strays_in(path, folder)

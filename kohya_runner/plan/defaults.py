@@ -53,13 +53,19 @@ TABLE: tuple[Surprise, ...] = (
 )  # fmt: skip
 """In the order in which they are worth reading."""
 
+OF_LORAS = ("learning_rate", "network_dim", "network_alpha")
+"""What is a surprise to those who train a LoRA only."""
+
 
 def left_open(options: ScriptOptions, args: Mapping[str, Any]) -> tuple[tuple[str, Any, str], ...]:
     """(option, its default, what that means) for each surprise the recipe leaves open."""
     return tuple(
         (row.option, options[row.option].default, row.effect)
         for row in TABLE
-        if row.option in options and args.get(row.option) is None and not row.moot(args)
+        if row.option in options
+        and args.get(row.option) is None
+        and not row.moot(args)
+        and (row.option not in OF_LORAS or "network_module" in options)
     )
 
 

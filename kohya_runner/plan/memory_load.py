@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kohya_runner.plan.method_space import method_shape, trains_half
 from kohya_runner.plan.space import shape
 from kohya_runner.preflight.memory_checks import Load
-from kohya_runner.preflight.sizes import CLIP_CHUNK, latent_bytes, text_bytes
+from kohya_runner.preflight.method_sizes import trained_parameters
+from kohya_runner.preflight.sizes import CLIP_CHUNK, LoraShape, latent_bytes, text_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +24,14 @@ FLUX_TOKENS = 512
 
 def load_of(settings: Settings, support: Support, *, steps: StepsPlan, files: Iterable[Inspected] = ()) -> Load:
     """For ``memory_plan``; without pictures the largest bucket has no pixels."""
+    whole = support.output != "lora"
+    method = method_shape(settings, support)
+    lora = LoraShape(support.family, dim=0, text_encoder=method.text) if whole else shape(settings, support)
     return Load(
-        lora=shape(settings, support),
+        lora=lora,
+        trained=trained_parameters(method) if whole else None,
+        whole=support.output == "model",
+        half=whole and trains_half(settings, support),
         pixels=max((b.width * b.height for b in steps.buckets), default=0),
         cached=_latents(settings, support, steps) + _texts(settings, support, steps),
         dtypes={seen.slot: seen.dtype for seen in files if seen.dtype},

@@ -15,12 +15,13 @@ from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import Finding, allow, error, not_allowable
-from kohya_runner.plan import data, defaults, machine, row, space, weights
+from kohya_runner.plan import data, defaults, machine, method_data, space, weights
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import Models, find_models
 from kohya_runner.plan.sameness import fingerprint
 from kohya_runner.plan.settings import Settings, as_parsed, cache_key
+from kohya_runner.plan.support import find_support, meant_support
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.preflight.disk import DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.pairs import Paired
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.settings import Settings as MachineSettings
     from kohya_runner.trainers.arguments import Arg
@@ -76,6 +78,7 @@ class _Known:
     settings: Settings
     models: Models
     given: tuple[Arg, ...]
+    pairs: tuple[Paired, ...]
 
     @property
     def precision(self) -> str:
@@ -99,13 +102,13 @@ def make_plan(
     machine_settings = read_settings(env)
     draft = _Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
     draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings)
-    support, faults = row.find(loaded)
-    draft.findings += faults
+    support, unknown = find_support(loaded)
+    draft.findings += unknown
     if support is not None and loaded.recipe is not None:
         draft.parts["support"] = support
         _decide(draft, loaded.recipe, support, on_progress)
     else:
-        _salvage(draft, support or row.meant(loaded), on_progress)
+        _salvage(draft, support or meant_support(loaded), on_progress)
     return draft.finish()
 
 
@@ -154,13 +157,10 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     extension = str(settings.given.get("caption_extension") or ".txt")
     sources, data_faults = data.sources(loaded, extension, draft.workspace)
     scans = data.scan_all(sources, on_progress)
-    draft.findings += [
-        *faults,
-        *launch_faults(loaded),
-        *models.findings,
-        *data_faults,
-        *check_datasets(scans),
-    ]
+    checked = method_data.eased(check_datasets(scans), support, settings, scans)
+    draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults, *checked]
+    pairs = method_data.read_pairs(loaded, support, scans)
+    draft.findings += method_data.findings(loaded, support, settings, scans, pairs)
     draft.findings += defaults.findings(loaded, options, settings.given)
     draft.findings += bounds.findings(settings.given, {arg.name: arg.source for arg in given})
     if not draft.request.elsewhere:
@@ -170,20 +170,20 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     draft.parts |= {"scans": scans, "left_open": left_open, "fetches": models.fetches, "args": given}
     readable = settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults)
     if readable:
-        _build(draft, _Known(recipe, support, settings, models, given), scans)
+        _build(draft, _Known(recipe, support, settings, models, given, pairs), scans)
 
 
 def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
     """Layout, steps, command and machine, for options and data that can be read."""
     recipe, support, settings, models = known.recipe, known.support, known.settings, known.models
-    extension = str(settings.given.get("caption_extension") or ".txt")
-    key = cache_key(settings, support, models.base)
-    layout = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=extension)
+    extension, key = str(settings.given.get("caption_extension") or ".txt"), cache_key(settings, support, models.base)
+    folders = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=extension)
+    layout = method_data.arranged(folders, support, known.pairs)
     steps, every = _steps(draft, known, layout)
     run_dir = next_run(draft.workspace.runs / recipe.name)
     places = arguments.Places(
-        model=models.base, components=models.components, train_dir=layout.train_dir, reg_dir=layout.reg_dir,
-        output_dir=run_dir / "output", logging_dir=run_dir / "logs", tokenizers=models.tokenizers,
+        model=models.base, components=models.components, layout=layout, output_dir=run_dir / "output",
+        logging_dir=run_dir / "logs", tokenizers=models.tokenizers,
     )  # fmt: skip
     added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
     args = (*added, *known.given)
@@ -203,7 +203,11 @@ def _steps(draft: _Draft, known: _Known, layout: Layout) -> tuple[StepsPlan | No
     """The numbers, and the runner's own save cadence, which depends on the number of epochs."""
 
     def planned(every: int | None) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
-        values = known.settings.all() | ({} if every is None else {"save_every_n_epochs": every})
+        values = (
+            known.settings.all()
+            | known.support.unset(known.settings.given)
+            | ({} if every is None else {"save_every_n_epochs": every})
+        )
         processes, divisor = known.recipe.launch.num_processes, known.support.bucket_step
         batching = batching_from(values, known.recipe.name, num_processes=processes, reso_steps_divisor=divisor)
         return plan_steps(layout.folders, batching) if batching else (None, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.plan.method_space import method_items
 from kohya_runner.preflight import downloads, items
 from kohya_runner.preflight.disk import DiskItem
 from kohya_runner.preflight.hub_cache import cached_files, has_pipeline
@@ -52,13 +53,10 @@ def disk_items(
     settings: Settings, support: Support, *, steps: StepsPlan, layout: Layout, output: Path
 ) -> list[DiskItem]:
     """Checkpoints, states, cached latents and text encoder outputs, log."""
-    lora = shape(settings, support)
     buckets = [items.Bucket(b.width, b.height, b.images) for b in steps.buckets]
-    found = [
-        items.checkpoints(lora, steps.saves.most_checkpoints, output),
-        items.states(lora, steps.saves.most_states, output) if steps.saves.most_states else None,
-        DiskItem("log", LOG_BYTES, output.parent),
-    ]
+    written = _lora_items if support.output == "lora" else method_items
+    found: list[DiskItem | None] = [*written(settings, support, steps, output)]
+    found.append(DiskItem("log", LOG_BYTES, output.parent))
     if settings.on("cache_latents_to_disk"):
         flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
         found.append(items.latents(support.family, buckets, layout.root, flip=flip, alpha_mask=alpha))
@@ -69,6 +67,12 @@ def disk_items(
         images = sum(bucket.images for bucket in buckets)
         found.append(items.texts(support.family, images, layout.root, max_tokens=tokens, fp16=fp16))
     return [item for item in found if item is not None]
+
+
+def _lora_items(settings: Settings, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
+    lora, saves = shape(settings, support), steps.saves
+    states = items.states(lora, saves.most_states, output) if saves.most_states else None
+    return [i for i in (items.checkpoints(lora, saves.most_checkpoints, output), states) if i is not None]
 
 
 def model_items(

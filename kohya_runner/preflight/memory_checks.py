@@ -29,13 +29,17 @@ WIDTH = 4
 class Load:
     """What beside the options decides: the LoRA, the pixels of the largest bucket, bytes of caches kept in memory.
 
-    ``dtypes`` are those of the model files, by slot (``model``, ``t5xxl``), where they are known.
+    ``dtypes`` are those of the model files, by slot (``model``, ``t5xxl``), where they are known. ``trained`` are the
+    trained parameters where they are no LoRA, ``whole``: they are the base model itself.
     """
 
     lora: LoraShape
     pixels: int
     cached: int = 0
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    trained: int | None = None
+    whole: bool = False
+    half: bool = False  # what is trained is in half precision, whatever full_bf16 says
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +110,16 @@ def vram_settings(needs: MachineNeeds, load: Load) -> vram.VramSettings:
     on = _switches(needs)
     return vram.VramSettings(
         family=needs.family,
-        lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH,
+        lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH if load.trained is None else load.trained,
+        network=load.trained is None,
+        whole=load.whole,
         pixels=load.pixels,
         batch=_number(needs.args.get("train_batch_size"), 1),
         precision=needs.mixed_precision,
-        full_half=needs.full_bf16 or needs.full_fp16,
+        full_half=load.half if load.trained is not None else needs.full_bf16 or needs.full_fp16,
+        fused="fused_backward_pass" in on and load.whole,
         fp8=needs.fp8_base or bool(on & {"fp8_base_unet", "fp8_scaled"}),
-        fp8_text="fp8_base" in on and "fp8_base_unet" not in on,
+        fp8_text=needs.fp8_base and "fp8_base_unet" not in on,
         gradient_checkpointing="gradient_checkpointing" in on,
         offload_checkpoints=bool(on & {"cpu_offload_checkpointing", "unsloth_offload_checkpointing"}),
         blocks_to_swap=_number(needs.args.get("blocks_to_swap"), OLD_SPLIT_BLOCKS if "split_mode" in on else 0),
@@ -132,7 +139,7 @@ def ram_settings(needs: MachineNeeds, load: Load, *, on_gpu: bool) -> ram.RamSet
     """The options that decide over the host's memory."""
     settings = vram_settings(needs, load)
     trained = vram.estimate(settings)
-    here = ("LoRA, gradients, optimizer", "activations")
+    here = (vram.trained_label(settings), "activations")
     return ram.RamSettings(
         family=needs.family,
         precision=needs.mixed_precision,
@@ -208,6 +215,6 @@ def _less_ram(needed: ram.RamEstimate, needs: MachineNeeds) -> str:
         return "write cache_latents_to_disk: true, and cache_text_encoder_outputs_to_disk: true if texts are cached"
     if needs.family == "sdxl" and needs.args.get("lowram") is not True:
         return "write lowram: true, which loads straight to the GPU, or use a machine with more memory"
-    if needs.family in {"flux", "sd3"} and not needs.fp8_base:
+    if needs.family in {"flux", "sd3"} and not needs.fp8_base and needs.lora:
         return "write fp8_base: true, or use a machine with more memory"
     return "use a machine with more memory"

@@ -29,6 +29,7 @@ class MachineNeeds:
     optimizer_type: str = ""
     fp8_base: bool = False
     num_processes: int = 1
+    lora: bool = True  # a LoRA is trained
     args: Mapping[str, object] = field(default_factory=dict)
     elsewhere: bool = False
     hub_pipeline: bool = False

@@ -62,6 +62,9 @@ class VramSettings:
     text_fp8: bool = False
     text_on_cpu: bool = False
     dim: int = 0
+    network: bool = True  # the trained parameters are a LoRA
+    whole: bool = False  # the trained parameters are the base model itself
+    fused: bool = False  # each gradient is used up as soon as it is there (fused_backward_pass)
 
     @property
     def weight(self) -> int:
@@ -103,7 +106,7 @@ def _training(settings: VramSettings, shape: Architecture) -> dict[str, int]:
         "base model": _denoiser(settings, shape),
         "text encoders": _text(settings, shape),
         "autoencoder": 0 if settings.cache_latents else shape.autoencoder * _autoencoder_weight(settings),
-        "LoRA, gradients, optimizer": _trained(settings),
+        trained_label(settings): _trained(settings),
         "activations": max(_activations(settings, shape), _encoding(settings)) + _text_activations(settings),
         "CUDA": WORKSPACE,
     }
@@ -119,7 +122,14 @@ def _text_caching(settings: VramSettings, shape: Architecture) -> dict[str, int]
     return {"text encoders": shape.text_parameters * settings.weight - saved, "CUDA": WORKSPACE}
 
 
+def trained_label(settings: VramSettings) -> str:
+    """What the trained part is called."""
+    return "LoRA, gradients, optimizer" if settings.network else "weights, gradients, optimizer"
+
+
 def _denoiser(settings: VramSettings, shape: Architecture) -> int:
+    if settings.whole:
+        return 0
     stays = shape.denoiser - shape.swapped(settings.blocks_to_swap)
     return stays * (1 if settings.fp8 else settings.weight)
 
@@ -139,8 +149,10 @@ def _autoencoder_weight(settings: VramSettings) -> int:
 
 def _trained(settings: VramSettings) -> int:
     """Weights and gradients in fp32 unless everything is half, and the optimizer's moments."""
-    each = (2 if settings.full_half else 4) * 2 + moments(settings.optimizer)
-    return settings.lora * each
+    width = 2 if settings.full_half else 4
+    each = width * (1 if settings.fused else 2) + moments(settings.optimizer)
+    swapped = ARCHITECTURES[settings.family].swapped(settings.blocks_to_swap) if settings.whole else 0
+    return settings.lora * each - swapped * width
 
 
 def _encoding(settings: VramSettings) -> int:

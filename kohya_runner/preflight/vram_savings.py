@@ -75,8 +75,9 @@ def _precision(settings: VramSettings, _: int) -> Change | None:
 
 
 def _fp8(settings: VramSettings, _: int) -> Change | None:
+    """No script but those of LoRAs looks at it."""
     option = FP8.get(settings.family)
-    if option is None or settings.fp8 or settings.weight > EIGHT_BIT:
+    if option is None or settings.fp8 or settings.weight > EIGHT_BIT or not settings.network:
         return None
     return f"{option}: true", {"fp8": True, "fp8_text": option == "fp8_base"}
 

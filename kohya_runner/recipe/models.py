@@ -66,6 +66,11 @@ class Dataset(_Strict):
     repeats: int = Field(1, ge=1, le=10_000, description="how often one epoch shows each picture")
     expect: int | None = Field(None, ge=0, description="exact number of pictures and of captions")
     regularization: bool = Field(False, description="class images for prior preservation")
+    conditioning: str | None = Field(
+        None,
+        description="ControlNet: the folder of condition images, one for each picture, under the same name",
+        min_length=1,
+    )
     captions: Captions = Captions()
 
 

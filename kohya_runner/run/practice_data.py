@@ -36,6 +36,10 @@ class SettingsError(Exception):
 def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
     """The folders of ``--train_data_dir`` and ``--reg_data_dir`` (library/config_util.py:607-645)."""
     extension = str(args.caption_extension)
+    if getattr(args, "conditioning_data_dir", None) is not None:  # one flat folder (library/config_util.py:647)
+        return (
+            Folder("pairs", 1, regularization=False, entries=tuple(_entries(Path(args.train_data_dir), extension))),
+        )
     return (
         *_folders(args.train_data_dir, extension, regularization=False),
         *_folders(getattr(args, "reg_data_dir", None), extension, regularization=True),

@@ -11,9 +11,10 @@ from kohya_runner.trainers import values
 from kohya_runner.trainers.ownership import OWNED, PATHS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.trainers.families import Support
     from kohya_runner.trainers.options import ScriptOptions
@@ -37,8 +38,7 @@ class Places:
 
     model: str  # a path, or a Hub id
     components: Mapping[str, Path]
-    train_dir: Path
-    reg_dir: Path | None
+    layout: Layout
     output_dir: Path
     logging_dir: Path
     tokenizers: Path | None = None  # only for random-weight models: no Hub
@@ -106,13 +106,12 @@ def by_runner(
     args += [
         _arg(options, name, str(path), loaded.where("components", name)) for name, path in places.components.items()
     ]
-    args.append(_arg(options, "train_data_dir", str(places.train_dir), loaded.where("datasets")))
-    if places.reg_dir is not None:
-        args.append(_arg(options, "reg_data_dir", str(places.reg_dir), loaded.where("datasets")))
+    args += _data(loaded, options, places.layout)
     args.append(_arg(options, "output_dir", str(places.output_dir), "runner: the run's folder"))
     args.append(_arg(options, "output_name", recipe.name, loaded.where("name")))
-    if "network_module" in options and given.get("network_module") is None:
+    if support.network_module and given.get("network_module") is None:
         args.append(_arg(options, "network_module", support.network_module, f"runner: family {support.family}"))
+    args += [_arg(options, name, value, f"runner: {support.script}") for name, value in support.unset(given).items()]
     if given.get("caption_extension") is None:
         args.append(_arg(options, "caption_extension", ".txt", "runner: the trainer's own default is .caption"))
     if not has_cadence(given):
@@ -122,6 +121,19 @@ def by_runner(
     if places.tokenizers is not None:
         args.append(_arg(options, "tokenizer_cache_dir", str(places.tokenizers), "runner: random weights need no Hub"))
     return tuple(args)
+
+
+def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Arg]:
+    """Where the script reads its pictures, and what lies beside them."""
+    where = loaded.where("datasets")
+    repeats = layout.folders[0].repeats if layout.metadata and layout.folders else None
+    found = {
+        "train_data_dir": layout.train_dir, "reg_data_dir": layout.reg_dir, "in_json": layout.metadata_file,
+        "conditioning_data_dir": layout.conditioning_dir, "dataset_repeats": repeats,
+    }  # fmt: skip
+    for name, value in found.items():
+        if value is not None and name in options:
+            yield _arg(options, name, value if isinstance(value, int) else str(value), where)
 
 
 def has_cadence(given: Mapping[str, Any]) -> bool:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from kohya_runner.trainers import method_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Data = Literal["folders", "pairs", "metadata"]
+"""``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file."""
+Output = Literal["lora", "model", "controlnet", "lllite", "embedding"]
+"""What a checkpoint is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +41,28 @@ class Support:
     tokenizers: tuple[str, ...] = ()  # fetched from the Hub at every start (strategy_*.py)
     modules: Mapping[str, int] | None = None  # LoRA modules: text encoders, U-Net or DiT, U-Net with conv_dim
     recipe: str = ""
+    data: Data = "folders"
+    output: Output = "lora"
+    concept_prompts: bool = False  # pictures without captions, trained with their concept as the prompt, are the rule
+    regularization: bool = True  # whether the script reads --reg_data_dir
+    added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
+    needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
 
     @property
     def key(self) -> tuple[str, str]:
         """How a recipe names this row."""
         return (self.family, self.method)
 
+    def unset(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the runner sets because the recipe does not."""
+        return {name: value for name, value in self.added.items() if given.get(name) is None}
+
 
 CLIP_L = "openai/clip-vit-large-patch14"
 CLIP_G = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
 T5_XXL = "google/t5-v1_1-xxl"
 
-TABLE: tuple[Support, ...] = (
+LORA: tuple[Support, ...] = (
     Support(
         family="sd15",
         method="lora",
@@ -86,6 +103,9 @@ TABLE: tuple[Support, ...] = (
         recipe="recipes/flux_lora.yaml",
     ),
 )
+
+TABLE: tuple[Support, ...] = (*LORA, *method_rows.rows(LORA))
+"""Every family with every method that is supported."""
 
 PLANNED: tuple[tuple[str, str, str], ...] = (
     ("sd2", "Stable Diffusion 2.x", "train_network.py --v2"),

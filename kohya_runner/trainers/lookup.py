@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers import families
+from kohya_runner.trainers import families, method_rows
 from kohya_runner.trainers.options import NOT_RUNNABLE, options_for, scripts
 from kohya_runner.trainers.ownership import OWNED
 from kohya_runner.trainers.setup import find_trainer
@@ -17,6 +17,7 @@ from kohya_runner.trainers.setup import find_trainer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kohya_runner.trainers.families import Support
     from kohya_runner.trainers.options import Option
 
 
@@ -105,7 +106,7 @@ class ModelRow:
     family: str
     method: str
     title: str
-    state: str  # supported | not yet
+    state: str  # supported | not yet | not available upstream
     detail: str
 
     def as_json(self) -> dict[str, Any]:
@@ -117,11 +118,23 @@ class ModelRow:
 def models() -> tuple[ModelRow, ...]:
     """The rows of the table, then the families the trainer has and this version has not."""
     ready = tuple(
-        ModelRow(row.family, row.method, row.title, "supported", f"{row.script}, {row.network_module}; {row.recipe}")
+        ModelRow(row.family, row.method, row.title, "supported", f"{_with_module(row)}; {row.recipe}")
         for row in families.TABLE
     )
     later = tuple(
         ModelRow(family, "lora", title, "not yet", f"the trainer has {script}")
         for family, title, script in families.PLANNED
     )
-    return ready + later
+    never = tuple(
+        ModelRow(family, method, _title(family), "not available upstream", reason)
+        for (family, method), reason in method_rows.ABSENT.items()
+    )
+    return ready + later + never
+
+
+def _with_module(row: Support) -> str:
+    return f"{row.script}, {row.network_module}" if row.network_module else row.script
+
+
+def _title(family: str) -> str:
+    return next((row.title for row in families.TABLE if row.family == family), family)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kohya_runner.findings import Severity
@@ -21,6 +21,12 @@ FLOW = ("flux", "sd3", "lumina", "hunyuan_image", "anima")
 """Families that train with flow matching: their noise scheduler knows no betas."""
 
 UNET = ("sd15", "sd2", "sdxl")
+
+LORA = ("lora",)
+WHOLE = ("finetune", "dreambooth")
+"""Methods that train the model itself."""
+PAIRS = ("controlnet", "lllite")
+"""Methods that train with condition images."""
 
 
 class EffectiveOptions(Protocol):
@@ -54,6 +60,14 @@ class Context:
     @property
     def family(self) -> str:
         return self.support.family
+
+    @property
+    def method(self) -> str:
+        return self.support.method
+
+    @property
+    def script(self) -> str:
+        return self.support.script
 
     @property
     def network_module(self) -> str:
@@ -106,7 +120,8 @@ class Rule:
     """One way in which options do not go together.
 
     ``applies`` says whether, or what exactly: a text becomes ``{what}``. ``message`` names options as ``{option}``,
-    which stands for the value. ``families`` is empty for all. ``upstream`` is a file and line of the pinned commit.
+    which stands for the value. ``families`` and ``methods`` are empty for all. ``upstream`` is a file and line of the
+    pinned commit; where another script has its own line, trainers/rule_lines.py names it.
     """
 
     code: str
@@ -118,6 +133,17 @@ class Rule:
     moment: Moment
     severity: Severity = Severity.ERROR
     families: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+
+    def concerns(self, context: Context) -> bool:
+        """Whether the rule is one of this family and method."""
+        family, method = context.family, context.method
+        return (not self.families or family in self.families) and (not self.methods or method in self.methods)
+
+
+def for_methods(rules: Iterable[Rule], methods: tuple[str, ...]) -> tuple[Rule, ...]:
+    """The rules limited to these methods, where they are not limited already."""
+    return tuple(rule if rule.methods else replace(rule, methods=methods) for rule in rules)
 
 
 WARNING, INFO = Severity.WARNING, Severity.INFO

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.rule_context import INFO, SILENT, TU, UNET, WARNING, Rule
+from kohya_runner.trainers.rule_context import INFO, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.rule_context import Context
@@ -43,11 +43,11 @@ RULES: tuple[Rule, ...] = (
          lambda c: c.caches_text and not c.on("network_train_unet_only"),
          "text encoder outputs are cached, and the text encoders would be trained",
          "write network_train_unet_only: true, or leave the caching out",
-         "sdxl_train_network.py:39", "start", families=("sdxl",)),
+         "sdxl_train_network.py:39", "start", families=("sdxl",), methods=LORA),
     Rule("args.cached_text_captions",
          ("shuffle_caption", "caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate", *CACHE),
          _not_cacheable, "text encoder outputs are cached, which does not go with {what}",
-         "leave one of the two out", f"{TU}:1102", "start", families=("sdxl", "flux", "sd3")),
+         "leave one of the two out", f"{TU}:1102", "start", families=("sdxl", "flux", "sd3"), methods=(*LORA, *WHOLE)),
     Rule("args.cached_text_dropout", ("caption_dropout_every_n_epochs", *CACHE),
          lambda c: c.caches_text and c.number("caption_dropout_every_n_epochs") > 0,
          "caption_dropout_every_n_epochs: {caption_dropout_every_n_epochs} does nothing to cached text encoder outputs",
@@ -61,14 +61,15 @@ RULES: tuple[Rule, ...] = (
          "leave it out, or write cache_text_encoder_outputs: true", "flux_train_network.py:218", SILENT, INFO),
     Rule("args.cached_latents_augmentation", ("color_aug", "random_crop", *LATENTS), _augmented,
          "latents are cached, which does not go with {what}",
-         "leave one of the two out", "train_network.py:582", "start"),
+         "leave one of the two out", "train_network.py:582", "start",
+         methods=(*LORA, *WHOLE, "textual_inversion")),
     Rule("args.cache_latents_implied", ("cache_latents_to_disk",),
          lambda c: c.on("cache_latents_to_disk") and not c.on("cache_latents"),
          "cache_latents_to_disk switches cache_latents on", "write cache_latents: true, too", f"{TU}:4424",
          SILENT, INFO),
     Rule("args.cache_check_latents", ("skip_cache_check",), lambda c: c.on("skip_cache_check"),
          "skip_cache_check does not reach the latents of this family: they are always checked",
-         "nothing to do", "flux_train_network.py:186", SILENT, INFO, ("flux",)),
+         "nothing to do", "flux_train_network.py:186", SILENT, INFO, ("flux",), LORA),
     Rule("args.masked_loss", ("masked_loss",), lambda c: c.on("masked_loss") and not c.on("alpha_mask"),
          "masked_loss has no masks: folders of images hold none", "write alpha_mask: true for images with transparency",
          "library/custom_train_functions.py:497", SILENT, WARNING),
@@ -94,15 +95,15 @@ RULES: tuple[Rule, ...] = (
     Rule("args.weighted_captions", ("weighted_captions",),
          lambda c: c.on("weighted_captions") and _encodes_while_training(c),
          "weighted_captions is not implemented for this family", "leave it out",
-         "library/strategy_base.py:80", "first step", families=("flux",)),
+         "library/strategy_base.py:80", "first step", families=("flux",), methods=LORA),
     Rule("args.chroma_mask", ("apply_t5_attn_mask", "model_type"),
          lambda c: c.get("model_type") == "chroma" and not c.on("apply_t5_attn_mask"),
          "model_type: chroma needs apply_t5_attn_mask", "write apply_t5_attn_mask: true",
-         "flux_train_network.py:54", "start", families=("flux",)),
+         "flux_train_network.py:54", "start", families=("flux",), methods=LORA),
     Rule("args.chroma_clip", ("clip_l", "model_type"),
          lambda c: c.get("model_type") == "chroma" and bool(c.given("clip_l")),
          "model_type: chroma has no CLIP-L; clip_l is not read", "leave clip_l out",
-         "flux_train_network.py:138", SILENT, INFO, ("flux",)),
+         "flux_train_network.py:138", SILENT, INFO, ("flux",), LORA),
     Rule("args.vae", ("vae",), lambda c: bool(c.given("vae")),
          "vae: {vae} is not read by this family", "name the autoencoder under components: ae",
          "flux_train_network.py:157", SILENT, WARNING, ("flux",)),

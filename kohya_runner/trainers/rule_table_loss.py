@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.rule_context import FLOW, INFO, SILENT, TU, UNET, WARNING, Rule
+from kohya_runner.trainers.rule_context import FLOW, INFO, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.rule_context import Context
@@ -20,6 +20,8 @@ WEIGHTED = ("logit_mean", "logit_std", "mode_scale")
 USES_SIGMOID = ("sigmoid", "shift", "flux_shift")
 USES_SHIFT = ("shift", "sigma")
 TIMESTEPS = 1000
+ALL_TIMESTEPS = ("train_control_net.py",)
+"""Scripts that draw from all timesteps, whatever is set (train_control_net.py:473)."""
 
 
 def _unused_by_flow(context: Context) -> str:
@@ -57,7 +59,8 @@ def _density_inert(context: Context) -> str:
 
 def _no_timestep(context: Context) -> bool:
     """Without a range the upper bound itself is taken, and the scheduler's last timestep is 999."""
-    return context.number("min_timestep") >= _upper(context) >= TIMESTEPS
+    drawn = context.script not in ALL_TIMESTEPS
+    return drawn and context.number("min_timestep") >= _upper(context) >= TIMESTEPS
 
 
 def _upper(context: Context) -> float:
@@ -66,7 +69,8 @@ def _upper(context: Context) -> float:
 
 def _one_timestep(context: Context) -> bool:
     low, high = context.number("min_timestep"), context.get("max_timestep")
-    return high is not None and low >= high and high < TIMESTEPS
+    drawn = context.script not in ALL_TIMESTEPS
+    return drawn and high is not None and low >= high and high < TIMESTEPS
 
 
 RULES: tuple[Rule, ...] = (
@@ -117,7 +121,7 @@ RULES: tuple[Rule, ...] = (
          "min_timestep: {min_timestep} leaves nothing below the last timestep, 999", "write a smaller min_timestep",
          f"{TU}:6066", "first step", families=UNET),
     Rule("args.timestep_range", ("max_timestep", "min_timestep"),
-         lambda c: _upper(c) > TIMESTEPS > c.number("min_timestep"),
+         lambda c: _upper(c) > TIMESTEPS > c.number("min_timestep") and c.script not in ALL_TIMESTEPS,
          "max_timestep: {max_timestep}: timesteps go from 0 to 999, and the trainer stops when it draws a higher one",
          "write max_timestep: 1000 or less", f"{TU}:6064", "first step", WARNING, UNET),
     Rule("args.timestep_one", ("min_timestep", "max_timestep"), _one_timestep,
@@ -143,5 +147,5 @@ RULES: tuple[Rule, ...] = (
     Rule("args.controlnet_inert", ("controlnet_model_name_or_path",),
          lambda c: bool(c.given("controlnet_model_name_or_path")),
          "controlnet_model_name_or_path is not read by this script", "leave it out",
-         "library/flux_train_utils.py:630", SILENT, INFO, ("flux",)),
+         "library/flux_train_utils.py:630", SILENT, INFO, ("flux",), (*LORA, *WHOLE)),
 )  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.recipe.suggest import did_you_mean
-from kohya_runner.trainers.rule_context import INFO, LOADED, SILENT, TU, WARNING, Rule
+from kohya_runner.trainers.method_rates import method_rates
+from kohya_runner.trainers.rule_context import INFO, LOADED, LORA, SILENT, TU, WARNING, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,14 @@ PLUGIN_ARGUMENTS: Mapping[str, frozenset[str]] = {
                                     "foreach")),
 }  # fmt: skip
 """What the constructors of optional packages take; they change with the package, so that this only warns."""
+FUSES = (
+    "sdxl_train.py", "train_control_net.py", "sdxl_train_control_net.py", "flux_train.py", "flux_train_control_net.py",
+)  # fmt: skip
+"""Scripts that use fused_backward_pass (sdxl_train.py:523 and its like)."""
+RATES = (
+    "unet_lr", "text_encoder_lr", "learning_rate_te", "learning_rate_te1", "learning_rate_te2", "block_lr",
+    "control_net_lr",
+)  # fmt: skip
 RATE_FILTERS = ("networks.lora", "networks.lora_flux", "networks.dylora")
 """Modules that drop every group of parameters whose learning rate is 0 (networks/lora.py:1187)."""
 
@@ -111,6 +120,8 @@ def _momentum(context: Context) -> str:
 
 def trained_rates(context: Context) -> tuple[float, ...]:
     """The learning rates of the parts that are trained: text encoder first, then U-Net or DiT."""
+    if context.method not in LORA:
+        return method_rates(context)
     default = context.number("learning_rate")
     rates: list[float] = []
     if not context.on("network_train_unet_only") and "oft" not in context.network_module:
@@ -182,9 +193,9 @@ RULES: tuple[Rule, ...] = (
          lambda c: c.on("fused_backward_pass")
          and (name_of(c) != "adafactor" or c.get("gradient_accumulation_steps") != 1),
          "fused_backward_pass needs optimizer_type: Adafactor and gradient_accumulation_steps: 1",
-         "leave it out: no LoRA script uses it", f"{TU}:4848", LOADED),
+         "write both, or leave it out", f"{TU}:4848", LOADED),
     Rule("args.fused_backward_inert", ("fused_backward_pass",),
-         lambda c: c.on("fused_backward_pass") and name_of(c) == "adafactor"
+         lambda c: c.on("fused_backward_pass") and name_of(c) == "adafactor" and c.script not in FUSES
          and c.get("gradient_accumulation_steps") == 1,
          "fused_backward_pass does nothing in this script", "leave it out", "train_network.py:1443", SILENT, WARNING),
     Rule("args.adafactor_rates", ("unet_lr", "text_encoder_lr", "optimizer_args"), _adafactor_ignores,
@@ -203,11 +214,11 @@ RULES: tuple[Rule, ...] = (
     Rule("args.learning_rate_low", ("learning_rate", "unet_lr", "text_encoder_lr", *TYPE), _low_rate,
          "{optimizer_type} finds its own rate and multiplies it with this one, which is small",
          "write learning_rate: 1.0", f"{TU}:4990", SILENT, WARNING),
-    Rule("args.learning_rate_differ", ("unet_lr", "text_encoder_lr", *TYPE),
+    Rule("args.learning_rate_differ", (*RATES, *TYPE),
          lambda c: name_of(c) == "prodigy" and _rates_differ(c),
          "{optimizer_type} stops at learning rates that differ between the parts", "write one learning_rate",
          f"{TU}:4995", "first step"),
-    Rule("args.learning_rate_dadapt", ("unet_lr", "text_encoder_lr", *TYPE),
+    Rule("args.learning_rate_dadapt", (*RATES, *TYPE),
          lambda c: name_of(c).startswith("dadapt") and _rates_differ(c),
          "{optimizer_type} takes the first learning rate for all parts", "write one learning_rate", f"{TU}:4995",
          SILENT, WARNING),

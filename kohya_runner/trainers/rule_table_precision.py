@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.rule_context import INFO, LOADED, SILENT, TU, UNET, WARNING, Rule
+from kohya_runner.trainers.rule_context import INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.rule_context import Context
 
 FLUX_SWAP = 35
 """19 double and 38 single blocks, two of each stay: n // 2 <= 17 and (n - n // 2) * 2 <= 36."""
+NO_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py", "train_textual_inversion.py")
+"""Scripts that do not look at full_bf16, or do not ask for its precision."""
 ATTENTION = ("mem_eff_attn", "xformers", "sdpa")
 
 
@@ -44,7 +46,8 @@ RULES: tuple[Rule, ...] = (
          "full_fp16 needs mixed_precision: fp16, and it is {mixed_precision}", "write mixed_precision: fp16",
          "train_network.py:815", LOADED),
     Rule("args.full_bf16", ("full_bf16", "mixed_precision"),
-         lambda c: c.on("full_bf16") and not c.on("full_fp16") and c.get("mixed_precision") != "bf16",
+         lambda c: c.on("full_bf16") and not c.on("full_fp16") and c.get("mixed_precision") != "bf16"
+         and c.script not in NO_FULL_BF16,
          "full_bf16 needs mixed_precision: bf16, and it is {mixed_precision}", "write mixed_precision: bf16",
          "train_network.py:821", LOADED),
     Rule("args.full_both", ("full_bf16", "full_fp16"), _both_full,
@@ -52,7 +55,7 @@ RULES: tuple[Rule, ...] = (
          WARNING),
     Rule("args.fp8_precision", ("fp8_base", "fp8_base_unet", "mixed_precision"), _fp8,
          "{what} needs mixed_precision: fp16 or bf16, and it is {mixed_precision}", "write mixed_precision: bf16",
-         "train_network.py:831", LOADED),
+         "train_network.py:831", LOADED, methods=LORA),
     Rule("args.half_vae", ("no_half_vae", "mixed_precision"), _half_vae,
          "mixed_precision: fp16 also runs the VAE in fp16, where SDXL's own overflows: latents become NaN or black",
          "write no_half_vae: true, or mixed_precision: bf16", "train_network.py:599", SILENT, WARNING, ("sdxl",)),
@@ -72,11 +75,12 @@ RULES: tuple[Rule, ...] = (
     Rule("args.cpu_offload_unet", ("cpu_offload_checkpointing",),
          lambda c: c.on("cpu_offload_checkpointing") and c.on("gradient_checkpointing"),
          "the U-Net of this family has no cpu_offload_checkpointing", "leave it out",
-         "train_network.py:718", LOADED, families=UNET),
+         "train_network.py:718", LOADED, families=UNET, methods=LORA),
     Rule("args.cpu_offload_inert", ("cpu_offload_checkpointing", "gradient_checkpointing"),
          lambda c: c.on("cpu_offload_checkpointing") and not c.on("gradient_checkpointing"),
          "cpu_offload_checkpointing does nothing without gradient_checkpointing",
-         "write gradient_checkpointing: true, or leave it out", "train_network.py:716", SILENT, WARNING),
+         "write gradient_checkpointing: true, or leave it out", "train_network.py:716", SILENT, WARNING,
+         methods=LORA),
     Rule("args.attention_twice", ATTENTION, _attention,
          "{what} are on; the first of mem_eff_attn, xformers, sdpa is taken", "leave one on",
          f"{TU}:3363", SILENT, INFO, UNET),
@@ -97,7 +101,7 @@ RULES: tuple[Rule, ...] = (
          lambda c: c.on("deepspeed") and bool(c.given("max_data_loader_n_workers"))
          and c.get("max_data_loader_n_workers") != 1,
          "deepspeed sets max_data_loader_n_workers to 1, whatever is written ({max_data_loader_n_workers})",
-         "nothing to do", "library/deepspeed_utils.py:69", SILENT, INFO),
+         "nothing to do", "library/deepspeed_utils.py:69", SILENT, INFO, methods=(*LORA, *WHOLE)),
     Rule("args.dynamo_backend", ("dynamo_backend", "torch_compile"),
          lambda c: bool(c.given("dynamo_backend")) and not c.on("torch_compile"),
          "dynamo_backend: {dynamo_backend} does nothing without torch_compile",

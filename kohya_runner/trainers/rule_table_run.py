@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.rule_context import FLOW, INFO, LOADED, SILENT, TU, WARNING, Rule
+from kohya_runner.trainers.rule_context import FLOW, INFO, LOADED, LORA, SILENT, TU, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.rule_context import Context
@@ -14,6 +14,7 @@ CADENCES = ("sample_every_n_steps", "sample_every_n_epochs")
 SAMPLES = ("sample_at_first", *CADENCES)
 PROMPT_FILES = (".txt", ".toml", ".json")
 VALIDATION = ("validate_every_n_steps", "validate_every_n_epochs", "max_validation_steps", "validation_seed")
+MAKES_SAMPLES = (*LORA, *WHOLE, "controlnet", "textual_inversion")
 LEDGER = ("save_last_n_epochs_state", "save_last_n_steps_state")
 
 
@@ -101,33 +102,33 @@ def _no_steps_saved(context: Context) -> str:
 RULES: tuple[Rule, ...] = (
     Rule("args.sample_prompts", (*SAMPLES, "sample_prompts"), _no_prompts,
          "{what} needs sample_prompts, a file of prompts", "name a .txt, .json or .toml file with sample_prompts",
-         f"{TU}:6395", "first step"),
+         f"{TU}:6395", "first step", methods=MAKES_SAMPLES),
     Rule("args.sample_file", ("sample_prompts",), _wrong_file,
          "sample_prompts: {sample_prompts} is neither .txt, .json nor .toml, in small letters; nothing else is read",
-         "rename the file", f"{TU}:6412", "first step"),
+         "rename the file", f"{TU}:6412", "first step", methods=MAKES_SAMPLES),
     Rule("args.sample_missing", ("sample_prompts",), _missing_file,
          "sample_prompts: there is no file {sample_prompts}: no image is made, and with cached text encoder outputs a "
-         "flow model's script stops", "name a file that is there", f"{TU}:6395", SILENT),
+         "flow model's script stops", "name a file that is there", f"{TU}:6395", SILENT, methods=MAKES_SAMPLES),
     Rule("args.sample_unused", ("sample_prompts",), _unused_prompts,
          "sample_prompts: {sample_prompts}: nothing asks for sample images", "write sample_every_n_epochs: 1",
-         f"{TU}:6383", SILENT, WARNING),
+         f"{TU}:6383", SILENT, WARNING, methods=MAKES_SAMPLES),
     Rule("args.sample_off", CADENCES, _off, "{what} switches sample images off", "leave it out, or write 1 or more",
-         f"{TU}:4462", SILENT, WARNING),
+         f"{TU}:4462", SILENT, WARNING, methods=MAKES_SAMPLES),
     Rule("args.sample_twice", CADENCES, lambda c: all(c.number(name) > 0 for name in CADENCES),
          "sample_every_n_steps: {sample_every_n_steps} does nothing beside sample_every_n_epochs",
-         "leave one of the two out", f"{TU}:6385", SILENT, WARNING),
+         "leave one of the two out", f"{TU}:6385", SILENT, WARNING, methods=MAKES_SAMPLES),
     Rule("args.initial_step", ("initial_step", "initial_epoch", "resume", "max_train_steps"), _past_the_end,
          "the run would start at step {what}", "write a higher max_train_epochs or max_train_steps",
-         "train_network.py:1253", LOADED),
+         "train_network.py:1253", LOADED, methods=LORA),
     Rule("args.initial_inert", ("initial_step", "initial_epoch", "skip_until_initial_step"), _epochs_not_skipped,
          "{what} only changes the number of the first epoch: its pictures are not skipped",
-         "write skip_until_initial_step: true", "train_network.py:1271", SILENT, WARNING),
+         "write skip_until_initial_step: true", "train_network.py:1271", SILENT, WARNING, methods=LORA),
     Rule("args.skip_inert", ("skip_until_initial_step",), _skips_nothing,
          "skip_until_initial_step does nothing without initial_step, initial_epoch or resume", "leave it out",
-         "train_network.py:1259", SILENT, INFO),
+         "train_network.py:1259", SILENT, INFO, methods=LORA),
     Rule("args.validation_inert", (*VALIDATION, "validation_split"), _no_validation,
          "{what} does nothing without validation_split", "write validation_split: 0.1, or leave it out",
-         "train_network.py:790", SILENT, INFO),
+         "train_network.py:790", SILENT, INFO, methods=LORA),
     Rule("args.save_twice", ("save_every_n_epochs", "save_n_epoch_ratio"),
          lambda c: c.number("save_n_epoch_ratio") > 0 and bool(c.given("save_every_n_epochs")),
          "save_every_n_epochs: {save_every_n_epochs} is replaced by save_n_epoch_ratio: {save_n_epoch_ratio}",

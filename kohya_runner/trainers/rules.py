@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding
 from kohya_runner.trainers import (
+    rule_table_controls,
     rule_table_data,
     rule_table_loss,
+    rule_table_methods,
     rule_table_network,
     rule_table_network_args,
     rule_table_optimizer,
@@ -16,7 +18,8 @@ from kohya_runner.trainers import (
     rule_table_scheduler,
 )
 from kohya_runner.trainers.codes import Code, find_codes
-from kohya_runner.trainers.rule_context import Context, Rule, shown
+from kohya_runner.trainers.rule_context import LORA, Context, Rule, for_methods, shown
+from kohya_runner.trainers.rule_lines import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,12 +29,14 @@ __all__ = ["RULES", "SUBJECTS", "Context", "Rule", "evaluate", "rules_json", "ru
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Captions, caches and buckets": rule_table_data.RULES,
     "Precision, memory and loading": rule_table_precision.RULES,
-    "Network": rule_table_network.RULES,
-    "Network arguments": rule_table_network_args.RULES,
+    "Network": for_methods(rule_table_network.RULES, LORA),
+    "Network arguments": for_methods(rule_table_network_args.RULES, LORA),
     "Optimizer and learning rates": rule_table_optimizer.RULES,
     "Scheduler": rule_table_scheduler.RULES,
     "Loss, noise and timesteps": rule_table_loss.RULES,
     "Samples, checkpoints and resuming": rule_table_run.RULES,
+    "Full fine-tunes and DreamBooth": rule_table_methods.RULES,
+    "ControlNet and textual inversion": rule_table_controls.RULES,
 }
 
 RULES: tuple[Rule, ...] = tuple(rule for rows in SUBJECTS.values() for rule in rows)
@@ -59,9 +64,7 @@ def evaluate(context: Context, rules: Iterable[Rule] = RULES) -> tuple[Finding, 
     """What the rules have against the options of one run, in table order."""
     findings = []
     for rule in rules:
-        if rule.families and context.family not in rule.families:
-            continue
-        found = rule.applies(context)
+        found = rule.concerns(context) and rule.applies(context)
         if found:
             findings.append(_finding(rule, context, found if isinstance(found, str) else ""))
     return tuple(findings)
@@ -70,7 +73,8 @@ def evaluate(context: Context, rules: Iterable[Rule] = RULES) -> tuple[Finding, 
 def _finding(rule: Rule, context: Context, what: str) -> Finding:
     """One finding; it points to the first of the rule's options that has a place."""
     values = _Values(context, what)
-    message = f"{rule.message.format_map(values)} ({rule.upstream})"
+    upstream = LINES.get(rule.code, {}).get(context.script, rule.upstream)
+    message = f"{rule.message.format_map(values)} ({upstream})"
     where = next((context.places[name] for name in rule.options if context.places.get(name)), "")
     return Finding(rule.severity, rule.code, message, where, rule.fix.format_map(values))
 
@@ -87,6 +91,7 @@ def _row(rule: Rule) -> dict[str, Any]:
         "severity": rule.severity.value,
         "options": list(rule.options),
         "families": list(rule.families),
+        "methods": list(rule.methods),
         "message": rule.message,
         "fix": rule.fix,
         "upstream": rule.upstream,
@@ -108,8 +113,10 @@ def rules_markdown() -> str:
     """The page ``docs/rules.md``."""
     parts = [HEAD]
     for subject, rows in SUBJECTS.items():
-        parts.append(f"## {subject}\n\n| code | severity | families | message | what to do | fails | sd-scripts |")
-        parts[-1] += "\n|---|---|---|---|---|---|---|\n"
+        parts.append(
+            f"## {subject}\n\n| code | severity | families | methods | message | what to do | fails | sd-scripts |"
+        )
+        parts[-1] += "\n|---|---|---|---|---|---|---|---|\n"
         parts[-1] += "".join(_markdown_row(rule) for rule in rows)
     parts.append("## All other codes\n\n| code | severity | stage | found in |\n|---|---|---|---|\n")
     parts[-1] += "".join(
@@ -121,8 +128,8 @@ def rules_markdown() -> str:
 
 def _markdown_row(rule: Rule) -> str:
     cells = (
-        f"`{rule.code}`", rule.severity.value, ", ".join(rule.families) or "all", _plain(rule.message),
-        _plain(rule.fix), rule.moment, f"`{rule.upstream}`",
+        f"`{rule.code}`", rule.severity.value, ", ".join(rule.families) or "all",
+        ", ".join(rule.methods) or "all", _plain(rule.message), _plain(rule.fix), rule.moment, f"`{rule.upstream}`",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |\n"
 

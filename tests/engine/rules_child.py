@@ -20,12 +20,13 @@ from typing import Any
 
 
 def train(module: Any, trainer: str, argv: list[str]) -> None:
-    """train_network.py:1903 and its like."""
+    """train_network.py:1903 and its like; ``-`` is a script without a class (sdxl_train.py:945)."""
     parser = module.setup_parser()
     args = parser.parse_args(argv)
     module.train_util.verify_command_line_training_args(args)
     args = module.train_util.read_config_from_file(args, parser)
-    getattr(module, trainer)().train(args)
+    start = module.train if trainer == "-" else getattr(module, trainer)().train
+    start(args)
 
 
 def in_a_fork(module: Any, trainer: str, argv: list[str], log: str) -> int:

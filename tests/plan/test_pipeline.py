@@ -67,7 +67,12 @@ def test_a_caption_without_its_beginning_is_refused(planned, pictures):
 def test_every_recipe_plans_with_its_own_data_or_any(recipe, planned, pictures, snapshot):
     count = 203 if "bespoke" in recipe.name else 6
     own = [] if recipe.name == "quickstart.yaml" else [f"datasets.0.images={json.dumps(str(pictures(count)))}"]
-    plan = planned(recipe, *own)
+    second = {"conditioning:": "0.conditioning", "regularization: true": "1.images"}
+    text = (ROOT / "recipes" / recipe).read_text(encoding="utf-8")
+    folders = [
+        f"datasets.{key}={json.dumps(str(pictures(6, name=key)))}" for word, key in second.items() if word in text
+    ]
+    plan = planned(recipe, *own, *folders)
     assert errors(plan) == []
     words = [re.sub(r"=/.*?/(ws|recipes)/", r"=\1/", t) for t in plan.command.argv[1:]]
     assert [re.sub(r"/[0-9a-f]{12}/", "/KEY/", w) for w in words] == snapshot
@@ -136,7 +141,8 @@ def test_a_missing_resolution_is_an_error_with_a_hint(planned, pictures):
     ("override", "message"),
     [
         ("family=sdx", "family: sdx is not supported; did you mean 'sdxl'?"),
-        ("method=finetune", "method: finetune is not supported for family sd15; allowed: lora"),
+        ("method=finetun", "method: finetun is not supported for family sd15; did you mean 'finetune'?"),
+        ("method=lllite", "method: lllite is not supported for family sd15; sd-scripts trains ControlNet-LLLite for"),
         ("model={random: sdxl}", "random weights of sdxl are no base model for family sd15"),
         ("launch.accelerate={no_python: true}", "launch.accelerate.no_python: not an option a recipe may set"),
         ("launch.accelerate={num_processes: 4}", "write it as launch.num_processes"),

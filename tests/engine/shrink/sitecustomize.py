@@ -14,6 +14,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import shrunk_controls
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -96,6 +98,8 @@ def _set(module: ModuleType, **values: Any) -> None:
 
 
 SHRINK: dict[str, Callable[[ModuleType], None]] = {
+    "diffusers.models.controlnets.controlnet": shrunk_controls.diffusers_control_net,
+    "library.sdxl_original_control_net": shrunk_controls.sdxl_control_net,
     "library.flux_models": _flux_models,
     "library.flux_utils": _flux_utils,
     "library.model_util": _model_util,

@@ -1,36 +1,38 @@
-"""The row of the recipe's family and method, also where the recipe is wrong or misspells them."""
+"""What a recipe's family and method mean, also where the recipe is wrong or misspells them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.findings import Finding, error
-from kohya_runner.recipe import suggest
-from kohya_runner.trainers import families
+from kohya_runner.findings import error
+from kohya_runner.recipe.suggest import did_you_mean, nearest
+from kohya_runner.trainers import families, method_rows
 
 if TYPE_CHECKING:
+    from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.trainers.families import Support
 
 
-def find(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
+def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     """The row, or a finding that says which there are; a missing family is the recipe's own finding."""
     family, method = _family(loaded), _method(loaded)
-    support = families.find(family, method)
-    if support is not None or not family:
-        return support, ()
+    row = families.find(family, method)
+    if row is not None or not family:
+        return row, ()
     known = families.methods(family)
     word, value, choices = ("method", method, known) if known else ("family", family, families.families())
     message = f"{word}: {value} is not supported" + (f" for family {family}" if known else "")
-    where, hint = loaded.where(word), suggest.did_you_mean(value, choices)
-    return None, (error(f"recipe.{word}", message, where=where, hint=hint),)
+    why = method_rows.ABSENT.get((family, method), "")
+    hint = f"{why}; write {', '.join(choices)}" if why else did_you_mean(value, choices)
+    return None, (error(f"recipe.{word}", message, where=loaded.where(word), hint=hint),)
 
 
-def meant(loaded: Loaded) -> Support | None:
+def meant_support(loaded: Loaded) -> Support | None:
     """The row that a misspelt family or method most likely means, so that the options can be read by it."""
-    family = suggest.nearest(_family(loaded), families.families()) or ""
+    family = nearest(_family(loaded), families.families()) or ""
     known = families.methods(family)
-    method = suggest.nearest(_method(loaded), known) or next(iter(known), "")
+    method = nearest(_method(loaded), known) or next(iter(known), "")
     return families.find(family, method)
 
 

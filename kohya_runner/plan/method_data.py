@@ -1,0 +1,115 @@
+"""What a method asks of a recipe beside its options: condition images, repeats, class images, words in captions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.mention import counted, names, place
+from kohya_runner.dataset.metadata_file import with_metadata
+from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
+from kohya_runner.findings import Severity, error, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.findings import Finding
+    from kohya_runner.plan.settings import Settings
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.trainers.families import Support
+
+
+def read_pairs(loaded: Loaded, support: Support, scans: tuple[Scan, ...]) -> tuple[Paired, ...]:
+    """The condition images of each dataset that names them; () for a method that uses none."""
+    if support.data != "pairs":
+        return ()
+    entries = {str(loaded.place("datasets", i, "images")): (i, entry) for i, entry in loaded.datasets.items()}
+    found = []
+    for scan in scans:
+        index, entry = entries.get(scan.source.where, (0, None))
+        if entry is not None and entry.conditioning is not None:
+            path = ("datasets", index, "conditioning")
+            found.append(read_conditions(scan, loaded.path_from(entry.conditioning, *path), str(loaded.place(*path))))
+    return tuple(found)
+
+
+def arranged(layout: Layout, support: Support, pairs: tuple[Paired, ...]) -> Layout:
+    """The layout as this method's script reads it."""
+    match support.data:
+        case "pairs":
+            return with_conditions(layout, pairs)
+        case "metadata":
+            return with_metadata(layout)
+        case _:
+            return layout
+
+
+def eased(found: Iterable[Finding], support: Support, settings: Settings, scans: tuple[Scan, ...]) -> Iterator[Finding]:
+    """The same findings; datasets without any caption are no fault where the concept or a template is the prompt."""
+    bare = {scan.source.where for scan in scans if not any(image.caption for image in scan.images)}
+    bare |= {str(image.path) for scan in scans for image in scan.images if scan.source.where in bare}
+    prompted = support.concept_prompts or settings.on("use_object_template") or settings.on("use_style_template")
+    for finding in found:
+        easy = prompted and finding.code == "caption.missing" and finding.where in bare
+        yield replace(finding, severity=Severity.INFO) if easy else finding
+
+
+def findings(
+    loaded: Loaded, support: Support, settings: Settings, scans: tuple[Scan, ...], pairs: tuple[Paired, ...]
+) -> Iterator[Finding]:
+    """Everything that the method has against the recipe's datasets and left-open options."""
+    yield from _missing_options(loaded, support, settings)
+    for index, entry in loaded.datasets.items():
+        where = str(loaded.place("datasets", index))
+        if entry.regularization and not support.regularization:
+            text = f"{support.script} reads no class images"
+            yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
+        if (entry.conditioning is not None) != (support.data == "pairs"):
+            yield _conditioning(support, where)
+        if support.data == "pairs" and entry.repeats != 1:
+            text = f"repeats: {entry.repeats}: ControlNet shows each picture once an epoch (library/config_util.py:666)"
+            yield error("recipe.method", text, where=where, hint="write repeats: 1, and more epochs")
+    yield from _uneven_repeats(loaded, support)
+    for pair in pairs:
+        yield from check_pairs(pair, buckets=settings.on("enable_bucket"))
+    if support.output == "embedding":
+        yield from _without_word(scans, settings)
+
+
+def _missing_options(loaded: Loaded, support: Support, settings: Settings) -> Iterator[Finding]:
+    for name, hint in support.needs.items():
+        if settings.get(name) is None:
+            text = f"args.{name} is missing: {support.script} stops without it"
+            yield error("args.missing", text, where=loaded.where("args"), hint=hint)
+
+
+def _conditioning(support: Support, where: str) -> Finding:
+    if support.data == "pairs":
+        text = f"{support.script} trains with condition images, and this dataset has none"
+        return error("recipe.method", text, where=where, hint="write conditioning: FOLDER")
+    text = f"method: {support.method} uses no condition images"
+    return error("recipe.method", text, where=where, hint="leave conditioning out, or write method: controlnet")
+
+
+def _uneven_repeats(loaded: Loaded, support: Support) -> Iterator[Finding]:
+    """One metadata file has one --dataset_repeats."""
+    repeats = {entry.repeats for entry in loaded.datasets.values()}
+    if support.data == "metadata" and len(repeats) > 1:
+        text = f"{support.script} repeats all pictures alike, and the datasets have different repeats"
+        yield error("recipe.method", text, where=loaded.where("datasets"), hint="write the same repeats everywhere")
+
+
+def _without_word(scans: tuple[Scan, ...], settings: Settings) -> Iterator[Finding]:
+    """Without a template the captions are the prompts: one without the new word trains nothing of it."""
+    word = str(settings.get("token_string") or "")
+    if not word or settings.on("use_object_template") or settings.on("use_style_template"):
+        return
+    for scan in scans:
+        texts = ((i.path, i.caption.text if i.caption else scan.source.concept) for i in scan.images)
+        without = [path for path, text in texts if word not in text]
+        if without:
+            text = f"{counted(len(without), 'caption')} without '{word}', the word to train: {names(without)}"
+            hint = "add the word, or write use_object_template: true"
+            yield warning("caption.token", text, where=place(scan.source, without), hint=hint)

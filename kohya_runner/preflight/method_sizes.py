@@ -1,0 +1,73 @@
+"""How many parameters the methods beside LoRA train and save, and the bytes of their files.
+
+Counts are those of the pinned trainer's own modules, built without weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kohya_runner.preflight.architectures import ARCHITECTURES
+from kohya_runner.preflight.sizes import STATE_FACTOR, WIDTH
+
+CONTROLNETS = {"sd15": 361_279_120, "sd2": 364_230_800, "sdxl": 1_251_014_160, "flux": 743_807_280}
+EMBEDDINGS = {"sd15": 768, "sd2": 1024, "sdxl": 768 + 1280}
+"""Numbers in one vector, of all text encoders together."""
+SAVED_ALONE = ("flux",)
+"""Families whose file is the denoiser alone; the others save text encoders and autoencoder with it."""
+HEADER = 300_000  # bytes of a whole model's safetensors header, about
+LLLITE_MODULES, LLLITE_INPUTS = 136, 163_840
+"""Modules of ControlNet-LLLite and the sum of their input widths (networks/control_net_lllite_for_train.py:47)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodShape:
+    """What decides the size. ``width``: bytes of a saved number. ``text``: the text encoders are trained as well."""
+
+    family: str
+    output: str
+    width: int = WIDTH["float"]
+    text: bool = False
+    vectors: int = 1
+    embedding: int = 0  # cond_emb_dim
+    rank: int = 0  # network_dim
+
+
+def trained_parameters(shape: MethodShape) -> int | None:
+    """What the optimizer holds; None for a family that is not known."""
+    model = ARCHITECTURES.get(shape.family)
+    match shape.output:
+        case "model" if model is not None:
+            return model.denoiser + (model.text_parameters if shape.text else 0)
+        case "controlnet":
+            return CONTROLNETS.get(shape.family)
+        case "lllite":
+            return lllite_parameters(shape.embedding, shape.rank)
+        case "embedding" if shape.family in EMBEDDINGS:
+            return shape.vectors * EMBEDDINGS[shape.family]
+        case _:
+            return None
+
+
+def lllite_parameters(embedding: int, rank: int) -> int:
+    """The linear layers of every module, and the convolutions that read the condition."""
+    linear = 2 * LLLITE_INPUTS * rank + LLLITE_INPUTS + LLLITE_MODULES * rank * (rank + embedding + 2)
+    return linear + 848 * embedding**2 + 3528 * embedding
+
+
+def checkpoint_bytes(shape: MethodShape) -> int | None:
+    """One checkpoint in bytes."""
+    model = ARCHITECTURES.get(shape.family)
+    if shape.output != "model":
+        trained = trained_parameters(shape)
+        return None if trained is None else trained * shape.width
+    if model is None:
+        return None
+    beside = 0 if shape.family in SAVED_ALONE else model.text_parameters + model.autoencoder
+    return (model.denoiser + beside) * shape.width + HEADER
+
+
+def state_bytes(shape: MethodShape) -> int | None:
+    """One training state: the trained weights in fp32 and AdamW's two moments."""
+    trained = trained_parameters(shape)
+    return None if trained is None else trained * WIDTH["float"] * STATE_FACTOR

@@ -1,0 +1,67 @@
+"""The rows of the methods beside LoRA: each is its family's LoRA row with what differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kohya_runner.trainers.families import Support
+
+SAFETENSORS = {"save_model_as": "safetensors"}
+"""The full fine-tunes save in the format of their source, as .ckpt from a .safetensors; textual inversion as .pt
+(sdxl_train.py:252, train_db.py:149, train_textual_inversion.py:786)."""
+MODEL: Mapping[str, Any] = {"network_module": "", "modules": None, "output": "model", "added": SAFETENSORS}
+DREAMBOOTH: Mapping[str, Any] = {**MODEL, "concept_prompts": True}
+CONTROL: Mapping[str, Any] = {
+    "network_module": "", "modules": None, "data": "pairs", "regularization": False, "added": SAFETENSORS,
+}  # fmt: skip
+EMBEDDING: Mapping[str, Any] = {
+    "network_module": "", "modules": None, "output": "embedding", "added": SAFETENSORS,
+    "needs": {
+        "token_string": "write the new word, one that the tokenizer does not know, such as token_string: sksdog",
+    },
+}  # fmt: skip
+
+DIFFERENCES: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("sd15", "dreambooth"): {"script": "train_db.py", **DREAMBOOTH},
+    ("sd15", "finetune"): {"script": "fine_tune.py", "data": "metadata", "regularization": False, **MODEL},
+    ("sd15", "controlnet"): {"script": "train_control_net.py", "output": "controlnet", **CONTROL},
+    ("sd15", "textual_inversion"): {"script": "train_textual_inversion.py", **EMBEDDING},
+    ("sdxl", "finetune"): {"script": "sdxl_train.py", **MODEL},
+    ("sdxl", "dreambooth"): {"script": "sdxl_train.py", **DREAMBOOTH},
+    ("sdxl", "controlnet"): {"script": "sdxl_train_control_net.py", "output": "controlnet", **CONTROL},
+    ("sdxl", "lllite"): {
+        "script": "sdxl_train_control_net_lllite.py", "output": "lllite", **CONTROL,
+        "needs": {
+            "cond_emb_dim": "write cond_emb_dim: 32, the size of the condition's embedding",
+            "network_dim": "write network_dim: 64, the rank of each module",
+        },
+    },
+    ("sdxl", "textual_inversion"): {"script": "sdxl_train_textual_inversion.py", **EMBEDDING},
+    ("flux", "finetune"): {"script": "flux_train.py", "bucket_step": 16, **MODEL},
+    ("flux", "dreambooth"): {"script": "flux_train.py", "bucket_step": 16, **DREAMBOOTH},
+    ("flux", "controlnet"): {
+        "script": "flux_train_control_net.py", "bucket_step": 16, "output": "controlnet", **CONTROL,
+    },
+}  # fmt: skip
+"""By family and method: the fields of the row that are not those of the family's LoRA."""
+
+ABSENT: Mapping[tuple[str, str], str] = {
+    ("sd15", "lllite"): "sd-scripts trains ControlNet-LLLite for SDXL only",
+    ("flux", "lllite"): "sd-scripts trains ControlNet-LLLite for SDXL only",
+    ("flux", "textual_inversion"): "sd-scripts trains embeddings for SD 1.5, 2 and SDXL only",
+}
+"""Pairs that the pinned trainer has no script for, with the reason."""
+
+
+def rows(lora: Iterable[Support]) -> tuple[Support, ...]:
+    """The rows of the other methods for the families of these LoRA rows, in the order of the families."""
+    return tuple(
+        replace(row, method=method, recipe=f"recipes/{family}_{method}.yaml", **fields)
+        for row in lora
+        for (family, method), fields in DIFFERENCES.items()
+        if family == row.family
+    )

@@ -1,0 +1,47 @@
+"""Where else a rule stands: its line in the scripts of the other methods, where that is another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DB, FT, CN, TI = "train_db.py", "fine_tune.py", "train_control_net.py", "train_textual_inversion.py"
+XL, XL_CN, LLLITE = "sdxl_train.py", "sdxl_train_control_net.py", "sdxl_train_control_net_lllite.py"
+XL_TI, FLUX, FLUX_CN = "sdxl_train_textual_inversion.py", "flux_train.py", "flux_train_control_net.py"
+SDXL_LOADER = "library/sdxl_train_util.py"
+WORKERS = {
+    DB: f"{DB}:208", FT: f"{FT}:240", CN: f"{CN}:273", TI: f"{TI}:408", XL: f"{XL}:427", XL_CN: f"{XL_CN}:277",
+    LLLITE: f"{LLLITE}:268", XL_TI: f"{TI}:408", FLUX: f"{FLUX}:394", FLUX_CN: f"{FLUX_CN}:401",
+}  # fmt: skip
+SDXL_SCRIPTS = (XL, XL_CN, LLLITE, XL_TI)
+
+LINES: Mapping[str, Mapping[str, str]] = {
+    "args.cached_latents_augmentation": {
+        DB: f"{DB}:114", FT: f"{FT}:118", TI: f"{TI}:371", XL: f"{XL}:202", XL_TI: f"{TI}:371", FLUX: f"{FLUX}:177",
+    },
+    "args.cached_text_batch": {FLUX: f"{FLUX}:240", FLUX_CN: f"{FLUX_CN}:234"},
+    "args.full_fp16": {
+        DB: f"{DB}:237", FT: f"{FT}:266", CN: f"{CN}:300", TI: f"{TI}:472", FLUX: f"{FLUX}:425",
+        FLUX_CN: f"{FLUX_CN}:432", **dict.fromkeys(SDXL_SCRIPTS, f"{SDXL_LOADER}:168"),
+    },
+    "args.full_bf16": {
+        FLUX: f"{FLUX}:434", FLUX_CN: f"{FLUX_CN}:442", **dict.fromkeys(SDXL_SCRIPTS, f"{SDXL_LOADER}:173"),
+    },
+    "args.half_vae": {
+        XL: f"{XL}:216", XL_CN: f"{XL_CN}:163", LLLITE: f"{LLLITE}:166", XL_TI: f"{TI}:213",
+    },
+    "args.blocks_to_swap_negative": {FLUX: f"{FLUX}:301", FLUX_CN: f"{FLUX_CN}:303"},
+    "args.blocks_to_swap_offload": {FLUX: f"{FLUX}:81", FLUX_CN: f"{FLUX_CN}:92"},
+    "args.persistent_workers": WORKERS,
+    "args.loader_workers": WORKERS,
+    "args.vae": {FLUX: f"{FLUX}:197", FLUX_CN: f"{FLUX_CN}:191"},
+    "args.sample_missing": {FLUX: f"{FLUX}:253", FLUX_CN: f"{FLUX_CN}:247"},
+    "args.steps_overridden": {
+        DB: f"{DB}:219", FT: f"{FT}:251", CN: f"{CN}:285", TI: f"{TI}:419", XL: f"{XL}:438", XL_CN: f"{XL_CN}:289",
+        LLLITE: f"{LLLITE}:280", XL_TI: f"{TI}:419", FLUX: f"{FLUX}:405", FLUX_CN: f"{FLUX_CN}:412",
+    },
+    "args.fused_backward_inert": dict.fromkeys((DB, FT, LLLITE, TI, XL_TI), "library/train_util.py:4848"),
+}  # fmt: skip
+"""By the rule's code and the script. What is not here stands on the line that the rule itself names."""

@@ -1,0 +1,186 @@
+"""The verdict of the rules against the fate of the real scripts of the methods beside LoRA, on shrunk models."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from method_cases import METHOD_CASES, OWN, MethodCase
+from rule_cases import BY_CODE
+from tiny_methods import draw, fill_hub_cache
+
+from kohya_runner.findings import Severity
+from kohya_runner.trainers import families
+from kohya_runner.trainers.rule_context import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+HERE = Path(__file__).parent
+ENTRY = {
+    "train_textual_inversion.py": "TextualInversionTrainer",
+    "sdxl_train_textual_inversion.py": "SdxlTextualInversionTrainer",
+}
+"""Scripts that train by a class; the others by a function."""
+PARTS = {"clip_l": "clip_l", "t5xxl": "t5xxl", "ae": "ae", "pretrained_model_name_or_path": "dit"}
+SECONDS = 60
+SIZES = ((64, 64), (64, 64))
+
+
+@dataclass
+class Scripts:
+    """One script at a time, imported once and forked for each case; the models of a family are written once."""
+
+    root: Path
+    checkout: Path
+    python: Path
+    script: str = ""
+    process: subprocess.Popen[str] | None = None
+    written: set[str] = field(default_factory=set)
+
+    def fate(self, case: MethodCase, which: str) -> tuple[bool, str]:
+        """Whether the run came to a finished checkpoint, and the last of what it said."""
+        process, output, log = self._ready(case), self.root / "out put", self.root / "log"
+        assert process.stdin is not None
+        assert process.stdout is not None
+        shutil.rmtree(output, ignore_errors=True)
+        argv = [*self._fixed(case, output), *case.argv(which)]
+        process.stdin.write(json.dumps({"argv": argv, "log": str(log)}) + "\n")
+        process.stdin.flush()
+        code = json.loads(process.stdout.readline())
+        said = log.read_text("utf-8", "replace")
+        return code == 0 and (output / "case.safetensors").is_file(), f"exit code {code}: {said[-1500:]}"
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.communicate()
+
+    def _ready(self, case: MethodCase) -> subprocess.Popen[str]:
+        if self.process is not None and self.script == case.row.script:
+            return self.process
+        self.close()
+        self._write(case.family)
+        self.script = case.row.script
+        command = (
+            self.python,
+            HERE / "rules_child.py",
+            self.checkout,
+            self.script,
+            ENTRY.get(self.script, "-"),
+            SECONDS,
+        )
+        self.process = subprocess.Popen(
+            [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, env=self._environ(), cwd=self.root,
+        )  # fmt: skip
+        return self.process
+
+    def _write(self, family: str) -> None:
+        models = self.root / family
+        if family in self.written:
+            return
+        models.mkdir()
+        writer = (self.python, HERE / "tiny_models.py", self.checkout, family, models)
+        subprocess.run([str(part) for part in writer], check=True, capture_output=True, env=self._environ())
+        if family == "flux":
+            fill_hub_cache(self.root / "hub", models / "tokenizers")
+        self.written.add(family)
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            **os.environ, "PYTHONPATH": str(HERE / "shrink"), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_CACHE": str(self.root / "hub"),
+        }  # fmt: skip
+
+    def _fixed(self, case: MethodCase, output: Path) -> Iterator[str]:
+        models = self.root / case.family
+        flat = case.row.data == "pairs"
+        yield f"--train_data_dir={self.root / ('data/1_concept' if flat else 'data')}"
+        if flat:
+            yield f"--conditioning_data_dir={self.root / 'conditions'}"
+        if case.row.data == "metadata":
+            yield f"--in_json={self.root / 'metadata.json'}"
+        yield from (f"--output_dir={output}", "--output_name=case")
+        if case.family == "flux":
+            yield from (f"--{name}={models / part}.safetensors" for name, part in PARTS.items())
+            return
+        yield f"--pretrained_model_name_or_path={models / 'model.safetensors'}"
+        yield f"--tokenizer_cache_dir={models / 'tokenizers'}"
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path) -> Iterator[Scripts]:
+    root = tmp_path_factory.mktemp("it's rules of methods")
+    draw(root / "data" / "1_concept", SIZES)
+    draw(root / "conditions", SIZES, captions=None, seed=1)
+    keys = [f"1_concept/a picture {number}.png" for number in range(len(SIZES))]
+    rows = {key: {"caption": "a, b, c", "image_size": list(size)} for key, size in zip(keys, SIZES, strict=True)}
+    (root / "metadata.json").write_text(json.dumps(rows), encoding="utf-8")
+    found = Scripts(root, sd_scripts, trainer_python)
+    yield found
+    found.close()
+    shutil.rmtree(root)
+
+
+def stops(case: MethodCase, which: str) -> bool:
+    """Whether the rules foretell that the trainer itself will stop; what is silently wrong ends well."""
+    rules = (BY_CODE[found.code] for found in case.findings(which))
+    return any(rule.severity is Severity.ERROR and rule.moment != SILENT for rule in rules)
+
+
+def by_script(cases: list[MethodCase]) -> list[MethodCase]:
+    return sorted(cases, key=lambda case: case.row.script)
+
+
+def chosen() -> list[MethodCase]:
+    """Every twelfth case; all of them with KOHYA_RULES_ENGINE=all."""
+    real = by_script([case for case in METHOD_CASES if case.real])
+    return real if os.environ.get("KOHYA_RULES_ENGINE") == "all" else real[::12]
+
+
+def plain() -> list[MethodCase]:
+    """What each method starts from, nothing added."""
+    rows = [row for row in families.TABLE if row.method in OWN]
+    return by_script([MethodCase("", {}, family=row.family, method=row.method) for row in rows])
+
+
+@pytest.fixture(scope="module")
+def fates() -> Iterator[list[tuple[str, str, str, str]]]:
+    table: list[tuple[str, str, str, str]] = []
+    yield table
+    missed = sum(row[2:] == ("passes", "stops") for row in table)
+    false = sum(row[2:] == ("stops", "passes") for row in table)
+    caught = sum(row[2:] == ("stops", "stops") for row in table)
+    rules = len({row[0].partition(" ")[0] for row in table})
+    lines = [f"rules {rules}, runs {len(table)}, caught {caught}, missed {missed}, false alarms {false}"]
+    lines += [f"{code} [{which}]: verdict {said}, trainer {did}" for code, which, said, did in table if said != did]
+    print("\n" + "\n".join(lines))  # noqa: T201 - the table is what this test is for
+    if os.environ.get("KOHYA_RULES_TABLE"):
+        Path(os.environ["KOHYA_RULES_TABLE"]).write_text("\n".join(map(" | ".join, table)), encoding="utf-8")
+
+
+@pytest.mark.parametrize("which", ["bad", "good"])
+@pytest.mark.parametrize("case", chosen(), ids=lambda case: case.id)
+def test_the_verdict_is_the_trainers(case: MethodCase, which: str, scripts: Scripts, fates):
+    finished, said = scripts.fate(case, which)
+    stopped = stops(case, which)
+    row = f"{case.code} {case.row.script}"
+    fates.append((row, which, "stops" if stopped else "passes", "passes" if finished else "stops"))
+    assert finished is not stopped, said
+
+
+@pytest.mark.skipif(os.environ.get("KOHYA_RULES_ENGINE") != "all", reason="KOHYA_RULES_ENGINE=all runs every script")
+@pytest.mark.parametrize("case", plain(), ids=lambda case: f"{case.family}-{case.method}")
+def test_the_run_under_every_case_is_in_order(case: MethodCase, scripts: Scripts):
+    finished, said = scripts.fate(case, "bad")
+    assert finished, said
+    assert case.findings("bad") == ()

@@ -1,0 +1,184 @@
+"""A whole launch of every method beside LoRA by its unmodified script: the recipes of recipes/ on shrunk models."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tiny_methods import draw, fill_hub_cache
+
+from kohya_runner.run.artefact import inspect
+from kohya_runner.run.safetensors_header import read_header
+from kohya_runner.trainers import families
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SIZES = ((64, 64), (64, 64), (128, 64))
+CPU = ("args.mixed_precision=no", "args.max_data_loader_n_workers=0", "args.sdpa=true", "args.full_bf16=null")
+SMALL = ("args.resolution=64", "args.min_bucket_reso=64", "args.max_train_epochs=2", "args.save_every_n_epochs=1",
+         "args.train_batch_size=1", "datasets.0.repeats=1")  # fmt: skip
+ADAMW = ("args.optimizer_type=AdamW",)
+NO_SWAP = ("args.blocks_to_swap=null",)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A recipe, what it needs besides on a CPU, and a beginning of tensor names that its checkpoint must hold."""
+
+    family: str
+    method: str
+    overrides: tuple[str, ...]
+    tensors: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.family}_{self.method}"
+
+    @property
+    def pairs(self) -> bool:
+        row = families.find(self.family, self.method)
+        return row is not None and row.data == "pairs"
+
+
+METHODS = (
+    Method("sdxl", "finetune", (), "model.diffusion_model."),
+    Method("sdxl", "dreambooth", (), "model.diffusion_model."),
+    Method("sd15", "dreambooth", ADAMW, "model.diffusion_model."),
+    Method("sd15", "finetune", ADAMW, "model.diffusion_model."),
+    Method("sd15", "controlnet", ADAMW, "zero_convs."),
+    Method("sdxl", "controlnet", ADAMW, "controlnet_down_blocks."),
+    Method("sdxl", "lllite", ADAMW, "lllite_unet_"),
+    Method("sd15", "textual_inversion", ADAMW, "emb_params"),
+    Method("sdxl", "textual_inversion", ADAMW, "clip_g"),
+    Method("flux", "finetune", NO_SWAP, "double_blocks."),
+    Method("flux", "dreambooth", NO_SWAP, "double_blocks."),
+    Method("flux", "controlnet", ADAMW, "controlnet_blocks."),
+)
+QUICK = ("sdxl_finetune", "sd15_dreambooth", "sd15_finetune", "sdxl_controlnet", "sd15_textual_inversion")
+"""What runs without being asked for; all of them with KOHYA_METHODS_ENGINE=all."""
+
+
+def chosen() -> tuple[Method, ...]:
+    every = os.environ.get("KOHYA_METHODS_ENGINE") == "all"
+    return tuple(method for method in METHODS if every or method.name in QUICK)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A launch that has ended with exit code 0, and what it left in the run's folder."""
+
+    method: Method
+    folder: Path
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text(encoding="utf-8"))
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "trainer.log").read_text(encoding="utf-8")
+
+    @property
+    def files(self) -> list[str]:
+        return [f"{self.method.name}-000001.safetensors", f"{self.method.name}.safetensors"]
+
+
+@pytest.fixture(scope="module", params=chosen(), ids=lambda method: method.name)
+def done(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path
+) -> Iterator[Done]:
+    method: Method = request.param
+    root = tmp_path_factory.mktemp(f"it's {method.name}")
+    models, workspace = root / "tiny models", root / "work space"
+    environ = {
+        **os.environ, "PYTHONPATH": os.pathsep.join((str(HERE / "shrink"), str(ROOT))), "PYTHONDONTWRITEBYTECODE": "1",
+        "HF_HUB_OFFLINE": "1", "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
+        "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    models.mkdir()
+    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), method.family, str(models))
+    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    command = (
+        *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / f"{method.name}.yaml")),
+        *(f"--workspace={workspace}", "--allow=hub.offline"),
+        *(f"--set={text}" for text in (*CPU, *SMALL, *places(method, root, models), *method.overrides)),
+    )
+    if method.family == "flux":
+        fill_hub_cache(workspace / "cache" / "huggingface" / "hub", models / "tokenizers")
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, cwd=root)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (folder,) = (workspace / "runs").glob("*/001")
+    yield Done(method, folder)
+    shutil.rmtree(root)
+
+
+def places(method: Method, root: Path, models: Path) -> Iterator[str]:
+    """The pictures, drawn, and the models, as --set takes them."""
+    caption = "a sksdog, palette: #ff0000"
+    draw(root / "my pictures", SIZES, captions=None if method.method == "dreambooth" else caption)
+    yield f"datasets.0.images={root / 'my pictures'}"
+    if method.pairs:
+        draw(root / "my edges", SIZES, captions=None, seed=1)
+        yield f"datasets.0.conditioning={root / 'my edges'}"
+    if method.method == "dreambooth":
+        draw(root / "any dogs", SIZES[:2], captions=None, seed=2)
+        yield f"datasets.1.images={root / 'any dogs'}"
+    if method.family == "flux":
+        yield from (f"components.{part}={models / part}.safetensors" for part in ("clip_l", "t5xxl", "ae"))
+        yield f"model={models / 'dit.safetensors'}"
+        return
+    yield f"args.tokenizer_cache_dir={models / 'tokenizers'}"
+    yield f"model={models / 'model.safetensors'}"
+
+
+def test_the_run_is_on_record_as_a_success(done):
+    assert done.read("record.json")["state"] == "succeeded"
+
+
+def test_every_epoch_left_a_checkpoint_on_record(done):
+    record = done.read("record.json")
+    assert [found["file"] for found in record["checkpoints"]] == done.files
+    assert sorted(path.name for path in (done.folder / "output").iterdir() if path.is_file()) == sorted(done.files)
+    assert all(found["complete"] and found["sha256"] for found in record["checkpoints"])
+
+
+def test_the_checkpoint_is_of_the_methods_kind(done):
+    final = done.folder / "output" / done.files[-1]
+    assert inspect(final).complete
+    assert any(tensor.name.startswith(done.method.tensors) for tensor in read_header(final).tensors)
+
+
+def test_two_epochs_are_not_the_same_weights(done):
+    first, last = (found["sha256"] for found in done.read("record.json")["checkpoints"])
+    assert first != last
+
+
+def test_the_steps_are_those_that_were_planned(done):
+    (printed,) = map(int, re.findall(r"total optimization steps[^:]*: (\d+)", done.log))
+    record = done.read("record.json")
+    assert printed >= 2
+    assert done.read("plan.json")["steps"]["total"] == printed
+    assert (record["steps_planned"], record["steps_seen"]) == (printed, printed)
+
+
+def test_the_batches_are_those_that_were_planned(done):
+    (printed,) = map(int, re.findall(r"num batches per epoch[^:]*: (\d+)", done.log))
+    assert done.read("plan.json")["steps"]["batches_per_epoch"] == printed
+
+
+def test_no_loss_is_nan(done):
+    losses = re.findall(r"loss=([^,\]]+)", done.log)
+    assert losses
+    assert "nan" not in losses

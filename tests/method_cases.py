@@ -1,0 +1,219 @@
+"""Cases of the rules for the methods beside LoRA: options that break each rule and options that just do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rule_cases import ADAFACTOR, BASE, CACHED, PRODIGY, STEPS, Case, opt
+
+from kohya_runner.plan.settings import as_parsed
+from kohya_runner.trainers import families, values
+from kohya_runner.trainers.arguments import Arg
+from kohya_runner.trainers.options import options_for
+from kohya_runner.trainers.rules import Context, evaluate
+
+if TYPE_CHECKING:
+    from kohya_runner.findings import Finding
+    from kohya_runner.trainers.families import Support
+
+OWN: dict[str, dict[str, Any]] = {
+    "finetune": {}, "dreambooth": {}, "controlnet": {}, "lllite": {"cond_emb_dim": 8, "network_dim": 4},
+    "textual_inversion": {"token_string": "sksdog", "init_word": "dog"},
+}  # fmt: skip
+"""What a method cannot do without."""
+METADATA = {"cache_latents": True}
+
+
+@dataclass(frozen=True)
+class MethodCase(Case):
+    """A case of one family and method."""
+
+    method: str = "finetune"
+
+    @property
+    def id(self) -> str:
+        return f"{self.family}-{self.method}-{super().id}"
+
+    @property
+    def row(self) -> Support:
+        row = families.find(self.family, self.method)
+        assert row is not None
+        return row
+
+    def _args(self, which: str) -> list[Arg]:
+        options = options_for(self.row.script, None)
+        metadata = METADATA if self.row.data == "metadata" else {}
+        chosen = BASE | OWN[self.method] | metadata | dict(self.row.added) | getattr(self, which)
+        given = {name: value for name, value in chosen.items() if value is not None and name in options}
+        return [Arg(name, value, values.tokens(options[name], value), "") for name, value in given.items()]
+
+    def findings(self, which: str) -> tuple[Finding, ...]:
+        args = self._args(which)
+        settings = as_parsed(options_for(self.row.script, None), args)
+        places = {arg.name: f"recipe.yaml:1:{arg.name}" for arg in args}
+        return evaluate(Context(settings, self.row, places=places, **(STEPS | self.around)))
+
+
+def case(code: str, pair: str, bad: dict[str, Any], good: dict[str, Any] | None = None, **more: Any) -> MethodCase:
+    """``pair`` is the family and the method, as ``sdxl finetune``."""
+    family, method = pair.split()
+    return MethodCase(f"args.{code}", bad, good or {}, family, method=method, **more)
+
+
+FREE = {"optimizer_type": "AdamWScheduleFree"}
+TE = {"train_text_encoder": True}
+FUSED = {"fused_backward_pass": True}
+BLOCKWISE = {"blockwise_fused_optimizers": True}
+BLOCKS = ",".join(["1e-5"] * 23)
+BFLOAT = {"full_bf16": True}
+ACCUMULATE = {"gradient_accumulation_steps": 2}
+CROP = {"random_crop": True}
+COLOR = {"cache_latents": True, "color_aug": True}
+SHUFFLED = CACHED | {"shuffle_caption": True}
+HALF = {"full_fp16": True}
+LOADER = {"persistent_data_loader_workers": True}
+SAMPLES = {"sample_at_first": True}
+RATES = {"learning_rate": 1, "train_text_encoder": True, "learning_rate_te1": 0.5}
+CONTROL = {"learning_rate": 1}
+SWAP = {"blocks_to_swap": 1, "cpu_offload_checkpointing": True}
+HUBER = {"loss_type": "huber"}
+NONE = {"min_timestep": 1000}
+
+ERRORS: tuple[MethodCase, ...] = (
+    case("text_cached_trained", "sdxl finetune", CACHED | TE, CACHED),
+    case("text_cached_weighted", "sdxl finetune", CACHED | {"weighted_captions": True}, {"weighted_captions": True}),
+    case("learning_rates_zero", "sdxl finetune", {"learning_rate": 0},
+         {"learning_rate": 0, "train_text_encoder": True, "learning_rate_te1": 1e-5}),
+    case("stop_text_encoder", "sd15 dreambooth", {"stop_text_encoder_training": 1}, {"stop_text_encoder_training": 2}),
+    case("stop_text_encoder", "sd15 dreambooth", {"stop_text_encoder_training": 0}, {"stop_text_encoder_training": -1}),
+    case("deepspeed_db", "sd15 dreambooth", {"deepspeed": True}, {}, real=False),
+    case("metadata_latents", "sd15 finetune", {"cache_latents": None}, {}),
+    case("schedule_free_script", "sdxl finetune", FREE, {}),
+    case("schedule_free_script", "sd15 dreambooth", FREE, {}),
+    case("schedule_free_script", "sd15 finetune", FREE, {}),
+    case("schedule_free_script", "sd15 controlnet", FREE, {}),
+    case("schedule_free_script", "sdxl controlnet", FREE, {}),
+    case("schedule_free_script", "sdxl lllite", FREE, {}),
+    case("schedule_free_script", "sd15 textual_inversion", FREE, {}),
+    case("schedule_free_script", "sdxl textual_inversion", FREE, {}),
+    case("fused_free", "flux finetune", BLOCKWISE | FREE, BLOCKWISE),
+    case("fused_free", "flux controlnet", BLOCKWISE | FREE, BLOCKWISE),
+    case("fused_twice", "sdxl finetune", ADAFACTOR | FUSED | {"fused_optimizer_groups": 2}, ADAFACTOR | FUSED),
+    case("fused_twice", "flux finetune", ADAFACTOR | FUSED | BLOCKWISE, ADAFACTOR | BLOCKWISE),
+    case("save_format", "flux finetune", {"save_model_as": "ckpt"}, {"save_model_as": "safetensors"}),
+    case("pairs_crop", "sd15 controlnet", CROP, {}),
+    case("pairs_crop", "sdxl controlnet", CROP, {}),
+    case("pairs_crop", "sdxl lllite", CROP, {}),
+    case("pairs_crop", "flux controlnet", CROP, {}),
+    case("model_type_control", "flux controlnet", {"model_type": "chroma"}, {"model_type": "flux"}),
+    case("lllite_dimensions", "sdxl lllite", {"network_dim": 0}, {"network_dim": 1}),
+    case("lllite_dimensions", "sdxl lllite", {"cond_emb_dim": 1}, {"cond_emb_dim": 2}),
+    case("token_known", "sd15 textual_inversion", {"token_string": "a"}, {"token_string": "sks-1"}),
+    case("token_known", "sdxl textual_inversion", {"token_string": "<|endoftext|>"}, {"token_string": "<sks>"}),
+    case("token_vectors", "sd15 textual_inversion", {"num_vectors_per_token": 0}, {"num_vectors_per_token": 2}),
+)  # fmt: skip
+"""Every error of the two tables at least once."""
+
+SHARED: tuple[MethodCase, ...] = (
+    case("cached_text_captions", "sdxl finetune", SHUFFLED, CACHED),
+    case("cached_text_captions", "sdxl finetune", CACHED | {"caption_dropout_rate": 0.1}, CACHED),
+    case("cached_text_captions", "flux finetune", SHUFFLED, CACHED),
+    case("cached_latents_augmentation", "sdxl finetune", COLOR, {"color_aug": True}),
+    case("cached_latents_augmentation", "sd15 dreambooth", COLOR, {"color_aug": True}),
+    case("cached_latents_augmentation", "sd15 finetune", COLOR, METADATA),
+    case("cached_latents_augmentation", "sd15 textual_inversion", COLOR, {"color_aug": True}),
+    case("cached_latents_augmentation", "flux finetune", COLOR, {"color_aug": True}),
+    case("v2", "sdxl finetune", {"v2": True}, {}),
+    case("v2", "sdxl lllite", {"v2": True}, {}),
+    case("v2", "sdxl textual_inversion", {"v2": True}, {}),
+    case("full_fp16", "sdxl finetune", HALF, {}),
+    case("full_fp16", "sd15 dreambooth", HALF, {}),
+    case("full_fp16", "sd15 finetune", HALF, {}),
+    case("full_fp16", "sd15 controlnet", HALF, {}),
+    case("full_fp16", "sd15 textual_inversion", HALF, {}),
+    case("full_fp16", "sdxl lllite", HALF, {}),
+    case("full_fp16", "flux finetune", HALF, {}),
+    case("full_fp16", "flux controlnet", HALF, {}),
+    case("full_bf16", "sdxl finetune", BFLOAT, BFLOAT | {"mixed_precision": "bf16"}),
+    case("full_bf16", "sdxl controlnet", BFLOAT, BFLOAT | {"mixed_precision": "bf16"}),
+    case("full_bf16", "flux finetune", BFLOAT, BFLOAT | {"mixed_precision": "bf16"}),
+    case("blocks_to_swap_offload", "flux finetune", SWAP, SWAP | {"blocks_to_swap": 0}),
+    case("blocks_to_swap_offload", "flux controlnet", SWAP, SWAP | {"blocks_to_swap": 0}),
+    case("persistent_workers", "sdxl finetune", LOADER, {}),
+    case("persistent_workers", "sd15 dreambooth", LOADER, {}),
+    case("persistent_workers", "sd15 controlnet", LOADER, {}),
+    case("loader_workers", "sd15 textual_inversion", {"max_data_loader_n_workers": -1}, {}),
+    case("optimizer_unknown", "sdxl finetune", {"optimizer_type": "adam"}, {"optimizer_type": "Adam"}),
+    case("optimizer_unknown", "sd15 controlnet", {"optimizer_type": "AdamX"}, {"optimizer_type": "adamw"}),
+    case("optimizer_args", "sd15 dreambooth", opt("AdamW", weight_decays=0.1), opt("AdamW", weight_decay=0.1)),
+    case("fused_backward", "sdxl finetune", FUSED, FUSED | ADAFACTOR),
+    case("fused_backward", "sdxl finetune", FUSED | ADAFACTOR | ACCUMULATE, ADAFACTOR | ACCUMULATE),
+    case("fused_backward", "sd15 controlnet", FUSED, FUSED | ADAFACTOR),
+    case("fused_backward", "sdxl controlnet", FUSED, FUSED | ADAFACTOR),
+    case("fused_backward", "flux finetune", FUSED, FUSED | ADAFACTOR),
+    case("fused_backward", "flux controlnet", FUSED, FUSED | ADAFACTOR),
+    case("fused_backward", "sd15 textual_inversion", FUSED, FUSED | ADAFACTOR),
+    case("learning_rate_differ", "sdxl finetune", PRODIGY | RATES, PRODIGY | {"learning_rate": 1}),
+    case("learning_rate_differ", "sdxl controlnet", PRODIGY | CONTROL, PRODIGY | CONTROL | {"control_net_lr": 1}),
+    case("learning_rate_differ", "sd15 dreambooth", PRODIGY | {"learning_rate": 1, "learning_rate_te": 0.5},
+         PRODIGY | {"learning_rate": 1}),
+    case("scheduler_unknown", "sdxl finetune", {"lr_scheduler": "cosine_with_warmup"}, {"lr_scheduler": "cosine"}),
+    case("warmup_needless", "sd15 finetune", {"lr_warmup_steps": 1}, {}),
+    case("adaptive_noise_scale", "sd15 controlnet", {"adaptive_noise_scale": 0.1}, {}),
+    case("v_pred_like_loss", "sdxl finetune", {"v_pred_like_loss": 0.1, "v_parameterization": True},
+         {"v_pred_like_loss": 0.1}),
+    case("huber_snr", "flux finetune", HUBER, HUBER | {"huber_schedule": "constant"}),
+    case("huber_snr", "flux controlnet", HUBER, HUBER | {"huber_schedule": "constant"}),
+    case("huber_c", "sd15 dreambooth", HUBER | {"huber_schedule": "exponential", "huber_c": 0}, HUBER),
+    case("timestep_none", "sdxl finetune", NONE, {"min_timestep": 999}),
+    case("timestep_none", "sdxl lllite", NONE, {"min_timestep": 999}),
+    case("timestep_none", "sd15 textual_inversion", NONE, {"min_timestep": 999}),
+    case("sample_prompts", "sd15 dreambooth", SAMPLES, {}),
+    case("sample_prompts", "sdxl finetune", SAMPLES, {}),
+    case("sample_prompts", "sd15 controlnet", SAMPLES, {}),
+    case("sample_prompts", "flux finetune", SAMPLES, {}),
+    case("sample_prompts", "sd15 textual_inversion", SAMPLES, {}),
+    case("log_with", "sdxl lllite", {"log_with": "tensorboard"}, {}),
+)  # fmt: skip
+"""Errors of the other tables, which hold for these scripts as well."""
+
+OTHERS: tuple[MethodCase, ...] = (
+    case("block_lr_inert", "sdxl finetune", {"block_lr": BLOCKS, "learning_rate": 0} | TE, {"block_lr": BLOCKS}),
+    case("text_rates_inert", "sdxl finetune", {"learning_rate_te1": 1e-5}, {"learning_rate_te1": 1e-5} | TE),
+    case("text_rates_inert", "sd15 finetune", {"learning_rate_te": 1e-5}, {"learning_rate_te": 1e-5} | TE),
+    case("text_rates_inert", "sd15 dreambooth", {"learning_rate_te": 1e-5, "stop_text_encoder_training": -1},
+         {"learning_rate_te": 1e-5}),
+    case("learning_rate_none", "sd15 controlnet", {"learning_rate": 0}, {"learning_rate": 1e-5}),
+    case("token_padding_inert", "sd15 dreambooth", {"no_token_padding": True}, {}),
+    case("accumulation_models", "sd15 dreambooth", ACCUMULATE, ACCUMULATE | {"stop_text_encoder_training": -1}),
+    case("full_bf16_ignored", "sd15 dreambooth", BFLOAT, {}),
+    case("full_bf16_ignored", "sd15 finetune", BFLOAT, {}),
+    case("full_bf16_ignored", "sd15 controlnet", BFLOAT, {}),
+    case("fp8_inert", "sdxl finetune", {"fp8_base": True}, {}),
+    case("fp8_inert", "flux finetune", {"fp8_base": True}, {}),
+    case("fused_accumulation", "sdxl finetune", {"fused_optimizer_groups": 2} | ACCUMULATE,
+         {"fused_optimizer_groups": 2}),
+    case("fused_accumulation", "flux finetune", BLOCKWISE | ACCUMULATE, BLOCKWISE),
+    case("fused_groups_inert", "flux finetune", {"fused_optimizer_groups": 2}, {}),
+    case("save_folders", "sd15 dreambooth", {"save_model_as": "diffusers_safetensors"}, {}, real=False),
+    case("tokenizer_cache", "flux finetune", {"tokenizer_cache_dir": "t"}, {}),
+    case("model_type_inert", "flux finetune", {"model_type": "chroma"}, {}),
+    case("blocks_old", "flux finetune", {"double_blocks_to_swap": 0}, {}),
+    case("pairs_color", "sd15 controlnet", COLOR, {"color_aug": True}),
+    case("pairs_captions", "sdxl controlnet", SHUFFLED, CACHED),
+    case("pairs_captions", "flux controlnet", SHUFFLED, CACHED),
+    case("weighted_inert", "sd15 controlnet", {"weighted_captions": True}, {}),
+    case("weighted_inert", "sdxl lllite", {"weighted_captions": True}, {}),
+    case("weighted_inert_flux", "flux finetune", {"weighted_captions": True}, {}),
+    case("samples_inert", "sdxl lllite", SAMPLES, {}),
+    case("loss_inert", "sd15 controlnet", NONE | {"debiased_estimation_loss": True}, {"min_snr_gamma": 5}),
+    case("loss_inert", "sd15 dreambooth", {"v_pred_like_loss": 0.1}, {"min_snr_gamma": 5}),
+    case("init_word", "sd15 textual_inversion", {"init_word": None}, {}),
+    case("templates_twice", "sd15 textual_inversion", {"use_object_template": True, "use_style_template": True},
+         {"use_style_template": True}),
+    case("fused_backward_inert", "sd15 dreambooth", ADAFACTOR | FUSED, ADAFACTOR),
+)  # fmt: skip
+"""Every warning and info of the two tables, and one that speaks of these scripts alone."""
+
+METHOD_CASES = (*ERRORS, *SHARED, *OTHERS)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from kohya_runner.preflight.method_sizes import MethodShape, checkpoint_bytes, state_bytes, trained_parameters
+from kohya_runner.preflight.vram import VramSettings, estimate
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("embedding", "rank", "parameters"),
+    [(32, 64, 22_969_600), (16, 64, 22_122_624), (32, 32, 11_918_080), (32, 128, 45_908_224), (8, 4, 1_564_672)],
+)
+def test_lllite_has_as_many_parameters_as_the_trainers_own_module(embedding, rank, parameters):
+    assert trained_parameters(MethodShape("sdxl", "lllite", embedding=embedding, rank=rank)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("family", "output", "width", "gigabytes"),
+    [
+        ("sd15", "model", 2, 2.13), ("sdxl", "model", 2, 6.94), ("sdxl", "model", 4, 13.88), ("flux", "model", 2, 23.8),
+        ("sdxl", "controlnet", 2, 2.50), ("flux", "controlnet", 2, 1.49),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_is_as_large_as_it_is_known_to_be(family, output, width, gigabytes):
+    assert checkpoint_bytes(MethodShape(family, output, width)) == pytest.approx(gigabytes * GB, rel=0.01)
+
+
+def test_an_embedding_is_its_vectors():
+    assert checkpoint_bytes(MethodShape("sdxl", "embedding", 4, vectors=4)) == 4 * (768 + 1280) * 4
+
+
+def test_a_state_holds_the_trained_part_alone():
+    assert state_bytes(MethodShape("sdxl", "controlnet")) == 1_251_014_160 * 12
+
+
+def test_an_unknown_family_has_no_size():
+    assert checkpoint_bytes(MethodShape("nova", "model")) is None
+
+
+def test_a_full_fine_tune_of_sdxl_in_fp32_does_not_fit_24_gb_and_fused_in_bf16_does():
+    plain = VramSettings("sdxl", 2_567_463_684, 1024 * 1024, precision="bf16", whole=True, network=False,
+                         gradient_checkpointing=True, cache_latents=True, cache_text=True, train_text=False,
+                         efficient_attention=True)  # fmt: skip
+    fused = VramSettings("sdxl", 2_567_463_684, 1024 * 1024, precision="bf16", whole=True, network=False, fused=True,
+                         full_half=True, gradient_checkpointing=True, cache_latents=True, cache_text=True,
+                         train_text=False, efficient_attention=True, optimizer="Adafactor")  # fmt: skip
+    assert estimate(plain).total > 40 * GB
+    assert estimate(fused).total < 20 * GB

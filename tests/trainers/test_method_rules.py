@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+from method_cases import ERRORS, METHOD_CASES, OWN, MethodCase
+from rule_cases import BY_CODE
+from test_rules import UPSTREAM
+
+from kohya_runner.findings import Severity
+from kohya_runner.plan.settings import Settings
+from kohya_runner.trainers import families, rule_table_controls, rule_table_methods
+from kohya_runner.trainers.options import options_for
+from kohya_runner.trainers.rule_lines import LINES
+from kohya_runner.trainers.rules import Context, evaluate
+
+TABLES = (*rule_table_methods.RULES, *rule_table_controls.RULES)
+OTHER_METHODS = [row for row in families.TABLE if row.method != "lora"]
+
+
+def codes(case: MethodCase, which: str) -> set[str]:
+    return {finding.code for finding in case.findings(which)}
+
+
+@pytest.mark.parametrize("case", METHOD_CASES, ids=lambda case: case.id)
+def test_a_rule_speaks_of_options_that_break_it(case: MethodCase):
+    assert case.code in codes(case, "bad")
+
+
+@pytest.mark.parametrize("case", METHOD_CASES, ids=lambda case: case.id)
+def test_a_rule_is_silent_where_it_is_just_not_broken(case: MethodCase):
+    assert case.code not in codes(case, "good")
+
+
+@pytest.mark.parametrize("case", METHOD_CASES, ids=lambda case: case.id)
+def test_what_just_does_not_break_a_rule_breaks_no_other_one(case: MethodCase):
+    assert {f.code: f.message for f in case.findings("good") if f.severity is Severity.ERROR} == {}
+
+
+@pytest.mark.parametrize("case", METHOD_CASES, ids=lambda case: case.id)
+def test_a_finding_names_this_scripts_line_and_no_other_scripts(case: MethodCase):
+    (finding,) = [f for f in case.findings("bad") if f.code == case.code]
+    line = LINES.get(case.code, {}).get(case.row.script, BY_CODE[case.code].upstream)
+    assert finding.message.endswith(f"({line})")
+    assert finding.hint
+    assert "{" not in finding.message
+
+
+def test_every_rule_of_the_two_tables_has_a_case():
+    assert {rule.code for rule in TABLES} <= {case.code for case in METHOD_CASES}
+
+
+def test_every_error_of_the_two_tables_is_among_the_cases_that_the_real_trainer_refuses():
+    errors = {rule.code for rule in TABLES if rule.severity is Severity.ERROR}
+    assert errors == {case.code for case in ERRORS}
+
+
+@pytest.mark.parametrize("row", OTHER_METHODS, ids=lambda row: f"{row.family}-{row.method}")
+def test_a_methods_own_defaults_break_no_rule(row):
+    given = dict(row.added) | OWN[row.method] | ({"cache_latents": True} if row.data == "metadata" else {})
+    found = evaluate(Context(Settings(options_for(row.script, None), given), row))
+    assert [f.code for f in found if f.severity is not Severity.INFO] == []
+
+
+def test_a_rule_of_another_method_is_silent():
+    row = families.find("sdxl", "finetune")
+    assert row is not None
+    settings = Settings(options_for(row.script, None), {"cache_text_encoder_outputs": True})
+    assert evaluate(Context(settings, row)) == ()
+
+
+def test_the_lines_are_of_scripts_and_rules_that_there_are():
+    scripts = {row.script for row in families.TABLE}
+    assert set(LINES) <= set(BY_CODE)
+    assert {script for lines in LINES.values() for script in lines} <= scripts
+    assert all(UPSTREAM.fullmatch(line) for lines in LINES.values() for line in lines.values())
+
+
+def test_methods_of_rules_are_methods_of_the_table():
+    known = {row.method for row in families.TABLE}
+    assert {method for rule in BY_CODE.values() for method in rule.methods} <= known
