@@ -113,6 +113,8 @@ def by_runner(
     args.append(_arg(options, "output_name", recipe.name, loaded.where("name")))
     if "network_module" in options and given.get("network_module") is None:
         args.append(_arg(options, "network_module", support.network_module, f"runner: family {support.family}"))
+    added = {name: value for name, value in support.added.items() if given.get(name) is None}
+    args += [_arg(options, name, value, f"runner: family {support.family}") for name, value in added.items()]
     if given.get("caption_extension") is None:
         args.append(_arg(options, "caption_extension", ".txt", "runner: the trainer's own default is .caption"))
     if not has_cadence(given):

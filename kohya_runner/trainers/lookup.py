@@ -105,7 +105,7 @@ class ModelRow:
     family: str
     method: str
     title: str
-    state: str  # supported | not yet
+    state: str
     detail: str
 
     def as_json(self) -> dict[str, Any]:
@@ -115,13 +115,8 @@ class ModelRow:
 
 
 def models() -> tuple[ModelRow, ...]:
-    """The rows of the table, then the families the trainer has and this version has not."""
-    ready = tuple(
+    """The rows of the table."""
+    return tuple(
         ModelRow(row.family, row.method, row.title, "supported", f"{row.script}, {row.network_module}; {row.recipe}")
         for row in families.TABLE
     )
-    later = tuple(
-        ModelRow(family, "lora", title, "not yet", f"the trainer has {script}")
-        for family, title, script in families.PLANNED
-    )
-    return ready + later

@@ -46,7 +46,10 @@ PLUGIN_ARGUMENTS: Mapping[str, frozenset[str]] = {
                                     "foreach")),
 }  # fmt: skip
 """What the constructors of optional packages take; they change with the package, so that this only warns."""
-RATE_FILTERS = ("networks.lora", "networks.lora_flux", "networks.dylora")
+RATE_FILTERS = (
+    "networks.lora", "networks.lora_flux", "networks.dylora", "networks.lora_sd3", "networks.lora_lumina",
+    "networks.lora_hunyuan_image", "networks.lora_anima",
+)  # fmt: skip
 """Modules that drop every group of parameters whose learning rate is 0 (networks/lora.py:1187)."""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.findings import Finding
 from kohya_runner.trainers import (
     rule_table_data,
+    rule_table_families,
     rule_table_loss,
     rule_table_network,
     rule_table_network_args,
@@ -31,6 +32,7 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Optimizer and learning rates": rule_table_optimizer.RULES,
     "Scheduler": rule_table_scheduler.RULES,
     "Loss, noise and timesteps": rule_table_loss.RULES,
+    "One family alone": rule_table_families.RULES,
     "Samples, checkpoints and resuming": rule_table_run.RULES,
 }
 
