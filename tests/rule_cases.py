@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import rule_cases_families
+
 from kohya_runner.plan.settings import as_parsed
 from kohya_runner.trainers import families, values
 from kohya_runner.trainers.arguments import Arg
@@ -39,7 +41,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        return f"{self.code.removeprefix('args.')}-{'+'.join(self.bad)}"
+        return f"{self.family}-{self.code.removeprefix('args.')}-{'+'.join(self.bad)}"
 
     def argv(self, which: str) -> tuple[str, ...]:
         return tuple(token for arg in self._args(which) for token in arg.tokens)
@@ -47,7 +49,8 @@ class Case:
     def _args(self, which: str) -> list[Arg]:
         row = support(self.family)
         options = options_for(row.script, None)
-        chosen = BASE | {"network_module": row.network_module} | getattr(self, which)
+        own = rule_cases_families.BASES.get(self.family, {})
+        chosen = BASE | {"network_module": row.network_module} | own | getattr(self, which)
         given = {name: value for name, value in chosen.items() if value is not None}
         return [Arg(name, value, values.tokens(options[name], value), "") for name, value in given.items()]
 
@@ -214,6 +217,7 @@ ERRORS: tuple[Case, ...] = (
     Case("args.initial_step", {"initial_step": 2}, {"initial_step": 1}),
     Case("args.initial_step", {"initial_epoch": 2}, {"initial_epoch": 1}),
     Case("args.log_with", {"log_with": "tensorboard"}, {}),
+    *(Case(**row) for row in rule_cases_families.ERRORS),
 )  # fmt: skip
 """Every error of the table at least once."""
 
@@ -319,6 +323,7 @@ OTHERS: tuple[Case, ...] = (
     Case("args.save_last_inert", {"save_last_n_steps": 1}, {"save_last_n_steps": 1, "save_every_n_steps": 1}),
     Case("args.steps_overridden", {"max_train_epochs": 1}, {"max_train_epochs": 1, "max_train_steps": None}),
     Case("args.sample_sampler_inert", {"sample_sampler": "euler_a"}, {}, "flux"),
+    *(Case(**row) for row in rule_cases_families.OTHERS),
 )  # fmt: skip
 """Every warning and every info: the run goes through."""
 

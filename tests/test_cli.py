@@ -84,9 +84,9 @@ def test_options_say_which_recipe_key_sets_an_owned_one(run):
 
 def test_models_are_honest_about_what_is_not_there(run):
     rows = json.loads(run("models", "--json").stdout)["models"]
-    states = {row["family"]: row["state"] for row in rows}
-    assert states["sdxl"] == "supported"
-    assert states["sd3"] == "not yet"
+    states = {(row["family"], row["method"]): row["state"] for row in rows}
+    assert states["sdxl", "lora"] == "supported"
+    assert states["flux", "textual_inversion"] == "not available upstream"
 
 
 def test_new_writes_a_recipe_that_plans_and_leaves_an_old_one_alone(run, odd_path):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
-RESOLUTIONS = {"sd15": 512}
+RESOLUTIONS = {"sd15": 512, "sd2": 768}
 """What a family is trained at where a folder alone is looked at; 1024 for all others."""
 
 

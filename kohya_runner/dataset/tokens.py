@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 _PIECES = re.compile(
@@ -90,7 +90,7 @@ class Encoder:
 
     name: str
     limit: int
-    kind: str = "clip"  # or "t5"
+    kind: str = "clip"  # or "t5", or "bytes"
     merges: Merges | None = None
     longer: tuple[int, ...] = ()  # what max_token_length could be set to instead
 
@@ -132,10 +132,10 @@ class Count:
 
 def count(encoder: Encoder, text: str) -> Count:
     """Tokens and cut of a text."""
-    weights = list(_t5(text) if encoder.kind == "t5" else _clip(text, encoder.merges))
+    weights = list(_WEIGHTS[encoder.kind](text) if encoder.kind in _WEIGHTS else _clip(text, encoder.merges))
     most = sum(number for _, number in weights)
     exact = encoder.kind == "clip" and encoder.merges is not None and not _CHANGED.search(text)
-    fewest = most if exact else min(most, _words(text) if encoder.kind == "t5" else _fewest(text))
+    fewest = most if exact else min(most, _words(text) if encoder.kind in _WEIGHTS else _fewest(text))
     return Count(encoder.name, encoder.limit, fewest, most, _cut(weights, encoder.limit))
 
 
@@ -194,3 +194,13 @@ def _t5(text: str) -> Iterator[tuple[int, int]]:
 def _words(text: str) -> int:
     """No token reaches over a blank."""
     return sum(1 for word in text.split() if _has_letter(word))
+
+
+def _bytes(text: str) -> Iterator[tuple[int, int]]:
+    """A byte-level encoding, or one that falls back to bytes, spends at most a token on each byte."""
+    for word in _WORD.finditer(text):
+        forms = (word[0], unicodedata.normalize("NFC", word[0]))
+        yield word.start(), max(len(form.encode("utf-8", "replace")) for form in forms) + 1
+
+
+_WEIGHTS: Mapping[str, Callable[[str], Iterator[tuple[int, int]]]] = {"t5": _t5, "bytes": _bytes}

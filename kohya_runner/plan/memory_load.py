@@ -8,7 +8,7 @@ from kohya_runner.plan.method_space import method_shape, trains_half
 from kohya_runner.plan.space import shape
 from kohya_runner.preflight.memory_checks import Load
 from kohya_runner.preflight.method_sizes import trained_parameters
-from kohya_runner.preflight.sizes import CLIP_CHUNK, LoraShape, latent_bytes, text_bytes
+from kohya_runner.preflight.sizes import LoraShape, latent_bytes, text_bytes, text_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from kohya_runner.plan.settings import Settings
     from kohya_runner.preflight.model_inspection import Inspected
     from kohya_runner.trainers.families import Support
-
-FLUX_TOKENS = 512
-"""What T5 gets where the recipe leaves it open; 256 for FLUX.1-schnell (flux_train_network.py:171)."""
 
 
 def load_of(settings: Settings, support: Support, *, steps: StepsPlan, files: Iterable[Inspected] = ()) -> Load:
@@ -49,7 +46,6 @@ def _latents(settings: Settings, support: Support, steps: StepsPlan) -> int:
 def _texts(settings: Settings, support: Support, steps: StepsPlan) -> int:
     if not settings.on("cache_text_encoder_outputs") or settings.on("cache_text_encoder_outputs_to_disk"):
         return 0
-    tokens = int(settings.get("t5xxl_max_token_length") or settings.get("max_token_length") or 0)
-    tokens = tokens or (FLUX_TOKENS if support.family == "flux" else CLIP_CHUNK)
+    tokens = text_tokens(support.family, settings.get)
     one = text_bytes(support.family, max_tokens=tokens, fp16=settings.get("mixed_precision") == "fp16")
     return sum(bucket.images for bucket in steps.buckets) * (one or 0)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.trainers.families import Support
+    from kohya_runner.trainers.families import Component, Support
     from kohya_runner.workspace import Workspace
 
 
@@ -130,8 +130,11 @@ def _unknown(name: str, ref: Reference, support: Support) -> Finding:
 
 
 def _missing(loaded: Loaded, support: Support) -> list[Finding]:
-    recipe = loaded.recipe
-    given = recipe.components if recipe else {}
+    given = loaded.recipe.components if loaded.recipe else {}
+
+    def read(component: Component) -> bool:
+        return all(loaded.args.get(name) != value for name, value in component.unless.items())
+
     return [
         error(
             "recipe.component",
@@ -140,5 +143,5 @@ def _missing(loaded: Loaded, support: Support) -> list[Finding]:
             hint=f"write components: {{{c.name}: hf://org/repo/file.safetensors}}, or a path",
         )
         for c in support.components
-        if c.required and c.name not in given
+        if c.required and c.name not in given and read(c)
     ]

@@ -8,7 +8,7 @@ from kohya_runner.plan.method_space import method_items
 from kohya_runner.preflight import downloads, items
 from kohya_runner.preflight.disk import DiskItem
 from kohya_runner.preflight.hub_cache import cached_files, has_pipeline
-from kohya_runner.preflight.sizes import LoraShape
+from kohya_runner.preflight.sizes import LoraShape, text_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from kohya_runner.workspace import Workspace
 
 LOG_BYTES = 20_000_000
-CLIP_TOKENS = 75
-T5_TOKENS = 512  # flux_train_network.py:171, for FLUX.1-dev
 
 
 def shape(settings: Settings, support: Support) -> LoraShape:
@@ -61,8 +59,7 @@ def disk_items(
         flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
         found.append(items.latents(support.family, buckets, layout.root, flip=flip, alpha_mask=alpha))
     if settings.on("cache_text_encoder_outputs_to_disk"):
-        own = T5_TOKENS if support.family == "flux" else CLIP_TOKENS
-        tokens = int(settings.get("t5xxl_max_token_length") or settings.get("max_token_length") or own)
+        tokens = text_tokens(support.family, settings.get)
         fp16 = settings.get("mixed_precision") == "fp16"
         images = sum(bucket.images for bucket in buckets)
         found.append(items.texts(support.family, images, layout.root, max_tokens=tokens, fp16=fp16))

@@ -23,10 +23,20 @@ alone (library/sdxl_train_util.py:89), and diffusers takes the repository's seco
 
 SINGLE_FILES: dict[str, int] = {
     "sd15": 4_270 * 10**6,
+    "sd2": 5_210 * 10**6,
     "sdxl": 6_940 * 10**6,
+    "sd3": 16_460 * 10**6,  # 3.5 large
     "flux": 23_800 * 10**6,
+    "lumina": 5_220 * 10**6,
+    "hunyuan_image": 34_850 * 10**6,
+    "anima": 4_180 * 10**6,
 }
-COMPONENTS: dict[str, int] = {"clip_l": 246 * 10**6, "t5xxl": 9_790 * 10**6, "ae": 335 * 10**6}
+COMPONENTS: dict[str, int] = {
+    "clip_l": 246 * 10**6, "clip_g": 1_389 * 10**6, "t5xxl": 9_790 * 10**6, "gemma": 5_230 * 10**6,
+    "byt5": 439 * 10**6, "qwen_2.5_vl": 16_580 * 10**6, "qwen_3_06b": 1_192 * 10**6, "qwen_image_vae": 254 * 10**6,
+    "hunyuan_image_2.1_vae": 811 * 10**6, "ae": 335 * 10**6,
+}  # fmt: skip
+"""By a part of the file's name, the usual bytes of it."""
 
 TOKENIZERS = 5 * 10**6
 """Each tokenizer is a few MB (strategy_sd.py:17-32)."""

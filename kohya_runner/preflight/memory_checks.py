@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 MEMINFO = Path("/proc/meminfo")
 LINES = 4
 """So many savings a hint names."""
+FP8_USUAL = frozenset({"fp8_base", "fp8_base_unet"})
+FP8_OPTIONS: Mapping[str, frozenset[str]] = {
+    "hunyuan_image": FP8_USUAL | {"fp8_scaled"},
+    "anima": frozenset(),  # anima_train_network.py:44
+}
+"""The options that put the base model into fp8, where they are others than usual."""
 OLD_SPLIT_BLOCKS = 18  # flux_train_network.py:93
 WIDTH = 4
 
@@ -118,8 +124,8 @@ def vram_settings(needs: MachineNeeds, load: Load) -> vram.VramSettings:
         precision=needs.mixed_precision,
         full_half=load.half if load.trained is not None else needs.full_bf16 or needs.full_fp16,
         fused="fused_backward_pass" in on and load.whole,
-        fp8=needs.fp8_base or bool(on & {"fp8_base_unet", "fp8_scaled"}),
-        fp8_text=needs.fp8_base and "fp8_base_unet" not in on,
+        fp8=bool(on & FP8_OPTIONS.get(needs.family, FP8_USUAL)),
+        fp8_text="fp8_base" in on and "fp8_base_unet" not in on,
         gradient_checkpointing="gradient_checkpointing" in on,
         offload_checkpoints=bool(on & {"cpu_offload_checkpointing", "unsloth_offload_checkpointing"}),
         blocks_to_swap=_number(needs.args.get("blocks_to_swap"), OLD_SPLIT_BLOCKS if "split_mode" in on else 0),

@@ -6,7 +6,10 @@ Counts of parameters and modules are those of the pinned trainer's own networks,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Precision = Literal["float", "fp16", "bf16"]
 WIDTH: dict[str, int] = {"float": 4, "fp16": 2, "bf16": 2}
@@ -120,13 +123,30 @@ def latent_bytes(family: str, width: int, height: int, *, flip: bool = False, al
 
 TEXT_FP32: dict[str, int] = {
     "sdxl": 636_000,  # 77 tokens; bf16 runs store float32 too
-    "sd3": 4_800_000,
+    "sd3": 4_800_000,  # 256 tokens of T5, 77 of CLIP-L and CLIP-G
     "flux": 8_400_000,  # 512 tokens of T5; schnell's 256 take half
-    "lumina": 2_400_000,
-    "anima": 2_100_000,
+    "lumina": 2_400_000,  # 256 tokens
+    "hunyuan_image": 2_300_000,  # a caption of 128 tokens; more where it is longer, 15 MB at most
+    "anima": 2_100_000,  # 512 tokens
 }
 HALVED_BY_FP16 = frozenset({"sdxl", "flux"})
 CLIP_CHUNK = 75
+TEXT_LENGTHS: dict[str, tuple[str, int]] = {
+    "flux": ("t5xxl_max_token_length", 512),
+    "sd3": ("t5xxl_max_token_length", 256),
+    "lumina": ("gemma2_max_token_length", 256),
+    "anima": ("qwen3_max_token_length", 512),
+}
+"""The option that pads every caption to its length, and the length of ``TEXT_FP32``."""
+FIXED = {"sd3": 630_000}
+"""Bytes of the text encoders that the option does not lengthen."""
+
+
+def text_tokens(family: str, option: Callable[[str], object]) -> int:
+    """Tokens that a caption's cache holds: as the options say, else as the trainer takes."""
+    name, usual = TEXT_LENGTHS.get(family, ("max_token_length", CLIP_CHUNK))
+    value = option(name)
+    return value if isinstance(value, int) and value > 0 else usual
 
 
 def text_bytes(family: str, *, max_tokens: int = CLIP_CHUNK, fp16: bool = False) -> int | None:
@@ -134,8 +154,9 @@ def text_bytes(family: str, *, max_tokens: int = CLIP_CHUNK, fp16: bool = False)
     size = TEXT_FP32.get(family)
     if size is None:
         return None
-    if family == "sdxl":
+    if family in TEXT_LENGTHS:
+        fixed, usual = FIXED.get(family, 0), TEXT_LENGTHS[family][1]
+        size = fixed + (size - fixed) * max_tokens // usual if max_tokens > CLIP_CHUNK else size
+    else:
         size *= max(1, -(-max_tokens // CLIP_CHUNK))
-    elif family == "flux":
-        size = size * max_tokens // 512 if max_tokens > CLIP_CHUNK else size
     return size // 2 if fp16 and family in HALVED_BY_FP16 else size

@@ -8,52 +8,12 @@ from typing import TYPE_CHECKING
 from kohya_runner import atomic
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.models import NAME
+from kohya_runner.recipe.scaffold_parts import ARGS, HALF, MODELS
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.trainers import families
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-_MODELS: Mapping[str, str] = {
-    "sd15": "model: stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "sdxl": "model: stabilityai/stable-diffusion-xl-base-1.0",
-    "flux": """model: hf://black-forest-labs/FLUX.1-dev/flux1-dev.safetensors  # gated: accept the licence, set HF_TOKEN
-components:
-  ae: hf://black-forest-labs/FLUX.1-dev/ae.safetensors
-  clip_l: hf://comfyanonymous/flux_text_encoders/clip_l.safetensors
-  t5xxl: hf://comfyanonymous/flux_text_encoders/t5xxl_fp16.safetensors""",
-}
-
-_ARGS: Mapping[str, str] = {
-    "sd15": """  resolution: 512
-  network_dim: 16
-  network_alpha: 8
-  unet_lr: 1e-4
-  text_encoder_lr: 2e-5          # a fifth of the U-Net's
-  mixed_precision: fp16
-  min_snr_gamma: 5""",
-    "sdxl": """  resolution: 1024
-  network_dim: 32
-  network_alpha: 16
-  network_train_unet_only: true  # the text encoders stay as they are: less memory, less overfitting
-  unet_lr: 1e-4
-  mixed_precision: bf16          # Ampere or newer
-  no_half_vae: true              # the SDXL VAE overflows in half precision
-  min_snr_gamma: 5""",
-    "flux": """  resolution: 1024
-  network_dim: 16
-  network_alpha: 16
-  network_train_unet_only: true
-  mixed_precision: bf16
-  fp8_base: true                 # fits 24 GB
-  cache_text_encoder_outputs: true
-  cache_text_encoder_outputs_to_disk: true
-  timestep_sampling: shift       # this and the next three: not the trainer's defaults, but what it recommends
-  discrete_flow_shift: 3.1582
-  model_prediction_type: raw
-  guidance_scale: 1.0""",
-}
 
 _TEMPLATE = """\
 # {title} LoRA.
@@ -110,8 +70,8 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
         raise UsageError(f"{output} exists and is left as it is", hint="choose another --output")
     relative = os.path.relpath(images.absolute(), output.absolute().parent)
     text = _TEMPLATE.format(
-        title=row.title, file=output, script=row.script, name=name, family=family, model=_MODELS[family],
-        images=_quoted(relative), args=_ARGS[family], precision="fp16" if family == "sd15" else "bf16",
+        title=row.title, file=output, script=row.script, name=name, family=family, model=MODELS[family],
+        images=_quoted(relative), args=ARGS[family], precision=HALF.get(family, "bf16"),
     )  # fmt: skip
     try:
         atomic.write_text(output, text)

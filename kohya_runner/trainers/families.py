@@ -18,11 +18,15 @@ Output = Literal["lora", "model", "controlnet", "lllite", "embedding"]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A file beside the base model that a family's script takes under ``--<name>``."""
+    """A file beside the base model that a family's script takes under ``--<name>``.
+
+    ``unless``: values of options with which the script does not read it.
+    """
 
     name: str
     what: str
     required: bool = True
+    unless: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Support:
     regularization: bool = True  # whether the script reads --reg_data_dir
     added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
     needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
+    reads_long: bool = False  # max_token_length lengthens what the text encoder reads (strategy_sd.py:34)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -61,6 +66,10 @@ class Support:
 CLIP_L = "openai/clip-vit-large-patch14"
 CLIP_G = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
 T5_XXL = "google/t5-v1_1-xxl"
+SD2 = "stabilityai/stable-diffusion-2"
+GEMMA2 = "google/gemma-2-2b"
+QWEN_VL = "Qwen/Qwen2.5-VL-7B-Instruct"
+BYT5 = "google/byt5-small"
 
 LORA: tuple[Support, ...] = (
     Support(
@@ -73,6 +82,19 @@ LORA: tuple[Support, ...] = (
         tokenizers=(CLIP_L,),
         modules={"text_encoder": 72, "unet": 192, "unet_conv": 278},
         recipe="recipes/sd15_lora.yaml",
+        reads_long=True,
+    ),
+    Support(
+        family="sd2",
+        method="lora",
+        title="Stable Diffusion 2.x",
+        script="train_network.py",
+        network_module="networks.lora",
+        tokenizers=(SD2,),
+        modules={"text_encoder": 138, "unet": 192, "unet_conv": 278},
+        recipe="recipes/sd2_lora.yaml",
+        added={"v2": True},
+        reads_long=True,
     ),
     Support(
         family="sdxl",
@@ -85,6 +107,25 @@ LORA: tuple[Support, ...] = (
         tokenizers=(CLIP_L, CLIP_G),
         modules={"text_encoder": 264, "unet": 722, "unet_conv": 788},
         recipe="recipes/bespoke_baby_sdxl.yaml",
+        reads_long=True,
+    ),
+    Support(
+        family="sd3",
+        method="lora",
+        title="Stable Diffusion 3 and 3.5",
+        script="sd3_train_network.py",
+        network_module="networks.lora_sd3",
+        components=(
+            Component("clip_l", "the CLIP-L text encoder, one safetensors file"),
+            Component("clip_g", "the CLIP-G text encoder, one safetensors file"),
+            Component("t5xxl", "the T5-XXL text encoder, one safetensors file"),
+            Component("vae", "another autoencoder than the base model's own", required=False),
+        ),
+        hub_model=False,
+        tokenizers=(CLIP_L, CLIP_G, T5_XXL),
+        bucket_step=32,
+        modules={"text_encoder": 264, "unet": 377},  # 3.5 large; 263 of 3.5 medium, 237 of 3 medium
+        recipe="recipes/sd35_large_turbo_lora.yaml",
     ),
     Support(
         family="flux",
@@ -93,7 +134,7 @@ LORA: tuple[Support, ...] = (
         script="flux_train_network.py",
         network_module="networks.lora_flux",
         components=(
-            Component("clip_l", "the CLIP-L text encoder, one safetensors file"),
+            Component("clip_l", "the CLIP-L text encoder, one safetensors file", unless={"model_type": "chroma"}),
             Component("t5xxl", "the T5-XXL text encoder, one safetensors file"),
             Component("ae", "the autoencoder (ae.safetensors)"),
         ),
@@ -102,19 +143,56 @@ LORA: tuple[Support, ...] = (
         modules={"text_encoder": 72, "unet": 304},
         recipe="recipes/flux_lora.yaml",
     ),
+    Support(
+        family="lumina",
+        method="lora",
+        title="Lumina Image 2.0",
+        script="lumina_train_network.py",
+        network_module="networks.lora_lumina",
+        components=(
+            Component("gemma2", "the Gemma 2 2B text encoder, one safetensors file"),
+            Component("ae", "the autoencoder (ae.safetensors of FLUX.1)"),
+        ),
+        hub_model=False,
+        tokenizers=(GEMMA2,),
+        modules={"text_encoder": 182, "unet": 180},
+        recipe="recipes/lumina_lora.yaml",
+    ),
+    Support(
+        family="hunyuan_image",
+        method="lora",
+        title="HunyuanImage 2.1",
+        script="hunyuan_image_train_network.py",
+        network_module="networks.lora_hunyuan_image",
+        components=(
+            Component("text_encoder", "the Qwen2.5-VL 7B text encoder, one bf16 safetensors file"),
+            Component("byt5", "the ByT5 text encoder, one fp16 safetensors file"),
+            Component("vae", "the HunyuanImage 2.1 autoencoder"),
+        ),
+        hub_model=False,
+        tokenizers=(QWEN_VL, BYT5),
+        modules={"text_encoder": 0, "unet": 320},
+        recipe="recipes/hunyuan_image_lora.yaml",
+    ),
+    Support(
+        family="anima",
+        method="lora",
+        title="Anima",
+        script="anima_train_network.py",
+        network_module="networks.lora_anima",
+        components=(
+            Component("qwen3", "the Qwen3 0.6B text encoder, one safetensors file"),
+            Component("vae", "the Qwen-Image autoencoder"),
+        ),
+        hub_model=False,
+        bucket_step=16,
+        modules={"text_encoder": 196, "unet": 280},
+        recipe="recipes/anima_lora.yaml",
+    ),
 )
 
 TABLE: tuple[Support, ...] = (*LORA, *method_rows.rows(LORA))
 """Every family with every method that is supported."""
-
-PLANNED: tuple[tuple[str, str, str], ...] = (
-    ("sd2", "Stable Diffusion 2.x", "train_network.py --v2"),
-    ("sd3", "Stable Diffusion 3 and 3.5", "sd3_train_network.py"),
-    ("lumina", "Lumina Image 2.0", "lumina_train_network.py"),
-    ("hunyuan_image", "HunyuanImage 2.1", "hunyuan_image_train_network.py"),
-    ("anima", "Anima", "anima_train_network.py"),
-)
-"""Families the pinned trainer has a LoRA script for and this version has no row for."""
 
 
 def families() -> tuple[str, ...]:

@@ -106,7 +106,7 @@ class ModelRow:
     family: str
     method: str
     title: str
-    state: str  # supported | not yet | not available upstream
+    state: str  # supported | not available upstream
     detail: str
 
     def as_json(self) -> dict[str, Any]:
@@ -116,20 +116,16 @@ class ModelRow:
 
 
 def models() -> tuple[ModelRow, ...]:
-    """The rows of the table, then the families the trainer has and this version has not."""
+    """The rows of the table, then the pairs the trainer has nothing for."""
     ready = tuple(
         ModelRow(row.family, row.method, row.title, "supported", f"{_with_module(row)}; {row.recipe}")
         for row in families.TABLE
-    )
-    later = tuple(
-        ModelRow(family, "lora", title, "not yet", f"the trainer has {script}")
-        for family, title, script in families.PLANNED
     )
     never = tuple(
         ModelRow(family, method, _title(family), "not available upstream", reason)
         for (family, method), reason in method_rows.ABSENT.items()
     )
-    return ready + later + never
+    return ready + never
 
 
 def _with_module(row: Support) -> str:

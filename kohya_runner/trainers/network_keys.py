@@ -13,7 +13,8 @@ from kohya_runner.recipe.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Kind = Literal["int", "float", "ints", "floats", "bool", "text"]
+Kind = Literal["int", "float", "ints", "floats", "bool", "flag", "text"]
+"""``bool`` is on for the text True alone, ``flag`` in any case."""
 
 PREFIX = "networks."
 
@@ -75,7 +76,8 @@ MODULES: Mapping[str, NetworkModule] = {
     ),
     "networks.lora_anima": NetworkModule(
         ("anima",),
-        _all("text", "train_llm_adapter exclude_patterns include_patterns verbose") | DROPOUTS | PATTERNS | PLUS,
+        _all("flag", "train_llm_adapter verbose") | _all("text", "exclude_patterns include_patterns") | DROPOUTS
+        | PATTERNS | PLUS,
         "networks/lora_anima.py:32",
     ),
 }  # fmt: skip

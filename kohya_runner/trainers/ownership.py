@@ -33,5 +33,6 @@ OWNED: Mapping[str, str] = {
 PATHS = frozenset({
     "vae", "sample_prompts", "network_weights", "base_weights", "weights", "resume", "tokenizer_cache_dir",
     "controlnet_model_name_or_path", "wandb_config", "console_log_file", "log_tracker_config",
+    "t5_tokenizer_path", "llm_adapter_path",
 })  # fmt: skip
 """Options whose value may be a path: a relative one is relative to the recipe file that states it."""

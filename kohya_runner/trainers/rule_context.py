@@ -20,6 +20,9 @@ Moment = Literal["parse", "start", "after model load", "first step", "first save
 FLOW = ("flux", "sd3", "lumina", "hunyuan_image", "anima")
 """Families that train with flow matching: their noise scheduler knows no betas."""
 
+REREAD = ("lumina",)
+"""Families that encode every caption anew while its outputs are cached (train_network.py:426)."""
+
 UNET = ("sd15", "sd2", "sdxl")
 
 LORA = ("lora",)
@@ -82,6 +85,11 @@ class Context:
     def caches_text(self) -> bool:
         """The second option switches the first one on (library/sdxl_train_util.py:372, flux_train_network.py:59)."""
         return self.on("cache_text_encoder_outputs") or self.on("cache_text_encoder_outputs_to_disk")
+
+    @property
+    def uses_cached_text(self) -> bool:
+        """Whether what is cached is all that the model gets; a text encoder that is trained reads captions again."""
+        return self.caches_text and (self.family not in REREAD or self.on("network_train_unet_only"))
 
     @property
     def caches_latents(self) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.rule_context import INFO, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
+from kohya_runner.trainers.rule_context import FLOW, INFO, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kohya_runner.trainers.rule_context import Context
 
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
@@ -15,17 +17,26 @@ BUCKETS = ("min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no
 ADDED = ("caption_prefix", "caption_suffix", "enable_wildcard", "secondary_separator")
 
 
+RATES = ("caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate")
+REFUSED: Mapping[str, tuple[str, ...]] = {"anima": RATES[1:]}
+"""Rates that do not go with cached outputs, where they are others than usual (anima_train_network.py:55)."""
+LENGTHS: Mapping[str, str] = {
+    "flux": "write t5xxl_max_token_length", "sd3": "write t5xxl_max_token_length",
+    "lumina": "write gemma2_max_token_length", "anima": "write qwen3_max_token_length",
+}  # fmt: skip
+
+
 def _not_cacheable(context: Context) -> str:
     """What library/train_util.py:1102 refuses while text encoder outputs are cached."""
     if not context.caches_text:
         return ""
-    rates = ("caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate")
+    rates = REFUSED.get(context.family, RATES)
     names = [name for name in rates if context.number(name) > 0]
     return context.listed(["shuffle_caption"] * context.on("shuffle_caption") + names)
 
 
 def _added_to_captions(context: Context) -> str:
-    return context.listed(context.given(*ADDED)) if context.caches_text else ""
+    return context.listed(context.given(*ADDED)) if context.uses_cached_text else ""
 
 
 def _augmented(context: Context) -> str:
@@ -43,13 +54,15 @@ RULES: tuple[Rule, ...] = (
          lambda c: c.caches_text and not c.on("network_train_unet_only"),
          "text encoder outputs are cached, and the text encoders would be trained",
          "write network_train_unet_only: true, or leave the caching out",
-         "sdxl_train_network.py:39", "start", families=("sdxl",), methods=LORA),
+         "sdxl_train_network.py:39, anima_train_network.py:59", "start", families=("sdxl", "anima"),
+         methods=LORA),
     Rule("args.cached_text_captions",
          ("shuffle_caption", "caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate", *CACHE),
          _not_cacheable, "text encoder outputs are cached, which does not go with {what}",
-         "leave one of the two out", f"{TU}:1102", "start", families=("sdxl", "flux", "sd3"), methods=(*LORA, *WHOLE)),
+         "leave one of the two out", f"{TU}:1102", "start",
+         families=("sdxl", "flux", "sd3", "hunyuan_image", "anima"), methods=(*LORA, *WHOLE)),
     Rule("args.cached_text_dropout", ("caption_dropout_every_n_epochs", *CACHE),
-         lambda c: c.caches_text and c.number("caption_dropout_every_n_epochs") > 0,
+         lambda c: c.uses_cached_text and c.number("caption_dropout_every_n_epochs") > 0,
          "caption_dropout_every_n_epochs: {caption_dropout_every_n_epochs} does nothing to cached text encoder outputs",
          "leave one of the two out", f"{TU}:1717", SILENT, WARNING),
     Rule("args.cached_text_prefix", (*ADDED, *CACHE), _added_to_captions,
@@ -69,7 +82,8 @@ RULES: tuple[Rule, ...] = (
          SILENT, INFO),
     Rule("args.cache_check_latents", ("skip_cache_check",), lambda c: c.on("skip_cache_check"),
          "skip_cache_check does not reach the latents of this family: they are always checked",
-         "nothing to do", "flux_train_network.py:186", SILENT, INFO, ("flux",), LORA),
+         "nothing to do", "flux_train_network.py:186, lumina_train_network.py:95, hunyuan_image_train_network.py:420",
+         SILENT, INFO, ("flux", "lumina", "hunyuan_image"), LORA),
     Rule("args.masked_loss", ("masked_loss",), lambda c: c.on("masked_loss") and not c.on("alpha_mask"),
          "masked_loss has no masks: folders of images hold none", "write alpha_mask: true for images with transparency",
          "library/custom_train_functions.py:497", SILENT, WARNING),
@@ -83,19 +97,21 @@ RULES: tuple[Rule, ...] = (
          "leave one of the two out", f"{TU}:1033", SILENT, INFO),
     Rule("args.clip_skip", ("clip_skip",), lambda c: bool(c.given("clip_skip")),
          "clip_skip: {clip_skip} does nothing for this family", "leave it out",
-         "library/sdxl_train_util.py:351", SILENT, WARNING, ("sdxl", "flux", "sd3")),
+         "library/sdxl_train_util.py:351", SILENT, WARNING, ("sdxl", *FLOW)),
     Rule("args.clip_skip_v2", ("clip_skip", "v2"), lambda c: c.on("v2") and bool(c.given("clip_skip")),
          "v2 with clip_skip: {clip_skip} is not meant to be", "leave clip_skip out", f"{TU}:4421", SILENT, WARNING,
          ("sd15", "sd2")),
     Rule("args.v2", ("v2",), lambda c: c.on("v2"), "v2 is for Stable Diffusion 2, and this script refuses it",
          "leave v2 out", "library/sdxl_train_util.py:349", "start", families=("sdxl",)),
-    Rule("args.max_token_length", ("max_token_length",), lambda c: bool(c.given("max_token_length")),
-         "max_token_length: {max_token_length} does nothing for this family", "write t5xxl_max_token_length",
-         "flux_train_network.py:74", SILENT, WARNING, ("flux",)),
+    Rule("args.max_token_length", ("max_token_length",),
+         lambda c: LENGTHS.get(c.family, "leave it out") if c.given("max_token_length") else "",
+         "max_token_length: {max_token_length} does nothing for this family", "{what}",
+         "flux_train_network.py:74, sd3_train_network.py:57", SILENT, WARNING, FLOW),
     Rule("args.weighted_captions", ("weighted_captions",),
          lambda c: c.on("weighted_captions") and _encodes_while_training(c),
          "weighted_captions is not implemented for this family", "leave it out",
-         "library/strategy_base.py:80", "first step", families=("flux",), methods=LORA),
+         "library/strategy_base.py:80", "first step",
+         families=("flux", "sd3", "hunyuan_image", "anima"), methods=LORA),
     Rule("args.chroma_mask", ("apply_t5_attn_mask", "model_type"),
          lambda c: c.get("model_type") == "chroma" and not c.on("apply_t5_attn_mask"),
          "model_type: chroma needs apply_t5_attn_mask", "write apply_t5_attn_mask: true",
@@ -106,7 +122,7 @@ RULES: tuple[Rule, ...] = (
          "flux_train_network.py:138", SILENT, INFO, ("flux",), LORA),
     Rule("args.vae", ("vae",), lambda c: bool(c.given("vae")),
          "vae: {vae} is not read by this family", "name the autoencoder under components: ae",
-         "flux_train_network.py:157", SILENT, WARNING, ("flux",)),
+         "flux_train_network.py:157, lumina_train_network.py:84", SILENT, WARNING, ("flux", "lumina")),
     Rule("args.keep_tokens", ("keep_tokens", "keep_tokens_separator"),
          lambda c: not c.on("shuffle_caption") and c.number("caption_tag_dropout_rate") <= 0
          and c.number("token_warmup_step") <= 0 and c.number("keep_tokens") > 0,

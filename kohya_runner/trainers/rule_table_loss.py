@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from kohya_runner.trainers.rule_context import FLOW, INFO, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kohya_runner.trainers.rule_context import Context
 
 HUBER = ("huber", "smooth_l1")
@@ -16,6 +18,9 @@ UNUSED_BY_FLOW = (
     "v_pred_like_loss", "zero_terminal_snr", "noise_offset", "noise_offset_random_strength", "adaptive_noise_scale",
     "multires_noise_iterations", "multires_noise_discount", "min_timestep", "max_timestep",
 )  # fmt: skip
+TIMESTEP_RANGE = ("min_timestep", "max_timestep")
+USED_BY_FLOW: Mapping[str, tuple[str, ...]] = {"sd3": TIMESTEP_RANGE}  # library/sd3_train_utils.py:930
+ALSO_UNUSED: Mapping[str, tuple[str, ...]] = {"sd3": ("ip_noise_gamma", "ip_noise_gamma_random_strength")}
 WEIGHTED = ("logit_mean", "logit_std", "mode_scale")
 USES_SIGMOID = ("sigmoid", "shift", "flux_shift")
 USES_SHIFT = ("shift", "sigma")
@@ -25,7 +30,9 @@ ALL_TIMESTEPS = ("train_control_net.py",)
 
 
 def _unused_by_flow(context: Context) -> str:
-    return context.listed(context.given(*UNUSED_BY_FLOW))
+    names = (*UNUSED_BY_FLOW, *ALSO_UNUSED.get(context.family, ()))
+    used = USED_BY_FLOW.get(context.family, ())
+    return context.listed(context.given(*(name for name in names if name not in used)))
 
 
 def _huber(context: Context) -> bool:
@@ -41,18 +48,22 @@ def _sampling(context: Context) -> str:
 
 
 def _scheme_inert(context: Context) -> bool:
-    """Two schemes choose sigma timesteps, two weigh the loss of sigma_scaled (flux_train_utils.py:442, :461)."""
+    """Two schemes choose sigma timesteps, two weigh the loss of sigma_scaled (flux_train_utils.py:442, :461).
+
+    Anima has no model_prediction_type and always weighs (anima_train_network.py:321).
+    """
     match context.get("weighting_scheme"):
         case "logit_normal" | "mode":
             return _sampling(context) != "sigma"
         case "sigma_sqrt" | "cosmap":
-            return str(context.get("model_prediction_type")) != "sigma_scaled"
+            return context.get("model_prediction_type") not in (None, "sigma_scaled")
         case _:
             return False
 
 
 def _density_inert(context: Context) -> str:
-    scheme = str(context.get("weighting_scheme")) if _sampling(context) == "sigma" else ""
+    sigma = context.get("timestep_sampling") in (None, "sigma")  # SD3 has no other
+    scheme = str(context.get("weighting_scheme")) if sigma else ""
     used = {"logit_normal": ("logit_mean", "logit_std"), "mode": ("mode_scale",)}.get(scheme, ())
     return context.listed(name for name in context.given(*WEIGHTED) if name not in used)
 
@@ -102,9 +113,9 @@ RULES: tuple[Rule, ...] = (
     Rule("args.huber_inert", (*HUBER_OPTIONS, "loss_type"), _huber_inert,
          "{what} does nothing with loss_type: {loss_type}", "write loss_type: huber or smooth_l1, or leave it out",
          f"{TU}:6111", SILENT, WARNING),
-    Rule("args.flow_inert", UNUSED_BY_FLOW, _unused_by_flow,
+    Rule("args.flow_inert", (*UNUSED_BY_FLOW, *ALSO_UNUSED["sd3"]), _unused_by_flow,
          "{what}: does nothing for a flow model", "leave it out", "flux_train_network.py:436", SILENT, WARNING,
-         ("flux",)),
+         FLOW),
     Rule("args.noise_random", ("noise_offset_random_strength", "noise_offset"),
          lambda c: c.on("noise_offset_random_strength") and not c.get("noise_offset"),
          "noise_offset_random_strength does nothing without noise_offset", "write noise_offset", f"{TU}:6076",
@@ -131,19 +142,19 @@ RULES: tuple[Rule, ...] = (
          lambda c: bool(c.given("discrete_flow_shift")) and _sampling(c) not in USES_SHIFT,
          "discrete_flow_shift: {discrete_flow_shift} does nothing with timestep_sampling: {timestep_sampling}",
          "write timestep_sampling: shift, or leave it out", "library/flux_train_utils.py:486", SILENT, WARNING,
-         ("flux",)),
+         ("flux", "lumina", "hunyuan_image", "anima")),
     Rule("args.sigmoid_scale", ("sigmoid_scale", "timestep_sampling"),
          lambda c: bool(c.given("sigmoid_scale")) and _sampling(c) not in USES_SIGMOID,
          "sigmoid_scale: {sigmoid_scale} does nothing with timestep_sampling: {timestep_sampling}",
          "write timestep_sampling: sigmoid or shift, or leave it out", "library/flux_train_utils.py:479", SILENT,
-         WARNING, ("flux",)),
+         WARNING, ("flux", "lumina", "hunyuan_image", "anima")),
     Rule("args.weighting_scheme", ("weighting_scheme", "timestep_sampling", "model_prediction_type"), _scheme_inert,
          "weighting_scheme: {weighting_scheme} does nothing with timestep_sampling: {timestep_sampling} and "
          "model_prediction_type: {model_prediction_type}", "leave it out, or write timestep_sampling: sigma",
-         "library/flux_train_utils.py:503", SILENT, WARNING, ("flux",)),
+         "library/flux_train_utils.py:503", SILENT, WARNING, ("flux", "lumina", "hunyuan_image", "anima")),
     Rule("args.weighting_inert", (*WEIGHTED, "weighting_scheme", "timestep_sampling"), _density_inert,
          "{what} does nothing with timestep_sampling: {timestep_sampling} and weighting_scheme: {weighting_scheme}",
-         "leave it out", "library/flux_train_utils.py:442", SILENT, WARNING, ("flux",)),
+         "leave it out", "library/flux_train_utils.py:442", SILENT, WARNING, FLOW),
     Rule("args.controlnet_inert", ("controlnet_model_name_or_path",),
          lambda c: bool(c.given("controlnet_model_name_or_path")),
          "controlnet_model_name_or_path is not read by this script", "leave it out",

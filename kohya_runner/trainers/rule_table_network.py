@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 ONLY = ("network_train_unet_only", "network_train_text_encoder_only")
 OFT = ("networks.oft", "networks.oft_flux")
-LORA = ("networks.lora", "networks.lora_fa", "networks.lora_flux")
+LORA = (
+    "networks.lora", "networks.lora_fa", "networks.lora_flux", "networks.lora_sd3", "networks.lora_lumina",
+    "networks.lora_hunyuan_image", "networks.lora_anima",
+)  # fmt: skip
 FLUX_WIDTH = 3072
 SIZES = ("network_dim", "network_args")
 WITHOUT_DROPOUT = (*OFT, "networks.dylora")

@@ -9,7 +9,7 @@ from kohya_runner.trainers.network_keys import MODULES, suggestion, unknown_keys
 from kohya_runner.trainers.rule_context import LOADED, SILENT, WARNING, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from kohya_runner.trainers.network_keys import Kind
     from kohya_runner.trainers.rule_context import Context
@@ -18,8 +18,23 @@ ARGS = ("network_args",)
 BLOCK_LISTS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
 WEIGHTS = ("down_lr_weight", "up_lr_weight")
 PRESETS = ("cosine", "sine", "linear", "reverse_linear", "zeros")
-TRAIN_BLOCKS = ("all", "single", "double")
-FLUX_BLOCKS = {"train_double_block_indices": 19, "train_single_block_indices": 38}  # networks/lora_flux.py:29
+TRAIN_BLOCKS: Mapping[str, tuple[str, ...]] = {
+    "networks.lora_flux": ("all", "single", "double"),
+    "networks.lora_lumina": ("all", "transformer", "refiners", "noise_refiner", "context_refiner"),
+}
+BLOCK_COUNTS: Mapping[str, Mapping[str, int]] = {
+    "networks.lora_flux": {"train_double_block_indices": 19, "train_single_block_indices": 38},
+    "networks.lora_sd3": {"train_block_indices": 999},  # a number that no model has (networks/lora_sd3.py:123)
+}
+SD3_BLOCKS = 38
+LISTS: Mapping[str, tuple[str, int, str]] = {
+    "networks.lora_flux": ("in_dims", 5, "img, time, vector, guidance and txt"),
+    "networks.lora_sd3": ("emb_dims", 6, "context, t, x, y, final_mod and final_linear"),
+    "networks.lora_lumina": ("embedder_dims", 3, "x, t and cap"),
+}
+"""A key whose list must have so many numbers, and what they are for."""
+WITHOUT_CONV = ("networks.lora_flux", "networks.lora_sd3", "networks.lora_lumina", "networks.lora_hunyuan_image")
+TRAINS_T5 = ("networks.lora_flux", "networks.lora_sd3")
 OFF = ("false", "0", "no", "none", "")
 
 
@@ -35,8 +50,9 @@ def _unreadable(context: Context) -> str:
 
 
 def _not_quite_true(context: Context) -> str:
-    flags = [(key, text) for key, text, kind in _typed(context) if kind == "bool"]
-    return ", ".join(f"{key}={text}" for key, text in flags if text != "True" and text.lower() not in OFF)
+    flags = [(key, text) for key, text, kind in _typed(context) if kind == "bool" and text != "True"]
+    flags += [(key, text) for key, text, kind in _typed(context) if kind == "flag" and text.lower() != "true"]
+    return ", ".join(f"{key}={text}" for key, text in flags if text.lower() not in OFF)
 
 
 def _typed(context: Context) -> Iterator[tuple[str, str, Kind]]:
@@ -65,6 +81,7 @@ _READS: dict[str, Callable[[str], bool]] = {
     "ints": lambda text: _reads(_ints, text),
     "floats": lambda text: _reads(lambda t: [float(part) for part in t.split(",")], text),
     "bool": lambda _: True,
+    "flag": lambda _: True,
     "text": lambda _: True,
 }
 
@@ -122,23 +139,33 @@ def _odd_weights(context: Context) -> str:
     return f"{text} where {_blocks(context)} are meant" if text and not _too_many_weights(context) else ""
 
 
-def _flux(context: Context, key: str) -> str | None:
-    return context.network_args.get(key) if context.network_module == "networks.lora_flux" else None
+def _own_key(context: Context, key: str, modules: Iterable[str]) -> str | None:
+    return context.network_args.get(key) if context.network_module in modules else None
 
 
-def _in_dims(context: Context) -> str:
-    text = _flux(context, "in_dims")
-    return text if text is not None and text.count(",") != 4 else ""
+def _list_lengths(context: Context) -> str:
+    key, wanted, what = LISTS.get(context.network_module, ("", 0, ""))
+    text = context.network_args.get(key)
+    wrong = text is not None and text.count(",") + 1 != wanted
+    return f"{key}={text} must be {wanted} numbers: {what}" if wrong else ""
 
 
 def _train_blocks(context: Context) -> str:
-    text = _flux(context, "train_blocks")
-    return repr(text) if text is not None and text not in TRAIN_BLOCKS else ""
+    text = _own_key(context, "train_blocks", TRAIN_BLOCKS)
+    known = TRAIN_BLOCKS.get(context.network_module, ())
+    return f"{text!r} is none of {', '.join(known)}" if text is not None and text not in known else ""
 
 
 def _indices(context: Context) -> str:
-    faulty = [key for key, total in FLUX_BLOCKS.items() if not _selects(_flux(context, key), total)]
-    return ", ".join(f"{key}={_flux(context, key)} (blocks 0 to {FLUX_BLOCKS[key] - 1})" for key in faulty)
+    counts = BLOCK_COUNTS.get(context.network_module, {})
+    faulty = [key for key, total in counts.items() if not _selects(context.network_args.get(key), total)]
+    return ", ".join(f"{key}={context.network_args[key]} (blocks 0 to {counts[key] - 1})" for key in faulty)
+
+
+def _empty_indices(context: Context) -> bool:
+    """Blocks that SD3's largest model has not, and the trainer does not look for."""
+    text = _own_key(context, "train_block_indices", TRAINS_T5)
+    return text is not None and _selects(text, 999) and not _selects(text, SD3_BLOCKS)
 
 
 def _selects(selection: str | None, total: int) -> bool:
@@ -182,7 +209,7 @@ def _rank_dropout(context: Context) -> bool:
 
 
 def _trains_t5(context: Context) -> bool:
-    return _flux(context, "train_t5xxl") == "True"
+    return _own_key(context, "train_t5xxl", TRAINS_T5) == "True"
 
 
 RULES: tuple[Rule, ...] = (
@@ -211,17 +238,20 @@ RULES: tuple[Rule, ...] = (
          and _one_way(c, "conv_alpha", "conv_dim"),
          "network_args: conv_alpha does nothing without conv_dim", "write conv_dim, too", "networks/lora.py:437",
          SILENT, WARNING),
-    Rule("args.network_args_conv_flux", ARGS, lambda c: _flux(c, "conv_dim") is not None,
+    Rule("args.network_args_conv_flux", ARGS, lambda c: _own_key(c, "conv_dim", WITHOUT_CONV) is not None,
          "network_args: conv_dim does nothing here: this model has no convolutions", "leave it out",
-         "networks/lora_flux.py:894", SILENT, WARNING, ("flux",)),
+         "networks/lora_flux.py:894", SILENT, WARNING, ("flux", "sd3", "lumina", "hunyuan_image")),
     Rule("args.network_args_rank_dropout", ARGS, _rank_dropout, "network_args: rank_dropout=1 divides by zero",
          "write less than 1", "networks/lora.py:115", "first step"),
-    Rule("args.network_args_in_dims", ARGS, _in_dims, "network_args: in_dims={what} must be 5 numbers",
-         "write img, time, vector, guidance and txt", "networks/lora_flux.py:501", LOADED),
+    Rule("args.network_args_in_dims", ARGS, _list_lengths, "network_args: {what}", "write one number for each",
+         "networks/lora_flux.py:501, networks/lora_sd3.py:82, networks/lora_lumina.py:355", LOADED),
     Rule("args.network_args_train_blocks", ARGS, _train_blocks, "network_args: train_blocks={what}",
-         "write all, single or double", "networks/lora_flux.py:558", LOADED),
+         "write one of them", "networks/lora_flux.py:558, networks/lora_lumina.py:368", LOADED),
     Rule("args.network_args_indices", ARGS, _indices, "network_args: {what} selects what is not there",
-         "write numbers and ranges such as 0-3,7", "networks/lora_flux.py:528", LOADED),
+         "write numbers and ranges such as 0-3,7", "networks/lora_flux.py:528, networks/lora_sd3.py:109", LOADED),
+    Rule("args.network_args_indices_empty", ARGS, _empty_indices,
+         "network_args: train_block_indices names blocks that no SD3 model has: 0 to 37 at most, 0 to 23 of the medium",
+         "write the blocks that are there", "networks/lora_sd3.py:123", SILENT, WARNING, ("sd3",)),
     Rule("args.network_args_ggpo", ARGS, _ggpo, "network_args: ggpo_beta and ggpo_sigma only act together",
          "write both", "networks/lora_flux.py:565", SILENT, WARNING, ("flux", "hunyuan_image")),
     Rule("args.network_args_unit", ARGS, _unit, "network_args: the rank must be a multiple of unit: {what}",
@@ -230,9 +260,9 @@ RULES: tuple[Rule, ...] = (
          "write the same number", "networks/dylora.py:196", LOADED),
     Rule("args.t5_cached", (*ARGS, "cache_text_encoder_outputs"), lambda c: _trains_t5(c) and c.caches_text,
          "train_t5xxl=True with cached text encoder outputs", "leave one of the two out",
-         "flux_train_network.py:196", LOADED, families=("flux",)),
+         "flux_train_network.py:196, sd3_train_network.py:172", LOADED, families=("flux", "sd3")),
     Rule("args.t5_unet_only", (*ARGS, "network_train_unet_only"),
          lambda c: _trains_t5(c) and c.on("network_train_unet_only"),
          "train_t5xxl=True does nothing with network_train_unet_only", "leave one of the two out",
-         "train_network.py:707", SILENT, WARNING, ("flux",)),
+         "train_network.py:707", SILENT, WARNING, ("flux", "sd3")),
 )  # fmt: skip

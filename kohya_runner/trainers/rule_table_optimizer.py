@@ -55,7 +55,10 @@ RATES = (
     "unet_lr", "text_encoder_lr", "learning_rate_te", "learning_rate_te1", "learning_rate_te2", "block_lr",
     "control_net_lr",
 )  # fmt: skip
-RATE_FILTERS = ("networks.lora", "networks.lora_flux", "networks.dylora")
+RATE_FILTERS = (
+    "networks.lora", "networks.lora_flux", "networks.dylora", "networks.lora_sd3", "networks.lora_lumina",
+    "networks.lora_hunyuan_image", "networks.lora_anima",
+)  # fmt: skip
 """Modules that drop every group of parameters whose learning rate is 0 (networks/lora.py:1187)."""
 
 

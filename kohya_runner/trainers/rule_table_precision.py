@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.rule_context import INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
+from kohya_runner.trainers.rule_context import FLOW, INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.rule_context import Context
@@ -17,7 +17,8 @@ ATTENTION = ("mem_eff_attn", "xformers", "sdpa")
 
 
 def _fp8(context: Context) -> str:
-    names = [name for name in ("fp8_base", "fp8_base_unet") if context.on(name)]
+    """HunyuanImage's fp8_scaled switches both off (hunyuan_image_train_network.py:338)."""
+    names = [name for name in ("fp8_base", "fp8_base_unet") if context.on(name) and not context.on("fp8_scaled")]
     return context.listed(names) if context.get("mixed_precision") in (None, "no") else ""
 
 
@@ -27,7 +28,8 @@ def _attention(context: Context) -> str:
 
 
 def _inert_attention(context: Context) -> str:
-    return " and ".join(name for name in ("mem_eff_attn", "xformers") if context.on(name))
+    names = ("mem_eff_attn",) if context.family in ("hunyuan_image", "anima") else ("mem_eff_attn", "xformers")
+    return " and ".join(name for name in names if context.on(name))
 
 
 def _both_full(context: Context) -> bool:
@@ -55,7 +57,8 @@ RULES: tuple[Rule, ...] = (
          WARNING),
     Rule("args.fp8_precision", ("fp8_base", "fp8_base_unet", "mixed_precision"), _fp8,
          "{what} needs mixed_precision: fp16 or bf16, and it is {mixed_precision}", "write mixed_precision: bf16",
-         "train_network.py:831", LOADED, methods=LORA),
+         "train_network.py:831", LOADED, families=(*UNET, "flux", "sd3", "lumina", "hunyuan_image"),
+         methods=LORA),
     Rule("args.half_vae", ("no_half_vae", "mixed_precision"), _half_vae,
          "mixed_precision: fp16 also runs the VAE in fp16, where SDXL's own overflows: latents become NaN or black",
          "write no_half_vae: true, or mixed_precision: bf16", "train_network.py:599", SILENT, WARNING, ("sdxl",)),
@@ -64,11 +67,12 @@ RULES: tuple[Rule, ...] = (
          "library/flux_models.py:977", LOADED, families=("flux",)),
     Rule("args.blocks_to_swap_negative", ("blocks_to_swap",), lambda c: c.number("blocks_to_swap") < 0,
          "blocks_to_swap: {blocks_to_swap} swaps nothing", "leave it out", "flux_train_network.py:129", SILENT, WARNING,
-         ("flux",)),
+         ("flux", "sd3", "hunyuan_image", "anima")),
     Rule("args.blocks_to_swap_offload", ("blocks_to_swap", "cpu_offload_checkpointing"),
          lambda c: c.number("blocks_to_swap") != 0 and c.on("cpu_offload_checkpointing"),
          "blocks_to_swap: {blocks_to_swap} does not go with cpu_offload_checkpointing", "leave one of the two out",
-         "flux_train_network.py:77", "start", families=("flux",)),
+         "flux_train_network.py:77, sd3_train_network.py:60, anima_train_network.py:63", "start",
+         families=("flux", "sd3", "anima")),
     Rule("args.split_mode", ("split_mode", "blocks_to_swap"), lambda c: c.on("split_mode"),
          "split_mode is old: it means blocks_to_swap: 18 where that is not set", "write blocks_to_swap: 18",
          "flux_train_network.py:82", SILENT, WARNING, ("flux",)),
@@ -86,7 +90,7 @@ RULES: tuple[Rule, ...] = (
          f"{TU}:3363", SILENT, INFO, UNET),
     Rule("args.attention_inert", ("mem_eff_attn", "xformers"), _inert_attention,
          "{what}: this family's own attention is torch's, whatever is set", "leave it out",
-         "library/flux_models.py:452", SILENT, INFO, ("flux",)),
+         "library/flux_models.py:452", SILENT, INFO, FLOW),
     Rule("args.persistent_workers", ("persistent_data_loader_workers", "max_data_loader_n_workers"),
          lambda c: c.on("persistent_data_loader_workers") and c.get("max_data_loader_n_workers") == 0
          and not c.on("deepspeed"),

@@ -147,5 +147,5 @@ RULES: tuple[Rule, ...] = (
          "leave one of the two out", "train_network.py:799", SILENT, WARNING),
     Rule("args.sample_sampler_inert", ("sample_sampler",), lambda c: bool(c.given("sample_sampler")),
          "sample_sampler: {sample_sampler} does nothing for this family", "leave it out",
-         "library/flux_train_utils.py:76", SILENT, INFO, ("flux",)),
+         "library/flux_train_utils.py:76", SILENT, INFO, FLOW),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from kohya_runner.findings import Finding
 from kohya_runner.trainers import (
     rule_table_controls,
     rule_table_data,
+    rule_table_families,
     rule_table_loss,
     rule_table_methods,
     rule_table_network,
@@ -34,6 +35,7 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Optimizer and learning rates": rule_table_optimizer.RULES,
     "Scheduler": rule_table_scheduler.RULES,
     "Loss, noise and timesteps": rule_table_loss.RULES,
+    "One family alone": rule_table_families.RULES,
     "Samples, checkpoints and resuming": rule_table_run.RULES,
     "Full fine-tunes and DreamBooth": rule_table_methods.RULES,
     "ControlNet and textual inversion": rule_table_controls.RULES,

@@ -1,9 +1,10 @@
-"""Runs in the trainer's Python, with shrink/ on PYTHONPATH: imports one train script, trains each case in a fork.
+"""Runs in the trainer's Python, with shrink/ on PYTHONPATH: imports the train scripts, does each request in a fork.
 
-    PYTHON rules_child.py CHECKOUT SCRIPT TRAINER_CLASS SECONDS
+    PYTHON rules_child.py CHECKOUT SECONDS
 
-Requests are JSON, one a line: ``{"argv": [...], "log": PATH}``. Each is answered with a line: the fork's exit
-code, ``null`` where it took more than SECONDS. What the fork does is what the script's own last lines do.
+Requests are JSON, one a line: ``{"script": ..., "trainer": CLASS, "argv": [...], "log": PATH}`` trains as the script's
+own last lines do; ``{"family": ..., "folder": PATH, "log": PATH}`` writes a family's small models. Each is answered
+with a line: the fork's exit code, ``null`` where it took more than SECONDS.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import tiny_models
 
-def train(module: Any, trainer: str, argv: list[str]) -> None:
+
+def train(checkout: str, script: str, trainer: str, argv: list[str]) -> None:
     """train_network.py:1903 and its like; ``-`` is a script without a class (sdxl_train.py:945)."""
+    sys.argv = [str(Path(checkout) / script)]
+    module = importlib.import_module(script.removesuffix(".py"))
     parser = module.setup_parser()
     args = parser.parse_args(argv)
     module.train_util.verify_command_line_training_args(args)
@@ -29,18 +34,25 @@ def train(module: Any, trainer: str, argv: list[str]) -> None:
     start(args)
 
 
-def in_a_fork(module: Any, trainer: str, argv: list[str], log: str) -> int:
-    """The process id of a child that trains; everything it says goes to the log."""
+def do(checkout: str, request: dict[str, Any]) -> None:
+    if "family" in request:
+        tiny_models.main(checkout, request["family"], request["folder"])
+    else:
+        train(checkout, request["script"], request["trainer"], request["argv"])
+
+
+def in_a_fork(checkout: str, request: dict[str, Any]) -> int:
+    """The process id of a child that does it; everything it says goes to the log."""
     pid = os.fork()
     if pid:
         return pid
     os.setsid()
     code = 1
     try:
-        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        target = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(target, stream)
-        train(module, trainer, argv)
+        do(checkout, request)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
@@ -65,18 +77,18 @@ def ended(pid: int, seconds: float) -> int | None:
     return None
 
 
-def main(checkout: str, script: str, trainer: str, seconds: str) -> None:
+def main(checkout: str, seconds: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the script prints on import is no answer
+    os.dup2(2, 1)  # what a script prints on import is no answer
     sys.path[0] = checkout
-    sys.argv = [str(Path(checkout) / script)]
-    module = importlib.import_module(script.removesuffix(".py"))
     import torch
 
     torch.set_num_threads(1)
     for line in sys.stdin:
         request = json.loads(line)
-        pid = in_a_fork(module, trainer, request["argv"], request["log"])
+        if "script" in request:
+            importlib.import_module(request["script"].removesuffix(".py"))
+        pid = in_a_fork(checkout, request)
         answers.write(json.dumps(ended(pid, float(seconds))) + "\n")
         answers.flush()
 

@@ -37,23 +37,25 @@ SIZES = ((64, 64), (64, 64))
 
 @dataclass
 class Scripts:
-    """One script at a time, imported once and forked for each case; the models of a family are written once."""
+    """One process that forks for each case; the models of a family are written once."""
 
     root: Path
     checkout: Path
     python: Path
-    script: str = ""
     process: subprocess.Popen[str] | None = None
     written: set[str] = field(default_factory=set)
 
     def fate(self, case: MethodCase, which: str) -> tuple[bool, str]:
         """Whether the run came to a finished checkpoint, and the last of what it said."""
-        process, output, log = self._ready(case), self.root / "out put", self.root / "log"
+        self._write(case.family)
+        process, output, log = self._ready(), self.root / "out put", self.root / "log"
         assert process.stdin is not None
         assert process.stdout is not None
         shutil.rmtree(output, ignore_errors=True)
+        script = case.row.script
         argv = [*self._fixed(case, output), *case.argv(which)]
-        process.stdin.write(json.dumps({"argv": argv, "log": str(log)}) + "\n")
+        request = {"script": script, "trainer": ENTRY.get(script, "-"), "argv": argv, "log": str(log)}
+        process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
         code = json.loads(process.stdout.readline())
         said = log.read_text("utf-8", "replace")
@@ -63,24 +65,13 @@ class Scripts:
         if self.process is not None:
             self.process.communicate()
 
-    def _ready(self, case: MethodCase) -> subprocess.Popen[str]:
-        if self.process is not None and self.script == case.row.script:
-            return self.process
-        self.close()
-        self._write(case.family)
-        self.script = case.row.script
-        command = (
-            self.python,
-            HERE / "rules_child.py",
-            self.checkout,
-            self.script,
-            ENTRY.get(self.script, "-"),
-            SECONDS,
-        )
-        self.process = subprocess.Popen(
-            [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env=self._environ(), cwd=self.root,
-        )  # fmt: skip
+    def _ready(self) -> subprocess.Popen[str]:
+        if self.process is None:
+            command = (self.python, HERE / "rules_child.py", self.checkout, SECONDS)
+            self.process = subprocess.Popen(
+                [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                stderr=subprocess.DEVNULL, env=self._environ(), cwd=self.root,
+            )  # fmt: skip
         return self.process
 
     def _write(self, family: str) -> None:

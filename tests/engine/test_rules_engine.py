@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from rule_cases import BASE, BY_CODE, CASES, Case, support
+from real_families import REAL, Zygote, start
+from rule_cases import BASE, BY_CODE, CASES, Case
 
 from kohya_runner.findings import Severity
 from kohya_runner.trainers.rule_context import SILENT
@@ -23,67 +21,14 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-HERE = Path(__file__).parent
-TRAINERS = {"sd15": "NetworkTrainer", "sdxl": "SdxlNetworkTrainer", "flux": "FluxNetworkTrainer"}
-SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Zygote:
-    """A process that has imported a family's script, and the folder its runs work in."""
-
-    family: str
-    folder: Path
-    process: subprocess.Popen[str]
-
-    def fate(self, case: Case, which: str) -> tuple[bool, str]:
-        """Whether the run came to a finished checkpoint, and the last of what it said."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        output, log = self.folder / "out put", self.folder / "log"
-        shutil.rmtree(output, ignore_errors=True)
-        request = {"argv": [*self.fixed(output), *case.argv(which)], "log": str(log)}
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        code = json.loads(self.process.stdout.readline())
-        said = log.read_text("utf-8", "replace")
-        return code == 0 and (output / "case.safetensors").is_file(), f"exit code {code}: {said[-1500:]}"
-
-    def fixed(self, output: Path) -> list[str]:
-        models = self.folder / "models"
-        data = [f"--train_data_dir={self.folder / 'data'}", f"--output_dir={output}", "--output_name=case"]
-        data.append(f"--tokenizer_cache_dir={models / 'tokenizers'}")
-        parts = {"clip_l": "clip_l", "t5xxl": "t5xxl", "ae": "ae", "pretrained_model_name_or_path": "dit"}
-        if self.family != "flux":
-            parts = {"pretrained_model_name_or_path": "model"}
-        return [*data, *(f"--{name}={models / part}.safetensors" for name, part in parts.items())]
-
 
 @pytest.fixture(scope="module")
-def zygotes(
-    tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path
-) -> Iterator[dict[str, Zygote]]:
+def zygote(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path) -> Iterator[Zygote]:
     root = tmp_path_factory.mktemp("it's rules")
-    environ = {
-        **os.environ, "PYTHONPATH": str(HERE / "shrink"), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false",
-    }  # fmt: skip
-    started = {}
-    for family, trainer in TRAINERS.items():
-        folder = root / family
-        (folder / "models").mkdir(parents=True)
-        writer = (trainer_python, HERE / "tiny_models.py", sd_scripts, family, folder / "models")
-        subprocess.run([str(part) for part in writer], check=True, capture_output=True, env=environ)
-        draw(folder / "data" / "1_concept")
-        command = (trainer_python, HERE / "rules_child.py", sd_scripts, support(family).script, trainer, SECONDS)
-        process = subprocess.Popen(
-            [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env=environ, cwd=folder,
-        )  # fmt: skip
-        started[family] = Zygote(family, folder, process)
+    draw(root / "data" / "1_concept")
+    started = start(root, sd_scripts, trainer_python)
     yield started
-    for zygote in started.values():
-        zygote.process.communicate()
+    started.process.communicate()
     shutil.rmtree(root)
 
 
@@ -132,17 +77,17 @@ def fates() -> Iterator[list[tuple[str, str, str, str]]]:
 
 @pytest.mark.parametrize("which", ["bad", "good"])
 @pytest.mark.parametrize("case", chosen(), ids=lambda case: case.id)
-def test_the_verdict_is_the_trainers(case: Case, which: str, zygotes, fates):
-    finished, said = zygotes[case.family].fate(case, which)
+def test_the_verdict_is_the_trainers(case: Case, which: str, zygote, fates):
+    finished, said = zygote.fate(case, which)
     stops = refused(case, which) or stops_silently(case, which)
     fates.append((case.code, which, "stops" if stops else "passes", "passes" if finished else "stops"))
     assert finished is not stops, said
 
 
-@pytest.mark.parametrize("family", TRAINERS)
-def test_the_run_under_every_case_is_in_order(family: str, zygotes):
+@pytest.mark.parametrize("family", REAL)
+def test_the_run_under_every_case_is_in_order(family: str, zygote):
     case = Case("", {}, family=family)
     assert BASE["max_train_steps"] == 2
-    finished, said = zygotes[family].fate(case, "bad")
+    finished, said = zygote.fate(case, "bad")
     assert finished, said
     assert case.findings("bad") == ()

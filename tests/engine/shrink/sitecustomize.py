@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import shrunk_controls
+from shrunk_transformers import SHRINK as TRANSFORMERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +58,7 @@ def _flux_utils(module: ModuleType) -> None:
 def _model_util(module: ModuleType) -> None:
     """library/model_util.py:29-46 and :1054."""
     _set(module, UNET_PARAMS_MODEL_CHANNELS=GROUPS, UNET_PARAMS_CONTEXT_DIM=CLIP_L["hidden_size"], VAE_PARAMS_CH=GROUPS)
+    _set(module, V2_UNET_PARAMS_CONTEXT_DIM=CLIP_G["hidden_size"], V2_UNET_PARAMS_ATTENTION_HEAD_DIM=[1, 2, 4, 4])
     _small_clip(module, "CLIPTextConfig")
 
 
@@ -84,8 +86,8 @@ def _sdxl_original_unet(module: ModuleType) -> None:
     _set(module, Transformer2DModel=Transformer2DModel)
 
 
-def _sdxl_model_util(module: ModuleType) -> None:
-    """library/sdxl_model_util.py:214 and :240."""
+def _clip_text(module: ModuleType) -> None:
+    """library/sdxl_model_util.py:214 and :240, library/sd3_utils.py:123 and :183."""
     _small_clip(module, "CLIPTextConfig")
 
 
@@ -104,9 +106,10 @@ SHRINK: dict[str, Callable[[ModuleType], None]] = {
     "library.flux_utils": _flux_utils,
     "library.model_util": _model_util,
     "library.original_unet": _original_unet,
-    "library.sdxl_model_util": _sdxl_model_util,
+    "library.sd3_utils": _clip_text,
+    "library.sdxl_model_util": _clip_text,
     "library.sdxl_original_unet": _sdxl_original_unet,
-}
+} | TRANSFORMERS
 
 
 class _ThenShrink(Loader):
