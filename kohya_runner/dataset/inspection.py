@@ -152,8 +152,8 @@ def token_lines(inspection: Inspection) -> Iterator[str]:
         counts = [one.counts[index] for one in inspection.seen]
         if counts:
             longest = max(counts, key=lambda count: count.most)
-            how = "" if longest.exact else "; the tokenizer's files are not here" if encoder.merges is None else ""
-            yield f"{name}: {encoder.limit} are read, the longest caption has {longest.shown}{how}"
+            how = "" if longest.exact or encoder.known else "; the tokenizer's files are not here"
+            yield f"{name}: {longest.limit} are read, the longest caption has {longest.shown}{how}"
 
 
 def inspection_json(inspection: Inspection) -> dict[str, Any]:

@@ -27,22 +27,23 @@ def truncated(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
     """Captions that are cut off (library/strategy_base.py:234): for certain, or perhaps."""
     for index, name in alike(rules.encoders):
         encoder = rules.encoders[index]
-        certain = [one for one in seen if one.counts[index].fewest > encoder.limit]
+        limit = seen[0].counts[index].limit  # the encoder's, less what is written before every caption
+        certain = [one for one in seen if one.counts[index].fewest > limit]
         if certain:
             longest = max(certain, key=lambda one: one.counts[index].fewest)
             text = (
-                f"{counted(len(certain), 'caption')} longer than the {encoder.limit} tokens of {name}: "
+                f"{counted(len(certain), 'caption')} longer than the {limit} tokens of {name}: "
                 f"{_names(certain)}; the longest has {longest.counts[index].shown} and is cut {_end(longest, index)}"
             )
             hint = "shorten" + (f", or write max_token_length: {encoder.longer[0]}" if encoder.longer else "")
             # beside T5 CLIP gives no more than one vector, and long captions are usual
             say = info if encoder.kind == "clip" and any(other.kind == "t5" for other in rules.encoders) else warning
             yield noted(say, "caption.truncated", text, certain, hint=hint)
-        perhaps = [one for one in seen if one.counts[index].fewest <= encoder.limit < one.counts[index].most]
+        perhaps = [one for one in seen if one.counts[index].fewest <= limit < one.counts[index].most]
         if perhaps:
             most = max(one.counts[index].most for one in perhaps)
             text = (
-                f"{counted(len(perhaps), 'caption')} could be longer than the {encoder.limit} tokens of "
+                f"{counted(len(perhaps), 'caption')} could be longer than the {limit} tokens of "
                 f"{name}: {_names(perhaps)}; at most {most} by an estimate that never counts too few"
             )
             yield noted(info, "caption.length", text, perhaps)
