@@ -12,10 +12,11 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.batching import batching_from
 from kohya_runner.dataset.checks import check_datasets
 from kohya_runner.dataset.layout import Layout, plan_layout
+from kohya_runner.dataset.seen import rules_from
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import Finding, allow, error, not_allowable
-from kohya_runner.plan import data, defaults, machine, space, weights
+from kohya_runner.plan import data, defaults, machine, reading, space, weights
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import Models, find_models
@@ -116,7 +117,7 @@ def _salvage(draft: _Draft, on_progress: Progress | None) -> None:
     if support is not None:
         draft.findings += arguments.from_recipe(loaded, support, options_for(support.script, None))[1]
     sources, faults = data.sources(loaded, str(loaded.args.get("caption_extension") or ".txt"), draft.workspace)
-    scans = data.scan_all(sources, on_progress)
+    scans = tuple(one.scan for one in reading.read_all(sources, draft.request, draft.workspace, on_progress))
     draft.parts["scans"] = scans
     draft.findings += [*faults, *check_datasets(scans)]
 
@@ -167,14 +168,10 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     settings = as_parsed(options, given)
     extension = str(settings.given.get("caption_extension") or ".txt")
     sources, data_faults = data.sources(loaded, extension, draft.workspace)
-    scans = data.scan_all(sources, on_progress)
-    draft.findings += [
-        *faults,
-        *launch_faults(loaded),
-        *models.findings,
-        *data_faults,
-        *check_datasets(scans),
-    ]
+    surveys = reading.read_all(sources, draft.request, draft.workspace, on_progress)
+    scans = tuple(one.scan for one in surveys)
+    draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults]
+    draft.findings += reading.findings(surveys, rules_from(settings.get))
     draft.findings += defaults.findings(loaded, options, settings.given)
     draft.findings += bounds.findings(settings.given, {arg.name: arg.source for arg in given})
     if not draft.request.elsewhere:
