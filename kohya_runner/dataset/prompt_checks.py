@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Check = Callable[[Sequence[Seen], Rules], Iterator[Noted]]
 
+_CHOICE = re.compile(r"(?<!\{)\{[^{}|]*\|[^{}]*\}(?!\})")
 _WORDS = re.compile(r"[\w']+")
 USUAL = 0.5  # share of captions with a word that make it one which all should have
 TAIL = 40
@@ -49,10 +50,22 @@ def truncated(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
             yield noted(info, "caption.length", text, perhaps)
 
 
-def trigger(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+def wildcards(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """``{red|blue}`` is chosen from with enable_wildcard alone (library/train_util.py:841-869)."""
+    if "enable_wildcard" in rules.changing:
+        return
+    found = [one for one in seen if _CHOICE.search(one.caption)]
+    if found:
+        text = f"{counted(len(found), 'caption')} with braces that are read as they stand: {_names(found)}"
+        yield noted(
+            warning, "caption.wildcard", text, found, hint="write enable_wildcard: true, or take the braces out"
+        )
+
+
+def trigger(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
     """Captions without the word that most captions have, and captions with one that looks like it."""
     written = [one for one in seen if one.from_file and not one.source.regularization]
-    if not written:
+    if not written or "enable_wildcard" in rules.changing:  # then chance takes a line
         return
     groups = triggers(written)
     for words in groups:
@@ -134,5 +147,5 @@ def _names(seen: Sequence[Seen]) -> str:
     return names([one.image.path for one in seen])
 
 
-PROMPT_CHECKS: tuple[Check, ...] = (truncated, trigger)
+PROMPT_CHECKS: tuple[Check, ...] = (truncated, wildcards, trigger)
 """Checks of one folder's prompts. A new check is a row here."""

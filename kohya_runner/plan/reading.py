@@ -67,7 +67,7 @@ def _cache(
 
 def _may_write(request: Request, workspace: Workspace) -> bool:
     """For another machine's run this machine gets no workspace of its own."""
-    return not request.elsewhere or os.path.isdir(workspace.root)  # noqa: PTH112 - False for an impossible name
+    return not request.elsewhere or os.path.isdir(workspace.root)
 
 
 def _many(sources: Sequence[Source]) -> bool:
