@@ -42,6 +42,7 @@ def main() -> None:
     is_flag=True,
     help="The run is for another machine: leave this one's GPU, disk and trainer out.",
 )
+@click.option("--hash", "thorough", is_flag=True, help="Read the model files for their SHA-256; kept for later plans.")
 def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Show what a launch would do; nothing is written."""
     from kohya_runner import console

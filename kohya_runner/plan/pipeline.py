@@ -282,7 +282,8 @@ def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
                               tokenizers=known.settings.get("tokenizer_cache_dir"))  # fmt: skip
         faults, sizes = machine.hub_findings(models, support, reach)
         draft.findings += faults
-        given = Subject(draft.loaded, support, known.settings, models, room, draft.environ, known.recipe.budget)
+        given = Subject(draft.loaded, support, known.settings, models, room, draft.environ, known.recipe.budget,
+                        draft.request.thorough)  # fmt: skip
         told = forecast(given, steps, need=need, host=host, argv=draft.parts["command"].argv)
         draft.findings += told.findings
         draft.parts["forecast"] = told

@@ -8,6 +8,7 @@ from kohya_runner.preflight import downloads, items
 from kohya_runner.preflight.disk import DiskItem
 from kohya_runner.preflight.hub_cache import cached_files, has_pipeline
 from kohya_runner.preflight.sizes import LoraShape
+from kohya_runner.preflight.vram import moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,12 @@ def shape(settings: Settings, support: Support) -> LoraShape:
     )
 
 
+def optimizer_of(settings: Settings) -> str:
+    """The optimizer's name; --use_8bit_adam and --use_lion_optimizer are older names (library/train_util.py:4830)."""
+    old = "AdamW8bit" if settings.on("use_8bit_adam") else "Lion" if settings.on("use_lion_optimizer") else "AdamW"
+    return str(settings.get("optimizer_type") or old)
+
+
 def _whole(text: str) -> int | None:
     """The number the network module would read (networks/lora.py:454), None for what is none."""
     return int(text) if text.strip().isascii() and text.strip().isdecimal() else None
@@ -53,10 +60,11 @@ def disk_items(
 ) -> list[DiskItem]:
     """Checkpoints, states, cached latents and text encoder outputs, log."""
     lora = shape(settings, support)
+    each = moments(optimizer_of(settings))
     buckets = [items.Bucket(b.width, b.height, b.images) for b in steps.buckets]
     found = [
         items.checkpoints(lora, steps.saves.most_checkpoints, output),
-        items.states(lora, steps.saves.most_states, output) if steps.saves.most_states else None,
+        items.states(lora, steps.saves.most_states, output, moments=each) if steps.saves.most_states else None,
         DiskItem("log", LOG_BYTES, output.parent),
     ]
     if settings.on("cache_latents_to_disk"):
