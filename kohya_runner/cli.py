@@ -16,11 +16,12 @@ _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", he
 _WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
 _SD_SCRIPTS = click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use.")
 _ALLOW = click.option("--allow", multiple=True, metavar="CODE", help="Turn the named error into a warning.")
+_FRESH = click.option("--fresh", is_flag=True, help="Read every picture again, whatever the cache knows.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 
 
 def _recipe_options(command: Any) -> Any:
-    for option in (_JSON, _ALLOW, _SD_SCRIPTS, _WORKSPACE, _SET, _RECIPE):
+    for option in (_JSON, _FRESH, _ALLOW, _SD_SCRIPTS, _WORKSPACE, _SET, _RECIPE):
         command = option(command)
     return command
 
@@ -41,6 +42,7 @@ def main() -> None:
     is_flag=True,
     help="The run is for another machine: leave this one's GPU, disk and trainer out.",
 )
+@click.option("--hash", "thorough", is_flag=True, help="Read the model files for their SHA-256; kept for later plans.")
 def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Show what a launch would do; nothing is written."""
     from kohya_runner import console

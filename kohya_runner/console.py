@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 import time
 from contextlib import contextmanager
@@ -61,39 +60,17 @@ def fault_json(error: RunnerError) -> None:
 
 
 def _findings(console: Console, findings: Sequence[Finding]) -> None:
-    from rich.text import Text
+    if findings:
+        from kohya_runner.plan_screen import findings as show
 
-    for finding in findings:
-        line = Text(f"{finding.severity.value:<8}", style=STYLES[finding.severity])
-        line.append(f"{finding.code}  ", style="dim")
-        line.append(f"{finding.where}: " if finding.where else "")
-        line.append(finding.message)
-        console.print(line)
-        if finding.hint:
-            console.print(Text(f"         -> {finding.hint}", style="cyan"))
+        show(console, findings)
 
 
 def plan(made: Plan) -> None:
     """One readable screen: what will run, how long, where the space goes, what is wrong."""
-    from rich.text import Text
+    from kohya_runner.plan_screen import show
 
-    from kohya_runner.plan.report import rows, verdict
-
-    console = _console()
-    for label, text in rows(made):
-        line = Text(f"{label:<10}", style="bold")
-        console.print(line.append(text, style=""))
-    shown = [f for f in made.findings if f.code != "args.default"]
-    if shown:
-        console.print()
-        _findings(console, sorted(shown, key=lambda f: list(Severity).index(f.severity)))
-    console.print()
-    if made.command is not None:
-        console.print(
-            Text(f"$ cd {shlex.quote(str(made.command.cwd))}\n$ {made.command.shown()}\n", style="dim"), soft_wrap=True
-        )
-    text, severity = verdict(made)
-    console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
+    show(_console(), made)
 
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, empty: str) -> None:

@@ -20,7 +20,7 @@ HEAVY = {
     "numpy",
     "safetensors",
 }
-OWNERS = {"rich": {"console.py"}, "ruamel": {"yamlio.py", "settings.py"}}
+OWNERS = {"rich": {"console.py", "plan_screen.py"}, "ruamel": {"yamlio.py", "settings.py"}}
 
 
 def imports(path: Path) -> set[str]:

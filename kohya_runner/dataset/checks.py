@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     Check = Callable[[Scan], Iterator[Finding]]
     AcrossCheck = Callable[[tuple[Scan, ...]], Iterator[Finding]]
 
+OTHER_PICTURES = frozenset({
+    ".gif", ".tif", ".tiff", ".avif", ".jxl", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".svg", ".psd", ".ico", ".tga",
+    ".dds", ".ppm", ".pgm", ".exr", ".raw", ".dng",
+})  # fmt: skip
+"""Endings of pictures that the trainer passes over (library/train_util.py:104); .avif and .jxl need more packages."""
 PILLOW_LIMIT = 89_478_485  # pixels: above it Pillow warns, above twice of it it refuses
 
 
@@ -82,11 +87,21 @@ def count(scan: Scan) -> Iterator[Finding]:
         yield error("dataset.count", text, where=scan.source.where)
 
 
+def other_pictures(scan: Scan) -> Iterator[Finding]:
+    """``a.gif``: a picture that is left out without a word."""
+    found = [path for path in scan.strays if path.suffix.lower() in OTHER_PICTURES]
+    if found:
+        text = f"{counted(len(found), 'picture')} of kinds the trainer does not read: {names(found)}"
+        hint = f"save as one of {', '.join(IMAGE_FORMATS)}, or take out of the folder"
+        yield warning("dataset.other_pictures", text, where=place(scan.source, found), hint=hint)
+
+
 def strays(scan: Scan) -> Iterator[Finding]:
     """Files that are neither image nor caption."""
-    if scan.strays:
-        text = f"{counted(len(scan.strays), 'file')} that the trainer does not read: {names(scan.strays)}"
-        yield info("dataset.strays", text, where=place(scan.source, scan.strays))
+    found = [path for path in scan.strays if path.suffix.lower() not in OTHER_PICTURES]
+    if found:
+        text = f"{counted(len(found), 'file')} that the trainer does not read: {names(found)}"
+        yield info("dataset.strays", text, where=place(scan.source, found))
 
 
 def subfolders(scan: Scan) -> Iterator[Finding]:
@@ -147,7 +162,7 @@ def content(scan: Scan) -> Iterator[Finding]:
         kinds = ", ".join(sorted({image.format for image in wrong}))
         paths = [image.path for image in wrong]
         text = f"{counted(len(paths), 'image')} with other content than the name says ({kinds}): {names(paths)}"
-        yield warning("image.format", text, where=place(scan.source, paths), hint="rename, or save again")
+        yield info("image.format", text, where=place(scan.source, paths), hint="it is read by its content; rename it")
 
 
 def huge(scan: Scan) -> Iterator[Finding]:
@@ -200,7 +215,8 @@ def _stem(image: Image) -> str:
 
 
 DATASET_CHECKS: tuple[Check, ...] = (
-    missing, level, empty, count, concept, subfolders, stem_twice, extension, strays, unreadable, content, huge,
+    missing, level, empty, count, concept, subfolders, stem_twice, extension, other_pictures,
+    strays, unreadable, content, huge,
     *CAPTION_CHECKS,
 )  # fmt: skip
 """Checks of one folder. A new check is a row here."""

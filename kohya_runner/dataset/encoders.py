@@ -2,95 +2,164 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.tokens import Encoder, read_merges
+from kohya_runner.dataset.tokenizer_files import read_tokenizer
+from kohya_runner.dataset.tokens import QUOTED, Encoder, read_merges
 from kohya_runner.preflight.hub_cache import repo_folder
 from kohya_runner.trainers.families import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2, T5_XXL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
+    from kohya_runner.dataset.tokenizer_files import Tokenizer
     from kohya_runner.dataset.tokens import Merges
     from kohya_runner.trainers.families import Support
 
-NAMES = {CLIP_L: "CLIP-L", CLIP_G: "CLIP-G", SD2: "CLIP-H"}
-QWEN3 = "Qwen/Qwen3-0.6B"
+    Option = Callable[[str], Any]
+
+QWEN_3 = "Qwen/Qwen3-0.6B"
 CLIP_TOKENS = 75  # 77 with both marks
 LENGTHS = (150, 225)  # what max_token_length may be (library/train_util.py:3902)
-SCHNELL = 256  # flux_train_network.py:171
+QWEN_TOKENS = 1024  # library/hunyuan_image_text_encoder.py:503
+BYT5_TOKENS = 127  # 128 with the end mark (library/hunyuan_image_text_encoder.py:585)
+PROMPT_START = "<Prompt Start>"  # library/strategy_lumina.py:37
+
+FILES: dict[str, tuple[str, ...]] = {"clip": ("merges.txt", "vocab.json"), "t5": ("spiece.model",)}
+"""What must be fetched of a repository to count with its tokenizer; of others tokenizer.json."""
+IN_CHECKOUT = {T5_XXL: "t5_old", QWEN_3: "qwen3_06b", QWEN_VL: "qwen3_06b"}
+"""Folders of sd-scripts' ``configs``: the same T5 vocabulary, and the one vocabulary of all Qwen 2.5 and 3."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """A text encoder with a length of its own: the option that sets it, what it is else, and its marks."""
+class Row:
+    """One text encoder of a family."""
 
     name: str
-    option: str
-    usual: int
-    marks: int = 1
-    kind: str = "t5"
+    repo: str
+    kind: str = "clip"
+    limit: Callable[[Option, str], int] = lambda _option, _model: CLIP_TOKENS
+    subfolder: str = ""
+    longer: bool = False  # it reads max_token_length
+    before: Callable[[Option], str] = lambda _option: ""
 
 
-_T5 = Reader("T5-XXL", "t5xxl_max_token_length", 512)
-READERS: Mapping[tuple[str, str], Reader] = {
-    ("flux", T5_XXL): _T5,
-    ("sd3", T5_XXL): replace(_T5, usual=256),
-    ("lumina", GEMMA2): Reader("Gemma 2", "gemma2_max_token_length", 256, kind="bytes"),
-    ("hunyuan_image", QWEN_VL): Reader("Qwen2.5-VL", "", 1024, kind="bytes"),  # hunyuan_image_text_encoder.py:503
-    ("anima", QWEN3): Reader("Qwen3", "qwen3_max_token_length", 512, marks=0, kind="bytes"),
-    ("anima", T5_XXL): Reader("T5 (for the adapter)", "t5_max_token_length", 512),
-}
-"""By family and tokenizer; any other is CLIP's."""
-READ: Mapping[str, tuple[str, ...]] = {"hunyuan_image": (QWEN_VL,), "anima": (QWEN3, T5_XXL)}
-"""Where these are not all the tokenizers that are fetched: ByT5 gets what stands in quotation marks, Anima's own ship
-with the trainer (configs/)."""
+def _clip_length(option: Option, _model: str) -> int:
+    return int(option("max_token_length") or CLIP_TOKENS)
+
+
+def _flux_t5(option: Option, model: str) -> int:
+    """flux_train_network.py:170-177; one token is the end mark."""
+    return int(option("t5xxl_max_token_length") or (256 if "schnell" in model.lower() else 512)) - 1
+
+
+def _own(name: str, default: int, marks: int) -> Callable[[Option, str], int]:
+    return lambda option, _model: int(option(name) or default) - marks
+
+
+def _system_prompt(option: Option) -> str:
+    text = option("system_prompt")
+    return f"{text} {PROMPT_START} " if text else ""
+
+
+_L, _G = Row("CLIP-L", CLIP_L), Row("CLIP-G", CLIP_G)
+_T5 = "T5-XXL"
+
+ROWS: dict[str, tuple[Row, ...]] = {
+    "sd15": (Row("CLIP-L", CLIP_L, limit=_clip_length, longer=True),),
+    "sd2": (Row("CLIP-H", SD2, limit=_clip_length, longer=True, subfolder="tokenizer"),),
+    "sdxl": (
+        Row("CLIP-L", CLIP_L, limit=_clip_length, longer=True),
+        Row("CLIP-G", CLIP_G, limit=_clip_length, longer=True),
+    ),
+    "flux": (_L, Row(_T5, T5_XXL, "t5", _flux_t5)),
+    "sd3": (_L, _G, Row(_T5, T5_XXL, "t5", _own("t5xxl_max_token_length", 256, 1))),
+    "lumina": (
+        Row("Gemma 2", GEMMA2, "bytes", _own("gemma2_max_token_length", 256, 1), before=_system_prompt),
+    ),
+    "hunyuan_image": (
+        Row("Qwen2.5-VL", QWEN_VL, "bytes", lambda _option, _model: QWEN_TOKENS),
+        Row("ByT5 (words in quotes)", "", QUOTED, lambda _option, _model: BYT5_TOKENS),
+    ),
+    "anima": (
+        Row("Qwen3", QWEN_3, "bytes", _own("qwen3_max_token_length", 512, 0)),
+        Row("T5", T5_XXL, "t5", _own("t5_max_token_length", 512, 1)),
+    ),
+}  # fmt: skip
+"""The encoders of each family in the trainer's order (library/strategy_*.py); limits without their marks."""
 
 
 def encoders(
-    support: Support, option: Callable[[str], Any], *, model: str = "", places: tuple[Path, ...] = ()
+    support: Support, option: Option, *, model: str = "", places: tuple[Path, ...] = (), checkout: Path | None = None
 ) -> tuple[Encoder, ...]:
     """One encoder per tokenizer of the family. ``option`` gives the trainer's options by name.
 
-    ``places`` are folders that may hold tokenizers: the one of --tokenizer_cache_dir, the Hub cache.
+    ``places`` are folders that may hold tokenizers: the one of --tokenizer_cache_dir, the Hub cache; ``checkout`` is
+    sd-scripts', which comes with two.
     """
-    repos = READ.get(support.family, support.tokenizers)
-    return tuple(_encoder(repo, support, option, model=model, places=places) for repo in repos)
+    return tuple(_encoder(row, support, option, model, _Places(places, checkout)) for row in ROWS[support.family])
 
 
-def _encoder(
-    repo: str, support: Support, option: Callable[[str], Any], *, model: str, places: tuple[Path, ...]
-) -> Encoder:
-    reader = READERS.get((support.family, repo))
-    if reader is not None:
-        usual = SCHNELL if reader is _T5 and "schnell" in model.lower() else reader.usual
-        system = len(str(option("system_prompt") or "").split())  # Lumina's, before every caption
-        return Encoder(reader.name, (option(reader.option) or usual) - reader.marks - system, reader.kind)
-    name = NAMES.get(repo, repo)
-    if not support.reads_long:
-        return Encoder(name, CLIP_TOKENS, "clip", find_merges(repo, places))
-    limit = option("max_token_length") or CLIP_TOKENS
-    longer = tuple(length for length in LENGTHS if length > limit)
-    return Encoder(name, limit, "clip", find_merges(repo, places), longer)
+@dataclass(frozen=True, slots=True)
+class _Places:
+    folders: tuple[Path, ...]
+    checkout: Path | None
 
 
-def find_merges(repo: str, places: tuple[Path, ...]) -> Merges | None:
-    """The tokenizer's merges from the first place that has them; nothing is downloaded."""
-    folders = (folder for place in places for folder in _folders(repo, place))
+def _encoder(row: Row, support: Support, option: Option, model: str, places: _Places) -> Encoder:
+    limit = row.limit(option, model)
+    if row.kind == "clip":
+        longer = tuple(length for length in LENGTHS if length > limit) if row.longer else ()
+        return Encoder(row.name, limit, "clip", find_merges(row.repo, places.folders, row.subfolder), longer)
+    named = option("t5_tokenizer_path") if support.family == "anima" and row.kind == "t5" else None
+    files = _tokenizer(Path(str(named)), converted=False) if named else _found(row, support, places)
+    return Encoder(row.name, limit, row.kind, files=files, before=row.before(option))
+
+
+def _found(row: Row, support: Support, places: _Places) -> Tokenizer | None:
+    """The tokenizer's files from the first place that has them; nothing is downloaded."""
+    if not row.repo:
+        return None
+    if support.family != "anima":  # whose tokenizers are the checkout's own (library/anima_utils.py:163, :271)
+        folders = (folder for place in places.folders for folder in _folders(row.repo, place, row.subfolder))
+        found = next((made for folder in folders if (made := _tokenizer(folder, converted=False))), None)
+        if found is not None:
+            return found
+    own = IN_CHECKOUT.get(row.repo)
+    if own is None or places.checkout is None:
+        return None
+    return _tokenizer(places.checkout / "configs" / own, converted=support.family != "anima")
+
+
+def find_merges(repo: str, places: tuple[Path, ...], subfolder: str = "") -> Merges | None:
+    """CLIP's merges from the first place that has them; nothing is downloaded."""
+    folders = (folder for place in places for folder in _folders(repo, place, subfolder))
     return next((found for folder in folders if (found := _read(folder)) is not None), None)
 
 
-def _folders(repo: str, place: Path) -> Iterator[Path]:
+def missing(support: Support, found: tuple[Encoder, ...]) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """(repository, subfolder, files) of the tokenizers of which no files are here, in the trainer's order."""
+    rows = zip(ROWS[support.family], found, strict=True)
+    lacking = [row for row, encoder in rows if row.repo and not encoder.known]
+    return tuple((row.repo, row.subfolder, FILES.get(row.kind, ("tokenizer.json",))) for row in lacking)
+
+
+def _folders(repo: str, place: Path, subfolder: str) -> Iterator[Path]:
     """--tokenizer_cache_dir's name for it (strategy_base.py:59), then the Hub cache's snapshots."""
     yield place / repo.replace("/", "_")
     snapshots = repo_folder(place, repo) / "snapshots"
-    for snapshot in sorted(snapshots.iterdir()) if snapshots.is_dir() else ():
-        yield from (snapshot, snapshot / "tokenizer")
+    if snapshots.is_dir():
+        yield from (folder / subfolder for folder in sorted(snapshots.iterdir()))
 
 
 @lru_cache(maxsize=8)
 def _read(folder: Path) -> Merges | None:
     return read_merges(folder) if (folder / "merges.txt").is_file() else None
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(folder: Path, *, converted: bool) -> Tokenizer | None:
+    return read_tokenizer(folder, converted=converted) if folder.is_dir() else None

@@ -6,12 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.checks import DATASET_CHECKS, check_datasets
+from kohya_runner.dataset.checks import DATASET_CHECKS
+from kohya_runner.dataset.judging import judge
 from kohya_runner.dataset.noted import Noted
-from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
-from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
 from kohya_runner.dataset.scan_cache import ScanCache
-from kohya_runner.dataset.seen import see
 from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.tokens import alike
 from kohya_runner.errors import error_for
@@ -71,14 +69,8 @@ def inspect(
     with ScanCache(target.workspace.cache / CACHE, fresh=fresh) as cache:
         surveys = tuple(_surveyed(target, cache, on_progress))
         problem = cache.problem
-    parts = tuple(tuple(see(one, target.rules)) for one in surveys)
-    seen = tuple(one for part in parts for one in part)
-    said = [Noted(finding) for finding in (*target.findings, *check_datasets(one.scan for one in surveys))]
-    for part in parts:
-        usable = tuple(one for one in part if not one.image.problem)
-        said += [note for check in PICTURE_CHECKS if usable for note in check(usable, target.rules)]
-        said += [note for check in PROMPT_CHECKS if usable for note in check(usable, target.rules)]
-    said += [note for check in PICTURE_ACROSS for note in check(seen)]
+    seen, judged = judge(surveys, target.rules)
+    said = [*(Noted(finding) for finding in target.findings), *judged]
     final = allow([note.finding for note in said], allowed)
     noted = tuple(replace(note, finding=finding) for note, finding in zip(said, final, strict=True))
     return Inspection(target, surveys, seen, noted, problem)
@@ -152,8 +144,8 @@ def token_lines(inspection: Inspection) -> Iterator[str]:
         counts = [one.counts[index] for one in inspection.seen]
         if counts:
             longest = max(counts, key=lambda count: count.most)
-            how = "" if longest.exact else "; the tokenizer's files are not here" if encoder.merges is None else ""
-            yield f"{name}: {encoder.limit} are read, the longest caption has {longest.shown}{how}"
+            how = "" if longest.exact or encoder.known else "; the tokenizer's files are not here"
+            yield f"{name}: {longest.limit} are read, the longest caption has {longest.shown}{how}"
 
 
 def inspection_json(inspection: Inspection) -> dict[str, Any]:

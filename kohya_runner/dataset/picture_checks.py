@@ -73,6 +73,10 @@ def depth(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
     if clipped:
         text = f"{counted(len(clipped), 'grey image')} of more than 8 bits, which becomes white: {_names(clipped)}"
         yield noted(error, "image.depth", text, clipped, hint="save with 8 bits a channel")
+    dark = [one for one in seen if one.traits and one.traits.mode.startswith("I;16") and not one.traits.clipped]
+    if dark:
+        text = f"{counted(len(dark), 'grey image')} of 16 bits, of which the lowest 8 are taken for all: {_names(dark)}"
+        yield noted(warning, "image.depth", text, dark, hint="save with 8 bits a channel")
 
 
 def pixel_art(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
@@ -144,7 +148,7 @@ def aspect(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
     odd = [one for one in seen if min(one.size) > 0 and max(one.size) / min(one.size) >= EXTREME]
     if odd:
         text = f"{counted(len(odd), 'image')} more than {EXTREME:g} times as long as wide: {_names(odd)}"
-        yield noted(warning, "image.aspect", text, odd, hint="cut them into pieces")
+        yield noted(info, "image.aspect", text, odd, hint="cut them into pieces")
 
 
 def same_bytes(seen: Sequence[Seen]) -> Iterator[Noted]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Check = Callable[[Sequence[Seen], Rules], Iterator[Noted]]
 
+_CHOICE = re.compile(r"(?<!\{)\{[^{}|]*\|[^{}]*\}(?!\})")
 _WORDS = re.compile(r"[\w']+")
 USUAL = 0.5  # share of captions with a word that make it one which all should have
 TAIL = 40
@@ -27,31 +28,44 @@ def truncated(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
     """Captions that are cut off (library/strategy_base.py:234): for certain, or perhaps."""
     for index, name in alike(rules.encoders):
         encoder = rules.encoders[index]
-        certain = [one for one in seen if one.counts[index].fewest > encoder.limit]
+        limit = seen[0].counts[index].limit  # the encoder's, less what is written before every caption
+        certain = [one for one in seen if one.counts[index].fewest > limit]
         if certain:
             longest = max(certain, key=lambda one: one.counts[index].fewest)
             text = (
-                f"{counted(len(certain), 'caption')} longer than the {encoder.limit} tokens of {name}: "
+                f"{counted(len(certain), 'caption')} longer than the {limit} tokens of {name}: "
                 f"{_names(certain)}; the longest has {longest.counts[index].shown} and is cut {_end(longest, index)}"
             )
             hint = "shorten" + (f", or write max_token_length: {encoder.longer[0]}" if encoder.longer else "")
             # beside T5 CLIP gives no more than one vector, and long captions are usual
             say = info if encoder.kind == "clip" and any(other.kind == "t5" for other in rules.encoders) else warning
             yield noted(say, "caption.truncated", text, certain, hint=hint)
-        perhaps = [one for one in seen if one.counts[index].fewest <= encoder.limit < one.counts[index].most]
+        perhaps = [one for one in seen if one.counts[index].fewest <= limit < one.counts[index].most]
         if perhaps:
             most = max(one.counts[index].most for one in perhaps)
             text = (
-                f"{counted(len(perhaps), 'caption')} could be longer than the {encoder.limit} tokens of "
+                f"{counted(len(perhaps), 'caption')} could be longer than the {limit} tokens of "
                 f"{name}: {_names(perhaps)}; at most {most} by an estimate that never counts too few"
             )
             yield noted(info, "caption.length", text, perhaps)
 
 
-def trigger(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+def wildcards(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """``{red|blue}`` is chosen from with enable_wildcard alone (library/train_util.py:841-869)."""
+    if "enable_wildcard" in rules.changing:
+        return
+    found = [one for one in seen if _CHOICE.search(one.caption)]
+    if found:
+        text = f"{counted(len(found), 'caption')} with braces that are read as they stand: {_names(found)}"
+        yield noted(
+            warning, "caption.wildcard", text, found, hint="write enable_wildcard: true, or take the braces out"
+        )
+
+
+def trigger(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
     """Captions without the word that most captions have, and captions with one that looks like it."""
     written = [one for one in seen if one.from_file and not one.source.regularization]
-    if not written:
+    if not written or "enable_wildcard" in rules.changing:  # then chance takes a line
         return
     groups = triggers(written)
     for words in groups:
@@ -133,5 +147,5 @@ def _names(seen: Sequence[Seen]) -> str:
     return names([one.image.path for one in seen])
 
 
-PROMPT_CHECKS: tuple[Check, ...] = (truncated, trigger)
+PROMPT_CHECKS: tuple[Check, ...] = (truncated, wildcards, trigger)
 """Checks of one folder's prompts. A new check is a row here."""

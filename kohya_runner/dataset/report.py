@@ -89,8 +89,8 @@ def _details(one: Seen) -> list[tuple[str, str]]:
     size = f"{one.image.width}x{one.image.height} {one.image.format}, " if not one.image.problem else ""
     rows = [("file", f"{size}{one.image.bytes} bytes")]
     if one.resized and one.bucket:
-        how = f" with {one.interpolation}" if one.interpolation else ""
-        rows.append(("resized", f"to {one.resized[0]}x{one.resized[1]} ({one.scale:.3g} times){how}"))
+        how = f"to {one.resized[0]}x{one.resized[1]} ({one.scale:.3g} times) with {one.interpolation}"
+        rows.append(("resized", how if one.interpolation else "no, it is of that size"))
         lost = (
             f", {one.lost:.1%} of it cut away ({one.lost_pixels} pixels)" if one.lost_pixels else ", nothing cut away"
         )
@@ -104,7 +104,8 @@ def _details(one: Seen) -> list[tuple[str, str]]:
         rows += [("EXIF", f"orientation {traits.orientation}, ignored")] if traits.orientation != 1 else []
         rows += [("alpha", f"{traits.transparent} transparent pixels")] if traits.transparent else []
         rows += [("frames", "several, the first is used")] if traits.animated else []
-    rows.append(("epoch", f"{one.source.repeats} times, as {one.source.concept}"))
+    often = "once" if one.source.repeats == 1 else f"{one.source.repeats} times"
+    rows.append(("epoch", f"{often}, as {one.source.concept}"))
     return rows
 
 

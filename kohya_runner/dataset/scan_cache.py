@@ -153,7 +153,7 @@ class ScanCache:
         return []
 
     def _opened(self) -> sqlite3.Connection | None:
-        if self.readonly and not self.file.is_file():
+        if self.readonly and not os.path.isfile(self.file):
             return None
         try:
             if not self.readonly:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.batching import parse_resolution
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, problems, select
 from kohya_runner.dataset.facts import CAPTION_BLANK
-from kohya_runner.dataset.tokens import count
+from kohya_runner.dataset.tokens import count, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,13 +148,9 @@ def _counts(text: str, encoders: tuple[Encoder, ...]) -> tuple[Count, ...]:
     """The tokens for each encoder; those that count alike count once."""
     made: dict[int, Count] = {}
     for index, encoder in enumerate(encoders):
-        like = next((i for i in made if _alike(encoders[i], encoder)), None)
+        like = next((i for i in made if same(encoders[i], encoder)), None)
         made[index] = count(encoder, text) if like is None else replace(made[like], encoder=encoder.name)
     return tuple(made.values())
-
-
-def _alike(one: Encoder, other: Encoder) -> bool:
-    return one.limit == other.limit and one.kind == other.kind and one.merges is other.merges
 
 
 def told(size: Size, traits: Traits | None) -> Size:

@@ -67,7 +67,7 @@ def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan
         return None, tuple(findings)
     made = make_buckets(batching.buckets)
     found = register(folders, _split(batching))
-    findings += _image_problems(found.samples, made, batching)
+    findings += [*_image_problems(found.samples, made, batching), *_unused_classes(folders, found)]
     counts = count_buckets(found.samples, made)
     batches = sum(math.ceil(bucket.samples / batching.train_batch_size) for bucket in counts)
     if not batches or _total(batches, batching) < 1:
@@ -172,6 +172,17 @@ def _image_problems(samples: Sequence[Sample], made: Buckets, batching: Batching
         text = f"{counted(len(wrong), 'image')} not of exactly {width}x{height} pixels: {_named(wrong)}"
         hint = "write enable_bucket: true or cache_latents: true, without either the trainer does not resize"
         yield error("image.size", text, hint=hint)
+
+
+def _unused_classes(folders: Sequence[Folder], found: Registered) -> Iterator[Finding]:
+    """Class images beyond the number of training images are left out (library/train_util.py:2163)."""
+    there = [entry for folder in folders if folder.regularization for entry in folder.entries]
+    used = {id(sample.entry) for sample in found.samples}
+    unused = [entry for entry in there if id(entry) not in used]
+    if unused and len(unused) < len(there):
+        text = f"{counted(len(unused), 'class image')} of {len(there)} are never trained: {_named(unused)}"
+        hint = f"an epoch takes as many class images as training images, {found.training}: raise repeats, or take fewer"
+        yield warning("dataset.classes_unused", text, hint=hint)
 
 
 def _fits(size: tuple[int, int], wanted: tuple[int, int], *, crop: bool) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.checks import repeats_and_token
@@ -13,7 +14,9 @@ from kohya_runner.dataset.encoders import encoders
 from kohya_runner.dataset.facts import CaptionRules, Source, dotted
 from kohya_runner.dataset.scan import is_image
 from kohya_runner.dataset.seen import Rules, rules_from
+from kohya_runner.dataset.tokenizer_fetch import complete
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
+from kohya_runner.preflight.hub import access
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import families
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
 RESOLUTIONS = {"sd15": 512, "sd2": 768}
@@ -84,7 +86,12 @@ def _folder(wish: Wish, env: Mapping[str, str]) -> Target:
     options = {"resolution": resolution, "enable_bucket": True, "cache_latents": True}
     fallback = read_settings(env).workspace
     room = workspaces.choose(wish.workspace, str(fallback) if fallback else None, env, Path.cwd())
-    rules = rules_from(options.get, encoders(support, options.get, places=_places(room, None)))
+    root = _checkout(wish, env)
+    places = _places(room, None)
+    found = complete(
+        support, lambda: encoders(support, options.get, places=places, checkout=root), places[-1], access(env)
+    )
+    rules = rules_from(options.get, found)
     if rules.buckets is None:
         raise UsageError(f"--resolution {resolution}: no resolution", hint="write one as 1024 or 1024,768")
     folder = Path(os.path.abspath(wish.target))
@@ -95,10 +102,12 @@ def _folder(wish: Wish, env: Mapping[str, str]) -> Target:
 def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
     """A folder of pictures is one dataset; one of ``N_concept`` folders is one for each, as the trainer reads it."""
     rules = CaptionRules(extension=dotted(extension))
-    children = sorted(folder.iterdir())
-    named = [(child, *repeats_and_token(child.name)) for child in children if child.is_dir()]
+    with os.scandir(folder) as children:
+        kinds = [(child.name, child.is_dir()) for child in children]
+    folders = sorted(name for name, is_dir in kinds if is_dir)
+    named = [(folder / name, *repeats_and_token(name)) for name in folders]
     repeated = [(child, repeats, token) for child, repeats, token in named if repeats and token]
-    if repeated and not any(is_image(child.name) and child.is_file() for child in children):
+    if repeated and not any(is_image(name) for name, is_dir in kinds if not is_dir):
         return tuple(Source(child, token, repeats, captions=rules) for child, repeats, token in repeated)
     repeats, token = repeats_and_token(folder.name)
     return (Source(folder, token or folder.name, repeats or 1, captions=rules),)
@@ -109,6 +118,7 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     from kohya_runner.plan.settings import as_parsed
     from kohya_runner.recipe.load import load
     from kohya_runner.trainers import arguments
+    from kohya_runner.trainers.options import options_for
 
     loaded = load(wish.target, wish.overrides, environ=env)
     if loaded.recipe is None:
@@ -119,17 +129,15 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
             f"{wish.target}: family {loaded.recipe.family} is not supported", hint="see: kohya-runner models"
         )
     room = _room(wish, loaded, env)
-    options = _options(support, wish, env, room)
+    root = _checkout(wish, env)
+    options = options_for(support.script, root, room.cache / "kohya-runner", write_cache=False)
     given, faults = arguments.from_recipe(loaded, support, options)
     settings = as_parsed(options, given)
     extension = str(settings.given.get("caption_extension") or ".txt")
     sources, wrong = data.sources(loaded, extension, room)
-    found = encoders(
-        support,
-        settings.get,
-        model=str(loaded.recipe.model),
-        places=_places(room, settings.get("tokenizer_cache_dir"), loaded),
-    )
+    model, places = str(loaded.recipe.model), _places(room, settings.get("tokenizer_cache_dir"), loaded)
+    look = partial(encoders, support, settings.get, model=model, places=places, checkout=root)
+    found = complete(support, look, places[-1], access(env))
     stated = f"as {support.script} will see it with the options of {wish.target.name}"
     return Target(
         loaded.recipe.name, sources, rules_from(settings.get, found), room, stated, (*loaded.findings, *faults, *wrong)
@@ -143,9 +151,8 @@ def _room(wish: Wish, loaded: Loaded, env: Mapping[str, str]) -> Workspace:
     return workspaces.choose(wish.workspace, named or (str(fallback) if fallback else None), env, Path.cwd())
 
 
-def _options(support: Support, wish: Wish, env: Mapping[str, str], room: Workspace) -> Any:
-    """The script's options from the checkout where there is one, else from the shipped snapshot."""
-    from kohya_runner.trainers.options import options_for
+def _checkout(wish: Wish, env: Mapping[str, str]) -> Path | None:
+    """The trainer's checkout where there is one: its options and its tokenizers are the ones that count."""
     from kohya_runner.trainers.setup import find_trainer
 
     try:
@@ -153,9 +160,8 @@ def _options(support: Support, wish: Wish, env: Mapping[str, str], room: Workspa
     except TrainerError:
         if wish.sd_scripts:
             raise
-        checkout = None
-    root = checkout.root if checkout else None
-    return options_for(support.script, root, room.cache / "kohya-runner", write_cache=False)
+        return None
+    return checkout.root if checkout else None
 
 
 def _places(room: Workspace, stated: object, loaded: Loaded | None = None) -> tuple[Path, ...]:

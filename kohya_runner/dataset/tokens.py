@@ -1,7 +1,7 @@
 """How many tokens a text encoder makes of a caption, and where what is too long is cut off.
 
-CLIP is counted with the tokenizer's own ``merges.txt`` where one is at hand. Everything else is an estimate between
-the fewest and the most tokens there can be; the most is never too few.
+CLIP is counted with the tokenizer's own ``merges.txt`` where one is at hand, T5, Gemma and Qwen with their own files.
+Everything else is an estimate between the fewest and the most tokens there can be; the most is never too few.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from kohya_runner.dataset.tokenizer_files import Tokenizer
+
+    Weights = Iterator[tuple[int, int]]  # where a piece of the text begins, and its tokens
+
 _PIECES = re.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+", re.IGNORECASE
 )
@@ -26,6 +30,9 @@ _CHANGED = re.compile(r"[^\x20-\x7e\s]|&[a-z#0-9]+;", re.IGNORECASE)
 """What ftfy, which the trainer's CLIP tokenizer runs first, may change: all but plain ASCII."""
 MERGES = 49152 - 256 - 2  # transformers reads no more (models/clip/tokenization_clip.py)
 END = "</w>"
+QUOTED = "quoted"
+_WITH_BLANKS = re.compile(r"\s*\S+|\s+")
+_QUOTES = tuple(re.compile(pattern) for pattern in (r'"(.*?)"', "\u2018(.*?)\u2019", "\u201c(.*?)\u201d"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +97,31 @@ class Encoder:
 
     name: str
     limit: int
-    kind: str = "clip"  # or "t5", or "bytes"
+    kind: str = "clip"  # how it is estimated: clip, t5, or one of ``ESTIMATES``
     merges: Merges | None = None
     longer: tuple[int, ...] = ()  # what max_token_length could be set to instead
+    files: Tokenizer | None = None  # everything but CLIP is counted with it
+    before: str = ""  # what the trainer writes before every caption
+
+    @property
+    def known(self) -> bool:
+        """Whether the tokenizer's files are here, or none are needed."""
+        return self.merges is not None or self.files is not None or self.kind == QUOTED
 
 
 def alike(encoders: tuple[Encoder, ...]) -> tuple[tuple[int, str], ...]:
     """One index for all encoders that count the same, and their names in words."""
     names: dict[int, list[str]] = {}
     for one in encoders:
-        key = (one.limit, one.kind, one.merges)
-        first = next(i for i, e in enumerate(encoders) if (e.limit, e.kind, e.merges) == key)
+        first = next(i for i, other in enumerate(encoders) if same(one, other))
         names.setdefault(first, []).append(one.name)
     return tuple((index, " and ".join(together)) for index, together in names.items())
+
+
+def same(one: Encoder, other: Encoder) -> bool:
+    """Whether two encoders make as many tokens of any text."""
+    alike = one.limit == other.limit and one.kind == other.kind and one.before == other.before
+    return alike and one.merges == other.merges and one.files is other.files
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +151,28 @@ class Count:
 
 def count(encoder: Encoder, text: str) -> Count:
     """Tokens and cut of a text."""
-    weights = list(_WEIGHTS[encoder.kind](text) if encoder.kind in _WEIGHTS else _clip(text, encoder.merges))
+    if encoder.files is not None:
+        return _counted(encoder, encoder.files, text)
+    weights = list(_clip(text, encoder.merges) if encoder.kind == "clip" else ESTIMATES[encoder.kind](text))
     most = sum(number for _, number in weights)
-    exact = encoder.kind == "clip" and encoder.merges is not None and not _CHANGED.search(text)
-    fewest = most if exact else min(most, _words(text) if encoder.kind in _WEIGHTS else _fewest(text))
+    fewest = most if _is_exact(encoder, text) else min(most, (_fewest if encoder.kind == "clip" else _words)(text))
     return Count(encoder.name, encoder.limit, fewest, most, _cut(weights, encoder.limit))
+
+
+def _counted(encoder: Encoder, files: Tokenizer, text: str) -> Count:
+    """Together with what the trainer writes before it: the last token of the one may join the first of the other."""
+    begin = len(encoder.before)
+    spans = files.spans(encoder.before + text)
+    taken = sum(1 for _, end in spans if end <= begin) if begin else 0
+    own, room = len(spans) - taken, max(0, encoder.limit - taken)
+    cut = max(0, spans[taken + room][0] - begin) if own > room else None
+    return Count(encoder.name, room, own, own, cut)
+
+
+def _is_exact(encoder: Encoder, text: str) -> bool:
+    if encoder.kind == QUOTED:
+        return True
+    return encoder.kind == "clip" and encoder.merges is not None and not _CHANGED.search(text)
 
 
 def _cut(weights: list[tuple[int, int]], limit: int) -> int | None:
@@ -148,7 +184,7 @@ def _cut(weights: list[tuple[int, int]], limit: int) -> int | None:
     return None
 
 
-def _clip(text: str, merges: Merges | None) -> Iterator[tuple[int, int]]:
+def _clip(text: str, merges: Merges | None) -> Weights:
     """Where each piece begins, and its tokens: those of plain ASCII by the merges, else no more than its bytes."""
     for found in _WORD.finditer(text):
         word, start = _word(found[0]), found.start()
@@ -185,10 +221,25 @@ def _has_letter(word: str) -> bool:
     return any(sign.isascii() and sign.isalnum() for sign in word)
 
 
-def _t5(text: str) -> Iterator[tuple[int, int]]:
+def _t5(text: str) -> Weights:
     """SentencePiece spends at most a token on a sign and one on the blank before a word, after NFKC."""
     for word in _WORD.finditer(text):
         yield word.start(), len(unicodedata.normalize("NFKC", word[0])) + 1
+
+
+def _bytes(text: str) -> Weights:
+    """Byte-level vocabularies, and those that fall back to bytes, spend at most a token on each byte."""
+    for word in _WITH_BLANKS.finditer(text):
+        forms = (word[0], unicodedata.normalize("NFC", word[0]))
+        yield word.start(), max(len(form.encode("utf-8", "replace")) for form in forms)
+
+
+def _quoted(text: str) -> Weights:
+    """ByT5 reads what stands in quotes, a token a byte, as ``Text "...". `` (its text_encoder.py:571, :617)."""
+    for pattern in _QUOTES:
+        for found in pattern.finditer(text):
+            yield found.start(1), len('Text "". ')
+            yield from ((found.start(1) + n, len(sign.encode("utf-8", "replace"))) for n, sign in enumerate(found[1]))
 
 
 def _words(text: str) -> int:
@@ -196,11 +247,5 @@ def _words(text: str) -> int:
     return sum(1 for word in text.split() if _has_letter(word))
 
 
-def _bytes(text: str) -> Iterator[tuple[int, int]]:
-    """A byte-level encoding, or one that falls back to bytes, spends at most a token on each byte."""
-    for word in _WORD.finditer(text):
-        forms = (word[0], unicodedata.normalize("NFC", word[0]))
-        yield word.start(), max(len(form.encode("utf-8", "replace")) for form in forms) + 1
-
-
-_WEIGHTS: Mapping[str, Callable[[str], Iterator[tuple[int, int]]]] = {"t5": _t5, "bytes": _bytes}
+ESTIMATES: Mapping[str, Callable[[str], Weights]] = {"t5": _t5, "bytes": _bytes, QUOTED: _quoted}
+"""How much each kind of tokenizer can make of a text at most, without its files. ByT5 has none and is exact."""

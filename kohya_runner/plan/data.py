@@ -7,19 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.caption_checks import regex_problem
-from kohya_runner.dataset.facts import CaptionRules, Scan, Source
+from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.layout import concept_problem
-from kohya_runner.dataset.scan import scan
 from kohya_runner.findings import Finding, error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Dataset
     from kohya_runner.workspace import Workspace
-
-    Progress = Callable[[str, int, int], None]
 
 
 def sources(
@@ -88,17 +83,3 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str) -> Sourc
         captions=rules,
         where=str(loaded.place("datasets", index, "images")),
     )
-
-
-def scan_all(found: Iterable[Source], on_progress: Progress | None) -> tuple[Scan, ...]:
-    """Every folder read once, with progress by folder name."""
-    scans = []
-    for source in found:
-        name = source.folder.name
-
-        def show(done: int, total: int, name: str = name) -> None:
-            if on_progress is not None:
-                on_progress(f"reading {name}", done, total)
-
-        scans.append(scan(source, progress=show if on_progress else None))
-    return tuple(scans)

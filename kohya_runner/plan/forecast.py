@@ -9,6 +9,7 @@ from kohya_runner.plan import budget as budgets
 from kohya_runner.plan.cost import TimePlan, measured
 from kohya_runner.plan.memory_load import load_of
 from kohya_runner.plan.model_files import inspect_models
+from kohya_runner.preflight.file_hash import Hashes
 from kohya_runner.preflight.hub import access
 from kohya_runner.preflight.memory_checks import MemoryPlan, memory_plan, swap_bytes
 from kohya_runner.preflight.model_inspection import Inspected, identity_findings
@@ -40,6 +41,7 @@ class Subject:
     workspace: Workspace
     environ: Mapping[str, str]
     budget: Budget
+    thorough: bool = False  # read the model files for their hashes, whatever their size
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def forecast(
 def _files(subject: Subject, host: HostFacts | None) -> tuple[Inspected, ...]:
     if host is None:
         return ()
-    return inspect_models(subject.loaded, subject.models, reach=access(subject.environ))
+    hashes = Hashes(subject.workspace.cache / "kohya-runner", thorough=subject.thorough)
+    return inspect_models(subject.loaded, subject.models, reach=access(subject.environ), hashes=hashes)
 
 
 def _time(subject: Subject, steps: StepsPlan, host: HostFacts | None, argv: Sequence[str]) -> TimePlan:

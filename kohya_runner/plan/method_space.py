@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kohya_runner.plan.settings import optimizer_of
 from kohya_runner.preflight.disk import DiskItem
 from kohya_runner.preflight.items import KEEP
 from kohya_runner.preflight.method_sizes import MethodShape, checkpoint_bytes, state_bytes
 from kohya_runner.preflight.sizes import WIDTH
+from kohya_runner.preflight.vram import moments
 from kohya_runner.trainers.rule_table_methods import IGNORES_FULL_BF16
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def _width(settings: Settings, support: Support) -> int:
 def method_items(settings: Settings, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
     """Checkpoints and states as many as lie there at once; none where the family's size is not known."""
     shape, saves = method_shape(settings, support), steps.saves
-    one, state = checkpoint_bytes(shape), state_bytes(shape)
+    one, state = checkpoint_bytes(shape), state_bytes(shape, moments(optimizer_of(settings)))
     found = []
     if one is not None:
         found.append(

@@ -10,6 +10,7 @@ from kohya_runner.preflight.remote_header import inspect_hub_files
 
 if TYPE_CHECKING:
     from kohya_runner.plan.models import Models
+    from kohya_runner.preflight.file_hash import Hashes
     from kohya_runner.preflight.hub import Access
     from kohya_runner.preflight.model_inspection import Inspected
     from kohya_runner.recipe.load import Loaded
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 FILES = frozenset({"path", "hub_file"})
 
 
-def inspect_models(loaded: Loaded, models: Models, *, reach: Access | None) -> tuple[Inspected, ...]:
+def inspect_models(
+    loaded: Loaded, models: Models, *, reach: Access | None, hashes: Hashes | None = None
+) -> tuple[Inspected, ...]:
     """What is known of each, base model first. Without ``reach`` the Hub is not asked."""
     paths = {MODEL: Path(models.base)} if models.kind in FILES else {}
     paths |= models.components
     here = {slot: path for slot, path in paths.items() if path.is_file()}
-    found = {slot: inspect_file(slot, path, _place(loaded, slot)) for slot, path in here.items()}
+    found = {slot: inspect_file(slot, path, _place(loaded, slot), hashes) for slot, path in here.items()}
     if reach is not None:
         files = {fetch.target: fetch.file for fetch in models.fetches}
         absent = [(slot, files[path]) for slot, path in paths.items() if slot not in here and path in files]

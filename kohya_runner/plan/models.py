@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan.value import Fetch
-from kohya_runner.preflight.model_file import LocalModel, model_findings
+from kohya_runner.preflight.model_file import LocalModel, is_pickle, model_findings, pickled
 from kohya_runner.preflight.references import local_path, parse_ref
 from kohya_runner.recipe.reference import Reference, reference
 from kohya_runner.recipe.suggest import did_you_mean
@@ -64,6 +64,7 @@ class _Search:
             self.findings += fault.findings
             return ref.text
         target = local_path(file, self.workspace.models)
+        self.findings += [pickled(ref.text, ref.where)] if is_pickle(file.path) else []
         self.fetches.append(Fetch(file, target))
         return str(target)
 

@@ -12,10 +12,11 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.batching import batching_from
 from kohya_runner.dataset.checks import check_datasets
 from kohya_runner.dataset.layout import Layout, plan_layout
+from kohya_runner.dataset.seen import rules_from
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import Finding, allow, error, not_allowable
-from kohya_runner.plan import data, defaults, machine, method_data, space, weights
+from kohya_runner.plan import data, defaults, machine, method_data, reading, space, weights
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import Models, find_models
@@ -121,7 +122,7 @@ def _salvage(draft: _Draft, support: Support | None, on_progress: Progress | Non
     if support is not None:
         draft.findings += arguments.from_recipe(loaded, support, options_for(support.script, None))[1]
     sources, faults = data.sources(loaded, str(loaded.args.get("caption_extension") or ".txt"), draft.workspace)
-    scans = data.scan_all(sources, on_progress)
+    scans = tuple(one.scan for one in reading.read_all(sources, draft.request, draft.workspace, on_progress))
     draft.parts["scans"] = scans
     draft.findings += [*faults, *check_datasets(scans)]
 
@@ -156,8 +157,10 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     settings = as_parsed(options, given)
     extension = str(settings.given.get("caption_extension") or ".txt")
     sources, data_faults = data.sources(loaded, extension, draft.workspace)
-    scans = data.scan_all(sources, on_progress)
-    checked = method_data.eased(check_datasets(scans), support, settings, scans)
+    surveys = reading.read_all(sources, draft.request, draft.workspace, on_progress)
+    scans = tuple(one.scan for one in surveys)
+    judged = reading.findings(surveys, rules_from(settings.get))
+    checked = method_data.eased(judged, support, settings, scans)
     draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults, *checked]
     pairs = method_data.read_pairs(loaded, support, scans)
     draft.findings += method_data.findings(loaded, support, settings, scans, pairs)
@@ -275,7 +278,8 @@ def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
                               tokenizers=known.settings.get("tokenizer_cache_dir"))  # fmt: skip
         faults, sizes = machine.hub_findings(models, support, reach)
         draft.findings += faults
-        given = Subject(draft.loaded, support, known.settings, models, room, draft.environ, known.recipe.budget)
+        given = Subject(draft.loaded, support, known.settings, models, room, draft.environ, known.recipe.budget,
+                        draft.request.thorough)  # fmt: skip
         told = forecast(given, steps, need=need, host=host, argv=draft.parts["command"].argv)
         draft.findings += told.findings
         draft.parts["forecast"] = told

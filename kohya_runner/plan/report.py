@@ -36,7 +36,8 @@ def rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from _steps(plan)
     if plan.disk is not None:
         for use in plan.disk.uses:
-            parts = ", ".join(f"{item.what} {size(item.bytes)}" for item in use.items if item.bytes)
+            largest = sorted(use.items, key=lambda item: -item.bytes)
+            parts = ", ".join(f"{item.what} {size(item.bytes)}" for item in largest if item.bytes)
             mount = use.system.mount if use.system else "unknown disk"
             yield "disk", f"{mount}: {size(use.needed)} needed, {size(use.free)} free   ({parts})"
     if plan.forecast is not None:

@@ -62,3 +62,9 @@ def cache_key(settings: Settings, support: Support, model: str) -> str:
     facts = {name: settings.get(name) for name in LATENT_OPTIONS}
     text = json.dumps([support.key, model, facts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def optimizer_of(settings: Settings) -> str:
+    """The optimizer's name; --use_8bit_adam and --use_lion_optimizer are older names (library/train_util.py:4830)."""
+    old = "AdamW8bit" if settings.on("use_8bit_adam") else "Lion" if settings.on("use_lion_optimizer") else "AdamW"
+    return str(settings.get("optimizer_type") or old)

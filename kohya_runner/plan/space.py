@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.plan.method_space import method_items
+from kohya_runner.plan.settings import optimizer_of
 from kohya_runner.preflight import downloads, items
 from kohya_runner.preflight.disk import DiskItem
 from kohya_runner.preflight.hub_cache import cached_files, has_pipeline
 from kohya_runner.preflight.sizes import LoraShape, text_tokens
+from kohya_runner.preflight.vram import moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +70,8 @@ def disk_items(
 
 def _lora_items(settings: Settings, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
     lora, saves = shape(settings, support), steps.saves
-    states = items.states(lora, saves.most_states, output) if saves.most_states else None
+    each = moments(optimizer_of(settings))
+    states = items.states(lora, saves.most_states, output, moments=each) if saves.most_states else None
     return [i for i in (items.checkpoints(lora, saves.most_checkpoints, output), states) if i is not None]
 
 

@@ -37,6 +37,8 @@ class Request:
     allow: tuple[str, ...] = ()
     elsewhere: bool = False  # the run is for another machine
     practice: bool = False  # a stand-in process instead of the trainer
+    fresh: bool = False  # read every picture again, whatever the cache knows
+    thorough: bool = False  # read the model files for their hashes, whatever their size
     deep: bool = False  # import torch in the trainer's Python to be sure: seconds
 
 

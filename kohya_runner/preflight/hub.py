@@ -148,7 +148,24 @@ def hub_findings(needs: Iterable[HubNeed], facts: Iterable[HubFact], reach: Acce
     """What stands between the run and the repositories that are not in the cache."""
     known = {fact.repo: fact for fact in facts}
     open_needs = [(need, known[need.repo]) for need in needs if not need.cached and need.repo in known]
-    return tuple(hub_finding(need, fact, reach) for need, fact in open_needs if fact.status != "ok")
+    faults = [(need, fact) for need, fact in open_needs if fact.status != "ok"]
+    offline = [(need, fact) for need, fact in faults if fact.status == "offline"]
+    alone = [pair for pair in faults if pair not in offline or len(offline) == 1]
+    together = (_all_offline(offline),) if len(offline) > 1 else ()
+    return (*together, *(hub_finding(need, fact, reach) for need, fact in alone))
+
+
+def _all_offline(offline: list[tuple[HubNeed, HubFact]]) -> Finding:
+    """One error where the Hub cannot be reached, whatever is wanted of it."""
+    names = ", ".join(dict.fromkeys(f"{need.what} {need.repo}" for need, _ in offline))
+    where = next((need.where for need, _ in offline if need.where), "")
+    text = f"not in the cache, and the Hub cannot be reached ({offline[0][1].detail}): {names}"
+    return error("hub.offline", text, where=where, hint=OFFLINE_HINT)
+
+
+OFFLINE_HINT = (
+    "unset HF_HUB_OFFLINE if it is set, fetch it beforehand into the workspace's cache, or write a local path"
+)
 
 
 def hub_finding(need: HubNeed, fact: HubFact, reach: Access) -> Finding:
@@ -168,8 +185,7 @@ def hub_finding(need: HubNeed, fact: HubFact, reach: Access) -> Finding:
                          hint="check the name; a file of yours needs its path, a private one HF_TOKEN")  # fmt: skip
         case "offline":
             return error("hub.offline", f"{subject} is not in the cache and the Hub cannot be reached ({fact.detail})",
-                         where=need.where, hint="unset HF_HUB_OFFLINE if it is set, fetch it beforehand into the "
-                                                "workspace's cache, or write a local path")  # fmt: skip
+                         where=need.where, hint=OFFLINE_HINT)  # fmt: skip
         case "ok" | "error":
             text = f"{subject}: the Hub answered {fact.detail}"
             return error("hub.error", text, where=need.where, hint="try again later")

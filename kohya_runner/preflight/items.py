@@ -43,9 +43,9 @@ def checkpoints(shape: sizes.LoraShape, count: int, folder: Path) -> DiskItem | 
     return DiskItem("checkpoints", one * count, folder, tuple(lines))
 
 
-def states(shape: sizes.LoraShape, count: int, folder: Path) -> DiskItem | None:
+def states(shape: sizes.LoraShape, count: int, folder: Path, *, moments: int = sizes.ADAMW_MOMENTS) -> DiskItem | None:
     """``count`` training states that lie there at the same time; None where the family's size is not known."""
-    one = sizes.state_bytes(shape)
+    one = sizes.state_bytes(shape, moments)
     if one is None:
         return None
     lines = ((f"save_last_n_epochs_state: {KEEP}", one * (KEEP + 1)),) if count > KEEP + 1 else ()

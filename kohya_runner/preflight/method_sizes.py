@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kohya_runner.preflight.architectures import ARCHITECTURES
-from kohya_runner.preflight.sizes import STATE_FACTOR, WIDTH
+from kohya_runner.preflight.sizes import ADAMW_MOMENTS, WIDTH
 
 CONTROLNETS = {"sd15": 361_279_120, "sd2": 364_230_800, "sdxl": 1_251_014_160, "flux": 743_807_280}
 EMBEDDINGS = {"sd15": 768, "sd2": 1024, "sdxl": 768 + 1280}
@@ -67,7 +67,7 @@ def checkpoint_bytes(shape: MethodShape) -> int | None:
     return (model.denoiser + beside) * shape.width + HEADER
 
 
-def state_bytes(shape: MethodShape) -> int | None:
-    """One training state: the trained weights in fp32 and AdamW's two moments."""
+def state_bytes(shape: MethodShape, moments: int = ADAMW_MOMENTS) -> int | None:
+    """One training state: the trained weights in fp32, and ``moments`` bytes a parameter of the optimizer."""
     trained = trained_parameters(shape)
-    return None if trained is None else trained * WIDTH["float"] * STATE_FACTOR
+    return None if trained is None else trained * (WIDTH["float"] + moments)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.findings import Finding, error
+from kohya_runner.findings import Finding, error, warning
+from kohya_runner.run.safetensors_header import LENGTH, MAX_HEADER, HeaderError, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 HEAD = 512
-LENGTH = 8
-MAX_HEADER = 100_000_000  # the limit of safetensors itself
 SAFETENSORS = ".safetensors"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 BY_EXTENSION = frozenset({"sd15", "sd2", "sdxl"})
@@ -44,7 +41,18 @@ def model_findings(model: LocalModel) -> tuple[Finding, ...]:
     if fault:
         what, hint = fault
         return (error("model.format", f"{model.what} {model.path} {what}", where=model.where, hint=hint),)
-    return ()
+    return (pickled(f"{model.what} {model.path}", model.where),) if is_pickle(model.path.name) else ()
+
+
+def is_pickle(name: str) -> bool:
+    """Whether a file of this name is one that runs what its maker wrote into it when it is loaded."""
+    return name.lower().endswith(PICKLES)
+
+
+def pickled(subject: str, where: str) -> Finding:
+    """A warning about a pickle, of this machine or of the Hub (library/model_util.py:970)."""
+    text = f"{subject} is a pickle: to load it is to run what whoever made it put in"
+    return warning("model.pickle", text, where=where, hint="take a .safetensors file of the same model")
 
 
 def _missing(model: LocalModel) -> Finding:
@@ -129,33 +137,10 @@ def _looks_like_safetensors(head: bytes) -> bool:
 def safetensors_fault(path: Path) -> str:
     """Why a file is no complete safetensors file, "" if it is one; reads the header only."""
     size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(LENGTH), "little")
-        if size <= LENGTH or not 1 < length <= min(MAX_HEADER, size - LENGTH):
-            return "has no safetensors header: it is truncated or another format"
-        header = _json(file.read(length))
-    if header is None:
-        return "has a broken safetensors header"
-    end = LENGTH + length + _data_bytes(header)
+    try:
+        end = read_header(path).total
+    except HeaderError as fault:
+        return f"{fault}: it is truncated, broken or another format"
     if end > size:
         return f"is truncated: {size:,} of {end:,} bytes"
     return "" if end == size else f"has {size - end:,} bytes too many"
-
-
-def _json(data: bytes) -> Mapping[str, object] | None:
-    try:
-        value = json.loads(data)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _data_bytes(header: Mapping[str, object]) -> int:
-    """The end of the last tensor."""
-    return max((_end(row) for name, row in header.items() if name != "__metadata__"), default=0)
-
-
-def _end(row: object) -> int:
-    pair = row.get("data_offsets") if isinstance(row, dict) else None
-    end = pair[-1] if isinstance(pair, list) and pair else 0
-    return end if isinstance(end, int) else 0

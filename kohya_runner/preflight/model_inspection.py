@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.preflight.integrity import is_recorded, record_path
+from kohya_runner.preflight.model_file import is_pickle
 from kohya_runner.preflight.model_identity import Identity, identify, main_dtype
 from kohya_runner.run.artefact import PRACTICE
 from kohya_runner.run.safetensors_header import Header, HeaderError, read_header
@@ -16,6 +17,8 @@ from kohya_runner.run.safetensors_header import Header, HeaderError, read_header
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from kohya_runner.preflight.file_hash import Hashes
 
 MODEL = "model"
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
@@ -62,14 +65,14 @@ class Inspected:
         return f"{self.slot} {self.name.rpartition('/')[2]}" + (f": {shown}" if shown else "")
 
 
-def inspect_file(slot: str, path: Path, where: str = "") -> Inspected | None:
-    """A file on this machine; None where it is no readable safetensors file (``model_file`` says why)."""
+def inspect_file(slot: str, path: Path, where: str = "", hashes: Hashes | None = None) -> Inspected | None:
+    """A file on this machine; None where it is no readable model file (``model_file`` says why)."""
+    sha256 = _recorded_sha(path) or (hashes.of(path) if hashes else "")
     try:
-        header = read_header(path)
-        size = path.stat().st_size
+        seen = Inspected(slot, str(path), where, path.stat().st_size, sha256)
+        return seen if is_pickle(path.name) else with_header(seen, read_header(path))
     except (OSError, HeaderError):
         return None
-    return with_header(Inspected(slot, str(path), where, size, _recorded_sha(path)), header)
 
 
 def with_header(seen: Inspected, header: Header) -> Inspected:

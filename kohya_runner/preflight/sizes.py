@@ -18,8 +18,8 @@ HEADER_PER_TENSOR = 142
 """Bytes of safetensors header per tensor: measured 139 to 144 over SD1.5 and SDXL files of several ranks."""
 TENSORS_PER_MODULE = 3
 """lora_down, lora_up, alpha (networks/lora.py:59-90)."""
-STATE_FACTOR = 3
-"""A training state: the fp32 network and two fp32 moments of AdamW (train_network.py:1296, accelerate save_state)."""
+ADAMW_MOMENTS = 8
+"""Bytes of optimizer state for each parameter, of AdamW; of others see ``vram.MOMENTS``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,13 @@ def lora_bytes(shape: LoraShape) -> int | None:
     return parameters * WIDTH[shape.precision] + modules * TENSORS_PER_MODULE * HEADER_PER_TENSOR
 
 
-def state_bytes(shape: LoraShape) -> int | None:
-    """One training state (``save_state``) in bytes: always fp32, whatever the checkpoints are."""
+def state_bytes(shape: LoraShape, moments: int = ADAMW_MOMENTS) -> int | None:
+    """One training state (``save_state``) in bytes: always fp32, whatever the checkpoints are.
+
+    The network and the optimizer's state (train_network.py:1296, accelerate's save_state), ``moments`` a parameter.
+    """
     whole = lora_bytes(replace(shape, precision="float"))
-    return None if whole is None else whole * STATE_FACTOR
+    return None if whole is None else whole + whole * moments // WIDTH["float"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,11 @@ TEXT_TRAINING = 100 * 10**6
 MOMENTS: dict[str, int] = {
     "adamw": 8, "adamw8bit": 2, "pagedadamw8bit": 2, "pagedadamw": 8, "pagedadamw32bit": 8, "lion": 4, "lion8bit": 1,
     "pagedlion8bit": 1, "adafactor": 1, "prodigy": 16, "sgdnesterov": 4, "sgdnesterov8bit": 1,
-    "adamwschedulefree": 8, "dadaptadam": 12, "dadaptation": 12, "dadaptadampreprint": 12,
+    "adamwschedulefree": 8, "radamschedulefree": 8, "sgdschedulefree": 4, "prodigyplusschedulefree": 5,
+    "ademamix8bit": 4, "pagedademamix8bit": 4, "ademamix": 12, "sgd": 0, "adam8bit": 2,
+    "dadaptadam": 12, "dadaptation": 12, "dadaptadampreprint": 12,
 }  # fmt: skip
-"""Bytes of optimizer state for each trained parameter."""
+"""Bytes of optimizer state for each trained parameter, by the last part of the name; measured, rounded up."""
 USUAL_MOMENTS = 8
 
 
@@ -87,7 +89,7 @@ class VramEstimate:
 
 def moments(optimizer: str) -> int:
     """Bytes of optimizer state for each trained parameter, by ``--optimizer_type``."""
-    return MOMENTS.get(optimizer.lower(), USUAL_MOMENTS)
+    return MOMENTS.get(optimizer.lower().rpartition(".")[2], USUAL_MOMENTS)
 
 
 def estimate(settings: VramSettings) -> VramEstimate | None:

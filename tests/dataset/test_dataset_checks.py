@@ -114,10 +114,10 @@ def test_unreadable_images_are_one_finding_for_each_reason(odd_path: Path) -> No
     ]
 
 
-def test_other_content_than_the_name_says_is_a_warning(odd_path: Path) -> None:
+def test_other_content_than_the_name_says_is_mentioned(odd_path: Path) -> None:
     pair(odd_path, "a")
     draw(odd_path / "a.png", kind="GIF")
-    assert codes(scanned(odd_path)) == [(WARNING, "image.format")]
+    assert codes(scanned(odd_path)) == [(INFO, "image.format")]
 
 
 def test_the_same_folder_twice_is_a_warning(odd_path: Path) -> None:
@@ -140,3 +140,13 @@ def test_the_same_folder_twice_is_a_warning(odd_path: Path) -> None:
 )
 def test_a_folder_name_means_what_the_trainer_makes_of_it(name: str, meaning: tuple[int | None, str]) -> None:
     assert repeats_and_token(name) == meaning
+
+
+def test_pictures_of_kinds_that_the_trainer_does_not_read_are_a_warning(odd_path: Path) -> None:
+    pair(odd_path, "a")
+    draw(odd_path / "b.gif", kind="GIF")
+    draw(odd_path / "c.TIF", kind="TIFF")
+    (odd_path / "notes.md").touch()
+    found = scanned(odd_path)
+    assert codes(found) == [(WARNING, "dataset.other_pictures"), (INFO, "dataset.strays")]
+    assert next(f.message for f in check_datasets([found])).endswith("b.gif, c.TIF")

@@ -118,4 +118,4 @@ def test_a_plan_that_the_order_of_folders_decides_says_so() -> None:
     square = laid(ROOT, [(512, 512)] * 3, regularization=True)
     folders = [laid(ROOT, [(512, 512)] * 3), wide, square]
     options = {"resolution": 512, "enable_bucket": True, "train_batch_size": 6}
-    assert codes(folders, options) == ["steps.order"]
+    assert codes(folders, options) == ["dataset.classes_unused", "steps.order"]

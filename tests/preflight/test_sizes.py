@@ -5,6 +5,7 @@ import pytest
 from kohya_runner.preflight.downloads import PIPELINES, pipeline_bytes, pipeline_files
 from kohya_runner.preflight.hub_cache import cached_files, has_pipeline, has_tokenizer
 from kohya_runner.preflight.sizes import LATENTS, NETWORKS, LoraShape, latent_bytes, lora_bytes, state_bytes, text_bytes
+from kohya_runner.preflight.vram import moments
 from kohya_runner.trainers.families import families
 
 
@@ -177,3 +178,18 @@ def test_a_tokenizer_is_cached_when_a_whole_set_of_its_files_is(cache):
     assert has_tokenizer({"vocab.json": 1, "merges.txt": 1})
     assert not has_tokenizer({"vocab.json": 1})
     assert has_tokenizer({"tokenizer/tokenizer.json": 1}, "tokenizer")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "measured"),
+    [
+        ("AdamW", 2.006), ("AdamW8bit", 0.5), ("PagedAdamW8bit", 0.5), ("Lion", 1.003), ("Lion8bit", 0.25),
+        ("Prodigy", 3.509), ("prodigyplus.ProdigyPlusScheduleFree", 1.142), ("AdamWScheduleFree", 2.005),
+        ("SGDNesterov", 1.003), ("bitsandbytes.optim.AdEMAMix8bit", 0.772), ("Adafactor", 0.069),
+    ],
+)  # fmt: skip
+def test_a_state_holds_what_was_measured_of_each_optimizer(optimizer: str, measured: float):
+    """Measured: the state dictionary after three steps, in units of the trained parameters in fp32."""
+    network = lora_bytes(LoraShape("sd15", 8)) or 0
+    state = (state_bytes(LoraShape("sd15", 8), moments(optimizer)) or 0) / network - 1
+    assert measured * 0.97 <= state <= measured * 1.3 + 0.25

@@ -1,0 +1,45 @@
+"""What stands against datasets that were read: the checks of folders, pictures and prompts over them, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.checks import check_datasets
+from kohya_runner.dataset.facts import CAPTION_BLANK
+from kohya_runner.dataset.noted import Noted
+from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
+from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
+from kohya_runner.dataset.seen import see
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kohya_runner.dataset.facts import Image
+    from kohya_runner.dataset.seen import Rules, Seen
+    from kohya_runner.dataset.survey import Survey
+
+
+def judge(surveys: Sequence[Survey], rules: Rules) -> tuple[tuple[Seen, ...], tuple[Noted, ...]]:
+    """Every image as the trainer will see it, and all that was found, folders first."""
+    if "enable_wildcard" in rules.changing:
+        surveys = tuple(
+            replace(one, scan=replace(one.scan, images=tuple(map(_any_line, one.scan.images)))) for one in surveys
+        )
+    parts = tuple(tuple(see(one, rules)) for one in surveys)
+    seen = tuple(one for part in parts for one in part)
+    said = [Noted(finding) for finding in check_datasets(one.scan for one in surveys)]
+    for part in parts:
+        usable = tuple(one for one in part if not one.image.problem)
+        said += [note for check in PICTURE_CHECKS if usable for note in check(usable, rules)]
+        said += [note for check in PROMPT_CHECKS if usable for note in check(usable, rules)]
+    said += [note for check in PICTURE_ACROSS for note in check(seen)]
+    return seen, tuple(said)
+
+
+def _any_line(image: Image) -> Image:
+    """With enable_wildcard every line counts that is not blank, one of them at a time (library/train_util.py:1966)."""
+    caption = image.caption
+    if caption is None or not caption.lines or caption.problem not in ("", CAPTION_BLANK):
+        return image
+    return replace(image, caption=replace(caption, lines=1, problem=""))

@@ -1,0 +1,62 @@
+"""The screen of a plan, and findings on any screen: on a terminal wrapped under themselves, elsewhere a line each."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from kohya_runner.findings import Finding, Severity
+from kohya_runner.plan.report import rows, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from kohya_runner.plan.value import Plan
+
+STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+LABEL = 10
+MARK = 8
+
+
+def show(console: Console, made: Plan) -> None:
+    """What will run, how long, where the space goes; what is wrong, the worst first; the command, if it can go."""
+    for label, text in rows(made):
+        hanging(console, Text(f"{label:<{LABEL}}", style="bold"), Text(text), LABEL)
+    shown = [f for f in made.findings if f.code != "args.default"]
+    if shown:
+        console.print()
+        findings(console, sorted(shown, key=lambda f: list(Severity).index(f.severity)))
+    console.print()
+    if made.command is not None and (made.ok or console.soft_wrap):
+        where = shlex.quote(str(made.command.cwd))
+        console.print(Text(f"$ cd {where}\n$ {made.command.shown()}\n", style="dim"), soft_wrap=True)
+    text, severity = verdict(made)
+    console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
+
+
+def findings(console: Console, found: Sequence[Finding]) -> None:
+    """Each with its place and its hint."""
+    for finding in found:
+        line = Text(f"{finding.code}  ", style="dim")
+        line.append(f"{finding.where}: " if finding.where else "", style="none")
+        line.append(finding.message, style="none")
+        hanging(console, Text(f"{finding.severity.value:<{MARK}}", style=STYLES[finding.severity]), line, MARK)
+        if finding.hint:
+            hanging(console, Text("         "), Text(f"-> {finding.hint}", style="cyan"), MARK + 1)
+
+
+def hanging(console: Console, label: Text, body: Text, width: int) -> None:
+    """One line; where a terminal wraps it, what follows stands below the body and not below the label."""
+    if console.soft_wrap:
+        console.print(label.append_text(body))
+        return
+    grid = Table.grid()
+    grid.add_column(width=width, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(label, body)
+    console.print(grid)
