@@ -83,6 +83,11 @@ def examine(path: Path) -> Content:
     return found
 
 
+def readable(text: str) -> str:
+    """A stranger's text as one that can be written anywhere: JSON may hold halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _pieces(file: BinaryIO, tensor: Tensor) -> Iterator[bytes]:
     left = tensor.end - tensor.begin
     while left:
@@ -111,7 +116,7 @@ class _Tally:
     def close(self, tensor: Tensor) -> None:
         """The end of a tensor."""
         if self._bad:
-            self._nonfinite.append(tensor.name[:120])
+            self._nonfinite.append(readable(tensor.name[:120]))
         if tensor.name.endswith(UPS):
             self._ups += 1
             self._zero += not self._moved
