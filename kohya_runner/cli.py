@@ -10,6 +10,7 @@ import click
 from kohya_runner import __version__
 from kohya_runner.dataset_cli import as_path, dataset
 from kohya_runner.entry import RunnerGroup
+from kohya_runner.verify_cli import verify
 
 _RECIPE = click.argument("recipe", type=click.Path(), callback=as_path)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
@@ -217,6 +218,7 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
 
 
 main.add_command(dataset)
+main.add_command(verify)
 
 
 @main.command()

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kohya_runner.run.lora_family import family_of
 from kohya_runner.run.safetensors_header import HeaderError, read_header
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Artefact:
     modules: int = 0
     dtypes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    family: str = ""
     problem: str = ""
 
     @property
@@ -68,6 +70,7 @@ def inspect(path: Path) -> Artefact:
         modules=len({module_of(name) for name in names}),
         dtypes=tuple(sorted({tensor.dtype for tensor in header.tensors})),
         metadata=header.metadata,
+        family=family_of(header),
         problem=_length_problem(size, header.total) or ("" if names else "holds no tensors"),
     )
 

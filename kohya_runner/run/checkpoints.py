@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.run.artefact import CLOCK_SLACK, inspect, sha256
+from kohya_runner.run.artefact import CLOCK_SLACK, inspect
 from kohya_runner.run.record import Checkpoint
 from kohya_runner.run.writing import FRESH
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
-HASHED_AT_ONCE = 1 << 30
-"""Bytes; the hash of a larger file waits for the end of the run, so that the watch is not held up."""
-
 _EPOCH = re.compile(r"-(\d{6})\.")  # EPOCH_FILE_NAME, library/train_util.py
 _STEP = re.compile(r"-step(\d{8})\.")  # STEP_FILE_NAME, library/train_util.py
 
@@ -28,11 +25,6 @@ def found(output_dir: Path, known: tuple[Checkpoint, ...], since: float) -> tupl
     names = {checkpoint.file for checkpoint in known}
     old = tuple(_still(checkpoint, here.get(checkpoint.file)) for checkpoint in known)
     return (*old, *(_described(path) for name, path in here.items() if name not in names))
-
-
-def hashed(output_dir: Path, checkpoints: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
-    """With the hashes that are still missing."""
-    return tuple(c if c.sha256 or c.removed or not c.complete else _hash(output_dir / c.file, c) for c in checkpoints)
 
 
 def _listed(output_dir: Path, since: float) -> dict[str, Path]:
@@ -56,15 +48,16 @@ def _described(path: Path) -> Checkpoint:
     epoch, step = _EPOCH.search(path.name), _STEP.search(path.name)
     facts = inspect(path) if path.suffix == ".safetensors" else None
     complete = facts.complete if facts else _rests(path)
-    checkpoint = Checkpoint(
+    return Checkpoint(
         file=path.name,
         bytes=facts.bytes if facts else _size(path),
         modules=facts.modules if facts else 0,
         epoch=int(epoch.group(1)) if epoch else None,
         step=int(step.group(1)) if step else None,
         complete=complete,
+        family=facts.family if facts else "",
+        problem=facts.problem if facts else "" if complete else "is not whole",
     )
-    return _hash(path, checkpoint) if complete and checkpoint.bytes <= HASHED_AT_ONCE else checkpoint
 
 
 def _size(path: Path) -> int:
@@ -81,10 +74,3 @@ def _rests(path: Path) -> bool:
     except OSError:
         return False
     return status.st_size > 0 and time.time() - status.st_mtime >= FRESH
-
-
-def _hash(path: Path, checkpoint: Checkpoint) -> Checkpoint:
-    try:
-        return checkpoint.model_copy(update={"sha256": sha256(path)})
-    except OSError:  # as above
-        return checkpoint

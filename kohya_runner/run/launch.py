@@ -21,7 +21,7 @@ from kohya_runner.errors import (
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
-from kohya_runner.run import ledger, lock, numbering, prepare, record, telling
+from kohya_runner.run import guard_facts, ledger, lock, numbering, prepare, record, telling
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
@@ -153,9 +153,9 @@ def _with_token(env: Mapping[str, str]) -> dict[str, str]:
 def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
     """The record of a success, or the error that the run's end is."""
     why = final.exit.why if final.exit else ""
-    kept = [c.file for c in final.checkpoints if c.complete and not c.removed]
+    kept = [c.file for c in final.checkpoints if c.usable]
     hint = (
-        f"kept: {len(kept)} checkpoint(s) in {plan.ready.run_dir / 'output'}"
+        f"kept: {len(kept)} checkpoint(s) in {plan.ready.run_dir / 'output'}, the last good one is {kept[-1]}"
         if kept
         else f"the whole log: {plan.ready.run_dir / LOG}"
     )
@@ -196,6 +196,7 @@ def _begun(plan: Plan) -> record.Record:
         timings=record.Timings(queued=time.time()),
         steps_planned=ready.steps.total,
         epochs_planned=ready.steps.epochs,
+        guard=guard_facts.begun(plan),
         runner=record.Process.of(this_process()),
     )
 

@@ -54,9 +54,10 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         log(NO_DATA, "ERROR")
         return 0
     _announce_work(args, script, folders)
+    time.sleep(faults.seconds.get("silent", 0.0))
     _announce_plan(args, plan)
     pace = float(environ.get(practice_faults.STEP_SECONDS, practice_faults.DEFAULT_STEP_SECONDS))
-    writer = Writer(args, script, _metadata(args, plan), faults.slow_save)
+    writer = Writer(args, script, _metadata(args, plan), faults.slow_save, untrained="zero-weights" in faults.plain)
     Loop(args, plan, writer, faults, pace=pace).run()
     say(BANNER)
     return 0

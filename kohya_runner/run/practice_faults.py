@@ -1,17 +1,21 @@
 """Faults the practice trainer makes on demand, so that what guards a run can be tried without a broken trainer.
 
-``KOHYA_PRACTICE_FAULT`` is a list with commas: ``nan@STEP``, ``hang@STEP``, ``crash@STEP``, ``oom@STEP``,
-``slow-save=SECONDS``, ``no-file``, ``truncate``, ``ignore-int``, ``ignore-term``, ``fork`` (a process is left behind),
-``detach`` (one is left behind in a session of its own).
+``KOHYA_PRACTICE_FAULT`` is a list with commas: ``nan@STEP``, ``nan-loss@STEP`` (the weights stay finite), ``inf@STEP``,
+``diverge@STEP``, ``hang@STEP``, ``crash@STEP``, ``oom@STEP``, ``ram@STEP``, ``shm@STEP``, ``kill@STEP``,
+``silent=SECONDS`` (while the model loads), ``slow-save=SECONDS``, ``nan-weights``, ``zero-weights``, ``no-file``,
+``truncate``, ``ignore-int``, ``ignore-term``, ``fork`` (a process is left behind), ``detach`` (one is left behind in a
+session of its own).
 """
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,9 +25,10 @@ VARIABLE = "KOHYA_PRACTICE_FAULT"
 STEP_SECONDS = "KOHYA_PRACTICE_STEP_SECONDS"
 DEFAULT_STEP_SECONDS = 0.02
 
-AT_STEP = ("nan", "hang", "crash", "oom")
+AT_STEP = ("nan", "nan-loss", "inf", "diverge", "hang", "crash", "oom", "ram", "shm", "kill")
+SECONDS = ("slow-save", "silent")
 _SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
-PLAIN = ("no-file", "truncate", "ignore-int", "ignore-term", "fork", "detach")
+PLAIN = ("nan-weights", "zero-weights", "no-file", "truncate", "ignore-int", "ignore-term", "fork", "detach")
 
 
 class OutOfMemoryError(RuntimeError):
@@ -31,6 +36,33 @@ class OutOfMemoryError(RuntimeError):
 
 
 OutOfMemoryError.__module__ = "torch"
+
+
+RAISED: tuple[tuple[str, Exception], ...] = (
+    ("crash", RuntimeError("practice fault: crash")),
+    (
+        "oom",
+        OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which "
+            "1.21 GiB is free. Including non-PyTorch memory, this process has 22.42 GiB memory in use."
+        ),
+    ),
+    (
+        "ram",
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+            "allocate 6938078208 bytes. Error code 12 (Cannot allocate memory)"
+        ),
+    ),
+    (
+        "shm",
+        RuntimeError(
+            "DataLoader worker (pid 4711) is killed by signal: Bus error. It is possible that dataloader's workers are "
+            "out of shared memory. Please try to raise your shared memory limit."
+        ),
+    ),
+)
+"""What ends a step with an exception, in the words of the libraries that raise it."""
 
 
 class FaultSyntaxError(ValueError):
@@ -43,24 +75,34 @@ class Faults:
 
     at: Mapping[str, int]
     plain: frozenset[str] = frozenset()
-    slow_save: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def slow_save(self) -> float:
+        """How long each file takes to be written."""
+        return self.seconds.get("slow-save", 0.0)
 
     def loss(self, step: int, loss: float) -> float:
         """The loss after a step; once NaN, always NaN, as in the trainer's running mean."""
-        return float("nan") if step >= self.at.get("nan", sys.maxsize) else loss
+        for name, changed in (("nan", math.nan), ("nan-loss", math.nan), ("inf", math.inf), ("diverge", 1000 * loss)):
+            if step >= self.at.get(name, sys.maxsize):
+                return changed
+        return loss
+
+    def nan_weights(self, step: int) -> bool:
+        """Whether the weights are NaN when a file is written after a step."""
+        return "nan-weights" in self.plain or step >= self.at.get("nan", sys.maxsize)
 
     def strike(self, step: int) -> None:
         """Hang or fail before a step is counted."""
         if step == self.at.get("hang"):
             while True:
                 time.sleep(3600)
-        if step == self.at.get("crash"):
-            raise RuntimeError("practice fault: crash")
-        if step == self.at.get("oom"):
-            raise OutOfMemoryError(
-                "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which "
-                "1.21 GiB is free. Including non-PyTorch memory, this process has 22.42 GiB memory in use."
-            )
+        for name, fault in RAISED:
+            if step == self.at.get(name):
+                raise fault
+        if step == self.at.get("kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def prepare(self) -> None:
         """Deaf to signals, and processes to be left behind, as asked for."""
@@ -78,16 +120,17 @@ def read(environ: Mapping[str, str]) -> Faults:
     """The faults a variable asks for; ``FaultSyntaxError`` names what is none."""
     at: dict[str, int] = {}
     plain: set[str] = set()
-    slow_save = 0.0
+    seconds: dict[str, float] = {}
     for word in filter(None, (part.strip() for part in environ.get(VARIABLE, "").split(","))):
         name, _, number = word.partition("@")
+        slow, _, time_text = word.partition("=")
         if name in AT_STEP and number.isdigit():
             at[name] = int(number)
         elif word in PLAIN:
             plain.add(word)
-        elif word.startswith("slow-save="):
-            slow_save = float(word.partition("=")[2])
+        elif slow in SECONDS and time_text:
+            seconds[slow] = float(time_text)
         else:
-            known = ", ".join((*(f"{n}@STEP" for n in AT_STEP), "slow-save=SECONDS", *PLAIN))
+            known = ", ".join((*(f"{n}@STEP" for n in AT_STEP), *(f"{n}=SECONDS" for n in SECONDS), *PLAIN))
             raise FaultSyntaxError(f"{VARIABLE}: '{word}' is no fault; known are: {known}")
-    return Faults(at, frozenset(plain), slow_save)
+    return Faults(at, frozenset(plain), seconds)

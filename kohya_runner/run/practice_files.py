@@ -1,4 +1,4 @@
-"""The files the practice trainer leaves: readable, small, all zeros, and marked so that nothing uses them as a LoRA."""
+"""The files the practice trainer leaves: readable, small, meaningless, marked so that nothing uses them as a LoRA."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kohya_runner.run.artefact import PRACTICE
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 MARK = "kohya-runner practice run: not a trained model"
@@ -23,6 +23,8 @@ WIDTH = 32
 PIECES = 20
 MOST_RANK = 8
 CONV_DIM = "conv_dim="
+NUMBER, NAN, ZERO = b"\x3c", b"\xff", b"\0"
+"""Each byte of a tensor: in every type of ``DTYPES`` a small number, NaN, and zero."""
 
 _TE = ("text_model_encoder_layers_0_self_attn_q_proj", "text_model_encoder_layers_0_self_attn_v_proj")
 _DOWN = "down_blocks_0_attentions_0_transformer_blocks_0_attn"
@@ -60,15 +62,16 @@ class Writer:
     script: str
     metadata: Mapping[str, str]
     slow: float = 0.0
+    untrained: bool = False  # the weights that begin as zeros still are
 
-    def save(self, path: Path, epoch: int, steps: int) -> None:
-        """A checkpoint, written in place and piece by piece as the trainer does."""
+    def save(self, path: Path, epoch: int, steps: int, *, nan: bool = False) -> None:
+        """A checkpoint, its weights NaN or not, written in place and piece by piece as the trainer does."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix != ".safetensors":
             _write_zip(path)
             return
         numbers = {"ss_epoch": str(epoch), "ss_steps": str(steps), "ss_training_finished_at": str(time.time())}
-        data = safetensors(self._tensors(), {**self.metadata, **numbers}, _dtype(self.args))
+        data = safetensors(self._tensors(), {**self.metadata, **numbers}, _dtype(self.args), self._fill(nan=nan))
         size = math.ceil(len(data) / (PIECES if self.slow else 1))
         with path.open("wb", buffering=0) as file:
             for start in range(0, len(data), size):
@@ -84,6 +87,12 @@ class Writer:
         for name in ("optimizer.bin", "scheduler.bin"):
             _write_zip(folder / name)
         (folder / "random_states_0.pkl").write_text(f"{MARK}\n", encoding="utf-8")
+
+    def _fill(self, *, nan: bool) -> Callable[[str], bytes]:
+        """What each tensor is filled with, by its name."""
+        if nan:
+            return lambda _: NAN
+        return lambda name: ZERO if self.untrained and ".lora_up" in name else NUMBER
 
     def _tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         if getattr(self.args, "network_module", None) is None:
@@ -111,17 +120,21 @@ def trained_modules(args: argparse.Namespace, script: str) -> tuple[str, ...]:
 
 
 def safetensors(
-    tensors: Iterator[tuple[str, tuple[int, ...]]], metadata: Mapping[str, str], dtype: tuple[str, int]
+    tensors: Iterator[tuple[str, tuple[int, ...]]],
+    metadata: Mapping[str, str],
+    dtype: tuple[str, int],
+    fill: Callable[[str], bytes] = lambda _: NUMBER,
 ) -> bytes:
-    """A file of zeros: eight bytes of length, the JSON header filled up to eight bytes, then the data."""
+    """A file: eight bytes of length, the JSON header filled up to eight bytes, then each tensor's bytes, all alike."""
     header: dict[str, object] = {"__metadata__": dict(metadata)}
-    end = 0
+    data = bytearray()
     for name, shape in tensors:
-        begin, end = end, end + math.prod(shape) * dtype[1]
-        header[name] = {"dtype": dtype[0], "shape": list(shape), "data_offsets": [begin, end]}
+        begin = len(data)
+        data += fill(name) * (math.prod(shape) * dtype[1])
+        header[name] = {"dtype": dtype[0], "shape": list(shape), "data_offsets": [begin, len(data)]}
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + bytes(end)
+    return len(text).to_bytes(8, "little") + text + bytes(data)
 
 
 def remove(path: Path) -> bool:

@@ -104,7 +104,7 @@ class Loop:
     def _save(self, stem: str, epoch: int) -> Path:
         path = self._output / f"{stem}.{self._args.save_model_as or 'safetensors'}"
         say(f"\nsaving checkpoint: {path}")
-        self._writer.save(path, epoch, self._step)
+        self._writer.save(path, epoch, self._step, nan=self._faults.nan_weights(self._step))
         return path
 
     def _save_state(self, name: str, epoch: int) -> None:

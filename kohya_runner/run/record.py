@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kohya_runner.atomic import write_text
 from kohya_runner.errors import UsageError
+from kohya_runner.recipe.guard import Guard
 from kohya_runner.run.identity import ProcessId
 
 if TYPE_CHECKING:
@@ -78,6 +79,33 @@ class Checkpoint(_Part):
     complete: bool = False
     removed: bool = False
     sha256: str = ""
+    family: str = ""  # where the file tells
+    checked: bool = False  # its numbers were read, too; of files over 1 GB only at the end of the run
+    nonfinite: int = 0  # tensors that hold NaN or infinity
+    untrained: bool = False  # all weights that begin as zeros still are
+    problem: str = ""  # the rest of a sentence about the file, "" for one without fault
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is there, whole, and without a known fault."""
+        return self.complete and not self.removed and not self.problem
+
+
+class Note(_Part):
+    """What the guards saw and did not stop the run for."""
+
+    time: float
+    code: str
+    text: str
+
+
+class Guarding(_Part):
+    """What the guards of a run go by, so that whoever adopts it guards it the same way."""
+
+    policy: Guard = Guard()
+    save_bytes: int = 0  # the largest checkpoint and state that are expected, together
+    quota_free: int | None = None  # room at the start, where the file system's own number is another's
+    oom_kills: int | None = None  # the kernel's count at the start
 
 
 class Exit(_Part):
@@ -87,6 +115,7 @@ class Exit(_Part):
     signal: int | None = None
     why: str = ""
     stop: str = ""  # the code of the observer's ``Stop`` that ended it
+    cause: str = ""  # what it ended of, where the log or the kernel tells: ``memory.vram``, ``disk.full`` ...
     peak_rss: int | None = None
 
 
@@ -118,6 +147,9 @@ class Record(_Part):
     loss: float | str | None = None  # "nan" and "inf" are no JSON numbers
     modules: int | None = None
     checkpoints: tuple[Checkpoint, ...] = Field(default=(), strict=False)
+    guard: Guarding = Guarding()
+    notes: tuple[Note, ...] = Field(default=(), strict=False)
+    nan_step: int | None = None  # the first whose loss was no finite number
     runner: Process | None = None
     process: Process | None = None
     exit: Exit | None = None

@@ -6,8 +6,9 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.run import artefact, checkpoints, record
+from kohya_runner.run import artefact, causes, checkpoints, record
 from kohya_runner.run.events import Checkpoint, Epoch, Event, Finished, Modules, NoData, Removed, Step
+from kohya_runner.run.gate import Expected, Gate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ class Recorder:
         self.now = begun
         self.finished = self.no_data = False
         self._enabled: dict[str, int] = {}
+        self._gate = Gate(run_dir / begun.output_dir)
         self._written = self._looked = 0.0
         self._changed = False
         self.save()
@@ -50,7 +52,8 @@ class Recorder:
         self.save()
 
     def tick(self) -> None:
-        """Now and then look for new checkpoints and put the numbers on the disk."""
+        """Now and then look for new checkpoints, read on in those that are not judged, put the numbers on the disk."""
+        self._judged(self._gate.slice(self.now.checkpoints, self._expected))
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._look()
@@ -58,10 +61,12 @@ class Recorder:
             self.save()
 
     def _look(self) -> None:
-        """Take in the checkpoints as they lie there: size, modules, hash of each that is whole."""
+        """Take in the checkpoints as they lie there: size and modules of each."""
         seen = checkpoints.found(self.run_dir / self.now.output_dir, self.now.checkpoints, self._since)
-        seen = tuple(self._last_epoch(c) for c in seen)
         self._looked = time.monotonic()
+        self._judged(tuple(self._last_epoch(c) for c in seen))
+
+    def _judged(self, seen: tuple[record.Checkpoint, ...]) -> None:
         if seen != self.now.checkpoints:
             self.now = self.now.changed(checkpoints=seen)
             self.save()
@@ -110,9 +115,23 @@ class Recorder:
             # by our own clock: the trainer's bar forgets the time of its saves (unpause, train_network.py:1494)
             seconds = round((time.time() - timings.first_step) / (event.step - 1), 4)
             timings = timings.model_copy(update={"seconds_per_step": seconds})
-        loss = self.now.loss if event.loss is None else event.loss if math.isfinite(event.loss) else str(event.loss)
-        self.now = self.now.changed(steps_seen=max(event.step, self.now.steps_seen), timings=timings, loss=loss)
+        loss, nan_step = self.now.loss, self.now.nan_step
+        if event.loss is not None:
+            loss = event.loss if math.isfinite(event.loss) else str(event.loss)
+            nan_step = event.step if nan_step is None and not math.isfinite(event.loss) else nan_step
+        seen = max(event.step, self.now.steps_seen)
+        self.now = self.now.changed(steps_seen=seen, timings=timings, loss=loss, nan_step=nan_step)
         self._changed = True
+
+    def note(self, code: str, text: str) -> None:
+        """Keep what a guard warns of."""
+        self.now = self.now.changed(notes=(*self.now.notes, record.Note(time=time.time(), code=code, text=text)))
+        self.save()
+
+    @property
+    def _expected(self) -> Expected:
+        family = self.now.recipe.get("family") or {}
+        return Expected(self.expected_modules or self.now.modules, str(family.get("value") or ""))
 
     @property
     def expected_modules(self) -> int | None:
@@ -124,19 +143,22 @@ class Recorder:
         output = self.run_dir / self.now.output_dir
         self._look()
         expected, practice = self.expected_modules or self.now.modules, self.now.practice
+        judged = self._gate.rest(self.now.checkpoints, self._expected)
         problem = artefact.judge(output / self.now.final, self._since, expected, practice=practice)
-        state, why = self._verdict(outcome, problem)
+        problem = problem or _content_problem(self.now.final, judged)
+        cause = causes.find(outcome, self.now, self.run_dir / self.now.log)
+        state, why = self._verdict(outcome, problem, cause)
         self.now = self.now.changed(
             state=state,
-            checkpoints=checkpoints.hashed(output, self.now.checkpoints),
+            checkpoints=judged,
             modules=expected,
             timings=self.now.timings.model_copy(update={"ended": outcome.ended}),
-            exit=_exit(outcome, why),
+            exit=_exit(outcome, why, cause if state in ("failed", "lost") else None),
         )
         self.save()
         return self.now
 
-    def _verdict(self, outcome: Outcome, problem: str) -> tuple[record.State, str]:
+    def _verdict(self, outcome: Outcome, problem: str, cause: causes.Cause | None) -> tuple[record.State, str]:
         """The file decides; how the process ended only says why there is none."""
         code = outcome.returncode
         if not problem and (self.finished or code in (0, None)):
@@ -148,10 +170,22 @@ class Recorder:
         if code is None:
             return "lost", problem
         ended = f"signal {outcome.signal}" if outcome.signal else f"exit code {code}"
-        return "failed", problem if code == 0 else "; ".join(filter(None, (f"the trainer ended with {ended}", problem)))
+        of = f": {cause.why}" if cause else ""
+        parts = (f"the trainer ended with {ended}{of}", problem)
+        return "failed", problem if code == 0 else "; ".join(filter(None, parts))
 
 
-def _exit(outcome: Outcome, why: str) -> record.Exit:
+def _content_problem(final: str, judged: tuple[record.Checkpoint, ...]) -> str:
+    """Why a whole final file is no result, or which other checkpoint shows that it cannot be one."""
+    last = [c for c in judged if c.file == final]
+    bad = [c for c in (*last, *judged) if (c.problem if c.file == final else c.nonfinite)]
+    return f"{bad[0].file} {bad[0].problem}" if bad else ""
+
+
+def _exit(outcome: Outcome, why: str, cause: causes.Cause | None) -> record.Exit:
     """``stop`` only where it is why the run failed: a trainer may have come to its end all the same."""
     stop = outcome.stop.code if outcome.stop and why == outcome.stopped else ""
-    return record.Exit(code=outcome.returncode, signal=outcome.signal, why=why, stop=stop, peak_rss=outcome.peak_rss)
+    named = cause.code if cause else ""
+    return record.Exit(
+        code=outcome.returncode, signal=outcome.signal, why=why, stop=stop, cause=named, peak_rss=outcome.peak_rss
+    )

@@ -23,7 +23,7 @@ FRESH = 10.0
 """Seconds within which a file that says nothing about its length must have grown to count as being written."""
 
 _ZIPS = (".ckpt", ".pt", ".pth", ".bin")
-_LAST_OF_STATE = "random_states_"
+LAST_OF_STATE = "random_states_"
 
 
 def being_written(output_dir: Path, since: float, now: float) -> Path | None:
@@ -55,7 +55,7 @@ def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 def _unfinished(path: Path, status: os.stat_result, now: float) -> bool:
     fresh = now - status.st_mtime < FRESH
     if path.is_dir():
-        return fresh and path.name.endswith("-state") and not any(path.glob(f"{_LAST_OF_STATE}*"))
+        return fresh and path.name.endswith("-state") and not any(path.glob(f"{LAST_OF_STATE}*"))
     try:
         if path.suffix == ".safetensors":
             return status.st_size < read_header(path).total

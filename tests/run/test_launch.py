@@ -244,9 +244,11 @@ def test_several_processes_are_practised_with_their_arithmetic(runner):
     assert record["steps_planned"] == record["steps_seen"] == 6
 
 
-def test_a_last_loss_of_nan_is_told(runner):
-    _, _, err = runner.launch(KOHYA_PRACTICE_FAULT="nan@5")
+def test_a_last_loss_of_nan_is_told_where_the_guard_is_off_and_the_weights_are_sound(runner):
+    code, _, err = runner.launch("--set", "guard.nan=ignore", KOHYA_PRACTICE_FAULT="nan-loss@5")
+    assert code == 0, err
     assert "the last loss is nan" in err
+    assert runner.record()["nan_step"] == 5
 
 
 def test_a_full_disk_of_the_reader_is_one_line(runner):

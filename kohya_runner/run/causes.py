@@ -1,0 +1,99 @@
+"""What a trainer died of, where its last words or the kernel tell: memory of three kinds, and a full disk."""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.run import telling
+from kohya_runner.run.host_memory import oom_kills
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.run.record import Record
+    from kohya_runner.run.supervise import Outcome
+
+LINES = 200
+"""Of the log's end: a traceback through accelerate has up to 60 lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A short name for programs, and the rest of a sentence after a colon."""
+
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One row: what stands in the log."""
+
+    pattern: re.Pattern[str]
+    cause: Cause
+
+
+SHARED = Cause(
+    "memory.shared",
+    "the shared memory (/dev/shm) is too small for the data loader; lower args.max_data_loader_n_workers",
+)
+VRAM = Cause(
+    "memory.vram",
+    "the GPU's memory is full; lower args.train_batch_size or set args.gradient_checkpointing, args.fp8_base",
+)
+HOST = Cause("memory.host", "this machine's memory is full; set args.lowram or take a machine with more")
+KILLED = Cause("memory.host", f"the kernel killed it, because {HOST.why}")
+FROM_OUTSIDE = Cause(
+    "killed", "something outside killed it; where memory is limited by the host, that is the most likely reason"
+)
+DISK = Cause("disk.full", "the disk is full; free some space, or choose another --workspace")
+
+WORDS: tuple[Words, ...] = (
+    Words(
+        re.compile(
+            r"Bus error|insufficient shared memory|unable to (?:open|write|allocate) shared memory|Unexpected bus error"
+        ),
+        SHARED,
+    ),
+    Words(
+        re.compile(
+            r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory"
+            r"|CUBLAS_STATUS_ALLOC_FAILED|HIP out of memory"
+        ),
+        VRAM,
+    ),
+    Words(re.compile(r"No space left on device|Disk quota exceeded|StorageFull|PytorchStreamWriter failed"), DISK),
+    Words(
+        re.compile(r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|^MemoryError\b|Cannot allocate memory"),
+        HOST,
+    ),
+)
+"""Shared memory before the rest: its message may be followed by others. The first row that fits wins."""
+
+_SIGKILL = re.compile(r"died with <Signals\.SIGKILL: 9>|\(pid: \d+\) .*SIGKILL|exitcode\s*:\s*-9\b")
+
+
+def find(outcome: Outcome, record: Record, log: Path) -> Cause | None:
+    """Why a trainer ended with an error, None where nothing tells or where it was stopped or ended well."""
+    if outcome.stopped or outcome.returncode == 0:
+        return None
+    lines = telling.last_lines(log, LINES)
+    if outcome.signal == signal.SIGBUS:
+        return SHARED
+    return in_words(lines) or _killed(outcome, lines, record.guard.oom_kills)
+
+
+def in_words(lines: list[str]) -> Cause | None:
+    """What the last lines say."""
+    return next((row.cause for row in WORDS if any(row.pattern.search(line) for line in lines)), None)
+
+
+def _killed(outcome: Outcome, lines: list[str], before: int | None) -> Cause | None:
+    """SIGKILL, of the process itself or of the one that accelerate started; the kernel counts those it kills."""
+    if outcome.signal != signal.SIGKILL and not any(_SIGKILL.search(line) for line in lines):
+        return None
+    now = oom_kills()
+    return KILLED if before is not None and now is not None and now > before else FROM_OUTSIDE
