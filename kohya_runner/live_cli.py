@@ -24,7 +24,7 @@ def attend(child: int, made: Plan, *, as_json: bool) -> int:
     from kohya_runner.run import detached
 
     run_dir = made.ready.run_dir
-    became = detached.attend(child, run_dir, console.note)
+    became = detached.attend_launch(child, run_dir, console.note)
     if became.code or became.record is None:
         return became.code
     name = f"{run_dir.parent.name}/{run_dir.name}"
@@ -59,10 +59,10 @@ def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) ->
     from kohya_runner.run.looking import Watcher
 
     view = ledger.find(views.runs_folder(workspace), run)
-    if adopt and view.state == "orphaned" and not _adopted(view):
-        return 0
     watcher = Watcher(view.path)
     try:
+        if adopt and view.state == "orphaned" and not _adopted(view):
+            return 0
         if as_json or not sys.stdout.isatty():
             look = _followed(watcher, as_json=as_json)
         else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 700
 MOST_EPOCHS = 60
-ABOVE, BELOW, LEFT, RIGHT = 22, 26, 58, 12
+ABOVE, BELOW, LEFT, RIGHT = 24, 26, 58, 22
 """Room around the curves, in the picture's units."""
 
 
@@ -86,7 +86,9 @@ def chart(curves: Sequence[Curve], marks: Marks, width: int, height: int) -> Cha
         height,
         lines=tuple(_line(number, curve, plane) for number, curve in enumerate(curves)),
         across=tuple((plane.x(tick), f"{tick:g}") for tick in ticks(window.left, window.right, wide)),
-        upward=tuple((plane.y(tick), _label(tick)) for tick in ticks(window.low, window.high, 5)),
+        upward=tuple(
+            (y, _label(tick)) for tick in ticks(window.low, window.high, 5) if (y := plane.y(tick)) > ABOVE + 6
+        ),
         epochs=_epochs(marks.epochs, plane),
         saves=tuple((plane.x(step), name) for step, name in marks.saves if window.left <= step <= window.right),
         broken=tuple(plane.x(x) for x, y in thinned(curves[0].points, MOST_POINTS) if not math.isfinite(y)),

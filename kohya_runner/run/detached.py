@@ -70,26 +70,27 @@ def settle_in(run_dir: Path) -> None:
 
 
 def attend(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
-    """Show the child's talk until its trainer is there or it has ended.
-
-    Ctrl-C is passed on to the child, which then ends; a hang-up of the terminal ends this process alone.
-    """
+    """Show the child's talk until the trainer is there and the run is this child's, or the child has ended."""
     talk = Talk(run_dir / LOG)
+    while True:
+        code = _ended(child)
+        found = _record_of(run_dir, child)
+        talk.pass_on(say)
+        if code is not None:
+            return Detached(code, found)
+        if found and found.process:
+            return Detached(0, found)
+        time.sleep(_POLL)
+
+
+def attend_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
+    """The same for a launch that Ctrl-C takes back: the child ends, too. A hang-up ends this process alone."""
     try:
-        while True:
-            code = _ended(child)
-            found = _record_of(run_dir, child)
-            talk.pass_on(say)
-            if code is not None:
-                return Detached(code, found)
-            if found and found.process:
-                return Detached(0, found)
-            time.sleep(_POLL)
+        return attend(child, run_dir, say)
     except KeyboardInterrupt:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGINT)
         os.waitpid(child, 0)
-        talk.pass_on(say)
         raise CancelledError("stopped by Ctrl-C") from None
 
 
