@@ -135,12 +135,9 @@ def _summary(look: Look) -> None:
 def stop(run: str | None, workspace: str | None, when: When | None, no_wait: bool) -> None:  # noqa: FBT001
     """Stop a run, now or at a better moment; asking again is harder."""
     from kohya_runner import console
-    from kohya_runner.run import ledger, stopping, views
-    from kohya_runner.run.looking import Watcher
+    from kohya_runner.run import stopping, views
 
-    view = ledger.find(views.runs_folder(workspace), run)
-    if not Watcher(view.path).look().elsewhere:
-        view = views.one_run(workspace, run)
+    view = views.one_run(workspace, run)
     with console.live(quiet=False, practice=False) as screen:
         view = stopping.stop(view, when or "now", screen, wait=not no_wait)
     console.note(f"{view.name}/{view.run_id}: {view.state}")

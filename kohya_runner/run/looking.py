@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ALIVE = ("starting", "running", "orphaned")
 SILENT = 120.0
 """Seconds without a sign after which a run on another machine is taken to have lost its runner."""
+PREPARING = 3600.0
+"""The same before the trainer is there: fetching a model gives no sign."""
 LOG_LINES = 40
 _TAIL = 1 << 16
 
@@ -130,7 +132,8 @@ class Watcher:
 def _state(view: RunView, *, elsewhere: bool, last_sign: float | None) -> str:
     if not elsewhere or view.record is None:
         return view.state
-    silent = last_sign is None or time.time() - last_sign > SILENT
+    patience = SILENT if view.record.process else PREPARING
+    silent = last_sign is None or time.time() - last_sign > patience
     return "silent" if silent else view.record.state
 
 
