@@ -14,7 +14,7 @@ from kohya_runner.run.telling import duration
 from kohya_runner.run.wish import told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kohya_runner.run.looking import Look
 
@@ -29,6 +29,7 @@ MOST_FINDINGS = 3
 LOG_SHARE = 6
 PLOT = (4, 14)  # lines, at least and at most
 LABEL = 9  # columns left of the curve
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _GAPS = re.compile(r" {3,}")  # the columns of log records
 
 
@@ -66,7 +67,19 @@ def _progress(look: Look, width: int) -> Iterator[Line]:
     cells = max(10, width - len(numbers) - 1)
     full = int(share * cells)
     yield (("good", "━" * full), ("soft", "─" * (cells - full)), ("bold", numbers))
-    yield (("plain", "  ".join(filter(None, (_loss(look), _speed(look), times(look), _money(look), _disk(look))))),)
+    yield from _flowing((_loss(look), _speed(look), times(look), _money(look), _disk(look)), width)
+
+
+def _flowing(pieces: Iterable[str], width: int) -> Iterator[Line]:
+    """The pieces on as many lines as they need."""
+    line = ""
+    for piece in filter(None, pieces):
+        if line and len(line) + 2 + len(piece) > width:
+            yield (("plain", line),)
+            line = ""
+        line = f"{line}  {piece}" if line else piece
+    if line:
+        yield (("plain", line),)
 
 
 def phase(look: Look) -> str:
@@ -102,7 +115,7 @@ def _speed(look: Look) -> str:
 def times(look: Look) -> str:
     """How long it has taken, and will take."""
     gone = "" if look.seconds_gone is None else f"{duration(look.seconds_gone)} gone"
-    left = "" if look.seconds_left is None else f"about {duration(look.seconds_left)} left"
+    left = "" if look.seconds_left is None else f"{duration(look.seconds_left)} left"
     return ", ".join(filter(None, (gone, left)))
 
 
@@ -111,7 +124,7 @@ def _money(look: Look) -> str:
     if spent is None:
         return ""
     whole = look.cost(None if look.seconds_left is None else (look.seconds_gone or 0) + look.seconds_left)
-    return f"cost {spent:.2f}" + (f" of about {whole:.2f}" if whole is not None else "")
+    return f"cost {spent:.2f}" + (f" of {whole:.2f}" if whole is not None else "")
 
 
 def _disk(look: Look) -> str:
@@ -183,7 +196,7 @@ def _findings(look: Look) -> Iterator[Line]:
 def _log(look: Look, number: int) -> list[Line]:
     if number < 1 or not look.lines:
         return []
-    return [(), *((("soft", _GAPS.sub("  ", plain(line))),) for line in look.lines[-number:])]
+    return [(), *((("soft", _GAPS.sub("  ", plain(_ANSI.sub("", line)))),) for line in look.lines[-number:])]
 
 
 def plain(text: str) -> str:
