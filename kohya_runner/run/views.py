@@ -14,7 +14,7 @@ from kohya_runner.run import ledger, telling
 from kohya_runner.run.ladder import Grace
 from kohya_runner.run.looking import Watcher
 from kohya_runner.run.tail import Tail
-from kohya_runner.run.takeover import adopt_run, settle, stop_run
+from kohya_runner.run.takeover import adopt_run, settle
 from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
@@ -55,11 +55,6 @@ def take_over(view: RunView, screen: telling.Screen) -> RunView:
     """Go on watching a trainer whose runner was killed, to its end."""
     adopt_run(view, screen, Grace())
     return ledger.view(view.path)
-
-
-def stop(view: RunView) -> str:
-    """Stop a run, whoever watches it, and say what became of it."""
-    return f"{view.name}/{view.run_id}: {stop_run(view, Grace()).state}"
 
 
 def exit_code(view: RunView) -> int:

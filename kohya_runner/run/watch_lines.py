@@ -85,6 +85,8 @@ def _flowing(pieces: Iterable[str], width: int) -> Iterator[Line]:
 def phase(look: Look) -> str:
     """What the trainer does, or how it ended."""
     record = look.view.record
+    if look.state == "stopped" and look.wish:
+        return told(look.wish)
     if look.state not in ALIVE:
         return look.view.problem or look.state
     gone = ""
@@ -146,7 +148,8 @@ def _notes(look: Look) -> Iterator[Line]:
 def _plot(look: Look, width: int, height: int) -> list[Line]:
     """The curve of the loss over the whole length of the run, with the epochs below; nothing without two points."""
     points = [(float(s.step), s.loss) for s in look.metrics.steps if s.loss is not None]
-    window = Window.around(points, float(look.total) if look.total else None) if len(points) > 1 else None
+    begun = points[len(points) // 50 :]  # a steep beginning would leave a flat line of the rest
+    window = Window.around(begun, float(look.total) if look.total else None) if len(points) > 1 else None
     if window is None or height < PLOT[0]:
         return []
     wide = width - LABEL - 1
