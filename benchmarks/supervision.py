@@ -2,7 +2,9 @@
 
     python benchmarks/supervision.py [PAIRS] [STEP_SECONDS]
 
-Bare means: started with its output going to a file and waited for. Pairs alternate so that both see the same machine.
+Bare means: started with its output going to a file and waited for. Supervised means: with every observer of a
+launched run, so the record, the metrics and the wishes to stop are part of it.
+Pairs alternate so that both see the same machine.
 Fails where supervision adds more than 1 % to the wall time, the limit this project sets itself.
 """
 
@@ -19,6 +21,9 @@ from pathlib import Path
 
 import PIL.Image
 
+from kohya_runner.run.observers import observers
+from kohya_runner.run.record import Record
+from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.trainers.command import Command
 
@@ -73,9 +78,21 @@ def run_bare(command: Command, environ: dict[str, str], log: Path) -> float:
 
 def run_watched(command: Command, environ: dict[str, str], log: Path) -> float:
     started = time.perf_counter()
-    outcome = supervise(command, Watch(log, command.cwd / "outputs"), environ=environ)
+    run_dir = Path(tempfile.mkdtemp(dir=command.cwd))
+    begun = Record(run_id="001", name="cat", argv=command.argv, cwd=str(command.cwd), final="cat.safetensors")
+    recorder = Recorder(run_dir, begun)
+    watch = Watch(log, command.cwd / "outputs", observers(recorder, Silent()), recorder.started)
+    outcome = supervise(command, watch, environ=environ)
+    assert (run_dir / "metrics.jsonl").stat().st_size > 0  # noqa: S101
     assert outcome.returncode == 0  # noqa: S101
     return time.perf_counter() - started
+
+
+class Silent:
+    """A screen that shows nothing."""
+
+    def event(self, line: str, *, lasting: bool) -> None:
+        pass
 
 
 def cpu() -> float:

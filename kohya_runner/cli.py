@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kohya_runner import __version__
+from kohya_runner import __version__, live_cli
 from kohya_runner.dataset_cli import as_path, dataset
 from kohya_runner.entry import RunnerGroup
 from kohya_runner.verify_cli import verify
@@ -65,15 +65,18 @@ def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 @click.option("--practice", is_flag=True, help="A stand-in process instead of the trainer. Trains nothing.")
 @click.option("--once", is_flag=True, help="Done before with the same recipe and data: nothing to do, exit code 0.")
 @click.option("--again", is_flag=True, help="Train once more although the same run was done before.")
-def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool, **choices: Any) -> int:  # noqa: FBT001
+@click.option("--detach", is_flag=True, help="Check here, then train in the background; see: watch, stop, logs -f.")
+def launch(dry_run: bool, as_json: bool, practice: bool, **choices: Any) -> int:  # noqa: FBT001
     """Check everything, then train, watched."""
     from kohya_runner import console
     from kohya_runner.plan.pipeline import make_plan
     from kohya_runner.plan.report import exit_code, plan_json
     from kohya_runner.plan.value import Request
+    from kohya_runner.run import detached
     from kohya_runner.run.launch import Policy, run
     from kohya_runner.run.received import raise_on_stop
 
+    once, again, detach = (choices.pop(name) for name in ("once", "again", "detach"))
     request = Request(practice=practice, deep=not dry_run, **choices)
     raise_on_stop()
     made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
@@ -83,8 +86,11 @@ def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool
         if as_json:
             console.json_object(plan_json(made))
         return exit_code(made)
+    if detach and (child := detached.divide()):
+        return live_cli.attend(child, made, as_json=as_json)
+    policy = Policy(once=once, again=again, on_claim=detached.settle_in if detach else detached.stay)
     with console.live(quiet=as_json, practice=practice) as screen:
-        record = run(made, Policy(once=once, again=again), screen)
+        record = run(made, policy, screen)
     console.finished(record, made, as_json=as_json)
     return 0
 
@@ -116,17 +122,6 @@ def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -
             view = views.take_over(view, screen)
     console.status(view, as_json=as_json)
     return views.exit_code(view)
-
-
-@main.command()
-@click.argument("run", required=False)
-@_WORKSPACE
-def stop(run: str | None, workspace: str | None) -> None:
-    """Stop a run; a checkpoint that is being written is finished first."""
-    from kohya_runner import console
-    from kohya_runner.run import views
-
-    console.note(views.stop(views.one_run(workspace, run)))
 
 
 @main.command()
@@ -219,6 +214,8 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
 
 main.add_command(dataset)
 main.add_command(verify)
+for command in live_cli.COMMANDS:
+    main.add_command(command)
 
 
 @main.command()

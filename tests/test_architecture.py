@@ -20,7 +20,7 @@ HEAVY = {
     "numpy",
     "safetensors",
 }
-OWNERS = {"rich": {"console.py", "plan_screen.py"}, "ruamel": {"yamlio.py", "settings.py"}}
+OWNERS = {"rich": {"console.py", "plan_screen.py", "watch_screen.py"}, "ruamel": {"yamlio.py", "settings.py"}}
 
 
 def imports(path: Path) -> set[str]:
@@ -76,4 +76,5 @@ def test_the_start_of_the_command_imports_only_click():
         "kohya_runner.entry",
         "kohya_runner.dataset_cli",
         "kohya_runner.verify_cli",
+        "kohya_runner.live_cli",
     }

@@ -29,7 +29,8 @@ from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.trainers import probe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from kohya_runner.plan.value import Plan
     from kohya_runner.run.identity import ProcessId
@@ -46,6 +47,7 @@ class Policy:
 
     once: bool = False  # it counts as done
     again: bool = False  # train once more
+    on_claim: Callable[[Path], None] = lambda _: None  # told the run's folder once it is this run's own
 
 
 def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str, str] | None = None) -> record.Record:
@@ -60,14 +62,14 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
     if done is not None and not policy.again:
         return _already(done, screen, once=policy.once)
     try:
-        return _claimed(plan, screen, env)
+        return _claimed(plan, screen, env, policy)
     except OSError as fault:
         where = fault.filename or plan.ready.run_dir
         message = f"{where}: {fault.strerror or fault}"
         raise PreflightError(message, hint="free some space, or choose another --workspace") from fault
 
 
-def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
+def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str], policy: Policy) -> record.Record:
     """The run's own folder and its name, held while it goes on."""
     run_dir = plan.ready.run_dir
     if not numbering.claim(run_dir):
@@ -78,6 +80,7 @@ def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> reco
         run_dir.rmdir()
         raise
     try:
+        policy.on_claim(run_dir)
         return _locked(plan, screen, env)
     finally:
         lock.release(run_dir.parent, run_dir.name)

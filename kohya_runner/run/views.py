@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.errors import StalledError, UsageError
 from kohya_runner.run import ledger, telling
 from kohya_runner.run.ladder import Grace
-from kohya_runner.run.takeover import adopt_run, settle, stop_run
+from kohya_runner.run.looking import Watcher
+from kohya_runner.run.tail import Tail
+from kohya_runner.run.takeover import adopt_run, settle
 from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
@@ -37,19 +40,21 @@ def all_runs(workspace: str | None) -> tuple[RunView, ...]:
 
 
 def one_run(workspace: str | None, word: str | None) -> RunView:
-    """The run a person means; one that ended while nobody watched is judged and written down now."""
-    return settle(ledger.find(runs_folder(workspace), word))
+    """The run a person means; one that ended while nobody watched is judged and written down now.
+
+    A run that another machine watches, on a volume that both share, is left to that machine.
+    """
+    view = ledger.find(runs_folder(workspace), word)
+    look = Watcher(view.path).look()
+    if look.elsewhere and look.state in ("starting", "running"):
+        return replace(view, state=look.view.record.state if look.view.record else view.state)
+    return settle(view)
 
 
 def take_over(view: RunView, screen: telling.Screen) -> RunView:
     """Go on watching a trainer whose runner was killed, to its end."""
     adopt_run(view, screen, Grace())
     return ledger.view(view.path)
-
-
-def stop(view: RunView) -> str:
-    """Stop a run, whoever watches it, and say what became of it."""
-    return f"{view.name}/{view.run_id}: {stop_run(view, Grace()).state}"
 
 
 def exit_code(view: RunView) -> int:
@@ -66,13 +71,13 @@ def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
     if view.record is None:
         raise UsageError(f"{view.path}: {view.problem}")
     log = view.log
+    tail, rest = Tail(log, log.stat().st_size if log.is_file() else 0), b""
     yield from telling.last_lines(log, count)
-    position = log.stat().st_size if log.is_file() else 0
-    while follow and ledger.view(view.path).state in ALIVE:
-        time.sleep(FOLLOW_SECONDS)
-        with log.open("rb") as file:
-            file.seek(position)
-            data = file.read()
+    while follow:
+        follow = ledger.view(view.path).state in ALIVE  # what came before its end is still told
+        if follow:
+            time.sleep(FOLLOW_SECONDS)
+        data = rest + b"".join(tail.read())
         whole = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
-        position += len(whole)
+        rest = data[len(whole) :]
         yield from (line.rpartition("\r")[2] for line in whole.decode("utf-8", "replace").splitlines() if line.strip())

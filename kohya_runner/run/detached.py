@@ -1,0 +1,128 @@
+"""A runner that goes on without a terminal: in a session of its own, its talk in the run's folder.
+
+What must be seen is done before: the plan is made and shown in the foreground. Then this process becomes two. The child
+is the runner; the parent shows the child's talk until the trainer is there, or the launch has failed, and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.errors import CancelledError
+from kohya_runner.run import record as records
+from kohya_runner.run.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LOG = "runner.log"
+_POLL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """What became of it: the trainer is there (``code`` 0, ``record`` as it stands), or the exit code of the child."""
+
+    code: int
+    record: records.Record | None = None
+
+
+def divide() -> int:
+    """Become two processes: 0 in the child, which has no terminal any more, its pid in the parent.
+
+    Until ``settle_in`` the child still talks where its parent talks. It does not hear SIGHUP.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # a hang-up between the fork and the new session would hit the child, too
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - no path of ours
+                os.dup2(nothing.fileno(), 0)
+        return child
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def stay(_run_dir: Path) -> None:
+    """What a runner with a terminal does about its run's folder: nothing."""
+
+
+def settle_in(run_dir: Path) -> None:
+    """From now on everything that this process prints goes to the run's folder."""
+    handle = os.open(run_dir / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+def attend(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
+    """Show the child's talk until the trainer is there and the run is this child's, or the child has ended."""
+    talk = Talk(run_dir / LOG)
+    while True:
+        code = _ended(child)
+        found = _record_of(run_dir, child)
+        talk.pass_on(say)
+        if code is not None:
+            return Detached(code, found)
+        if found and found.process:
+            return Detached(0, found)
+        time.sleep(_POLL)
+
+
+def attend_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
+    """The same for a launch that Ctrl-C takes back: the child ends, too. A hang-up ends this process alone."""
+    try:
+        return attend(child, run_dir, say)
+    except KeyboardInterrupt:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGINT)
+        os.waitpid(child, 0)
+        raise CancelledError("stopped by Ctrl-C") from None
+
+
+class Talk:
+    """The lines of the runner's own log, each told once."""
+
+    def __init__(self, log: Path) -> None:
+        """It need not be there yet; what is in it already is old."""
+        self._tail = Tail(log, log.stat().st_size if log.is_file() else 0)
+        self._rest = b""
+
+    def pass_on(self, say: Callable[[str], None]) -> None:
+        """Tell the lines that came."""
+        for data in self._tail.read():
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                say(line.decode("utf-8", "replace"))
+
+
+def _ended(child: int) -> int | None:
+    """The exit code of the child, None while it lives."""
+    pid, status = os.waitpid(child, os.WNOHANG)
+    if pid == 0:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _record_of(run_dir: Path, child: int) -> records.Record | None:
+    """The run's record, if it is this child's."""
+    try:
+        found = records.read(run_dir)
+    except records.RecordError:
+        return None
+    return found if found.runner and found.runner.pid == child else None
