@@ -109,7 +109,7 @@ TABLE: tuple[Support, ...] = (
         tokenizers=(CLIP_L, CLIP_G, T5_XXL),
         bucket_step=32,
         modules={"text_encoder": 264, "unet": 377},  # 3.5 large; 263 of 3.5 medium, 237 of 3 medium
-        recipe="recipes/sd35_large_turbo_lora.yaml",
+        recipe="recipes/sd3_lora.yaml",
     ),
     Support(
         family="flux",

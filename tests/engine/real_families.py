@@ -26,7 +26,6 @@ class Real:
     trainer: str
     model: str = "dit"
     parts: tuple[str, ...] = ()
-    hub: bool = False  # the tokenizer is looked for in the Hub's cache, whatever tokenizer_cache_dir says
 
 
 REAL: Mapping[str, Real] = {
@@ -35,7 +34,7 @@ REAL: Mapping[str, Real] = {
     "sdxl": Real("SdxlNetworkTrainer", "model"),
     "sd3": Real("Sd3NetworkTrainer", parts=("clip_l", "clip_g", "t5xxl")),
     "flux": Real("FluxNetworkTrainer", parts=("clip_l", "t5xxl", "ae")),
-    "lumina": Real("LuminaNetworkTrainer", parts=("gemma2", "ae"), hub=True),
+    "lumina": Real("LuminaNetworkTrainer", parts=("gemma2", "ae")),
     "hunyuan_image": Real("HunyuanImageNetworkTrainer", parts=("text_encoder", "byt5", "vae")),
     "anima": Real("AnimaNetworkTrainer", parts=("qwen3", "vae")),
 }
@@ -82,7 +81,8 @@ class Zygote:
         names = {"pretrained_model_name_or_path": real.model} | {part: part for part in real.parts}
         paths = {name: folder / f"{file}.safetensors" for name, file in names.items()}
         paths |= {"train_data_dir": self.root / "data", "output_dir": output}
-        paths |= {} if real.hub else {"tokenizer_cache_dir": folder / "tokenizers"}
+        tokenizers = folder / "tokenizers"
+        paths |= {"tokenizer_cache_dir": tokenizers} if tokenizers.is_dir() else {}
         return [*(f"--{name}={path}" for name, path in paths.items()), "--output_name=case"]
 
 
