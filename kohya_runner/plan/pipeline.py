@@ -20,6 +20,7 @@ from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import Models, find_models
 from kohya_runner.plan.sameness import fingerprint
+from kohya_runner.plan.sample_seeds import sample_seeds
 from kohya_runner.plan.settings import Settings, as_parsed, cache_key
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.preflight.disk import DiskPlan, disk_plan
@@ -168,13 +169,7 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     extension = str(settings.given.get("caption_extension") or ".txt")
     sources, data_faults = data.sources(loaded, extension, draft.workspace)
     scans = data.scan_all(sources, on_progress)
-    draft.findings += [
-        *faults,
-        *launch_faults(loaded),
-        *models.findings,
-        *data_faults,
-        *check_datasets(scans),
-    ]
+    draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults, *check_datasets(scans)]
     draft.findings += defaults.findings(loaded, options, settings.given)
     draft.findings += bounds.findings(settings.given, {arg.name: arg.source for arg in given})
     if not draft.request.elsewhere:
@@ -243,6 +238,7 @@ def _context(known: _Known, steps: StepsPlan | None) -> Context:
         total_steps=steps.total if steps else None,
         steps_per_epoch=steps.steps_per_epoch if steps else None,
         prompts_found=None if prompts is None else os.path.isfile(prompts),
+        prompt_seeds=() if prompts is None else sample_seeds(Path(prompts)),
         places={arg.name: arg.source for arg in known.given},
     )
 

@@ -55,7 +55,8 @@ class Zygote:
         shutil.rmtree(output, ignore_errors=True)
         for cache in self.root.glob("data/*/*.npz"):
             cache.unlink()
-        argv = [*self._fixed(case.family, output), *case.argv(which)]
+        chosen = case.argv(which)
+        argv = [*self._fixed(case.family, output, chroma="--model_type=chroma" in chosen), *chosen]
         request = {"script": support(case.family).script, "trainer": REAL[case.family].trainer, "argv": argv}
         code = self._ask(request | {"log": str(log)})
         said = log.read_text("utf-8", "replace")
@@ -76,9 +77,10 @@ class Zygote:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def _fixed(self, family: str, output: Path) -> list[str]:
+    def _fixed(self, family: str, output: Path, *, chroma: bool) -> list[str]:
         real, folder = REAL[family], self.root / family
-        names = {"pretrained_model_name_or_path": real.model} | {part: part for part in real.parts}
+        model = "chroma" if chroma else real.model
+        names = {"pretrained_model_name_or_path": model} | {part: part for part in real.parts}
         paths = {name: folder / f"{file}.safetensors" for name, file in names.items()}
         paths |= {"train_data_dir": self.root / "data", "output_dir": output}
         tokenizers = folder / "tokenizers"
