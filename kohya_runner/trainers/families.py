@@ -99,6 +99,8 @@ TABLE: tuple[Support, ...] = (
         title="Stable Diffusion 3 and 3.5",
         script="sd3_train_network.py",
         network_module="networks.lora_sd3",
+        # All three are needed: those inside a file "incl_clips" keep a "transformer." before their names, which the
+        # loader does not take away, so that they are never filled (library/sd3_utils.py:112).
         components=(
             Component("clip_l", "the CLIP-L text encoder, one safetensors file"),
             Component("clip_g", "the CLIP-G text encoder, one safetensors file"),
