@@ -31,7 +31,10 @@ def net(**keys: Any) -> Row:
     return {"network_args": keys}
 
 
+CHROMA = {"model_type": "chroma", "apply_t5_attn_mask": True, "guidance_scale": 0} | UNET_ONLY
+
 ERRORS: tuple[Row, ...] = (
+    row("chroma_text_training", CHROMA | CACHED | {"network_train_unet_only": None}, CHROMA | CACHED, "flux"),
     row("v2_missing", {"v2": None}, {}, "sd2"),
     row("network_module_family", {"network_module": "networks.lora_flux"}, {"network_module": "networks.lora_fa"},
         "sd2"),
@@ -48,6 +51,9 @@ ERRORS: tuple[Row, ...] = (
     *(row("full_bf16", {"full_bf16": True}, {}, f) for f in TRANSFORMERS),
     *(row("sample_missing", {"sample_prompts": "none.txt"} | CACHED | UNET_ONLY, {"sample_prompts": "none.txt"}, f,
           around={"prompts_found": False}) for f in ("sd3", "lumina", "anima")),
+    row("sample_seed", {"sample_prompts": "seed 0.txt", "sample_at_first": True},
+        {"sample_prompts": "seed 0.txt", "sample_every_n_epochs": 2}, "lumina",
+        around={"prompts_found": True, "prompt_seeds": (0,)}),
     row("cached_text_training", CACHED, CACHED | UNET_ONLY, "anima"),
     row("cached_text_captions", CACHED | {"shuffle_caption": True}, CACHED, "sd3"),
     row("cached_text_captions", {"caption_dropout_rate": 0.1}, {}, "hunyuan_image"),
@@ -92,6 +98,9 @@ ERRORS: tuple[Row, ...] = (
 FLOW_INERT = {"min_snr_gamma": 5, "noise_offset": 0.1, "zero_terminal_snr": True}
 
 OTHERS: tuple[Row, ...] = (
+    row("chroma_guidance", CHROMA | {"guidance_scale": 3.5}, CHROMA, "flux"),
+    row("chroma_offload", CHROMA | {"cpu_offload_checkpointing": True, "gradient_checkpointing": True},
+        CHROMA | {"gradient_checkpointing": True}, "flux"),
     row("v2_wrong", {"v2": True}, {}, "sd15", real=False),
     *(row("v2_inert", {"v2": True}, {}, f) for f in TRANSFORMERS),
     *(row("flow_inert", FLOW_INERT, {}, f) for f in TRANSFORMERS),

@@ -82,17 +82,20 @@ def test_options_say_which_recipe_key_sets_an_owned_one(run):
     assert "write it as 'name'" in run("options", "sdxl", "output_name").stdout
 
 
-def test_models_are_honest_about_what_is_not_there(run):
+def test_models_name_every_family_that_the_trainer_has_a_lora_script_for(run):
     rows = json.loads(run("models", "--json").stdout)["models"]
     states = {(row["family"], row["method"]): row["state"] for row in rows}
     assert states["sdxl", "lora"] == "supported"
     assert states["flux", "textual_inversion"] == "not available upstream"
+    loras = {row["family"]: row["state"] for row in rows if row["method"] == "lora"}
+    assert set(loras) == {"sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima"}
+    assert set(loras.values()) == {"supported"}
 
 
 def test_new_writes_a_recipe_that_plans_and_leaves_an_old_one_alone(run, odd_path):
     target = odd_path / "mine.yaml"
     images = ROOT / "recipes" / "sprites"
-    for family in ("sd15", "sdxl", "flux"):
+    for family in ("sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima"):
         assert run("new", "mine", "--family", family, "--images", str(images), "--output", str(target)).exit_code == 0
         result = run("plan", str(target), "--elsewhere")
         assert result.exit_code == 0, result.output

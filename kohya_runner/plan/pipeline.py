@@ -21,6 +21,7 @@ from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import Models, find_models
 from kohya_runner.plan.sameness import fingerprint
+from kohya_runner.plan.sample_seeds import sample_seeds
 from kohya_runner.plan.settings import Settings, as_parsed, cache_key
 from kohya_runner.plan.support import find_support, meant_support
 from kohya_runner.plan.value import Plan, Request
@@ -236,6 +237,7 @@ def _context(known: _Known, steps: StepsPlan | None) -> Context:
         total_steps=steps.total if steps else None,
         steps_per_epoch=steps.steps_per_epoch if steps else None,
         prompts_found=None if prompts is None else os.path.isfile(prompts),
+        prompt_seeds=() if prompts is None else sample_seeds(Path(prompts)),
         places={arg.name: arg.source for arg in known.given},
     )
 

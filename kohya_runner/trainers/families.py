@@ -115,6 +115,8 @@ LORA: tuple[Support, ...] = (
         title="Stable Diffusion 3 and 3.5",
         script="sd3_train_network.py",
         network_module="networks.lora_sd3",
+        # All three are needed: those inside a file "incl_clips" keep a "transformer." before their names, which the
+        # loader does not take away, so that they are never filled (library/sd3_utils.py:112).
         components=(
             Component("clip_l", "the CLIP-L text encoder, one safetensors file"),
             Component("clip_g", "the CLIP-G text encoder, one safetensors file"),
@@ -125,7 +127,7 @@ LORA: tuple[Support, ...] = (
         tokenizers=(CLIP_L, CLIP_G, T5_XXL),
         bucket_step=32,
         modules={"text_encoder": 264, "unet": 377},  # 3.5 large; 263 of 3.5 medium, 237 of 3 medium
-        recipe="recipes/sd35_large_turbo_lora.yaml",
+        recipe="recipes/sd3_lora.yaml",
     ),
     Support(
         family="flux",

@@ -59,7 +59,23 @@ def _whole_precision(context: Context) -> bool:
     return context.get("mixed_precision") in (None, "no") and not context.caches_text
 
 
+def _chroma(context: Context) -> bool:
+    return bool(context.get("model_type") == "chroma")
+
+
 RULES: tuple[Rule, ...] = (
+    Rule("args.chroma_text_training", ("model_type", *UNET_ONLY, *CACHE), lambda c: _chroma(c) and _encodes_anew(c),
+         "model_type: chroma has no CLIP-L to train, and T5's outputs are cached: the script looks for text encoders "
+         "that it has put away", "write network_train_unet_only: true", "flux_train_network.py:207", "first step",
+         families=("flux",)),
+    Rule("args.chroma_guidance", ("guidance_scale", "model_type"),
+         lambda c: _chroma(c) and c.number("guidance_scale") != 0,
+         "guidance_scale: {guidance_scale}: Chroma is not distilled; the trainer's guide asks for 0",
+         "write guidance_scale: 0.0", "flux_train_network.py:342", SILENT, WARNING, ("flux",)),
+    Rule("args.chroma_offload", ("cpu_offload_checkpointing", "model_type"),
+         lambda c: _chroma(c) and c.on("cpu_offload_checkpointing") and c.on("gradient_checkpointing"),
+         "cpu_offload_checkpointing does nothing for Chroma", "leave it out", "library/chroma_models.py:626", SILENT,
+         WARNING, ("flux",)),
     Rule("args.v2_missing", ("v2",), lambda c: not c.on("v2"),
          "without v2 the trainer builds a Stable Diffusion 1 model, which a Stable Diffusion 2 checkpoint does not fit",
          "leave v2 out: it is set for this family", f"{TU}:5531", LOADED, families=("sd2",)),

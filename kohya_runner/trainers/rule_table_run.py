@@ -99,6 +99,11 @@ def _no_steps_saved(context: Context) -> str:
     return "" if context.given("save_every_n_steps") else context.listed(context.given("save_last_n_steps"))
 
 
+def _seeds_refused(context: Context) -> str:
+    refused = [seed for seed in context.prompt_seeds if seed <= 0]
+    return ", ".join(map(str, refused)) if _samples(context) else ""
+
+
 RULES: tuple[Rule, ...] = (
     Rule("args.sample_prompts", (*SAMPLES, "sample_prompts"), _no_prompts,
          "{what} needs sample_prompts, a file of prompts", "name a .txt, .json or .toml file with sample_prompts",
@@ -109,6 +114,10 @@ RULES: tuple[Rule, ...] = (
     Rule("args.sample_missing", ("sample_prompts",), _missing_file,
          "sample_prompts: there is no file {sample_prompts}: no image is made, and with cached text encoder outputs a "
          "flow model's script stops", "name a file that is there", f"{TU}:6395", SILENT, methods=MAKES_SAMPLES),
+    Rule("args.sample_seed", ("sample_prompts",), _seeds_refused,
+         "sample_prompts: {sample_prompts} has the seed {what}; this family's sampling takes 1 or more",
+         "write another seed", "library/lumina_train_util.py:304", "first step", families=("lumina",),
+         methods=MAKES_SAMPLES),
     Rule("args.sample_unused", ("sample_prompts",), _unused_prompts,
          "sample_prompts: {sample_prompts}: nothing asks for sample images", "write sample_every_n_epochs: 1",
          f"{TU}:6383", SILENT, WARNING, methods=MAKES_SAMPLES),

@@ -26,7 +26,6 @@ class Real:
     trainer: str
     model: str = "dit"
     parts: tuple[str, ...] = ()
-    hub: bool = False  # the tokenizer is looked for in the Hub's cache, whatever tokenizer_cache_dir says
 
 
 REAL: Mapping[str, Real] = {
@@ -35,7 +34,7 @@ REAL: Mapping[str, Real] = {
     "sdxl": Real("SdxlNetworkTrainer", "model"),
     "sd3": Real("Sd3NetworkTrainer", parts=("clip_l", "clip_g", "t5xxl")),
     "flux": Real("FluxNetworkTrainer", parts=("clip_l", "t5xxl", "ae")),
-    "lumina": Real("LuminaNetworkTrainer", parts=("gemma2", "ae"), hub=True),
+    "lumina": Real("LuminaNetworkTrainer", parts=("gemma2", "ae")),
     "hunyuan_image": Real("HunyuanImageNetworkTrainer", parts=("text_encoder", "byt5", "vae")),
     "anima": Real("AnimaNetworkTrainer", parts=("qwen3", "vae")),
 }
@@ -56,7 +55,8 @@ class Zygote:
         shutil.rmtree(output, ignore_errors=True)
         for cache in self.root.glob("data/*/*.npz"):
             cache.unlink()
-        argv = [*self._fixed(case.family, output), *case.argv(which)]
+        chosen = case.argv(which)
+        argv = [*self._fixed(case.family, output, chroma="--model_type=chroma" in chosen), *chosen]
         request = {"script": support(case.family).script, "trainer": REAL[case.family].trainer, "argv": argv}
         code = self._ask(request | {"log": str(log)})
         said = log.read_text("utf-8", "replace")
@@ -77,12 +77,14 @@ class Zygote:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def _fixed(self, family: str, output: Path) -> list[str]:
+    def _fixed(self, family: str, output: Path, *, chroma: bool) -> list[str]:
         real, folder = REAL[family], self.root / family
-        names = {"pretrained_model_name_or_path": real.model} | {part: part for part in real.parts}
+        model = "chroma" if chroma else real.model
+        names = {"pretrained_model_name_or_path": model} | {part: part for part in real.parts}
         paths = {name: folder / f"{file}.safetensors" for name, file in names.items()}
         paths |= {"train_data_dir": self.root / "data", "output_dir": output}
-        paths |= {} if real.hub else {"tokenizer_cache_dir": folder / "tokenizers"}
+        tokenizers = folder / "tokenizers"
+        paths |= {"tokenizer_cache_dir": tokenizers} if tokenizers.is_dir() else {}
         return [*(f"--{name}={path}" for name, path in paths.items()), "--output_name=case"]
 
 

@@ -39,8 +39,8 @@ def draw(folder: Path) -> None:
     for name in ("first", "second"):
         Image.frombytes("RGB", (64, 64), dice.randbytes(3 * 64 * 64)).save(folder / f"{name}.png")
         (folder / f"{name}.txt").write_text("a, b, c", encoding="utf-8")
-    for prompts in ("prompts.txt", "prompts.md"):
-        (folder.parents[1] / prompts).write_text("a --w 64 --h 64 --s 1\n", encoding="utf-8")
+    for name, seed in {"prompts.txt": "", "prompts.md": "", "seed 0.txt": " --d 0"}.items():
+        (folder.parents[1] / name).write_text(f"a --w 64 --h 64 --s 1{seed}\n", encoding="utf-8")
 
 
 def refused(case: Case, which: str) -> bool:
@@ -55,9 +55,9 @@ def stops_silently(case: Case, which: str) -> bool:
 
 
 def chosen() -> list[Case]:
-    """Every sixth case; all of them, in about a quarter of an hour, with KOHYA_RULES_ENGINE=all."""
+    """One case in 24; all of them, in about half an hour, with KOHYA_RULES_ENGINE=all."""
     real = [case for case in CASES if case.real]
-    return real if os.environ.get("KOHYA_RULES_ENGINE") == "all" else real[::6]
+    return real if os.environ.get("KOHYA_RULES_ENGINE") == "all" else real[::24]
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,11 @@ SEED = 42
 
 def write_flux(folder: Path, worker: ModuleType) -> None:
     """Every part through the trainer's own class or loader, in the checkpoints' own layout (BFL's)."""
-    from library import flux_models, flux_utils
+    from library import chroma_models, flux_models, flux_utils
 
     config = flux_models.configs[flux_utils.MODEL_NAME_DEV]
     save(folder / "dit.safetensors", tensors(flux_models.Flux(config.params)))
+    save(folder / "chroma.safetensors", tensors(chroma_models.Chroma(chroma_models.chroma_params)))
     save(folder / "ae.safetensors", tensors(flux_models.AutoEncoder(config.ae_params)))
     save(folder / "clip_l.safetensors", tensors(flux_utils.load_clip_l(None, None, "cpu", state_dict={})))
     save(folder / "t5xxl.safetensors", tensors(flux_utils.load_t5xxl("", None, "cpu", state_dict={})))

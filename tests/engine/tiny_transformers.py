@@ -160,7 +160,6 @@ def write_anima(folder: Path, _: ModuleType) -> None:
     save(folder / "dit.safetensors", weights, prefix="net.")
     save(folder / "qwen3.safetensors", tensors(text), prefix="model.")
     save(folder / "vae.safetensors", tensors(autoencoder))
-    (folder / "tokenizers").mkdir()
 
 
 WRITERS: dict[str, Callable[[Path, ModuleType], None]] = {

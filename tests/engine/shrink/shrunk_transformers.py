@@ -7,6 +7,7 @@ model. SD3 is the exception: its width is 64 times its number of blocks (library
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,13 @@ def _narrow(value: Any) -> Any:
 def _quarter(value: Any) -> Any:
     """The widths of the blocks are the one argument that is a sequence."""
     return [width // 4 for width in value] if isinstance(value, list | tuple) else value
+
+
+def _chroma_models(module: ModuleType) -> None:
+    """library/chroma_models.py:485; its blocks stay, for the length of the modulation counts them (:546)."""
+    module.chroma_params = replace(  # type: ignore[attr-defined]
+        module.chroma_params, hidden_size=32, num_heads=2, axes_dim=[4, 6, 6], approximator_hidden_size=32
+    )
 
 
 def _sd3_models(module: ModuleType) -> None:
@@ -133,6 +141,7 @@ def _hunyuan_text(module: ModuleType) -> None:
 
 SHRINK: dict[str, Callable[[ModuleType], None]] = {
     "library.anima_models": _anima_models,
+    "library.chroma_models": _chroma_models,
     "library.hunyuan_image_models": _hunyuan_models,
     "library.hunyuan_image_text_encoder": _hunyuan_text,
     "library.hunyuan_image_vae": _hunyuan_autoencoder,
