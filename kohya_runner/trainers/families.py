@@ -104,7 +104,7 @@ LORA: tuple[Support, ...] = (
     ),
 )
 
-TABLE: tuple[Support, ...] = (*LORA, *method_rows.rows(LORA))
+TABLE: tuple[Support, ...] = tuple(row for lora in LORA for row in (lora, *method_rows.rows((lora,))))
 """Every family with every method that is supported."""
 
 PLANNED: tuple[tuple[str, str, str], ...] = (
