@@ -101,7 +101,7 @@ def _effective(run_dir: Path, record: Record) -> tuple[Effective, str]:
     started = record.timings.started
     final = run_dir / record.output_dir / record.final
     never = "the trainer was never started"
-    problem = judge(final, started, record.modules, practice=record.practice) if started else never
+    problem = judge(final, started, record.modules, practice=record.practice, holds=record.holds) if started else never
     return ("lost", f"its runner is gone; {problem}") if problem else ("succeeded", "")
 
 

@@ -124,7 +124,8 @@ class Recorder:
         output = self.run_dir / self.now.output_dir
         self._look()
         expected, practice = self.expected_modules or self.now.modules, self.now.practice
-        problem = artefact.judge(output / self.now.final, self._since, expected, practice=practice)
+        last = output / self.now.final
+        problem = artefact.judge(last, self._since, expected, practice=practice, holds=self.now.holds)
         state, why = self._verdict(outcome, problem)
         self.now = self.now.changed(
             state=state,

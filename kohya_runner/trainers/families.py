@@ -45,6 +45,7 @@ class Support:
     output: Output = "lora"
     concept_prompts: bool = False  # pictures without captions, trained with their concept as the prompt, are the rule
     regularization: bool = True  # whether the script reads --reg_data_dir
+    holds: str = ""  # how the names of some tensors of a checkpoint begin; a LoRA's modules are counted instead
     added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
     needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
 
