@@ -47,11 +47,6 @@ def _in_vocabulary(context: Context) -> bool:
     return word in OWN_WORDS or (len(word) == 1 and word.isascii() and word.isprintable() and word != " ")
 
 
-def _dimensions(context: Context) -> str:
-    least = {"cond_emb_dim": 2, "network_dim": 1}
-    return context.listed(n for n, low in least.items() if context.get(n) is not None and context.number(n) < low)
-
-
 RULES: tuple[Rule, ...] = (
     Rule("args.pairs_crop", ("random_crop",), lambda c: c.on("random_crop"),
          "random_crop: pictures and condition images would not be cut alike, and the script refuses it",
@@ -78,9 +73,14 @@ RULES: tuple[Rule, ...] = (
                              "ip_noise_gamma", "zero_terminal_snr"), _unused,
          "{what}: taken and never looked at by this script", "leave it out", "train_control_net.py:473", SILENT,
          WARNING, methods=(*WHOLE, *PAIRS)),
-    Rule("args.lllite_dimensions", ("cond_emb_dim", "network_dim"), _dimensions,
-         "{what}: too small to make a module of", "write cond_emb_dim: 32 and network_dim: 64",
-         "networks/control_net_lllite_for_train.py:51", LOADED, methods=("lllite",)),
+    Rule("args.lllite_embedding", ("cond_emb_dim",),
+         lambda c: c.get("cond_emb_dim") is not None and c.number("cond_emb_dim") < 2,
+         "cond_emb_dim: {cond_emb_dim} halves to nothing in the first layer", "write cond_emb_dim: 32",
+         "networks/control_net_lllite_for_train.py:51", "first step", methods=("lllite",)),
+    Rule("args.lllite_rank", ("network_dim",),
+         lambda c: c.get("network_dim") is not None and c.number("network_dim") < 1,
+         "network_dim: {network_dim} leaves nothing between condition and U-Net: it cannot learn",
+         "write network_dim: 64", "networks/control_net_lllite_for_train.py:77", SILENT, methods=("lllite",)),
     Rule("args.token_known", ("token_string",), _in_vocabulary,
          "token_string: {token_string} is a token of the tokenizer already", "write a word that does not exist",
          "train_textual_inversion.py:244", LOADED, methods=("textual_inversion",)),

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 ENCODERS = ("train_text_encoder",)
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 STOP = "stop_text_encoder_training"
-NO_TRAIN_MODE = (
+NO_EVAL_MODE = (
     "train_db.py", "fine_tune.py", "train_control_net.py", "train_textual_inversion.py", "sdxl_train.py",
     "sdxl_train_control_net.py", "sdxl_train_control_net_lllite.py", "sdxl_train_textual_inversion.py",
 )  # fmt: skip
-"""Scripts that never put a schedule-free optimizer into its training mode."""
+"""Scripts that save without putting a schedule-free optimizer into evaluation (flux_train.py:386 does)."""
 IGNORES_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py")
 FUSED = ("blockwise_fused_optimizers", "fused_optimizer_groups")
 OLD_SWAPS = ("double_blocks_to_swap", "single_blocks_to_swap")
@@ -111,10 +111,10 @@ RULES: tuple[Rule, ...] = (
          "fp8_base does nothing in this script: the base model stays in mixed_precision", "leave it out", f"{TU}:3998",
          SILENT, WARNING, methods=(*WHOLE, *PAIRS, "textual_inversion")),
     Rule("args.schedule_free_script", ("optimizer_type",),
-         lambda c: schedule_free(c) and c.script in NO_TRAIN_MODE,
-         "optimizer_type: {optimizer_type}: this script never puts it into training mode, and it refuses to step",
-         "write another optimizer, such as AdamW", f"{TU}:5136", "first step",
-         methods=(*WHOLE, *PAIRS, "textual_inversion")),
+         lambda c: schedule_free(c) and c.script in NO_EVAL_MODE,
+         "optimizer_type: {optimizer_type}: this script never takes it out of training mode, so that checkpoints hold "
+         "its last point and not the average that it promises", "write another optimizer, such as AdamW",
+         f"{TU}:5223", SILENT, WARNING, methods=(*WHOLE, *PAIRS, "textual_inversion")),
     Rule("args.fused_free", ("blockwise_fused_optimizers", "optimizer_type"),
          lambda c: c.on("blockwise_fused_optimizers") and schedule_free(c),
          "blockwise_fused_optimizers does not go with {optimizer_type}", "leave one of the two out",
