@@ -63,6 +63,7 @@ def case(code: str, pair: str, bad: dict[str, Any], good: dict[str, Any] | None 
 
 FREE = {"optimizer_type": "AdamWScheduleFree"}
 TE = {"train_text_encoder": True}
+TEXT_ALONE = {"learning_rate": 0, "train_text_encoder": True, "learning_rate_te1": 1e-5}
 FUSED = {"fused_backward_pass": True}
 BLOCKWISE = {"blockwise_fused_optimizers": True}
 BLOCKS = ",".join(["1e-5"] * 23)
@@ -84,19 +85,11 @@ ERRORS: tuple[MethodCase, ...] = (
     case("text_cached_trained", "sdxl finetune", CACHED | TE, CACHED),
     case("text_cached_weighted", "sdxl finetune", CACHED | {"weighted_captions": True}, {"weighted_captions": True}),
     case("learning_rates_zero", "sdxl finetune", {"learning_rate": 0},
-         {"learning_rate": 0, "train_text_encoder": True, "learning_rate_te1": 1e-5}),
+         TEXT_ALONE),
     case("stop_text_encoder", "sd15 dreambooth", {"stop_text_encoder_training": 1}, {"stop_text_encoder_training": 2}),
     case("stop_text_encoder", "sd15 dreambooth", {"stop_text_encoder_training": 0}, {"stop_text_encoder_training": -1}),
     case("deepspeed_db", "sd15 dreambooth", {"deepspeed": True}, {}, real=False),
     case("metadata_latents", "sd15 finetune", {"cache_latents": None}, {}),
-    case("schedule_free_script", "sdxl finetune", FREE, {}),
-    case("schedule_free_script", "sd15 dreambooth", FREE, {}),
-    case("schedule_free_script", "sd15 finetune", FREE, {}),
-    case("schedule_free_script", "sd15 controlnet", FREE, {}),
-    case("schedule_free_script", "sdxl controlnet", FREE, {}),
-    case("schedule_free_script", "sdxl lllite", FREE, {}),
-    case("schedule_free_script", "sd15 textual_inversion", FREE, {}),
-    case("schedule_free_script", "sdxl textual_inversion", FREE, {}),
     case("fused_free", "flux finetune", BLOCKWISE | FREE, BLOCKWISE),
     case("fused_free", "flux controlnet", BLOCKWISE | FREE, BLOCKWISE),
     case("fused_twice", "sdxl finetune", ADAFACTOR | FUSED | {"fused_optimizer_groups": 2}, ADAFACTOR | FUSED),
@@ -107,8 +100,8 @@ ERRORS: tuple[MethodCase, ...] = (
     case("pairs_crop", "sdxl lllite", CROP, {}),
     case("pairs_crop", "flux controlnet", CROP, {}),
     case("model_type_control", "flux controlnet", {"model_type": "chroma"}, {"model_type": "flux"}),
-    case("lllite_dimensions", "sdxl lllite", {"network_dim": 0}, {"network_dim": 1}),
-    case("lllite_dimensions", "sdxl lllite", {"cond_emb_dim": 1}, {"cond_emb_dim": 2}),
+    case("lllite_rank", "sdxl lllite", {"network_dim": 0}, {"network_dim": 1}),
+    case("lllite_embedding", "sdxl lllite", {"cond_emb_dim": 1}, {"cond_emb_dim": 2}),
     case("token_known", "sd15 textual_inversion", {"token_string": "a"}, {"token_string": "sks-1"}),
     case("token_known", "sdxl textual_inversion", {"token_string": "<|endoftext|>"}, {"token_string": "<sks>"}),
     case("token_vectors", "sd15 textual_inversion", {"num_vectors_per_token": 0}, {"num_vectors_per_token": 2}),
@@ -179,7 +172,7 @@ SHARED: tuple[MethodCase, ...] = (
 """Errors of the other tables, which hold for these scripts as well."""
 
 OTHERS: tuple[MethodCase, ...] = (
-    case("block_lr_inert", "sdxl finetune", {"block_lr": BLOCKS, "learning_rate": 0} | TE, {"block_lr": BLOCKS}),
+    case("block_lr_inert", "sdxl finetune", TEXT_ALONE | {"block_lr": BLOCKS}, {"block_lr": BLOCKS}),
     case("text_rates_inert", "sdxl finetune", {"learning_rate_te1": 1e-5}, {"learning_rate_te1": 1e-5} | TE),
     case("text_rates_inert", "sd15 finetune", {"learning_rate_te": 1e-5}, {"learning_rate_te": 1e-5} | TE),
     case("text_rates_inert", "sd15 dreambooth", {"learning_rate_te": 1e-5, "stop_text_encoder_training": -1},
@@ -190,6 +183,14 @@ OTHERS: tuple[MethodCase, ...] = (
     case("full_bf16_ignored", "sd15 dreambooth", BFLOAT, {}),
     case("full_bf16_ignored", "sd15 finetune", BFLOAT, {}),
     case("full_bf16_ignored", "sd15 controlnet", BFLOAT, {}),
+    case("schedule_free_script", "sdxl finetune", FREE, {}),
+    case("schedule_free_script", "sd15 dreambooth", FREE, {}),
+    case("schedule_free_script", "sd15 finetune", FREE, {}),
+    case("schedule_free_script", "sd15 controlnet", FREE, {}),
+    case("schedule_free_script", "sdxl controlnet", FREE, {}),
+    case("schedule_free_script", "sdxl lllite", FREE, {}),
+    case("schedule_free_script", "sd15 textual_inversion", FREE, {}),
+    case("schedule_free_script", "sdxl textual_inversion", FREE, {}),
     case("fp8_inert", "sdxl finetune", {"fp8_base": True}, {}),
     case("fp8_inert", "flux finetune", {"fp8_base": True}, {}),
     case("fused_accumulation", "sdxl finetune", {"fused_optimizer_groups": 2} | ACCUMULATE,

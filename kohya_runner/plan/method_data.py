@@ -52,8 +52,12 @@ def eased(found: Iterable[Finding], support: Support, settings: Settings, scans:
     bare |= {str(image.path) for scan in scans for image in scan.images if scan.source.where in bare}
     prompted = support.concept_prompts or settings.on("use_object_template") or settings.on("use_style_template")
     for finding in found:
-        easy = prompted and finding.code == "caption.missing" and finding.where in bare
-        yield replace(finding, severity=Severity.INFO) if easy else finding
+        uncaptioned = finding.code == "caption.missing"
+        if uncaptioned and support.data == "pairs":  # there is no class token (library/config_util.py:661)
+            yield replace(finding, hint="the trainer would train them with an empty prompt")
+        else:
+            easy = uncaptioned and prompted and finding.where in bare
+            yield replace(finding, severity=Severity.INFO) if easy else finding
 
 
 def findings(

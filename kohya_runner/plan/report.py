@@ -67,6 +67,9 @@ def _data(plan: Plan) -> Iterator[tuple[str, str]]:
             "data",
             f"{len(scan.images)} {kind}, {captions} captions   {source.repeats}_{source.concept}   {source.folder}",
         )
+    for folder in plan.layout.conditions if plan.layout else ():
+        places = ", ".join(dict.fromkeys(str(entry.image.path.parent) for entry in folder.entries))
+        yield "data", f"{folder.images} condition images   {places}"
 
 
 def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -188,6 +191,7 @@ def _dataset(plan: Plan) -> dict[str, Any]:
             }
             for f in folders
         ],
+        "conditions": sum(folder.images for folder in plan.layout.conditions) if plan.layout else 0,
         "buckets": [{"width": b.width, "height": b.height, "images": b.images} for b in buckets],
     }
 

@@ -35,6 +35,7 @@ class Artefact:
     tensors: int = 0
     modules: int = 0
     dtypes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     family: str = ""
     problem: str = ""
@@ -69,6 +70,7 @@ def inspect(path: Path) -> Artefact:
         tensors=len(names),
         modules=len({module_of(name) for name in names}),
         dtypes=tuple(sorted({tensor.dtype for tensor in header.tensors})),
+        names=tuple(names),
         metadata=header.metadata,
         family=family_of(header),
         problem=_length_problem(size, header.total) or ("" if names else "holds no tensors"),
@@ -81,11 +83,12 @@ def module_of(name: str) -> str:
     return match["module"] if match else name.rpartition(".")[0] or name
 
 
-def judge(final: Path, started: float, expected_modules: int | None, *, practice: bool = False) -> str:
+def judge(final: Path, started: float, expected_modules: int | None, *, practice: bool = False, holds: str = "") -> str:
     """Why a run's last file is no result, as a whole sentence; "" if it is one.
 
     ``started`` is the run's start (seconds since the epoch): an older file is another run's. Practice files count only
-    where practice was asked for. Files of another kind than safetensors are looked at from outside alone.
+    where practice was asked for. ``holds``: how the name of a tensor begins that must be in it. Files of another kind
+    than safetensors are looked at from outside alone.
     """
     try:
         status = final.stat()
@@ -95,7 +98,11 @@ def judge(final: Path, started: float, expected_modules: int | None, *, practice
         return f"{final.name} is older than this run"
     if final.suffix != ".safetensors":
         return "" if final.is_dir() or status.st_size else f"{final.name} is empty"
-    return _content_problem(inspect(final), expected_modules, practice=practice)
+    found = inspect(final)
+    wrong = not found.problem and holds and not any(name.startswith(holds) for name in found.names)
+    if wrong:
+        return f"{final.name} is no checkpoint of this method: it holds no tensor {holds}..."
+    return _content_problem(found, expected_modules, practice=practice)
 
 
 def _content_problem(found: Artefact, expected_modules: int | None, *, practice: bool) -> str:

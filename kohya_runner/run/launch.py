@@ -196,6 +196,7 @@ def _begun(plan: Plan) -> record.Record:
         log=LOG,
         output_dir="output",
         final=ready.steps.checkpoints[-1],
+        holds=plan.support.holds if plan.support and not plan.request.practice else "",
         timings=record.Timings(queued=time.time()),
         steps_planned=ready.steps.total,
         epochs_planned=ready.steps.epochs,

@@ -102,7 +102,7 @@ def _effective(run_dir: Path, record: Record) -> tuple[Effective, str]:
     final = run_dir / record.output_dir / record.final
     never = "the trainer was never started"
     bad = next((c for c in record.checkpoints if c.nonfinite and not c.removed), None)
-    problem = judge(final, started, record.modules, practice=record.practice) if started else never
+    problem = judge(final, started, record.modules, practice=record.practice, holds=record.holds) if started else never
     problem = problem or (f"{bad.file} {bad.problem}" if bad else "")
     return ("lost", f"its runner is gone; {problem}") if problem else ("succeeded", "")
 

@@ -139,6 +139,7 @@ class Record(_Part):
     log: str = "train.log"
     output_dir: str = "outputs"
     final: str
+    holds: str = ""  # how the name of a tensor of the last file begins; "" for a LoRA, whose modules are counted
     timings: Timings = Timings()
     steps_planned: int | None = None
     steps_seen: int = 0

@@ -144,7 +144,8 @@ class Recorder:
         self._look()
         expected, practice = self.expected_modules or self.now.modules, self.now.practice
         judged = self._gate.rest(self.now.checkpoints, self._expected)
-        problem = artefact.judge(output / self.now.final, self._since, expected, practice=practice)
+        last, holds = output / self.now.final, self.now.holds
+        problem = artefact.judge(last, self._since, expected, practice=practice, holds=holds)
         problem = problem or _content_problem(self.now.final, judged)
         cause = causes.find(outcome, self.now, self.run_dir / self.now.log)
         state, why = self._verdict(outcome, problem, cause)

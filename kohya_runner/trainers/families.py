@@ -49,6 +49,7 @@ class Support:
     output: Output = "lora"
     concept_prompts: bool = False  # pictures without captions, trained with their concept as the prompt, are the rule
     regularization: bool = True  # whether the script reads --reg_data_dir
+    holds: str = ""  # how the names of some tensors of a checkpoint begin; a LoRA's modules are counted instead
     added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
     needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
     reads_long: bool = False  # max_token_length lengthens what the text encoder reads (strategy_sd.py:34)
@@ -193,7 +194,7 @@ LORA: tuple[Support, ...] = (
     ),
 )
 
-TABLE: tuple[Support, ...] = (*LORA, *method_rows.rows(LORA))
+TABLE: tuple[Support, ...] = tuple(row for lora in LORA for row in (lora, *method_rows.rows((lora,))))
 """Every family with every method that is supported."""
 
 

@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 
 SAFETENSORS = {"save_model_as": "safetensors"}
 """The full fine-tunes save in the format of their source, as .ckpt from a .safetensors; textual inversion as .pt
-(sdxl_train.py:252, train_db.py:149, train_textual_inversion.py:786)."""
-MODEL: Mapping[str, Any] = {"network_module": "", "modules": None, "output": "model", "added": SAFETENSORS}
+(sdxl_train.py:238, train_db.py:145, train_textual_inversion.py:786)."""
+UNET = "model.diffusion_model."
+MODEL: Mapping[str, Any] = {
+    "network_module": "",
+    "modules": None,
+    "output": "model",
+    "added": SAFETENSORS,
+    "holds": UNET,
+}
 DREAMBOOTH: Mapping[str, Any] = {**MODEL, "concept_prompts": True}
 CONTROL: Mapping[str, Any] = {
     "network_module": "", "modules": None, "data": "pairs", "regularization": False, "added": SAFETENSORS,
@@ -28,23 +35,28 @@ EMBEDDING: Mapping[str, Any] = {
 DIFFERENCES: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("sd15", "dreambooth"): {"script": "train_db.py", **DREAMBOOTH},
     ("sd15", "finetune"): {"script": "fine_tune.py", "data": "metadata", "regularization": False, **MODEL},
-    ("sd15", "controlnet"): {"script": "train_control_net.py", "output": "controlnet", **CONTROL},
-    ("sd15", "textual_inversion"): {"script": "train_textual_inversion.py", **EMBEDDING},
+    ("sd15", "controlnet"): {
+        "script": "train_control_net.py", "output": "controlnet", "holds": "zero_convs.", **CONTROL,
+    },
+    ("sd15", "textual_inversion"): {"script": "train_textual_inversion.py", "holds": "emb_params", **EMBEDDING},
     ("sdxl", "finetune"): {"script": "sdxl_train.py", **MODEL},
     ("sdxl", "dreambooth"): {"script": "sdxl_train.py", **DREAMBOOTH},
-    ("sdxl", "controlnet"): {"script": "sdxl_train_control_net.py", "output": "controlnet", **CONTROL},
+    ("sdxl", "controlnet"): {
+        "script": "sdxl_train_control_net.py", "output": "controlnet", "holds": "controlnet_down_blocks.", **CONTROL,
+    },
     ("sdxl", "lllite"): {
-        "script": "sdxl_train_control_net_lllite.py", "output": "lllite", **CONTROL,
+        "script": "sdxl_train_control_net_lllite.py", "output": "lllite", "holds": "lllite_unet_", **CONTROL,
         "needs": {
             "cond_emb_dim": "write cond_emb_dim: 32, the size of the condition's embedding",
             "network_dim": "write network_dim: 64, the rank of each module",
         },
     },
-    ("sdxl", "textual_inversion"): {"script": "sdxl_train_textual_inversion.py", **EMBEDDING},
-    ("flux", "finetune"): {"script": "flux_train.py", "bucket_step": 16, **MODEL},
-    ("flux", "dreambooth"): {"script": "flux_train.py", "bucket_step": 16, **DREAMBOOTH},
+    ("sdxl", "textual_inversion"): {"script": "sdxl_train_textual_inversion.py", "holds": "clip_g", **EMBEDDING},
+    ("flux", "finetune"): {"script": "flux_train.py", "bucket_step": 16, **MODEL, "holds": "double_blocks."},
+    ("flux", "dreambooth"): {"script": "flux_train.py", "bucket_step": 16, **DREAMBOOTH, "holds": "double_blocks."},
     ("flux", "controlnet"): {
-        "script": "flux_train_control_net.py", "bucket_step": 16, "output": "controlnet", **CONTROL,
+        "script": "flux_train_control_net.py", "bucket_step": 16, "output": "controlnet",
+        "holds": "controlnet_blocks.", **CONTROL,
     },
 }  # fmt: skip
 """By family and method: the fields of the row that are not those of the family's LoRA."""

@@ -43,5 +43,15 @@ LINES: Mapping[str, Mapping[str, str]] = {
         LLLITE: f"{LLLITE}:280", XL_TI: f"{TI}:419", FLUX: f"{FLUX}:405", FLUX_CN: f"{FLUX_CN}:412",
     },
     "args.fused_backward_inert": dict.fromkeys((DB, FT, LLLITE, TI, XL_TI), "library/train_util.py:4848"),
+    "args.text_rates_inert": {DB: f"{DB}:172", FT: f"{FT}:221"},
+    "args.full_bf16_ignored": {FT: f"{FT}:266", CN: f"{CN}:300"},
+    "args.fused_free": {FLUX_CN: f"{FLUX_CN}:387"},
+    "args.fused_accumulation": {FLUX: f"{FLUX}:524", FLUX_CN: f"{FLUX_CN}:531"},
+    "args.fused_twice": {FLUX: f"{FLUX}:476", FLUX_CN: f"{FLUX_CN}:483"},
+    "args.fused_groups_inert": {FLUX_CN: f"{FLUX_CN}:843"},
+    "args.tokenizer_cache": {FLUX_CN: f"{FLUX_CN}:212"},
+    "args.blocks_old": {FLUX_CN: f"{FLUX_CN}:288"},
+    "args.weighted_inert": {XL_CN: f"{XL_CN}:496", LLLITE: f"{LLLITE}:447", FLUX_CN: f"{FLUX_CN}:626"},
+    "args.loss_inert": {DB: f"{DB}:396", FT: f"{FT}:398"},
 }  # fmt: skip
 """By the rule's code and the script. What is not here stands on the line that the rule itself names."""

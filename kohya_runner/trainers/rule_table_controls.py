@@ -47,11 +47,6 @@ def _in_vocabulary(context: Context) -> bool:
     return word in OWN_WORDS or (len(word) == 1 and word.isascii() and word.isprintable() and word != " ")
 
 
-def _dimensions(context: Context) -> str:
-    least = {"cond_emb_dim": 2, "network_dim": 1}
-    return context.listed(n for n, low in least.items() if context.get(n) is not None and context.number(n) < low)
-
-
 RULES: tuple[Rule, ...] = (
     Rule("args.pairs_crop", ("random_crop",), lambda c: c.on("random_crop"),
          "random_crop: pictures and condition images would not be cut alike, and the script refuses it",
@@ -64,10 +59,10 @@ RULES: tuple[Rule, ...] = (
          "leave one of the two out", f"{TU}:2374", SILENT, WARNING, ("sdxl", "flux"), PAIRS),
     Rule("args.weighted_inert", ("weighted_captions",), lambda c: c.on("weighted_captions"),
          "weighted_captions is not looked at by this script: brackets and weights are read as words", "leave it out",
-         "train_control_net.py:456", SILENT, WARNING, methods=PAIRS),
+         "train_control_net.py:458", SILENT, WARNING, methods=PAIRS),
     Rule("args.weighted_inert_flux", ("weighted_captions",), lambda c: c.on("weighted_captions"),
          "weighted_captions is not looked at by this script: brackets and weights are read as words", "leave it out",
-         "flux_train.py:66", SILENT, WARNING, ("flux",), WHOLE),
+         "flux_train.py:617", SILENT, WARNING, ("flux",), WHOLE),
     Rule("args.samples_inert", SAMPLES, lambda c: c.listed(c.given(*SAMPLES)),
          "{what}: this script makes no sample images", "leave it out", "sdxl_train_control_net_lllite.py:518",
          SILENT, WARNING, methods=("lllite",)),
@@ -78,9 +73,14 @@ RULES: tuple[Rule, ...] = (
                              "ip_noise_gamma", "zero_terminal_snr"), _unused,
          "{what}: taken and never looked at by this script", "leave it out", "train_control_net.py:473", SILENT,
          WARNING, methods=(*WHOLE, *PAIRS)),
-    Rule("args.lllite_dimensions", ("cond_emb_dim", "network_dim"), _dimensions,
-         "{what}: too small to make a module of", "write cond_emb_dim: 32 and network_dim: 64",
-         "networks/control_net_lllite_for_train.py:51", LOADED, methods=("lllite",)),
+    Rule("args.lllite_embedding", ("cond_emb_dim",),
+         lambda c: c.get("cond_emb_dim") is not None and c.number("cond_emb_dim") < 2,
+         "cond_emb_dim: {cond_emb_dim} halves to nothing in the first layer", "write cond_emb_dim: 32",
+         "networks/control_net_lllite_for_train.py:51", "first step", methods=("lllite",)),
+    Rule("args.lllite_rank", ("network_dim",),
+         lambda c: c.get("network_dim") is not None and c.number("network_dim") < 1,
+         "network_dim: {network_dim} leaves nothing between condition and U-Net: it cannot learn",
+         "write network_dim: 64", "networks/control_net_lllite_for_train.py:77", SILENT, methods=("lllite",)),
     Rule("args.token_known", ("token_string",), _in_vocabulary,
          "token_string: {token_string} is a token of the tokenizer already", "write a word that does not exist",
          "train_textual_inversion.py:244", LOADED, methods=("textual_inversion",)),

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 ENCODERS = ("train_text_encoder",)
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 STOP = "stop_text_encoder_training"
-NO_TRAIN_MODE = (
+NO_EVAL_MODE = (
     "train_db.py", "fine_tune.py", "train_control_net.py", "train_textual_inversion.py", "sdxl_train.py",
     "sdxl_train_control_net.py", "sdxl_train_control_net_lllite.py", "sdxl_train_textual_inversion.py",
 )  # fmt: skip
-"""Scripts that never put a schedule-free optimizer into its training mode."""
+"""Scripts that save without putting a schedule-free optimizer into evaluation (flux_train.py:386 does)."""
 IGNORES_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py")
 FUSED = ("blockwise_fused_optimizers", "fused_optimizer_groups")
 OLD_SWAPS = ("double_blocks_to_swap", "single_blocks_to_swap")
@@ -29,7 +29,7 @@ def _text_rates(context: Context) -> str:
 
 
 def _nothing(context: Context) -> bool:
-    """sdxl_train.py:287 trains no part whose rate is 0."""
+    """sdxl_train.py:286 trains no part whose rate is 0."""
     base = context.number("learning_rate")
     return context.script == "sdxl_train.py" and not base and not any(_text(context))
 
@@ -73,15 +73,15 @@ RULES: tuple[Rule, ...] = (
     Rule("args.block_lr_inert", ("block_lr", "learning_rate"),
          lambda c: bool(c.get("block_lr")) and c.get("learning_rate") == 0,
          "block_lr does nothing with learning_rate: 0: the U-Net is then not trained", "write a learning_rate above 0",
-         "sdxl_train.py:287", SILENT, WARNING, ("sdxl",), WHOLE),
+         "sdxl_train.py:286", SILENT, WARNING, ("sdxl",), WHOLE),
     Rule("args.text_rates_inert", (*TEXT_RATES, *ENCODERS), _text_rates,
          "{what}: the text encoder is not trained", "write train_text_encoder: true, or leave it out",
          "sdxl_train.py:293", SILENT, WARNING, ("sd15", "sd2", "sdxl"), WHOLE),
     Rule("args.learning_rates_zero", ("learning_rate", *TEXT_RATES), _nothing,
-         "every learning rate is 0: there is nothing to train", "write a learning_rate", "sdxl_train.py:345", LOADED,
+         "every learning rate is 0: there is nothing to train", "write a learning_rate", "sdxl_train.py:347", LOADED,
          families=("sdxl",), methods=WHOLE),
     Rule("args.learning_rate_none", ("learning_rate", "control_net_lr", *TEXT_RATES), _no_rate,
-         "every learning rate is 0: the run changes nothing", "write a learning_rate", f"{TU}:4815", SILENT,
+         "every learning rate is 0: the run changes nothing", "write a learning_rate", f"{TU}:4877", SILENT,
          WARNING, methods=(*WHOLE, *PAIRS, "textual_inversion")),
     Rule("args.stop_text_encoder", (STOP,), _stops,
          "stop_text_encoder_training: {stop_text_encoder_training}: the script stops with a TypeError at that step",
@@ -94,7 +94,7 @@ RULES: tuple[Rule, ...] = (
          lambda c: c.number("gradient_accumulation_steps") > 1 and c.script == "train_db.py" and trains_text(c),
          "gradient_accumulation_steps: {gradient_accumulation_steps}: the script itself doubts the result while it "
          "trains U-Net and text encoder", "write stop_text_encoder_training: -1, or a larger train_batch_size",
-         "train_db.py:123", SILENT, WARNING, ("sd15", "sd2"), ("dreambooth",)),
+         "train_db.py:120", SILENT, WARNING, ("sd15", "sd2"), ("dreambooth",)),
     Rule("args.deepspeed_db", ("deepspeed",), lambda c: c.on("deepspeed") and c.script == "train_db.py",
          "deepspeed: train_db.py asks for an option that it does not have, and stops", "leave it out",
          "train_db.py:247", LOADED, families=("sd15", "sd2"), methods=("dreambooth",)),
@@ -111,10 +111,10 @@ RULES: tuple[Rule, ...] = (
          "fp8_base does nothing in this script: the base model stays in mixed_precision", "leave it out", f"{TU}:3998",
          SILENT, WARNING, methods=(*WHOLE, *PAIRS, "textual_inversion")),
     Rule("args.schedule_free_script", ("optimizer_type",),
-         lambda c: schedule_free(c) and c.script in NO_TRAIN_MODE,
-         "optimizer_type: {optimizer_type}: this script never puts it into training mode, and it refuses to step",
-         "write another optimizer, such as AdamW", f"{TU}:5136", "first step",
-         methods=(*WHOLE, *PAIRS, "textual_inversion")),
+         lambda c: schedule_free(c) and c.script in NO_EVAL_MODE,
+         "optimizer_type: {optimizer_type}: this script never takes it out of training mode, so that checkpoints hold "
+         "its last point and not the average that it promises", "write another optimizer, such as AdamW",
+         f"{TU}:5223", SILENT, WARNING, methods=(*WHOLE, *PAIRS, "textual_inversion")),
     Rule("args.fused_free", ("blockwise_fused_optimizers", "optimizer_type"),
          lambda c: c.on("blockwise_fused_optimizers") and schedule_free(c),
          "blockwise_fused_optimizers does not go with {optimizer_type}", "leave one of the two out",
@@ -132,11 +132,11 @@ RULES: tuple[Rule, ...] = (
          "write blockwise_fused_optimizers: true", "flux_train.py:809", SILENT, WARNING, ("flux",), (*WHOLE, *PAIRS)),
     Rule("args.save_format", ("save_model_as",), lambda c: c.get("save_model_as") not in (None, "safetensors"),
          "save_model_as: {save_model_as}: this script writes .safetensors, whatever is set",
-         "write save_model_as: safetensors", "library/flux_train_utils.py:578", SILENT, families=("flux",),
+         "write save_model_as: safetensors", "library/flux_train_utils.py:581", SILENT, families=("flux",),
          methods=(*WHOLE, *PAIRS)),
     Rule("args.save_folders", ("save_model_as",), lambda c: str(c.get("save_model_as")).startswith("diffusers"),
          "save_model_as: {save_model_as} writes folders: their epochs are neither listed, hashed nor compared",
-         "write save_model_as: safetensors", f"{TU}:5886", SILENT, WARNING, ("sd15", "sd2", "sdxl"), WHOLE),
+         "write save_model_as: safetensors", f"{TU}:5914", SILENT, WARNING, ("sd15", "sd2", "sdxl"), WHOLE),
     Rule("args.tokenizer_cache", ("tokenizer_cache_dir",), lambda c: bool(c.given("tokenizer_cache_dir")),
          "tokenizer_cache_dir is not read by this script: the tokenizers come from the Hub or its cache",
          "leave it out", "flux_train.py:218", SILENT, WARNING, ("flux",), (*WHOLE, *PAIRS)),

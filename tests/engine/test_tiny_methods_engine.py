@@ -16,11 +16,12 @@ import pytest
 from tiny_methods import draw, fill_hub_cache
 
 from kohya_runner.run.artefact import inspect
-from kohya_runner.run.safetensors_header import read_header
 from kohya_runner.trainers import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kohya_runner.trainers.families import Support
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -36,36 +37,36 @@ NO_SWAP = ("args.blocks_to_swap=null",)
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A recipe, what it needs besides on a CPU, and a beginning of tensor names that its checkpoint must hold."""
+    """A recipe, and what it needs besides on a CPU."""
 
     family: str
     method: str
     overrides: tuple[str, ...]
-    tensors: str
 
     @property
     def name(self) -> str:
         return f"{self.family}_{self.method}"
 
     @property
-    def pairs(self) -> bool:
+    def row(self) -> Support:
         row = families.find(self.family, self.method)
-        return row is not None and row.data == "pairs"
+        assert row is not None
+        return row
 
 
 METHODS = (
-    Method("sdxl", "finetune", (), "model.diffusion_model."),
-    Method("sdxl", "dreambooth", (), "model.diffusion_model."),
-    Method("sd15", "dreambooth", ADAMW, "model.diffusion_model."),
-    Method("sd15", "finetune", ADAMW, "model.diffusion_model."),
-    Method("sd15", "controlnet", ADAMW, "zero_convs."),
-    Method("sdxl", "controlnet", ADAMW, "controlnet_down_blocks."),
-    Method("sdxl", "lllite", ADAMW, "lllite_unet_"),
-    Method("sd15", "textual_inversion", ADAMW, "emb_params"),
-    Method("sdxl", "textual_inversion", ADAMW, "clip_g"),
-    Method("flux", "finetune", NO_SWAP, "double_blocks."),
-    Method("flux", "dreambooth", NO_SWAP, "double_blocks."),
-    Method("flux", "controlnet", ADAMW, "controlnet_blocks."),
+    Method("sdxl", "finetune", ()),
+    Method("sdxl", "dreambooth", ()),
+    Method("sd15", "dreambooth", ADAMW),
+    Method("sd15", "finetune", ADAMW),
+    Method("sd15", "controlnet", ADAMW),
+    Method("sdxl", "controlnet", ADAMW),
+    Method("sdxl", "lllite", ADAMW),
+    Method("sd15", "textual_inversion", ADAMW),
+    Method("sdxl", "textual_inversion", ADAMW),
+    Method("flux", "finetune", NO_SWAP),
+    Method("flux", "dreambooth", NO_SWAP),
+    Method("flux", "controlnet", ADAMW),
 )
 QUICK = ("sdxl_finetune", "sd15_dreambooth", "sd15_finetune", "sdxl_controlnet", "sd15_textual_inversion")
 """What runs without being asked for; all of them with KOHYA_METHODS_ENGINE=all."""
@@ -129,7 +130,7 @@ def places(method: Method, root: Path, models: Path) -> Iterator[str]:
     caption = "a sksdog, palette: #ff0000"
     draw(root / "my pictures", SIZES, captions=None if method.method == "dreambooth" else caption)
     yield f"datasets.0.images={root / 'my pictures'}"
-    if method.pairs:
+    if method.row.data == "pairs":
         draw(root / "my edges", SIZES, captions=None, seed=1)
         yield f"datasets.0.conditioning={root / 'my edges'}"
     if method.method == "dreambooth":
@@ -157,7 +158,8 @@ def test_every_epoch_left_a_checkpoint_on_record(done):
 def test_the_checkpoint_is_of_the_methods_kind(done):
     final = done.folder / "output" / done.files[-1]
     assert inspect(final).complete
-    assert any(tensor.name.startswith(done.method.tensors) for tensor in read_header(final).tensors)
+    assert done.method.row.holds
+    assert any(name.startswith(done.method.row.holds) for name in inspect(final).names)
 
 
 def test_two_epochs_are_not_the_same_weights(done):

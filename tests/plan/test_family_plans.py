@@ -19,7 +19,7 @@ def test_sd2_is_trained_with_v2_without_a_word_in_the_recipe(planned, pictures):
     plan = planned("sd2_lora.yaml", images(pictures))
     assert errors(plan) == {}
     assert "--v2" in plan.command.argv
-    assert next(arg.source for arg in plan.args if arg.name == "v2") == "runner: family sd2"
+    assert next(arg.source for arg in plan.args if arg.name == "v2") == "runner: train_network.py"
 
 
 def test_sd2_without_v2_is_refused(planned, pictures):

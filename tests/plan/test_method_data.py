@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from kohya_runner.findings import Severity
-from kohya_runner.plan.report import plan_json
+from kohya_runner.plan.report import plan_json, rows
 
 
 def errors(plan) -> list[str]:
@@ -38,6 +38,8 @@ def test_a_controlnet_reads_two_flat_folders(planned, pictures):
     assert words["--train_data_dir"].endswith("/train/1_pairs")
     assert words["--conditioning_data_dir"].endswith("/conditions/1_pairs")
     assert not any(word.startswith("--network") for word in words)
+    assert plan_json(plan)["dataset"]["conditions"] == 3
+    assert any("3 condition images" in text for _, text in rows(plan))
 
 
 def test_repeats_of_a_controlnet_are_refused(planned, pictures):
@@ -91,6 +93,14 @@ def test_pictures_of_a_dreambooth_need_no_captions(planned, pictures):
     assert errors(plan) == []
     lora = planned("sd15_lora.yaml", images(0, folder))
     assert [text.partition(":")[0] for text in errors(lora)] == ["caption.missing"]
+
+
+def test_a_pair_without_a_caption_would_have_an_empty_prompt(planned, pictures):
+    folder = pictures(3)
+    (folder / "lad_001.txt").unlink()
+    plan = planned("sd15_controlnet.yaml", images(0, folder), condition(pictures(3, name="edges")))
+    (finding,) = [f for f in plan.findings if f.code == "caption.missing"]
+    assert finding.hint == "the trainer would train them with an empty prompt"
 
 
 def test_one_caption_missing_among_others_is_a_fault_everywhere(planned, pictures):

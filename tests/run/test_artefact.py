@@ -124,3 +124,10 @@ def test_anything_else_is_none(tmp_path, change, modules, problem):
 def test_a_practice_file_is_a_result_of_a_practice_run(tmp_path):
     path = lora(tmp_path / "a.safetensors", metadata={"practice": "yes"})
     assert judge(path, time.time(), None, practice=True) == ""
+
+
+def test_a_file_of_another_kind_is_no_result(tmp_path):
+    found = lora(tmp_path / "a.safetensors")
+    problem = judge(found, time.time(), None, holds="model.diffusion_model.")
+    assert problem == "a.safetensors is no checkpoint of this method: it holds no tensor model.diffusion_model...."
+    assert judge(found, time.time(), None, holds="lora_unet_") == ""
