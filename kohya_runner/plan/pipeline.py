@@ -22,12 +22,12 @@ from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import Models, find_models
 from kohya_runner.plan.sameness import fingerprint
 from kohya_runner.plan.settings import Settings, as_parsed, cache_key
+from kohya_runner.plan.support import find_support
 from kohya_runner.plan.value import Plan, Request
-from kohya_runner.preflight.disk import DiskPlan, disk_plan
+from kohya_runner.preflight.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.workplace import workspace_findings
 from kohya_runner.recipe.load import Loaded, load
-from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.run.numbering import next_run
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import arguments, bounds, command, families
@@ -101,7 +101,8 @@ def make_plan(
     machine_settings = read_settings(env)
     draft = _Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
     draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings)
-    support = _support(draft)
+    support, unknown = find_support(loaded)
+    draft.findings += unknown
     if support is not None and loaded.recipe is not None:
         draft.parts["support"] = support
         _decide(draft, loaded.recipe, support, on_progress)
@@ -142,22 +143,6 @@ def _trainer(draft: _Draft, settings: MachineSettings) -> tuple[Checkout | None,
         return None, None
 
 
-def _support(draft: _Draft) -> Support | None:
-    """The row of the recipe's family and method, or a finding that says which there are."""
-    recipe, loaded = draft.loaded.recipe, draft.loaded
-    if recipe is None:
-        return None
-    row = families.find(recipe.family, recipe.method)
-    if row is None:
-        known = families.methods(recipe.family)
-        word, choices = ("method", known) if known else ("family", families.families())
-        value = getattr(recipe, word)
-        message = f"{word}: {value} is not supported" + (f" for family {recipe.family}" if known else "")
-        hint = did_you_mean(value, choices)
-        draft.findings.append(error(f"recipe.{word}", message, where=loaded.where(word), hint=hint))
-    return row
-
-
 def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progress | None) -> None:
     """Options, models, data, then all that needs them: each from what came before it."""
     loaded, checkout = draft.loaded, draft.parts["checkout"]
@@ -179,8 +164,7 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
         draft.findings += workspace_findings(draft.workspace.root)
     left_open = defaults.left_open(options, settings.given)
     draft.parts |= {"scans": scans, "left_open": left_open, "fetches": models.fetches, "args": given}
-    readable = settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults)
-    if readable:
+    if settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults):
         _build(draft, _Known(recipe, support, settings, models, given), scans)
 
 
@@ -208,6 +192,8 @@ def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
     if host is not None:
         draft.parts["gpus"] = host.gpus
         draft.parts["disk"] = _machine(draft, final, host)
+    elif draft.request.elsewhere:
+        _elsewhere(draft, final)
 
 
 def _steps(draft: _Draft, known: _Known, layout: Layout) -> tuple[StepsPlan | None, int]:
@@ -254,9 +240,7 @@ def _command(draft: _Draft, known: _Known, host: HostFacts | None) -> command.Co
     offline = not isinstance(known.recipe.model, str)  # random weights: nothing is to be downloaded
     on_cpu = host is not None and not host.gpus
     env = child_env(draft.workspace, draft.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
-    tokens = arguments.tokens(known.given)
-    script = known.support.script
-    launch = known.recipe.launch
+    tokens, script, launch = arguments.tokens(known.given), known.support.script, known.recipe.launch
     if draft.request.practice:
         env |= {"KOHYA_PRACTICE_PROCESSES": str(launch.num_processes)} if launch.num_processes > 1 else {}
         return command.Command((sys.executable, "-m", "kohya_runner.run.practice", script, *tokens), Path.cwd(), env)
@@ -267,10 +251,33 @@ def _command(draft: _Draft, known: _Known, host: HostFacts | None) -> command.Co
     return command.Command(argv, root, env)
 
 
+def _elsewhere(draft: _Draft, known: _Known) -> None:
+    """What the run asks of a machine that is not here: memory by estimate, room by what will be written."""
+    need = machine.needs(known.settings, known.support, args=known.given, recipe=known.recipe)
+    told = forecast(_subject(draft, known), draft.parts["steps"], need=need, host=None, argv=())
+    draft.findings += told.findings
+    draft.parts |= {"forecast": told, "disk": disk_plan(_items(draft, known, {}), ())}  # its findings are of no disk
+
+
+def _subject(draft: _Draft, known: _Known) -> Subject:
+    return Subject(draft.loaded, known.support, known.settings, known.models, draft.workspace, draft.environ,
+                   known.recipe.budget, draft.request.thorough)  # fmt: skip
+
+
+def _items(draft: _Draft, known: _Known, sizes: Mapping[Path, int]) -> list[DiskItem]:
+    """What the run writes; a practice run fetches nothing."""
+    room, layout, steps = draft.workspace, draft.parts["layout"], draft.parts["steps"]
+    output = room.runs / known.recipe.name / "output"
+    items = space.disk_items(known.settings, known.support, steps=steps, layout=layout, output=output) if steps else []
+    if not draft.request.practice:
+        items += space.model_items(known.models, known.support, room, precision=known.precision, sizes=sizes)
+    return items
+
+
 def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
     """This machine's trainer, device, Hub and disk; a practice run needs the disk alone."""
     room, models, support = draft.workspace, known.models, known.support
-    layout, steps = draft.parts["layout"], draft.parts["steps"]
+    steps = draft.parts["steps"]
     trains = not draft.request.practice
     sizes: Mapping[Path, int] = {}
     if trains:
@@ -282,15 +289,9 @@ def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
                               tokenizers=known.settings.get("tokenizer_cache_dir"))  # fmt: skip
         faults, sizes = machine.hub_findings(models, support, reach)
         draft.findings += faults
-        given = Subject(draft.loaded, support, known.settings, models, room, draft.environ, known.recipe.budget,
-                        draft.request.thorough)  # fmt: skip
-        told = forecast(given, steps, need=need, host=host, argv=draft.parts["command"].argv)
+        told = forecast(_subject(draft, known), steps, need=need, host=host, argv=draft.parts["command"].argv)
         draft.findings += told.findings
         draft.parts["forecast"] = told
-    output = room.runs / known.recipe.name / "output"
-    items = space.disk_items(known.settings, support, steps=steps, layout=layout, output=output) if steps else []
-    if trains:
-        items += space.model_items(models, support, room, precision=known.precision, sizes=sizes)
-    plan = disk_plan(items, host.filesystems)
+    plan = disk_plan(_items(draft, known, sizes), host.filesystems)
     draft.findings += plan.findings
     return plan

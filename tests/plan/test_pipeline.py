@@ -252,3 +252,17 @@ def test_a_metadata_file_is_named_as_not_built_yet(planned, odd_path):
 def test_numbers_nothing_can_train_with_are_refused(planned, pictures, override):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", override)
     assert "args.range" in {f.code for f in plan.findings if f.severity is Severity.ERROR}
+
+
+def test_a_plan_for_elsewhere_says_what_machine_it_takes(planned, pictures):
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    plan = planned("flux_lora.yaml", images)
+    assert plan.forecast is not None
+    assert plan.forecast.memory is not None
+    assert plan.forecast.memory.vram is not None
+    assert plan.forecast.memory.vram.total > 10**10
+    told = plan_json(plan)
+    assert told["disk"]["needed_bytes"] > 3 * 10**10
+    assert told["disk"]["free_bytes"] is None
+    assert told["memory"]["estimate"] is True
+    assert not any(f.stage == "disk" for f in plan.findings)
