@@ -72,8 +72,8 @@ STAGES = frozenset({
 })  # fmt: skip
 """The first half of every code."""
 
-NEVER_ALLOWED = ("recipe.", "args.value", "args.unknown", "args.owned", "args.missing", "dataset.missing",
-                 "dataset.empty", "steps.none", "trainer.missing")  # fmt: skip
+NEVER_ALLOWED = ("recipe.", "args.value", "args.unknown", "args.owned", "args.missing", "steps.none",
+                 "trainer.missing")  # fmt: skip
 """Errors without which there is nothing to launch, or another run than the recipe says."""
 
 

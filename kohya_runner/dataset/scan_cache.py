@@ -12,11 +12,11 @@ import os
 import sqlite3
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.facts import Image
 from kohya_runner.dataset.picture import Picture, Traits
+from kohya_runner.dataset.stamp import Stamp, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 NAME = "pictures.sqlite3"
 VERSION = 2  # of what is kept; another one, or another Pillow, and all is read anew
-SETTLED = 2_000_000_000  # nanoseconds since the last change of a file that is kept
 BATCH = 200  # pictures a transaction
 ASKED = 400  # names a query, below SQLite's limit of 999
 
@@ -43,25 +42,6 @@ _COLUMNS = (
     "name, stamp, width, height, bytes, sha256, format, mode, animated, orientation, transparent, clipped, "
     "signature, short"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What the file system says of a file, and whether that is old enough to be relied on."""
-
-    text: str
-    settled: bool
-
-
-def stamp(path: str, now: int | None = None) -> Stamp | None:
-    """The stamp of a file, links followed; None where there is none. ``now`` in nanoseconds is given by tests."""
-    try:
-        s = os.stat(path)  # noqa: PTH116 - a hundred thousand times
-    except OSError:
-        return None
-    changed = max(s.st_mtime_ns, s.st_ctime_ns)
-    text = f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
-    return Stamp(text, (time.time_ns() if now is None else now) - changed > SETTLED)
 
 
 class ScanCache:

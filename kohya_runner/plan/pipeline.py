@@ -25,7 +25,7 @@ from kohya_runner.plan.sample_seeds import sample_seeds
 from kohya_runner.plan.settings import Settings, as_parsed, cache_key
 from kohya_runner.plan.support import find_support, meant_support
 from kohya_runner.plan.value import Plan, Request
-from kohya_runner.preflight.disk import DiskPlan, disk_plan
+from kohya_runner.preflight.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.workplace import workspace_findings
 from kohya_runner.recipe.load import Loaded, load
@@ -172,8 +172,7 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
         draft.findings += workspace_findings(draft.workspace.root)
     left_open = defaults.left_open(options, settings.given)
     draft.parts |= {"scans": scans, "left_open": left_open, "fetches": models.fetches, "args": given}
-    readable = settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults)
-    if readable:
+    if settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults):
         _build(draft, _Known(recipe, support, settings, models, given, pairs), scans)
 
 
@@ -201,6 +200,8 @@ def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
     if host is not None:
         draft.parts["gpus"] = host.gpus
         draft.parts["disk"] = _machine(draft, final, host)
+    elif draft.request.elsewhere:
+        _elsewhere(draft, final)
 
 
 def _steps(draft: _Draft, known: _Known, layout: Layout) -> tuple[StepsPlan | None, int]:
@@ -252,9 +253,7 @@ def _command(draft: _Draft, known: _Known, host: HostFacts | None) -> command.Co
     offline = not isinstance(known.recipe.model, str)  # random weights: nothing is to be downloaded
     on_cpu = host is not None and not host.gpus
     env = child_env(draft.workspace, draft.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
-    tokens = arguments.tokens(known.given)
-    script = known.support.script
-    launch = known.recipe.launch
+    tokens, script, launch = arguments.tokens(known.given), known.support.script, known.recipe.launch
     if draft.request.practice:
         env |= {"KOHYA_PRACTICE_PROCESSES": str(launch.num_processes)} if launch.num_processes > 1 else {}
         return command.Command((sys.executable, "-m", "kohya_runner.run.practice", script, *tokens), Path.cwd(), env)
@@ -265,10 +264,33 @@ def _command(draft: _Draft, known: _Known, host: HostFacts | None) -> command.Co
     return command.Command(argv, root, env)
 
 
+def _elsewhere(draft: _Draft, known: _Known) -> None:
+    """What the run asks of a machine that is not here: memory by estimate, room by what will be written."""
+    need = machine.needs(known.settings, known.support, args=known.given, recipe=known.recipe)
+    told = forecast(_subject(draft, known), draft.parts["steps"], need=need, host=None, argv=())
+    draft.findings += told.findings
+    draft.parts |= {"forecast": told, "disk": disk_plan(_items(draft, known, {}), ())}  # its findings are of no disk
+
+
+def _subject(draft: _Draft, known: _Known) -> Subject:
+    return Subject(draft.loaded, known.support, known.settings, known.models, draft.workspace, draft.environ,
+                   known.recipe.budget, draft.request.thorough)  # fmt: skip
+
+
+def _items(draft: _Draft, known: _Known, sizes: Mapping[Path, int]) -> list[DiskItem]:
+    """What the run writes; a practice run fetches nothing."""
+    room, layout, steps = draft.workspace, draft.parts["layout"], draft.parts["steps"]
+    output = room.runs / known.recipe.name / "output"
+    items = space.disk_items(known.settings, known.support, steps=steps, layout=layout, output=output) if steps else []
+    if not draft.request.practice:
+        items += space.model_items(known.models, known.support, room, precision=known.precision, sizes=sizes)
+    return items
+
+
 def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
     """This machine's trainer, device, Hub and disk; a practice run needs the disk alone."""
     room, models, support = draft.workspace, known.models, known.support
-    layout, steps = draft.parts["layout"], draft.parts["steps"]
+    steps = draft.parts["steps"]
     trains = not draft.request.practice
     sizes: Mapping[Path, int] = {}
     if trains:
@@ -280,15 +302,9 @@ def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
                               tokenizers=known.settings.get("tokenizer_cache_dir"))  # fmt: skip
         faults, sizes = machine.hub_findings(models, support, reach)
         draft.findings += faults
-        given = Subject(draft.loaded, support, known.settings, models, room, draft.environ, known.recipe.budget,
-                        draft.request.thorough)  # fmt: skip
-        told = forecast(given, steps, need=need, host=host, argv=draft.parts["command"].argv)
+        told = forecast(_subject(draft, known), steps, need=need, host=host, argv=draft.parts["command"].argv)
         draft.findings += told.findings
         draft.parts["forecast"] = told
-    output = room.runs / known.recipe.name / "output"
-    items = space.disk_items(known.settings, support, steps=steps, layout=layout, output=output) if steps else []
-    if trains:
-        items += space.model_items(models, support, room, precision=known.precision, sizes=sizes)
-    plan = disk_plan(items, host.filesystems)
+    plan = disk_plan(_items(draft, known, sizes), host.filesystems)
     draft.findings += plan.findings
     return plan

@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.judging import judge
-from kohya_runner.dataset.scan_cache import NAME, ScanCache
 from kohya_runner.dataset.survey import survey
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Source
+    from kohya_runner.dataset.scan_cache import ScanCache
     from kohya_runner.dataset.seen import Rules
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.findings import Finding
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int], None]
 
-CACHE = "kohya-runner"
+CACHE, NAME = "kohya-runner", "pictures.sqlite3"
 MANY = 1000
 """Files of all folders together from which on a plan keeps what it read: some seconds of decoding."""
 
@@ -62,6 +62,8 @@ def _cache(
     keep = request.deep or known or (_may_write(request, workspace) and _many(sources))
     if not keep and not known:
         return nullcontext()
+    from kohya_runner.dataset.scan_cache import ScanCache  # the database costs 20 ms that a small plan need not pay
+
     return ScanCache(folder, readonly=not keep, fresh=request.fresh)
 
 

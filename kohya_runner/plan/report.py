@@ -34,18 +34,33 @@ def rows(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "model", _model(plan)
     yield from _data(plan)
     yield from _steps(plan)
-    if plan.disk is not None:
-        for use in plan.disk.uses:
-            largest = sorted(use.items, key=lambda item: -item.bytes)
-            parts = ", ".join(f"{item.what} {size(item.bytes)}" for item in largest if item.bytes)
-            mount = use.system.mount if use.system else "unknown disk"
-            yield "disk", f"{mount}: {size(use.needed)} needed, {size(use.free)} free   ({parts})"
+    yield from _room(plan)
     if plan.forecast is not None:
         yield from plan.forecast.rows()
     if plan.left_open:
         shown = ", ".join(f"{name}={'unset' if default is None else default}" for name, default, _ in plan.left_open)
         yield "left open", f"{shown}   (the trainer's own defaults)"
     yield "trainer", _trainer(plan)
+
+
+def _room(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Each disk with the largest first, and how it fills where that is not the same at the end as at the fullest."""
+    if plan.disk is None:
+        return
+    for use in plan.disk.uses:
+        largest = sorted(use.items, key=lambda item: -item.bytes)
+        parts = ", ".join(f"{item.what} {size(item.bytes)}" for item in largest if item.bytes)
+        there = (
+            f"{use.system.mount if use.system else 'unknown disk'}: {size(use.needed)} needed, {size(use.free)} free"
+        )
+        yield "disk", f"{size(use.needed) + ' needed' if plan.request.elsewhere else there}   ({parts})"
+    if plan.steps is None:
+        return
+    for line in timelines(plan.disk.uses, plan.steps.saves):
+        if line.peak != line.end:
+            told = (line.downloaded, line.cached, line.peak, line.end)
+            words = ("downloads", "caches", "peak", "end")
+            yield "over time", ", ".join(f"{word} {size(count)}" for word, count in zip(words, told, strict=True))
 
 
 def _model(plan: Plan) -> str:

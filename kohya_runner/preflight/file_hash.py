@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kohya_runner.atomic import write_json
-from kohya_runner.dataset.scan_cache import stamp
+from kohya_runner.dataset.stamp import stamp
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -63,7 +63,7 @@ def looked_at(folder: Path, room: Path, page: Path, width: int = 1280) -> dict[s
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},900")
     profile = f"--user-data-dir={room / 'profile'}"
     command = (BROWSER, *options, profile, "--virtual-time-budget=20000", "--dump-dom", page.as_uri())
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found is not None, done.stderr[-2000:]
     answer: dict[str, Any] = json.loads(found[1])

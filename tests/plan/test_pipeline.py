@@ -214,7 +214,7 @@ def test_a_secret_given_by_mistake_is_refused_and_never_shown(planned, pictures)
     assert secret not in json.dumps(plan_json(plan))
 
 
-@pytest.mark.parametrize("code", ["args.value", "recipe.value", "foo.bar", "caption", "dataset.missing"])
+@pytest.mark.parametrize("code", ["args.value", "recipe.value", "foo.bar", "caption", "steps.none"])
 def test_what_cannot_be_allowed_is_usage(planned, pictures, code):
     with pytest.raises(UsageError):
         planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", allow=(code,))
@@ -266,3 +266,30 @@ def test_a_metadata_file_is_named_as_not_built_yet(planned, odd_path):
 def test_numbers_nothing_can_train_with_are_refused(planned, pictures, override):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", override)
     assert "args.range" in {f.code for f in plan.findings if f.severity is Severity.ERROR}
+
+
+def test_a_plan_for_elsewhere_says_what_machine_it_takes(planned, pictures):
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    plan = planned("flux_lora.yaml", images)
+    assert plan.forecast is not None
+    assert plan.forecast.memory is not None
+    assert plan.forecast.memory.vram is not None
+    assert plan.forecast.memory.vram.total > 10**10
+    told = plan_json(plan)
+    assert told["disk"]["needed_bytes"] > 3 * 10**10
+    assert told["disk"]["free_bytes"] is None
+    assert told["memory"]["estimate"] is True
+    assert not any(f.stage == "disk" for f in plan.findings)
+
+
+@pytest.mark.parametrize("code", ["dataset.missing", "dataset.empty"])
+def test_a_folder_without_pictures_beside_a_good_one_can_be_allowed(planned, pictures, odd_path, code):
+    other = odd_path / "other"
+    if code == "dataset.empty":
+        other.mkdir()
+    two = json.dumps([{"images": str(pictures(3)), "concept": "lad"}, {"images": str(other), "concept": "cat"}])
+    refused = planned("sd15_lora.yaml", f"datasets={two}")
+    assert not refused.ok
+    allowed = planned("sd15_lora.yaml", f"datasets={two}", allow=(code,))
+    assert allowed.ok
+    assert [f.name for f in allowed.layout.folders] == ["1_lad"]

@@ -8,7 +8,8 @@ import pytest
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.facts import Source
-from kohya_runner.dataset.scan_cache import NAME, SETTLED
+from kohya_runner.dataset.scan_cache import NAME
+from kohya_runner.dataset.stamp import SETTLED
 from kohya_runner.plan import reading
 from kohya_runner.plan.value import Request
 from kohya_runner.workspace import Workspace
@@ -27,7 +28,7 @@ def source(odd_path: Path) -> Source:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files written just now count as at rest."""
-    monkeypatch.setattr("kohya_runner.dataset.scan_cache.SETTLED", -SETTLED)
+    monkeypatch.setattr("kohya_runner.dataset.stamp.SETTLED", -SETTLED)
 
 
 @pytest.fixture
@@ -76,3 +77,7 @@ def test_an_edit_under_a_restored_time_is_noticed(source, room, settled):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert decoded(source, room) == 1
     assert (room.cache / reading.CACHE / NAME).is_file()
+
+
+def test_the_database_is_the_one_that_dataset_check_keeps():
+    assert reading.NAME == NAME
