@@ -2,7 +2,8 @@
 
     python benchmarks/supervision.py [PAIRS] [STEP_SECONDS]
 
-Bare means: started with its output going to a file and waited for. Pairs alternate so that both see the same machine.
+Bare means: started with its output going to a file and waited for. Supervised means all of it: the record, the screen,
+the guards and the gate for checkpoints. Pairs alternate so that both see the same machine.
 Fails where supervision adds more than 1 % to the wall time, the limit this project sets itself.
 """
 
@@ -19,6 +20,9 @@ from pathlib import Path
 
 import PIL.Image
 
+from kohya_runner.run.observers import observers
+from kohya_runner.run.record import Record
+from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.trainers.command import Command
 
@@ -73,9 +77,29 @@ def run_bare(command: Command, environ: dict[str, str], log: Path) -> float:
 
 def run_watched(command: Command, environ: dict[str, str], log: Path) -> float:
     started = time.perf_counter()
-    outcome = supervise(command, Watch(log, command.cwd / "outputs"), environ=environ)
+    outcome = supervise(command, guarded(log, command), environ=environ)
     assert outcome.returncode == 0  # noqa: S101
     return time.perf_counter() - started
+
+
+class Silent:
+    """A screen that shows nothing."""
+
+    def event(self, line: str, *, lasting: bool) -> None:
+        """Nothing."""
+
+
+def guarded(log: Path, command: Command) -> Watch:
+    """The whole watch of a launch: record, screen, guards, the gate for checkpoints."""
+    run_dir = log.with_suffix("")
+    run_dir.mkdir()
+    begun = Record(
+        run_id="001", name="cat", practice=True, argv=command.argv, cwd=str(command.cwd), final="cat.safetensors",
+        output_dir="outputs",
+    )  # fmt: skip
+    (run_dir / "outputs").symlink_to(command.cwd / "outputs")
+    recorder = Recorder(run_dir, begun)
+    return Watch(log, command.cwd / "outputs", observers(recorder, Silent()), on_start=recorder.started)
 
 
 def cpu() -> float:
