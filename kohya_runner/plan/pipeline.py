@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.batching import batching_from
@@ -15,16 +15,16 @@ from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.seen import rules_from
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.errors import TrainerError, UsageError
-from kohya_runner.findings import Finding, allow, error, not_allowable
+from kohya_runner.findings import Finding, error, not_allowable
 from kohya_runner.plan import data, defaults, machine, method_data, reading, space, weights
+from kohya_runner.plan.draft import Draft, Known
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
-from kohya_runner.plan.models import Models, find_models
+from kohya_runner.plan.models import find_models
 from kohya_runner.plan.sameness import fingerprint
 from kohya_runner.plan.sample_seeds import sample_seeds
-from kohya_runner.plan.settings import Settings, as_parsed, cache_key
+from kohya_runner.plan.settings import as_parsed, cache_key
 from kohya_runner.plan.support import find_support, meant_support
-from kohya_runner.plan.value import Plan, Request
 from kohya_runner.preflight.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.workplace import workspace_findings
@@ -44,48 +44,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.pairs import Paired
+    from kohya_runner.plan.value import Plan, Request
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.settings import Settings as MachineSettings
-    from kohya_runner.trainers.arguments import Arg
     from kohya_runner.trainers.checkout import Checkout, TrainerPython
     from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
     Progress = Callable[[str, int, int], None]
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A plan in the making: what is known so far, and what of it goes into the plan."""
-
-    request: Request
-    environ: Mapping[str, str]
-    loaded: Loaded
-    workspace: Workspace
-    findings: list[Finding]
-    parts: dict[str, Any] = field(default_factory=dict)
-
-    def finish(self) -> Plan:
-        found = allow(dict.fromkeys(self.findings), self.request.allow)
-        return Plan(self.request, self.loaded, self.workspace, found, **self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A recipe that could be read, with what its words mean."""
-
-    recipe: Recipe
-    support: Support
-    settings: Settings
-    models: Models
-    given: tuple[Arg, ...]
-    pairs: tuple[Paired, ...]
-
-    @property
-    def precision(self) -> str:
-        """--mixed_precision; the trainer's default is the text "no"."""
-        return str(self.settings.get("mixed_precision") or "no")
 
 
 def make_plan(
@@ -102,7 +68,7 @@ def make_plan(
         raise UsageError(f"--allow {refused}")
     loaded = load(request.recipe, request.overrides, environ=env)
     machine_settings = read_settings(env)
-    draft = _Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
+    draft = Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
     draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings)
     support, unknown = find_support(loaded)
     draft.findings += unknown
@@ -114,7 +80,7 @@ def make_plan(
     return draft.finish()
 
 
-def _salvage(draft: _Draft, support: Support | None, on_progress: Progress | None) -> None:
+def _salvage(draft: Draft, support: Support | None, on_progress: Progress | None) -> None:
     """What else is wrong with a recipe that is wrong already: its options and its data, as far as they can be read.
 
     ``support`` is the row that was most likely meant.
@@ -136,7 +102,7 @@ def _workspace(request: Request, loaded: Loaded, settings: MachineSettings, env:
     return workspaces.choose(request.workspace, named or fallback, env, Path.cwd())
 
 
-def _trainer(draft: _Draft, settings: MachineSettings) -> tuple[Checkout | None, TrainerPython | None]:
+def _trainer(draft: Draft, settings: MachineSettings) -> tuple[Checkout | None, TrainerPython | None]:
     launch = draft.loaded.recipe.launch.python if draft.loaded.recipe else None
     named = str(draft.loaded.path_from(launch, "launch", "python")) if launch else None
     if draft.request.elsewhere:
@@ -148,7 +114,7 @@ def _trainer(draft: _Draft, settings: MachineSettings) -> tuple[Checkout | None,
         return None, None
 
 
-def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progress | None) -> None:
+def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progress | None) -> None:
     """Options, models, data, then all that needs them: each from what came before it."""
     loaded, checkout = draft.loaded, draft.parts["checkout"]
     cache = draft.workspace.cache / "kohya-runner"
@@ -173,10 +139,10 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     left_open = defaults.left_open(options, settings.given)
     draft.parts |= {"scans": scans, "left_open": left_open, "fetches": models.fetches, "args": given}
     if settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults):
-        _build(draft, _Known(recipe, support, settings, models, given, pairs), scans)
+        _build(draft, Known(recipe, support, settings, models, given, pairs), scans)
 
 
-def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
+def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     """Layout, steps, command and machine, for options and data that can be read."""
     recipe, support, settings, models = known.recipe, known.support, known.settings, known.models
     extension, key = str(settings.given.get("caption_extension") or ".txt"), cache_key(settings, support, models.base)
@@ -204,7 +170,7 @@ def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
         _elsewhere(draft, final)
 
 
-def _steps(draft: _Draft, known: _Known, layout: Layout) -> tuple[StepsPlan | None, int]:
+def _steps(draft: Draft, known: Known, layout: Layout) -> tuple[StepsPlan | None, int]:
     """The numbers, and the runner's own save cadence, which depends on the number of epochs."""
 
     def planned(every: int | None) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
@@ -228,7 +194,7 @@ def _steps(draft: _Draft, known: _Known, layout: Layout) -> tuple[StepsPlan | No
     return steps, every
 
 
-def _context(known: _Known, steps: StepsPlan | None) -> Context:
+def _context(known: Known, steps: StepsPlan | None) -> Context:
     """What the rules between options look at."""
     prompts = known.settings.get("sample_prompts")
     return Context(
@@ -243,12 +209,12 @@ def _context(known: _Known, steps: StepsPlan | None) -> Context:
     )
 
 
-def _host(draft: _Draft) -> HostFacts:
+def _host(draft: Draft) -> HostFacts:
     room = draft.workspace
     return read_host((room.root, room.cache, room.datasets, room.runs, room.models), environ=draft.environ)
 
 
-def _command(draft: _Draft, known: _Known, host: HostFacts | None) -> command.Command:
+def _command(draft: Draft, known: Known, host: HostFacts | None) -> command.Command:
     checkout, python = draft.parts["checkout"], draft.parts["python"]
     offline = not isinstance(known.recipe.model, str)  # random weights: nothing is to be downloaded
     on_cpu = host is not None and not host.gpus
@@ -264,7 +230,7 @@ def _command(draft: _Draft, known: _Known, host: HostFacts | None) -> command.Co
     return command.Command(argv, root, env)
 
 
-def _elsewhere(draft: _Draft, known: _Known) -> None:
+def _elsewhere(draft: Draft, known: Known) -> None:
     """What the run asks of a machine that is not here: memory by estimate, room by what will be written."""
     need = machine.needs(known.settings, known.support, args=known.given, recipe=known.recipe)
     told = forecast(_subject(draft, known), draft.parts["steps"], need=need, host=None, argv=())
@@ -272,12 +238,12 @@ def _elsewhere(draft: _Draft, known: _Known) -> None:
     draft.parts |= {"forecast": told, "disk": disk_plan(_items(draft, known, {}), ())}  # its findings are of no disk
 
 
-def _subject(draft: _Draft, known: _Known) -> Subject:
+def _subject(draft: Draft, known: Known) -> Subject:
     return Subject(draft.loaded, known.support, known.settings, known.models, draft.workspace, draft.environ,
                    known.recipe.budget, draft.request.thorough)  # fmt: skip
 
 
-def _items(draft: _Draft, known: _Known, sizes: Mapping[Path, int]) -> list[DiskItem]:
+def _items(draft: Draft, known: Known, sizes: Mapping[Path, int]) -> list[DiskItem]:
     """What the run writes; a practice run fetches nothing."""
     room, layout, steps = draft.workspace, draft.parts["layout"], draft.parts["steps"]
     output = room.runs / known.recipe.name / "output"
@@ -287,7 +253,7 @@ def _items(draft: _Draft, known: _Known, sizes: Mapping[Path, int]) -> list[Disk
     return items
 
 
-def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
+def _machine(draft: Draft, known: Known, host: HostFacts) -> DiskPlan:
     """This machine's trainer, device, Hub and disk; a practice run needs the disk alone."""
     room, models, support = draft.workspace, known.models, known.support
     steps = draft.parts["steps"]

@@ -3,8 +3,8 @@
 ``KOHYA_PRACTICE_FAULT`` is a list with commas: ``nan@STEP``, ``nan-loss@STEP`` (the weights stay finite), ``inf@STEP``,
 ``diverge@STEP``, ``hang@STEP``, ``crash@STEP``, ``oom@STEP``, ``ram@STEP``, ``shm@STEP``, ``kill@STEP``,
 ``silent=SECONDS`` (while the model loads), ``slow-save=SECONDS``, ``nan-weights``, ``zero-weights``, ``no-file``,
-``truncate``, ``ignore-int``, ``ignore-term``, ``fork`` (a process is left behind), ``detach`` (one is left behind in a
-session of its own).
+``half-file`` (killed while it writes the last one), ``truncate``, ``ignore-int``, ``ignore-term``, ``fork`` (a process
+is left behind), ``detach`` (one is left behind in a session of its own).
 """
 
 from __future__ import annotations
@@ -28,7 +28,17 @@ DEFAULT_STEP_SECONDS = 0.02
 AT_STEP = ("nan", "nan-loss", "inf", "diverge", "hang", "crash", "oom", "ram", "shm", "kill")
 SECONDS = ("slow-save", "silent")
 _SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
-PLAIN = ("nan-weights", "zero-weights", "no-file", "truncate", "ignore-int", "ignore-term", "fork", "detach")
+PLAIN = (
+    "nan-weights",
+    "zero-weights",
+    "half-file",
+    "no-file",
+    "truncate",
+    "ignore-int",
+    "ignore-term",
+    "fork",
+    "detach",
+)
 
 
 class OutOfMemoryError(RuntimeError):

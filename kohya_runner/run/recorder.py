@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.run import artefact, causes, checkpoints, record
+from kohya_runner.run import artefact, causes, checkpoints, record, reserve
 from kohya_runner.run.events import Checkpoint, Epoch, Event, Finished, Modules, NoData, Removed, Step
 from kohya_runner.run.gate import Expected, Gate
 
@@ -33,6 +33,7 @@ class Recorder:
         self._gate = Gate(run_dir / begun.output_dir)
         self._written = self._looked = 0.0
         self._changed = False
+        reserve.make(run_dir)
         self.save()
 
     def save(self) -> None:
@@ -87,6 +88,7 @@ class Recorder:
             timings = self.now.timings.model_copy(update={"ended": time.time()})
             state: record.State = "stopped" if stopped else "failed"
             self.now = self.now.changed(state=state, timings=timings, exit=record.Exit(why=why))
+            reserve.give_back(self.run_dir)
             self.save()
 
     def event(self, event: Event) -> None:
@@ -156,6 +158,7 @@ class Recorder:
             timings=self.now.timings.model_copy(update={"ended": outcome.ended}),
             exit=_exit(outcome, why, cause if state in ("failed", "lost") else None),
         )
+        reserve.give_back(self.run_dir)
         self.save()
         return self.now
 

@@ -1,0 +1,127 @@
+"""The fault matrix, row by row: real child processes, the practice trainer in the trainer's place, a real full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_rows import ROWS, table
+from test_launch import RECIPE, Runner
+
+from kohya_runner.run.identity import identify
+
+DOC = Path(__file__).parents[2] / "docs" / "faults.md"
+IDS = [f"{row.fault}, {row.when}" for row in ROWS]
+DISK_BYTES = 64 << 20
+AT_A_TIME = 6
+
+
+@dataclass(frozen=True)
+class End:
+    """How a row ended; ``problem`` is why it could not be run."""
+
+    code: int = 0
+    err: str = ""
+    record: Any = None
+    output: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory):
+    """All rows, a few at a time: they mostly wait."""
+    folders = [tmp_path_factory.mktemp("it's a 'pod'") for _ in ROWS]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return {name: pool.submit(ended, *pair) for name, *pair in zip(IDS, ROWS, folders, strict=True)}
+
+
+def ended(row, folder):
+    runner = Runner(folder)
+    if row.leave is None:
+        return launched(row, runner)
+    with small_disk(runner.workspace) as problem:
+        return End(problem=problem) if problem else launched(row, runner)
+
+
+def launched(row, runner):
+    sets = [word for text in row.sets for word in ("--set", text)]
+    env = {"KOHYA_PRACTICE_FAULT": row.practice, "KOHYA_PRACTICE_STEP_SECONDS": str(row.pace)}
+    allow = () if row.leave is None else ("--allow", "disk.full")
+    process = runner.start("launch", RECIPE, "--practice", *sets, *allow, **env)
+    if row.leave is not None:
+        runner.wait_for_step(7)
+        fill(runner.workspace, row.leave)
+    _, err = process.communicate(timeout=90)
+    output = runner.workspace / "runs/quickstart/001/output"
+    return End(process.returncode, err, runner.record(), tuple(sorted(path.name for path in output.iterdir())))
+
+
+@contextlib.contextmanager
+def small_disk(folder):
+    """A file system of its own; what is yielded is why there is none."""
+    folder.mkdir(parents=True)
+    mount = ("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder))
+    done = subprocess.run(mount, capture_output=True, text=True, check=False) if shutil.which("mount") else None
+    if done is None or done.returncode:
+        yield f"NO SMALL DISK: mounting a tmpfs is not allowed here ({done.stderr.strip() if done else 'no mount'})"
+        return
+    try:
+        yield ""
+    finally:
+        subprocess.run(("umount", "-l", str(folder)), check=True)
+
+
+def fill(folder, leave):
+    """Somebody else writes until so many bytes are left."""
+    numbers = os.statvfs(folder)
+    with (folder / "somebody's file").open("wb") as file, contextlib.suppress(OSError):
+        file.write(bytes(max(0, numbers.f_bavail * numbers.f_frsize - leave)))
+
+
+@pytest.fixture(params=ROWS, ids=IDS)
+def row_and_end(request, ends):
+    row = request.param
+    end = ends[f"{row.fault}, {row.when}"].result()
+    if end.problem:
+        pytest.skip(end.problem)
+    return row, end
+
+
+def test_a_fault_ends_as_the_matrix_says(row_and_end):
+    row, end = row_and_end
+    record = end.record
+    assert (end.code, record["state"]) == (row.exit, row.state), end.err
+    usable = [c["file"] for c in record["checkpoints"] if c["complete"] and not c["removed"] and not c["problem"]]
+    assert [name for name in usable if row.states is None or "-step" not in name] == list(row.kept)
+    assert set(usable) <= set(end.output)
+    assert row.says in end.err
+    codes = {record["exit"]["stop"], record["exit"]["cause"], *(note["code"] for note in record["notes"])}
+    assert codes - {""} == ({row.seen} if row.seen else set())
+    assert record["exit"]["stop"] == (row.seen if row.exit == 9 else "")
+    assert not identify(record["process"]["pid"]).alive()
+    assert row.states is None or sum(name.endswith("-state") for name in end.output) >= row.states
+    if row.within and row.at:
+        struck = record["timings"]["first_step"] + (row.at - 1) * row.pace
+        assert record["timings"]["ended"] - struck < row.within
+
+
+def test_a_removed_state_was_an_older_one(ends):
+    (row,) = [row for row in ROWS if row.states]
+    end = ends[f"{row.fault}, {row.when}"].result()
+    if end.problem:
+        pytest.skip(end.problem)
+    text = end.record["notes"][0]["text"]
+    assert "removing older states of this run (quickstart-step00000005-state" in text
+    assert "quickstart-step00000005-state" not in end.output
+    assert "quickstart-state" in end.output
+
+
+def test_the_documents_show_the_matrix():
+    assert table() in DOC.read_text(encoding="utf-8")
