@@ -80,7 +80,7 @@ def chart(curves: Sequence[Curve], marks: Marks, width: int, height: int) -> Cha
     if window is None:
         return None
     plane = _Plane(window, width, height)
-    wide = max(2, (width - LEFT - RIGHT) // 90)
+    wide = max(2, (width - LEFT - RIGHT) // 64)
     return Chart(
         width,
         height,

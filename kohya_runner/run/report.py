@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner import __version__
 from kohya_runner.atomic import write_text
-from kohya_runner.dataset.thumbnails import TINY, thumbnails
+from kohya_runner.dataset.thumbnails import thumbnails
 from kohya_runner.errors import UsageError
 from kohya_runner.plan.report import size
 from kohya_runner.run import telling, wish
@@ -120,7 +120,7 @@ def _samples(folder: Path) -> dict[str, Any]:
     paths = [path for _, path in sorted(found)]
     shown = paths[-SAMPLES:]
     drawn = zip(shown, thumbnails(shown), strict=True)
-    cards = [{"name": path.name, "picture": picture, "tiny": TINY} for path, picture in drawn]
+    cards = [{"name": path.name, "picture": picture} for path, picture in drawn]
     return {"cards": cards, "left_out": len(paths) - len(shown)}
 
 
