@@ -62,12 +62,14 @@ def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 @click.option("--practice", is_flag=True, help="A stand-in process instead of the trainer. Trains nothing.")
 @click.option("--once", is_flag=True, help="Done before with the same recipe and data: nothing to do, exit code 0.")
 @click.option("--again", is_flag=True, help="Train once more although the same run was done before.")
+@click.option("--resume", is_flag=True, help="Go on with the run of this name if it was cut; safe to repeat.")
 def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool, **choices: Any) -> int:  # noqa: FBT001
     """Check everything, then train, watched."""
     from kohya_runner import console
     from kohya_runner.plan.pipeline import make_plan
     from kohya_runner.plan.report import exit_code, plan_json
     from kohya_runner.plan.value import Request
+    from kohya_runner.run import views
     from kohya_runner.run.launch import Policy, run
     from kohya_runner.run.received import raise_on_stop
 
@@ -76,6 +78,8 @@ def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool
     made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
     if not as_json:
         console.plan(made)
+    if request.resume and not dry_run and (view := _standing(made, as_json=as_json)):
+        return views.exit_code(view)
     if dry_run or not made.ok:
         if as_json:
             console.json_object(plan_json(made))
@@ -84,6 +88,18 @@ def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool
         record = run(made, Policy(once=once, again=again), screen)
     console.finished(record, made, as_json=as_json)
     return 0
+
+
+def _standing(made: Any, *, as_json: bool) -> Any:
+    """The run that leaves nothing to launch, told to the person."""
+    from kohya_runner import console
+    from kohya_runner.run import resuming
+
+    with console.live(quiet=as_json, practice=False) as screen:
+        view = resuming.standing(made, screen)
+    if view is not None:
+        console.status(view, as_json=as_json)
+    return view
 
 
 @main.command()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.batching import batching_from
@@ -14,19 +14,21 @@ from kohya_runner.dataset.checks import check_datasets
 from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.errors import TrainerError, UsageError
-from kohya_runner.findings import Finding, allow, error, not_allowable
-from kohya_runner.plan import data, defaults, machine, space, weights
+from kohya_runner.findings import Finding, error, not_allowable
+from kohya_runner.plan import changes, data, defaults, machine, resume_options, space, weights
+from kohya_runner.plan.draft import Draft as _Draft
+from kohya_runner.plan.draft import Known as _Known
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
-from kohya_runner.plan.models import Models, find_models
+from kohya_runner.plan.models import find_models
 from kohya_runner.plan.sameness import fingerprint
-from kohya_runner.plan.settings import Settings, as_parsed, cache_key
-from kohya_runner.plan.value import Plan, Request
+from kohya_runner.plan.settings import as_parsed, cache_key
 from kohya_runner.preflight.disk import DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.workplace import workspace_findings
-from kohya_runner.recipe.load import Loaded, load
+from kohya_runner.recipe.load import load
 from kohya_runner.recipe.suggest import did_you_mean
+from kohya_runner.run import ledger, resumption
 from kohya_runner.run.numbering import next_run
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import arguments, bounds, command, families
@@ -42,46 +44,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kohya_runner.dataset.facts import Scan
+    from kohya_runner.plan.value import Plan, Request
+    from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.settings import Settings as MachineSettings
-    from kohya_runner.trainers.arguments import Arg
     from kohya_runner.trainers.checkout import Checkout, TrainerPython
     from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
     Progress = Callable[[str, int, int], None]
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A plan in the making: what is known so far, and what of it goes into the plan."""
-
-    request: Request
-    environ: Mapping[str, str]
-    loaded: Loaded
-    workspace: Workspace
-    findings: list[Finding]
-    parts: dict[str, Any] = field(default_factory=dict)
-
-    def finish(self) -> Plan:
-        found = allow(dict.fromkeys(self.findings), self.request.allow)
-        return Plan(self.request, self.loaded, self.workspace, found, **self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A recipe that could be read, with what its words mean."""
-
-    recipe: Recipe
-    support: Support
-    settings: Settings
-    models: Models
-    given: tuple[Arg, ...]
-
-    @property
-    def precision(self) -> str:
-        """--mixed_precision; the trainer's default is the text "no"."""
-        return str(self.settings.get("mixed_precision") or "no")
 
 
 def make_plan(
@@ -163,6 +134,8 @@ def _decide(draft: _Draft, recipe: Recipe, support: Support, on_progress: Progre
     cache = draft.workspace.cache / "kohya-runner"
     options = options_for(support.script, checkout.root if checkout else None, cache, write_cache=draft.request.deep)
     given, faults = arguments.from_recipe(loaded, support, options)
+    asked = draft.request.resume
+    given = (*given, *resume_options.state_args(loaded, options, recipe.args, asked=asked))
     models = find_models(loaded, support, draft.workspace, look=not draft.request.elsewhere)
     settings = as_parsed(options, given)
     extension = str(settings.given.get("caption_extension") or ".txt")
@@ -194,7 +167,12 @@ def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
     key = cache_key(settings, support, models.base)
     layout = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=extension)
     steps, every = _steps(draft, known, layout)
-    run_dir = next_run(draft.workspace.runs / recipe.name)
+    series = (
+        resumption.find(ledger.runs(draft.workspace.runs), recipe.name, practice=draft.request.practice)
+        if draft.request.resume
+        else None
+    )
+    run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
     places = arguments.Places(
         model=models.base, components=models.components, train_dir=layout.train_dir, reg_dir=layout.reg_dir,
         output_dir=run_dir / "output", logging_dir=run_dir / "logs", tokenizers=models.tokenizers,
@@ -203,7 +181,11 @@ def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
     args = (*added, *known.given)
     final = replace(known, settings=as_parsed(settings.options, args), given=args)
     draft.findings += evaluate(_context(final, steps))
-    draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args}
+    if series is not None and steps is not None:
+        args = (*args, *resume_options.resume_args(settings.options, series, steps))
+        final = replace(final, given=args)
+    draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args, "series": series}
+    draft.findings += _resume_findings(draft, known, layout, steps)
     draft.parts["fingerprint"] = fingerprint(args, layout, draft.parts["checkout"], practice=draft.request.practice)
     unusable = any(f.code == "disk.unwritable" for f in draft.findings)
     host = None if draft.request.elsewhere or unusable else _host(draft)
@@ -211,6 +193,16 @@ def _build(draft: _Draft, known: _Known, scans: tuple[Scan, ...]) -> None:
     if host is not None:
         draft.parts["gpus"] = host.gpus
         draft.parts["disk"] = _machine(draft, final, host)
+
+
+def _resume_findings(draft: _Draft, known: _Known, layout: Layout, steps: StepsPlan | None) -> tuple[Finding, ...]:
+    """What stands against going on with a run, or against this one being continued some day."""
+    series, options, asked = draft.parts["series"], known.settings.options, draft.request.resume
+    found = resume_options.findings(draft.loaded, options, known.recipe.args, steps, asked=asked)
+    if series is None or steps is None:
+        return found
+    now = changes.Now(draft.loaded, draft.parts["args"], layout, steps, draft.parts["checkout"], draft.workspace.runs)
+    return (*found, *changes.changes(series, now))
 
 
 def _steps(draft: _Draft, known: _Known, layout: Layout) -> tuple[StepsPlan | None, int]:
@@ -274,6 +266,7 @@ def _machine(draft: _Draft, known: _Known, host: HostFacts) -> DiskPlan:
     """This machine's trainer, device, Hub and disk; a practice run needs the disk alone."""
     room, models, support = draft.workspace, known.models, known.support
     layout, steps = draft.parts["layout"], draft.parts["steps"]
+    steps = resumption.ahead(steps, draft.parts["series"]) if steps else None
     trains = not draft.request.practice
     sizes: Mapping[Path, int] = {}
     if trains:

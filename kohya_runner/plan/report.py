@@ -34,6 +34,8 @@ def rows(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "model", _model(plan)
     yield from _data(plan)
     yield from _steps(plan)
+    if plan.series is not None:
+        yield "resume", str(plan.series)
     if plan.disk is not None:
         for use in plan.disk.uses:
             parts = ", ".join(f"{item.what} {size(item.bytes)}" for item in use.items if item.bytes)
@@ -121,6 +123,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "commands": [_command(plan)] if plan.command else [],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),
+        "resume": plan.series.as_json(plan.steps.steps_per_epoch) if plan.series and plan.steps else None,
         "checkpoints": list(plan.steps.checkpoints) if plan.steps else [],
         "defaults": [{"option": n, "default": d, "effect": e} for n, d, e in plan.left_open],
         "disk": _disk(plan),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from kohya_runner.recipe.budget import Budget
+from kohya_runner.recipe.resume import Resume
 
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
@@ -123,6 +124,7 @@ class Recipe(_Strict):
     launch: Launch = Launch()
     compare: Compare | None = None
     budget: Budget = Budget()
+    resume: Resume = Resume()
 
     @field_validator("name")
     @classmethod

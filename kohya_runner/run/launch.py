@@ -21,7 +21,7 @@ from kohya_runner.errors import (
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
-from kohya_runner.run import ledger, lock, numbering, prepare, record, telling
+from kohya_runner.run import ledger, lock, numbering, prepare, record, resuming, telling
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
@@ -56,7 +56,7 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
         TrainingFailedError, NoCheckpointError, CancelledError, TerminatedError: how it ended otherwise.
     """
     env = dict(os.environ if environ is None else environ)
-    done = _done_before(plan)
+    done = ledger.done_before(ledger.runs(plan.workspace.runs), plan.name, plan.fingerprint)
     if done is not None and not policy.again:
         return _already(done, screen, once=policy.once)
     try:
@@ -69,27 +69,21 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
 
 def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
     """The run's own folder and its name, held while it goes on."""
-    run_dir = plan.ready.run_dir
-    if not numbering.claim(run_dir):
+    run_dir, series = plan.ready.run_dir, plan.series
+    if series is None and not numbering.claim(run_dir):
         raise RunExistsError(f"{run_dir} was taken by another launch a moment ago", hint="launch again")
     try:
         lock.take(run_dir.parent, run_dir.name)
     except (RunExistsError, OSError):
-        run_dir.rmdir()
+        if series is None:
+            run_dir.rmdir()
         raise
     try:
+        if series is not None:
+            resuming.put_in_order(series, screen)
         return _locked(plan, screen, env)
     finally:
         lock.release(run_dir.parent, run_dir.name)
-
-
-def _done_before(plan: Plan) -> ledger.RunView | None:
-    """The last run that succeeded with the same options, data and trainer, and whose files are still there."""
-    for view in reversed(ledger.runs(plan.workspace.runs)):
-        kept = view.record
-        if kept and view.name == plan.name and kept.fingerprint == plan.fingerprint and view.state == "succeeded":
-            return view if (view.path / kept.output_dir / kept.final).is_file() else None
-    return None
 
 
 def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> record.Record:
@@ -104,7 +98,9 @@ def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> rec
 
 def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
     """The run itself, with the name held."""
-    recorder = Recorder(plan.ready.run_dir, _begun(plan))
+    begun = _begun(plan)
+    resuming.note_begin(plan, begun)
+    recorder = Recorder(plan.ready.run_dir, begun)
     atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
     try:
         _prepare(plan, screen, env)
@@ -114,6 +110,7 @@ def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> recor
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
+    resuming.note_end(plan.ready.run_dir)
     return _judged(plan, final, outcome.stopped)
 
 
@@ -134,13 +131,15 @@ def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapp
         recorder.started(process)
         lock.add_owner(folder, run_id, process)
 
+    log = plan.ready.run_dir / recorder.now.log
     watch = Watch(
-        log=plan.ready.run_dir / LOG,
+        log=log,
         output_dir=plan.ready.run_dir / "output",
         observers=observers(recorder, screen),
         on_start=started,
+        first_step=recorder.now.first_step,
     )
-    screen.event(f"run {plan.name}/{run_id}: log in {plan.ready.run_dir / LOG}", lasting=True)
+    screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
     return supervise(plan.ready.command, watch, environ=_with_token(env))
 
 
@@ -157,7 +156,7 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
     hint = (
         f"kept: {len(kept)} checkpoint(s) in {plan.ready.run_dir / 'output'}"
         if kept
-        else f"the whole log: {plan.ready.run_dir / LOG}"
+        else f"the whole log: {plan.ready.run_dir / final.log}"
     )
     match final.state:
         case "succeeded":
@@ -170,7 +169,7 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
         case _ if final.exit and final.exit.code == 0:
             raise NoCheckpointError(f"the trainer ended well and left no usable LoRA: {why}", hint=hint)
         case _:
-            tail = "\n".join(telling.last_lines(plan.ready.run_dir / LOG, LAST_LINES))
+            tail = "\n".join(telling.last_lines(plan.ready.run_dir / final.log, LAST_LINES))
             raise TrainingFailedError(f"{why}\n{tail}", hint=hint)
 
 
@@ -197,7 +196,8 @@ def _begun(plan: Plan) -> record.Record:
         steps_planned=ready.steps.total,
         epochs_planned=ready.steps.epochs,
         runner=record.Process.of(this_process()),
-    )
+        rehearsal=plan.request.rehearse,
+    ).changed(**resuming.carried(plan))
 
 
 def _trainer(plan: Plan) -> record.Trainer:

@@ -93,6 +93,15 @@ def find(runs_dir: Path, word: str | None) -> RunView:
     raise UsageError(f"no run '{word}' in {runs_dir}", hint=_suggestion(word, begun or known))
 
 
+def done_before(known: Sequence[RunView], name: str, fingerprint: str) -> RunView | None:
+    """The last run that succeeded with the same options, data and trainer, and whose file is still there."""
+    for found in reversed(known):
+        kept = found.record
+        if kept and found.name == name and kept.fingerprint == fingerprint != "" and found.state == "succeeded":
+            return found if (found.path / kept.output_dir / kept.final).is_file() else None
+    return None
+
+
 def _effective(run_dir: Path, record: Record) -> tuple[Effective, str]:
     if record.state not in UNDER_WAY or (record.runner and record.runner.identity().alive()):
         return record.state, record.exit.why if record.exit else ""

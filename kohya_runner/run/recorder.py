@@ -103,12 +103,12 @@ class Recorder:
                 pass
 
     def _step(self, event: Step) -> None:
-        timings = self.now.timings
-        if event.step > 0 and timings.first_step is None:
+        timings, own = self.now.timings, event.step - self.now.first_step
+        if own > 0 and timings.first_step is None:
             timings = timings.model_copy(update={"first_step": time.time()})
-        if event.step > 1 and timings.first_step is not None:
+        if own > 1 and timings.first_step is not None:
             # by our own clock: the trainer's bar forgets the time of its saves (unpause, train_network.py:1494)
-            seconds = round((time.time() - timings.first_step) / (event.step - 1), 4)
+            seconds = round((time.time() - timings.first_step) / (own - 1), 4)
             timings = timings.model_copy(update={"seconds_per_step": seconds})
         loss = self.now.loss if event.loss is None else event.loss if math.isfinite(event.loss) else str(event.loss)
         self.now = self.now.changed(steps_seen=max(event.step, self.now.steps_seen), timings=timings, loss=loss)

@@ -1,0 +1,53 @@
+"""A plan in the making."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.findings import Finding, allow
+from kohya_runner.plan.value import Plan, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kohya_runner.plan.models import Models
+    from kohya_runner.plan.settings import Settings
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.recipe.models import Recipe
+    from kohya_runner.trainers.arguments import Arg
+    from kohya_runner.trainers.families import Support
+    from kohya_runner.workspace import Workspace
+
+
+@dataclass(slots=True)
+class Draft:
+    """A plan in the making: what is known so far, and what of it goes into the plan."""
+
+    request: Request
+    environ: Mapping[str, str]
+    loaded: Loaded
+    workspace: Workspace
+    findings: list[Finding]
+    parts: dict[str, Any] = field(default_factory=dict)
+
+    def finish(self) -> Plan:
+        """The plan."""
+        found = allow(dict.fromkeys(self.findings), self.request.allow)
+        return Plan(self.request, self.loaded, self.workspace, found, **self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A recipe that could be read, with what its words mean."""
+
+    recipe: Recipe
+    support: Support
+    settings: Settings
+    models: Models
+    given: tuple[Arg, ...]
+
+    @property
+    def precision(self) -> str:
+        """--mixed_precision; the trainer's default is the text "no"."""
+        return str(self.settings.get("mixed_precision") or "no")
