@@ -63,17 +63,22 @@ def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 @click.option("--once", is_flag=True, help="Done before with the same recipe and data: nothing to do, exit code 0.")
 @click.option("--again", is_flag=True, help="Train once more although the same run was done before.")
 @click.option("--resume", is_flag=True, help="Go on with the run of this name if it was cut; safe to repeat.")
-def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool, **choices: Any) -> int:  # noqa: FBT001
+@click.option("--rehearse", is_flag=True, help="A few real steps and one save first: exact time, cost and space.")
+@click.option("--go", is_flag=True, help="After --rehearse, go on to the whole run if nothing stands against it.")
+def launch(dry_run: bool, as_json: bool, practice: bool, again: bool, **choices: Any) -> int:  # noqa: FBT001
     """Check everything, then train, watched."""
     from kohya_runner import console
     from kohya_runner.plan.pipeline import make_plan
     from kohya_runner.plan.report import exit_code, plan_json
     from kohya_runner.plan.value import Request
+    from kohya_runner.rehearse_cli import only_one_of, rehearsed
     from kohya_runner.run import views
     from kohya_runner.run.launch import Policy, run
     from kohya_runner.run.received import raise_on_stop
 
+    once, rehearse, go = (choices.pop(name) for name in ("once", "rehearse", "go"))
     request = Request(practice=practice, deep=not dry_run, **choices)
+    only_one_of(go=go and not rehearse, resume=request.resume and (rehearse or again))
     raise_on_stop()
     made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
     if not as_json:
@@ -84,6 +89,10 @@ def launch(dry_run: bool, as_json: bool, practice: bool, once: bool, again: bool
         if as_json:
             console.json_object(plan_json(made))
         return exit_code(made)
+    if rehearse:
+        found = rehearsed(made, as_json=as_json and not go, quiet=as_json)
+        if not go or found.exit_code:
+            return int(found.exit_code)
     with console.live(quiet=as_json, practice=practice) as screen:
         record = run(made, Policy(once=once, again=again), screen)
     console.finished(record, made, as_json=as_json)

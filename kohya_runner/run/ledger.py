@@ -61,9 +61,9 @@ class RunView:
         return self.record.runner.identity() if self.record and self.record.runner else None
 
 
-def runs(runs_dir: Path) -> tuple[RunView, ...]:
+def runs(*runs_dirs: Path) -> tuple[RunView, ...]:
     """All runs, the oldest first."""
-    views = [view(file.parent) for file in runs_dir.glob(f"*/*/{records.FILE}")]
+    views = [view(file.parent) for folder in runs_dirs for file in folder.glob(f"*/*/{records.FILE}")]
     return tuple(sorted(views, key=_age))
 
 

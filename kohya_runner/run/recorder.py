@@ -59,7 +59,8 @@ class Recorder:
 
     def _look(self) -> None:
         """Take in the checkpoints as they lie there: size, modules, hash of each that is whole."""
-        seen = checkpoints.found(self.run_dir / self.now.output_dir, self.now.checkpoints, self._since)
+        since = self._since if self.now.attempt == 1 else 0.0  # of a run that goes on some files are older
+        seen = checkpoints.found(self.run_dir / self.now.output_dir, self.now.checkpoints, since)
         seen = tuple(self._last_epoch(c) for c in seen)
         self._looked = time.monotonic()
         if seen != self.now.checkpoints:

@@ -108,9 +108,7 @@ def note_end(run_dir: Path) -> None:
 
 def _found(series: Series) -> tuple[Checkpoint, ...]:
     """Every checkpoint of the run, also those that its runner did not live to see."""
-    record = series.record
-    since = record.timings.started or record.timings.queued or 0.0
-    return checkpoints.found(series.path / record.output_dir, record.checkpoints, since)
+    return checkpoints.found(series.path / series.record.output_dir, series.record.checkpoints, 0.0)
 
 
 def _belongs(checkpoint: Checkpoint, series: Series) -> bool:
