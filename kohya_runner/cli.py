@@ -78,7 +78,7 @@ def launch(dry_run: bool, as_json: bool, practice: bool, again: bool, **choices:
 
     once, rehearse, go = (choices.pop(name) for name in ("once", "rehearse", "go"))
     request = Request(practice=practice, deep=not dry_run, **choices)
-    only_one_of(go=go and not rehearse, resume=request.resume and (rehearse or again))
+    only_one_of(go=go and not rehearse, resume=request.resume and rehearse)
     raise_on_stop()
     made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
     if not as_json:

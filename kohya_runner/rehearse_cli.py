@@ -18,8 +18,8 @@ def only_one_of(*, go: bool, resume: bool) -> None:
     if go:
         raise UsageError("--go goes with --rehearse", hint="add --rehearse, or leave --go out")
     if resume:
-        hint = "a run that goes on is neither rehearsed nor begun again; leave --rehearse and --again out"
-        raise UsageError("--resume goes with neither --rehearse nor --again", hint=hint)
+        hint = "a run that goes on was measured already; leave one of them out"
+        raise UsageError("--resume does not go with --rehearse", hint=hint)
 
 
 def rehearsed(made: Any, *, as_json: bool, quiet: bool) -> Any:

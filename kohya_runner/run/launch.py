@@ -59,6 +59,8 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
     done = ledger.done_before(ledger.runs(plan.workspace.runs), plan.name, plan.fingerprint)
     if done is not None and not policy.again:
         return _already(done, screen, once=policy.once)
+    if plan.series is not None and not policy.again:
+        resuming.refuse_to_repeat(plan.series)
     try:
         return _claimed(plan, screen, env)
     except OSError as fault:

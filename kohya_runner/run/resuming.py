@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.errors import RunExistsError
+from kohya_runner.errors import RunExistsError, TrainingFailedError
 from kohya_runner.run import attempts, checkpoints, ledger, resumption, views
 from kohya_runner.run.attempts import Attempt
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ASIDE = "attempts"
 """The folder in a run's folder for what a later attempt writes anew: nothing is overwritten, nothing is lost."""
+
+MOST_FAILURES = 3
+"""Attempts that may fail one after the other without a new state: a machine that restarts itself would pay for ever."""
 
 
 def standing(plan: Plan, screen: telling.Screen) -> RunView | None:
@@ -42,6 +45,16 @@ def standing(plan: Plan, screen: telling.Screen) -> RunView | None:
         hint = f"watch it with: kohya-runner status {view.name}"
         raise RunExistsError(f"{view.name}: run {view.run_id} is going on", hint=hint)
     return None
+
+
+def refuse_to_repeat(series: Series) -> None:
+    """Raise ``TrainingFailedError`` where the last attempts all failed on the way from this very state."""
+    last = series.known.attempts[-MOST_FAILURES:]
+    failed = [a for a in last if a.outcome == "failed" and a.epoch == series.epoch]
+    if len(failed) == MOST_FAILURES:
+        message = f"{len(failed)} attempts in a row failed after epoch {series.epoch}, the last: {failed[-1].why}"
+        hint = f"see {series.path / failed[-1].log}; when the cause is gone: launch --resume --again"
+        raise TrainingFailedError(message, hint=hint)
 
 
 def put_in_order(series: Series, screen: telling.Screen) -> None:

@@ -120,7 +120,8 @@ class Case:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
 
     def start(self, *options: str) -> subprocess.Popen[str]:
-        command = (sys.executable, "-m", "kohya_runner", "launch", str(self.place.recipe), "--resume", *options)
+        how = () if "--rehearse" in options else ("--resume",)
+        command = (sys.executable, "-m", "kohya_runner", "launch", str(self.place.recipe), *how, *options)
         return subprocess.Popen(
             (*command, f"--workspace={self.workspace}", "--allow=hub.offline"),
             env=self.place.environ,

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from killed_runs import NAME, Case, Place, Whole, check, killed_three_times, read_whole
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 SEEDS = range(20 if os.environ.get("KOHYA_RESUME_ENGINE") == "all" else 2)
+
+
+def first_object(said: str) -> Any:
+    return json.JSONDecoder().raw_decode(said[said.index("{") :])[0]
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +65,28 @@ def test_a_run_killed_three_times_ends_as_one_that_was_not(place, whole, seed):
         case.clear()
 
 
+def test_a_rehearsal_measures_the_real_trainer(place):
+    case = Case(place, place.root / "rehearsed")
+    try:
+        code, said = case.finish("--rehearse", "--json", "--set=resume.states=2")
+        assert code == 0, said
+        found = first_object(said)
+        measured = found["measured"]
+        assert "all finite" in found["loaded"]
+        assert 0 < measured["seconds_per_step"] < measured["setup"]
+        assert measured["state_bytes"] > 2 * measured["checkpoint_bytes"] > 0
+        assert measured["peak_ram"] > 100_000_000
+        assert found["whole_run"]["steps"] == 36
+        assert found["whole_run"]["seconds"] > measured["setup"] + 36 * measured["seconds_per_step"]
+        planned = case.finish("--dry-run", "--json", "--set=resume.states=2")[1]
+        assert first_object(planned)["time"]["measured_in"] == f"rehearsal {NAME}/001"
+    finally:
+        case.clear()
+
+
 def test_an_option_that_changed_is_refused_before_anything_is_touched(finished, whole):
     """The other settings are another run: it is not found as done, and nothing was cut, so nothing is continued."""
     code, said = finished.finish("--set", "args.network_dim=4", "--dry-run")
     assert code == 0, said
     assert "goes on after epoch" not in said
-    assert f"--output_dir={finished.workspace}/runs/{NAME}/002/output" in said.replace("'", "")
+    assert f"/runs/{NAME}/002/output" in said

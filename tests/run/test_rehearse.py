@@ -73,7 +73,7 @@ def test_a_run_above_its_budget_is_refused(runner):
     assert not runner.folder.exists()
 
 
-@pytest.mark.parametrize("words", [("--go",), ("--resume", "--rehearse"), ("--resume", "--again")])
+@pytest.mark.parametrize("words", [("--go",), ("--resume", "--rehearse")])
 def test_options_that_make_no_sense_together_are_refused(runner, words):
     assert runner.launch(*words)[0] == 2
 

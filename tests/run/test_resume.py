@@ -223,3 +223,14 @@ def test_states_are_saved_only_where_somebody_wants_them(runner):
     assert "--save_state --save_last_n_epochs_state=2" in runner.launch("--dry-run", "--resume")[1]
     assert "--save_last_n_epochs_state=3" in runner.launch("--dry-run", "--set=resume.states=3")[1]
     assert "--save_state" not in runner.launch("--dry-run", "--resume", "--set=resume.states=0")[1]
+
+
+def test_a_run_that_only_fails_is_not_repeated_for_ever(runner):
+    runner.cut(8)
+    for _ in range(3):
+        runner.cut(2)
+    code, _, err = runner.launch("--resume")
+    assert code == 8
+    assert "3 attempts in a row failed after epoch 1" in err
+    assert runner.read("record.json")["attempt"] == 4
+    assert runner.launch("--resume", "--again")[0] == 0
