@@ -66,33 +66,17 @@ def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 @click.option("--once", is_flag=True, help="Done before with the same recipe and data: nothing to do, exit code 0.")
 @click.option("--again", is_flag=True, help="Train once more although the same run was done before.")
 @click.option("--detach", is_flag=True, help="Check here, then train in the background; see: watch, stop, logs -f.")
-def launch(dry_run: bool, as_json: bool, practice: bool, **choices: Any) -> int:  # noqa: FBT001
+@click.option("--resume", is_flag=True, help="Go on with the run of this name if it was cut; safe to repeat.")
+@click.option("--rehearse", is_flag=True, help="A few real steps and one save first: exact time, cost and space.")
+@click.option("--go", is_flag=True, help="After --rehearse, go on to the whole run if nothing stands against it.")
+def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Check everything, then train, watched."""
-    from kohya_runner import console
-    from kohya_runner.plan.pipeline import make_plan
-    from kohya_runner.plan.report import exit_code, plan_json
+    from kohya_runner import launch_cli
     from kohya_runner.plan.value import Request
-    from kohya_runner.run import detached
-    from kohya_runner.run.launch import Policy, run
-    from kohya_runner.run.received import raise_on_stop
 
-    once, again, detach = (choices.pop(name) for name in ("once", "again", "detach"))
-    request = Request(practice=practice, deep=not dry_run, **choices)
-    raise_on_stop()
-    made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
-    if not as_json:
-        console.plan(made)
-    if dry_run or not made.ok:
-        if as_json:
-            console.json_object(plan_json(made))
-        return exit_code(made)
-    if detach and (child := detached.divide()):
-        return live_cli.attend(child, made, as_json=as_json)
-    policy = Policy(once=once, again=again, on_claim=detached.settle_in if detach else detached.stay)
-    with console.live(quiet=as_json, practice=practice) as screen:
-        record = run(made, policy, screen)
-    console.finished(record, made, as_json=as_json)
-    return 0
+    wishes = {name: choices.pop(name) for name in ("once", "again", "detach", "rehearse", "go")}
+    request = Request(deep=not dry_run, **choices)
+    return launch_cli.launch(request, launch_cli.Wishes(dry_run=dry_run, as_json=as_json, **wishes))
 
 
 @main.command()

@@ -43,6 +43,11 @@ class Workspace:
         """One folder per run: ``<name>/<run id>``."""
         return self.root / "runs"
 
+    @property
+    def rehearsals(self) -> Path:
+        """What was measured before a run: ``<name>/<number>``, without the files that were saved."""
+        return self.root / "rehearsals"
+
     def environment(self) -> dict[str, str]:
         """The variables that keep every download and every compiled kernel inside the workspace.
 

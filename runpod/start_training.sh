@@ -4,6 +4,7 @@
 #   bash runpod/start_training.sh [RECIPE] [options of: kohya-runner launch]
 #   bash runpod/start_training.sh recipes/quickstart.yaml           proof that it all works: no GPU, no download of models
 #   bash runpod/start_training.sh                                   recipes/bespoke_baby_sdxl.yaml
+#   bash runpod/start_training.sh RECIPE --resume                   for machines that may be taken away: repeat it on each start
 #
 # Exit codes are kohya-runner's own (docs/exit-codes.md). A run that is complete is not started again, and that is a success.
 set -euo pipefail

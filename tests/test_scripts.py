@@ -66,6 +66,11 @@ def test_set_up_comes_before_the_launch(home):
     ]
 
 
+def test_a_resume_is_passed_on(home):
+    assert start(home, "recipes/sd15_lora.yaml", "--resume").returncode == 0
+    assert calls(home)[2] == f"launch {ROOT}/recipes/sd15_lora.yaml --once --resume"
+
+
 def test_a_wrong_recipe_is_told_before_the_set_up(home):
     done = start(home, "recipes/sd15_lora.yaml", PLAN_CODE="3")
     assert done.returncode == 3

@@ -98,7 +98,7 @@ def measured(views: Iterable[RunView], *, name: str, argv: Sequence[str], gpus: 
     wanted, here = speed_key(argv), sorted(gpus)
     for view in reversed(tuple(views)):
         record = view.record
-        if record is None or record.practice or record.name != name or speed_key(record.argv) != wanted:
+        if record is None or record.practice or record.name != name or not _alike(record, wanted):
             continue
         speed = _speed(record)
         if speed is not None and sorted(str(gpu.get("name")) for gpu in record.gpus) == here:
@@ -106,11 +106,23 @@ def measured(views: Iterable[RunView], *, name: str, argv: Sequence[str], gpus: 
     return None
 
 
+def _alike(record: Record, wanted: frozenset[tuple[str, ...]]) -> bool:
+    """A rehearsal paints its sample pictures at another time, and its speed is without them."""
+    found = speed_key(record.argv)
+    if not record.rehearsal:
+        return found == wanted
+    return {g for g in found if not g[0].startswith("--sample_")} == {
+        g for g in wanted if not g[0].startswith("--sample_")
+    }
+
+
 def _speed(record: Record) -> Speed | None:
     """Over a whole run its saves and epochs' ends are in; of one that was cut short or resumed, what the bar showed."""
     times = record.timings
     if times.started is None or times.first_step is None:
         return None
+    if record.rehearsal:
+        return _rehearsed(record)
     shown = times.seconds_per_step if record.steps_seen >= ENOUGH_STEPS else None
     resumed = any(token.startswith("--resume") for token in record.argv)  # its steps were not all done in its time
     if record.state == "succeeded" and not resumed and times.ended is not None and record.steps_seen > 1:
@@ -118,6 +130,15 @@ def _speed(record: Record) -> Speed | None:
     if shown is None or shown <= 0:
         return None
     return Speed(shown, max(0.0, times.first_step - times.started), f"{record.name}/{record.run_id}")
+
+
+def _rehearsed(record: Record) -> Speed | None:
+    """Measured for this very purpose: the saves of the whole run are in it (run/rehearse.py)."""
+    times = record.timings
+    if record.state != "succeeded" or not times.seconds_per_step or times.first_step is None:
+        return None
+    setup = max(0.0, times.first_step - (times.started or 0.0))
+    return Speed(times.seconds_per_step, setup, f"rehearsal {record.name}/{record.run_id}")
 
 
 def speed_key(argv: Sequence[str]) -> frozenset[tuple[str, ...]]:

@@ -102,5 +102,6 @@ def _time(subject: Subject, steps: StepsPlan, host: HostFacts | None, argv: Sequ
     if recipe is None or host is None:
         return TimePlan(steps.total, None, price)
     gpus = [gpu.name for gpu in host.gpus]
-    speed = measured(ledger.runs(subject.workspace.runs), name=recipe.name, argv=argv, gpus=gpus)
+    known = ledger.runs(subject.workspace.runs, subject.workspace.rehearsals)
+    speed = measured(known, name=recipe.name, argv=argv, gpus=gpus)
     return TimePlan(steps.total, speed, price)

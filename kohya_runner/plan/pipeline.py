@@ -16,7 +16,7 @@ from kohya_runner.dataset.seen import rules_from
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import Finding, error, not_allowable
-from kohya_runner.plan import data, defaults, machine, method_data, reading, space, weights
+from kohya_runner.plan import changes, data, defaults, machine, method_data, reading, resume_options, space, weights
 from kohya_runner.plan.draft import Draft, Known
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
@@ -29,6 +29,7 @@ from kohya_runner.preflight.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.workplace import workspace_findings
 from kohya_runner.recipe.load import Loaded, load
+from kohya_runner.run import ledger, resumption
 from kohya_runner.run.numbering import next_run
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import arguments, bounds, command
@@ -120,6 +121,8 @@ def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progres
     cache = draft.workspace.cache / "kohya-runner"
     options = options_for(support.script, checkout.root if checkout else None, cache, write_cache=draft.request.deep)
     given, faults = arguments.from_recipe(loaded, support, options)
+    asked = draft.request.resume
+    given = (*given, *resume_options.state_args(loaded, options, recipe.args, asked=asked))
     models = find_models(loaded, support, draft.workspace, look=not draft.request.elsewhere)
     settings = as_parsed(options, given)
     extension = str(settings.given.get("caption_extension") or ".txt")
@@ -149,7 +152,12 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     folders = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=extension)
     layout = method_data.arranged(folders, support, known.pairs)
     steps, every = _steps(draft, known, layout)
-    run_dir = next_run(draft.workspace.runs / recipe.name)
+    series = (
+        resumption.find(ledger.runs(draft.workspace.runs), recipe.name, practice=draft.request.practice)
+        if draft.request.resume
+        else None
+    )
+    run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
     places = arguments.Places(
         model=models.base, components=models.components, layout=layout, output_dir=run_dir / "output",
         logging_dir=run_dir / "logs", tokenizers=models.tokenizers,
@@ -158,7 +166,11 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     args = (*added, *known.given)
     final = replace(known, settings=as_parsed(settings.options, args), given=args)
     draft.findings += evaluate(_context(final, steps))
-    draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args}
+    if series is not None and steps is not None:
+        args = (*args, *resume_options.resume_args(settings.options, series, steps))
+        final = replace(final, given=args)
+    draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args, "series": series}
+    draft.findings += _resume_findings(draft, known, layout, steps)
     draft.parts["fingerprint"] = fingerprint(args, layout, draft.parts["checkout"], practice=draft.request.practice)
     unusable = any(f.code == "disk.unwritable" for f in draft.findings)
     host = None if draft.request.elsewhere or unusable else _host(draft)
@@ -168,6 +180,16 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
         draft.parts["disk"] = _machine(draft, final, host)
     elif draft.request.elsewhere:
         _elsewhere(draft, final)
+
+
+def _resume_findings(draft: Draft, known: Known, layout: Layout, steps: StepsPlan | None) -> tuple[Finding, ...]:
+    """What stands against going on with a run, or against this one being continued some day."""
+    series, options, asked = draft.parts["series"], known.settings.options, draft.request.resume
+    found = resume_options.findings(draft.loaded, options, known.recipe.args, steps, asked=asked)
+    if series is None or steps is None:
+        return found
+    now = changes.Now(draft.loaded, draft.parts["args"], layout, steps, draft.parts["checkout"], draft.workspace.runs)
+    return (*found, *changes.changes(series, now))
 
 
 def _steps(draft: Draft, known: Known, layout: Layout) -> tuple[StepsPlan | None, int]:
@@ -257,6 +279,7 @@ def _machine(draft: Draft, known: Known, host: HostFacts) -> DiskPlan:
     """This machine's trainer, device, Hub and disk; a practice run needs the disk alone."""
     room, models, support = draft.workspace, known.models, known.support
     steps = draft.parts["steps"]
+    steps = resumption.ahead(steps, draft.parts["series"]) if steps else None
     trains = not draft.request.practice
     sizes: Mapping[Path, int] = {}
     if trains:

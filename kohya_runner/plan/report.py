@@ -34,6 +34,8 @@ def rows(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "model", _model(plan)
     yield from _data(plan)
     yield from _steps(plan)
+    if plan.series is not None:
+        yield "resume", str(plan.series)
     yield from _room(plan)
     if plan.forecast is not None:
         yield from plan.forecast.rows()
@@ -140,6 +142,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "commands": [_command(plan)] if plan.command else [],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),
+        "resume": plan.series.as_json(plan.steps.steps_per_epoch) if plan.series and plan.steps else None,
         "checkpoints": list(plan.steps.checkpoints) if plan.steps else [],
         "defaults": [{"option": n, "default": d, "effect": e} for n, d, e in plan.left_open],
         "disk": _disk(plan),

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from kohya_runner.trainers.arguments import Arg
     from kohya_runner.trainers.checkout import Checkout
 
+RESUMING = ("save_state", "save_last_n_epochs_state", "resume", "initial_step")
+"""Options that ``--resume`` adds: they change nothing of what is trained."""
+
 
 def fingerprint(args: Iterable[Arg], layout: Layout, checkout: Checkout | None, *, practice: bool) -> str:
     """What makes two launches the same run: options, data, trainer; not the folder the outputs go to."""
-    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir"}
+    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", *RESUMING}
     tokens = [arg.tokens for arg in args if arg.name not in moving]
     text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

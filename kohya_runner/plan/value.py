@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kohya_runner.preflight.gpus import Gpu
     from kohya_runner.preflight.references import HubFile
     from kohya_runner.recipe.load import Loaded
+    from kohya_runner.run.resumption import Series
     from kohya_runner.trainers.arguments import Arg
     from kohya_runner.trainers.checkout import Checkout, TrainerPython
     from kohya_runner.trainers.command import Command
@@ -39,6 +40,8 @@ class Request:
     practice: bool = False  # a stand-in process instead of the trainer
     fresh: bool = False  # read every picture again, whatever the cache knows
     thorough: bool = False  # read the model files for their hashes, whatever their size
+    resume: bool = False  # go on with the latest run of this name, if it was cut
+    rehearse: bool = False  # a few steps in a scratch folder: nothing is to happen after it
     deep: bool = False  # import torch in the trainer's Python to be sure: seconds
 
 
@@ -82,6 +85,7 @@ class Plan:
     run_dir: Path | None = None
     gpus: tuple[Gpu, ...] = ()
     forecast: Forecast | None = None
+    series: Series | None = None  # the run that goes on; run_dir is its folder then
     fingerprint: str = ""  # of argv without the run's own folder, of the data, and of the trainer's commit
 
     @property

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from kohya_runner.recipe.budget import Budget
 from kohya_runner.recipe.guard import Guard
+from kohya_runner.recipe.resume import Resume
 
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
@@ -130,6 +131,7 @@ class Recipe(_Strict):
     compare: Compare | None = None
     budget: Budget = Budget()
     guard: Guard = Guard()
+    resume: Resume = Resume()
 
     @field_validator("name")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,3 +87,15 @@ class NoData:
 
 
 Event = Phase | Step | Work | Epoch | Fact | Modules | Checkpoint | Removed | Finished | NoData
+
+
+def continued(event: Event, first: int) -> Event:
+    """A step of a run that goes on, numbered in the whole run: the trainer's bar begins at 0 again.
+
+    It still counts to the run's whole number (train_network.py:1351), so what it says is left is too much.
+    """
+    if not first or not isinstance(event, Step):
+        return event
+    bar = event.total - event.step
+    left = None if event.remaining is None or bar <= 0 else event.remaining * max(bar - first, 0) / bar
+    return replace(event, step=event.step + first, remaining=left)

@@ -21,7 +21,7 @@ from kohya_runner.errors import (
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
-from kohya_runner.run import guard_facts, ledger, lock, numbering, prepare, record, telling
+from kohya_runner.run import guard_facts, ledger, lock, numbering, prepare, record, resuming, telling
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
@@ -58,9 +58,11 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
         TrainingFailedError, NoCheckpointError, CancelledError, TerminatedError: how it ended otherwise.
     """
     env = dict(os.environ if environ is None else environ)
-    done = _done_before(plan)
+    done = ledger.done_before(ledger.runs(plan.workspace.runs), plan.name, plan.fingerprint)
     if done is not None and not policy.again:
         return _already(done, screen, once=policy.once)
+    if plan.series is not None and not policy.again:
+        resuming.refuse_to_repeat(plan.series)
     try:
         return _claimed(plan, screen, env, policy)
     except OSError as fault:
@@ -71,28 +73,22 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
 
 def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str], policy: Policy) -> record.Record:
     """The run's own folder and its name, held while it goes on."""
-    run_dir = plan.ready.run_dir
-    if not numbering.claim(run_dir):
+    run_dir, series = plan.ready.run_dir, plan.series
+    if series is None and not numbering.claim(run_dir):
         raise RunExistsError(f"{run_dir} was taken by another launch a moment ago", hint="launch again")
     try:
         lock.take(run_dir.parent, run_dir.name)
     except (RunExistsError, OSError):
-        run_dir.rmdir()
+        if series is None:
+            run_dir.rmdir()
         raise
     try:
         policy.on_claim(run_dir)
+        if series is not None:
+            resuming.put_in_order(series, screen)
         return _locked(plan, screen, env)
     finally:
         lock.release(run_dir.parent, run_dir.name)
-
-
-def _done_before(plan: Plan) -> ledger.RunView | None:
-    """The last run that succeeded with the same options, data and trainer, and whose files are still there."""
-    for view in reversed(ledger.runs(plan.workspace.runs)):
-        kept = view.record
-        if kept and view.name == plan.name and kept.fingerprint == plan.fingerprint and view.state == "succeeded":
-            return view if (view.path / kept.output_dir / kept.final).is_file() else None
-    return None
 
 
 def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> record.Record:
@@ -107,7 +103,9 @@ def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> rec
 
 def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
     """The run itself, with the name held."""
-    recorder = Recorder(plan.ready.run_dir, _begun(plan))
+    begun = _begun(plan)
+    resuming.note_begin(plan, begun)
+    recorder = Recorder(plan.ready.run_dir, begun)
     atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
     try:
         _prepare(plan, screen, env)
@@ -117,6 +115,7 @@ def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> recor
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
+    resuming.note_end(plan.ready.run_dir)
     return _judged(plan, final, outcome.stopped)
 
 
@@ -137,13 +136,15 @@ def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapp
         recorder.started(process)
         lock.add_owner(folder, run_id, process)
 
+    log = plan.ready.run_dir / recorder.now.log
     watch = Watch(
-        log=plan.ready.run_dir / LOG,
+        log=log,
         output_dir=plan.ready.run_dir / "output",
         observers=observers(recorder, screen),
         on_start=started,
+        first_step=recorder.now.first_step,
     )
-    screen.event(f"run {plan.name}/{run_id}: log in {plan.ready.run_dir / LOG}", lasting=True)
+    screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
     return supervise(plan.ready.command, watch, environ=_with_token(env))
 
 
@@ -160,7 +161,7 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
     hint = (
         f"kept: {len(kept)} checkpoint(s) in {plan.ready.run_dir / 'output'}, the last good one is {kept[-1]}"
         if kept
-        else f"the whole log: {plan.ready.run_dir / LOG}"
+        else f"the whole log: {plan.ready.run_dir / final.log}"
     )
     match final.state:
         case "succeeded":
@@ -173,7 +174,7 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
         case _ if final.exit and final.exit.code == 0:
             raise NoCheckpointError(f"the trainer ended well and left no usable LoRA: {why}", hint=hint)
         case _:
-            tail = "\n".join(telling.last_lines(plan.ready.run_dir / LOG, LAST_LINES))
+            tail = "\n".join(telling.last_lines(plan.ready.run_dir / final.log, LAST_LINES))
             raise TrainingFailedError(f"{why}\n{tail}", hint=hint)
 
 
@@ -202,7 +203,8 @@ def _begun(plan: Plan) -> record.Record:
         epochs_planned=ready.steps.epochs,
         guard=guard_facts.begun(plan),
         runner=record.Process.of(this_process()),
-    )
+        rehearsal=plan.request.rehearse,
+    ).changed(**resuming.carried(plan))
 
 
 def _trainer(plan: Plan) -> record.Trainer:

@@ -61,9 +61,9 @@ class RunView:
         return self.record.runner.identity() if self.record and self.record.runner else None
 
 
-def runs(runs_dir: Path) -> tuple[RunView, ...]:
+def runs(*runs_dirs: Path) -> tuple[RunView, ...]:
     """All runs, the oldest first."""
-    views = [view(file.parent) for file in runs_dir.glob(f"*/*/{records.FILE}")]
+    views = [view(file.parent) for folder in runs_dirs for file in folder.glob(f"*/*/{records.FILE}")]
     return tuple(sorted(views, key=_age))
 
 
@@ -91,6 +91,15 @@ def find(runs_dir: Path, word: str | None) -> RunView:
     if begun and (len({v.name for v in begun}) == 1 or len(begun) == 1):
         return begun[-1]
     raise UsageError(f"no run '{word}' in {runs_dir}", hint=_suggestion(word, begun or known))
+
+
+def done_before(known: Sequence[RunView], name: str, fingerprint: str) -> RunView | None:
+    """The last run that succeeded with the same options, data and trainer, and whose file is still there."""
+    for found in reversed(known):
+        kept = found.record
+        if kept and found.name == name and kept.fingerprint == fingerprint != "" and found.state == "succeeded":
+            return found if (found.path / kept.output_dir / kept.final).is_file() else None
+    return None
 
 
 def _effective(run_dir: Path, record: Record) -> tuple[Effective, str]:

@@ -127,6 +127,9 @@ class Record(_Part):
     run_id: str
     name: str
     practice: bool = False
+    rehearsal: bool = False
+    attempt: int = 1  # how often it was started: attempts.json has them all
+    first_step: int = 0  # steps of the run that were done before this attempt
     recipe: dict[str, Any] = {}
     argv: tuple[str, ...] = Field(strict=False)
     cwd: str

@@ -63,7 +63,8 @@ class Recorder:
 
     def _look(self) -> None:
         """Take in the checkpoints as they lie there: size and modules of each."""
-        seen = checkpoints.found(self.run_dir / self.now.output_dir, self.now.checkpoints, self._since)
+        since = self._since if self.now.attempt == 1 else 0.0  # of a run that goes on some files are older
+        seen = checkpoints.found(self.run_dir / self.now.output_dir, self.now.checkpoints, since)
         self._looked = time.monotonic()
         self._judged(tuple(self._last_epoch(c) for c in seen))
 
@@ -110,12 +111,12 @@ class Recorder:
                 pass
 
     def _step(self, event: Step) -> None:
-        timings = self.now.timings
-        if event.step > 0 and timings.first_step is None:
+        timings, own = self.now.timings, event.step - self.now.first_step
+        if own > 0 and timings.first_step is None:
             timings = timings.model_copy(update={"first_step": time.time()})
-        if event.step > 1 and timings.first_step is not None:
+        if own > 1 and timings.first_step is not None:
             # by our own clock: the trainer's bar forgets the time of its saves (unpause, train_network.py:1494)
-            seconds = round((time.time() - timings.first_step) / (event.step - 1), 4)
+            seconds = round((time.time() - timings.first_step) / (own - 1), 4)
             timings = timings.model_copy(update={"seconds_per_step": seconds})
         loss, nan_step = self.now.loss, self.now.nan_step
         if event.loss is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.errors import UsageError
 from kohya_runner.run import ledger, lock
+from kohya_runner.run.events import continued
 from kohya_runner.run.group import Group
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
@@ -43,7 +44,7 @@ def adopt_run(view: RunView, screen: Screen, grace: Grace) -> Record:
         lock.add_owner(view.path.parent, view.run_id, leader)
         recorder = Recorder(view.path, record.changed(runner=Process.of(this_process())))
 
-        watch = Watch(view.log, view.output_dir, observers(recorder, screen), grace=grace)
+        watch = Watch(view.log, view.output_dir, observers(recorder, screen), grace=grace, first_step=record.first_step)
         return recorder.finish(adopt(leader, watch, since=_since(record)))
     finally:
         lock.release(view.path.parent, view.run_id)
@@ -80,10 +81,8 @@ def _caught_up(view: RunView, record: Record) -> Recorder:
     recorder = Recorder(view.path, record)
     stream = Stream()
     events = (event for data in Tail(view.log).read() for event in stream.feed(data))
-    for event in events:
-        recorder.event(event)
-    for event in stream.close():
-        recorder.event(event)
+    for event in (*events, *stream.close()):
+        recorder.event(continued(event, record.first_step))
     return recorder
 
 

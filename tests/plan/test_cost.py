@@ -127,3 +127,15 @@ def test_without_a_price_there_is_a_time_and_no_cost():
 )
 def test_a_span_is_said_in_two_units_at_most(seconds, text):
     assert span(seconds) == text
+
+
+def test_a_rehearsal_is_measured_wherever_its_samples_were_painted(done, odd_path):
+    done(rehearsal=True, argv=(*ARGV, "--sample_every_n_epochs=1", "--max_train_steps=20"))
+    assert _measured(odd_path) == Speed(1.5, 60.0, "rehearsal lads/001")
+    assert _measured(odd_path, argv=(*ARGV, "--sample_every_n_steps=50")).seconds_per_step == 1.5
+    assert _measured(odd_path, argv=(*ARGV, "--network_dim=64")) is None
+
+
+def test_a_rehearsal_that_failed_measured_nothing(done, odd_path):
+    done(rehearsal=True, state="failed")
+    assert _measured(odd_path) is None

@@ -1,0 +1,114 @@
+"""A rehearsal, planned: the same run with a few steps and one save, in a scratch folder of its own.
+
+``max_train_epochs`` overrides ``max_train_steps`` (train_network.py:799), so it is taken out; the learning rate then
+falls over fewer steps, which changes nothing of how long a step takes or what it needs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.run.numbering import next_run
+from kohya_runner.trainers import arguments, values
+from kohya_runner.trainers.arguments import Arg
+from kohya_runner.trainers.options import options_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.trainers.options import ScriptOptions
+
+STEPS = 20
+WARM_UP = 5
+"""Steps that are not measured: kernels are compiled and memory is laid out in the first ones."""
+LEFT_OUT = frozenset({
+    "max_train_epochs", "max_train_steps", "save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio",
+    "save_state", "save_state_on_train_end", "save_last_n_epochs", "save_last_n_epochs_state", "save_last_n_steps",
+    "save_last_n_steps_state", "sample_every_n_epochs", "sample_every_n_steps", "sample_at_first", "resume",
+    "initial_step", "huggingface_repo_id",
+})  # fmt: skip
+SOURCE = "runner: --rehearse"
+
+
+@dataclass(frozen=True, slots=True)
+class Saves:
+    """How often the whole run does what the rehearsal does once."""
+
+    checkpoints: int
+    states: int
+    samples: int
+
+
+def saves_of(plan: Plan) -> Saves:
+    """Checkpoints, states and rounds of sample pictures of the whole run."""
+    steps, given = plan.ready.steps, {arg.name: arg.value for arg in plan.args}
+    return Saves(len(steps.saves.checkpoints), len(steps.saves.states), _rounds(steps, given))
+
+
+def _rounds(steps: StepsPlan, given: dict[str, object]) -> int:
+    """sample_every_n_epochs goes before sample_every_n_steps (library/train_util.py:6385)."""
+    if given.get("sample_prompts") is None:
+        return 0
+    first = 1 if given.get("sample_at_first") is True else 0
+    for name, whole in (("sample_every_n_epochs", steps.epochs), ("sample_every_n_steps", steps.total)):
+        every = given.get(name)
+        if isinstance(every, int) and every > 0:
+            return first + whole // every
+    return first
+
+
+def rehearsed(plan: Plan) -> Plan:
+    """The plan of the rehearsal of a plan that is ready."""
+    ready, support = plan.ready, plan.support
+    assert support is not None  # noqa: S101 - a plan that is ready has one
+    options = options_for(support.script, plan.checkout.root if plan.checkout else None)
+    run_dir = next_run(plan.workspace.rehearsals / plan.name)
+    number = min(STEPS, ready.steps.total)
+    steps = _steps(ready.steps, number, plan.name)
+    args = tuple(_changed(plan, options, steps, run_dir=str(run_dir)))
+    old = arguments.tokens(plan.args)
+    argv = (*ready.command.argv[: len(ready.command.argv) - len(old)], *arguments.tokens(args))
+    env = {**ready.command.env, "TQDM_MININTERVAL": "0"}  # every step is drawn: the bar then knows when each was done
+    return replace(
+        plan,
+        request=replace(plan.request, rehearse=True, resume=False),
+        run_dir=run_dir,
+        args=args,
+        steps=steps,
+        command=replace(ready.command, argv=argv, env=env),
+        series=None,
+        fingerprint="",
+    )
+
+
+def _steps(steps: StepsPlan, number: int, name: str) -> StepsPlan:
+    final = steps.saves.checkpoints[-1]
+    states = (f"{name}-state",) if steps.saves.states else ()
+    saves = replace(
+        steps.saves, checkpoints=(final,), checkpoints_kept=(final,), most_checkpoints=1, states=states,
+        states_kept=states, most_states=len(states),
+    )  # fmt: skip
+    return replace(steps, epochs=math.ceil(number / steps.steps_per_epoch), total=number, saves=saves)
+
+
+def _changed(plan: Plan, options: ScriptOptions, steps: StepsPlan, *, run_dir: str) -> Iterator[Arg]:
+    for arg in plan.args:
+        if arg.name == "output_dir":
+            yield _arg(options, "output_dir", f"{run_dir}/output")
+        elif arg.name == "logging_dir":
+            yield _arg(options, "logging_dir", f"{run_dir}/logs")
+        elif arg.name not in LEFT_OUT:
+            yield arg
+    yield _arg(options, "max_train_steps", steps.total)
+    if steps.saves.states:
+        yield _arg(options, "save_state_on_train_end", value=True)
+    if saves_of(plan).samples:
+        yield _arg(options, "sample_every_n_epochs", steps.epochs)  # one round, after the last step
+
+
+def _arg(options: ScriptOptions, name: str, value: object) -> Arg:
+    return Arg(name, value, values.tokens(options[name], value), SOURCE)

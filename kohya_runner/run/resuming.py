@@ -1,0 +1,130 @@
+"""``launch --resume``: what is there already, and what must be put in order before the trainer goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.errors import RunExistsError, TrainingFailedError
+from kohya_runner.run import attempts, checkpoints, ledger, resumption, views
+from kohya_runner.run.attempts import Attempt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.run import telling
+    from kohya_runner.run.ledger import RunView
+    from kohya_runner.run.record import Checkpoint, Record
+    from kohya_runner.run.resumption import Series
+
+ASIDE = "attempts"
+"""The folder in a run's folder for what a later attempt writes anew: nothing is overwritten, nothing is lost."""
+
+MOST_FAILURES = 3
+"""Attempts that may fail one after the other without a new state: a machine that restarts itself would pay for ever."""
+
+
+def standing(plan: Plan, screen: telling.Screen) -> RunView | None:
+    """The run that leaves nothing to start: done before, or watched to its end now because its runner was gone.
+
+    Raises ``RunExistsError`` where a runner watches it.
+    """
+    known = ledger.runs(plan.workspace.runs)
+    done = ledger.done_before(known, plan.name, plan.fingerprint)
+    if done is not None:
+        screen.event("done before, with the same recipe, data and trainer: nothing to do", lasting=True)
+        return done
+    view = resumption.latest(known, plan.name, practice=plan.request.practice)
+    if view is not None and view.state == "orphaned":
+        screen.event(f"{view.name}/{view.run_id}: the trainer runs without its runner; watching on", lasting=True)
+        return views.take_over(view, screen)
+    if view is not None and view.state in ("starting", "running"):
+        hint = f"watch it with: kohya-runner status {view.name}"
+        raise RunExistsError(f"{view.name}: run {view.run_id} is going on", hint=hint)
+    return None
+
+
+def refuse_to_repeat(series: Series) -> None:
+    """Raise ``TrainingFailedError`` where the last attempts all failed on the way from this very state."""
+    last = series.known.attempts[-MOST_FAILURES:]
+    failed = [a for a in last if a.outcome == "failed" and a.epoch == series.epoch]
+    if len(failed) == MOST_FAILURES:
+        message = f"{len(failed)} attempts in a row failed after epoch {series.epoch}, the last: {failed[-1].why}"
+        hint = f"see {series.path / failed[-1].log}; when the cause is gone: launch --resume --again"
+        raise TrainingFailedError(message, hint=hint)
+
+
+def put_in_order(series: Series, screen: telling.Screen) -> None:
+    """Close the last attempt's books, and clear the way: later checkpoints go aside, states that are not whole go.
+
+    Raises ``RunExistsError`` where the run is no longer what the plan was made for.
+    """
+    view = ledger.view(series.path)
+    if view.record != series.record or view.state not in resumption.CUT:
+        raise RunExistsError(f"{view.name}/{view.run_id} was taken up by another launch", hint="launch again")
+    attempts.closed(view)
+    folder = series.path / ASIDE / f"{series.attempt - 1:03d}"
+    for checkpoint in _found(series):
+        if not checkpoint.removed and not _belongs(checkpoint, series):
+            folder.mkdir(parents=True, exist_ok=True)
+            (view.output_dir / checkpoint.file).replace(folder / checkpoint.file)
+            whole = "" if checkpoint.complete else ", which is not whole,"
+            screen.event(f"{checkpoint.file}{whole} goes to {folder}: its epoch is trained again", lasting=True)
+    for state in series.broken:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(state.path)
+        screen.event(f"{state.path.name} {state.problem}: removed", lasting=True)
+
+
+def carried(plan: Plan) -> dict[str, Any]:
+    """What the record of a run that goes on takes over from its earlier attempts; nothing for a new one."""
+    series = plan.series
+    if series is None:
+        return {}
+    first = series.first_step(plan.ready.steps.steps_per_epoch)
+    kept = tuple(c for c in _found(series) if _belongs(c, series))
+    return {
+        "attempt": series.attempt,
+        "log": series.log,
+        "first_step": first,
+        "steps_seen": first,
+        "epochs_seen": series.epoch,
+        "checkpoints": kept,
+        "modules": series.record.modules,
+    }
+
+
+def note_begin(plan: Plan, record: Record) -> None:
+    """Write the attempt into the ledger of the run."""
+    recipe, series = plan.loaded.recipe, plan.series
+    attempt = Attempt(
+        number=record.attempt,
+        world_size=recipe.launch.num_processes if recipe else 1,
+        steps_per_epoch=plan.ready.steps.steps_per_epoch,
+        epoch=series.epoch if series else 0,
+        step=record.first_step,
+        from_state=series.state.path.name if series else "",
+        log=record.log,
+        queued=record.timings.queued or time.time(),
+    )
+    attempts.begun(plan.ready.run_dir, attempt)
+
+
+def note_end(run_dir: Path) -> None:
+    """Write down how the attempt ended; one whose runner is killed is closed by the next."""
+    with contextlib.suppress(OSError):  # a full disk is no reason to forget how the run ended
+        attempts.closed(ledger.view(run_dir))
+
+
+def _found(series: Series) -> tuple[Checkpoint, ...]:
+    """Every checkpoint of the run, also those that its runner did not live to see."""
+    return checkpoints.found(series.path / series.record.output_dir, series.record.checkpoints, 0.0)
+
+
+def _belongs(checkpoint: Checkpoint, series: Series) -> bool:
+    """Whether it is of an epoch that is done; the file without a number is of the last one, which is not."""
+    done = checkpoint.epoch is not None and checkpoint.epoch <= series.epoch
+    return done and checkpoint.file != series.record.final and (checkpoint.complete or checkpoint.removed)

@@ -1,0 +1,108 @@
+"""What may differ between two attempts of one run, and what may not: with a record of the real trainer's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kohya_runner.plan.changes import Now, changes, grouped
+from kohya_runner.plan.resume_options import findings, state_args
+from kohya_runner.run.attempts import Attempt, Attempts
+from kohya_runner.run.record import Record, Trainer
+from kohya_runner.run.resumption import Series, ahead
+from kohya_runner.run.states import State
+from kohya_runner.trainers.checkout import Checkout
+from kohya_runner.trainers.options import options_for
+
+RECIPE = "sd15_lora.yaml"
+COMMIT = "48d368fa" + "0" * 32
+
+
+@pytest.fixture
+def now(planned, pictures) -> Now:
+    plan = planned(RECIPE, f"datasets.0.images={pictures(4)}", "args.max_train_epochs=4")
+    assert plan.ok, plan.findings
+    checkout = Checkout(plan.workspace.root, COMMIT, "a test")
+    return Now(plan.loaded, plan.args, plan.layout, plan.steps, checkout, plan.workspace.runs)
+
+
+def series(now: Now, *, argv: tuple[str, ...] | None = None, steps: int = 0, **other: object) -> Series:
+    tokens = tuple(token for arg in now.args for token in arg.tokens)
+    facts = {
+        "run_id": "001", "name": "sd15_lora", "argv": argv or ("/python", "/sd 'x'/train_network.py", *tokens),
+        "cwd": "/", "final": "sd15_lora.safetensors", "dataset": {"key": now.layout.key},
+        "trainer": Trainer(commit=COMMIT),
+    }  # fmt: skip
+    spe = now.steps.steps_per_epoch
+    known = Attempts(attempts=(Attempt(number=1, world_size=1, steps_per_epoch=spe, log="trainer.log", queued=0.0),))
+    state = State(now.runs / "sd15_lora-000002-state", 2, steps or 2 * spe)
+    return Series(now.runs / "sd15_lora" / "001", Record(**(facts | other)), state, (), known)
+
+
+def test_the_same_run_has_no_changes(now):
+    assert changes(series(now), now) == ()
+
+
+def test_a_workspace_that_was_moved_is_no_change(now):
+    tokens = (token for arg in now.args for token in arg.tokens)
+    old = ("--vae=/old place/models/vae.safetensors", "--output_dir=/old place/runs/sd15_lora/001/output")
+    here = [arg for arg in now.args if arg.name != "output_dir"]
+    vae = replace(here[0], name="vae", tokens=(f"--vae={now.runs.parent}/models/vae.safetensors",))
+    moved = [token for token in tokens if not token.startswith("--output_dir")]
+    found = changes(series(now, argv=("train_network.py", *moved, *old)), replace(now, args=(*here, vae)))
+    assert found == ()
+
+
+def test_another_model_file_is_a_change(now):
+    tokens = [t for a in now.args for t in a.tokens if not t.startswith("--pretrained")]
+    (found,) = changes(series(now, argv=("train_network.py", "--pretrained_model_name_or_path=other", *tokens)), now)
+    assert found.code == "args.resume"
+    assert "was other, is" in found.message
+    assert found.where.startswith("recipes/") or ".yaml:" in found.where
+
+
+def test_another_commit_of_the_trainer_is_a_change(now):
+    (found,) = changes(series(now, trainer=Trainer(commit="f" * 40)), now)
+    assert (found.code, found.message) == ("trainer.resume", "sd-scripts: was ffffffffff, is 48d368fa00")
+
+
+def test_other_data_are_a_change(now):
+    (found,) = changes(series(now, dataset={"key": "another"}), now)
+    assert found.code == "dataset.resume"
+
+
+def test_a_state_that_counts_other_steps_is_told(now):
+    (found,) = changes(series(now, steps=1), now)
+    assert (found.code, "says 1 steps" in found.message) == ("steps.resume", True)
+
+
+def test_a_record_without_options_cannot_be_compared(now):
+    assert "args.resume" in {found.code for found in changes(series(now, argv=("?",)), now)}
+
+
+def test_options_are_grouped_with_their_values():
+    tokens = ("--network_args", "conv_dim=8", "a=b", "--sdpa", "--resolution=64,64", "--note=--x")
+    assert grouped(tokens) == {
+        "network_args": ("conv_dim=8", "a=b"), "sdpa": (), "resolution": ("64,64",), "note": ("--x",),
+    }  # fmt: skip
+
+
+def test_a_script_without_a_step_counter_is_refused_by_its_name(now):
+    options = options_for("sdxl_train.py", None)
+    (found,) = findings(now.loaded, options, {}, now.steps, asked=True)
+    assert "sdxl_train.py keeps no count of its steps" in found.message
+    assert state_args(now.loaded, options, {}, asked=True) == ()
+    assert findings(now.loaded, options, {}, now.steps, asked=False) == ()
+
+
+def test_what_is_still_to_come_is_less_than_the_whole_run(now):
+    cut = series(now)
+    output = cut.path / cut.record.output_dir
+    output.mkdir(parents=True)
+    for name in now.steps.saves.checkpoints[:2]:
+        (output / name).touch()
+    left = ahead(now.steps, cut)
+    assert left.total == now.steps.total - 2 * now.steps.steps_per_epoch
+    assert left.saves.most_checkpoints == now.steps.saves.most_checkpoints - 2
+    assert ahead(now.steps, None) is now.steps

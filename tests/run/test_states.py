@@ -1,0 +1,85 @@
+"""Which training states are whole."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import pytest
+from safetensors_files import lora
+
+from kohya_runner.run.attempts import Attempt, Attempts
+from kohya_runner.run.states import states_of
+
+
+def write_state(output, epoch, *, name="my cat", steps=4):
+    folder = output / f"{name}-{epoch:06d}-state"
+    folder.mkdir(parents=True)
+    said = {"current_epoch": epoch, "current_step": steps}
+    (folder / "train_state.json").write_text(json.dumps(said), encoding="utf-8")
+    lora(folder / "model.safetensors")
+    for part in ("optimizer.bin", "scheduler.bin"):
+        with zipfile.ZipFile(folder / part, "w") as file:
+            file.writestr("data.pkl", b"0" * 500)
+    (folder / "random_states_0.pkl").write_bytes(b"random")
+    return folder
+
+
+def cut(path):
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size * 2 // 3)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def remove(path):
+    path.unlink()
+
+
+def test_states_come_newest_first(odd_path):
+    for epoch in (1, 3, 2):
+        write_state(odd_path, epoch)
+    assert [(state.epoch, state.problem, state.steps) for state in states_of(odd_path, "my cat")] == [
+        (3, "", 4),
+        (2, "", 4),
+        (1, "", 4),
+    ]
+
+
+@pytest.mark.parametrize("harm", [cut, empty, remove])
+@pytest.mark.parametrize(
+    "part", ["train_state.json", "model.safetensors", "optimizer.bin", "scheduler.bin", "random_states_0.pkl"]
+)
+def test_a_state_that_was_cut_anywhere_is_none(odd_path, part, harm):
+    folder = write_state(odd_path, 2)
+    harm(folder / part)
+    (state,) = states_of(odd_path, "my cat")
+    assert state.problem or (part, harm) == ("random_states_0.pkl", cut)  # its loss is survived, and so is its cut
+
+
+def test_a_state_of_another_epoch_than_its_name_is_none(odd_path):
+    folder = write_state(odd_path, 2)
+    (folder / "train_state.json").write_text('{"current_epoch": 3, "current_step": 4}', encoding="utf-8")
+    assert states_of(odd_path, "my cat")[0].problem == "says it is of epoch 3"
+
+
+def test_other_folders_are_no_states(odd_path):
+    write_state(odd_path, 1, name="my cat too")
+    (odd_path / "my cat-state").mkdir()
+    (odd_path / "my cat-step00000004-state").mkdir()
+    (odd_path / "my cat-000001.safetensors").touch()
+    assert states_of(odd_path, "my cat") == ()
+    assert states_of(odd_path / "nowhere", "my cat") == ()
+
+
+def test_a_state_was_written_by_the_last_attempt_that_began_before_it():
+    tried = Attempts(
+        attempts=tuple(
+            Attempt(number=n, world_size=1, steps_per_epoch=4, epoch=epoch, log="", queued=0.0)
+            for n, epoch in ((1, 0), (2, 2), (3, 2), (4, 5))
+        )
+    )
+    assert [tried.writer_of(epoch).number for epoch in (1, 2, 3, 5, 6)] == [1, 1, 3, 3, 4]
+    assert tried.writer_of(0) is None
