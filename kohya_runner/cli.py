@@ -9,6 +9,7 @@ import click
 
 from kohya_runner import __version__
 from kohya_runner.dataset_cli import as_path, dataset
+from kohya_runner.diagnose_cli import diagnose
 from kohya_runner.entry import RunnerGroup
 
 _RECIPE = click.argument("recipe", type=click.Path(), callback=as_path)
@@ -215,6 +216,7 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
 
 
 main.add_command(dataset)
+main.add_command(diagnose)
 
 
 @main.command()

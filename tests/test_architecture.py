@@ -75,4 +75,5 @@ def test_the_start_of_the_command_imports_only_click():
         "kohya_runner",
         "kohya_runner.entry",
         "kohya_runner.dataset_cli",
+        "kohya_runner.diagnose_cli",
     }

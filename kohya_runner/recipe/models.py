@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from kohya_runner.recipe.budget import Budget
+from kohya_runner.recipe.finish import Finish
 
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
@@ -123,6 +124,7 @@ class Recipe(_Strict):
     launch: Launch = Launch()
     compare: Compare | None = None
     budget: Budget = Budget()
+    finish: Finish = Finish()
 
     @field_validator("name")
     @classmethod
@@ -134,7 +136,8 @@ class Recipe(_Strict):
 
 
 NOT_YET = {
-    "finish": "what happens after the run",
+    "finish.compare": "the comparison after the run",
+    "finish.publish": "publishing after the run",
     "datasets.*.options": "options of one dataset alone",
 }
 """Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""

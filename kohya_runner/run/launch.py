@@ -18,10 +18,12 @@ from kohya_runner.errors import (
     TerminatedError,
     TrainingFailedError,
 )
+from kohya_runner.finish import after, sentinel
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
 from kohya_runner.run import ledger, lock, numbering, prepare, record, telling
+from kohya_runner.run.diagnosis.report import explained
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from kohya_runner.run.supervise import Outcome
 
 LOG = "trainer.log"
-LAST_LINES = 15
 IN_USE = ("starting", "running", "orphaned")
 
 
@@ -78,9 +79,14 @@ def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> reco
         run_dir.rmdir()
         raise
     try:
-        return _locked(plan, screen, env)
+        final, stopped = _locked(plan, screen, env)
+    except (RunnerError, OSError):
+        lock.release(run_dir.parent, run_dir.name)
+        after.conclude(run_dir, screen, env)
+        raise
     finally:
         lock.release(run_dir.parent, run_dir.name)
+    return _judged(plan, after.conclude(run_dir, screen, env, final), stopped)
 
 
 def _done_before(plan: Plan) -> ledger.RunView | None:
@@ -102,8 +108,8 @@ def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> rec
     raise RunExistsError(message, hint="change something, or train once more with --again")
 
 
-def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
-    """The run itself, with the name held."""
+def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> tuple[record.Record, str]:
+    """The run itself, with the name held; its record, and what stopped it."""
     recorder = Recorder(plan.ready.run_dir, _begun(plan))
     atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
     try:
@@ -113,8 +119,7 @@ def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> recor
         stopped = isinstance(fault, (KeyboardInterrupt, TerminatedError, CancelledError))
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
-    final = recorder.finish(outcome)
-    return _judged(plan, final, outcome.stopped)
+    return recorder.finish(outcome), outcome.stopped
 
 
 def _prepare(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> None:
@@ -140,6 +145,7 @@ def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapp
         observers=observers(recorder, screen),
         on_start=started,
     )
+    sentinel.start(plan.ready.run_dir, recorder.now, env)
     screen.event(f"run {plan.name}/{run_id}: log in {plan.ready.run_dir / LOG}", lasting=True)
     return supervise(plan.ready.command, watch, environ=_with_token(env))
 
@@ -170,13 +176,12 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
         case _ if final.exit and final.exit.code == 0:
             raise NoCheckpointError(f"the trainer ended well and left no usable LoRA: {why}", hint=hint)
         case _:
-            tail = "\n".join(telling.last_lines(plan.ready.run_dir / LOG, LAST_LINES))
-            raise TrainingFailedError(f"{why}\n{tail}", hint=hint)
+            raise TrainingFailedError(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)
 
 
 def _begun(plan: Plan) -> record.Record:
     """What is known before the trainer starts."""
-    described, ready = plan_json(plan), plan.ready
+    described, ready, recipe = plan_json(plan), plan.ready, plan.loaded.recipe
     return record.Record(
         run_id=ready.run_dir.name,
         name=plan.name,
@@ -197,6 +202,8 @@ def _begun(plan: Plan) -> record.Record:
         steps_planned=ready.steps.total,
         epochs_planned=ready.steps.epochs,
         runner=record.Process.of(this_process()),
+        budget=recipe.budget.model_dump(exclude_none=True) if recipe else {},
+        finish=after.wanted(recipe.finish) if recipe else {},
     )
 
 

@@ -34,6 +34,7 @@ def observers(recorder: Recorder, screen: Screen) -> tuple[Observer, ...]:
 
     The recorder hears first, so that what the others read in the record is true.
     """
+    from kohya_runner.finish.deadline import BudgetWatch
     from kohya_runner.run.telling import Teller
 
-    return (recorder, Teller(screen))
+    return (recorder, Teller(screen), BudgetWatch(recorder))
