@@ -75,8 +75,11 @@ class _Watch:
         """Look until there is nothing left to do."""
         while self._dir.is_dir():
             self._read()
-            if self._said and self._looked():
-                return
+            try:
+                if self._said and self._looked():
+                    return
+            except OSError as fault:  # a disk that is full, a volume that is away: the next look may see more
+                _say(f"{fault.filename or self._dir}: {fault.strerror or fault}")
             time.sleep(LOOK)
 
     def _read(self) -> None:
@@ -89,8 +92,10 @@ class _Watch:
 
     def _looked(self) -> bool:
         """One look; whether it was the last."""
-        runner, trainer = self._process("runner"), self._process("process") or self._marked()
+        runner, trainer = self._process("runner"), self._process("process")
         watched = runner is not None and runner.alive()
+        if trainer is None and not watched and self._said.get("state") in UNDER_WAY:
+            trainer = self._adopted()
         if self._said.get("state") not in UNDER_WAY:
             return not self._to_do() or (not watched and self._finished())
         if trainer is not None and trainer.alive():
@@ -116,11 +121,19 @@ class _Watch:
         except (KeyError, TypeError, ValueError):
             return None
 
-    def _marked(self) -> ProcessId | None:
-        """A trainer whose runner was killed before it could write down that it had started it."""
+    def _adopted(self) -> ProcessId | None:
+        """A trainer whose runner was killed before it could write that down; it is written down now."""
+        from kohya_runner.run import record
+
         pids = Group(ProcessId(0), self._log).members()
-        leader = next((pid for pid in pids if group_of(pid) == pid), None)
-        return identify(leader) if leader else None
+        leader = next((identify(pid) for pid in pids if group_of(pid) == pid), None)
+        if leader is not None:
+            begun = record.read(self._dir)
+            timings = begun.timings.model_copy(update={"started": begun.timings.queued})
+            process = record.Process.of(leader)
+            record.write(self._dir, begun.changed(state="running", process=process, timings=timings))
+            self._read()
+        return leader
 
     @property
     def _log(self) -> str:
@@ -143,14 +156,29 @@ class _Watch:
             output = self._dir / str(self._said.get("output_dir"))
             stop_group(Group(trainer, self._log), output, since=self._started or 0.0, grace=Grace())
             return False
+        if not self._held():
+            return False
         takeover.end_run(ledger.view(self._dir), Grace(), limit.stop)
         return self._finished()
 
+    def _held(self) -> bool:
+        """Take the run over; not where somebody else has just adopted it."""
+        from kohya_runner.run import lock
+
+        try:
+            lock.take(self._dir.parent, self._dir.name)
+        except RunnerError:
+            return False
+        return True
+
     def _settled(self) -> bool:
         """Neither runner nor trainer is there any more: judge the run by what it left."""
-        from kohya_runner.run import ledger, takeover
+        from kohya_runner.run import ledger, lock, takeover
 
+        if not self._held():
+            return False
         takeover.settle(ledger.view(self._dir))
+        lock.release(self._dir.parent, self._dir.name)
         return self._finished()
 
     def _finished(self) -> bool:
@@ -158,7 +186,10 @@ class _Watch:
         from kohya_runner.finish import after
         from kohya_runner.run import record
 
-        after.finish(self._dir, record.read(self._dir), _say, os.environ)
+        try:
+            after.finish(self._dir, record.read(self._dir), _say, os.environ)
+        except OSError as fault:  # once: a second time would say everything twice
+            _say(f"{fault.filename or self._dir}: {fault.strerror or fault}")
         return True
 
 

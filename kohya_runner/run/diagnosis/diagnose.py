@@ -100,10 +100,12 @@ _Hit = tuple[Signature, str]
 
 def _of_chain(chain: tracebacks.Chain, texts: Sequence[str]) -> Iterator[_Hit]:
     """What the exceptions say, the cause first, then what the trainer complained of just before."""
-    for line in chain.errors:
-        yield from _rows((line,))
     start = min(raised.start for raised in chain.parts)
-    yield from _rows([text for text in texts[max(0, start - BEFORE) : start] if _complains(text)])
+    before = list(_rows([text for text in texts[max(0, start - BEFORE) : start] if _complains(text)]))
+    known = {row.code: line for row, line in before}  # which often names the file
+    for line in chain.errors:
+        yield from ((row, known.get(row.code, found)) for row, found in _rows((line,)))
+    yield from before
 
 
 def _rows(lines: Sequence[str]) -> Iterator[_Hit]:

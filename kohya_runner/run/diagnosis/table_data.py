@@ -18,7 +18,7 @@ DATA = (
     ),
     row(
         "folder-ignored",
-        r"ignore (?:dataset|directory|subset)?.{0,40}without repeats.{0,10}[:\uff1a]? ?(?P<name>.*)",
+        r"ignore directory without repeats",
         "a folder whose name does not begin with a number and _ was passed over",
         "name it N_concept, N being the repeats",
         source="library/config_util.py:613",
@@ -28,6 +28,7 @@ DATA = (
     row(
         "picture-broken",
         r"UnidentifiedImageError|cannot identify image file|image file is truncated|Could not load image path"
+        r"|Error loading file: (?P<path>.{1,300}\.(?i:png|jpe?g|webp|bmp|avif|jxl))"
         r"|broken (?:PNG|data stream)|Truncated File Read|unrecognized data stream contents|SyntaxError: .{0,60}PNG",
         "a picture cannot be read: it is cut, or no picture at all",
         _CHECK,
@@ -75,7 +76,7 @@ DATA = (
     row(
         "picture-size",
         r"AssertionError: image too (?:large|small)|image too (?:large|small), but cropping and bucketing are disabled"
-        r"|im?age size is (?:large|small)",
+        r"|image size is small",
         "a picture has another size than the resolution, and neither buckets nor cached latents would change it",
         Do("args: {enable_bucket: true}", unless="enable_bucket"),
         Do("args: {cache_latents: true}", unless="cache_latents"),
@@ -84,6 +85,7 @@ DATA = (
     row(
         "cache-broken",
         r"BadZipFile|File is not a zip file|Error loading file: .{0,400}\.npz|Cannot load file containing pickled data"
+        r"|This file contains pickled \(object\) data"
         r"|Truncated .{0,20}npz|cannot reshape array of size",
         "a cached .npz file is cut, most likely by an interrupted run",
         "remove the .npz files beside the pictures and run again",
@@ -106,7 +108,7 @@ DATA = (
     ),
     row(
         "conditioning-pair",
-        r"(?:missing|no|surplus|extra) conditioning (?:image|data)|conditioning image size mismatch",
+        r"(?:missing|extra) conditioning data for|size of conditioning image is not match",
         "a picture has no conditioning picture of its name and size, or a conditioning picture has none",
         "give both folders the same file names and the same sizes",
         source="library/train_util.py:2487, :2490, :2537",
@@ -116,7 +118,7 @@ DATA = (
 MODELS = (
     row(
         "safetensors-broken",
-        r"HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeaderDeserialization|header too large|InvalidHeader\b"
+        r"HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeaderDeserialization|header too large|InvalidHeader(?:Length|Start)?\b"
         r"|incomplete metadata, file not fully covered|invalid header (?:length|deserialization)",
         "a .safetensors file is cut, or is a web page or a Git LFS pointer with that name",
         "fetch it again and compare its size and sha256 with the Hub's; kohya-runner plan RECIPE checks it before the run",

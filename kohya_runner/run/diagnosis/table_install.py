@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kohya_runner.run.diagnosis.signature import Do, row
 
-_OPTIMIZERS = r"prodigyopt|lion_pytorch|dadaptation|schedulefree|prodigyplus|pytorch_optimizer"
+_OPTIMIZERS = r"prodigyopt|lion_pytorch|dadaptation|schedulefree|Prodigy|prodigyplus|pytorch_optimizer"
 
 INSTALL = (
     row(
@@ -78,18 +78,18 @@ INSTALL = (
     ),
     row(
         "network-module",
-        r"No module named '(?P<module>networks\.\w+|lycoris[\w.]*)'|argument of type 'NoneType' is not iterable"
-        r"|'NoneType' object has no attribute '(?:rpartition|startswith|replace)'",
+        r"No module named '(?P<module>networks\.\w+|lycoris[\w.]*)'"
+        r"|'NoneType' object has no attribute 'startswith' \[if name\.startswith",
         "the network module is not there: it is misspelt, left out, or its package is not installed",
         "args: {network_module: networks.lora}{now:network_module}   or install the package (lycoris-lora)",
         source="train_network.py:643",
     ),
     row(
         "logger-package",
-        r"No module named '(?P<module>wandb|tensorboard\w*)'|wandb がインストールされていないようです / wandb is not installed"
-        r"|TensorBoardLogger requires",
+        r"No module named '(?P<module>wandb|tensorboard\w*)'"
+        r"|No wandb\b",
         "the logger that the run asks for is not in the trainer's environment",
-        "leave args.log_with out{now:log_with}, or pip install {found:module} there",
+        "leave args.log_with out{now:log_with}, or pip install it there",
         source="library/train_util.py:5459",
     ),
     row(
@@ -123,7 +123,8 @@ HUB = (
     row(
         "no-network",
         r"Can't load tokenizer for|We couldn't connect to|Failed to resolve '|Max retries exceeded with url"
-        r"|OfflineModeIsEnabled|LocalEntryNotFoundError|outgoing traffic has been disabled|Name or service not known",
+        r"|OfflineModeIsEnabled|trying to fetch metadata from the Hub|\[with open\(vocab_file"
+        r"|Cannot find an appropriate cached snapshot|LocalEntryNotFoundError|outgoing traffic has been disabled|Name or service not known",
         "a file of the Hub is needed (every script loads its tokenizers from there) and the Hub cannot be reached",
         Do("args: {tokenizer_cache_dir: DIR}   with the tokenizers in it, fetched where there is a network",
            unless="tokenizer_cache_dir"),
@@ -133,7 +134,7 @@ HUB = (
     row(
         "no-such-repository",
         r"RepositoryNotFoundError|404 Client Error|is not a local folder and is not a valid model identifier"
-        r"|HFValidationError|Repo id must",
+        r"|neither a valid local path nor a valid repo id|HFValidationError|Repo id must",
         "what is given as a model is neither a file that is there nor a repository of the Hub",
         "correct the recipe's model:{now:pretrained_model_name_or_path}",
         source="library/train_util.py:5527",

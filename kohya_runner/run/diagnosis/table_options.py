@@ -141,14 +141,14 @@ OPTIONS = (
     ),
     row(
         "huber-schedule",
-        r"NotImplementedError.{0,60}(?:huber|Huber|snr)|Unknown Huber loss schedule",
+        r"Huber schedule 'snr' is not supported|Unknown Huber loss schedule",
         "the huber schedule snr does not exist for this family",
         "args: {huber_schedule: constant}{now:huber_schedule}",
         source="library/train_util.py:6120",
     ),
     row(
         "resolution-value",
-        r"resolution must be|invalid literal for int\(\) with base 10: '(?P<value>\d+[xX]\d+)'",
+        r"resolution must be 'size'|resolution is required|invalid literal for int\(\) with base 10: '(?P<value>\d+[xX]\d+)'",
         "the resolution is no number and no pair with a comma",
         "args: {resolution: '1024,1024'}{now:resolution}",
         source="library/train_util.py:5411-5415, :1921",
@@ -169,7 +169,7 @@ OPTIONS = (
     ),
     row(
         "sample-prompts",
-        r"sample_prompts.{0,60}(?:required|not found)|No prompt file|UnboundLocalError.{0,60}'prompts'"
+        r"No prompt file|UnboundLocalError.{0,60}'prompts'"
         r"|stat: path should be string, bytes, os\.PathLike or integer, not NoneType",
         "sample images are asked for and the prompts are not there",
         "args: {sample_prompts: prompts.txt}{now:sample_prompts}   or leave sample_every_n_epochs, sample_every_n_steps and "
@@ -178,8 +178,7 @@ OPTIONS = (
     ),
     row(
         "path-missing",
-        r"TypeError: (?:stat: path|expected str, bytes or os\.PathLike object).{0,60}NoneType"
-        r"|_path_is_symlink|readlink: path should be",
+        r"TypeError: (?:l?stat: path should be|expected str, bytes or os\.PathLike object|readlink: path should).{0,60}NoneType",
         "a path that the script needs was not given (output_dir, or the model)",
         "give the run a recipe: name, model and the output are always there",
         source="train_network.py:1296, library/train_util.py:5527",
@@ -220,5 +219,12 @@ OPTIONS = (
         "somebody stopped the trainer: Ctrl-C, kohya-runner stop, a closed terminal, or the machine's end",
         "kohya-runner launch RECIPE   starts it again",
         source="signal(7)",
+    ),
+    row(
+        "refused",
+        r"^(?:AssertionError|ValueError|ImportError|RuntimeError): (?P<what>[^/]{8,300}?) / .{0,300}[\u3040-\u30ff\u4e00-\u9fff]",
+        "the trainer refuses it: {found:what}",
+        "kohya-runner plan RECIPE   knows most of these rules before the run",
+        source="the trainer's own check",
     ),
 )

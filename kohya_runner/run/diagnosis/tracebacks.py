@@ -66,6 +66,12 @@ class Raised:
         return self.message[0] if self.message else ""
 
     @property
+    def said(self) -> tuple[str, ...]:
+        """Its message; many an exception only means something together with the code that raised it."""
+        code = self.frames[-1].code if self.frames else ""
+        return (f"{self.error} [{code}]" if code else self.error, *self.message[1:])
+
+    @property
     def wall(self) -> bool:
         """Whether it only says that a child failed."""
         return bool(_WALLS.match(self.error))
@@ -98,8 +104,8 @@ class Chain:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Every line of every message, the cause's first."""
-        return tuple(line for raised in self.parts for line in raised.message)
+        """Every line of every message, the cause's first, with the line of code it was raised in, in brackets."""
+        return tuple(line for raised in self.parts for line in raised.said)
 
 
 def fatal(log: Log) -> Chain:
@@ -171,7 +177,8 @@ def _plain(mine: _Numbered, place: int) -> tuple[list[Frame], list[str], int]:
     while place < len(mine):
         text = mine[place][1]
         if match := _FRAME.match(text):
-            frames = [*frames[-KEPT:], _frame(match)]
+            frames.append(_frame(match))
+            del frames[: len(frames) - KEPT if len(frames) > 2 * KEPT else 0]
         elif text.startswith(" ") and frames:
             if not frames[-1].code and not _MARKERS.match(text):
                 frames[-1] = replace(frames[-1], code=text.strip())
@@ -187,7 +194,8 @@ def _boxed(mine: _Numbered, place: int) -> tuple[list[Frame], list[str], int]:
     while place < len(mine) and mine[place][1].strip()[:1] in ("│", "|", "┃"):
         text = mine[place][1].strip().strip("│|┃").strip()
         if match := _BOX_FRAME.search(text):
-            frames = [*frames[-KEPT:], _frame(match)]
+            frames.append(_frame(match))
+            del frames[: len(frames) - KEPT if len(frames) > 2 * KEPT else 0]
         elif text.startswith("❱") and frames and not frames[-1].code:
             code = text.removeprefix("❱").strip().lstrip("0123456789").strip(" │|")
             frames[-1] = replace(frames[-1], code=code)
