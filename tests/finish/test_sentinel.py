@@ -14,7 +14,7 @@ from kohya_runner.finish.deadline import deadline
 from kohya_runner.run import ledger, record
 from kohya_runner.run.artefact import inspect
 from kohya_runner.run.group import RUN
-from kohya_runner.run.identity import identify
+from kohya_runner.run.identity import identify, this_process
 from kohya_runner.run.record import Process, Record, Timings
 
 LONG = ("args.max_train_epochs=500",)
@@ -156,3 +156,49 @@ def test_a_trainer_that_its_runner_could_not_write_down_is_found_and_stopped(odd
     assert child.wait(20) == -signal.SIGINT
     wait_for(lambda: ledger.view(run_dir).state == "failed")
     assert record.read(run_dir).exit.stop == "budget.hours"
+
+
+def test_a_runner_that_lives_and_does_not_act_is_given_time_and_then_left_out(odd_path, monkeypatch):
+    run_dir = odd_path / "runs" / "cat" / "001"
+    (run_dir / "output").mkdir(parents=True)
+    child = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(60)"), start_new_session=True)
+    begun = Record(
+        state="running", run_id="001", name="cat", argv=(), cwd="/", final="cat.safetensors", log="trainer.log",
+        output_dir="output", runner=Process.of(this_process()), process=Process.of(identify(child.pid)),
+        timings=Timings(queued=1.0, started=1.0), budget={"max_hours": 1 / 3600},
+    )  # fmt: skip
+    record.write(run_dir, begun)
+    watch = sentinel._Watch(run_dir)
+    watch._read()
+    assert watch._patience(watched=True) == 220
+    assert watch._patience(watched=False) == 0
+    monkeypatch.setattr(watch, "_patience", lambda **_: 1e12)
+    assert not watch._looked()
+    assert child.poll() is None
+    monkeypatch.setattr(watch, "_patience", lambda **_: 0.0)
+    assert not watch._looked()
+    assert child.wait(5) == -signal.SIGINT
+    assert record.read(run_dir) == begun
+
+
+def test_a_second_sentinel_ends_at_once(odd_path):
+    run_dir = odd_path / "runs" / "cat" / "001"
+    run_dir.mkdir(parents=True)
+    alive = Record(
+        run_id="001",
+        name="cat",
+        argv=(),
+        cwd="/",
+        final="a",
+        runner=Process.of(this_process()),
+        budget={"max_hours": 1},
+    )
+    record.write(run_dir, alive)
+    words = (sys.executable, "-m", "kohya_runner.finish.sentinel", str(run_dir))
+    first = subprocess.Popen(words)
+    wait_for((run_dir / ".sentinel").exists)
+    time.sleep(0.5)
+    assert subprocess.run(words, timeout=10, check=False).returncode == 0
+    assert first.poll() is None
+    record.write(run_dir, alive.changed(state="succeeded"))
+    assert first.wait(10) == 0
