@@ -49,10 +49,14 @@ def test_a_killed_runner_takes_the_limit_not_with_it(tmp_path: Path, sd_scripts:
     writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(models))
     subprocess.run(writer, check=True, capture_output=True, env=environ)
     draw(tmp_path / "pictures")
-    limits = (f"--set=budget.max_hours={SECONDS / 3600}", "--set=args.max_train_epochs=2000")
+    limits = (
+        f"--set=budget.max_hours={SECONDS / 3600}",
+        "--set=args.max_train_epochs=2000",
+        "--set=args.save_last_n_epochs=3",
+    )
     command = (
         *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / "sd15_lora.yaml")),
-        *(f"--workspace={workspace}", "--allow=hub.offline", "--allow=disk.space"),
+        *(f"--workspace={workspace}", "--allow=hub.offline"),
         *FAMILIES[0].choices(models, tmp_path / "pictures"), *limits,
     )  # fmt: skip
     runner = subprocess.Popen(command, env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
