@@ -24,7 +24,7 @@ def diagnose(what: str | None, workspace: str | None, as_json: bool) -> int:  # 
     """
     from kohya_runner.run.diagnosis.report import lines
 
-    found, name = _found(what, workspace)
+    found, name, goes_on = _found(what, workspace)
     if as_json:
         from kohya_runner import console
 
@@ -32,11 +32,11 @@ def diagnose(what: str | None, workspace: str | None, as_json: bool) -> int:  # 
     else:
         for number, line in enumerate(lines(found)):
             click.secho(line, bold=number == 0, fg="red" if number == 0 and found.outcome == "failed" else None)
-    return 0 if found.understood else UNEXPLAINED
+    return 0 if found.understood or goes_on else UNEXPLAINED
 
 
-def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str]:
-    """The diagnosis and the name of what was read: stdin, a file where one is there, else a run."""
+def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str, bool]:
+    """The diagnosis and the name of what was read (stdin, a file, else a run), and whether the run goes on."""
     import os
     from pathlib import Path
 
@@ -47,10 +47,10 @@ def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str]:
     from kohya_runner.run.diagnosis.report import of_run
 
     if what == "-":
-        return of_log(read_log(sys.stdin.buffer)), "-"
+        return of_log(read_log(sys.stdin.buffer)), "-", False
     if what and os.path.isfile(what):
         with Path(what).open("rb") as file:
-            return of_log(read_log(file)), what
+            return of_log(read_log(file)), what, False
     if what and "\0" in what:
         raise UsageError("a name cannot hold a zero byte")
     view = views.one_run(workspace, what)
@@ -58,4 +58,4 @@ def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str]:
         raise UsageError(f"{view.path}: {view.problem}")
     if not view.log.is_file():
         raise UsageError(f"{view.log}: there is no log", hint=view.problem)
-    return of_run(view.path, view.record), str(view.log)
+    return of_run(view.path, view.record), str(view.log), view.state in views.ALIVE

@@ -9,7 +9,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.finish import policy, runpod
+from kohya_runner.finish import message, policy, runpod
 from kohya_runner.finish.notify import notify
 from kohya_runner.recipe.finish import Finish, Notify
 from kohya_runner.run import artefact, ledger, record
@@ -52,11 +52,20 @@ def conclude(run_dir: Path, screen: Screen, environ: Mapping[str, str], ended: R
     ended = ended or record.read(run_dir)
     if ended.state in record.UNDER_WAY:
         return ended
+    from kohya_runner import console
+
+    def say(text: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            if getattr(screen, "quiet", False):  # a wait of minutes is told to whoever asked for JSON, too
+                console.note(text)
+            else:
+                screen.event(text, lasting=True)
+
     try:
-        return finish(run_dir, ended, lambda text: screen.event(text, lasting=True), environ)
+        return finish(run_dir, ended, say, environ)
     except KeyboardInterrupt:
         said = "stop_pod: nothing is stopped: Ctrl-C"
-        screen.event(said, lasting=True)
+        say(said)
         return _noted(run_dir, record.read(run_dir), "pod", said)
 
 
@@ -94,6 +103,8 @@ def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapp
     if not chosen.action or pod is None:
         say(said := f"stop_pod: nothing is stopped: {chosen.why}")
         return said
+    if chosen.wait > 0:  # what went wrong is not to be waited for
+        say(message.text(message.facts(ended)))
     kept = _waited(run_dir, chosen, say)
     if kept:
         say(said := f"stop_pod: nothing is stopped: {kept}")
@@ -110,7 +121,8 @@ def _unmissable(run_dir: Path, text: str) -> None:
     """On stderr, whatever the screen leaves out, and in the run's folder."""
     from kohya_runner import console
 
-    console.note(text)
+    with contextlib.suppress(OSError):
+        console.note(text)
     with contextlib.suppress(OSError):
         (run_dir / "STILL-BILLING.txt").write_text(text, encoding="utf-8")
 

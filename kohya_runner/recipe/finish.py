@@ -107,8 +107,3 @@ class Finish(_Strict):
     def pod(self) -> Literal["", "stop", "terminate"]:
         """What becomes of the pod, "" for nothing."""
         return "stop" if self.stop_pod is True else self.stop_pod or ""
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anything is asked for at all."""
-        return bool(self.stop_pod or self.notify or self.compare)

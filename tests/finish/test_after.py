@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from runs import ended
+from runs import DIAGNOSIS, ended
 from servers import body_of, runpodctl, serving
 
 from kohya_runner.finish import after
@@ -100,12 +100,13 @@ def test_a_missing_output_is_no_success(odd_path):
 
 
 def test_after_a_failure_a_touched_file_keeps_the_pod(odd_path, pod, server):
-    run_dir, run = ended(odd_path, "failed", finish=asked(grace=5.0))
+    run_dir, run = ended(odd_path, "failed", "it broke", finish=asked(grace=5.0), diagnosis=DIAGNOSIS)
     threading.Timer(0.3, (run_dir / "keep-pod").touch).start()
     begun = time.monotonic()
     pod.finish((run_dir, run))
     assert time.monotonic() - begun < 5
     assert server.requests == []
+    assert pod.said[0].startswith("my cat/001: failed\nit broke\nout-of-vram: the GPU's memory is full")
     assert any("touch" in line and "5 min" in line for line in pod.said)
 
 

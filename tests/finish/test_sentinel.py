@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from servers import body_of, serving, wait_for
@@ -17,6 +19,7 @@ from kohya_runner.run.group import RUN
 from kohya_runner.run.identity import identify, this_process
 from kohya_runner.run.record import Process, Record, Timings
 
+RECIPE = str(Path(__file__).parents[2] / "recipes" / "quickstart.yaml")
 LONG = ("args.max_train_epochs=500",)
 SIX_SECONDS = f"budget.max_hours={6 / 3600}"
 SLOW = {"KOHYA_PRACTICE_STEP_SECONDS": "0.02", "KOHYA_PRACTICE_FAULT": "slow-save=1"}
@@ -120,6 +123,15 @@ def test_a_failed_run_sends_its_diagnosis_and_keeps_its_exit_code(shell):
     assert body_of(server.requests[0])["diagnosis"]["code"] == "out-of-vram"
     assert err.index("out-of-vram: the GPU's memory is full") < err.index("Traceback (innermost lines)")
     assert "practice: the pod is left alone" in err
+
+
+def test_with_json_the_rest_is_told_on_stderr(shell):
+    with serving(500) as server:
+        words = ("launch", RECIPE, "--practice", "--json", "--set", f"finish.notify={server.url}")
+        code, out, err = shell.run(*words)
+    assert code == 0
+    assert json.loads(out)["after"][0]["said"] == "notify (json): not taken: HTTP 500"
+    assert "not taken: HTTP 500" in err
 
 
 def test_a_run_without_limits_and_wishes_has_no_sentinel(shell):

@@ -29,7 +29,6 @@ def test_nothing_is_asked_for_by_default(read):
     recipe, findings = read("")
     assert findings == []
     assert recipe.finish == Finish()
-    assert not recipe.finish.wanted
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ MEMORY = (
         r"|NVIDIA driver on your system is too old|CUDA driver version is insufficient|CUDA unknown error",
         "torch finds no GPU that it can use: none is there, or the driver is older than torch's CUDA",
         "kohya-runner doctor   says what torch and the driver are; rent a machine whose driver has that CUDA version",
-        source="facts of torch/cuda/__init__.py; bmaltais/kohya_ss#3308",
+        source="torch/cuda/__init__.py; bmaltais/kohya_ss#3308",
     ),
     row(
         "gpu-fault",
@@ -106,7 +106,7 @@ MEMORY = (
         "unused-parameters",
         r"Expected to have finished reduction in the prior iteration",
         "with several GPUs a part of the network got no gradient in a step",
-        "args: {ddp_gradient_as_bucket_view: true} does not help; train with launch: {num_processes: 1}, or train all parts",
+        "launch: {num_processes: 1}, or train every part of the network: args: {network_train_unet_only: false}",
         source="torch nn/parallel/distributed.py",
     ),
 )
