@@ -126,5 +126,6 @@ WARNINGS = {
     "accelerate-config": "The following values were not passed to `accelerate launch` and had defaults used instead:\n"
     "model saved.\n",
     "folder-ignored": "ignore directory without repeats / 繰り返し回数のないディレクトリを無視します: cat\nmodel saved.\n",
+    "default-steps": "  total optimization steps / 学習ステップ数: 1600\nmodel saved.\n",
     "captions-unused": "No caption file found for 203 images. Training will continue without captions\nmodel saved.\n",
 }

@@ -221,6 +221,15 @@ OPTIONS = (
         source="signal(7)",
     ),
     row(
+        "default-steps",
+        r"total optimization steps[^:]{0,40}: 1600$",
+        "1600 steps are the trainer's default: neither epochs nor steps were asked for, or under a name it does not know",
+        "args: {max_train_epochs: 10}",
+        source="library/train_util.py:3952; bmaltais/kohya_ss#2303, #2371, #2379, #2976",
+        warning=True,
+        anywhere=True,
+    ),
+    row(
         "refused",
         r"^(?:AssertionError|ValueError|ImportError|RuntimeError): (?P<what>[^/]{8,300}?) / .{0,300}[\u3040-\u30ff\u4e00-\u9fff]",
         "the trainer refuses it: {found:what}",
