@@ -128,6 +128,13 @@ def test_the_cause_of_a_chain_counts_and_its_end_is_told():
     assert found.traceback[-1] == "then: RuntimeError: could not close the file"
 
 
+def test_a_cause_that_says_much_goes_before_one_that_says_little():
+    said = "WARNING  failed to get image size: /data/9.png, error: cannot identify image file '/data/9.png'\n"
+    found = of(said + raised("ZeroDivisionError: division by zero"))
+    assert [cause.code for cause in found.causes] == ["picture-broken", "zero-division"]
+    assert "/data/9.png" in found.causes[0].line
+
+
 def test_the_original_traceback_of_a_loaders_worker_counts():
     inner = 'Original Traceback (most recent call last):\n  File "w.py", line 1, in loop\n    open(a)\nOSError: image file is truncated\n'
     found = of(raised("OSError: Caught OSError in DataLoader worker process 0.\n" + inner))

@@ -21,8 +21,9 @@ BEFORE = 40
 """Lines before a traceback in which the trainer may have said more than the exception does."""
 LONGEST = 300
 SAVED = "model saved."
-LAST_OF_ALL = "interrupted"
-_COMPLAINTS = ("error", "cannot", "could not", "killed")
+VAGUE = ("interrupted", "zero-division", "refused")
+"""Rows that say little: any other cause in the same log goes before them."""
+_COMPLAINTS = ("error", "cannot", "could not", "not found", "killed")
 
 Outcome = Literal["succeeded", "failed", "unfinished"]
 
@@ -82,7 +83,7 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
     hits = [] if succeeded else list(_of_chain(chain, texts)) if failed else list(_rows(last_words))
     hits += [(row, line) for line in texts for row in TABLE if row.anywhere and row.pattern.search(line)]
     found = [_cause(row, line, known) for row, line in _once(hits)]
-    causes = sorted((c for c in found if c.level == "error"), key=lambda cause: cause.code == LAST_OF_ALL)
+    causes = sorted((c for c in found if c.level == "error"), key=lambda cause: cause.code in VAGUE)
     ended = failed or bool(wall or ending or causes)
     return Diagnosis(
         "succeeded" if succeeded else "failed" if ended else "unfinished",

@@ -134,7 +134,7 @@ HUB = (
     row(
         "no-such-repository",
         r"RepositoryNotFoundError|404 Client Error|is not a local folder and is not a valid model identifier"
-        r"|neither a valid local path nor a valid repo id|HFValidationError|Repo id must",
+        r"|model is not found as a file or in Hugging Face|neither a valid local path nor a valid repo id|HFValidationError|Repo id must",
         "what is given as a model is neither a file that is there nor a repository of the Hub",
         "correct the recipe's model:{now:pretrained_model_name_or_path}",
         source="library/train_util.py:5527",
