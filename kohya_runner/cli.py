@@ -9,6 +9,7 @@ import click
 
 from kohya_runner import __version__, live_cli
 from kohya_runner.dataset_cli import as_path, dataset
+from kohya_runner.diagnose_cli import diagnose
 from kohya_runner.entry import RunnerGroup
 from kohya_runner.verify_cli import verify
 
@@ -200,6 +201,7 @@ main.add_command(dataset)
 main.add_command(verify)
 for command in live_cli.COMMANDS:
     main.add_command(command)
+main.add_command(diagnose)
 
 
 @main.command()

@@ -240,6 +240,7 @@ def status(view: RunView, *, as_json: bool) -> None:
         for c in kept.checkpoints:
             state = "removed" if c.removed else size(c.bytes) if c.complete else "not whole"
             rows.append(("checkpoint", f"{c.file}   {state}   {c.sha256[:12]}"))
+        rows += [("after", str(done.get("said"))) for done in kept.after]
         rows.append(("log", str(view.path / kept.log)))
     if view.state == "orphaned":
         rows.append(("do", f"kohya-runner status {view.name} --adopt   or   kohya-runner stop {view.name}"))

@@ -11,8 +11,12 @@ class Budget(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     price_per_hour: float | None = Field(None, ge=0, strict=False, description="of the whole machine, running")
-    max_cost: float | None = Field(None, gt=0, strict=False, description="no run that would cost more is launched")
-    max_hours: float | None = Field(None, gt=0, strict=False, description="no run that would take longer is launched")
+    max_cost: float | None = Field(
+        None, gt=0, strict=False, description="no run that would cost more is launched; one that does is stopped"
+    )
+    max_hours: float | None = Field(
+        None, gt=0, strict=False, description="no run that would take longer is launched; one that does is stopped"
+    )
 
     @property
     def has_limits(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from kohya_runner.recipe.budget import Budget
+from kohya_runner.recipe.finish import Finish
 from kohya_runner.recipe.guard import Guard
 from kohya_runner.recipe.resume import Resume
 
@@ -132,6 +133,7 @@ class Recipe(_Strict):
     budget: Budget = Budget()
     guard: Guard = Guard()
     resume: Resume = Resume()
+    finish: Finish = Finish()
 
     @field_validator("name")
     @classmethod
@@ -143,7 +145,8 @@ class Recipe(_Strict):
 
 
 NOT_YET = {
-    "finish": "what happens after the run",
+    "finish.compare": "the comparison after the run",
+    "finish.publish": "publishing after the run",
     "datasets.*.options": "options of one dataset alone",
 }
 """Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""

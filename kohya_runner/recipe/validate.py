@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from kohya_runner.findings import Finding, error
-from kohya_runner.recipe import models
+from kohya_runner.recipe import finish, models
+from kohya_runner.recipe.budget import Budget
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.recipe.tree import Key, Node, dotted
 
@@ -87,7 +88,7 @@ def _not_yet(tree: Node) -> tuple[Finding, ...]:
 
 def _matching(node: Node, keys: list[str]) -> list[Node]:
     if not keys:
-        return [] if node.value is None else [node]
+        return [] if node.value is None or node.value is False else [node]
     if keys[0] == "*":
         return [
             hit for child in (node.value if isinstance(node.value, tuple) else ()) for hit in _matching(child, keys[1:])
@@ -155,4 +156,7 @@ _BELOW: Mapping[tuple[type[BaseModel], str], type[BaseModel]] = {
     (models.Recipe, "launch"): models.Launch,
     (models.Recipe, "compare"): models.Compare,
     (models.Recipe, "model"): models.RandomModel,
+    (models.Recipe, "budget"): Budget,
+    (models.Recipe, "finish"): finish.Finish,
+    (finish.Finish, "notify"): finish.Notify,
 }

@@ -18,10 +18,12 @@ from kohya_runner.errors import (
     TerminatedError,
     TrainingFailedError,
 )
+from kohya_runner.finish import after, sentinel
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
 from kohya_runner.run import guard_facts, ledger, lock, numbering, prepare, record, resuming, telling
+from kohya_runner.run.diagnosis.report import explained
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from kohya_runner.run.supervise import Outcome
 
 LOG = "trainer.log"
-LAST_LINES = 15
 IN_USE = ("starting", "running", "orphaned")
 
 
@@ -86,9 +87,14 @@ def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str], policy:
         policy.on_claim(run_dir)
         if series is not None:
             resuming.put_in_order(series, screen)
-        return _locked(plan, screen, env)
+        final, stopped = _locked(plan, screen, env)
+    except (RunnerError, OSError):
+        lock.release(run_dir.parent, run_dir.name)
+        after.conclude(run_dir, screen, env)
+        raise
     finally:
         lock.release(run_dir.parent, run_dir.name)
+    return _judged(plan, after.conclude(run_dir, screen, env, final), stopped)
 
 
 def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> record.Record:
@@ -101,8 +107,8 @@ def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> rec
     raise RunExistsError(message, hint="change something, or train once more with --again")
 
 
-def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
-    """The run itself, with the name held."""
+def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> tuple[record.Record, str]:
+    """The run itself, with the name held; its record, and what stopped it."""
     begun = _begun(plan)
     resuming.note_begin(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
@@ -116,7 +122,7 @@ def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> recor
         raise
     final = recorder.finish(outcome)
     resuming.note_end(plan.ready.run_dir)
-    return _judged(plan, final, outcome.stopped)
+    return final, outcome.stopped
 
 
 def _prepare(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> None:
@@ -144,6 +150,7 @@ def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapp
         on_start=started,
         first_step=recorder.now.first_step,
     )
+    sentinel.start(plan.ready.run_dir, recorder.now, env)
     screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
     return supervise(plan.ready.command, watch, environ=_with_token(env))
 
@@ -174,13 +181,12 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
         case _ if final.exit and final.exit.code == 0:
             raise NoCheckpointError(f"the trainer ended well and left no usable LoRA: {why}", hint=hint)
         case _:
-            tail = "\n".join(telling.last_lines(plan.ready.run_dir / final.log, LAST_LINES))
-            raise TrainingFailedError(f"{why}\n{tail}", hint=hint)
+            raise TrainingFailedError(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)
 
 
 def _begun(plan: Plan) -> record.Record:
     """What is known before the trainer starts."""
-    described, ready = plan_json(plan), plan.ready
+    described, ready, recipe = plan_json(plan), plan.ready, plan.loaded.recipe
     return record.Record(
         run_id=ready.run_dir.name,
         name=plan.name,
@@ -204,6 +210,8 @@ def _begun(plan: Plan) -> record.Record:
         guard=guard_facts.begun(plan),
         runner=record.Process.of(this_process()),
         rehearsal=plan.request.rehearse,
+        budget=recipe.budget.model_dump(exclude_none=True) if recipe else {},
+        finish=after.wanted(recipe.finish) if recipe and not plan.request.rehearse else {},
     ).changed(**resuming.carried(plan))
 
 

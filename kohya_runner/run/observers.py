@@ -34,9 +34,17 @@ def observers(recorder: Recorder, screen: Screen) -> tuple[Observer, ...]:
 
     The recorder hears first, so that what the others read in the record is true.
     """
+    from kohya_runner.finish.deadline import BudgetWatch
     from kohya_runner.run.guarding import Guardian
     from kohya_runner.run.metrics import Meter
     from kohya_runner.run.telling import Teller
     from kohya_runner.run.wish import Wishes
 
-    return (recorder, Meter(recorder), Wishes(recorder), Teller(screen), Guardian(recorder, screen))
+    return (
+        recorder,
+        Meter(recorder),
+        Wishes(recorder),
+        Teller(screen),
+        Guardian(recorder, screen),
+        BudgetWatch(recorder),
+    )

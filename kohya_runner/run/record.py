@@ -157,6 +157,10 @@ class Record(_Part):
     runner: Process | None = None
     process: Process | None = None
     exit: Exit | None = None
+    budget: dict[str, Any] = {}  # as the recipe has it
+    finish: dict[str, Any] = {}  # what the recipe asks for after the run
+    diagnosis: dict[str, Any] | None = None  # why it failed, as ``diagnose --json`` says it
+    after: tuple[dict[str, Any], ...] = Field(default=(), strict=False)  # what was done after the run
 
     @field_validator("log", "output_dir", "final", "run_id", "name")
     @classmethod

@@ -161,7 +161,20 @@ class Recorder:
         )
         reserve.give_back(self.run_dir)
         self.save()
+        self._diagnose()
         return self.now
+
+    def _diagnose(self) -> None:
+        """Why it failed, from its log; a fault in there must not cost the record of the run."""
+        if self.now.state not in ("failed", "lost"):
+            return
+        from kohya_runner.run.diagnosis.report import of_run
+
+        try:
+            self.now = self.now.changed(diagnosis=of_run(self.run_dir, self.now).as_json())
+        except Exception:  # noqa: BLE001 - as above
+            return
+        self.save()
 
     def _verdict(self, outcome: Outcome, problem: str, cause: causes.Cause | None) -> tuple[record.State, str]:
         """The file decides; how the process ended only says why there is none."""

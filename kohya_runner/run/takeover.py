@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kohya_runner.errors import UsageError
+from kohya_runner.finish import after, sentinel
 from kohya_runner.run import ledger, lock
 from kohya_runner.run.events import continued
 from kohya_runner.run.group import Group
@@ -23,6 +24,7 @@ from kohya_runner.run.tail import Tail
 if TYPE_CHECKING:
     from kohya_runner.run.ladder import Grace
     from kohya_runner.run.ledger import RunView
+    from kohya_runner.run.observers import Stop
     from kohya_runner.run.record import Record
     from kohya_runner.run.telling import Screen
 
@@ -44,10 +46,12 @@ def adopt_run(view: RunView, screen: Screen, grace: Grace) -> Record:
         lock.add_owner(view.path.parent, view.run_id, leader)
         recorder = Recorder(view.path, record.changed(runner=Process.of(this_process())))
 
+        sentinel.start(view.path, record, os.environ)
         watch = Watch(view.log, view.output_dir, observers(recorder, screen), grace=grace, first_step=record.first_step)
-        return recorder.finish(adopt(leader, watch, since=_since(record)))
+        ended = recorder.finish(adopt(leader, watch, since=_since(record)))
     finally:
         lock.release(view.path.parent, view.run_id)
+    return after.conclude(view.path, screen, os.environ, ended)
 
 
 def settle(view: RunView) -> RunView:
@@ -69,11 +73,19 @@ def stop_run(view: RunView, grace: Grace) -> RunView:
             os.kill(view.runner.pid, signal.SIGTERM)
         _wait_for(view, grace.save_s + grace.int_s + grace.term_s)
     elif view.trainer:
-        since = _since(view.record)
-        stop_group(Group(view.trainer, str(view.log)), view.output_dir, since=since, grace=grace)
-        _caught_up(view, view.record).finish(Outcome(since, time.time(), stopped=BY_COMMAND))
-        lock.release(view.path.parent, view.run_id)
+        end_run(view, grace)
     return ledger.view(view.path)
+
+
+def end_run(view: RunView, grace: Grace, stop: Stop | None = None) -> None:
+    """Stop a run that nobody watches and write down why: ``stop``, or that somebody asked for it."""
+    if view.record is None or view.trainer is None:
+        return
+    since = _since(view.record)
+    stop_group(Group(view.trainer, str(view.log)), view.output_dir, since=since, grace=grace)
+    outcome = Outcome(since, time.time(), stopped=stop.why if stop else BY_COMMAND, stop=stop)
+    _caught_up(view, view.record).finish(outcome)
+    lock.release(view.path.parent, view.run_id)
 
 
 def _caught_up(view: RunView, record: Record) -> Recorder:

@@ -1,0 +1,171 @@
+"""After the run: the message, then the pod. Shared by launches, adopted runs and the sentinel; done once for each run.
+
+Nothing here changes how the run was judged, and nothing here may fail it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.finish import message, policy, runpod
+from kohya_runner.finish.notify import notify
+from kohya_runner.recipe.finish import Finish, Notify
+from kohya_runner.run import artefact, ledger, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.run.record import Record
+    from kohya_runner.run.telling import Screen
+
+LOOK = 0.5
+
+
+def wanted(asked: Finish) -> dict[str, Any]:
+    """What the recipe asks for, as the record keeps it."""
+    receiver = asked.receiver
+    return {
+        "compare": asked.compare,
+        "pod": asked.pod,
+        "grace_minutes": asked.grace_minutes,
+        "notify": receiver.model_dump(exclude_none=True) if receiver else None,
+    }
+
+
+def finish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> Record:
+    """Do what the recipe asks for after the run, each thing once; the record of it.
+
+    The lock of the run must be free: a wait for the grace period holds nobody up. Ctrl-C leaves the pod alone.
+    """
+    for name, action in ACTIONS:
+        if ended.finish.get(name) and name not in {done.get("action") for done in ended.after}:
+            said = action(run_dir, ended, say, environ)
+            ended = _noted(run_dir, ended, name, said)
+    return ended
+
+
+def conclude(run_dir: Path, screen: Screen, environ: Mapping[str, str], ended: Record | None = None) -> Record:
+    """``finish`` with a screen; Ctrl-C while it waits leaves the pod alone, and the run as it was judged."""
+    ended = ended or record.read(run_dir)
+    if ended.state in record.UNDER_WAY:
+        return ended
+    from kohya_runner import console
+
+    def say(text: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            if getattr(screen, "quiet", False):  # a wait of minutes is told to whoever asked for JSON, too
+                console.note(text)
+            else:
+                screen.event(text, lasting=True)
+
+    try:
+        return finish(run_dir, ended, say, environ)
+    except KeyboardInterrupt:
+        said = "stop_pod: nothing is stopped: Ctrl-C"
+        say(said)
+        return _noted(run_dir, record.read(run_dir), "pod", said)
+
+
+def open_actions(ended: Record) -> bool:
+    """Whether something is still to be done after the run."""
+    done = {entry.get("action") for entry in ended.after}
+    return any(ended.finish.get(name) and name not in done for name, _ in ACTIONS)
+
+
+def _noted(run_dir: Path, ended: Record, name: str, said: str) -> Record:
+    entry = {"action": name, "at": round(time.time(), 3), "said": said}
+    changed = ended.changed(after=(*ended.after, entry))
+    try:
+        record.write(run_dir, changed)
+    except OSError:  # a full disk is no reason to leave the rest undone
+        return changed
+    return changed
+
+
+def _notify(_run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
+    receiver = Notify.model_validate(ended.finish["notify"])
+    problem = notify(ended, receiver, environ)
+    said = f"notify ({receiver.kind}): {problem or 'sent'}"
+    say(said)
+    return said
+
+
+def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
+    pod = runpod.this_pod(environ)
+    if pod is None and not ended.practice:
+        say(said := "stop_pod: this is no RunPod pod ($RUNPOD_POD_ID is not set), so nothing is stopped")
+        return said
+    problem = unverified(run_dir, ended)
+    chosen = policy.decide(ended, problem=problem, volume=runpod.on_network_volume(environ, run_dir))
+    if not chosen.action or pod is None:
+        say(said := f"stop_pod: nothing is stopped: {chosen.why}")
+        return said
+    if chosen.wait > 0:  # what went wrong is not to be waited for
+        say(message.text(message.facts(ended)))
+    kept = _waited(run_dir, chosen, say)
+    if kept:
+        say(said := f"stop_pod: nothing is stopped: {kept}")
+        return said
+    say(f"{chosen.action} the pod: {chosen.why}")
+    _noted(run_dir, ended, "pod", f"{chosen.action} asked for: {chosen.why}")  # the pod may be gone before the answer
+    result = runpod.end(pod, chosen.action, environ=environ, say=say)
+    if not result.ok:
+        _unmissable(run_dir, runpod.banner(pod.id, chosen.action))
+    return f"{chosen.action}: {'done' if result.ok else 'STILL BILLING'}: {'; '.join(result.said)}"
+
+
+def _unmissable(run_dir: Path, text: str) -> None:
+    """On stderr, whatever the screen leaves out, and in the run's folder."""
+    from kohya_runner import console
+
+    with contextlib.suppress(OSError):
+        console.note(text)
+    with contextlib.suppress(OSError):
+        (run_dir / "STILL-BILLING.txt").write_text(text, encoding="utf-8")
+
+
+def unverified(run_dir: Path, ended: Record) -> str:
+    """Why the outputs are not what the record says, "" where every file is there with its size and its hash."""
+    kept = [c for c in ended.checkpoints if c.complete and not c.removed]
+    if ended.state == "succeeded" and ended.final not in {c.file for c in kept}:
+        return f"{ended.final} is not on record"
+    for checkpoint in kept:
+        path = run_dir / ended.output_dir / checkpoint.file
+        try:
+            if path.stat().st_size != checkpoint.bytes or artefact.sha256(path) != checkpoint.sha256:
+                return f"{checkpoint.file} is not as it was written"
+        except OSError as fault:
+            return f"{checkpoint.file}: {fault.strerror or fault}"
+    return ""
+
+
+def _waited(run_dir: Path, chosen: policy.Decision, say: Callable[[str], None]) -> str:
+    """Wait for the grace period; why the pod is to be kept, "" if it is not."""
+    keep = run_dir / policy.KEEP
+    if chosen.wait > 0:
+        say(f"{chosen.why}. The pod is stopped in {chosen.wait / 60:g} min; keep it with: touch '{keep}'")
+    until = time.time() + chosen.wait
+    while not keep.exists() and time.time() < until:
+        time.sleep(min(LOOK, max(0.01, until - time.time())))
+    if keep.exists():
+        return f"{keep} is there"
+    return _other_run(run_dir)
+
+
+def _other_run(run_dir: Path) -> str:
+    """A run that goes on here must not lose its pod."""
+    for view in ledger.runs(run_dir.parent.parent):
+        if view.path != run_dir and view.state in ("starting", "running", "orphaned"):
+            return f"{view.name}/{view.run_id} is {view.state}"
+    return ""
+
+
+ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (
+    ("notify", _notify),
+    ("pod", _pod),
+)
+"""Key of ``record.finish``, and what is done. The comparison goes here, first, as ("compare", ...): it needs the GPU,
+so before the pod is stopped; the recipe refuses ``finish.compare`` until then (recipe/models.py, NOT_YET)."""

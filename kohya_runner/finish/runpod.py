@@ -1,0 +1,135 @@
+"""How a RunPod pod stops itself: a ladder of three ways, because each of them may be dead on a given day.
+
+Written from RunPod's documentation and runpodctl's sources, and tried against stand-ins of both: never against RunPod.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from kohya_runner.finish import web
+from kohya_runner.masking import MASK
+from kohya_runner.workspace import is_network_mount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+Action = Literal["stop", "terminate"]
+
+API = "https://api.runpod.io/v2"
+API_VARIABLE = "KOHYA_RUNPOD_API"
+"""Another address of the API, for tests."""
+KEYS = ("KOHYA_RUNPOD_API_KEY", "RUNPOD_API_KEY")
+"""The user's key before the pod's own: nobody documents that the latter may stop a pod through API v2."""
+_POD = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_FAILED = re.compile(r"fail|error|unauthori[sz]ed|forbidden|not found|invalid|denied", re.IGNORECASE)
+_SECONDS = 30
+_SHOWN = 200
+
+COMMANDS: tuple[tuple[str, Mapping[Action, tuple[str, ...]]], ...] = (
+    ("runpodctl pod", {"stop": ("runpodctl", "pod", "stop"), "terminate": ("runpodctl", "pod", "delete")}),
+    ("runpodctl, old form", {"stop": ("runpodctl", "stop", "pod"), "terminate": ("runpodctl", "remove", "pod")}),
+)
+"""The new form asks REST v1, the old one GraphQL (runpodctl 2e2df89)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """Which pod this is, and with which key it may be stopped."""
+
+    id: str
+    key: str
+    api: str = API
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Whether one of the ways was taken, and what each of them said."""
+
+    ok: bool
+    said: tuple[str, ...]
+
+
+def this_pod(environ: Mapping[str, str]) -> Pod | None:
+    """The pod this machine is, None elsewhere."""
+    pod_id = environ.get("RUNPOD_POD_ID", "").strip()
+    if not _POD.match(pod_id):
+        return None
+    key = next((value for name in KEYS if (value := environ.get(name, "").strip())), "")
+    return Pod(pod_id, key, _api(environ))
+
+
+def _api(environ: Mapping[str, str]) -> str:
+    """The override counts only for this machine itself: a key must not go to a stranger."""
+    other = environ.get(API_VARIABLE, "")
+    return other.rstrip("/") if other and urlsplit(other).hostname in ("127.0.0.1", "localhost", "::1") else API
+
+
+def end(pod: Pod, action: Action, *, environ: Mapping[str, str], say: Callable[[str], None]) -> Result:
+    """Stop or terminate this pod by the first way that works."""
+    said = []
+    for name, way in (("API v2", _by_api), *((name, _by_command(words)) for name, words in COMMANDS)):
+        ok, what = way(pod, action, environ)
+        said.append(f"{name}: {what}")
+        say(f"{action} pod {pod.id}: {said[-1]}")
+        if ok:
+            return Result(ok, tuple(said))
+    return Result(ok=False, said=tuple(said))
+
+
+def _by_api(pod: Pod, action: Action, _environ: Mapping[str, str]) -> tuple[bool, str]:
+    """``POST /v2/pods/ID/action`` (docs.runpod.io, openapi v2); 409 says that the pod's state does not allow it."""
+    if not pod.key:
+        return False, f"no key in {' or '.join(KEYS)}"
+    headers = {"Authorization": f"Bearer {pod.key}", "Content-Type": "application/json"}
+    body = f'{{"action":"{action}"}}'.encode()
+    answer = web.post(f"{pod.api}/pods/{pod.id}/action", body, headers)
+    return answer.ok, "accepted" if answer.ok else answer.reason or f"HTTP {answer.status}"
+
+
+def _by_command(words: Mapping[Action, tuple[str, ...]]) -> Callable[..., tuple[bool, str]]:
+    def way(pod: Pod, action: Action, environ: Mapping[str, str]) -> tuple[bool, str]:
+        """Its exit code is not enough: the old form says "stop failed" with exit code 0."""
+        key = {"RUNPOD_API_KEY": pod.key} if pod.key else {}
+        try:
+            done = subprocess.run(
+                (*words[action], pod.id), env={**environ, **key}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, timeout=_SECONDS, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return False, f"no answer in {_SECONDS} s"
+        except OSError as fault:
+            return False, fault.strerror or "cannot be started"
+        text = _shown(done.stdout.decode("utf-8", "replace"), pod.key)
+        ok = done.returncode == 0 and not _FAILED.search(text)
+        return ok, text or f"exit code {done.returncode}"
+
+    return way
+
+
+def _shown(text: str, key: str) -> str:
+    plain = " ".join(text.replace(key, MASK).split() if key else text.split())
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in plain)[:_SHOWN]
+
+
+def banner(pod_id: str, action: Action) -> str:
+    """What stands on the screen where nothing worked."""
+    line = "#" * 78
+    rows = (
+        "STILL BILLING   STILL BILLING   STILL BILLING   STILL BILLING",
+        "",
+        f"The pod {pod_id} could not be made to {action}. It goes on costing money.",
+        "Do it by hand: https://console.runpod.io/pods",
+        f"or: runpodctl {'stop' if action == 'stop' else 'remove'} pod {pod_id}",
+    )
+    return "\n".join(("", line, *(f"##  {row}".ljust(76) + "##" for row in rows), line, ""))
+
+
+def on_network_volume(environ: Mapping[str, str], path: Path) -> bool:
+    """Whether what lies at ``path`` outlives the pod."""
+    return bool(environ.get("RUNPOD_VOLUME_ID")) and is_network_mount(path)

@@ -1,0 +1,205 @@
+"""A small process of its own that outlives the runner: it ends a run at its budget, and does what comes after it.
+
+Started before the trainer, in its own session. While the runner lives it only looks. Where the runner is gone it stops
+the trainer at the deadline as the runner would have done (never in the middle of a checkpoint), writes down how the run
+ended, and goes on to the message and the pod. It ends by itself once nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.errors import RunnerError
+from kohya_runner.finish.deadline import deadline
+from kohya_runner.run.group import RUN, Group
+from kohya_runner.run.identity import ProcessId, group_of, identify
+from kohya_runner.run.ladder import Grace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kohya_runner.finish.deadline import Deadline
+    from kohya_runner.run.record import Record
+
+LOG = "sentinel.log"
+LOCK = ".sentinel"
+LOOK = 1.0
+MARGIN = 30.0
+"""Seconds that a living runner has, beside the grace of its own ladder, before the trainer is stopped without it."""
+UNDER_WAY = ("starting", "running")
+
+
+def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
+    """Start one for a run that has limits or something to do afterwards; a second one ends at once."""
+    limited = deadline(begun.budget, 0.0) is not None
+    if not limited and not any(begun.finish.get(name) for name in ("pod", "notify", "compare")):
+        return
+    env = {name: value for name, value in environ.items() if name != RUN}
+    with (run_dir / LOG).open("ab") as log, contextlib.suppress(OSError):
+        subprocess.Popen(
+            (sys.executable, "-m", "kohya_runner.finish.sentinel", str(run_dir)),
+            env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def main(run_dir: Path) -> None:
+    """Watch one run until nothing is left to do."""
+    with (run_dir / LOCK).open("wb") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:  # a network volume that cannot lock
+            pass
+        _Watch(run_dir).run()
+
+
+class _Watch:
+    """What was seen of the run, and what is done about it."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._dir = run_dir
+        self._said: dict[str, Any] = {}
+        self._changed = 0
+        self._stopped = False
+
+    def run(self) -> None:
+        """Look until there is nothing left to do."""
+        while self._dir.is_dir():
+            self._read()
+            try:
+                if self._said and self._looked():
+                    return
+            except OSError as fault:  # a disk that is full, a volume that is away: the next look may see more
+                _say(f"{fault.filename or self._dir}: {fault.strerror or fault}")
+            time.sleep(LOOK)
+
+    def _read(self) -> None:
+        """The record, where it is another one than at the last look."""
+        path = self._dir / "record.json"
+        with contextlib.suppress(OSError, ValueError):
+            changed = path.stat().st_mtime_ns
+            if changed != self._changed:
+                self._said, self._changed = json.loads(path.read_bytes()), changed
+
+    def _looked(self) -> bool:
+        """One look; whether it was the last."""
+        runner, trainer = self._process("runner"), self._process("process")
+        watched = runner is not None and runner.alive()
+        if trainer is None and not watched and self._said.get("state") in UNDER_WAY:
+            trainer = self._adopted()
+        if self._said.get("state") not in UNDER_WAY:
+            return not self._to_do() or (not watched and self._finished())
+        if trainer is not None and trainer.alive():
+            limit = deadline(self._said.get("budget") or {}, self._started)
+            if limit is not None and not self._stopped and time.time() >= limit.at + self._patience(watched=watched):
+                return self._end(trainer, limit, watched=watched)
+            return False
+        return not watched and self._settled()
+
+    @property
+    def _started(self) -> float | None:
+        started = (self._said.get("timings") or {}).get("started")
+        return float(started) if isinstance(started, (int, float)) else None
+
+    def _patience(self, *, watched: bool) -> float:
+        grace = Grace()
+        return grace.save_s + grace.int_s + grace.term_s + MARGIN if watched else 0.0
+
+    def _process(self, key: str) -> ProcessId | None:
+        try:
+            found = self._said[key]
+            return ProcessId(int(found["pid"]), int(found["started"]), str(found["boot_id"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def _adopted(self) -> ProcessId | None:
+        """A trainer whose runner was killed before it could write that down; it is written down now."""
+        from kohya_runner.run import record
+
+        pids = Group(ProcessId(0), self._log).members()
+        leader = next((identify(pid) for pid in pids if group_of(pid) == pid), None)
+        if leader is not None:
+            begun = record.read(self._dir)
+            timings = begun.timings.model_copy(update={"started": begun.timings.queued})
+            process = record.Process.of(leader)
+            record.write(self._dir, begun.changed(state="running", process=process, timings=timings))
+            self._read()
+        return leader
+
+    @property
+    def _log(self) -> str:
+        return str(self._dir / str(self._said.get("log")))
+
+    def _to_do(self) -> bool:
+        from kohya_runner.finish import after
+        from kohya_runner.run import record
+
+        return after.open_actions(record.read(self._dir))
+
+    def _end(self, trainer: ProcessId, limit: Deadline, *, watched: bool) -> bool:
+        """The budget is spent; whether that was all. A runner that lives judges the run itself."""
+        from kohya_runner.run import ledger, takeover
+        from kohya_runner.run.supervise import stop_group
+
+        _say(f"{limit.stop.why}: the trainer (process {trainer.pid}) is stopped")
+        if watched:
+            self._stopped = True
+            output = self._dir / str(self._said.get("output_dir"))
+            stop_group(Group(trainer, self._log), output, since=self._started or 0.0, grace=Grace())
+            return False
+        if not self._held():
+            return False
+        takeover.end_run(ledger.view(self._dir), Grace(), limit.stop)
+        return self._finished()
+
+    def _held(self) -> bool:
+        """Take the run over; not where somebody else has just adopted it."""
+        from kohya_runner.run import lock
+
+        try:
+            lock.take(self._dir.parent, self._dir.name)
+        except RunnerError:
+            return False
+        return True
+
+    def _settled(self) -> bool:
+        """Neither runner nor trainer is there any more: judge the run by what it left."""
+        from kohya_runner.run import ledger, lock, takeover
+
+        if not self._held():
+            return False
+        takeover.settle(ledger.view(self._dir))
+        lock.release(self._dir.parent, self._dir.name)
+        return self._finished()
+
+    def _finished(self) -> bool:
+        """Do what the recipe asks for after the run."""
+        from kohya_runner.finish import after
+        from kohya_runner.run import record
+
+        try:
+            after.finish(self._dir, record.read(self._dir), _say, os.environ)
+        except OSError as fault:  # once: a second time would say everything twice
+            _say(f"{fault.filename or self._dir}: {fault.strerror or fault}")
+        return True
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except RunnerError as fault:
+        _say(f"{type(fault).__name__}: {fault.message}")

@@ -1,0 +1,76 @@
+"""One HTTP request that never raises and never takes longer than it may."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECONDS = 10.0
+_ANSWER = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The status, 0 where no answer came, and why; addresses and keys are in neither."""
+
+    status: int
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was taken."""
+        return 200 <= self.status < 300
+
+
+@dataclass(slots=True)
+class _Slot:
+    answer: Answer = field(default_factory=lambda: Answer(0, "no answer in time"))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry message and key to an address that nobody named."""
+
+    def redirect_request(self, *_args: Any, **_named: Any) -> None:
+        return None
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = SECONDS) -> Answer:
+    """Send it and see what comes back, within ``seconds`` altogether.
+
+    In a thread of its own: a server that sends a byte now and then passes every timeout of a socket.
+    """
+    slot = _Slot()
+
+    def ask() -> None:
+        slot.answer = _ask(url, body, headers, seconds)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds + 0.5)
+    return slot.answer
+
+
+def _ask(url: str, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
+    try:
+        request = urllib.request.Request(  # noqa: S310 - the schemes are checked where the address is read
+            url, data=body, headers={"User-Agent": "kohya-runner", **headers}, method="POST"
+        )
+        opener = urllib.request.build_opener(_NoRedirect)
+        with opener.open(request, timeout=seconds) as response:
+            response.read(_ANSWER)
+            return Answer(int(response.status))
+    except urllib.error.HTTPError as fault:
+        with fault:
+            return Answer(fault.code, f"HTTP {fault.code}")
+    except urllib.error.URLError as fault:
+        reason = fault.reason
+        return Answer(0, str(getattr(reason, "strerror", None) or type(reason).__name__))
+    except (OSError, ValueError, HTTPException) as fault:
+        return Answer(0, getattr(fault, "strerror", None) or type(fault).__name__)

@@ -1,0 +1,109 @@
+"""The ``finish`` of a recipe: what happens after the run, whoever is there to see it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+Kind = Literal["json", "ntfy", "discord", "slack"]
+VARIABLE = "KOHYA_NOTIFY_URL"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+_KEPT_SECRET = re.compile(r"discord(?:app)?\.com/api/webhooks/|hooks\.slack\.com/", re.IGNORECASE)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def address_fault(url: str) -> str:
+    """Why a text is no address that a message may be sent to, "" if it is one."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return "is no web address"
+    if parts.username or parts.password:
+        return f"holds a password; put the address into an environment variable: {{env: {VARIABLE}}}"
+    if not host or not url.isprintable() or " " in url or parts.scheme not in ("http", "https"):
+        return "must be an address that begins with https://"
+    if parts.scheme == "http" and not _loopback(host):
+        return "must begin with https://: http is for this machine alone"
+    return ""
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _address(url: str) -> str:
+    fault = address_fault(url)
+    if not fault and _KEPT_SECRET.search(url):
+        fault = f"is a secret: whoever has it can write there. Put it into a variable: {{env: {VARIABLE}, kind: ...}}"
+    if fault:
+        raise ValueError(fault)
+    return url
+
+
+def _variable(name: str) -> str:
+    if not _NAME.match(name):
+        message = "must be the name of an environment variable"
+        raise ValueError(message)
+    return name
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class Notify(_Strict):
+    """Where a message goes when a run has ended, and in which shape."""
+
+    url: Address | None = Field(None, description="https address; one that is a secret belongs into env")
+    env: Annotated[str, AfterValidator(_variable)] | None = Field(
+        None, description="the environment variable that holds the address"
+    )
+    kind: Kind = Field("json", description="json, or the shape that ntfy, Discord or Slack takes")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Notify:
+        if (self.url is None) == (self.env is None):
+            message = f"needs one of url and env, such as {{env: {VARIABLE}}}"
+            raise ValueError(message)
+        return self
+
+
+def _kind_of_wish(value: Any) -> str:
+    return "text" if isinstance(value, str) else "mapping"
+
+
+Wish = Annotated[Annotated[Address, Tag("text")] | Annotated[Notify, Tag("mapping")], Discriminator(_kind_of_wish)]
+
+
+class Finish(_Strict):
+    """What happens after the run. It never changes how the run is judged."""
+
+    compare: bool = Field(False, description="compare the epochs")
+    publish: str | None = Field(None, description="the Hub repository to publish to")
+    stop_pod: Literal[False, True, "stop", "terminate"] = Field(
+        False, description="on RunPod: stop (true is the same), or terminate, where outputs are on a network volume"
+    )
+    notify: Wish | None = Field(None, description="an https address, or {env: NAME, kind: ntfy}")
+    grace_minutes: float = Field(
+        15.0, ge=0, le=1440, strict=False, description="how long a pod is left alone after a run that failed"
+    )
+
+    @property
+    def receiver(self) -> Notify | None:
+        """Where the message goes, None for nowhere."""
+        return Notify(url=self.notify) if isinstance(self.notify, str) else self.notify
+
+    @property
+    def pod(self) -> Literal["", "stop", "terminate"]:
+        """What becomes of the pod, "" for nothing."""
+        return "stop" if self.stop_pod is True else self.stop_pod or ""

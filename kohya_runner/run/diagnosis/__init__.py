@@ -1,0 +1,1 @@
+"""Why a training failed: the log in, the cause and what to write instead out."""
