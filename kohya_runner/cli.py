@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kohya_runner import __version__
+from kohya_runner.compare_cli import compare
 from kohya_runner.dataset_cli import as_path, dataset
 from kohya_runner.entry import RunnerGroup
 
@@ -215,6 +216,7 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
 
 
 main.add_command(dataset)
+main.add_command(compare)
 
 
 @main.command()
