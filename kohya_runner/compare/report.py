@@ -23,7 +23,7 @@ SIDE = 640
 SMALL = 320
 """Up to here every pixel is embedded, without loss, and the browser enlarges with hard edges."""
 WIDE, HIGH = 900.0, 200.0  # of the loss curve's drawing
-MARGIN = 44.0
+MARGIN = 56.0
 
 
 def report_html(comparison: Comparison) -> str:
@@ -106,7 +106,14 @@ def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
             {"text": "" if v is None else f"{v:.3g}", "best": v is not None and v == best and not head.base}
             for v, head in zip(values, comparison.columns, strict=True)
         ]
-        sense = {True: "more is better", False: "less is better"}.get(metric.weight > 0, "") if metric.weight else ""
+        sense = (
+            {
+                True: "more is better, to a point" if metric.enough < 1 else "more is better",
+                False: "less is better",
+            }.get(metric.weight > 0, "")
+            if metric.weight
+            else ""
+        )
         found.append({"title": metric.title, "what": metric.what, "cells": cells, "sense": sense})
     return found
 
@@ -131,8 +138,8 @@ def _curve(losses: Losses | None) -> dict[str, Any] | None:
         "height": HIGH,
         "line": " ".join(f"{x(step)},{y(value)}" for step, value in losses.points),
         "epochs": [{"x": x(step), "label": str(epoch), "step": step} for epoch, step in losses.epochs],
-        "low": f"{low:.4g}",
-        "high": f"{high:.4g}",
+        "low": f"{low:.3g}",
+        "high": f"{high:.3g}",
         "low_y": y(low),
         "high_y": y(high),
         "left": MARGIN,

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 44 << 30
 """Bytes of GPU memory that hold FLUX or SD3 with their text encoders in half precision."""
+PARTS = ("vae", "clip_l", "clip_g", "t5xxl", "ae", "gemma2", "text_encoder", "byt5", "qwen3")
+"""Files beside the base model."""
 PICTURE_OPTIONS = (
-    "mixed_precision", "vae", "clip_skip", "v_parameterization", "zero_terminal_snr", "xformers", "fp8_base",
+    *PARTS,
+    "mixed_precision", "clip_skip", "v_parameterization", "zero_terminal_snr", "xformers", "fp8_base",
     "model_type", "apply_t5_attn_mask", "apply_lg_attn_mask", "discrete_flow_shift", "system_prompt", "network_module",
-    "clip_l", "clip_g", "t5xxl", "ae", "gemma2", "text_encoder", "byt5", "qwen3",
 )  # fmt: skip
 """Options of the training that decide how a picture comes out."""
 
@@ -120,10 +122,15 @@ def choose_settings(subject: Subject, wish: Wish) -> tuple[Settings, tuple[str, 
 def _check_model(base: Base) -> None:
     if not base.model:
         raise UsageError("nobody said which base model to paint with", hint="name it with --model")
-    stated = [Path(text) for text in (base.model, base.text("vae")) if text]
-    gone = [path for path in stated if path.is_absolute() and not path.exists()]
+    stated = {MODEL: base.model, **{name: text for name in PARTS if (text := base.text(name))}}
+    gone = [f"{path} (--{name}) is not there" for name, path in stated.items() if _is_gone(Path(path))]
     if gone:
-        raise UsageError(f"the base model {gone[0]} is not there any more", hint="name it with --model")
+        raise UsageError("\n".join(gone), hint="name the base model with --model, its parts with --component NAME=FILE")
+
+
+def _is_gone(path: Path) -> bool:
+    """A Hub id is no absolute path."""
+    return path.is_absolute() and not path.exists()
 
 
 def _trainer(subject: Subject, sd_scripts: str | None, env: Mapping[str, str]) -> Trainer:
