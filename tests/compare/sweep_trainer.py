@@ -1,7 +1,7 @@
 """A trainer that paints at once: the same hooks, arguments and files as the real scripts, in plain colours.
 
-A picture's colour comes from the weights in the slot, the multiplier, the seed and the prompt. In a prompt CRASH ends the
-process, HANG waits for a signal, and LEAVE leaves no picture.
+A picture's colour comes from the weights in the slot, the multiplier, the seed and the prompt. In a prompt CRASH ends
+the process, HANG waits for a signal, and LEAVE leaves no picture.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ GEN_IMG = (
 import argparse, importlib.util, re
 
 parser = argparse.ArgumentParser()
-for name in ("ckpt", "from_module", "prompter_module_args", "outdir", "sampler", "tokenizer_cache_dir", "vae", "clip_skip"):
+for name in ("ckpt", "from_module", "prompter_module_args", "outdir", "sampler", "tokenizer_cache_dir", "vae"):
     parser.add_argument("--" + name)
 for name in ("network_module", "network_weights", "network_mul"):
     parser.add_argument("--" + name, nargs="*")
@@ -116,7 +116,8 @@ if __name__ == "__main__":
         lora_models[0].set_multiplier(float(told["m"]))
         os.makedirs(args.output_dir, exist_ok=True)
         size = (int(told["w"]), int(told["h"]))
-        paint(lora_models[0], prompt.strip(), told["d"], size, os.path.join(args.output_dir, time.strftime("%Y%m%d_%H%M%S.png")))
+        file = os.path.join(args.output_dir, time.strftime("%Y%m%d_%H%M%S.png"))
+        paint(lora_models[0], prompt.strip(), told["d"], size, file)
 """
 )
 

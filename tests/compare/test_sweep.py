@@ -153,7 +153,7 @@ def test_a_run_without_files_says_so(run_dir, checkout):
 
 def test_a_base_model_that_is_gone_is_named(run_dir, checkout):
     (run_dir.parents[2] / "models" / "base model.safetensors").unlink()
-    with pytest.raises(UsageError, match="base model.safetensors .* is not there"):
+    with pytest.raises(UsageError, match=r"base model.safetensors .* is not there"):
         compare_run(run_dir)
 
 
