@@ -16,12 +16,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import PIL.Image
 
 from kohya_runner.compare.subject import MODEL, of_run
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers.setup import find_trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LIMIT = 2.0
 PROMPT, SEED, STEPS, SIDE = "pixel art, 24x24, a red cat", 42, 2, 64
@@ -64,9 +68,8 @@ def checkpoints(found: list[Path], folder: Path, number: int) -> list[Path]:
     return files
 
 
-def sweep(files: list[Path], options: object, output: Path) -> list[Path]:
+def sweep(files: list[Path], options: Mapping[str, str | bool], output: Path) -> list[Path]:
     """The pictures of one sweep, in the order of the files."""
-    assert isinstance(options, dict)
     command = (
         sys.executable, "-m", "kohya_runner", "compare", *map(str, files), "--family=sd15", f"--model={options[MODEL]}",
         f"--component=tokenizer_cache_dir={options['tokenizer_cache_dir']}", f"--prompt={PROMPT}", f"--seeds={SEED}",
@@ -78,12 +81,11 @@ def sweep(files: list[Path], options: object, output: Path) -> list[Path]:
     return [output / next(c["file"] for c in told["cells"] if c["column"] == places[str(file)]) for file in files]
 
 
-def alone(file: Path, options: object, output: Path) -> Path:
+def alone(file: Path, options: Mapping[str, str | bool], output: Path) -> Path:
     """One picture by one process of gen_img.py, with nothing of ours in it."""
-    assert isinstance(options, dict)
     checkout, python = find_trainer(os.environ, read_settings(os.environ))
-    assert checkout is not None
-    assert python is not None
+    if checkout is None or python is None:
+        sys.exit("there is no trainer: run kohya-runner setup")
     command = (
         str(python.path), str(checkout.root / "gen_img.py"), "--v1", "--sdpa", f"--ckpt={options[MODEL]}",
         f"--tokenizer_cache_dir={options['tokenizer_cache_dir']}", "--network_module", "networks.lora",
@@ -97,7 +99,7 @@ def alone(file: Path, options: object, output: Path) -> Path:
 
 def pixels(path: Path) -> bytes:
     with PIL.Image.open(path) as picture:
-        return picture.convert("RGB").tobytes()
+        return bytes(picture.convert("RGB").tobytes())
 
 
 if __name__ == "__main__":

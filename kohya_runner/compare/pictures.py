@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SMALL = 64  # pixels: composition and colour, not texture
+FINE = 12  # source pixels that go into one, at least about so many
 TINY = 16  # pixels: what two pictures of the same thing share whatever their size
 PALETTE_BITS = 5  # a channel: colours nearer than 8 of 255 are one
 REACH = 4  # pixels on each side of an edge within which it may be blurred
@@ -34,8 +35,10 @@ def opened(path: Path) -> Image | None:
 
 
 def shrunk(picture: Image, side: int = SMALL) -> Image:
-    """Averaged down to a square."""
-    return picture.resize((side, side), PIL.Image.Resampling.BOX)
+    """Averaged down to a square. Small art is enlarged first: Pillow's box takes a pixel wholly or not at all."""
+    factor = max(1, FINE * side // min(picture.size))
+    large = picture.resize((picture.width * factor, picture.height * factor), PIL.Image.Resampling.NEAREST)
+    return large.resize((side, side), PIL.Image.Resampling.BOX)
 
 
 def difference(one: Image, other: Image) -> float:

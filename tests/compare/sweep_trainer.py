@@ -256,7 +256,8 @@ def trained_run(root: Path, epochs: int = 3, family: str = "sd15", **options: st
         },
     }
     records.write(run, records.Record(
-        state="succeeded", run_id="001", name="my cat", recipe=stated, cwd=str(root), output_dir="output", log="trainer.log",
+        state="succeeded", run_id="001", name="my cat", recipe=stated, cwd=str(root), output_dir="output",
+        log="trainer.log",
         argv=("python", "train_network.py", *(f"--{name}={value}" for name, value in given.items())),
         final=names[-1], epochs_planned=epochs, timings=records.Timings(queued=time.time(), started=time.time()),
     ))  # fmt: skip
