@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from click.testing import CliRunner
@@ -21,12 +20,12 @@ def picked(run_dir):
 
 def test_the_picked_file_is_the_same_file_under_a_second_name(run_dir):
     assert run(run_dir, "--pick", 2).exit_code == 0
-    assert os.path.samefile(picked(run_dir), run_dir / "output" / "my cat-000002.safetensors")
+    assert picked(run_dir).samefile(run_dir / "output" / "my cat-000002.safetensors")
 
 
 def test_the_last_epoch_is_picked_by_its_number(run_dir):
     run(run_dir, "--pick", 3)
-    assert os.path.samefile(picked(run_dir), run_dir / "output" / "my cat.safetensors")
+    assert picked(run_dir).samefile(run_dir / "output" / "my cat.safetensors")
 
 
 def test_the_choice_is_on_record(run_dir):
@@ -72,7 +71,8 @@ def test_files_of_strangers_are_picked_by_their_place(odd_path, checkout):
     for name in ("a", "b"):
         lora_file(odd_path / "theirs" / f"{name}.safetensors", ord(name))
     assert run(odd_path / "theirs", "--pick", 2).exit_code == 0
-    assert os.path.samefile(odd_path / "theirs" / "b-picked.safetensors", odd_path / "theirs" / "b.safetensors")
+    theirs = odd_path / "theirs"
+    assert (theirs / "b-picked.safetensors").samefile(theirs / "b.safetensors")
 
 
 def test_without_hard_links_it_is_a_copy(run_dir, monkeypatch):
@@ -83,7 +83,7 @@ def test_without_hard_links_it_is_a_copy(run_dir, monkeypatch):
     assert run(run_dir, "--pick", 2).exit_code == 0
     source = run_dir / "output" / "my cat-000002.safetensors"
     assert picked(run_dir).read_bytes() == source.read_bytes()
-    assert not os.path.samefile(picked(run_dir), source)
+    assert not picked(run_dir).samefile(source)
     assert not list((run_dir / "output").glob("*.partial"))
 
 

@@ -78,7 +78,7 @@ def test_gen_img_gets_the_family_because_it_would_guess_it_by_size(tmp_path):
     assert argv[:5] == ("--v2", "--v_parameterization", "--fp16", "--sdpa", "--ckpt=/m.safetensors")
     assert "--sampler=euler_a" in argv
     assert "--tokenizer_cache_dir=/t" in argv
-    assert ("--sdxl", "--no_half_vae") == find("sdxl").arguments(Base("sdxl", "x"), job(tmp_path))[:2]
+    assert find("sdxl").arguments(Base("sdxl", "x"), job(tmp_path))[:2] == ("--sdxl", "--no_half_vae")
 
 
 def test_a_model_that_was_held_in_eight_bit_is_painted_in_eight_bit(tmp_path):
