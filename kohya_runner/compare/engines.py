@@ -128,15 +128,11 @@ def _half(base: Base) -> tuple[str, ...]:
 
 
 def _gen_img_line(settings: Settings, cell: Cell, column: Column) -> str:
-    """Its prompt line (gen_img.py:2770-2960). Braces would be variants (gen_img.py:1445), so they are escaped."""
-    negative = f" --n {_escaped(settings.negative)}" if settings.negative else ""
+    """Its prompt line (gen_img.py:2770-2960)."""
+    negative = f" --n {settings.negative}" if settings.negative else ""
     size = f"--w {settings.width} --h {settings.height} --s {settings.steps} --l {settings.guidance:f}"
     strength = f"--am {column.strength:f} --f {cell.key}.png"
-    return f"{_escaped(settings.prompts[cell.prompt])} {size} --d {cell.seed} {strength}{negative}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("{", r"\{").replace("}", r"\}")
+    return f"{settings.prompts[cell.prompt]} {size} --d {cell.seed} {strength}{negative}"
 
 
 def _interactive(guidance: str, *, multiplier: bool = True) -> Callable[[Settings, Cell, Column], str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kohya_runner.run.record import Record
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+_NO_BRACES = str.maketrans("{}", "  ")
 CAPTIONS = 2
 """How many captions stand in for prompts that nobody gave."""
 
@@ -57,12 +58,12 @@ def captions_of(base: Base) -> tuple[str, ...]:
 
 
 def _line(path: Path) -> str:
-    """A caption's first line, as the trainer takes it; options in it would be obeyed by the scripts, so they go."""
+    """A caption's first line, as the trainer takes it; what the scripts would obey in it goes."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return ""
-    return " ".join(lines[0].split()).replace("--", "-") if lines else ""
+    return " ".join(lines[0].split()).replace("--", "-").translate(_NO_BRACES) if lines else ""
 
 
 def _files(base: Base, suffixes: frozenset[str]) -> tuple[Path, ...]:

@@ -18,6 +18,8 @@ SAMPLERS = (
 )  # fmt: skip
 """gen_img.py:3251."""
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
+_VARIANTS = re.compile(r"\{.+\}")
+"""gen_img.py:1369; escaping them does not help: it ends with an UnboundLocalError then (:1535)."""
 LARGEST_SEED = (1 << 32) - 1
 GUIDANCE = {"flux": 3.5, "sd3": 5.0, "lumina": 3.5, "hunyuan_image": 3.5, "anima": 3.5}
 """The scripts' own defaults; the SD families have 7.5 (gen_img.py:3274)."""
@@ -136,6 +138,8 @@ def _faults(settings: Settings) -> Iterable[str]:
     for prompt in (*settings.prompts, settings.negative):
         if "--" in prompt:
             yield f"prompt '{prompt[:60]}': {_OPTIONS}"
+        if _VARIANTS.search(prompt):
+            yield f"prompt '{prompt[:60]}': {{...}} is a choice of several prompts to gen_img.py; write one, without braces"
     if settings.sampler not in SAMPLERS:
         yield f"sampler {settings.sampler}: choose from {', '.join(SAMPLERS)}"
     bounds: list[tuple[str, float, float, float]] = [("steps", settings.steps, 1, 1000)]

@@ -96,23 +96,27 @@ def test_a_merged_lora_has_its_strength_at_load_and_the_base_has_none(tmp_path):
 
 
 def one_cell_grid(prompt: str) -> Grid:
-    settings = Settings(prompts=(prompt,), negative="blurry {bad}", width=64, height=48, steps=2)
+    settings = Settings(prompts=(prompt,), negative="blurry", width=64, height=48, steps=2)
     return grid_of((Column("base", None, 0.0),), settings, {})
 
 
-def test_braces_are_no_variants():
-    grid = one_cell_grid("a {red|blue} cat")
+def test_braces_would_be_variants_and_are_refused():
+    with pytest.raises(UsageError, match="choice of several prompts"):
+        settings_from(Wish(prompts=("a {red|blue} cat",)), {}, family="sdxl", size=None)
+
+
+def test_gen_img_gets_one_line_that_says_all():
+    grid = one_cell_grid("a (red:1.2) cat")
     line = find("sdxl").line(grid.settings, grid.cells[0], grid.columns[0])
     assert line == (
-        rf"a \{{red|blue\}} cat --w 64 --h 48 --s 2 --l 7.500000 --d 42 --am 0.000000 --f {grid.cells[0].key}.png"
-        r" --n blurry \{bad\}"
+        f"a (red:1.2) cat --w 64 --h 48 --s 2 --l 7.500000 --d 42 --am 0.000000 --f {grid.cells[0].key}.png --n blurry"
     )
 
 
 def test_the_minimal_scripts_get_their_own_words():
     grid = one_cell_grid("a cat")
     assert find("flux").line(grid.settings, grid.cells[0], grid.columns[0]) == (
-        "a cat --w 64 --h 48 --s 2 --g 7.5 --d 42 --m 0.000000 --n blurry {bad}"
+        "a cat --w 64 --h 48 --s 2 --g 7.5 --d 42 --m 0.000000 --n blurry"
     )
 
 
