@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kohya_runner import __version__, live_cli
+from kohya_runner.compare_cli import compare
 from kohya_runner.dataset_cli import as_path, dataset
 from kohya_runner.diagnose_cli import diagnose
 from kohya_runner.entry import RunnerGroup
@@ -202,6 +203,7 @@ main.add_command(verify)
 for command in live_cli.COMMANDS:
     main.add_command(command)
 main.add_command(diagnose)
+main.add_command(compare)
 
 
 @main.command()

@@ -74,6 +74,7 @@ def test_the_start_of_the_command_imports_only_click():
         "typing",
         "kohya_runner",
         "kohya_runner.entry",
+        "kohya_runner.compare_cli",
         "kohya_runner.dataset_cli",
         "kohya_runner.verify_cli",
         "kohya_runner.live_cli",

@@ -1,4 +1,4 @@
-"""After the run: the message, then the pod. Shared by launches, adopted runs and the sentinel; done once for each run.
+"""After the run: the comparison, the message, the pod. Shared by launches, adopted runs and the sentinel; done once.
 
 Nothing here changes how the run was judged, and nothing here may fail it.
 """
@@ -9,6 +9,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.errors import RunnerError
 from kohya_runner.finish import message, policy, runpod
 from kohya_runner.finish.notify import notify
 from kohya_runner.recipe.finish import Finish, Notify
@@ -83,6 +84,29 @@ def _noted(run_dir: Path, ended: Record, name: str, said: str) -> Record:
     except OSError:  # a full disk is no reason to leave the rest undone
         return changed
     return changed
+
+
+def _compare(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
+    """The epoch sweep of a run that succeeded; what stands against it is said, and changes nothing else."""
+    if ended.state != "succeeded" or ended.practice:
+        why = "practice files paint nothing" if ended.practice else f"the run has {ended.state}"
+        say(said := f"compare: nothing is compared: {why}")
+        return said
+    from kohya_runner.compare.sweep import compare_run
+
+    def show(line: str, *, lasting: bool) -> None:
+        if lasting:
+            say(f"compare: {line}")
+
+    try:
+        found = compare_run(run_dir, say=show, environ=environ, sd_scripts=ended.trainer.path or None)
+    except (RunnerError, OSError) as fault:
+        said = f"compare: not done: {str(fault).splitlines()[0]}; try again with: kohya-runner compare {ended.name}"
+    else:
+        failed = f" ({len(found.failed)} pictures failed)" if found.failed else ""
+        said = f"compare: {found.folder}{failed}: {found.suggestion.reason}"
+    say(said)
+    return said
 
 
 def _notify(_run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
@@ -164,8 +188,8 @@ def _other_run(run_dir: Path) -> str:
 
 
 ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (
+    ("compare", _compare),
     ("notify", _notify),
     ("pod", _pod),
 )
-"""Key of ``record.finish``, and what is done. The comparison goes here, first, as ("compare", ...): it needs the GPU,
-so before the pod is stopped; the recipe refuses ``finish.compare`` until then (recipe/models.py, NOT_YET)."""
+"""Key of ``record.finish``, and what is done. The comparison comes first: it needs the GPU."""

@@ -88,7 +88,7 @@ class Launch(_Strict):
 
 
 class Compare(_Strict):
-    """The prompts each epoch is tested with. The run folder gets them as a gen_img.py prompt file."""
+    """How `kohya-runner compare` paints with each epoch. The run folder gets a prompt file."""
 
     prompts: tuple[str, ...] = Field((), strict=False, description="one picture per prompt, seed and epoch")
     negative: str | None = Field(None, description="the negative prompt for all of them")
@@ -96,6 +96,12 @@ class Compare(_Strict):
     guidance: float = Field(7.5, ge=0, le=100, strict=False, description="classifier-free guidance scale")
     size: str = Field("1024x1024", description="width x height in pixels")
     seeds: tuple[int, ...] = Field((42,), strict=False, min_length=1)
+    strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
+    sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
+    base: bool = Field(True, description="a column of the base model alone")
+    trigger: tuple[str, ...] = Field(
+        (), strict=False, description="the LoRA's words: prompts without one measure bleed"
+    )
 
     @field_validator("size")
     @classmethod
@@ -145,7 +151,6 @@ class Recipe(_Strict):
 
 
 NOT_YET = {
-    "finish.compare": "the comparison after the run",
     "finish.publish": "publishing after the run",
     "datasets.*.options": "options of one dataset alone",
 }

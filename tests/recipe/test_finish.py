@@ -60,7 +60,7 @@ def test_a_variable_and_a_kind(read):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("finish: {compare: true}\n", "7:10: finish.compare: the comparison after the run is not built yet"),
+        ("finish: {publish: a/b}\n", "7:10: finish.publish: publishing after the run is not built yet"),
         ("finish: {publish: me/cat}\n", "7:10: finish.publish: publishing after the run is not built yet"),
         ("finish: {stop_pods: true}\n", "7:10: finish.stop_pods: there is no such key; did you mean 'stop_pod'?"),
         ("finish: {stop_pod: delete}\n", "7:20: finish.stop_pod: is not one of the choices"),

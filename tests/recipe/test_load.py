@@ -56,7 +56,7 @@ def test_zero_and_false_and_empty_text_are_values_and_null_is_not(write):
 def test_every_fault_is_reported_at_once_with_its_place(write):
     path = write(
         "name: a/b\nfamly: sdxl\nmodel: {rndom: sd15}\ndatasets:\n  - images: x\n    concept: c\n    repeat: 3\n"
-        "args:\n  lr: 1\n  lr: 2\nfinish: {compare: true}\n"
+        "args:\n  lr: 1\n  lr: 2\nfinish: {publish: a/b}\n"
     )
     found = {line.removeprefix(f"{path}:") for line in messages(load(path))}
     assert found == {
@@ -67,7 +67,7 @@ def test_every_fault_is_reported_at_once_with_its_place(write):
         "3:9: model.rndom: there is no such key; did you mean 'random'?",
         "7:5: datasets.0.repeat: there is no such key; did you mean 'repeats'?",
         "10:3: the key 'lr' stands here a second time (first in line 9); keep one of the two",
-        "11:10: finish.compare: the comparison after the run is not built yet; leave the key out",
+        "11:10: finish.publish: publishing after the run is not built yet; leave the key out",
     }
 
 

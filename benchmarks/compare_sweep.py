@@ -1,0 +1,110 @@
+"""What one process for all checkpoints saves: N checkpoints in one sweep against N processes of gen_img.py.
+
+    PYTHONPATH=. python benchmarks/compare_sweep.py --run RUN [--checkpoints 10]
+
+RUN is the folder of an SD 1.5 run (the quickstart's will do). The last process of each kind is compared pixel by pixel
+with the others: fails where a picture differs, or where the sweep is not at least twice as fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import PIL.Image
+
+from kohya_runner.compare.subject import MODEL, of_run
+from kohya_runner.settings import read_settings
+from kohya_runner.trainers.setup import find_trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LIMIT = 2.0
+PROMPT, SEED, STEPS, SIDE = "pixel art, 24x24, a red cat", 42, 2, 64
+
+
+def main(run: Path, number: int) -> int:
+    base = of_run(run).base
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = checkpoints(sorted((run / "output").glob("*.safetensors")), folder / "loras", number)
+        begun = time.monotonic()
+        swept = sweep(files, base.options, folder / "sweep")
+        together = time.monotonic() - begun
+        seconds, same = [], 0
+        for count, file in enumerate(files):
+            begun = time.monotonic()
+            picture = alone(file, base.options, folder / f"alone {count}")
+            seconds.append(time.monotonic() - begun)
+            same += pixels(picture) == pixels(swept[count])
+    ratio = sum(seconds) / together
+    print(f"one process    {together:7.1f} s for {number} checkpoints (sheet, page and figures included)")
+    print(f"{number} processes   {sum(seconds):7.1f} s ({min(seconds):.1f} to {max(seconds):.1f} s each)")
+    print(f"ratio          {ratio:7.2f}   (limit {LIMIT})")
+    print(f"same pixels    {same} of {number}")
+    return 0 if ratio >= LIMIT and same == number else 1
+
+
+def checkpoints(found: list[Path], folder: Path, number: int) -> list[Path]:
+    """N files of different content: those of the run, then the same with a mark in their metadata."""
+    folder.mkdir()
+    files = []
+    for count in range(number):
+        data = found[count % len(found)].read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        header["__metadata__"] = {**header.get("__metadata__", {}), "copy": str(count)}
+        text = json.dumps(header).encode()
+        files.append(folder / f"my lora {count:02d}.safetensors")
+        files[-1].write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    return files
+
+
+def sweep(files: list[Path], options: Mapping[str, str | bool], output: Path) -> list[Path]:
+    """The pictures of one sweep, in the order of the files."""
+    command = (
+        sys.executable, "-m", "kohya_runner", "compare", *map(str, files), "--family=sd15", f"--model={options[MODEL]}",
+        f"--component=tokenizer_cache_dir={options['tokenizer_cache_dir']}", f"--prompt={PROMPT}", f"--seeds={SEED}",
+        f"--steps={STEPS}", f"--size={SIDE}x{SIDE}", "--no-base", f"--output={output}", "--json",
+    )  # fmt: skip
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    places = {column["file"]: number for number, column in enumerate(told["columns"])}
+    return [output / next(c["file"] for c in told["cells"] if c["column"] == places[str(file)]) for file in files]
+
+
+def alone(file: Path, options: Mapping[str, str | bool], output: Path) -> Path:
+    """One picture by one process of gen_img.py, with nothing of ours in it."""
+    checkout, python = find_trainer(os.environ, read_settings(os.environ))
+    if checkout is None or python is None:
+        sys.exit("there is no trainer: run kohya-runner setup")
+    command = (
+        str(python.path), str(checkout.root / "gen_img.py"), "--v1", "--sdpa", f"--ckpt={options[MODEL]}",
+        f"--tokenizer_cache_dir={options['tokenizer_cache_dir']}", "--network_module", "networks.lora",
+        "--network_weights", str(file), f"--outdir={output}", f"--W={SIDE}", f"--H={SIDE}", f"--steps={STEPS}",
+        f"--prompt={PROMPT} --d {SEED}",
+    )  # fmt: skip
+    environ = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    subprocess.run(command, check=True, capture_output=True, cwd=checkout.root, env=environ)
+    return next(output.glob("*.png"))
+
+
+def pixels(path: Path) -> bytes:
+    with PIL.Image.open(path) as picture:
+        return bytes(picture.convert("RGB").tobytes())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=int, default=10)
+    chosen = parser.parse_args()
+    sys.exit(main(chosen.run.absolute(), chosen.checkpoints))

@@ -1,0 +1,1 @@
+"""The epoch sweep: checkpoints in, contact sheet and report out."""

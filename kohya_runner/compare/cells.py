@@ -1,0 +1,106 @@
+"""The grid: a column for the base and each checkpoint and strength, a row for each prompt and seed.
+
+A cell's key is a hash of everything its picture depends on, so that a picture is found again and never mistaken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.compare.checkpoints import Checkpoint
+    from kohya_runner.compare.settings import Settings
+
+FOLDER = "cells"
+_SAMPLES = 32
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the grid; without a checkpoint it is the base model."""
+
+    label: str
+    checkpoint: Checkpoint | None
+    strength: float
+
+    @property
+    def lora(self) -> str:
+        """The hash of the checkpoint, "" for the base model."""
+        return self.checkpoint.sha256 if self.checkpoint else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One picture: ``row`` counts prompts and seeds in them."""
+
+    key: str
+    column: int
+    prompt: int
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Its picture, below the comparison's folder."""
+        return f"{FOLDER}/{self.key}.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """All that is to be painted. ``cells`` are in the order of painting: column, prompt, seed."""
+
+    columns: tuple[Column, ...]
+    cells: tuple[Cell, ...]
+    settings: Settings
+
+    def find(self, column: int, prompt: int, seed: int) -> Cell:
+        """The cell at a place; ``seed`` is the seed itself."""
+        seeds = self.settings.seeds
+        per_column = len(self.settings.prompts) * len(seeds)
+        return self.cells[column * per_column + prompt * len(seeds) + seeds.index(seed)]
+
+
+def columns_of(checkpoints: tuple[Checkpoint, ...], settings: Settings) -> tuple[Column, ...]:
+    """The base first, then the checkpoints in the order of training, each at every strength."""
+    several = len(settings.strengths) > 1
+    base = (Column("base", None, 0.0),) if settings.base else ()
+    named = (
+        Column(f"{c.label} x{strength:g}" if several or strength != 1 else c.label, c, strength)
+        for c in checkpoints
+        for strength in settings.strengths
+    )
+    return (*base, *named)
+
+
+def grid_of(columns: tuple[Column, ...], settings: Settings, how: dict[str, str]) -> Grid:
+    """The grid; ``how`` is what else a picture depends on: base model, precision, trainer."""
+    cells = tuple(
+        Cell(_key(column, prompt, seed, settings, how), number, row, seed)
+        for number, column in enumerate(columns)
+        for row, prompt in enumerate(settings.prompts)
+        for seed in settings.seeds
+    )
+    return Grid(columns, cells, settings)
+
+
+def _key(column: Column, prompt: str, seed: int, settings: Settings, how: dict[str, str]) -> str:
+    drop = ("prompts", "seeds", "strengths", "base", "triggers")
+    chosen = {name: value for name, value in asdict(settings).items() if name not in drop}
+    stated = {"lora": column.lora, "strength": column.strength, "prompt": prompt, "seed": seed, **chosen, **how}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:40]
+
+
+def identity(path: Path) -> str:
+    """A fingerprint of a large file: its length and 32 pieces spread over it, so that 7 GB take no minute."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for number in range(_SAMPLES):
+            file.seek(max(0, size - _PIECE) * number // (_SAMPLES - 1))
+            digest.update(file.read(_PIECE))
+    return digest.hexdigest()

@@ -1,0 +1,122 @@
+"""Which checkpoints are compared, in the order of training, and which are left out and why."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.compare.shape import Shape, difference, shape_of
+from kohya_runner.run.artefact import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+PICKED = "-picked.safetensors"
+SUFFIX = ".safetensors"
+_EPOCH = re.compile(r"-(\d{6})$")  # EPOCH_FILE_NAME, library/train_util.py
+_STEP = re.compile(r"-step(\d{8})$")  # STEP_FILE_NAME, library/train_util.py
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One file to compare. ``number`` is the epoch it is picked by; None for a file that names none."""
+
+    path: Path
+    label: str
+    sha256: str
+    epoch: int | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is left out. ``reason`` is the rest of a sentence that begins with its name."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is to compare."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def in_folder(folder: Path) -> tuple[Path, ...]:
+    """The model files of a folder by name; what ``--pick`` made is one of them under a second name."""
+    files = (p for p in folder.iterdir() if p.suffix == SUFFIX and p.is_file() and not p.name.endswith(PICKED))
+    return tuple(sorted(files))
+
+
+def find(files: Sequence[Path], family: str, *, last_epoch: int | None = None,
+         hashes: Mapping[str, str] | None = None) -> Found:  # fmt: skip
+    """Sort the files into what is compared and what is not.
+
+    They must fit into one slot; the shape that most of them have decides. ``hashes`` holds those already known, by
+    file name. ``last_epoch`` is what a run was to train: its file without a number.
+    """
+    shapes = {path: shape_of(path) for path in dict.fromkeys(files)}
+    skipped = {path: reason for path, shape in shapes.items() if (reason := _unfit(shape, family))}
+    good = {path: shape for path, shape in shapes.items() if path not in skipped}
+    if good:
+        common = Counter(shape.key for shape in good.values()).most_common(1)[0][0]
+        reference = next(shape for shape in good.values() if shape.key == common)
+        skipped |= {path: reason for path, shape in good.items() if (reason := difference(shape, reference))}
+    kept = [path for path in good if path not in skipped]
+    numbered = [_numbered(path, shapes[path], kept, last_epoch, (hashes or {}).get(path.name)) for path in kept]
+    order = sorted(numbered, key=lambda pair: pair[0])
+    return Found(_labelled([c for _, c in order]), tuple(Skipped(path, skipped[path]) for path in skipped))
+
+
+def _unfit(shape: Shape, family: str) -> str:
+    if shape.problem:
+        return shape.problem
+    return "" if not family or shape.for_family(family) else f"is a LoRA for {shape.mark}, not for {family}"
+
+
+def _numbered(
+    path: Path, shape: Shape, files: Sequence[Path], last_epoch: int | None, known: str | None
+) -> tuple[tuple[int, ...], Checkpoint]:
+    """With what it is sorted by: epochs and steps as they were trained, other files after them as they were given."""
+    step, epoch = _match(_STEP, path), _match(_EPOCH, path)
+    if step is None and epoch is None:
+        epoch = _final_epoch(path, shape, files, last_epoch)
+    trained = shape.number("ss_epoch") if epoch is None and step is not None else epoch
+    order = (int(epoch is None and step is None), trained or 0, step or 0, files.index(path))
+    return order, Checkpoint(path, "", known or sha256(path), epoch, step)
+
+
+def _final_epoch(path: Path, shape: Shape, files: Sequence[Path], last_epoch: int | None) -> int | None:
+    """The last file of a run has no number: it is the last epoch. None where nothing tells."""
+    siblings = [n + 1 for other in files if _series(other) == path.stem and (n := _match(_EPOCH, other)) is not None]
+    told = [n for n in (shape.number("ss_epoch"), last_epoch) if n is not None]
+    return max((*siblings, *told), default=None)
+
+
+def _series(path: Path) -> str:
+    """The output name of a numbered file."""
+    return _EPOCH.sub("", path.stem)
+
+
+def _match(pattern: re.Pattern[str], path: Path) -> int | None:
+    found = pattern.search(path.stem)
+    return int(found[1]) if found else None
+
+
+def _labelled(checkpoints: list[Checkpoint]) -> tuple[Checkpoint, ...]:
+    """Labels a person knows them by; files that would share one are called by their names."""
+    names = [_name(c) for c in checkpoints]
+    unique = len(set(names)) == len(names)
+    labels = names if unique else [c.path.stem for c in checkpoints]
+    return tuple(replace(c, label=label) for c, label in zip(checkpoints, labels, strict=True))
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    if checkpoint.step is not None:
+        return f"step {checkpoint.step}"
+    return f"epoch {checkpoint.epoch}" if checkpoint.epoch is not None else checkpoint.path.stem

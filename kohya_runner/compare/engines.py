@@ -1,0 +1,173 @@
+"""The trainer's own script that paints for each family, and its command: one row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kohya_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kohya_runner.compare.cells import Cell, Column
+    from kohya_runner.compare.settings import Settings
+    from kohya_runner.compare.subject import Base
+
+WORKER = Path(__file__).with_name("sweep_worker.py")
+FLOATS = {"bf16": "bf16", "fp16": "fp16"}
+"""--mixed_precision of the training, and how the scripts call it; everything else is single precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a command needs besides the base model. ``small_gpu``: the models do not fit side by side."""
+
+    jobs: Path
+    outdir: Path
+    weights: Path
+    strength: float
+    sampler: str
+    small_gpu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How a family's pictures are made. ``one_slot``: checkpoints are swapped in one process with one load."""
+
+    family: str
+    script: str
+    arguments: Callable[[Base, Job], tuple[str, ...]]
+    line: Callable[[Settings, Cell, Column], str]
+    one_slot: bool = True
+    hooked: bool = False  # the script itself loads our module; otherwise ours runs the script
+
+
+def _gen_img(base: Base, job: Job) -> tuple[str, ...]:
+    """gen_img.py: ``--network_weights`` makes the slot, the module given by ``--from_module`` fills it."""
+    kind = {"sdxl": ("--sdxl", "--no_half_vae"), "sd2": ("--v2",)}.get(base.family, ("--v1",))
+    switches = [name for name in ("v_parameterization", "zero_terminal_snr") if base.on(name)]
+    return (
+        *kind, *(f"--{name}" for name in switches), *_half(base), "--xformers" if base.on("xformers") else "--sdpa",
+        f"--ckpt={base.model}", *_given(base, "vae", "clip_skip", "tokenizer_cache_dir"),
+        f"--sampler={job.sampler}", "--batch_size=1", "--images_per_prompt=1", f"--outdir={job.outdir}",
+        "--network_module", base.text("network_module") or "networks.lora",
+        "--network_weights", str(job.weights), "--network_mul", "1.0",
+        f"--from_module={WORKER}", f"--prompter_module_args={job.jobs}",
+    )  # fmt: skip
+
+
+def _flux(base: Base, job: Job) -> tuple[str, ...]:
+    """flux_minimal_inference.py; with ``fp8_base`` the training held the model in 8 bit, so does this."""
+    small = ("--flux_dtype=fp8",) if base.on("fp8_base") else ()
+    chroma = ("--model_type=chroma",) if base.text("model_type") == "chroma" else ()
+    masks = ("--apply_t5_attn_mask",) if base.on("apply_t5_attn_mask") else ()
+    return (
+        f"--ckpt_path={base.model}", *_given(base, "clip_l", "t5xxl", "ae"), f"--dtype={_float(base)}", *small, *chroma,
+        *masks, *_offload(job), f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",
+    )  # fmt: skip
+
+
+def _sd3(base: Base, job: Job) -> tuple[str, ...]:
+    masks = tuple(f"--{name}" for name in ("apply_lg_attn_mask", "apply_t5_attn_mask") if base.on(name))
+    return (
+        f"--ckpt_path={base.model}", *_given(base, "clip_l", "clip_g", "t5xxl"), *_half(base), *masks, *_offload(job),
+        f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",
+    )  # fmt: skip
+
+
+def _lumina(base: Base, job: Job) -> tuple[str, ...]:
+    kinds = (f"--{name}={_float(base)}" for name in ("dtype", "gemma2_dtype", "ae_dtype"))
+    return (
+        f"--pretrained_model_name_or_path={base.model}", f"--gemma2_path={base.text('gemma2')}",
+        f"--ae_path={base.text('ae')}", *kinds, *_given(base, "discrete_flow_shift", "system_prompt"), *_offload(job),
+        f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",
+    )  # fmt: skip
+
+
+def _hunyuan_image(base: Base, job: Job) -> tuple[str, ...]:
+    return (
+        f"--dit={base.model}", *_given(base, "text_encoder", "byt5", "vae"), *_merged(job), f"--save_path={job.outdir}",
+        *_flow_shift(base), "--interactive",
+    )  # fmt: skip
+
+
+def _anima(base: Base, job: Job) -> tuple[str, ...]:
+    return (
+        f"--dit={base.model}", f"--text_encoder={base.text('qwen3')}", *_given(base, "vae"), *_merged(job),
+        f"--save_path={job.outdir}", *_flow_shift(base), "--interactive",
+    )  # fmt: skip
+
+
+def _merged(job: Job) -> tuple[str, ...]:
+    """A LoRA that is merged when the model is loaded; none for the base column."""
+    return ("--lora_weight", str(job.weights), "--lora_multiplier", f"{job.strength:g}") if job.strength else ()
+
+
+def _given(base: Base, *names: str) -> tuple[str, ...]:
+    return tuple(f"--{name}={value}" for name in names if (value := base.text(name)) is not None)
+
+
+def _flow_shift(base: Base) -> tuple[str, ...]:
+    shift = base.text("discrete_flow_shift")
+    return (f"--flow_shift={shift}",) if shift is not None else ()
+
+
+def _offload(job: Job) -> tuple[str, ...]:
+    return ("--offload",) if job.small_gpu else ()
+
+
+def _float(base: Base) -> str:
+    return FLOATS.get(base.text("mixed_precision") or "no", "float")
+
+
+def _half(base: Base) -> tuple[str, ...]:
+    kind = FLOATS.get(base.text("mixed_precision") or "no")
+    return (f"--{kind}",) if kind else ()
+
+
+def _gen_img_line(settings: Settings, cell: Cell, column: Column) -> str:
+    """Its prompt line (gen_img.py:2770-2960)."""
+    negative = f" --n {settings.negative}" if settings.negative else ""
+    size = f"--w {settings.width} --h {settings.height} --s {settings.steps} --l {settings.guidance:f}"
+    strength = f"--am {column.strength:f} --f {cell.key}.png"
+    return f"{settings.prompts[cell.prompt]} {size} --d {cell.seed} {strength}{negative}"
+
+
+def _interactive(guidance: str, *, multiplier: bool = True) -> Callable[[Settings, Cell, Column], str]:
+    """The line of the minimal scripts' interactive mode; they differ in what they call the guidance."""
+
+    def line(settings: Settings, cell: Cell, column: Column) -> str:
+        negative = f" --n {settings.negative}" if settings.negative else ""
+        size = f"--w {settings.width} --h {settings.height} --s {settings.steps} --{guidance} {settings.guidance:g}"
+        strength = f" --m {column.strength:f}" if multiplier else ""
+        return f"{settings.prompts[cell.prompt]} {size} --d {cell.seed}{strength}{negative}"
+
+    return line
+
+
+ENGINES: tuple[Engine, ...] = (
+    Engine("sd15", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
+    Engine("sd2", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
+    Engine("sdxl", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
+    Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g")),
+    Engine("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c")),
+    Engine("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g")),
+    Engine("hunyuan_image", "hunyuan_image_minimal_inference.py", _hunyuan_image,
+           _interactive("g", multiplier=False), one_slot=False),
+    Engine("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False), one_slot=False),
+)  # fmt: skip
+
+
+def find(family: str) -> Engine:
+    """The row of a family.
+
+    Raises:
+        UsageError: nothing of the trainer paints for it.
+    """
+    known = [engine.family for engine in ENGINES]
+    for engine in ENGINES:
+        if engine.family == family:
+            return engine
+    raise UsageError(f"family '{family}' cannot be compared", hint=f"choose from {', '.join(known)}")

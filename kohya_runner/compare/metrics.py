@@ -1,0 +1,206 @@
+"""What is measured of each column of the grid: one row of the table each. Cheap, and nothing is downloaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from kohya_runner.compare import pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+    from kohya_runner.compare.settings import Settings
+
+LARGEST_ART = 128  # pixels a side: training pictures up to here are taken for pixel art at its true size
+MOST_TRAINING = 2000  # pictures that are looked at for the nearest one
+_GRID = re.compile(r"(?<![\dx])(\d{1,3})x(\d{1,3})(?![\dx])")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One picture of the grid, as far as the metrics look at it."""
+
+    prompt: int
+    seed: int
+    small: Image
+    tiny: Image
+    palette: int | None = None
+    alignment: float | None = None
+    hardness: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What the training pictures say: ``grid`` is the size of pixel art, None for other pictures."""
+
+    tiny: tuple[Image, ...] = ()
+    grid: tuple[int, int] | None = None
+    palette: float | None = None  # the median number of colours
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One column beside the base's, and what they are held against."""
+
+    column: Sequence[Looked]
+    base: Mapping[tuple[int, int], Looked]
+    training: Training
+    prompts: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+
+    def pairs(self) -> Iterator[tuple[Looked, Looked]]:
+        """Each picture with the base's of the same prompt and seed."""
+        for one in self.column:
+            if (other := self.base.get((one.prompt, one.seed))) is not None:
+                yield one, other
+
+    def untriggered(self, prompt: int) -> bool:
+        """Whether a prompt holds none of the trigger words."""
+        text = self.prompts[prompt].lower()
+        return bool(self.triggers) and not any(word.lower() in text for word in self.triggers)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row. ``weight`` is its say in the suggestion: more is better where it is above 0, less where it is below.
+
+    ``enough`` is the share of the range from which on more is no better.
+    """
+
+    key: str
+    title: str
+    what: str
+    measure: Callable[[View], float | None]
+    weight: float = 0.0
+    pixel_art: bool = False
+    enough: float = 1.0
+
+
+def _drift(view: View) -> float | None:
+    told = any(view.untriggered(number) for number in range(len(view.prompts)))
+    meant = [(a, b) for a, b in view.pairs() if not (told and view.untriggered(a.prompt))]
+    return _mean(pictures.difference(a.small, b.small) for a, b in meant)
+
+
+def _bleed(view: View) -> float | None:
+    return _mean(pictures.difference(a.small, b.small) for a, b in view.pairs() if view.untriggered(a.prompt))
+
+
+def _diversity(view: View) -> float | None:
+    rows: dict[int, list[Image]] = {}
+    for one in view.column:
+        rows.setdefault(one.prompt, []).append(one.small)
+    return _mean(found for same in rows.values() if (found := pictures.mean_difference(same)) is not None)
+
+
+def _memorised(view: View) -> float | None:
+    likest = [pictures.nearest(one.tiny, view.training.tiny) for one in view.column]
+    return max((value for value in likest if value is not None), default=None)
+
+
+def _palette(view: View) -> float | None:
+    return _mean(float(one.palette) for one in view.column if one.palette is not None)
+
+
+def _off_palette(view: View) -> float | None:
+    """How far from the training pictures' number of colours, as a share of it."""
+    size, meant = _palette(view), view.training.palette
+    return None if size is None or not meant else abs(size - meant) / meant
+
+
+def _alignment(view: View) -> float | None:
+    return _mean(one.alignment for one in view.column if one.alignment is not None)
+
+
+def _hardness(view: View) -> float | None:
+    return _mean(one.hardness for one in view.column if one.hardness is not None)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return fmean(found) if found else None
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("drift", "drift from base", "mean difference from the base model's picture of the same prompt and seed",
+           _drift, weight=1.0, enough=0.8),
+    Metric("diversity", "diversity", "mean difference between the seeds of a prompt; 0: every seed gives the same "
+           "picture", _diversity, weight=0.5),
+    Metric("memorised", "likest to a training picture", "the likest pair of a painted and a training picture; 1: a "
+           "copy", _memorised, weight=-0.5),
+    Metric("bleed", "bleed", "drift of the prompts that hold no trigger word; it should stay low", _bleed, weight=-0.5),
+    Metric("palette", "palette size", "colours at the true pixels", _palette, pixel_art=True),
+    Metric("off_palette", "off the palette size", "how far from the training pictures' number of colours, as a share "
+           "of it", _off_palette, weight=-0.5, pixel_art=True),
+    Metric("alignment", "grid alignment", "share of all change of colour that lies on the pixel grid, beyond chance",
+           _alignment, weight=1.0, pixel_art=True),
+    Metric("hardness", "edge hardness", "share of an edge's contrast that is crossed in one pixel", _hardness,
+           weight=1.0, pixel_art=True),
+)  # fmt: skip
+
+
+def look(path: Path, prompt: int, seed: int, grid: tuple[int, int] | None) -> Looked | None:
+    """Read one picture; None where it cannot be read."""
+    picture = pictures.opened(path)
+    if picture is None:
+        return None
+    small, tiny = pictures.shrunk(picture), pictures.shrunk(picture, pictures.TINY)
+    if grid is None or min(picture.size) < max(grid):
+        return Looked(prompt, seed, small, tiny)
+    return Looked(
+        prompt, seed, small, tiny, pictures.palette_size(picture, grid), pictures.grid_alignment(picture, grid),
+        pictures.edge_hardness(picture),
+    )  # fmt: skip
+
+
+def training_of(files: Sequence[Path], texts: Sequence[str]) -> Training:
+    """The training pictures. Small ones are pixel art; a size such as 24x24 in ``texts`` says it of enlarged ones."""
+    found = [picture for path in files[:MOST_TRAINING] if (picture := pictures.opened(path)) is not None]
+    sizes = {picture.size for picture in found}
+    grid = next(iter(sizes)) if len(sizes) == 1 else None
+    if grid is None or max(grid) > LARGEST_ART:
+        grid = _grid_in(texts)
+    tiny = tuple(pictures.shrunk(picture, pictures.TINY) for picture in found)
+    if grid is None:
+        return Training(tiny)
+    counted = [pictures.palette_size(p, grid) for p in found if min(p.size) >= max(grid)]
+    return Training(tiny, grid, median(counted) if counted else None)
+
+
+def _grid_in(texts: Sequence[str]) -> tuple[int, int] | None:
+    for text in texts:
+        if "pixel" in text.lower() and (match := _GRID.search(text)):
+            width, height = int(match[1]), int(match[2])
+            if 8 <= width <= LARGEST_ART and 8 <= height <= LARGEST_ART:
+                return width, height
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The figures: one mapping per column, in the grid's order."""
+
+    columns: tuple[Mapping[str, float | None], ...]
+    training: Training = field(default_factory=Training)
+
+    def rows(self) -> tuple[Metric, ...]:
+        """The metrics that could be measured of any column."""
+        return tuple(m for m in METRICS if any(column.get(m.key) is not None for column in self.columns))
+
+
+def measure(columns: Sequence[Sequence[Looked]], base: int | None, training: Training, settings: Settings) -> Table:
+    """All metrics of all columns; ``base`` is the number of the base model's column, None where there is none."""
+    held = {(one.prompt, one.seed): one for one in columns[base]} if base is not None else {}
+    wanted = [m for m in METRICS if training.grid is not None or not m.pixel_art]
+    rows = []
+    for number, column in enumerate(columns):
+        against = {} if number == base else held
+        view = View(column, against, training, settings.prompts, settings.triggers)
+        rows.append({m.key: m.measure(view) for m in wanted})
+    return Table(tuple(rows), training)

@@ -1,0 +1,244 @@
+"""Runs the trainer's scripts over the cells that are missing, and puts each finished picture in its place at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner import atomic
+from kohya_runner.compare.cells import FOLDER
+from kohya_runner.compare.engines import WORKER, Job
+from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
+from kohya_runner.run import telling
+from kohya_runner.run.supervise import Watch, supervise
+from kohya_runner.trainers.command import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kohya_runner.compare.cells import Cell, Grid
+    from kohya_runner.compare.engines import Engine
+    from kohya_runner.compare.subject import Base
+    from kohya_runner.run.events import Event
+
+    Say = Callable[..., None]
+
+LOG = "compare.log"
+SCRATCH = ".painting-"
+DEAD_STARTS = 2
+"""Processes in a row that ended before any picture: after that the rest is given up."""
+LAST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to paint and with what."""
+
+    output: Path
+    checkout: Path
+    python: Path
+    env: Mapping[str, str]
+    environ: Mapping[str, str]
+    small_gpu: bool = False
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known so far: the seconds of each new picture, and why cells failed."""
+
+    total: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    loads: int = 0
+    begun: str = ""
+    times: list[float] = field(default_factory=list)
+
+    def line(self, label: str) -> str:
+        """``12 of 44 pictures (epoch 3), about 2 min 10 s left``."""
+        done = len(self.seconds) + len(self.failed)
+        mean = sum(self.times) / len(self.times) if self.times else None
+        left = f", about {telling.duration(mean * (self.total - done))} left" if mean is not None else ""
+        return f"{done} of {self.total} pictures ({label}){left}"
+
+
+def missing(grid: Grid, output: Path) -> tuple[Cell, ...]:
+    """The cells without a picture, each key once: two epochs with the same weights are painted once."""
+    return tuple({c.key: c for c in grid.cells if not (output / c.file).is_file()}.values())
+
+
+def paint(grid: Grid, engine: Engine, base: Base, place: Place, say: Say) -> Progress:
+    """Paint what is missing. A cell whose process dies is failed, the rest goes on in a new process.
+
+    Raises:
+        CancelledError, TerminatedError: stopped; finished pictures are kept.
+        TrainerError: the script does not come as far as its first picture.
+    """
+    open_cells = list(missing(grid, place.output))
+    progress = Progress(len(open_cells))
+    _sweep(place.output)
+    dead = 0
+    while open_cells:
+        batch = open_cells if engine.one_slot else [c for c in open_cells if c.column == open_cells[0].column]
+        before = len(progress.seconds)
+        why = _process(_Batch(grid, engine, base, place, tuple(batch)), progress, say)
+        told = {*progress.seconds, *progress.failed}
+        if progress.begun and progress.begun not in told:
+            progress.failed[progress.begun] = why or "the script ended while it was painted"
+        dead = 0 if len(progress.seconds) > before else dead + 1
+        rest = [c for c in open_cells if c.key not in {*progress.seconds, *progress.failed}]
+        if len(rest) == len(open_cells) or (dead >= DEAD_STARTS and rest):
+            _give_up(rest, why, progress, place)
+            break
+        open_cells = rest
+    return progress
+
+
+def _give_up(rest: Sequence[Cell], why: str, progress: Progress, place: Place) -> None:
+    """Where nothing was painted at all the sweep has failed; else what is left is shown as failed."""
+    if not progress.seconds and not any((place.output / FOLDER).glob("*.png")):
+        tail = "\n".join(telling.last_lines(place.output / LOG, LAST_LINES))
+        raise TrainerError(f"the trainer's script painted nothing: {why}\n{tail}", hint=f"log: {place.output / LOG}")
+    progress.failed |= {cell.key: f"not painted: {why}" for cell in rest}
+
+
+def _sweep(output: Path) -> None:
+    """What a killed sweep left half done."""
+    for left in output.glob(f"{SCRATCH}*"):
+        if not _alive(left):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(scratch: Path) -> bool:
+    """Whether the runner that made the folder still runs: its pid is in the folder's name."""
+    pid = scratch.name.removeprefix(SCRATCH).partition("-")[0]
+    return pid.isdecimal() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """One process and its cells."""
+
+    grid: Grid
+    engine: Engine
+    base: Base
+    place: Place
+    cells: tuple[Cell, ...]
+
+
+def _process(batch: _Batch, progress: Progress, say: Say) -> str:
+    """Run one process over its cells; why it ended, "" where it ended well."""
+    place = batch.place
+    (place.output / FOLDER).mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=place.output, prefix=f"{SCRATCH}{os.getpid()}-"))
+    try:
+        events = scratch / "events.jsonl"
+        atomic.write_json(scratch / "jobs.json", _jobs(batch, scratch, events))
+        reader = _Reader(batch, events, progress, say)
+        progress.loads += 1
+        progress.begun = ""
+        say(reader.starting(), lasting=True)
+        watch = Watch(log=place.output / LOG, output_dir=scratch, observers=(reader,))
+        outcome = supervise(_command(batch, scratch), watch, environ=place.environ)
+        reader.tick()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if outcome.fault is not None:
+        raise outcome.fault
+    if outcome.stopped:
+        kind = CancelledError if outcome.stopped == "SIGINT" else TerminatedError
+        raise kind(f"stopped by {outcome.stopped}: {len(progress.seconds)} new pictures are kept",
+                   hint="the same command goes on from there")  # fmt: skip
+    return "" if outcome.returncode == 0 else f"the script ended with code {outcome.returncode}{_last(place)}"
+
+
+def _last(place: Place) -> str:
+    lines = telling.last_lines(place.output / LOG, 1)
+    return f" ({lines[-1][:200]})" if lines else ""
+
+
+def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
+    columns = batch.grid.columns
+    rows = []
+    for cell in batch.cells:
+        column = columns[cell.column]
+        weights = str(column.checkpoint.path) if column.checkpoint else None
+        line = batch.engine.line(batch.grid.settings, cell, column)
+        rows.append({"key": cell.key, "weights": weights, "line": line})
+    return {
+        "version": 1,
+        "events": str(events),
+        "outdir": str(scratch),
+        "swap": batch.engine.one_slot,
+        "tokenizers": batch.base.text("tokenizer_cache_dir"),
+        "cells": rows,
+    }
+
+
+def _command(batch: _Batch, scratch: Path) -> Command:
+    """The script with our module in it, or our module with the script in it."""
+    place, columns = batch.place, batch.grid.columns
+    chosen = columns[batch.cells[0].column]
+    slot = chosen.checkpoint or next(c.checkpoint for c in columns if c.checkpoint)
+    strength = chosen.strength if chosen.checkpoint else 0.0
+    job = Job(scratch / "jobs.json", scratch, slot.path, strength, batch.grid.settings.sampler, place.small_gpu)
+    options = batch.engine.arguments(batch.base, job)
+    script = str(place.checkout / batch.engine.script)
+    head = (script,) if batch.engine.hooked else (str(WORKER), str(job.jobs), script)
+    return Command((str(place.python), *head, *options), place.checkout, place.env)
+
+
+class _Reader:
+    """Follows the worker's events while it paints."""
+
+    def __init__(self, batch: _Batch, events: Path, progress: Progress, say: Say) -> None:
+        self.batch = batch
+        self.events = events
+        self.progress = progress
+        self.say = say
+        self.offset = 0
+        self.cells = {cell.key: cell for cell in batch.cells}
+        self.since = time.monotonic()
+
+    def starting(self) -> str:
+        """What a person reads while the base model is loaded."""
+        return f"loading the base model to paint {len(self.cells)} pictures (log: {self.batch.place.output / LOG})"
+
+    def event(self, _event: Event) -> None:
+        """The script's own output says nothing that the worker's events do not."""
+
+    def tick(self) -> None:
+        """Take in what is new; a whole line at a time."""
+        try:
+            with self.events.open("rb") as file:
+                file.seek(self.offset)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        whole = data[: data.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        for line in whole.splitlines():
+            self._take(json.loads(line))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        key = str(event["cell"])
+        cell = self.cells[key]
+        match event["event"]:
+            case "begin":
+                self.progress.begun = key
+            case "failed":
+                self.progress.failed[key] = str(event["why"])
+            case _:
+                self._keep(Path(event["file"]), cell)
+                self.progress.seconds[key] = float(event["seconds"])
+                self.progress.times.append(float(event["seconds"]))
+        self.say(self.progress.line(self.batch.grid.columns[cell.column].label), lasting=False)
+
+    def _keep(self, picture: Path, cell: Cell) -> None:
+        """The picture is whole, so it gets its name by a rename on the same file system."""
+        picture.replace(self.batch.place.output / cell.file)

@@ -1,0 +1,183 @@
+"""What is compared: the files, the base model they belong to, and what is known of the run that made them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner import workspace as workspaces
+from kohya_runner.compare.checkpoints import in_folder
+from kohya_runner.errors import UsageError
+from kohya_runner.run import record as records
+from kohya_runner.run import views
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kohya_runner.run.record import Record
+    from kohya_runner.workspace import Workspace
+
+FOLDER = "comparison"
+MODEL = "pretrained_model_name_or_path"
+HOW_TO_NAME = "name them with --recipe RECIPE, or with --family F and --model MODEL"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The base model as the training had it. ``options`` are the training's own, by name; a switch is True."""
+
+    family: str
+    model: str
+    options: Mapping[str, str | bool] = field(default_factory=dict)
+
+    def text(self, name: str) -> str | None:
+        """An option's value, None where it was not given."""
+        value = self.options.get(name)
+        return None if value is None or value is True else str(value)
+
+    def on(self, name: str) -> bool:
+        """Whether a switch was given."""
+        return self.options.get(name) is True
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A sweep's input. ``recipe`` is what the recipe itself says, without the values nobody wrote."""
+
+    name: str
+    files: tuple[Path, ...]
+    base: Base
+    output: Path
+    workspace: Workspace
+    run_dir: Path | None = None
+    record: Record | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What the command line says about the base model and the places."""
+
+    targets: tuple[str, ...] = ()
+    recipe: Path | None = None
+    family: str | None = None
+    model: str | None = None
+    components: tuple[str, ...] = ()
+    output: Path | None = None
+    workspace: str | None = None
+
+
+def find_subject(named: Named, *, painting: bool = True) -> Subject:
+    """The run, folder or files a person means; what only picks needs no base model.
+
+    Raises:
+        UsageError: there is no such run or file, or nobody said what the base model is.
+    """
+    paths = [Path(os.path.abspath(Path(t).expanduser())) for t in named.targets]
+    if len(paths) == 1 and (run_dir := _run_dir(paths[0])):
+        return of_run(run_dir, named)
+    if paths and all(p.exists() for p in paths):
+        return _of_files(paths, named, painting=painting)
+    if len(paths) > 1:
+        missing = "\n".join(f"{p}: there is no such file or folder" for p in paths if not p.exists())
+        raise UsageError(missing, hint="name one run, one folder, or several files")
+    if paths and os.sep in named.targets[0]:
+        raise UsageError(f"{paths[0]}: there is no such file or folder")
+    return of_run(views.one_run(named.workspace, named.targets[0] if paths else None).path, named)
+
+
+def _run_dir(path: Path) -> Path | None:
+    """The run's folder, when it or its output folder is named."""
+    return next((p for p in (path, path.parent) if path.is_dir() and (p / records.FILE).is_file()), None)
+
+
+def of_run(run_dir: Path, named: Named | None = None) -> Subject:
+    """A run of ours: its record says all there is to know."""
+    wish = named or Named()
+    record = records.read(run_dir)
+    stated = stated_values(record.recipe)
+    family = wish.family or str(stated.get("family") or "")
+    options = options_of(record.argv) | _components(wish)
+    folder = run_dir / record.output_dir
+    in_workspace = len(run_dir.parents) > 2 and run_dir.parents[1].name == "runs"
+    room = workspaces.Workspace(run_dir.parents[2]) if in_workspace else _workspace(wish)
+    return Subject(
+        name=record.name,
+        files=in_folder(folder) if folder.is_dir() else (),
+        base=Base(family, wish.model or str(options.get(MODEL) or ""), options),
+        output=wish.output or run_dir / FOLDER,
+        workspace=room,
+        run_dir=run_dir,
+        record=record,
+        recipe=stated,
+    )
+
+
+def _of_files(paths: Sequence[Path], named: Named, *, painting: bool) -> Subject:
+    files = tuple(file for p in paths for file in (in_folder(p) if p.is_dir() else (p,)))
+    home = paths[0] if paths[0].is_dir() else paths[0].parent
+    base, recipe = _of_recipe(named) if named.recipe else (Base(named.family or "", named.model or ""), {})
+    base = Base(named.family or base.family, named.model or base.model, {**base.options, **_components(named)})
+    if painting and not (base.family and base.model):
+        raise UsageError("nobody said which base model these files are for", hint=HOW_TO_NAME)
+    return Subject(
+        name=home.name,
+        files=files,
+        base=base,
+        output=named.output or home / FOLDER,
+        workspace=_workspace(named),
+        recipe=recipe,
+    )
+
+
+def _of_recipe(named: Named) -> tuple[Base, Mapping[str, Any]]:
+    """The base model of a recipe, as its training would get it."""
+    from kohya_runner.plan.pipeline import make_plan
+    from kohya_runner.plan.report import plan_json
+    from kohya_runner.plan.value import Request
+
+    assert named.recipe is not None  # noqa: S101 - the caller looked
+    plan = make_plan(Request(recipe=named.recipe, workspace=named.workspace, elsewhere=True))
+    stated = stated_values(plan_json(plan)["recipe"])
+    options = options_of(plan.command.argv) if plan.command else {}
+    return Base(str(stated.get("family") or ""), str(options.get(MODEL) or stated.get("model") or ""), options), stated
+
+
+def _components(named: Named) -> dict[str, str | bool]:
+    found: dict[str, str | bool] = {}
+    for text in named.components:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--component {text}: write NAME=PATH, such as ae=/models/ae.safetensors")
+        found[name] = value
+    return found
+
+
+def _workspace(named: Named) -> Workspace:
+    return workspaces.Workspace(views.runs_folder(named.workspace).parent)
+
+
+def options_of(argv: Sequence[str]) -> dict[str, str | bool]:
+    """The options of a recorded command: ``--name=value`` and switches, as the runner renders them."""
+    found: dict[str, str | bool] = {}
+    for token in argv:
+        if token.startswith("--"):
+            name, equals, value = token[2:].partition("=")
+            found[name] = value if equals else True
+    return found
+
+
+def stated_values(tree: Any) -> Any:
+    """A recipe as recorded (``{"value": ..., "source": ...}``), without sources and without defaults."""
+    if not isinstance(tree, dict):
+        return tree
+    if set(tree) == {"value", "source"}:
+        return tree["value"]
+    kept = {
+        key: stated_values(value)
+        for key, value in tree.items()
+        if not (isinstance(value, dict) and value.get("source") == "default" and "value" in value)
+    }
+    return [kept[key] for key in sorted(kept, key=int)] if kept and all(k.isdecimal() for k in kept) else kept

@@ -1,0 +1,182 @@
+"""The whole comparison: what is there, what is missing, paint it, measure it, show it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kohya_runner.compare import cells, checkpoints, engines, painting
+from kohya_runner.compare.finish import Made, finished
+from kohya_runner.compare.knowledge import captions_of, hashes_of, resolution_of, triggers_of
+from kohya_runner.compare.settings import Wish, settings_from
+from kohya_runner.compare.subject import MODEL, Named, find_subject, of_run
+from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
+from kohya_runner.plan.environment import child_env
+from kohya_runner.preflight.gpus import read_gpus, run_command
+from kohya_runner.settings import read_settings
+from kohya_runner.trainers.setup import find_trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kohya_runner.compare.checkpoints import Found
+    from kohya_runner.compare.engines import Engine
+    from kohya_runner.compare.painting import Place
+    from kohya_runner.compare.settings import Settings
+    from kohya_runner.compare.subject import Base, Subject
+    from kohya_runner.compare.view import Comparison
+    from kohya_runner.trainers.checkout import Checkout, TrainerPython
+
+    Say = Callable[..., None]
+
+SIDE_BY_SIDE = 44 << 30
+"""Bytes of GPU memory that hold FLUX or SD3 with their text encoders in half precision."""
+PARTS = ("vae", "clip_l", "clip_g", "t5xxl", "ae", "gemma2", "text_encoder", "byt5", "qwen3")
+"""Files beside the base model."""
+PICTURE_OPTIONS = (
+    *PARTS,
+    "mixed_precision", "clip_skip", "v_parameterization", "zero_terminal_snr", "xformers", "fp8_base",
+    "model_type", "apply_t5_attn_mask", "apply_lg_attn_mask", "discrete_flow_shift", "system_prompt", "network_module",
+)  # fmt: skip
+"""Options of the training that decide how a picture comes out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """The sources and the Python that paint."""
+
+    checkout: Checkout
+    python: TrainerPython
+
+
+def quiet(_line: str, *, lasting: bool) -> None:
+    """Say nothing."""
+
+
+def compare_run(
+    run_dir: Path, *, wish: Wish | None = None, say: Say = quiet, environ: Mapping[str, str] | None = None,
+    sd_scripts: str | None = None,
+) -> Comparison:  # fmt: skip
+    """Compare the checkpoints of one run, as its recipe says; the result lies in ``<run>/comparison``."""
+    env = dict(os.environ if environ is None else environ)
+    return _compared(of_run(run_dir), wish or Wish(), sd_scripts, say, env)
+
+
+def compare(named: Named, wish: Wish, *, sd_scripts: str | None = None, say: Say = quiet) -> Comparison:
+    """Compare what the command line names.
+
+    Raises:
+        UsageError: what was named is not there, or cannot be compared.
+        NoCheckpointError: there is no file to compare.
+        TrainerError: the trainer is missing, or painted nothing.
+        CancelledError, TerminatedError: stopped; what was painted is kept.
+    """
+    return _compared(find_subject(named), wish, sd_scripts, say, dict(os.environ))
+
+
+def find_checkpoints(subject: Subject) -> Found:
+    """The checkpoints of a subject, hashed."""
+    planned = subject.record.epochs_planned if subject.record else None
+    return checkpoints.find(
+        subject.files, subject.base.family, last_epoch=planned, hashes=hashes_of(subject.run_dir, subject.record)
+    )
+
+
+def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, env: dict[str, str]) -> Comparison:
+    engine = engines.find(subject.base.family)
+    settings, notes = choose_settings(subject, wish)
+    found = find_checkpoints(subject)
+    for skipped in found.skipped:
+        say(f"left out: {skipped.path.name} {skipped.reason}", lasting=True)
+    if not found.checkpoints:
+        lines = "\n".join(f"{s.path.name} {s.reason}" for s in found.skipped) or "there is no .safetensors file"
+        raise NoCheckpointError(f"nothing to compare in {subject.name}: {lines}")
+    _check_model(subject.base)
+    trainer = _trainer(subject, sd_scripts, env)
+    how = how_painted(subject.base, engine, trainer.checkout)
+    grid = cells.grid_of(cells.columns_of(found.checkpoints, settings), settings, how)
+    place = _place(subject, trainer, env)
+    progress = painting.paint(grid, engine, subject.base, place, say)
+    say("measuring the pictures", lasting=False)
+    return finished(subject, found, grid, progress, Made(how, notes))
+
+
+def choose_settings(subject: Subject, wish: Wish) -> tuple[Settings, tuple[str, ...]]:
+    """The settings, and what a person should know of how they came about."""
+    recipe = subject.recipe.get("compare") or {}
+    size = None if recipe.get("size") else resolution_of(subject.base)
+    stated = wish.prompts or wish.prompts_file or recipe.get("prompts")
+    captions = () if stated else captions_of(subject.base)
+    settings = settings_from(wish, recipe, family=subject.base.family, size=size, captions=captions)
+    notes = [] if stated else ["No prompts were given: captions of training pictures stand in for them."]
+    triggers = settings.triggers or triggers_of(subject.recipe)
+    lowered = [prompt.lower() for prompt in settings.prompts]
+    used = any(word.lower() in prompt for word in triggers for prompt in lowered)
+    if settings.triggers and not used:
+        notes.append("No prompt holds a trigger word, so drift and bleed cannot be told apart.")
+    return replace(settings, triggers=triggers if used else ()), tuple(notes)
+
+
+def _check_model(base: Base) -> None:
+    if not base.model:
+        raise UsageError("nobody said which base model to paint with", hint="name it with --model")
+    stated = {MODEL: base.model, **{name: text for name in PARTS if (text := base.text(name))}}
+    gone = [f"{path} (--{name}) is not there" for name, path in stated.items() if _is_gone(Path(path))]
+    if gone:
+        raise UsageError("\n".join(gone), hint="name the base model with --model, its parts with --component NAME=FILE")
+
+
+def _is_gone(path: Path) -> bool:
+    """A Hub id is no absolute path."""
+    return path.is_absolute() and not path.exists()
+
+
+def _trainer(subject: Subject, sd_scripts: str | None, env: Mapping[str, str]) -> Trainer:
+    stated = (subject.recipe.get("launch") or {}).get("python")
+    recorded = subject.record.trainer.python if stated and subject.record else None
+    checkout, python = find_trainer(env, read_settings(env), sd_scripts=sd_scripts, python=recorded or None)
+    if checkout is None or python is None:
+        lacking = "sd-scripts checkout" if checkout is None else "Python for the trainer"
+        raise TrainerError(f"there is no {lacking} to paint with", hint="run: kohya-runner setup")
+    script = checkout.root / engines.find(subject.base.family).script
+    if not script.is_file():
+        raise TrainerError(f"{script} is not there", hint="the checkout is older than this family, or not whole")
+    return Trainer(checkout, python)
+
+
+def how_painted(base: Base, engine: Engine, checkout: Checkout) -> dict[str, str]:
+    """What a picture depends on besides its settings; part of each cell's key."""
+    model = Path(base.model)
+    chosen = {name: str(base.options[name]) for name in PICTURE_OPTIONS if name in base.options}
+    return {
+        "family": base.family,
+        "base": base.model,
+        "base_identity": cells.identity(model) if model.is_file() else f"hub:{base.model}",
+        "script": engine.script,
+        "trainer": checkout.commit or str(checkout.root),
+        **{name: _content(value) for name, value in chosen.items() if name != MODEL},
+    }
+
+
+def _content(value: str) -> str:
+    """A file is known by what is in it, not by where it lies."""
+    return f"{Path(value).name}:{cells.identity(Path(value))}" if os.path.isfile(value) else value
+
+
+def _place(subject: Subject, trainer: Trainer, env: Mapping[str, str]) -> Place:
+    offline = os.path.exists(subject.base.model) and subject.base.text("tokenizer_cache_dir") is not None
+    gpus = read_gpus(env, lambda argv: run_command(argv, env))
+    child = child_env(subject.workspace, env, offline=offline)
+    for name, value in child.items():
+        if name.endswith(("_HOME", "_CACHE", "_DIR")) or name == "TMPDIR":
+            os.makedirs(value, exist_ok=True)  # noqa: PTH103 - a text from an environment
+    return painting.Place(
+        output=subject.output,
+        checkout=trainer.checkout.root,
+        python=trainer.python.path,
+        env=child,
+        environ=env,
+        small_gpu=any((gpu.total_bytes or SIDE_BY_SIDE) < SIDE_BY_SIDE for gpu in gpus),
+    )

@@ -1,0 +1,69 @@
+"""A finished comparison as one value: what the sheet, the page and compare.json show of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kohya_runner.compare.checkpoints import Skipped
+    from kohya_runner.compare.losses import Losses
+    from kohya_runner.compare.metrics import Table
+    from kohya_runner.compare.suggestion import Suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One column's title and file; ``number`` is what ``--pick`` takes. ``base`` is a model without any training."""
+
+    label: str
+    base: bool = False
+    number: int | None = None
+    path: Path | None = None
+    sha256: str = ""
+    strength: float = 1.0
+    epoch: int | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One picture of the grid, or why there is none. ``path`` is where it lies."""
+
+    column: int
+    prompt: int
+    seed: int
+    path: Path | None
+    key: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything of one sweep. ``how`` says how the pictures were made, for people and for programs."""
+
+    name: str
+    folder: Path
+    columns: tuple[Head, ...]
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    shown: tuple[Shown, ...]
+    table: Table
+    suggestion: Suggestion
+    how: Mapping[str, object] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    losses: Losses | None = None
+    command: str = ""  # how to compare again, for the page's pick command
+
+    @property
+    def failed(self) -> tuple[Shown, ...]:
+        """The cells without a picture."""
+        return tuple(shown for shown in self.shown if shown.path is None)
+
+    def at(self, column: int, prompt: int, seed: int) -> Shown | None:
+        """What is shown at a place of the grid."""
+        return next((s for s in self.shown if (s.column, s.prompt, s.seed) == (column, prompt, seed)), None)

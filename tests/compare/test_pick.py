@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from sweep_trainer import lora_file
+
+from kohya_runner.cli import main
+from kohya_runner.compare import pick as picking
+
+
+def run(*words):
+    return CliRunner().invoke(main, ["compare", *map(str, words)])
+
+
+def picked(run_dir):
+    return run_dir / "output" / "my cat-picked.safetensors"
+
+
+def test_the_picked_file_is_the_same_file_under_a_second_name(run_dir):
+    assert run(run_dir, "--pick", 2).exit_code == 0
+    assert picked(run_dir).samefile(run_dir / "output" / "my cat-000002.safetensors")
+
+
+def test_the_last_epoch_is_picked_by_its_number(run_dir):
+    run(run_dir, "--pick", 3)
+    assert picked(run_dir).samefile(run_dir / "output" / "my cat.safetensors")
+
+
+def test_the_choice_is_on_record(run_dir):
+    run(run_dir, "--pick", 2)
+    record = json.loads((run_dir / "comparison" / "picked.json").read_bytes())
+    assert (record["picked"], record["label"]) == (2, "epoch 2")
+    assert record["file"].endswith("my cat-000002.safetensors")
+    assert record["target"] == str(picked(run_dir))
+    assert len(record["sha256"]) == 64
+
+
+def test_nothing_else_changes(run_dir):
+    before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in (run_dir / "output").iterdir()}
+    run(run_dir, "--pick", 2)
+    after = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in (run_dir / "output").iterdir()}
+    assert before.items() <= after.items()
+    assert set(after) - set(before) == {picked(run_dir).name}
+
+
+def test_picking_twice_is_as_good_as_once(run_dir):
+    run(run_dir, "--pick", 2)
+    record = (run_dir / "comparison" / "picked.json").read_bytes()
+    assert run(run_dir, "--pick", 2).exit_code == 0
+    assert (run_dir / "comparison" / "picked.json").read_bytes() == record
+
+
+def test_another_choice_overwrites_nothing(run_dir):
+    run(run_dir, "--pick", 2)
+    before = picked(run_dir).read_bytes()
+    ended = run(run_dir, "--pick", 1)
+    assert ended.exit_code == 7
+    assert "is there already" in ended.output
+    assert picked(run_dir).read_bytes() == before
+
+
+def test_an_epoch_that_is_not_there_is_told_the_ones_that_are(run_dir):
+    ended = run(run_dir, "--pick", 9)
+    assert ended.exit_code == 2
+    assert "there are 1, 2, 3" in ended.output
+
+
+def test_files_of_strangers_are_picked_by_their_place(odd_path, checkout):
+    for name in ("a", "b"):
+        lora_file(odd_path / "theirs" / f"{name}.safetensors", ord(name))
+    assert run(odd_path / "theirs", "--pick", 2).exit_code == 0
+    theirs = odd_path / "theirs"
+    assert (theirs / "b-picked.safetensors").samefile(theirs / "b.safetensors")
+
+
+def test_without_hard_links_it_is_a_copy(run_dir, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "not here")
+
+    monkeypatch.setattr(picking.os, "link", refuse)
+    assert run(run_dir, "--pick", 2).exit_code == 0
+    source = run_dir / "output" / "my cat-000002.safetensors"
+    assert picked(run_dir).read_bytes() == source.read_bytes()
+    assert not picked(run_dir).samefile(source)
+    assert not list((run_dir / "output").glob("*.partial"))
+
+
+def test_a_picked_file_is_no_column_of_the_next_comparison(run_dir):
+    run(run_dir, "--pick", 2)
+    told = json.loads(run(run_dir, "--json").output)
+    assert [column["label"] for column in told["columns"]] == ["base", "epoch 1", "epoch 2", "epoch 3"]
+    assert told["skipped"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["/nowhere/at all"], 2, "there is no such file or folder"),
+        (["a", "b"], 2, "there is no such file or folder"),
+        (["no such run"], 2, "no run"),
+        (["--images", "/nowhere"], 2, "/nowhere"),
+        (["--images", "/tmp", "--pick", "1"], 2, "--images goes alone"),
+        (["--component", "ae"], 2, "write NAME=PATH"),
+    ],
+)
+def test_wrong_words_end_with_a_sentence(run_dir, words, code, said):
+    ended = run(*words)
+    assert ended.exit_code == code, ended.output
+    assert said in ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_the_latest_run_is_meant_where_none_is_named(run_dir):
+    assert run("--pick", 1).exit_code == 0
+    assert picked(run_dir).is_file()
+
+
+def test_the_output_folder_stands_for_its_run(run_dir):
+    assert run(run_dir / "output", "--pick", 1).exit_code == 0
+    assert (run_dir / "comparison" / "picked.json").is_file()

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+
+from kohya_runner.compare.cells import Column, Grid, grid_of
+from kohya_runner.compare.engines import ENGINES, Job, find
+from kohya_runner.compare.settings import Settings, Wish, settings_from
+from kohya_runner.compare.subject import Base, options_of, stated_values
+from kohya_runner.errors import UsageError
+from kohya_runner.trainers import families
+
+
+def test_the_command_line_comes_before_the_recipe():
+    recipe = {"prompts": ["a cat"], "seeds": [1, 2], "steps": 20, "guidance": 0.0}
+    made = settings_from(Wish(seeds="9", steps=5), recipe, family="sdxl", size=None)
+    assert (made.prompts, made.seeds, made.steps, made.guidance) == (("a cat",), (9,), 5, 0.0)
+
+
+def test_zero_is_a_value():
+    assert settings_from(Wish(prompts=("x",), seeds="0", guidance=0.0), {}, family="sd15", size=None).seeds == (0,)
+
+
+def test_flux_has_a_guidance_of_its_own():
+    assert settings_from(Wish(prompts=("x",)), {}, family="flux", size=None).guidance == 3.5
+
+
+def test_the_four_prompts_of_a_file_are_read_without_its_comments(odd_path):
+    file = odd_path / "my prompts.txt"
+    file.write_text("\ufeff# four\na cat\n\n  a dog, 'quoted'  \n", encoding="utf-8")
+    assert settings_from(Wish(prompts_file=file), {}, family="sdxl", size=None).prompts == ("a cat", "a dog, 'quoted'")
+
+
+def test_options_in_a_prompt_are_refused_with_their_line(odd_path):
+    file = odd_path / "prompts.txt"
+    file.write_text("a cat\na dog --f /etc/passwd\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"prompts\.txt:2:1: '--'"):
+        settings_from(Wish(prompts_file=file), {}, family="sdxl", size=None)
+
+
+def test_everything_that_is_wrong_is_said_at_once(odd_path):
+    wish = Wish(prompts=("a --f x",), seeds="1,x", steps=0, size="64", strengths="99", sampler="magic")
+    with pytest.raises(UsageError) as caught:
+        settings_from(wish, {}, family="sdxl", size=None)
+    said = caught.value.message
+    for part in ("--seeds 1,x", "steps 0", "--size 64", "strength 99", "sampler magic", "'--' begins an option"):
+        assert part in said
+
+
+@pytest.mark.parametrize("file", ["gone.txt", "empty.txt", "latin.txt"])
+def test_a_prompt_file_that_cannot_be_used_is_named(odd_path, file):
+    (odd_path / "empty.txt").write_text("# nothing\n")
+    (odd_path / "latin.txt").write_bytes(b"\xe4\xff")
+    with pytest.raises(UsageError, match=file):
+        settings_from(Wish(prompts_file=odd_path / file), {}, family="sdxl", size=None)
+
+
+def test_no_prompt_at_all_is_an_error():
+    with pytest.raises(UsageError, match="there is no prompt"):
+        settings_from(Wish(), {}, family="sdxl", size=None)
+
+
+def test_every_family_that_can_be_trained_can_be_compared():
+    assert {row.family for row in families.TABLE} <= {engine.family for engine in ENGINES}
+
+
+def test_an_unknown_family_is_told_the_known_ones():
+    with pytest.raises(UsageError, match="cannot be compared"):
+        find("dalle")
+
+
+def job(tmp_path):
+    return Job(tmp_path / "jobs.json", tmp_path / "out", tmp_path / "a.safetensors", 0.8, "euler_a")
+
+
+def test_gen_img_gets_the_family_because_it_would_guess_it_by_size(tmp_path):
+    options = {"mixed_precision": "fp16", "v_parameterization": True, "tokenizer_cache_dir": "/t", "clip_skip": "2"}
+    argv = find("sd2").arguments(Base("sd2", "/m.safetensors", options), job(tmp_path))
+    assert argv[:5] == ("--v2", "--v_parameterization", "--fp16", "--sdpa", "--ckpt=/m.safetensors")
+    assert "--sampler=euler_a" in argv
+    assert "--tokenizer_cache_dir=/t" in argv
+    assert find("sdxl").arguments(Base("sdxl", "x"), job(tmp_path))[:2] == ("--sdxl", "--no_half_vae")
+
+
+def test_a_model_that_was_held_in_eight_bit_is_painted_in_eight_bit(tmp_path):
+    argv = find("flux").arguments(Base("flux", "/m", {"fp8_base": True, "mixed_precision": "bf16"}), job(tmp_path))
+    assert "--flux_dtype=fp8" in argv
+    assert "--dtype=bf16" in argv
+    assert "--offload" not in argv
+
+
+def test_a_merged_lora_has_its_strength_at_load_and_the_base_has_none(tmp_path):
+    with_lora = find("anima").arguments(Base("anima", "/m", {"qwen3": "/q"}), job(tmp_path))
+    assert with_lora[with_lora.index("--lora_multiplier") + 1] == "0.8"
+    base = Job(tmp_path, tmp_path, tmp_path / "a", 0.0, "ddim")
+    assert "--lora_weight" not in find("anima").arguments(Base("anima", "/m", {"qwen3": "/q"}), base)
+
+
+def one_cell_grid(prompt: str) -> Grid:
+    settings = Settings(prompts=(prompt,), negative="blurry", width=64, height=48, steps=2)
+    return grid_of((Column("base", None, 0.0),), settings, {})
+
+
+def test_braces_would_be_variants_and_are_refused():
+    with pytest.raises(UsageError, match="a choice of prompts"):
+        settings_from(Wish(prompts=("a {red|blue} cat",)), {}, family="sdxl", size=None)
+
+
+def test_gen_img_gets_one_line_that_says_all():
+    grid = one_cell_grid("a (red:1.2) cat")
+    line = find("sdxl").line(grid.settings, grid.cells[0], grid.columns[0])
+    assert line == (
+        f"a (red:1.2) cat --w 64 --h 48 --s 2 --l 7.500000 --d 42 --am 0.000000 --f {grid.cells[0].key}.png --n blurry"
+    )
+
+
+def test_the_minimal_scripts_get_their_own_words():
+    grid = one_cell_grid("a cat")
+    assert find("flux").line(grid.settings, grid.cells[0], grid.columns[0]) == (
+        "a cat --w 64 --h 48 --s 2 --g 7.5 --d 42 --m 0.000000 --n blurry"
+    )
+
+
+def test_a_key_changes_with_everything_a_picture_depends_on():
+    def key(how=None, **changes):
+        settings = Settings(**{"prompts": ("a",), **changes})
+        return grid_of((Column("base", None, 0.0),), settings, how or {}).cells[0].key
+
+    keys = [
+        key(),
+        key(steps=2),
+        key(width=8),
+        key(sampler="lms"),
+        key(seeds=(1,)),
+        key(negative="x"),
+        key({"trainer": "y"}),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key(strengths=(0.5,), base=False, triggers=("x",)) == keys[0]
+
+
+def test_a_recorded_recipe_is_read_without_its_defaults():
+    tree = {"compare": {"seeds": {"0": {"value": 1, "source": "a:1:1"}}, "steps": {"value": 30, "source": "default"}}}
+    assert stated_values(tree) == {"compare": {"seeds": [1]}}
+
+
+def test_options_of_a_recorded_command():
+    argv = ("python", "x.py", "--a=1=2", "--sdpa", "--b=")
+    assert options_of(argv) == {"a": "1=2", "sdpa": True, "b": ""}
