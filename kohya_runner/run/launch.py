@@ -108,8 +108,8 @@ def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> rec
 def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> record.Record:
     """The run itself, with the name held."""
     recorder = Recorder(plan.ready.run_dir, _begun(plan))
-    atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
     try:
+        atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
         _prepare(plan, screen, env)
         outcome = _supervise(plan, recorder, screen, env)
     except (RunnerError, OSError, KeyboardInterrupt) as fault:
