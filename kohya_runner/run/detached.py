@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LOG = "runner.log"
 _POLL = 0.1
+_HELD = frozenset({signal.SIGHUP, signal.SIGINT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +38,21 @@ class Detached:
 def divide() -> int:
     """Become two processes: 0 in the child, which has no terminal any more, its pid in the parent.
 
-    Until ``settle_in`` the child still talks where its parent talks. It does not hear SIGHUP.
+    Until ``settle_in`` the child still talks where its parent talks. It does not hear SIGHUP. Ctrl-C reaches the parent
+    once it attends to the child, and not before it knows what to do about it.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    # a hang-up between the fork and the new session would hit the child, too
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    try:
-        child = os.fork()
-        if child == 0:
-            os.setsid()
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - no path of ours
-                os.dup2(nothing.fileno(), 0)
-        return child
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    # between the fork and the new session a hang-up or a Ctrl-C would hit the child, too
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - no path of ours
+            os.dup2(nothing.fileno(), 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+    return child
 
 
 def stay(_run_dir: Path) -> None:
@@ -71,6 +71,7 @@ def settle_in(run_dir: Path) -> None:
 
 def attend(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
     """Show the child's talk until the trainer is there and the run is this child's, or the child has ended."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     talk = Talk(run_dir / LOG)
     while True:
         code = _ended(child)

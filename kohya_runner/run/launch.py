@@ -112,8 +112,8 @@ def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> tuple
     begun = _begun(plan)
     resuming.note_begin(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
-    atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
     try:
+        atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
         _prepare(plan, screen, env)
         outcome = _supervise(plan, recorder, screen, env)
     except (RunnerError, OSError, KeyboardInterrupt) as fault:
