@@ -256,6 +256,8 @@ def check(case: Case, whole: Whole) -> None:
 def check_attempts(case: Case, ledger: list[dict[str, Any]], whole: Whole) -> None:
     """Each attempt begins where the state before it ends; every kept file has its own place in the whole run."""
     per_epoch = whole.steps // EPOCHS
+    assert [bool(attempt["outcome"]) for attempt in ledger] == [True] * len(ledger)
+    assert ledger[-1]["outcome"] == "succeeded"
     for attempt in ledger:
         begun = case.epochs_begun(attempt["log"])
         assert begun == list(range(attempt["epoch"] + 1, attempt["epoch"] + 1 + len(begun)))
