@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kohya_runner.run.ledger import RunView
 
 FILE = "attempts.json"
+GOING_ON = ("starting", "running", "orphaned")
 
 
 class _Part(BaseModel):
@@ -67,9 +68,9 @@ def begun(run_dir: Path, attempt: Attempt) -> None:
 
 
 def closed(view: RunView) -> None:
-    """Write down how the last attempt ended, as far as it can be known now."""
+    """Write down how the last attempt ended, as far as it can be known now; nothing of one that goes on."""
     record, known = view.record, read(view.path).attempts
-    if record is None or not known or known[-1].outcome:
+    if record is None or view.state in GOING_ON or not known or known[-1].outcome:
         return
     told = {
         "ended": record.timings.ended,

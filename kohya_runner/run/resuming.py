@@ -40,7 +40,9 @@ def standing(plan: Plan, screen: telling.Screen) -> RunView | None:
     view = resumption.latest(known, plan.name, practice=plan.request.practice)
     if view is not None and view.state == "orphaned":
         screen.event(f"{view.name}/{view.run_id}: the trainer runs without its runner; watching on", lasting=True)
-        return views.take_over(view, screen)
+        ended = views.take_over(view, screen)
+        note_end(ended.path)
+        return ended
     if view is not None and view.state in ("starting", "running"):
         hint = f"watch it with: kohya-runner status {view.name}"
         raise RunExistsError(f"{view.name}: run {view.run_id} is going on", hint=hint)

@@ -110,7 +110,8 @@ class Case:
 
     @property
     def folder(self) -> Path:
-        return self.workspace / "runs" / NAME / "001"
+        """The newest: a run that was killed before its first state is begun anew in a folder of its own."""
+        return max((self.workspace / "runs" / NAME).glob("0*"), default=self.workspace / "runs" / NAME / "001")
 
     @property
     def output(self) -> Path:
@@ -250,12 +251,15 @@ def check(case: Case, whole: Whole) -> None:
     assert all(c["complete"] and not c["removed"] for c in record["checkpoints"])
     check_attempts(case, ledger, whole)
     assert case.steps_of(case.output / f"{NAME}-state") == whole.counted
-    assert not list(case.workspace.glob("runs/*/002"))
+    for folder in case.workspace.glob(f"runs/{NAME}/0*"):
+        assert folder == case.folder or not list(folder.glob("output/*-state/random_states_0.pkl"))
 
 
 def check_attempts(case: Case, ledger: list[dict[str, Any]], whole: Whole) -> None:
     """Each attempt begins where the state before it ends; every kept file has its own place in the whole run."""
     per_epoch = whole.steps // EPOCHS
+    assert [bool(attempt["outcome"]) for attempt in ledger] == [True] * len(ledger)
+    assert ledger[-1]["outcome"] == "succeeded"
     for attempt in ledger:
         begun = case.epochs_begun(attempt["log"])
         assert begun == list(range(attempt["epoch"] + 1, attempt["epoch"] + 1 + len(begun)))

@@ -136,6 +136,7 @@ def test_an_orphaned_trainer_is_watched_to_its_end(runner):
     assert "without its runner" in err
     record = runner.read("record.json")
     assert (record["state"], record["process"]["pid"], record["attempt"]) == ("succeeded", trainer, 1)
+    assert [a["outcome"] for a in runner.read("attempts.json")["attempts"]] == ["succeeded"]
 
 
 def test_trainer_and_runner_killed_at_once_is_a_run_that_goes_on(runner):
