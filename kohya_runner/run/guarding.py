@@ -14,13 +14,14 @@ from kohya_runner.run.guard_state import Look, State, StateFolder, heard, seen
 from kohya_runner.run.guards import Prune, Warn, decide
 from kohya_runner.run.host_memory import available
 from kohya_runner.run.observers import Stop
-from kohya_runner.run.writing import LAST_OF_STATE, being_written
+from kohya_runner.run.writing import FRESH, LAST_OF_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from kohya_runner.run.events import Event
+    from kohya_runner.run.record import Record
     from kohya_runner.run.recorder import Recorder
     from kohya_runner.run.telling import Screen
 
@@ -92,14 +93,21 @@ def look(recorder: Recorder) -> Look:
     """Disk and memory as they are now."""
     run_dir, record = recorder.run_dir, recorder.now
     output = run_dir / record.output_dir
-    since = record.timings.started or 0.0
+    states = _states(output, record.timings.started or 0.0)
     return Look(
         log=_size(run_dir / record.log),
         output=_tree_size(output),
         free=_free(run_dir, record.guard.quota_free),
-        writing=being_written(output, since, time.time()) is not None,
-        states=_states(output, since),
+        writing=_writing(record, states, time.time()),
+        states=states,
         memory=available(),
+    )
+
+
+def _writing(record: Record, states: tuple[StateFolder, ...], now: float) -> bool:
+    """By what the record knows: opening every header again at every look would cost more than all the rest."""
+    return any(not c.complete and not c.removed for c in record.checkpoints) or any(
+        not state.complete and now - state.written < FRESH for state in states
     )
 
 

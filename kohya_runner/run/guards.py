@@ -69,7 +69,7 @@ def _loss(state: State) -> Verdict | None:
         return Warn(code, text)
     if _being_judged(state) and state.now - state.bad_since < JUDGING_SECONDS:
         return None
-    return Stop(code, f"{text}; {_last_good(state)}")
+    return Stop(code, f"{text}{_last_good(state)}")
 
 
 def _weights(state: State) -> Verdict | None:
@@ -150,12 +150,13 @@ def _memory(state: State) -> Verdict | None:
 
 
 def _stop_for(state: State, code: str, text: str) -> Stop:
-    return Stop(code, f"{text}; {_last_good(state)}")
+    return Stop(code, f"{text}{_last_good(state)}")
 
 
 def _last_good(state: State) -> str:
-    good = [c.file for c in state.checkpoints if c.usable]
-    return f"the last good checkpoint is {good[-1]}" if good else "no checkpoint was written before"
+    """As far as it is judged by now; the end of the run names it in any case."""
+    good = [c.file for c in state.checkpoints if c.usable and (c.sha256 or c.bytes > AT_ONCE)]
+    return f"; the last good checkpoint is {good[-1]}" if good else ""
 
 
 def _being_judged(state: State) -> bool:

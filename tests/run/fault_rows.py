@@ -50,7 +50,7 @@ ROWS = (
         9,
         at=8,
         within=5,
-        says=f"good checkpoint is {FIRST}",
+        says=f"the last good one is {FIRST}",
     ),
     Row("loss and weights become NaN", "step 2", "nan@2", "loss.nan", 9, kept=(), at=2, within=5),
     Row("the loss becomes infinite", "step 8", "inf@8", "loss.infinite", 9, at=8, within=5),
@@ -143,7 +143,9 @@ ROWS = (
     Row("killed in the middle of the last save", "the last save", "half-file", "killed", 8, says="is cut"),
     Row("the last file is cut", "the last save", "truncate", "", 10, says="is cut"),
     Row("the trainer ends without its last file", "the last save", "no-file", "", 10, says="was not written"),
-    Row("the disk fills up", "step 7", "", "disk.full", 9, leave=500_000, pace=1.2, says=f"good checkpoint is {FIRST}"),
+    Row(
+        "the disk fills up", "step 7", "", "disk.full", 9, leave=500_000, pace=1.2, says=f"the last good one is {FIRST}"
+    ),
     Row(
         "the disk is full, with `guard: {disk: ignore}`",
         "step 7",

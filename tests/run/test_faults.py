@@ -123,5 +123,19 @@ def test_a_removed_state_was_an_older_one(ends):
     assert "quickstart-state" in end.output
 
 
+def test_an_adopted_run_is_guarded_by_the_policy_in_its_record(odd_path):
+    runner = Runner(odd_path)
+    stall = ("--set", "guard.stalled={times: 2, least_seconds: 2}")
+    env = {"KOHYA_PRACTICE_FAULT": "hang@8", "KOHYA_PRACTICE_STEP_SECONDS": "0.2"}
+    process = runner.start("launch", RECIPE, "--practice", *stall, **env)
+    trainer = runner.wait_for_step(7)["process"]["pid"]
+    process.kill()
+    process.communicate(timeout=10)
+    code, out, err = runner.run("status", "--adopt")
+    assert code == 9, out + err
+    assert runner.record()["exit"]["stop"] == "progress.stalled"
+    assert not identify(trainer).alive()
+
+
 def test_the_documents_show_the_matrix():
     assert table() in DOC.read_text(encoding="utf-8")
