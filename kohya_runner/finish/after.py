@@ -43,9 +43,19 @@ def finish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Ma
     """
     for name, action in ACTIONS:
         if ended.finish.get(name) and name not in {done.get("action") for done in ended.after}:
-            said = action(run_dir, ended, say, environ)
+            said = _done(name, action, run_dir, ended, say, environ)
             ended = _noted(run_dir, ended, name, said)
     return ended
+
+
+def _done(name: str, action: Callable[..., str], *given: Any) -> str:
+    """What an action says; a fault of ours in one must not cost the other, or the run."""
+    try:
+        return action(*given)
+    except RunnerError:  # a signal
+        raise
+    except Exception as fault:  # noqa: BLE001 - as above
+        return f"{name}: {type(fault).__name__}: {fault}"
 
 
 def conclude(run_dir: Path, screen: Screen, environ: Mapping[str, str], ended: Record | None = None) -> Record:
@@ -134,7 +144,7 @@ def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapp
         say(said := f"stop_pod: nothing is stopped: {kept}")
         return said
     say(f"{chosen.action} the pod: {chosen.why}")
-    _noted(run_dir, ended, "pod", f"{chosen.action} asked for: {chosen.why}")  # the pod may be gone before the answer
+    _noted(run_dir, ended, "pod.asked", f"{chosen.action}: {chosen.why}")  # the pod may be gone before the answer
     result = runpod.end(pod, chosen.action, environ=environ, say=say)
     if not result.ok:
         _unmissable(run_dir, runpod.banner(pod.id, chosen.action))

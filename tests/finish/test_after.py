@@ -9,6 +9,7 @@ import pytest
 from runs import DIAGNOSIS, ended
 from servers import body_of, runpodctl, serving
 
+from kohya_runner.errors import TerminatedError
 from kohya_runner.finish import after
 from kohya_runner.finish.policy import Decision, decide
 from kohya_runner.recipe.finish import Finish
@@ -148,6 +149,26 @@ def test_the_message_goes_before_the_pod(odd_path, pod, server):
     notify = {"url": f"{server.url}/hook", "kind": "json"}
     pod.finish(ended(odd_path, finish=asked(notify=notify)))
     assert [sent["path"] for sent in server.requests] == ["/v2/hook", "/v2/pods/pod123/action"]
+
+
+def test_a_record_that_says_nonsense_costs_nothing_else(odd_path, pod, server):
+    done = pod.finish(ended(odd_path, finish=asked(notify={"url": 3})))
+    assert done.after[0]["said"].startswith("notify: ValidationError")
+    assert actions(server) == ["stop"]
+
+
+def test_a_runner_that_dies_while_it_stops_the_pod_leaves_that_open(odd_path, pod, monkeypatch):
+    run_dir, run = ended(odd_path, finish=asked())
+
+    def closed(*_, **__):
+        raise TerminatedError("stopped by SIGHUP")
+
+    monkeypatch.setattr(after.runpod, "end", closed)
+    with pytest.raises(TerminatedError):
+        pod.finish((run_dir, run))
+    left = record.read(run_dir)
+    assert [entry["action"] for entry in left.after] == ["pod.asked"]
+    assert after.open_actions(left)
 
 
 def test_ctrl_c_in_the_grace_period_leaves_the_pod_alone(odd_path, pod, server, monkeypatch):
