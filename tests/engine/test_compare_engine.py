@@ -95,6 +95,7 @@ def swept(
         "PYTHONPATH": os.pathsep.join((str(HERE / "shrink"), str(ROOT))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts),
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
         "KOHYA_WORKSPACE": str(root / "work space"),

@@ -43,7 +43,8 @@ def test_a_killed_runner_takes_the_limit_not_with_it(tmp_path: Path, sd_scripts:
     run = workspace / "runs" / "sd15_lora" / "001"
     environ = {
         **os.environ, "PYTHONPATH": os.pathsep.join((str(SHRINK), str(ROOT))), "PYTHONDONTWRITEBYTECODE": "1",
-        "HF_HUB_OFFLINE": "1", "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
+        "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+        "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }  # fmt: skip
     models.mkdir()
     writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(models))

@@ -69,6 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_py
         "PYTHONPATH": os.pathsep.join((str(SHRINK), str(ROOT))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts),
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }

@@ -50,6 +50,7 @@ class Tiny:
             "PYTHONPATH": os.pathsep.join((str(SHRINK), str(ROOT))),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
             "KOHYA_RUNNER_SD_SCRIPTS": str(checkout),
             "KOHYA_RUNNER_PYTHON": str(python),
             "KOHYA_WORKSPACE": str(self.workspace),

@@ -107,6 +107,7 @@ def done(
         "PYTHONPATH": os.pathsep.join((str(SHRINK), str(ROOT))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
         "HF_HUB_CACHE": str(workspace / "cache" / "huggingface" / "hub"),
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts),
         "KOHYA_RUNNER_PYTHON": str(trainer_python),

@@ -105,7 +105,8 @@ def done(
     models, workspace = root / "tiny models", root / "work space"
     environ = {
         **os.environ, "PYTHONPATH": os.pathsep.join((str(HERE / "shrink"), str(ROOT))), "PYTHONDONTWRITEBYTECODE": "1",
-        "HF_HUB_OFFLINE": "1", "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
+        "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+        "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
         "CUDA_VISIBLE_DEVICES": "",
     }  # fmt: skip
     models.mkdir()
