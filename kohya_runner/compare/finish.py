@@ -57,10 +57,10 @@ def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, mad
         seeds=grid.settings.seeds,
         shown=shown,
         table=table,
-        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown)),
+        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),
         how=_how(grid.settings, made.how),
         skipped=found.skipped,
-        notes=made.notes,
+        notes=(*made.notes, *plain_notes(heads, table)),
         losses=_losses(subject),
         command=_command(subject),
     )
@@ -87,14 +87,23 @@ def measured(heads: tuple[Head, ...], shown: tuple[Shown, ...], training: Traini
     return measure(looked, base, training, settings)
 
 
-def candidates(heads: tuple[Head, ...], shown: tuple[Shown, ...]) -> list[int]:
-    """The columns that may win: checkpoints without a failed cell, at the strength nearest to 1."""
+def candidates(heads: tuple[Head, ...], shown: tuple[Shown, ...], table: Table) -> list[int]:
+    """The columns that may win: checkpoints whose every cell shows something, at the strength nearest to 1."""
     nearest = min((abs(h.strength - 1) for h in heads if not h.base), default=0.0)
-    failed = {s.column for s in shown if s.path is None}
+    failed = {s.column for s in shown if s.path is None} | {n for n, count in enumerate(table.plain) if count}
     return [
         number
         for number, head in enumerate(heads)
         if not head.base and number not in failed and abs(head.strength - 1) == nearest
+    ]
+
+
+def plain_notes(heads: tuple[Head, ...], table: Table) -> list[str]:
+    """Pictures that show nothing: the scripts save NaN as black."""
+    return [
+        f"{head.label}: {count} picture(s) of one colour. The model's numbers became NaN or too large; it cannot win."
+        for head, count in zip(heads, table.plain, strict=True)
+        if count
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class Looked:
     palette: int | None = None
     alignment: float | None = None
     hardness: float | None = None
+    plain: bool = False  # of one colour: what the scripts save when the numbers are NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +151,26 @@ def look(path: Path, prompt: int, seed: int, grid: tuple[int, int] | None) -> Lo
     picture = pictures.opened(path)
     if picture is None:
         return None
-    small, tiny = pictures.shrunk(picture), pictures.shrunk(picture, pictures.TINY)
+    seen = Looked(
+        prompt, seed, pictures.shrunk(picture), pictures.shrunk(picture, pictures.TINY), plain=pictures.plain(picture)
+    )
     if grid is None or min(picture.size) < max(grid):
-        return Looked(prompt, seed, small, tiny)
-    return Looked(
-        prompt, seed, small, tiny, pictures.palette_size(picture, grid), pictures.grid_alignment(picture, grid),
-        pictures.edge_hardness(picture),
-    )  # fmt: skip
+        return seen
+    return replace(
+        seen,
+        palette=pictures.palette_size(picture, grid),
+        alignment=pictures.grid_alignment(picture, grid),
+        hardness=pictures.edge_hardness(picture),
+    )
 
 
 def training_of(files: Sequence[Path], texts: Sequence[str]) -> Training:
-    """The training pictures. Small ones are pixel art; a size such as 24x24 in ``texts`` says it of enlarged ones."""
+    """The training pictures. They are pixel art where ``texts`` say so with a size, or where all are equally small."""
     found = [picture for path in files[:MOST_TRAINING] if (picture := pictures.opened(path)) is not None]
     sizes = {picture.size for picture in found}
-    grid = next(iter(sizes)) if len(sizes) == 1 else None
-    if grid is None or max(grid) > LARGEST_ART:
-        grid = _grid_in(texts)
+    grid = _grid_in(texts)
+    if grid is None and len(sizes) == 1 and max(max(size) for size in sizes) <= LARGEST_ART:
+        grid = next(iter(sizes))
     tiny = tuple(pictures.shrunk(picture, pictures.TINY) for picture in found)
     if grid is None:
         return Training(tiny)
@@ -188,6 +193,7 @@ class Table:
 
     columns: tuple[Mapping[str, float | None], ...]
     training: Training = field(default_factory=Training)
+    plain: tuple[int, ...] = ()  # how many pictures of each column are of one colour
 
     def rows(self) -> tuple[Metric, ...]:
         """The metrics that could be measured of any column."""
@@ -203,4 +209,4 @@ def measure(columns: Sequence[Sequence[Looked]], base: int | None, training: Tra
         against = {} if number == base else held
         view = View(column, against, training, settings.prompts, settings.triggers)
         rows.append({m.key: m.measure(view) for m in wanted})
-    return Table(tuple(rows), training)
+    return Table(tuple(rows), training, tuple(sum(one.plain for one in column) for column in columns))

@@ -34,6 +34,11 @@ def opened(path: Path) -> Image | None:
         return None
 
 
+def plain(picture: Image) -> bool:
+    """Whether all of it is one colour."""
+    return picture.getcolors(1) is not None
+
+
 def shrunk(picture: Image, side: int = SMALL) -> Image:
     """Averaged down to a square. Small art is enlarged first: Pillow's box takes a pixel wholly or not at all."""
     factor = max(1, FINE * side // min(picture.size))

@@ -51,7 +51,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
         seeds=settings.seeds,
         shown=shown,
         table=table,
-        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown)),
+        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),
         how={"samples": str(folder)},
         notes=("These are the training's own sample pictures: nothing was painted for this.",),
     )

@@ -139,7 +139,7 @@ def _faults(settings: Settings) -> Iterable[str]:
         if "--" in prompt:
             yield f"prompt '{prompt[:60]}': {_OPTIONS}"
         if _VARIANTS.search(prompt):
-            yield f"prompt '{prompt[:60]}': {{...}} is a choice of prompts to gen_img.py; write one, without braces"
+            yield f"prompt '{prompt[:60]}': {{...}} is a choice of several prompts to gen_img.py; write one of them"
     if settings.sampler not in SAMPLERS:
         yield f"sampler {settings.sampler}: choose from {', '.join(SAMPLERS)}"
     bounds: list[tuple[str, float, float, float]] = [("steps", settings.steps, 1, 1000)]

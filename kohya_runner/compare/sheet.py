@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kohya_runner.compare.view import Comparison, Shown
 
 INK, SOFT, PAPER, LINE, BAD, GOOD = "#1c2430", "#5b6676", "#ffffff", "#d9dee6", "#b3261e", "#1b6b3a"
+SAID = ("family", "size", "steps", "guidance", "sampler", "samples")
 GAP = 6
 LEFT = 300
 WIDEST = 2400
@@ -59,7 +60,9 @@ class _Sheet:
 
     def paint(self) -> None:
         self._text((GAP * 2, 10), self.of.name, TITLE, INK)
-        self._text((GAP * 2, 14 + TITLE), ", ".join(f"{k} {v}" for k, v in self.of.how.items())[:220], NOTE, SOFT)
+        self._text(
+            (GAP * 2, 14 + TITLE), ", ".join(f"{k} {self.of.how[k]}" for k in SAID if k in self.of.how), NOTE, SOFT
+        )
         for number, head in enumerate(self.of.columns):
             best = number == self.of.suggestion.column
             x = LEFT + number * (self.side + GAP)

@@ -210,7 +210,7 @@ def _begun(plan: Plan) -> record.Record:
         guard=guard_facts.begun(plan),
         runner=record.Process.of(this_process()),
         rehearsal=plan.request.rehearse,
-        budget=recipe.budget.model_dump(exclude_none=True) if recipe else {},
+        budget=recipe.budget.model_dump(exclude_none=True) if recipe and not plan.request.rehearse else {},
         finish=after.wanted(recipe.finish) if recipe and not plan.request.rehearse else {},
     ).changed(**resuming.carried(plan))
 

@@ -63,7 +63,11 @@ def paint(network, prompt, seed, size, path):
         time.sleep(60)
     if "LEAVE" not in prompt:
         colour = hashlib.sha256(network.signature() + prompt.encode() + str(seed).encode()).digest()[:3]
-        Image.new("RGB", size, tuple(colour)).save(path)
+        picture = Image.new("RGB", size, tuple(colour))
+        picture.putpixel((0, 0), tuple(255 - value for value in colour))
+        picture.save(path if "BLACK" not in prompt else os.devnull, "PNG")
+        if "BLACK" in prompt:
+            Image.new("RGB", size).save(path)
 '''
 
 GEN_IMG = (

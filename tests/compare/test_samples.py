@@ -11,7 +11,8 @@ from kohya_runner.compare.samples import compare_images
 
 def sample(folder, name, colour="red"):
     folder.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (64, 64), colour).save(folder / name)
+    picture = Image.new("RGB", (64, 64), colour)
+    picture.save(folder / name)
 
 
 def test_epochs_are_columns_and_prompts_are_rows(odd_path):

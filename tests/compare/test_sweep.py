@@ -107,6 +107,13 @@ def test_a_cell_without_a_picture_is_failed(run_dir, checkout):
     assert len(loads(checkout)) == 1
 
 
+def test_black_pictures_cannot_win_and_are_spoken_of(run_dir, checkout):
+    found = compare_run(run_dir, wish=Wish(prompts=("BLACK",)))
+    assert found.failed == ()
+    assert found.suggestion.column is None
+    assert any(note.startswith("epoch 2: 1 picture(s) of one colour") for note in found.notes)
+
+
 def test_weights_that_hold_nan_fail_alone(run_dir, checkout):
     lora_file(run_dir / "output" / "my cat-000002.safetensors", 255)
     found = compare_run(run_dir)

@@ -101,7 +101,7 @@ def one_cell_grid(prompt: str) -> Grid:
 
 
 def test_braces_would_be_variants_and_are_refused():
-    with pytest.raises(UsageError, match="a choice of prompts"):
+    with pytest.raises(UsageError, match="choice of several prompts"):
         settings_from(Wish(prompts=("a {red|blue} cat",)), {}, family="sdxl", size=None)
 
 

@@ -8,7 +8,6 @@ In the trainer's own Python, with ``shrink`` on PYTHONPATH:
 
 from __future__ import annotations
 
-import functools
 import importlib
 import runpy
 import sys
@@ -59,7 +58,11 @@ def plain(tokenizers: str, script: str, arguments: list[str]) -> None:
     from library.strategy_base import TokenizeStrategy
 
     real = TokenizeStrategy._load_tokenizer
-    TokenizeStrategy._load_tokenizer = functools.partialmethod(real, tokenizer_cache_dir=tokenizers)
+
+    def load(self: Any, model_class: Any, model_id: str, subfolder: Any = None, tokenizer_cache_dir: Any = None) -> Any:
+        return real(self, model_class, model_id, subfolder, tokenizer_cache_dir or tokenizers)
+
+    TokenizeStrategy._load_tokenizer = load
     runpy.run_path(script, run_name="__main__")
 
 
