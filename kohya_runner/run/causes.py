@@ -13,8 +13,8 @@ from kohya_runner.run.host_memory import oom_kills
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kohya_runner.run.outcome import Outcome
     from kohya_runner.run.record import Record
-    from kohya_runner.run.supervise import Outcome
 
 LINES = 200
 """Of the log's end: a traceback through accelerate has up to 60 lines."""

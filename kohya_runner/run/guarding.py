@@ -13,7 +13,7 @@ from kohya_runner.preflight.filesystems import used_bytes
 from kohya_runner.run.guard_state import Look, State, StateFolder, heard, seen
 from kohya_runner.run.guards import Prune, Warn, decide
 from kohya_runner.run.host_memory import available
-from kohya_runner.run.observers import Stop
+from kohya_runner.run.outcome import Stop
 from kohya_runner.run.writing import FRESH, LAST_OF_STATE
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.plan.report import size
 from kohya_runner.run.gate import AT_ONCE
-from kohya_runner.run.observers import Stop
+from kohya_runner.run.outcome import Stop
 from kohya_runner.run.telling import duration
 
 if TYPE_CHECKING:

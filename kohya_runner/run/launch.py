@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.plan.value import Plan
     from kohya_runner.run.identity import ProcessId
-    from kohya_runner.run.supervise import Outcome
+    from kohya_runner.run.outcome import Outcome
 
 LOG = "trainer.log"
 IN_USE = ("starting", "running", "orphaned")

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from kohya_runner.run.events import Event
+    from kohya_runner.run.outcome import Stop
     from kohya_runner.run.recorder import Recorder
     from kohya_runner.run.telling import Screen
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Why a run should not go on: a short name for programs, such as ``loss.nan``, and a sentence for a person."""
-
-    code: str
-    why: str
 
 
 class Observer(Protocol):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.run.identity import ProcessId
-    from kohya_runner.run.supervise import Outcome
+    from kohya_runner.run.outcome import Outcome
 
 LOOK_SECONDS = 1.0
 WRITE_SECONDS = 5.0

@@ -17,6 +17,7 @@ from kohya_runner.run.events import continued
 from kohya_runner.run.group import RUN, Group
 from kohya_runner.run.identity import ProcessId, identify
 from kohya_runner.run.ladder import FORCED, Grace, Ladder
+from kohya_runner.run.outcome import Outcome
 from kohya_runner.run.progress import Stream
 from kohya_runner.run.received import receiving
 from kohya_runner.run.tail import Tail
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.run.events import Event
-    from kohya_runner.run.observers import Observer, Stop
+    from kohya_runner.run.observers import Observer
+    from kohya_runner.run.outcome import Stop
     from kohya_runner.run.received import Received
     from kohya_runner.trainers.command import Command
 
@@ -55,23 +57,6 @@ class Watch:
     on_start: Callable[[ProcessId], None] = _nothing
     grace: Grace = field(default_factory=Grace)
     first_step: int = 0  # of a run that goes on: steps done before
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a trainer ended. Of a process that is not our child neither code nor signal is known.
-
-    ``stopped`` is why it was stopped: the signal that the runner got, or what the ``stop`` of an observer says.
-    """
-
-    started: float
-    ended: float
-    returncode: int | None = None
-    signal: int | None = None
-    peak_rss: int | None = None  # bytes, of the largest process
-    stopped: str = ""
-    stop: Stop | None = None
-    fault: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,17 @@ from kohya_runner.run.events import continued
 from kohya_runner.run.group import Group
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
+from kohya_runner.run.outcome import Outcome
 from kohya_runner.run.progress import Stream
 from kohya_runner.run.record import UNDER_WAY, Process
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.supervise import POLL, Outcome, Watch, adopt, stop_group
+from kohya_runner.run.supervise import POLL, Watch, adopt, stop_group
 from kohya_runner.run.tail import Tail
 
 if TYPE_CHECKING:
     from kohya_runner.run.ladder import Grace
     from kohya_runner.run.ledger import RunView
-    from kohya_runner.run.observers import Stop
+    from kohya_runner.run.outcome import Stop
     from kohya_runner.run.record import Record
     from kohya_runner.run.telling import Screen
 

@@ -13,7 +13,7 @@ from kohya_runner.recipe.guard import Diverged, Guard, Stalled
 from kohya_runner.run.events import Epoch, Phase, Step, Work
 from kohya_runner.run.guard_state import WINDOW, Look, State, StateFolder, heard, seen
 from kohya_runner.run.guards import GUARDS, SLOW, Prune, Warn, decide, prunable
-from kohya_runner.run.observers import Stop
+from kohya_runner.run.outcome import Stop
 from kohya_runner.run.progress import PHASES, TRAINING
 from kohya_runner.run.record import Checkpoint
 

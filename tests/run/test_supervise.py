@@ -16,7 +16,7 @@ from kohya_runner.run.events import Checkpoint, Epoch, Fact, Finished, Modules, 
 from kohya_runner.run.group import Group
 from kohya_runner.run.identity import identify, state_of
 from kohya_runner.run.ladder import Grace
-from kohya_runner.run.observers import Stop
+from kohya_runner.run.outcome import Stop
 from kohya_runner.run.supervise import Watch, adopt, stop_group, supervise
 from kohya_runner.trainers.command import Command
 
