@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from kohya_runner.run.outcome import Outcome
     from kohya_runner.run.record import Record
 
+LEAST_BYTES = 1 << 16
+"""With less room than this a traceback does not reach the log."""
 LINES = 200
 """Of the log's end: a traceback through accelerate has up to 60 lines."""
 
@@ -83,12 +86,21 @@ def find(outcome: Outcome, record: Record, log: Path) -> Cause | None:
     lines = telling.last_lines(log, LINES)
     if outcome.signal == signal.SIGBUS:
         return SHARED
-    return in_words(lines) or _killed(outcome, lines, record.guard.oom_kills)
+    return in_words(lines) or _killed(outcome, lines, record.guard.oom_kills) or _speechless(log)
 
 
 def in_words(lines: list[str]) -> Cause | None:
     """What the last lines say."""
     return next((row.cause for row in WORDS if any(row.pattern.search(line) for line in lines)), None)
+
+
+def _speechless(log: Path) -> Cause | None:
+    """Where the log's own disk is full the trainer's last words were lost with the rest."""
+    try:
+        system = os.statvfs(log.parent)
+    except OSError:
+        return None
+    return DISK if system.f_bavail * system.f_frsize < LEAST_BYTES else None
 
 
 def _killed(outcome: Outcome, lines: list[str], before: int | None) -> Cause | None:

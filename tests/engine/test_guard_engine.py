@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -156,16 +155,3 @@ def test_a_disk_that_is_full_at_a_save_ends_the_run_and_no_half_file_counts(plac
         assert not [c for c in kept["checkpoints"] if not c["complete"] and not c["problem"]]
     finally:
         subprocess.run(("umount", "-l", str(workspace)), check=True)
-
-
-def test_a_trainer_that_gets_no_more_memory_is_told_so(place):
-    """The limit of address space stands in for the machine's: the trainer is refused what it asks for."""
-    workspace = place.root / "no memory"
-    process = place.start(workspace)
-    wait_for_first_epoch(process, workspace)
-    resource.prlimit(record(workspace)["process"]["pid"], resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
-    _, err = process.communicate(timeout=240)
-    kept = record(workspace)
-    assert process.returncode == 8, err
-    assert kept["exit"]["cause"] == "memory.host", err
-    assert usable(kept)[0] == FIRST

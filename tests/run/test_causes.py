@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from kohya_runner.run import causes
@@ -65,3 +67,12 @@ def test_a_run_that_was_stopped_or_ended_well_has_no_cause(tmp_path):
     assert found(tmp_path, line, code=0) == ""
     assert found(tmp_path, line, stopped="SIGINT") == ""
     assert found(tmp_path, line, stopped="the loss is NaN", stop=Stop("loss.nan", "the loss is NaN")) == ""
+
+
+def test_without_room_for_last_words_the_disk_was_full(tmp_path, monkeypatch):
+    numbers = SimpleNamespace(f_bavail=3, f_frsize=4096)
+    monkeypatch.setattr(causes.os, "statvfs", lambda _folder: numbers)
+    assert found(tmp_path, "steps:   1%| | 8/800 [00:02<03:21]") == "disk.full"
+    assert found(tmp_path, "MemoryError") == "memory.host"
+    numbers.f_bavail = 1000
+    assert found(tmp_path, "steps:   1%| | 8/800 [00:02<03:21]") == ""
