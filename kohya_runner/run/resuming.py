@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import RunExistsError, TrainingFailedError
 from kohya_runner.run import attempts, checkpoints, ledger, resumption, views
 from kohya_runner.run.attempts import Attempt
+from kohya_runner.run.record import UNDER_WAY
+from kohya_runner.run.takeover import settle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +36,9 @@ def standing(plan: Plan, screen: telling.Screen) -> RunView | None:
     """
     known = ledger.runs(plan.workspace.runs)
     done = ledger.done_before(known, plan.name, plan.fingerprint)
-    if done is not None:
+    if done is not None and _settled(done):
         screen.event("done before, with the same recipe, data and trainer: nothing to do", lasting=True)
-        return done
+        return ledger.view(done.path)
     view = resumption.latest(known, plan.name, practice=plan.request.practice)
     if view is not None and view.state == "orphaned":
         screen.event(f"{view.name}/{view.run_id}: the trainer runs without its runner; watching on", lasting=True)
@@ -47,6 +49,15 @@ def standing(plan: Plan, screen: telling.Screen) -> RunView | None:
         hint = f"watch it with: kohya-runner status {view.name}"
         raise RunExistsError(f"{view.name}: run {view.run_id} is going on", hint=hint)
     return None
+
+
+def _settled(done: RunView) -> bool:
+    """Whether it is done, also where nobody watched its end: then it is judged and written down now."""
+    if done.record is None or done.record.state not in UNDER_WAY:
+        return True
+    view = settle(done)
+    note_end(done.path)
+    return view.state == "succeeded"
 
 
 def refuse_to_repeat(series: Series) -> None:

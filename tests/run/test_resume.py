@@ -139,6 +139,20 @@ def test_an_orphaned_trainer_is_watched_to_its_end(runner):
     assert [a["outcome"] for a in runner.read("attempts.json")["attempts"]] == ["succeeded"]
 
 
+def test_a_trainer_that_came_to_its_end_without_its_runner_is_judged_and_written_down(runner):
+    first = runner.start("--resume", KOHYA_PRACTICE_STEP_SECONDS="0.05")
+    runner.wait_for("epoch 4/5")
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    runner.wait_for("model saved.")
+    assert runner.read("record.json")["state"] == "running"
+    code, _, err = runner.launch("--resume")
+    assert code == 0, err
+    assert "nothing to do" in err or "without its runner" in err
+    assert runner.read("record.json")["state"] == "succeeded"
+    assert [a["outcome"] for a in runner.read("attempts.json")["attempts"]] == ["succeeded"]
+
+
 def test_trainer_and_runner_killed_at_once_is_a_run_that_goes_on(runner):
     first = runner.start("--resume", KOHYA_PRACTICE_STEP_SECONDS="0.1")
     record = runner.wait_for("epoch 3/5")
