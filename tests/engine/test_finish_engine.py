@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -73,7 +74,8 @@ def test_a_killed_runner_takes_the_limit_not_with_it(tmp_path: Path, sd_scripts:
     finally:
         runner.kill()
         if pid := (record(run).get("process") or {}).get("pid"):
-            subprocess.run(("kill", "-9", f"-{pid}"), check=False, capture_output=True)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
     said = record(run)
     assert said["exit"]["stop"] == "budget.hours"
     assert said["timings"]["ended"] - said["timings"]["started"] >= SECONDS
