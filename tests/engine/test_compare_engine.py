@@ -83,7 +83,11 @@ def pixels(path: Path) -> bytes:
         return picture.convert("RGB").tobytes()
 
 
-@pytest.fixture(scope="module", params=["sd15", "sdxl", "flux"])
+SWEPT = ["sd15", "sdxl", "flux"] if os.environ.get("KOHYA_COMPARE_ENGINE") == "all" else ["sd15"]
+"""What runs without being asked for; all three with KOHYA_COMPARE_ENGINE=all."""
+
+
+@pytest.fixture(scope="module", params=SWEPT)
 def swept(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path
 ) -> Iterator[Swept]:

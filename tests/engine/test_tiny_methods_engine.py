@@ -68,7 +68,7 @@ METHODS = (
     Method("flux", "dreambooth", NO_SWAP),
     Method("flux", "controlnet", ADAMW),
 )
-QUICK = ("sdxl_finetune", "sd15_dreambooth", "sd15_finetune", "sdxl_controlnet", "sd15_textual_inversion")
+QUICK = ("sdxl_finetune", "sd15_finetune", "sdxl_controlnet")
 """What runs without being asked for; all of them with KOHYA_METHODS_ENGINE=all."""
 
 
