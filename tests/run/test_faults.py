@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,6 +190,41 @@ def test_an_adopted_run_is_guarded_by_the_policy_in_its_record(odd_path):
     assert code == 9, out + err
     assert runner.record()["exit"]["stop"] == "progress.stalled"
     assert not identify(trainer).alive()
+
+
+GROUPS = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+GROUP_BYTES = 400 << 20
+
+
+@pytest.fixture
+def small_memory():
+    """A control group of its own for what is started in it."""
+    name = f"kohya-runner-test-{os.getpid()}"
+    for root, limit in zip(GROUPS, ("memory.limit_in_bytes", "memory.max"), strict=True):
+        group = root / name
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / limit).exists():
+            (group / limit).write_text(str(GROUP_BYTES), encoding="ascii")
+            yield group
+            group.rmdir()
+            return
+        group.rmdir()
+    pytest.skip("NO SMALL MEMORY: a control group is not to be had here")
+
+
+def test_a_trainer_that_the_kernel_kills_for_want_of_memory_is_told_so(odd_path, small_memory):
+    runner = Runner(odd_path)
+    env = {"KOHYA_PRACTICE_FAULT": "hog@8", "KOHYA_PRACTICE_STEP_SECONDS": "0.2"}
+    words = (sys.executable, "-m", "kohya_runner", "launch", RECIPE, "--practice")
+    shell = ("sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(small_memory), *words)
+    done = subprocess.run(shell, env=runner.env | env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 8, done.stderr
+    record = runner.record()
+    assert record["exit"]["cause"] == "memory.host"
+    assert [c["file"] for c in record["checkpoints"] if not c["problem"]] == ["quickstart-000001.safetensors"]
 
 
 def test_the_documents_show_the_matrix():
