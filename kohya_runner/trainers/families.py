@@ -10,8 +10,8 @@ from kohya_runner.trainers import method_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Data = Literal["folders", "pairs", "metadata"]
-"""``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file."""
+Data = Literal["folders", "pairs", "metadata", "edit"]
+"""``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs."""
 Output = Literal["lora", "model", "controlnet", "lllite", "embedding"]
 """What a checkpoint is."""
 
