@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests/engine/shrink HF_HUB_CACHE=HUB PYTHON tests/engine/tiny_musubi.py CHECKOUT FOLDER [FAMILY...]
 
-FOLDER gets a folder for each of FAMILY (flux_kontext, flux2, and flux2_dev with another text encoder) with ``dit`` and
-its components under their own names (.safetensors). HUB gets the tokenizers, one token a character, since the scripts
-have no --tokenizer_cache_dir: with ``HF_HUB_OFFLINE=1`` nothing is asked of the Hub.
+FOLDER gets a folder for each of FAMILY (flux_kontext, flux2 and its other variants flux2_9b and flux2_dev) with ``dit``
+and its components under their own names (.safetensors). HUB gets the tokenizers, one token a character, since the
+scripts have no --tokenizer_cache_dir: with ``HF_HUB_OFFLINE=1`` nothing is asked of the Hub.
 """
 
 from __future__ import annotations
@@ -58,6 +58,13 @@ def write_flux2(folder: Path) -> None:
     for repository in ("Qwen/Qwen3-4B", "Qwen/Qwen3-8B"):
         write_qwen(in_hub(repository))
     _flux2(folder, info)
+
+
+def write_flux2_9b(folder: Path) -> None:
+    """klein-base-9b alone, which has more blocks than 4b where all blocks are kept; its tokenizer is 4b's."""
+    from musubi_tuner.flux_2 import flux2_utils
+
+    _flux2(folder, flux2_utils.FLUX2_MODEL_INFO["klein-base-9b"])
 
 
 def write_flux2_dev(folder: Path) -> None:
@@ -147,6 +154,7 @@ def _special(text: str) -> dict[str, object]:
 WRITERS: dict[str, Callable[[Path], None]] = {
     "flux_kontext": write_kontext,
     "flux2": write_flux2,
+    "flux2_9b": write_flux2_9b,
     "flux2_dev": write_flux2_dev,
 }
 
