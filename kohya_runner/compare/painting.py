@@ -84,9 +84,8 @@ def paint(grid: Grid, engine: Engine, base: Base, place: Place, say: Say) -> Pro
     _sweep(place.output)
     dead = 0
     while open_cells:
-        batch = open_cells if engine.one_slot else [c for c in open_cells if c.column == open_cells[0].column]
         before = len(progress.seconds)
-        why = _process(_Batch(grid, engine, base, place, tuple(batch)), progress, say)
+        why = _process(_Batch(grid, engine, base, place, tuple(open_cells)), progress, say)
         told = {*progress.seconds, *progress.failed}
         if progress.begun and progress.begun not in told:
             progress.failed[progress.begun] = why or "the script ended while it was painted"
@@ -169,12 +168,12 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
         column = columns[cell.column]
         weights = str(column.checkpoint.path) if column.checkpoint else None
         line = batch.engine.line(batch.grid.settings, cell, column)
-        rows.append({"key": cell.key, "weights": weights, "line": line})
+        rows.append({"key": cell.key, "weights": weights, "strength": column.strength, "line": line})
     return {
         "version": 1,
         "events": str(events),
         "outdir": str(scratch),
-        "swap": batch.engine.one_slot,
+        "merged": batch.engine.merged,
         "tokenizers": batch.base.text("tokenizer_cache_dir"),
         "cells": rows,
     }

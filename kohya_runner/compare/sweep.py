@@ -39,6 +39,7 @@ PICTURE_OPTIONS = (
     *PARTS,
     "mixed_precision", "clip_skip", "v_parameterization", "zero_terminal_snr", "xformers", "fp8_base",
     "model_type", "apply_t5_attn_mask", "apply_lg_attn_mask", "discrete_flow_shift", "system_prompt", "network_module",
+    "fp8_scaled", "vae_chunk_size", "vae_disable_cache",
 )  # fmt: skip
 """Options of the training that decide how a picture comes out."""
 
@@ -85,7 +86,7 @@ def find_checkpoints(subject: Subject) -> Found:
 
 
 def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, env: dict[str, str]) -> Comparison:
-    engine = engines.find(subject.base.family)
+    engine = engines.of_base(subject.base)
     settings, notes = choose_settings(subject, wish)
     found = find_checkpoints(subject)
     for skipped in found.skipped:
@@ -140,7 +141,7 @@ def _trainer(subject: Subject, sd_scripts: str | None, env: Mapping[str, str]) -
     if checkout is None or python is None:
         lacking = "sd-scripts checkout" if checkout is None else "Python for the trainer"
         raise TrainerError(f"there is no {lacking} to paint with", hint="run: kohya-runner setup")
-    script = checkout.root / engines.find(subject.base.family).script
+    script = checkout.root / engines.of_base(subject.base).script
     if not script.is_file():
         raise TrainerError(f"{script} is not there", hint="the checkout is older than this family, or not whole")
     return Trainer(checkout, python)

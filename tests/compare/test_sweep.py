@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweep_trainer import loads, lora_file, trained_run
+from sweep_trainer import MODULES, loads, lora_file, trained_run
 
 from kohya_runner.compare.settings import Wish
 from kohya_runner.compare.subject import Named
@@ -212,12 +212,23 @@ def test_flux_is_painted_by_its_own_script_in_one_process(odd_path, checkout):
     assert len(set(pictures(run).values())) == 8
 
 
-def test_a_family_that_merges_at_load_takes_one_process_a_checkpoint(odd_path, checkout):
+def test_a_family_that_merges_at_load_takes_one_process_and_loads_again_what_a_lora_goes_into(odd_path, checkout):
     run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
     found = compare_run(run, wish=Wish(prompts=("a cat", "a dog")))
-    assert [("--lora_weight" in line) for line in loads(checkout)] == [False, True, True, True]
+    assert len(loads(checkout)) == 1
+    assert loads(checkout, "parts.txt") == ["text encoder", "model"] * 4
     assert found.failed == ()
     assert len(set(pictures(run).values())) == 8
+
+
+def test_what_merges_gets_each_strength_and_passes_over_weights_with_nan(odd_path, checkout):
+    run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
+    lora_file(run / "output" / "my cat-000001.safetensors", 255, modules=MODULES["hunyuan_image"])
+    found = compare_run(run, wish=Wish(prompts=("a cat",), strengths="0.5,1", base=False))
+    assert {found.columns[s.column].label for s in found.failed} == {"epoch 1 x0.5", "epoch 1 x1"}
+    assert "NaN" in found.failed[0].problem
+    assert len(set(pictures(run).values())) == 4
+    assert len(loads(checkout)) == 1
 
 
 def child(run_dir, *more):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.compare.cells import Column, Grid, grid_of
-from kohya_runner.compare.engines import ENGINES, Job, find
+from kohya_runner.compare.engines import ENGINES, Job, find, of_base
 from kohya_runner.compare.settings import Settings, Wish, settings_from
 from kohya_runner.compare.subject import Base, options_of, stated_values
 from kohya_runner.errors import UsageError
@@ -118,6 +118,31 @@ def test_the_minimal_scripts_get_their_own_words():
     assert find("flux").line(grid.settings, grid.cells[0], grid.columns[0]) == (
         "a cat --w 64 --h 48 --s 2 --g 7.5 --d 42 --m 0.000000 --n blurry"
     )
+
+
+def test_chroma_is_guided_by_the_negative_prompt_and_has_no_distilled_guidance(tmp_path):
+    base = Base("flux", "/m", {"model_type": "chroma", "t5xxl": "/t", "ae": "/a"})
+    engine = of_base(base)
+    assert "--model_type=chroma" in engine.arguments(base, job(tmp_path))
+    grid = one_cell_grid("a cat")
+    assert engine.line(grid.settings, grid.cells[0], grid.columns[0]) == (
+        "a cat --w 64 --h 48 --s 2 --g 0 --c 7.5 --d 42 --m 0.000000 --n blurry"
+    )
+    assert of_base(Base("flux", "/m")) is find("flux")
+
+
+def test_anima_reads_escape_sequences_so_a_prompt_is_written_with_them():
+    grid = one_cell_grid("a caf\u00e9 \\n 'x'")
+    line = find("anima").line(grid.settings, grid.cells[0], grid.columns[0])
+    prompt = line.split(" --")[0]
+    assert prompt == "a caf\\xe9 \\\\n 'x'"
+    assert prompt.encode().decode("unicode_escape") == "a caf\u00e9 \\n 'x'"
+
+
+def test_hunyuan_is_held_in_memory_as_its_training_was(tmp_path):
+    options = {"text_encoder": "/t", "byt5": "/b", "vae": "/v", "fp8_scaled": True, "blocks_to_swap": "28"}
+    argv = find("hunyuan_image").arguments(Base("hunyuan_image", "/m", options), job(tmp_path))
+    assert {"--fp8_scaled", "--blocks_to_swap=28", "--text_encoder=/t"} <= set(argv)
 
 
 def test_a_key_changes_with_everything_a_picture_depends_on():
