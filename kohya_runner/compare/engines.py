@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from kohya_runner.compare.settings import Settings
     from kohya_runner.compare.subject import Base
 
+SAMPLERS = (
+    "ddim", "pndm", "lms", "euler", "euler_a", "heun", "dpm_2", "dpm_2_a", "dpmsolver", "dpmsolver++", "dpmsingle",
+    "k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a",
+)  # fmt: skip
+"""gen_img.py:3251; it takes one a process (:1706-1813)."""
 WORKER = Path(__file__).with_name("sweep_worker.py")
 FLOATS = {"bf16": "bf16", "fp16": "fp16"}
 """--mixed_precision of the training, and how the scripts call it; everything else is single precision."""
@@ -34,7 +39,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How a family's pictures are made: all of them in one process.
+    """How a family's pictures are made: all of them in one process, where there is a choice of ``samplers`` one each.
 
     ``merged``: the script merges a LoRA while it loads, so the parts that a LoRA goes into are loaded again for each.
     ``multiple``: what both sides of a picture are a multiple of, in pixels.
@@ -47,6 +52,8 @@ class Engine:
     merged: bool = False
     hooked: bool = False  # the script itself loads our module; otherwise ours runs the script
     multiple: int = 8
+    guidance: float = 7.5  # the script's own default
+    samplers: tuple[str, ...] = ()
 
 
 def _gen_img(base: Base, job: Job) -> tuple[str, ...]:
@@ -159,18 +166,17 @@ def _escaped(text: str) -> str:
 
 
 ENGINES: tuple[Engine, ...] = (
-    Engine("sd15", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
-    Engine("sd2", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
-    Engine("sdxl", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
-    Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g"), multiple=16),
-    Engine("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c"), multiple=16),
-    Engine("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g"), multiple=16),
+    *(Engine(family, "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS)
+      for family in ("sd15", "sd2", "sdxl")),
+    Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g"), multiple=16, guidance=3.5),
+    Engine("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c"), multiple=16, guidance=5.0),
+    Engine("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g"), multiple=16, guidance=3.5),
     Engine("hunyuan_image", "hunyuan_image_minimal_inference.py", _hunyuan_image,
-           _interactive("g", multiplier=False), merged=True, multiple=32),
+           _interactive("g", multiplier=False), merged=True, multiple=32, guidance=3.5),
     Engine("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False, spelt=_escaped),
-           merged=True, multiple=32),
+           merged=True, multiple=32, guidance=3.5),
 )  # fmt: skip
-CHROMA = Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g 0 --c"), multiple=16)
+CHROMA = Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g 0 --c"), multiple=16, guidance=3.5)
 """FLUX without a distilled guidance: what a person calls guidance is its classifier-free guidance, --c."""
 
 
