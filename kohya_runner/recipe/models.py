@@ -101,6 +101,7 @@ class Compare(_Strict):
     seeds: tuple[int, ...] = Field((42,), strict=False, min_length=1)
     strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
     sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
+    samplers: tuple[str, ...] = Field((), strict=False, description="several of them: a row of pictures for each")
     base: bool = Field(True, description="a column of the base model alone")
     trigger: tuple[str, ...] = Field(
         (), strict=False, description="the LoRA's words: prompts without one measure bleed"
