@@ -80,7 +80,7 @@ def _packages(need: MachineNeeds) -> tuple[str, ...]:
 def _trainer(
     checkout: Checkout | None, python: TrainerPython | None, facts: probe.PythonFacts | None, *, deep: bool
 ) -> TrainerFacts:
-    found = probe.deep_probe(python.path, checkout.root) if deep and python and checkout else None
+    found = probe.deep_probe(python.path, checkout.root, checkout.engine) if deep and python and checkout else None
     first_gpu = found.gpus[0] if found and found.gpus else None
     return TrainerFacts(
         python=python.path if python else None,
@@ -99,12 +99,11 @@ def _is_pinned(checkout: Checkout | None) -> bool:
     """By its commit; an unpacked archive by its files."""
     if checkout is None:
         return False
-    return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root))
+    return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root, checkout.engine))
 
 
 def _import_error(found: probe.DeepFacts) -> str:
-    needed = ("torch", "torchvision", "library.train_util", "networks.lora")
-    return "; ".join(f"{name}: {found.faults[name]}" for name in needed if name in found.faults)
+    return "; ".join(f"{name}: {found.faults[name]}" for name in found.needed if name in found.faults)
 
 
 def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:

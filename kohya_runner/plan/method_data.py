@@ -5,26 +5,37 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.edit import EditSet
+from kohya_runner.dataset.edit_layout import with_edits
 from kohya_runner.dataset.mention import counted, names, place
 from kohya_runner.dataset.metadata_file import with_metadata
 from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
 from kohya_runner.findings import Severity, error, warning
+from kohya_runner.plan.edit_data import PAIRED, edit_findings, is_edit_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.survey import Survey
     from kohya_runner.findings import Finding
     from kohya_runner.plan.settings import Settings
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.trainers.families import Support
 
+    Pairs = Paired | EditSet
 
-def read_pairs(loaded: Loaded, support: Support, scans: tuple[Scan, ...]) -> tuple[Paired, ...]:
-    """The condition images of each dataset that names them; () for a method that uses none."""
-    if support.data != "pairs":
+
+def read_pairs(loaded: Loaded, support: Support, surveys: Sequence[Survey]) -> tuple[Pairs, ...]:
+    """The edit pairs, or the condition images, of each dataset that names them; () for a method that uses none."""
+    if support.data not in PAIRED:
         return ()
+    scans = [survey.scan for survey in surveys if survey.edit is None]
+    return (*(survey.edit for survey in surveys if survey.edit is not None), *_conditions(loaded, scans))
+
+
+def _conditions(loaded: Loaded, scans: Iterable[Scan]) -> tuple[Paired, ...]:
     entries = {str(loaded.place("datasets", i, "images")): (i, entry) for i, entry in loaded.datasets.items()}
     found = []
     for scan in scans:
@@ -35,11 +46,14 @@ def read_pairs(loaded: Loaded, support: Support, scans: tuple[Scan, ...]) -> tup
     return tuple(found)
 
 
-def arranged(layout: Layout, support: Support, pairs: tuple[Paired, ...]) -> Layout:
+def arranged(layout: Layout, support: Support, pairs: tuple[Pairs, ...]) -> Layout:
     """The layout as this method's script reads it."""
+    edits = tuple(pair for pair in pairs if isinstance(pair, EditSet))
     match support.data:
+        case "pairs" | "edit" if edits:
+            return with_edits(layout, edits)
         case "pairs":
-            return with_conditions(layout, pairs)
+            return with_conditions(layout, tuple(pair for pair in pairs if isinstance(pair, Paired)))
         case "metadata":
             return with_metadata(layout)
         case _:
@@ -61,7 +75,7 @@ def eased(found: Iterable[Finding], support: Support, settings: Settings, scans:
 
 
 def findings(
-    loaded: Loaded, support: Support, settings: Settings, scans: tuple[Scan, ...], pairs: tuple[Paired, ...]
+    loaded: Loaded, support: Support, settings: Settings, scans: tuple[Scan, ...], pairs: tuple[Pairs, ...]
 ) -> Iterator[Finding]:
     """Everything that the method has against the recipe's datasets and left-open options."""
     yield from _missing_options(loaded, support, settings)
@@ -70,13 +84,14 @@ def findings(
         if entry.regularization and not support.regularization:
             text = f"{support.script} reads no class images"
             yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
-        if (entry.conditioning is not None) != (support.data == "pairs"):
+        if not is_edit_entry(entry) and (entry.conditioning is not None) != (support.data == "pairs"):
             yield _conditioning(support, where)
         if support.data == "pairs" and entry.repeats != 1:
             text = f"repeats: {entry.repeats}: ControlNet shows each picture once an epoch (library/config_util.py:666)"
             yield error("recipe.method", text, where=where, hint="write repeats: 1, and more epochs")
     yield from _uneven_repeats(loaded, support)
-    for pair in pairs:
+    yield from edit_findings(loaded, support)
+    for pair in (pair for pair in pairs if isinstance(pair, Paired)):
         yield from check_pairs(pair, buckets=settings.on("enable_bucket"))
     if support.output == "embedding":
         yield from _without_word(scans, settings)

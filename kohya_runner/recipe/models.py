@@ -62,7 +62,10 @@ class Captions(_Strict):
 class Dataset(_Strict):
     """One folder of pictures and how often an epoch shows them."""
 
-    images: str = Field(description="the folder of pictures; captions lie beside them", min_length=1)
+    images: str = Field(
+        description="the folder of pictures, captions beside them; or the metadata.jsonl of an edit dataset",
+        min_length=1,
+    )
     concept: Concept = Field(
         description="the second half of the N_concept folder; the class token where a caption is missing"
     )
@@ -98,6 +101,7 @@ class Compare(_Strict):
     seeds: tuple[int, ...] = Field((42,), strict=False, min_length=1)
     strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
     sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
+    samplers: tuple[str, ...] = Field((), strict=False, description="several of them: a row of pictures for each")
     base: bool = Field(True, description="a column of the base model alone")
     trigger: tuple[str, ...] = Field(
         (), strict=False, description="the LoRA's words: prompts without one measure bleed"

@@ -10,8 +10,8 @@ from kohya_runner.trainers import method_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Data = Literal["folders", "pairs", "metadata"]
-"""``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file."""
+Data = Literal["folders", "pairs", "metadata", "edit"]
+"""``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs."""
 Output = Literal["lora", "model", "controlnet", "lllite", "embedding"]
 """What a checkpoint is."""
 
@@ -27,6 +27,12 @@ class Component:
     what: str
     required: bool = True
     unless: Mapping[str, str] = field(default_factory=dict)
+    option: str = ""  # its option, where that is not --<name>
+
+    @property
+    def flag(self) -> str:
+        """The name of its option."""
+        return self.option or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,17 @@ class Support:
     added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
     needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
     reads_long: bool = False  # max_token_length lengthens what the text encoder reads (strategy_sd.py:34)
+    engine: str = "sd-scripts"  # a row of trainers/engines.py
+    model_option: str = "pretrained_model_name_or_path"
 
     @property
     def key(self) -> tuple[str, str]:
         """How a recipe names this row."""
         return (self.family, self.method)
+
+    def flag_of(self, component: str) -> str:
+        """The name of a component's option."""
+        return next((c.flag for c in self.components if c.name == component), component)
 
     def unset(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What the runner sets because the recipe does not."""
