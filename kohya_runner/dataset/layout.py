@@ -86,7 +86,8 @@ def plan_layout(scans: Iterable[Scan], root: Path, settings_key: str, *, caption
     for scan in scans:
         source = scan.source
         identity = os.path.abspath(source.folder)
-        images = [(image, f"{identity}\0{image.path.name}\0{seen[identity]}") for image in scan.images]
+        below = [(image, os.path.relpath(image.path, source.folder)) for image in scan.images]
+        images = [(image, f"{identity}\0{name}\0{seen[identity]}") for image, name in below]
         seen[identity] += 1
         usable = [(image, origin) for image, origin in images if not image.problem]
         if usable:

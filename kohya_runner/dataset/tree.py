@@ -72,14 +72,20 @@ def is_intact(layout: Layout) -> bool:
     found = manifest.read(layout.tree)
     if found is None or found.key != layout.key or next(_strays(layout), None) is not None:
         return False
-    return _has_metadata(layout) and all(leads_to(path, source, size) for path, source, size in _files(layout))
+    texts = all(_holds(path, text) for path, text in (*_beside(layout), *_texts(layout)))
+    return texts and all(leads_to(path, source, size) for path, source, size in _files(layout))
 
 
-def _has_metadata(layout: Layout) -> bool:
-    path = layout.metadata_file
+def _beside(layout: Layout) -> Iterator[tuple[Path, str]]:
+    """The files beside the folders, and their text."""
+    if layout.metadata:
+        yield layout.tree / METADATA, layout.metadata
+
+
+def _holds(path: Path, text: str) -> bool:
     try:
-        return path is None or path.read_text(encoding="utf-8") == layout.metadata
-    except (OSError, ValueError):
+        return path.read_bytes() == text.encode()
+    except OSError:
         return False
 
 
@@ -109,8 +115,8 @@ def _built(layout: Layout, partial: Path, ways: tuple[Way, ...]) -> Built:
     for path, source, size in _files(layout):
         ways = place(source, partial / path.relative_to(layout.tree), size, ways)
     carried = carry_over(_older(layout), layout, partial)
-    if layout.metadata:
-        atomic.write_text(partial / METADATA, layout.metadata)
+    for path, text in (*_beside(layout), *_texts(layout)):
+        atomic.write_text(partial / path.relative_to(layout.tree), text)
     manifest.write(layout, partial)
     for directory in (*partial.glob("*/*"), *partial.glob("*/"), partial):
         _flush(directory)
@@ -156,8 +162,17 @@ def _files(layout: Layout) -> Iterator[tuple[Path, Path, int]]:
         path = layout.folder_path(folder)
         for entry in folder.entries:
             yield path / entry.name, entry.image.path, entry.image.bytes
-            if entry.caption and entry.image.caption:
+            if entry.caption and entry.image.caption and entry.image.caption.written is None:
                 yield path / entry.caption, entry.image.caption.path, entry.image.caption.bytes
+
+
+def _texts(layout: Layout) -> Iterator[tuple[Path, str]]:
+    """Each laid-out caption that has no file of its own, and its text."""
+    for folder in layout.folders:
+        path = layout.folder_path(folder)
+        for entry in folder.entries:
+            if entry.caption and entry.image.caption and entry.image.caption.written is not None:
+                yield path / entry.caption, entry.image.caption.written
 
 
 def _strays(layout: Layout) -> Iterator[Path]:

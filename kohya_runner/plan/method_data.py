@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.dataset.mention import counted, names, place
 from kohya_runner.dataset.metadata_file import with_metadata
 from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
+from kohya_runner.dataset.rows_file import is_rows_file
 from kohya_runner.findings import Severity, error, warning
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def findings(
             yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
         if (entry.conditioning is not None) != (support.data == "pairs"):
             yield _conditioning(support, where)
+        if support.data == "pairs" and is_rows_file(loaded.path_from(entry.images, "datasets", index, "images")):
+            text = f"{support.script} pairs two folders of pictures, and this is a metadata file"
+            yield error("recipe.method", text, where=where, hint="name the folder of the pictures")
         if support.data == "pairs" and entry.repeats != 1:
             text = f"repeats: {entry.repeats}: ControlNet shows each picture once an epoch (library/config_util.py:666)"
             yield error("recipe.method", text, where=where, hint="write repeats: 1, and more epochs")

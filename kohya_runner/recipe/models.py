@@ -62,7 +62,10 @@ class Captions(_Strict):
 class Dataset(_Strict):
     """One folder of pictures and how often an epoch shows them."""
 
-    images: str = Field(description="the folder of pictures; captions lie beside them", min_length=1)
+    images: str = Field(
+        description="a folder of pictures with their captions, or a metadata.json or .jsonl that lists both",
+        min_length=1,
+    )
     concept: Concept = Field(
         description="the second half of the N_concept folder; the class token where a caption is missing"
     )
