@@ -7,12 +7,9 @@ import re
 import stat
 import unicodedata
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, Caption
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BOM = "\ufeff"
 LARGEST = 1 << 20  # bytes; a caption is a line of text
@@ -41,6 +38,17 @@ def read_caption(path: Path) -> Caption:
     except UnicodeDecodeError:
         return Caption(path, "", 0, digest, problem=CAPTION_ENCODING, bytes=len(data))
     return replace(_understood(path, text, digest), bytes=len(data))
+
+
+def understood(text: str, where: str) -> Caption:
+    """A caption that stands in a metadata file; ``where`` says in which row."""
+    data = text.encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        data.decode()
+    except UnicodeDecodeError:  # half a sign, written as \ud83d
+        return Caption(Path(where), "", 0, digest, problem=CAPTION_ENCODING)
+    return replace(_understood(Path(where), text, digest), bytes=len(data), written=text)
 
 
 def _understood(path: Path, text: str, digest: str) -> Caption:

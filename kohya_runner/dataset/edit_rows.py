@@ -12,6 +12,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # what JSONDe
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.mention import printable
+from kohya_runner.dataset.rows_file import PICTURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,12 +79,9 @@ def read_rows(path: Path) -> Rows:
 
 
 def is_edit(path: Path) -> bool:
-    """Whether a metadata file speaks of edits: the first row that can be read names one of the three keys.
-
-    A file that cannot be read, or has no row, is taken for one: what is wrong with it is then said.
-    """
+    """Whether a metadata file speaks of edits: its first row names one of the three keys, or no single picture."""
     first = next(iter(read_rows(path).rows), None)
-    return first is None or any(key in first.values for key in KEYS) or not {"image", "file_name"} & {*first.values}
+    return first is not None and (any(key in first.values for key in KEYS) or not {*PICTURE} & {*first.values})
 
 
 def _lines(name: str, text: str) -> Iterator[Row | Fault]:

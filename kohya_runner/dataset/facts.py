@@ -49,6 +49,7 @@ class Source:
     expect: int | None = None
     captions: CaptionRules = field(default_factory=CaptionRules)
     where: str = ""  # file:line:column of the entry in the recipe
+    metadata: Path | None = None  # the file in the folder that lists pictures and captions; None: they lie there
 
     @property
     def edit(self) -> bool:
@@ -72,6 +73,7 @@ class Caption:
     problem: str = ""  # "" or one of the CAPTION_ constants, or "unreadable: ..."
     bom: bool = False
     bytes: int = 0
+    written: str | None = None  # the text of a caption that has no file of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ def plan_layout(scans: Iterable[Scan], root: Path, settings_key: str, *, caption
     for scan in scans:
         source = scan.source
         identity = os.path.abspath(source.folder)
-        images = [(image, f"{identity}\0{image.path.name}\0{seen[identity]}") for image in scan.images]
+        below = [(image, os.path.relpath(image.path, source.folder)) for image in scan.images]
+        images = [(image, f"{identity}\0{name}\0{seen[identity]}") for image, name in below]
         seen[identity] += 1
         usable = [(image, origin) for image, origin in images if not image.problem]
         if usable:
@@ -132,7 +133,8 @@ def _entries(images: list[tuple[Image, str]], caption_extension: str) -> tuple[E
         stem, extension = os.path.splitext(image.path.name)  # noqa: PTH122 - what the trainer splits with
         laid_out = f"{digest[:digits]}-{_plain(stem)}"
         caption = f"{laid_out}{caption_extension}" if _has_caption(image) else ""
-        entries.append(Entry(f"{laid_out}{extension.lower()}", image, caption))
+        written = image.caption is not None and image.caption.written is not None
+        entries.append(Entry(f"{laid_out}{extension.lower()}", image, caption, written=written))
     return tuple(sorted(entries, key=lambda entry: entry.name))
 
 

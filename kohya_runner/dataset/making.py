@@ -53,8 +53,11 @@ def make(part: Part, target: Path) -> int:
 
 
 def caption_bytes(entry: Entry) -> bytes:
-    """The caption as one line."""
-    return f"{entry.image.caption.text if entry.image.caption else ''}\n".encode()
+    """The caption as it stands in a metadata file, an instruction as one line."""
+    caption = entry.image.caption
+    if caption is not None and caption.written is not None:
+        return caption.written.encode()
+    return f"{caption.text if caption else ''}\n".encode()
 
 
 def _picture(entry: Entry) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.facts import Scan, dotted
 from kohya_runner.dataset.picture import read_picture
+from kohya_runner.dataset.rows_file import read_rows, scan_of
 from kohya_runner.dataset.scan import _by_stem, _count, _listed, _stem
 from kohya_runner.dataset.stamp import stamp
 
@@ -46,6 +47,8 @@ class Survey:
 
 def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
     """As ``scan``, with the traits, and with nothing decoded that the cache knows. Memory grows by facts alone."""
+    if source.metadata is not None:
+        return _listed_in_rows(source, source.metadata, cache, progress)
     try:
         listing = _listed(source.folder, dotted(source.captions.extension))
     except OSError as error:
@@ -68,6 +71,16 @@ def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress
         subfolders=tuple((name, _count(source.folder / name)) for name in listing.folders),
     )
     return Survey(found, tuple(traits), decoded)
+
+
+def _listed_in_rows(source: Source, path: Path, cache: ScanCache | None, progress: Progress | None) -> Survey:
+    """The pictures that a metadata file names, with the captions it gives them."""
+    rows = read_rows(path)
+    names = tuple(row.name for row in rows.rows)
+    found = tuple(pictures(source.folder, names, cache, progress))
+    images = tuple(picture.image for picture, _ in found)
+    traits = tuple(picture.traits for picture, _ in found)
+    return Survey(scan_of(source, rows, images), traits, sum(fresh for _, fresh in found))
 
 
 def pictures(

@@ -18,7 +18,7 @@ from kohya_runner.dataset import manifest
 from kohya_runner.dataset.caches import carry_over, drop_unfinished, is_cache_of
 from kohya_runner.dataset.layout import METADATA, head
 from kohya_runner.dataset.linking import WAYS, leads_to, place
-from kohya_runner.dataset.making import make, parts
+from kohya_runner.dataset.making import caption_bytes, make, parts
 from kohya_runner.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Folder
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.linking import Way
+    from kohya_runner.dataset.making import Part
 
 SET_ASIDE = "set-aside"
 OURS = (manifest.NAME, METADATA)
@@ -73,14 +74,19 @@ def is_intact(layout: Layout) -> bool:
     found = manifest.read(layout.tree)
     if found is None or found.key != layout.key or next(_strays(layout), None) is not None:
         return False
-    if not all(path.is_file() and path.stat().st_size == found.made.get(name) for name, path in _made(layout)):
+    if not all(_is_made(layout, part, found) for part in parts(layout)):
         return False
     return _has_metadata(layout) and all(leads_to(path, source, size) for path, source, size in _files(layout))
 
 
-def _made(layout: Layout) -> Iterator[tuple[str, Path]]:
-    """The files that are written and lead to no source: their names in the tree, and where they are."""
-    return ((part.path.relative_to(layout.tree).as_posix(), part.path) for part in parts(layout))
+def _is_made(layout: Layout, part: Part, found: manifest.Manifest) -> bool:
+    """Whether a file that leads to no source is as it was written: a caption by its text, a picture by its size."""
+    try:
+        if part.caption:
+            return part.path.read_bytes() == caption_bytes(part.entry)
+        return part.path.stat().st_size == found.made.get(part.path.relative_to(layout.tree).as_posix())
+    except OSError:
+        return False
 
 
 def _has_metadata(layout: Layout) -> bool:

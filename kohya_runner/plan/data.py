@@ -10,6 +10,7 @@ from kohya_runner.dataset.caption_checks import regex_problem
 from kohya_runner.dataset.edit_rows import is_edit
 from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.layout import concept_problem
+from kohya_runner.dataset.rows_file import EDIT, is_rows_file, read_rows
 from kohya_runner.findings import Finding, error
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def sources(
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
         faults += _regex(loaded, index, entry)
         source = _source(loaded, index, entry, caption_extension)
-        misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _metadata(source)
+        misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
         faults += misplaced
         if not misplaced:
             found.append(source)
@@ -48,11 +49,15 @@ def _misplaced(source: Source, trees: Path) -> list[Finding]:
     return [error("dataset.place", message, where=source.where, hint=hint)]
 
 
-def _metadata(source: Source) -> list[Finding]:
-    if not source.edit or is_edit(source.folder):
+def _rows_faults(source: Source) -> list[Finding]:
+    """What is wrong with the rows of a metadata file; nothing for a folder."""
+    if source.metadata is None:
         return []
-    hint = "name the folder of the pictures, with a caption file beside each"
-    return [error("recipe.not_yet", "metadata files are not read yet", where=source.where, hint=hint)]
+    rows = read_rows(source.metadata)
+    if rows.edits:
+        text = f"{source.metadata}: its rows are {', '.join(EDIT)}: this method trains no changes of pictures"
+        return [error("recipe.method", text, where=source.where, hint="see the edit methods: kohya-runner models")]
+    return list(rows.findings())
 
 
 def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:
@@ -75,8 +80,11 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str) -> Sourc
         matches=captions.matches if usable else None,
         max_tokens=captions.max_tokens,
     )
+    path = loaded.path_from(entry.images, "datasets", index, "images")
+    listed = is_rows_file(path) and not is_edit(path)
     return Source(
-        folder=loaded.path_from(entry.images, "datasets", index, "images"),
+        folder=path.parent if listed else path,
+        metadata=path if listed else None,
         concept=entry.concept,
         repeats=entry.repeats,
         regularization=entry.regularization,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.edit_rows import SUFFIXES
+from kohya_runner.dataset.edit_rows import is_edit
+from kohya_runner.dataset.rows_file import is_rows_file
 from kohya_runner.findings import error
 from kohya_runner.trainers import families
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Dataset
     from kohya_runner.trainers.families import Support
 
 PAIRED = ("pairs", "edit")
 """The kinds of data that edit pairs can be laid out as."""
 
 
-def is_edit_entry(entry: Dataset) -> bool:
+def is_edit_entry(loaded: Loaded, index: int) -> bool:
     """Whether an entry of ``datasets`` names the metadata file of an edit dataset."""
-    return PurePath(entry.images).suffix in SUFFIXES
+    path = loaded.path_from(loaded.datasets[index].images, "datasets", index, "images")
+    return is_rows_file(path) and is_edit(path)
 
 
 def edit_findings(loaded: Loaded, support: Support) -> Iterator[Finding]:
     """What stands against the edit datasets of a recipe with this method, or against others where it needs them."""
     entries = loaded.datasets
-    edits = [index for index, entry in entries.items() if is_edit_entry(entry)]
+    edits = [index for index in entries if is_edit_entry(loaded, index)]
     for index in edits:
         yield from _one(loaded, support, index)
     if edits and len(edits) < len(entries) and support.data in PAIRED:

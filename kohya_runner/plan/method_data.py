@@ -10,6 +10,7 @@ from kohya_runner.dataset.edit_layout import with_edits
 from kohya_runner.dataset.mention import counted, names, place
 from kohya_runner.dataset.metadata_file import with_metadata
 from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
+from kohya_runner.dataset.rows_file import is_rows_file
 from kohya_runner.findings import Severity, error, warning
 from kohya_runner.plan.edit_data import PAIRED, edit_findings, is_edit_entry
 
@@ -84,8 +85,16 @@ def findings(
         if entry.regularization and not support.regularization:
             text = f"{support.script} reads no class images"
             yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
-        if not is_edit_entry(entry) and (entry.conditioning is not None) != (support.data == "pairs"):
+        edits = is_edit_entry(loaded, index)
+        if not edits and (entry.conditioning is not None) != (support.data == "pairs"):
             yield _conditioning(support, where)
+        if (
+            support.data == "pairs"
+            and not edits
+            and is_rows_file(loaded.path_from(entry.images, "datasets", index, "images"))
+        ):
+            text = f"{support.script} pairs two folders of pictures, and this is a metadata file"
+            yield error("recipe.method", text, where=where, hint="name the folder of the pictures")
         if support.data == "pairs" and entry.repeats != 1:
             text = f"repeats: {entry.repeats}: ControlNet shows each picture once an epoch (library/config_util.py:666)"
             yield error("recipe.method", text, where=where, hint="write repeats: 1, and more epochs")

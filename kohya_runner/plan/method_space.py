@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from kohya_runner.trainers.families import Support
 
 HALF = ("fp16", "bf16")
-HALF_SCRIPTS = ("flux_train.py", "flux_train_control_net.py", "sdxl_train_control_net_lllite.py")
+HALF_SCRIPTS = (
+    "flux_train.py", "flux_train_control_net.py", "sdxl_train_control_net_lllite.py", "lumina_train.py", "sd3_train.py",
+)  # fmt: skip
 TRAINS_TEXT = {"train_db.py": True}  # unless stop_text_encoder_training says -1
 
 
@@ -46,8 +48,9 @@ def _trains_text(settings: Settings, support: Support) -> bool:
 def trains_half(settings: Settings, support: Support) -> bool:
     """Whether the trained weights are in half precision.
 
-    FLUX and LLLite train in the mixed precision itself (flux_train.py:274, sdxl_train_control_net_lllite.py:310), the
-    others in fp32.
+    FLUX, Lumina and LLLite train in the mixed precision itself (flux_train.py:274, lumina_train.py:296,
+    sdxl_train_control_net_lllite.py:310), SD3 in that of its file (sd3_train.py:345), which is a half one where it is
+    published; the others in fp32.
     """
     always = support.script in HALF_SCRIPTS
     asked = settings.on("full_fp16") or (settings.on("full_bf16") and support.script not in IGNORES_FULL_BF16)

@@ -6,15 +6,21 @@ Counts are those of the pinned trainer's own modules, built without weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kohya_runner.preflight.architectures import ARCHITECTURES
 from kohya_runner.preflight.sizes import ADAMW_MOMENTS, WIDTH
 
+if TYPE_CHECKING:
+    from kohya_runner.preflight.architectures import Architecture
+
 CONTROLNETS = {"sd15": 361_279_120, "sd2": 364_230_800, "sdxl": 1_251_014_160, "flux": 743_807_280}
 EMBEDDINGS = {"sd15": 768, "sd2": 1024, "sdxl": 768 + 1280}
 """Numbers in one vector, of all text encoders together."""
-SAVED_ALONE = ("flux",)
-"""Families whose file is the denoiser alone; the others save text encoders and autoencoder with it."""
+SAVED_BESIDE: dict[str, tuple[str, ...]] = {"flux": (), "lumina": (), "anima": (), "sd3": ("autoencoder",)}
+"""What is in the file beside the denoiser, where it is not both the text encoders and the autoencoder."""
+TRAINED_TEXT = {"sd3": ("clip_l", "clip_g")}
+"""The text encoders that train_text_encoder trains, where not all; T5 takes train_t5xxl, too."""
 HEADER = 300_000  # bytes of a whole model's safetensors header, about
 LLLITE_MODULES, LLLITE_INPUTS = 136, 163_840
 """Modules of ControlNet-LLLite and the sum of their input widths (networks/control_net_lllite_for_train.py:47)."""
@@ -38,7 +44,7 @@ def trained_parameters(shape: MethodShape) -> int | None:
     model = ARCHITECTURES.get(shape.family)
     match shape.output:
         case "model" if model is not None:
-            return model.denoiser + (model.text_parameters if shape.text else 0)
+            return model.denoiser + (_text_parameters(shape.family, model) if shape.text else 0)
         case "controlnet":
             return CONTROLNETS.get(shape.family)
         case "lllite":
@@ -63,8 +69,14 @@ def checkpoint_bytes(shape: MethodShape) -> int | None:
         return None if trained is None else trained * shape.width
     if model is None:
         return None
-    beside = 0 if shape.family in SAVED_ALONE else model.text_parameters + model.autoencoder
+    parts = {"text": model.text_parameters, "autoencoder": model.autoencoder}
+    beside = sum(parts[part] for part in SAVED_BESIDE.get(shape.family, tuple(parts)))
     return (model.denoiser + beside) * shape.width + HEADER
+
+
+def _text_parameters(family: str, model: Architecture) -> int:
+    trained = TRAINED_TEXT.get(family)
+    return sum(count for name, count in model.text if trained is None or name in trained)
 
 
 def state_bytes(shape: MethodShape, moments: int = ADAMW_MOMENTS) -> int | None:

@@ -63,7 +63,7 @@ class Dataset(_Strict):
     """One folder of pictures and how often an epoch shows them."""
 
     images: str = Field(
-        description="the folder of pictures, captions beside them; or the metadata.jsonl of an edit dataset",
+        description="a folder of pictures with their captions, or a metadata.json or .jsonl of captions or edits",
         min_length=1,
     )
     concept: Concept = Field(

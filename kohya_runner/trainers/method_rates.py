@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kohya_runner.trainers.rule_context import Context
 
-TEXT_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2")
+TEXT_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2", "learning_rate_te3")
+TEXT_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "sdxl_train.py": TEXT_RATES[1:3],
+    "sd3_train.py": TEXT_RATES[1:3],
+    "train_db.py": TEXT_RATES[:1],
+    "fine_tune.py": TEXT_RATES[:1],
+}
+"""The rates of the text encoders by script; T5's, learning_rate_te3, needs train_t5xxl."""
 NO_TEXT_ENCODER = -1
 
 
@@ -37,9 +46,7 @@ def block_rates(context: Context) -> tuple[float, ...] | None:
 
 
 def _text_options(context: Context) -> tuple[str, ...]:
-    two = context.script == "sdxl_train.py"
-    whole = context.script in ("sdxl_train.py", "train_db.py", "fine_tune.py")
-    return (TEXT_RATES[1:] if two else TEXT_RATES[:1]) if whole else ()
+    return TEXT_OPTIONS.get(context.script, ()) + (TEXT_RATES[3:] if context.on("train_t5xxl") else ())
 
 
 def _rate(context: Context, name: str, base: float) -> float:

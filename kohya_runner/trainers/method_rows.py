@@ -25,6 +25,7 @@ DREAMBOOTH: Mapping[str, Any] = {**MODEL, "concept_prompts": True}
 CONTROL: Mapping[str, Any] = {
     "network_module": "", "modules": None, "data": "pairs", "regularization": False, "added": SAFETENSORS,
 }  # fmt: skip
+V2 = {**SAFETENSORS, "v2": True}
 EMBEDDING: Mapping[str, Any] = {
     "network_module": "", "modules": None, "output": "embedding", "added": SAFETENSORS,
     "needs": {
@@ -39,6 +40,14 @@ DIFFERENCES: Mapping[tuple[str, str], Mapping[str, Any]] = {
         "script": "train_control_net.py", "output": "controlnet", "holds": "zero_convs.", **CONTROL,
     },
     ("sd15", "textual_inversion"): {"script": "train_textual_inversion.py", "holds": "emb_params", **EMBEDDING},
+    ("sd2", "dreambooth"): {"script": "train_db.py", **DREAMBOOTH, "added": V2},
+    ("sd2", "finetune"): {"script": "fine_tune.py", "data": "metadata", "regularization": False, **MODEL, "added": V2},
+    ("sd2", "controlnet"): {
+        "script": "train_control_net.py", "output": "controlnet", "holds": "zero_convs.", **CONTROL, "added": V2,
+    },
+    ("sd2", "textual_inversion"): {
+        "script": "train_textual_inversion.py", "holds": "emb_params", **EMBEDDING, "added": V2,
+    },
     ("sdxl", "finetune"): {"script": "sdxl_train.py", **MODEL},
     ("sdxl", "dreambooth"): {"script": "sdxl_train.py", **DREAMBOOTH},
     ("sdxl", "controlnet"): {
@@ -58,13 +67,27 @@ DIFFERENCES: Mapping[tuple[str, str], Mapping[str, Any]] = {
         "script": "flux_train_control_net.py", "bucket_step": 16, "output": "controlnet",
         "holds": "controlnet_blocks.", **CONTROL,
     },
+    ("sd3", "finetune"): {"script": "sd3_train.py", "bucket_step": 8, **MODEL},
+    ("sd3", "dreambooth"): {"script": "sd3_train.py", "bucket_step": 8, **DREAMBOOTH},
+    ("lumina", "finetune"): {"script": "lumina_train.py", "bucket_step": 16, **MODEL, "holds": "layers."},
+    ("lumina", "dreambooth"): {"script": "lumina_train.py", "bucket_step": 16, **DREAMBOOTH, "holds": "layers."},
+    ("anima", "finetune"): {"script": "anima_train.py", **MODEL, "holds": "net.blocks."},
+    ("anima", "dreambooth"): {"script": "anima_train.py", **DREAMBOOTH, "holds": "net.blocks."},
 }  # fmt: skip
 """By family and method: the fields of the row that are not those of the family's LoRA."""
 
+NO_CONTROL = "sd-scripts trains ControlNets for SD 1.5, 2, SDXL and FLUX.1 only"
+NO_LLLITE = "sd-scripts trains ControlNet-LLLite for SDXL only"
+NO_EMBEDDING = "sd-scripts trains embeddings for SD 1.5, 2 and SDXL only"
+NO_HUNYUAN = "sd-scripts trains LoRAs for HunyuanImage only: it has no script for the whole model"
+WITHOUT_PAIRS = ("sd3", "lumina", "hunyuan_image", "anima")
+
 ABSENT: Mapping[tuple[str, str], str] = {
-    ("sd15", "lllite"): "sd-scripts trains ControlNet-LLLite for SDXL only",
-    ("flux", "lllite"): "sd-scripts trains ControlNet-LLLite for SDXL only",
-    ("flux", "textual_inversion"): "sd-scripts trains embeddings for SD 1.5, 2 and SDXL only",
+    ("hunyuan_image", "finetune"): NO_HUNYUAN,
+    ("hunyuan_image", "dreambooth"): NO_HUNYUAN,
+    **{(family, "controlnet"): NO_CONTROL for family in WITHOUT_PAIRS},
+    **{(family, "lllite"): NO_LLLITE for family in ("sd15", "sd2", "flux", *WITHOUT_PAIRS)},
+    **{(family, "textual_inversion"): NO_EMBEDDING for family in ("flux", *WITHOUT_PAIRS)},
 }
 """Pairs that the pinned trainer has no script for, with the reason."""
 

@@ -62,7 +62,7 @@ RULES: tuple[Rule, ...] = (
          "train_control_net.py:458", SILENT, WARNING, methods=PAIRS),
     Rule("args.weighted_inert_flux", ("weighted_captions",), lambda c: c.on("weighted_captions"),
          "weighted_captions is not looked at by this script: brackets and weights are read as words", "leave it out",
-         "flux_train.py:617", SILENT, WARNING, ("flux",), WHOLE),
+         "flux_train.py:617", SILENT, WARNING, ("flux", "sd3", "anima"), WHOLE),
     Rule("args.samples_inert", SAMPLES, lambda c: c.listed(c.given(*SAMPLES)),
          "{what}: this script makes no sample images", "leave it out", "sdxl_train_control_net_lllite.py:518",
          SILENT, WARNING, methods=("lllite",)),

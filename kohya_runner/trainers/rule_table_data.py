@@ -20,6 +20,8 @@ ADDED = ("caption_prefix", "caption_suffix", "enable_wildcard", "secondary_separ
 RATES = ("caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate")
 REFUSED: Mapping[str, tuple[str, ...]] = {"anima": RATES[1:]}
 """Rates that do not go with cached outputs, where they are others than usual (anima_train_network.py:55)."""
+UNCHECKED = ("lumina_train_network.py",)
+"""Scripts that do not ask, but silently leave out what does not go with cached outputs."""
 LENGTHS: Mapping[str, str] = {
     "flux": "write t5xxl_max_token_length", "sd3": "write t5xxl_max_token_length",
     "lumina": "write gemma2_max_token_length", "anima": "write qwen3_max_token_length",
@@ -28,7 +30,7 @@ LENGTHS: Mapping[str, str] = {
 
 def _not_cacheable(context: Context) -> str:
     """What library/train_util.py:1102 refuses while text encoder outputs are cached."""
-    if not context.caches_text:
+    if not context.caches_text or context.script in UNCHECKED:
         return ""
     rates = REFUSED.get(context.family, RATES)
     names = [name for name in rates if context.number(name) > 0]
@@ -60,7 +62,7 @@ RULES: tuple[Rule, ...] = (
          ("shuffle_caption", "caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate", *CACHE),
          _not_cacheable, "text encoder outputs are cached, which does not go with {what}",
          "leave one of the two out", f"{TU}:1102", "start",
-         families=("sdxl", "flux", "sd3", "hunyuan_image", "anima"), methods=(*LORA, *WHOLE)),
+         families=("sdxl", "flux", "sd3", "lumina", "hunyuan_image", "anima"), methods=(*LORA, *WHOLE)),
     Rule("args.cached_text_dropout", ("caption_dropout_every_n_epochs", *CACHE),
          lambda c: c.uses_cached_text and c.number("caption_dropout_every_n_epochs") > 0,
          "caption_dropout_every_n_epochs: {caption_dropout_every_n_epochs} does nothing to cached text encoder outputs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.rule_context import FLOW, INFO, LOADED, SILENT, TU, WARNING, Rule
+from kohya_runner.trainers.rule_context import FLOW, INFO, LOADED, LORA, SILENT, TU, WARNING, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,14 +100,14 @@ RULES: tuple[Rule, ...] = (
     Rule("args.lumina_cached_captions",
          ("shuffle_caption", "caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate", *CACHE),
          _lumina_ignores, "{what}: does nothing to cached text encoder outputs, and this script does not say so",
-         "leave one of the two out", "lumina_train_network.py:39", SILENT, WARNING, ("lumina",)),
+         "leave one of the two out", "lumina_train_network.py:39", SILENT, WARNING, ("lumina",), LORA),
     Rule("args.lumina_cache_unused", (*CACHE, *UNET_ONLY), _encodes_anew,
          "text encoder outputs are cached and then not used: Gemma 2 is trained, and reads every caption again",
          "write network_train_unet_only: true, or leave the caching out", "train_network.py:426", SILENT, WARNING,
-         ("lumina",)),
+         ("lumina",), LORA),
     Rule("args.lumina_swap", SWAP, _more(24),
          "blocks_to_swap: {blocks_to_swap} is more than the 24 that can be swapped", "write blocks_to_swap: 24 or less",
-         "library/lumina_models.py:1289", LOADED, families=("lumina",)),
+         "library/lumina_models.py:1289", LOADED, families=("lumina",), methods=LORA),
     Rule("args.lumina_sage", ("use_sage_attn",), lambda c: c.on("use_sage_attn"),
          "use_sage_attn: SageAttention has no backward pass, it is for making images", "leave it out",
          "library/lumina_models.py:872", SILENT, WARNING, ("lumina",)),
@@ -172,7 +172,7 @@ RULES: tuple[Rule, ...] = (
          "attn_mode: sageattn has no backward pass, it is for making images", "write attn_mode: torch",
          "hunyuan_image_train_network.py:694", SILENT, WARNING, ("hunyuan_image", "anima")),
     Rule("args.anima_fp8", FP8, _on(*FP8), "{what}: this family has no fp8; it is switched off", "leave it out",
-         "anima_train_network.py:44", SILENT, WARNING, ("anima",)),
+         "anima_train_network.py:44", SILENT, WARNING, ("anima",), LORA),
     Rule("args.anima_swap", SWAP, _more(26),
          "blocks_to_swap: {blocks_to_swap} is more than the 26 that can be swapped", "write blocks_to_swap: 26 or less",
          "library/anima_models.py:1243", LOADED, families=("anima",)),
@@ -189,7 +189,7 @@ RULES: tuple[Rule, ...] = (
          "anima_train_network.py:68", SILENT, INFO, ("anima",)),
     Rule("args.anima_rates", COMPONENT_RATES, _given(*COMPONENT_RATES),
          "{what}: only a full fine-tune looks at it", 'write network_args: {{network_reg_lrs: ".*self_attn.*=1e-4"}}',
-         "library/anima_train_utils.py:161", SILENT, WARNING, ("anima",)),
+         "library/anima_train_utils.py:161", SILENT, WARNING, ("anima",), LORA),
     Rule("args.anima_adapter", ("llm_adapter_path",), lambda c: bool(c.given("llm_adapter_path")),
          "llm_adapter_path: {llm_adapter_path} is not read: the adapter is taken from the model's own file",
          "leave it out", "library/anima_utils.py:107", SILENT, WARNING, ("anima",)),

@@ -21,6 +21,8 @@ NO_EVAL_MODE = (
 """Scripts that save without putting a schedule-free optimizer into evaluation (flux_train.py:386 does)."""
 IGNORES_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py")
 FUSED = ("blockwise_fused_optimizers", "fused_optimizer_groups")
+BLOCKWISE = ("flux", "sd3", "lumina")
+"""Families whose scripts have blockwise_fused_optimizers, and read their tokenizers from the Hub's cache alone."""
 OLD_SWAPS = ("double_blocks_to_swap", "single_blocks_to_swap")
 
 
@@ -76,7 +78,7 @@ RULES: tuple[Rule, ...] = (
          "sdxl_train.py:286", SILENT, WARNING, ("sdxl",), WHOLE),
     Rule("args.text_rates_inert", (*TEXT_RATES, *ENCODERS), _text_rates,
          "{what}: the text encoder is not trained", "write train_text_encoder: true, or leave it out",
-         "sdxl_train.py:293", SILENT, WARNING, ("sd15", "sd2", "sdxl"), WHOLE),
+         "sdxl_train.py:293", SILENT, WARNING, ("sd15", "sd2", "sdxl", "sd3"), WHOLE),
     Rule("args.learning_rates_zero", ("learning_rate", *TEXT_RATES), _nothing,
          "every learning rate is 0: there is nothing to train", "write a learning_rate", "sdxl_train.py:347", LOADED,
          families=("sdxl",), methods=WHOLE),
@@ -118,28 +120,28 @@ RULES: tuple[Rule, ...] = (
     Rule("args.fused_free", ("blockwise_fused_optimizers", "optimizer_type"),
          lambda c: c.on("blockwise_fused_optimizers") and schedule_free(c),
          "blockwise_fused_optimizers does not go with {optimizer_type}", "leave one of the two out",
-         "flux_train.py:380", LOADED, families=("flux",), methods=(*WHOLE, *PAIRS)),
+         "flux_train.py:380", LOADED, families=BLOCKWISE, methods=(*WHOLE, *PAIRS)),
     Rule("args.fused_accumulation", (*FUSED, "gradient_accumulation_steps"), _accumulates,
          "{what} steps at every batch: gradient_accumulation_steps: {gradient_accumulation_steps} accumulates nothing",
-         "write gradient_accumulation_steps: 1", "sdxl_train.py:567", SILENT, WARNING, ("sdxl", "flux"),
-         (*WHOLE, *PAIRS)),
+         "write gradient_accumulation_steps: 1", "sdxl_train.py:567", SILENT, WARNING,
+         ("sdxl", *BLOCKWISE), (*WHOLE, *PAIRS)),
     Rule("args.fused_twice", (*FUSED, "fused_backward_pass"), _fuses_twice,
          "fused_backward_pass beside {what}: only the first group of weights would be trained",
-         "leave one of the two out", "sdxl_train.py:523", SILENT, families=("sdxl", "flux"),
+         "leave one of the two out", "sdxl_train.py:523", SILENT, families=("sdxl", *BLOCKWISE),
          methods=(*WHOLE, *PAIRS)),
     Rule("args.fused_groups_inert", ("fused_optimizer_groups",), lambda c: bool(c.given("fused_optimizer_groups")),
          "fused_optimizer_groups: {fused_optimizer_groups} does nothing in this script",
-         "write blockwise_fused_optimizers: true", "flux_train.py:809", SILENT, WARNING, ("flux",), (*WHOLE, *PAIRS)),
+         "write blockwise_fused_optimizers: true", "flux_train.py:809", SILENT, WARNING, BLOCKWISE, (*WHOLE, *PAIRS)),
     Rule("args.save_format", ("save_model_as",), lambda c: c.get("save_model_as") not in (None, "safetensors"),
          "save_model_as: {save_model_as}: this script writes .safetensors, whatever is set",
-         "write save_model_as: safetensors", "library/flux_train_utils.py:581", SILENT, families=("flux",),
+         "write save_model_as: safetensors", "library/flux_train_utils.py:581", SILENT, families=(*BLOCKWISE, "anima"),
          methods=(*WHOLE, *PAIRS)),
     Rule("args.save_folders", ("save_model_as",), lambda c: str(c.get("save_model_as")).startswith("diffusers"),
          "save_model_as: {save_model_as} writes folders: their epochs are neither listed, hashed nor compared",
          "write save_model_as: safetensors", f"{TU}:5914", SILENT, WARNING, ("sd15", "sd2", "sdxl"), WHOLE),
     Rule("args.tokenizer_cache", ("tokenizer_cache_dir",), lambda c: bool(c.given("tokenizer_cache_dir")),
          "tokenizer_cache_dir is not read by this script: the tokenizers come from the Hub or its cache",
-         "leave it out", "flux_train.py:218", SILENT, WARNING, ("flux",), (*WHOLE, *PAIRS)),
+         "leave it out", "flux_train.py:218", SILENT, WARNING, BLOCKWISE, (*WHOLE, *PAIRS)),
     Rule("args.model_type_inert", ("model_type",), lambda c: c.get("model_type") == "chroma",
          "model_type: chroma: flux_train.py loads every file as FLUX.1, and a Chroma file does not fit",
          "train a LoRA (method: lora), or leave it out", "flux_train.py:274", SILENT, WARNING, ("flux",), WHOLE),

@@ -18,6 +18,7 @@ from kohya_runner.trainers import (
     rule_table_precision,
     rule_table_run,
     rule_table_scheduler,
+    rule_table_whole,
 )
 from kohya_runner.trainers.codes import Code, find_codes
 from kohya_runner.trainers.rule_context import LORA, Context, Rule, for_methods, shown
@@ -39,6 +40,7 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "One family alone": rule_table_families.RULES,
     "Samples, checkpoints and resuming": rule_table_run.RULES,
     "Full fine-tunes and DreamBooth": rule_table_methods.RULES,
+    "Full fine-tunes of one family": rule_table_whole.RULES,
     "ControlNet and textual inversion": rule_table_controls.RULES,
     "musubi-tuner: FLUX.1 Kontext and FLUX.2": rule_table_musubi.RULES,
 }

@@ -30,7 +30,6 @@ ENTRY = {
     "sdxl_train_textual_inversion.py": "SdxlTextualInversionTrainer",
 }
 """Scripts that train by a class; the others by a function."""
-PARTS = {"clip_l": "clip_l", "t5xxl": "t5xxl", "ae": "ae", "pretrained_model_name_or_path": "dit"}
 SECONDS = 60
 SIZES = ((64, 64), (64, 64))
 
@@ -81,7 +80,7 @@ class Scripts:
         models.mkdir()
         writer = (self.python, HERE / "tiny_models.py", self.checkout, family, models)
         subprocess.run([str(part) for part in writer], check=True, capture_output=True, env=self._environ())
-        if family == "flux":
+        if (models / "tokenizers").is_dir():
             fill_hub_cache(self.root / "hub", models / "tokenizers")
         self.written.add(family)
 
@@ -101,8 +100,10 @@ class Scripts:
         if case.row.data == "metadata":
             yield f"--in_json={self.root / 'metadata.json'}"
         yield from (f"--output_dir={output}", "--output_name=case")
-        if case.family == "flux":
-            yield from (f"--{name}={models / part}.safetensors" for name, part in PARTS.items())
+        if case.row.components:
+            required = (part.name for part in case.row.components if part.required)
+            yield from (f"--{name}={models / name}.safetensors" for name in required)
+            yield f"--pretrained_model_name_or_path={models / 'dit.safetensors'}"
             return
         yield f"--pretrained_model_name_or_path={models / 'model.safetensors'}"
         yield f"--tokenizer_cache_dir={models / 'tokenizers'}"

@@ -61,12 +61,22 @@ METHODS = (
     Method("sd15", "finetune", ADAMW),
     Method("sd15", "controlnet", ADAMW),
     Method("sdxl", "controlnet", ADAMW),
+    Method("sd2", "dreambooth", ADAMW),
+    Method("sd2", "finetune", ADAMW),
+    Method("sd2", "controlnet", ADAMW),
+    Method("sd2", "textual_inversion", ADAMW),
     Method("sdxl", "lllite", ADAMW),
     Method("sd15", "textual_inversion", ADAMW),
     Method("sdxl", "textual_inversion", ADAMW),
     Method("flux", "finetune", NO_SWAP),
     Method("flux", "dreambooth", NO_SWAP),
     Method("flux", "controlnet", ADAMW),
+    Method("sd3", "finetune", ()),
+    Method("sd3", "dreambooth", ()),
+    Method("lumina", "finetune", ()),
+    Method("lumina", "dreambooth", ()),
+    Method("anima", "finetune", ()),
+    Method("anima", "dreambooth", ()),
 )
 QUICK = ("sdxl_finetune", "sd15_finetune", "sdxl_controlnet")
 """What runs without being asked for; all of them with KOHYA_METHODS_ENGINE=all."""
@@ -107,7 +117,7 @@ def done(
         **os.environ, "PYTHONPATH": os.pathsep.join((str(HERE / "shrink"), str(ROOT))), "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
-        "CUDA_VISIBLE_DEVICES": "",
+        "CUDA_VISIBLE_DEVICES": "", "HF_HUB_CACHE": str(workspace / "cache" / "huggingface" / "hub"),
     }  # fmt: skip
     models.mkdir()
     writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), method.family, str(models))
@@ -117,7 +127,7 @@ def done(
         *(f"--workspace={workspace}", "--allow=hub.offline"),
         *(f"--set={text}" for text in (*CPU, *SMALL, *places(method, root, models), *method.overrides)),
     )
-    if method.family == "flux":
+    if method.row.components:  # these scripts read their tokenizers from the Hub's cache alone
         fill_hub_cache(workspace / "cache" / "huggingface" / "hub", models / "tokenizers")
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, cwd=root)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -137,8 +147,9 @@ def places(method: Method, root: Path, models: Path) -> Iterator[str]:
     if method.method == "dreambooth":
         draw(root / "any dogs", SIZES[:2], captions=None, seed=2)
         yield f"datasets.1.images={root / 'any dogs'}"
-    if method.family == "flux":
-        yield from (f"components.{part}={models / part}.safetensors" for part in ("clip_l", "t5xxl", "ae"))
+    if method.row.components:
+        required = (part.name for part in method.row.components if part.required)
+        yield from (f"components.{part}={models / part}.safetensors" for part in required)
         yield f"model={models / 'dit.safetensors'}"
         return
     yield f"args.tokenizer_cache_dir={models / 'tokenizers'}"

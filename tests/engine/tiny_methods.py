@@ -11,7 +11,9 @@ from PIL import Image
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOKENIZERS = ("openai/clip-vit-large-patch14", "google/t5-v1_1-xxl")
+TOKENIZERS = (
+    "openai/clip-vit-large-patch14", "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", "google/t5-v1_1-xxl",
+)  # fmt: skip
 COMMIT = "0" * 40
 
 
@@ -27,9 +29,10 @@ def draw(folder: Path, sizes: tuple[tuple[int, int], ...], *, captions: str | No
 
 
 def fill_hub_cache(hub: Path, tokenizers: Path) -> None:
-    """flux_train.py and flux_train_control_net.py read their tokenizers from the Hub's cache alone."""
+    """FLUX.1's and SD3's scripts beside the LoRA's read their tokenizers from the Hub's cache alone."""
     for repository in TOKENIZERS:
-        cached = hub / f"models--{repository.replace('/', '--')}"
-        shutil.copytree(tokenizers / repository.replace("/", "_"), cached / "snapshots" / COMMIT)
-        (cached / "refs").mkdir()
-        (cached / "refs" / "main").write_text(COMMIT, encoding="utf-8")
+        source, cached = tokenizers / repository.replace("/", "_"), hub / f"models--{repository.replace('/', '--')}"
+        if source.is_dir() and not cached.exists():
+            shutil.copytree(source, cached / "snapshots" / COMMIT)
+            (cached / "refs").mkdir()
+            (cached / "refs" / "main").write_text(COMMIT, encoding="utf-8")

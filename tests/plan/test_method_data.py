@@ -138,3 +138,42 @@ def test_what_the_runner_decides_cannot_be_set_twice(planned, pictures, name):
                    condition(pictures(3, name="edges")) if "data" in option else "name=x",
                    f"args.{option}={value}")  # fmt: skip
     assert f"args.owned: args.{option}: is set by the runner" in errors(plan)
+
+
+@pytest.mark.parametrize(
+    "recipe", ["sdxl_finetune.yaml", "sd15_lora.yaml", "sd15_finetune.yaml", "flux_dreambooth.yaml"]
+)
+def test_a_metadata_file_stands_for_a_folder_and_captions(planned, pictures, odd_path, recipe):
+    folder = pictures(4)
+    listed = [{"file_name": f"lad_{index:03d}.png", "text": "a lad"} for index in range(3)]
+    path = folder / "metadata.jsonl"
+    path.write_text("\n".join(map(json.dumps, listed)), encoding="utf-8")
+    more = [images(1, pictures(2, name="class"))] if "dreambooth" in recipe else []
+    plan = planned(recipe, images(0, path), "datasets.0.repeats=1", *more)
+    assert errors(plan) == []
+    assert plan_json(plan)["dataset"]["images"] == 3 + 2 * len(more)
+    assert plan.steps.images_per_epoch == 3
+
+
+def test_a_metadata_file_with_wrong_rows_is_named_with_the_rows(planned, pictures):
+    path = pictures(1) / "metadata.json"
+    path.write_text('[{"image": "lad_000.png", "text": "a"}, {"image": "/etc/passwd.png"}]', encoding="utf-8")
+    plan = planned("sd15_lora.yaml", images(0, path))
+    assert errors(plan) == ["dataset.row: leads out of the folder of the metadata file: /etc/passwd.png"]
+    assert [f.where for f in plan.findings if f.code == "dataset.row"] == [f"{path}: row 2"]
+
+
+def test_a_metadata_file_of_a_controlnet_is_refused(planned, pictures):
+    path = pictures(1) / "metadata.json"
+    path.write_text('[{"image": "lad_000.png", "text": "a"}]', encoding="utf-8")
+    plan = planned("sd15_controlnet.yaml", images(0, path), condition(pictures(1, name="edges")))
+    assert "recipe.method: train_control_net.py pairs two folders of pictures, and this is a metadata file" in errors(
+        plan
+    )
+
+
+def test_triples_of_an_edit_are_refused_where_nothing_is_edited(planned, pictures):
+    path = pictures(1) / "metadata.jsonl"
+    path.write_text('{"input_image": "a.png", "instruction": "red", "output_image": "b.png"}', encoding="utf-8")
+    said = errors(planned("sd15_lora.yaml", images(0, path)))
+    assert any("trains on pictures with captions, and this dataset holds edits" in line for line in said)

@@ -7,12 +7,12 @@ from test_rules import UPSTREAM
 
 from kohya_runner.findings import Severity
 from kohya_runner.plan.settings import Settings
-from kohya_runner.trainers import families, rule_table_controls, rule_table_methods
+from kohya_runner.trainers import families, rule_table_controls, rule_table_methods, rule_table_whole
 from kohya_runner.trainers.options import options_for
 from kohya_runner.trainers.rule_lines import LINES
 from kohya_runner.trainers.rules import Context, evaluate
 
-TABLES = (*rule_table_methods.RULES, *rule_table_controls.RULES)
+TABLES = (*rule_table_methods.RULES, *rule_table_controls.RULES, *rule_table_whole.RULES)
 OTHER_METHODS = [row for row in families.TABLE if row.method != "lora"]
 
 

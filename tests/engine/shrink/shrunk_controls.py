@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 WIDTHS = {320: 32, 640: 64, 1280: 128}
+HEADS = [1, 2, 4, 4]
+SD1 = {"cross_attention_dim": 32}
+SD2 = {"cross_attention_dim": 64, "attention_head_dim": HEADS, "num_attention_heads": HEADS}
 
 
 class _Layers:
@@ -29,11 +32,12 @@ def sdxl_control_net(module: ModuleType) -> None:
 
 
 def diffusers_control_net(module: ModuleType) -> None:
-    """train_control_net.py:183-211 describes the U-Net in literals, from which diffusers builds its copy."""
+    """train_control_net.py:149-211 describes the U-Net in literals, from which diffusers builds its copy."""
     real = module.ControlNetModel.from_unet.__func__
 
     def from_unet(cls: Any, unet: Any, *rest: Any, **options: Any) -> Any:
-        unet.config.__dict__.update(block_out_channels=[32, 64, 128, 128], cross_attention_dim=32)
+        shape = SD2 if unet.config.cross_attention_dim == 1024 else SD1
+        unet.config.__dict__.update(block_out_channels=[32, 64, 128, 128], **shape)
         return real(cls, unet, *rest, **options)
 
     module.ControlNetModel.from_unet = classmethod(from_unet)
