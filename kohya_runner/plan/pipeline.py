@@ -147,7 +147,8 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     draft.parts |= {"series": built.series, "files": built.files}
     every = (*(arg for stage in built.stages for arg in stage.args), *args)
     practice = draft.request.practice
-    draft.parts["fingerprint"] = fingerprint(every, built.layout, draft.parts["checkout"], practice=practice)
+    checkout = draft.parts["checkout"]
+    draft.parts["fingerprint"] = fingerprint(every, built.layout, checkout, practice=practice, files=built.files)
     unusable = any(f.code == "disk.unwritable" for f in draft.findings)
     host = None if draft.request.elsewhere or unusable else _host(draft)
     draft.parts["stages"], draft.parts["command"] = commands(draft, built, on_cpu=host is not None and not host.gpus)

@@ -78,6 +78,9 @@ class Dataset(_Strict):
         min_length=1,
     )
     captions: Captions = Captions()
+    options: dict[str, OptionValue] = Field(
+        default_factory=dict, description="musubi-tuner: resolution, batch_size, enable_bucket ... of this entry"
+    )
 
 
 class Launch(_Strict):
@@ -156,6 +159,5 @@ class Recipe(_Strict):
 
 NOT_YET = {
     "finish.publish": "publishing after the run",
-    "datasets.*.options": "options of one dataset alone",
 }
 """Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""
