@@ -14,6 +14,8 @@ import time
 import zipfile
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.layout import head
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -70,7 +72,7 @@ def _collect(manifest: Manifest, known: _Known) -> None:
         folder = laid.path.parent
         if folder not in listed:
             listed[folder] = _by_start(folder)
-        for name in listed[folder].get(laid.path.name.partition("-")[0], ()):
+        for name in listed[folder].get(head(laid.path.name), ()):
             if is_cache_of(name, laid.path.stem):
                 prompt = _prompt(laid.caption_sha256, laid.concept) if _TEXT_ENCODER.search(name) else ""
                 known.setdefault((laid.sha256, prompt), []).append((folder / name, name[len(laid.path.stem) :]))
@@ -84,7 +86,7 @@ def _by_start(folder: Path) -> dict[str, list[str]]:
         return found
     for name in names:
         if name.endswith(".npz"):
-            found.setdefault(name.partition("-")[0], []).append(name)
+            found.setdefault(head(name), []).append(name)
     return found
 
 

@@ -31,8 +31,13 @@ PILLOW_LIMIT = 89_478_485  # pixels: above it Pillow warns, above twice of it it
 def check_datasets(scans: Iterable[Scan]) -> tuple[Finding, ...]:
     """All findings about the folders, in the recipe's order, then those about several of them."""
     every = tuple(scans)
-    alone = tuple(finding for scan in every for check in DATASET_CHECKS for finding in check(scan))
+    alone = tuple(finding for scan in every for check in checks_of(scan) for finding in check(scan))
     return alone + tuple(finding for check in ACROSS_CHECKS for finding in check(every))
+
+
+def checks_of(scan: Scan) -> tuple[Check, ...]:
+    """The checks that hold for a folder, or for the metadata file of an edit dataset: it names its pictures itself."""
+    return (count, concept, content, huge, *CAPTION_CHECKS) if scan.source.edit else DATASET_CHECKS
 
 
 def missing(scan: Scan) -> Iterator[Finding]:

@@ -50,6 +50,11 @@ class Source:
     captions: CaptionRules = field(default_factory=CaptionRules)
     where: str = ""  # file:line:column of the entry in the recipe
 
+    @property
+    def edit(self) -> bool:
+        """Whether ``folder`` is no folder but the metadata file of an edit dataset."""
+        return self.folder.suffix in (".json", ".jsonl")
+
 
 CAPTION_EMPTY = "empty"
 CAPTION_BLANK = "blank first line"
@@ -102,6 +107,8 @@ class Entry:
     name: str
     image: Image
     caption: str = ""
+    written: bool = False  # the caption has no file of its own: it is written as its text
+    fit: tuple[int, int] | None = None  # written resized to this width and height, not linked
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.checks import DATASET_CHECKS
+from kohya_runner.dataset.checks import checks_of
+from kohya_runner.dataset.edit import edit_line, look
 from kohya_runner.dataset.judging import judge
 from kohya_runner.dataset.noted import Noted
 from kohya_runner.dataset.scan_cache import ScanCache
-from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.tokens import alike
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Finding, Severity, allow, finding_json
@@ -83,7 +83,7 @@ def _surveyed(target: Target, cache: ScanCache, on_progress: Progress | None) ->
             if on_progress is not None:
                 on_progress(f"reading {name}", done, total)
 
-        yield survey(source, cache, progress=show if on_progress else None)
+        yield look(source, cache, progress=show if on_progress else None)
 
 
 def codes_by_image(inspection: Inspection) -> dict[Path, tuple[str, ...]]:
@@ -99,7 +99,7 @@ def codes_by_image(inspection: Inspection) -> dict[Path, tuple[str, ...]]:
     for one in inspection.surveys:
         for image in one.scan.images:
             alone = replace(one.scan, images=(image,), orphans=(), strays=(), subfolders=())
-            codes = {f.code for check in DATASET_CHECKS for f in check(alone) if f.stage in _PER_IMAGE} & said
+            codes = {f.code for check in checks_of(alone) for f in check(alone) if f.stage in _PER_IMAGE} & said
             if codes:
                 found.setdefault(image.path, set()).update(codes)
     return {path: tuple(sorted(codes)) for path, codes in found.items()}
@@ -112,6 +112,9 @@ def summary(inspection: Inspection) -> tuple[tuple[str, str], ...]:
         source = one.scan.source
         captions = sum(1 for image in one.scan.images if image.caption)
         kind = "regularization images" if source.regularization else "images"
+        if one.edit is not None:
+            rows.append(("edits", edit_line(one.edit)))
+            continue
         what = f"{len(one.scan.images)} {kind}, {captions} captions, as {source.repeats}_{source.concept}"
         rows.append(("folder", f"{source.folder}: {what}"))
     if buckets := bucket_counts(inspection.seen):
@@ -119,7 +122,8 @@ def summary(inspection: Inspection) -> tuple[tuple[str, str], ...]:
         rest = f" and {len(buckets) - 6} more" if len(buckets) > 6 else ""
         rows.append(("buckets", shown + rest))
     rows += [("tokens", text) for text in token_lines(inspection)]
-    read = f"{inspection.decoded} images decoded, {len(inspection.seen) - inspection.decoded} known from the cache"
+    known = sum(one.edit.files if one.edit else len(one.scan.images) for one in inspection.surveys) - inspection.decoded
+    read = f"{inspection.decoded} images decoded, {known} known from the cache"
     rows.append(
         ("read", read + (f" (nothing is kept: {inspection.cache_problem})" if inspection.cache_problem else ""))
     )

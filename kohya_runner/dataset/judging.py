@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.checks import check_datasets
+from kohya_runner.dataset.edit_checks import check_edits
 from kohya_runner.dataset.facts import CAPTION_BLANK
 from kohya_runner.dataset.noted import Noted
 from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
@@ -28,12 +29,13 @@ def judge(surveys: Sequence[Survey], rules: Rules) -> tuple[tuple[Seen, ...], tu
         )
     parts = tuple(tuple(see(one, rules)) for one in surveys)
     seen = tuple(one for part in parts for one in part)
-    said = [Noted(finding) for finding in check_datasets(one.scan for one in surveys)]
+    said = [Noted(finding) for one in surveys if one.edit for finding in check_edits(one.edit)]
+    said += [Noted(finding) for finding in check_datasets(one.scan for one in surveys)]
     for part in parts:
         usable = tuple(one for one in part if not one.image.problem)
         said += [note for check in PICTURE_CHECKS if usable for note in check(usable, rules)]
         said += [note for check in PROMPT_CHECKS if usable for note in check(usable, rules)]
-    said += [note for check in PICTURE_ACROSS for note in check(seen)]
+    said += [note for check in PICTURE_ACROSS for note in check([one for one in seen if not one.source.edit])]
     return seen, tuple(said)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ DIGITS = (8, 16, 64)
 LONGEST_STEM = 120  # bytes of the source's stem: room for the hash and for ``_1024x1024_lumina.npz`` in 255
 LONGEST_CONCEPT = 200  # bytes
 
+_HEAD = re.compile(r"[0-9a-f]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -41,6 +44,7 @@ class Layout:
     folders: tuple[Folder, ...]
     conditions: tuple[Folder, ...] = ()
     metadata: str = ""  # the text of the metadata file beside the folders
+    edits: bool = False  # edit pairs: each folder has its pictures in target/ and what they are made from in control/
 
     @property
     def tree(self) -> Path:
@@ -70,6 +74,8 @@ class Layout:
 
     def folder_path(self, folder: Folder) -> Path:
         """Where a folder of this layout is."""
+        if self.edits:
+            return self.tree / folder.name / ("control" if folder.conditions else "target")
         kind = "conditions" if folder.conditions else "reg" if folder.regularization else "train"
         return self.tree / kind / folder.name
 
@@ -138,6 +144,12 @@ def _plain(stem: str) -> str:
 
 def _has_caption(image: Image) -> bool:
     return image.caption is not None and image.caption.problem in ("", CAPTION_BLANK)
+
+
+def head(name: str) -> str:
+    """The digits a laid-out name and the names of its caches begin with; no two images share them."""
+    found = _HEAD.match(name)
+    return found.group() if found else name
 
 
 def caption_sha256(entry: Entry) -> str:

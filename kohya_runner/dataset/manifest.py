@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
 from kohya_runner.dataset.layout import VERSION, caption_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Entry
@@ -35,9 +36,10 @@ class Manifest:
     key: str
     settings_key: str
     images: tuple[Laid, ...]
+    made: Mapping[str, int] = field(default_factory=dict)  # bytes of the files that were written, by their place
 
 
-def write(layout: Layout, tree: Path) -> None:
+def write(layout: Layout, tree: Path, made: Mapping[str, int] | None = None) -> None:
     """Put the manifest of a layout into ``tree``. Undecodable bytes of file names are kept as JSON escapes."""
     value = {
         "version": VERSION,
@@ -53,6 +55,7 @@ def write(layout: Layout, tree: Path) -> None:
             }
             for folder in layout.folders
         ],
+        "made": dict(made or {}),
     }
     atomic.write_text(tree / NAME, json.dumps(value, indent=1) + "\n")
 
@@ -85,6 +88,6 @@ def read(tree: Path) -> Manifest | None:
             for folder in value["folders"]
             for name, facts in folder["files"].items()
         )
-        return Manifest(value["key"], value["settings_key"], images)
+        return Manifest(value["key"], value["settings_key"], images, value.get("made", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

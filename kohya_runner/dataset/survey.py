@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from kohya_runner.dataset.edit import EditSet
     from kohya_runner.dataset.facts import Source
     from kohya_runner.dataset.picture import Picture, Traits
     from kohya_runner.dataset.scan_cache import ScanCache
@@ -40,6 +41,7 @@ class Survey:
     scan: Scan
     traits: tuple[Traits | None, ...] = ()
     decoded: int = 0  # images that were read; the others are known from the cache
+    edit: EditSet | None = None  # of an edit dataset: all its rows, of which the scan has the usable ones
 
 
 def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
@@ -50,7 +52,7 @@ def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress
         return Survey(Scan(source, (), problem=error.strerror or str(error)))
     captions = _by_stem(source, listing.captions)
     images, traits, decoded = [], [], 0
-    for picture, fresh in _pictures(source.folder, listing.images, cache, progress):
+    for picture, fresh in pictures(source.folder, listing.images, cache, progress):
         caption = captions.get(_stem(picture.image.path.name))
         images.append(replace(picture.image, caption=caption) if caption else picture.image)
         traits.append(picture.traits)
@@ -68,7 +70,7 @@ def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress
     return Survey(found, tuple(traits), decoded)
 
 
-def _pictures(
+def pictures(
     folder: Path, names: Sequence[str], cache: ScanCache | None, progress: Progress | None
 ) -> Iterator[tuple[Picture, bool]]:
     """Every picture in order, and whether it had to be read."""

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.checks import repeats_and_token
+from kohya_runner.dataset.edit_rows import SUFFIXES
 from kohya_runner.dataset.encoders import encoders
 from kohya_runner.dataset.facts import CaptionRules, Source, dotted
+from kohya_runner.dataset.pairs import CONCEPT
 from kohya_runner.dataset.scan import is_image
 from kohya_runner.dataset.seen import Rules, rules_from
 from kohya_runner.dataset.tokenizer_fetch import complete
@@ -65,7 +67,7 @@ def find_target(wish: Wish, environ: Mapping[str, str] | None = None) -> Target:
         RecipeError: the recipe cannot be read; its findings say why.
     """
     env = dict(os.environ if environ is None else environ)
-    if wish.target.is_dir():
+    if wish.target.is_dir() or (wish.target.is_file() and wish.target.suffix in SUFFIXES):
         return _folder(wish, env)
     if not wish.target.is_file():
         raise UsageError(f"{wish.target}: there is neither such a folder nor such a recipe")
@@ -102,6 +104,8 @@ def _folder(wish: Wish, env: Mapping[str, str]) -> Target:
 def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
     """A folder of pictures is one dataset; one of ``N_concept`` folders is one for each, as the trainer reads it."""
     rules = CaptionRules(extension=dotted(extension))
+    if folder.is_file():  # of edits
+        return (Source(folder, CONCEPT, captions=rules, where=str(folder)),)
     with os.scandir(folder) as children:
         kinds = [(child.name, child.is_dir()) for child in children]
     folders = sorted(name for name, is_dir in kinds if is_dir)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from kohya_runner import atomic
 from kohya_runner.dataset import manifest
 from kohya_runner.dataset.caches import carry_over, drop_unfinished, is_cache_of
-from kohya_runner.dataset.layout import METADATA
+from kohya_runner.dataset.layout import METADATA, head
 from kohya_runner.dataset.linking import WAYS, leads_to, place
+from kohya_runner.dataset.making import make, parts
 from kohya_runner.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -72,7 +73,14 @@ def is_intact(layout: Layout) -> bool:
     found = manifest.read(layout.tree)
     if found is None or found.key != layout.key or next(_strays(layout), None) is not None:
         return False
+    if not all(path.is_file() and path.stat().st_size == found.made.get(name) for name, path in _made(layout)):
+        return False
     return _has_metadata(layout) and all(leads_to(path, source, size) for path, source, size in _files(layout))
+
+
+def _made(layout: Layout) -> Iterator[tuple[str, Path]]:
+    """The files that are written and lead to no source: their names in the tree, and where they are."""
+    return ((part.path.relative_to(layout.tree).as_posix(), part.path) for part in parts(layout))
 
 
 def _has_metadata(layout: Layout) -> bool:
@@ -105,13 +113,17 @@ def _built(layout: Layout, partial: Path, ways: tuple[Way, ...]) -> Built:
     shutil.rmtree(partial, ignore_errors=True)
     for folder in (*layout.folders, *layout.conditions):
         _below(layout, folder, partial).mkdir(parents=True, exist_ok=True)
-    (partial / "train").mkdir(parents=True, exist_ok=True)
+    if not layout.edits:
+        (partial / "train").mkdir(parents=True, exist_ok=True)
     for path, source, size in _files(layout):
         ways = place(source, partial / path.relative_to(layout.tree), size, ways)
     carried = carry_over(_older(layout), layout, partial)
     if layout.metadata:
         atomic.write_text(partial / METADATA, layout.metadata)
-    manifest.write(layout, partial)
+    made = {
+        str(p.path.relative_to(layout.tree)): make(p, partial / p.path.relative_to(layout.tree)) for p in parts(layout)
+    }
+    manifest.write(layout, partial, made)
     for directory in (*partial.glob("*/*"), *partial.glob("*/"), partial):
         _flush(directory)
     aside = _publish(layout, partial)
@@ -155,8 +167,9 @@ def _files(layout: Layout) -> Iterator[tuple[Path, Path, int]]:
     for folder in (*layout.folders, *layout.conditions):
         path = layout.folder_path(folder)
         for entry in folder.entries:
-            yield path / entry.name, entry.image.path, entry.image.bytes
-            if entry.caption and entry.image.caption:
+            if entry.fit is None:
+                yield path / entry.name, entry.image.path, entry.image.bytes
+            if entry.caption and entry.image.caption and not entry.written:
                 yield path / entry.caption, entry.image.caption.path, entry.image.caption.bytes
 
 
@@ -172,9 +185,9 @@ def _strays(layout: Layout) -> Iterator[Path]:
 
 def _strays_in(path: Path, folder: Folder) -> Iterator[Path]:
     names = {entry.name for entry in folder.entries} | {entry.caption for entry in folder.entries}
-    stems = {entry.name.partition("-")[0]: os.path.splitext(entry.name)[0] for entry in folder.entries}  # noqa: PTH122
+    stems = {head(entry.name): os.path.splitext(entry.name)[0] for entry in folder.entries}  # noqa: PTH122
     for child in _children(path):
-        stem = stems.get(child.name.partition("-")[0])
+        stem = stems.get(head(child.name))
         cache = stem is not None and is_cache_of(child.name, stem)
         if child.name not in names and not cache and child.name != _INFO_CACHE:
             yield child

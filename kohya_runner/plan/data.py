@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.caption_checks import regex_problem
+from kohya_runner.dataset.edit_rows import is_edit
 from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.findings import Finding, error
@@ -48,7 +49,7 @@ def _misplaced(source: Source, trees: Path) -> list[Finding]:
 
 
 def _metadata(source: Source) -> list[Finding]:
-    if source.folder.suffix not in (".json", ".jsonl"):
+    if not source.edit or is_edit(source.folder):
         return []
     hint = "name the folder of the pictures, with a caption file beside each"
     return [error("recipe.not_yet", "metadata files are not read yet", where=source.where, hint=hint)]

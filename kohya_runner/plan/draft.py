@@ -11,8 +11,8 @@ from kohya_runner.plan.value import Plan
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.dataset.pairs import Paired
     from kohya_runner.findings import Finding
+    from kohya_runner.plan.method_data import Pairs
     from kohya_runner.plan.models import Models
     from kohya_runner.plan.settings import Settings
     from kohya_runner.plan.value import Request
@@ -49,7 +49,7 @@ class Known:
     settings: Settings
     models: Models
     given: tuple[Arg, ...]
-    pairs: tuple[Paired, ...]
+    pairs: tuple[Pairs, ...]
 
     @property
     def precision(self) -> str:

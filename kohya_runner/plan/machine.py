@@ -44,7 +44,7 @@ class Reach:
 def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: Recipe) -> MachineNeeds:
     """What the options ask of a machine."""
     return MachineNeeds(
-        family=support.family,
+        family=support.architecture(settings.given),
         mixed_precision=str(settings.get("mixed_precision") or "no"),
         full_bf16=settings.on("full_bf16"),
         full_fp16=settings.on("full_fp16"),
@@ -53,7 +53,7 @@ def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: 
         fp8_base=support.output == "lora" and (settings.on("fp8_base") or settings.on("fp8_base_unet")),
         lora=support.output == "lora",
         num_processes=recipe.launch.num_processes,
-        args=settings.all(),
+        args={**support.implied, **settings.all()},
         hub_pipeline=isinstance(recipe.model, str) and bool(HUB_ID.match(recipe.model)),
         places={arg.name: arg.source for arg in args},
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
-from kohya_runner.dataset.checks import check_datasets
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import error, not_allowable
 from kohya_runner.plan import data, defaults, machine, method_data, reading, resume_options, space, weights
@@ -80,9 +79,9 @@ def _salvage(draft: Draft, support: Support | None, on_progress: Progress | None
     if support is not None:
         draft.findings += arguments.from_recipe(loaded, support, options_for(support.script, None))[1]
     sources, faults = data.sources(loaded, str(loaded.args.get("caption_extension") or ".txt"), draft.workspace)
-    scans = tuple(one.scan for one in reading.read_all(sources, draft.request, draft.workspace, on_progress))
-    draft.parts["scans"] = scans
-    draft.findings += [*faults, *check_datasets(scans)]
+    surveys = reading.read_all(sources, draft.request, draft.workspace, on_progress)
+    draft.parts["scans"] = tuple(one.scan for one in surveys)
+    draft.findings += [*faults, *reading.alone(surveys)]
 
 
 def _workspace(request: Request, loaded: Loaded, settings: MachineSettings, env: Mapping[str, str]) -> Workspace:
@@ -127,7 +126,7 @@ def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progres
     judged = reading.findings(surveys, dialect.picture_rules(loaded, settings))
     checked = method_data.eased(judged, support, settings, scans)
     draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults, *checked]
-    pairs = method_data.read_pairs(loaded, support, scans)
+    pairs = method_data.read_pairs(loaded, support, surveys)
     draft.findings += method_data.findings(loaded, support, settings, scans, pairs)
     draft.findings += defaults.findings(loaded, options, settings.given)
     draft.findings += bounds.findings(settings.given, {arg.name: arg.source for arg in given})
@@ -148,7 +147,8 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     draft.parts |= {"series": built.series, "files": built.files}
     every = (*(arg for stage in built.stages for arg in stage.args), *args)
     practice = draft.request.practice
-    draft.parts["fingerprint"] = fingerprint(every, built.layout, draft.parts["checkout"], practice=practice)
+    checkout = draft.parts["checkout"]
+    draft.parts["fingerprint"] = fingerprint(every, built.layout, checkout, practice=practice, files=built.files)
     unusable = any(f.code == "disk.unwritable" for f in draft.findings)
     host = None if draft.request.elsewhere or unusable else _host(draft)
     draft.parts["stages"], draft.parts["command"] = commands(draft, built, on_cpu=host is not None and not host.gpus)

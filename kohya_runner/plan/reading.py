@@ -10,8 +10,10 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.checks import check_datasets
+from kohya_runner.dataset.edit import look
+from kohya_runner.dataset.edit_checks import check_edits
 from kohya_runner.dataset.judging import judge
-from kohya_runner.dataset.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,13 +47,19 @@ def read_all(
                 if on_progress is not None:
                     on_progress(f"reading {name}", done, total)
 
-            surveys.append(survey(source, cache, progress=show if on_progress else None))
+            surveys.append(look(source, cache, progress=show if on_progress else None))
     return tuple(surveys)
 
 
 def findings(surveys: Sequence[Survey], rules: Rules) -> tuple[Finding, ...]:
     """What stands against the data. Tokens are counted by ``dataset check``: a plan loads no tokenizer."""
     return tuple(note.finding for note in judge(surveys, rules)[1])
+
+
+def alone(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
+    """What stands against the data whatever the trainer's options are."""
+    edits = tuple(finding for one in surveys if one.edit for finding in check_edits(one.edit))
+    return (*edits, *check_datasets(one.scan for one in surveys))
 
 
 def _cache(
@@ -77,6 +85,8 @@ def _many(sources: Sequence[Source]) -> bool:
 
 
 def _entries(folder: Path) -> int:
+    if os.path.isfile(folder):  # of an edit dataset: two pictures a line, and a line has 100 bytes or so
+        return folder.stat().st_size // 50
     try:
         with os.scandir(folder) as entries:
             return sum(1 for _ in entries)

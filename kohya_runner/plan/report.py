@@ -79,6 +79,9 @@ def _model(plan: Plan) -> str:
 def _data(plan: Plan) -> Iterator[tuple[str, str]]:
     for scan in plan.scans:
         source = scan.source
+        if source.edit:
+            yield "data", f"{len(scan.images)} edit pairs   {source.repeats}_{source.concept}   {source.folder}"
+            continue
         captions = sum(image.caption is not None for image in scan.images)
         kind = "class images" if source.regularization else "images"
         yield (
@@ -86,6 +89,10 @@ def _data(plan: Plan) -> Iterator[tuple[str, str]]:
             f"{len(scan.images)} {kind}, {captions} captions   {source.repeats}_{source.concept}   {source.folder}",
         )
     for folder in plan.layout.conditions if plan.layout else ():
+        if plan.layout and plan.layout.edits:
+            fitted = sum(entry.fit is not None for entry in folder.entries)
+            yield "data", f"{folder.images} inputs, {fitted} of them resized   {plan.layout.folder_path(folder)}"
+            continue
         places = ", ".join(dict.fromkeys(str(entry.image.path.parent) for entry in folder.entries))
         yield "data", f"{folder.images} condition images   {places}"
 

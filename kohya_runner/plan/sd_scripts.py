@@ -46,7 +46,7 @@ def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
     )  # fmt: skip
     added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
     final = with_args(known, (*added, *known.given))
-    draft.findings += evaluate(_context(final, steps))
+    draft.findings += evaluate(context(final, steps))
     if series is not None and steps is not None:
         more = resume_options.resume_args(settings.options, series, steps)
         final = replace(final, given=(*final.given, *more))
@@ -96,7 +96,7 @@ def _steps(draft: Draft, known: Known, layout: Layout) -> tuple[StepsPlan | None
     return steps, every
 
 
-def _context(known: Known, steps: StepsPlan | None) -> Context:
+def context(known: Known, steps: StepsPlan | None) -> Context:
     """What the rules between options look at."""
     prompts = known.settings.get("sample_prompts")
     return Context(

@@ -62,7 +62,10 @@ class Captions(_Strict):
 class Dataset(_Strict):
     """One folder of pictures and how often an epoch shows them."""
 
-    images: str = Field(description="the folder of pictures; captions lie beside them", min_length=1)
+    images: str = Field(
+        description="the folder of pictures, captions beside them; or the metadata.jsonl of an edit dataset",
+        min_length=1,
+    )
     concept: Concept = Field(
         description="the second half of the N_concept folder; the class token where a caption is missing"
     )
@@ -75,6 +78,9 @@ class Dataset(_Strict):
         min_length=1,
     )
     captions: Captions = Captions()
+    options: dict[str, OptionValue] = Field(
+        default_factory=dict, description="musubi-tuner: resolution, batch_size, enable_bucket ... of this entry"
+    )
 
 
 class Launch(_Strict):
@@ -156,6 +162,5 @@ class Recipe(_Strict):
 
 NOT_YET = {
     "finish.publish": "publishing after the run",
-    "datasets.*.options": "options of one dataset alone",
 }
 """Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""

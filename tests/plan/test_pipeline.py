@@ -256,6 +256,7 @@ def test_pictures_where_the_trees_are_laid_out_are_refused(planned, pictures, od
 
 
 def test_a_metadata_file_is_named_as_not_built_yet(planned, odd_path):
+    (odd_path / "metadata.jsonl").write_text('{"image": "a.png", "caption": "a cat"}\n', encoding="utf-8")
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(odd_path / 'metadata.jsonl'))}")
     assert any("metadata files are not read yet" in line for line in errors(plan))
 

@@ -1,0 +1,187 @@
+"""An edit dataset, read: what is edited, the instruction, and what it becomes, row by row.
+
+The pictures after the edit are read as any folder's are, with the instruction as caption, so that every check of
+pictures and captions holds for them too; what they are made from stands beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.edit_rows import INPUT, INSTRUCTION, OUTPUT, read_rows
+from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Caption, Scan
+from kohya_runner.dataset.survey import Survey, pictures, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from kohya_runner.dataset.edit_rows import Row, Rows
+    from kohya_runner.dataset.facts import Image, Source
+    from kohya_runner.dataset.picture import Picture
+    from kohya_runner.dataset.scan_cache import ScanCache
+
+    Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EditPair:
+    """One row with its two pictures; None for one that the row does not name, or that is not there."""
+
+    row: Row
+    metadata: Path  # the file the row stands in
+    instruction: str  # in one line, "" where there is none
+    before: Picture | None
+    after: Picture | None
+    same: bool = False  # both show the very same pixels
+
+    @property
+    def usable(self) -> bool:
+        """Whether a trainer can be given this pair."""
+        both = (self.before, self.after)
+        return bool(self.instruction) and all(
+            p is not None and not p.image.problem and is_known_kind(p.image) for p in both
+        )
+
+    @property
+    def control(self) -> Image:
+        """The picture before the edit, of a pair that is usable."""
+        assert self.before is not None  # noqa: S101 - usable
+        return self.before.image
+
+    @property
+    def target(self) -> Image:
+        """The picture after the edit, with its instruction as the caption, of a pair that is usable."""
+        assert self.after is not None  # noqa: S101 - usable
+        data = f"{self.instruction}\n".encode()
+        caption = Caption(self.metadata, self.instruction, 1, hashlib.sha256(data).hexdigest(), bytes=len(data))
+        return replace(self.after.image, caption=caption)
+
+
+@dataclass(frozen=True, slots=True)
+class EditSet:
+    """All rows of one metadata file."""
+
+    source: Source
+    rows: Rows
+    pairs: tuple[EditPair, ...] = ()
+
+    @property
+    def usable(self) -> tuple[EditPair, ...]:
+        """The pairs that are laid out, in the order of their rows."""
+        return tuple(pair for pair in self.pairs if pair.usable)
+
+    @property
+    def files(self) -> int:
+        """How many pictures the rows name, each counted once."""
+        return len({one.image.path for pair in self.pairs for one in (pair.before, pair.after) if one is not None})
+
+
+def look(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
+    """One entry of the recipe's datasets, read: a folder, or the metadata file of an edit dataset."""
+    return edit_survey(source, cache, progress=progress) if source.edit else survey(source, cache, progress=progress)
+
+
+def edit_survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
+    """An edit dataset: its pictures after the edit as a scan, with the instructions for captions, and all its rows."""
+    rows = read_rows(source.folder)
+    paths = {path for row in rows.rows for key in (INPUT, OUTPUT) if (path := partner(row, key, source.folder))}
+    found = _read(paths, cache, progress)
+    known = {path: picture for path, (picture, _) in found.items()}
+    edit = EditSet(source, rows, tuple(_pair(row, source.folder, known) for row in rows.rows))
+    kept = edit.usable
+    images = tuple(pair.target for pair in kept)
+    traits = tuple(pair.after.traits if pair.after else None for pair in kept)
+    return Survey(Scan(source, images), traits, sum(fresh for _, fresh in found.values()), edit)
+
+
+def partner(row: Row, key: str, metadata: Path) -> Path | None:
+    """The file that a row names, if it may name it and it is there."""
+    value = row.values.get(key)
+    if not isinstance(value, str) or path_problem(value):
+        return None
+    path = Path(os.path.normpath(metadata.parent / value))
+    return path if os.path.lexists(path) else None
+
+
+def path_problem(text: str) -> str:
+    """Why a row may not name this file, "" if it may: relative to the metadata file, and not out of its folder."""
+    if not text.strip():
+        return "is empty"
+    if "\0" in text:
+        return "holds a character that no path has"
+    path = PurePosixPath(text)
+    if path.is_absolute() or text[1:3] in (":\\", ":/"):
+        return "is an absolute path"
+    if os.path.normpath(text).partition("/")[0] == "..":
+        return "leads out of the metadata file's folder"
+    return ""
+
+
+def is_known_kind(image: Image) -> bool:
+    """Whether its name has an extension that every trainer reads."""
+    return image.path.suffix.lower() in IMAGE_EXTENSIONS
+
+
+def one_line(text: str) -> str:
+    """An instruction as it is laid out: its words, in one line."""
+    return " ".join(text.split())
+
+
+def edit_line(edit: EditSet) -> str:
+    """The dataset in a line: where it is, how many pairs it has, and of which sizes."""
+    sizes = Counter(f"{pair.target.width}x{pair.target.height}" for pair in edit.usable).most_common()
+    shown = ", ".join(f"{size} ({count})" for size, count in sizes[:4])
+    rest = f" and {len(sizes) - 4} more sizes" if len(sizes) > 4 else ""
+    usable = len(edit.usable)
+    count = f"{usable} edit pairs" if usable == len(edit.pairs) else f"{usable} of {len(edit.pairs)} edit pairs usable"
+    return f"{edit.source.folder}: {count}" + (f", {shown}{rest}" if sizes else "")
+
+
+def _read(
+    paths: Iterable[Path], cache: ScanCache | None, progress: Progress | None
+) -> Mapping[Path, tuple[Picture, bool]]:
+    """Each file once, folder by folder, and whether it had to be decoded."""
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in sorted(paths):
+        folders[path.parent].append(path)
+    found: dict[Path, tuple[Picture, bool]] = {}
+    for folder, members in folders.items():
+        names = tuple(path.name for path in members)
+        found |= dict(zip(members, pictures(folder, names, cache, progress), strict=True))
+    return found
+
+
+def _pair(row: Row, metadata: Path, known: Mapping[Path, Picture]) -> EditPair:
+    before, after = (known.get(path) if (path := partner(row, key, metadata)) else None for key in (INPUT, OUTPUT))
+    said = row.values.get(INSTRUCTION)
+    instruction = one_line(said) if isinstance(said, str) else ""
+    same = before is not None and after is not None and _same(before, after)
+    return EditPair(row, metadata, instruction, before, after, same)
+
+
+def _same(before: Picture, after: Picture) -> bool:
+    """The same bytes, or the same pixels in another file; both are decoded again only where they look the same."""
+    one, other = before.image, after.image
+    if one.problem or other.problem or before.traits is None or after.traits is None:
+        return False
+    if one.sha256 == other.sha256:
+        return True
+    alike = (one.width, one.height) == (other.width, other.height) and before.traits.signature == after.traits.signature
+    return alike and _pixels(one.path) == _pixels(other.path)
+
+
+def _pixels(path: Path) -> bytes:
+    import PIL.Image
+
+    from kohya_runner.dataset.decode import FORMATS
+
+    try:
+        with PIL.Image.open(path, formats=FORMATS) as opened:
+            return hashlib.sha256(opened.convert("RGB").tobytes()).digest()
+    except (OSError, ValueError, PIL.Image.DecompressionBombError):
+        return os.fsencode(path)

@@ -1,0 +1,209 @@
+"""The file of an edit dataset: one triple of input, instruction and output a row, each value with its line and column.
+
+``metadata.jsonl`` holds one JSON object a line, ``metadata.json`` a list of the same objects.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from json.decoder import scanstring  # type: ignore[attr-defined]  # what JSONDecoder itself reads names with
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.dataset.mention import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+INPUT, INSTRUCTION, OUTPUT = KEYS = ("input_image", "instruction", "output_image")
+LARGEST = 256 << 20  # bytes of a metadata file
+SUFFIXES = (".json", ".jsonl")
+
+_BLANK = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the file at one place."""
+
+    where: str  # file:line:column
+    what: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object of the file as it stands there."""
+
+    line: int
+    place: str  # file:line:column of the object
+    values: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)  # file:line:column of each name
+    places: Mapping[str, str] = field(default_factory=dict)  # file:line:column of each value
+
+    def where(self, key: str) -> str:
+        """Where a value stands, else its row."""
+        return self.places.get(key, self.place)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A metadata file as read: its rows in order, and every place that could not be read."""
+
+    rows: tuple[Row, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+def read_rows(path: Path) -> Rows:
+    """The rows of a metadata file. Nothing is raised for what the file says; one bad line leaves the others."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as fault:
+        return Rows(faults=(Fault(f"{path}:1:1", f"cannot be read: {fault.strerror or fault}"),))
+    except UnicodeDecodeError as fault:
+        return Rows(faults=(Fault(f"{path}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
+    if len(data) > LARGEST:
+        return Rows(faults=(Fault(f"{path}:1:1", f"is larger than {LARGEST >> 20} MiB"),))
+    name = printable(str(path))
+    found = tuple(_lines(name, text) if path.suffix == ".jsonl" else _Page(name, text).entries())
+    return Rows(
+        tuple(item for item in found if isinstance(item, Row)),
+        tuple(item for item in found if isinstance(item, Fault)),
+    )
+
+
+def is_edit(path: Path) -> bool:
+    """Whether a metadata file speaks of edits: the first row that can be read names one of the three keys.
+
+    A file that cannot be read, or has no row, is taken for one: what is wrong with it is then said.
+    """
+    first = next(iter(read_rows(path).rows), None)
+    return first is None or any(key in first.values for key in KEYS) or not {"image", "file_name"} & {*first.values}
+
+
+def _lines(name: str, text: str) -> Iterator[Row | Fault]:
+    """Of JSON lines: blank ones are passed over."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield _Page(name, line, number).only()
+
+
+class _Page:
+    """A text of the file that begins at a line of it, and positions in it."""
+
+    def __init__(self, name: str, text: str, first: int = 1) -> None:
+        self.name, self.text, self.first = name, text, first
+        self._lines = [0]  # where each line begins
+        self._lines += [found.end() for found in re.finditer(r"\n", text)]
+        self._last = 0
+
+    def only(self) -> Row | Fault:
+        """The one object of a line, and nothing after it."""
+        try:
+            row, after = self._row(self._skip(0))
+            self._end(after, "the object")
+        except _NoJsonError as fault:
+            return Fault(self.place(fault.position), fault.what, "write one JSON object a line, in double quotes")
+        return row
+
+    def entries(self) -> Iterator[Row | Fault]:
+        """Of one JSON list: a fault ends the reading, as nobody knows where the next entry begins."""
+        position = self._skip(0)
+        try:
+            position = self._opened(position)
+            while self.text[position : position + 1] != "]":
+                row, position = self._row(position)
+                yield row
+                position = self._after_item(position, "]")
+            self._end(position + 1, "the list")
+        except _NoJsonError as fault:
+            hint = "write a list of objects, or one object a line as .jsonl"
+            yield Fault(self.place(fault.position), fault.what, hint)
+
+    def _opened(self, position: int) -> int:
+        """Past the bracket of a list."""
+        if self.text[position : position + 1] != "[":
+            raise _NoJsonError(position, "is no list of objects")
+        return self._skip(position + 1)
+
+    def _end(self, position: int, what: str) -> None:
+        """Nothing but blanks may follow."""
+        rest = self._skip(position)
+        if rest < len(self.text):
+            raise _NoJsonError(rest, f"has something after {what}")
+
+    def _row(self, begin: int) -> tuple[Row, int]:
+        """The object that begins here, and where it ends."""
+        if self.text[begin : begin + 1] != "{":
+            raise _NoJsonError(begin, "is no JSON object")
+        values: dict[str, Any] = {}
+        keys: dict[str, str] = {}
+        places: dict[str, str] = {}
+        position = self._skip(begin + 1)
+        while self.text[position : position + 1] != "}":
+            key, value_at = self._name(position)
+            if key in keys:
+                raise _NoJsonError(position, f"names '{printable(key)}' twice")
+            keys[key], places[key] = self.place(position), self.place(value_at)
+            values[key], position = self._value(value_at)
+            position = self._after_item(position, "}")
+        return Row(self._line(begin) + self.first, self.place(begin), values, keys, places), position + 1
+
+    def _name(self, position: int) -> tuple[str, int]:
+        if self.text[position : position + 1] != '"':
+            raise _NoJsonError(position, "has no name in double quotes here")
+        try:
+            key, after = scanstring(self.text, position + 1, True)
+        except json.JSONDecodeError as fault:
+            raise _NoJsonError(fault.pos, f"is no JSON: {fault.msg}") from None
+        colon = self._skip(after)
+        if self.text[colon : colon + 1] != ":":
+            raise _NoJsonError(colon, "has no ':' after a name")
+        return key, self._skip(colon + 1)
+
+    def _value(self, position: int) -> tuple[Any, int]:
+        try:
+            return _DECODER.raw_decode(self.text, position)
+        except json.JSONDecodeError as fault:
+            raise _NoJsonError(fault.pos, f"is no JSON: {fault.msg}") from None
+        except RecursionError:
+            raise _NoJsonError(position, "is nested too deeply") from None
+
+    def _after_item(self, position: int, closing: str) -> int:
+        """Past the comma, or at the closing bracket."""
+        position = self._skip(position)
+        sign = self.text[position : position + 1]
+        if sign == closing:
+            return position
+        after = self._skip(position + 1)
+        if sign != "," or self.text[after : after + 1] == closing:
+            raise _NoJsonError(position, f"has no ',' or '{closing}' here" if sign != "," else "ends with a comma")
+        return after
+
+    def _skip(self, position: int) -> int:
+        found = _BLANK.match(self.text, position)
+        return found.end() if found else position
+
+    def _line(self, position: int) -> int:
+        """Positions are asked for in rising order nearly always."""
+        if position < self._lines[self._last]:
+            self._last = 0
+        while self._last + 1 < len(self._lines) and self._lines[self._last + 1] <= position:
+            self._last += 1
+        return self._last
+
+    def place(self, position: int) -> str:
+        """``file:line:column``, from 1."""
+        line = self._line(position)
+        return f"{self.name}:{line + self.first}:{position - self._lines[line] + 1}"
+
+
+class _NoJsonError(Exception):
+    def __init__(self, position: int, what: str) -> None:
+        super().__init__(what)
+        self.position, self.what = position, what
