@@ -56,6 +56,7 @@ def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, mad
         prompts=grid.settings.prompts,
         seeds=grid.settings.seeds,
         samplers=grid.settings.samplers,
+        controls=grid.settings.controls,
         shown=shown,
         table=table,
         suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),

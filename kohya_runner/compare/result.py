@@ -23,6 +23,7 @@ def result_json(comparison: Comparison) -> dict[str, Any]:
         "settings": dict(comparison.how),
         "prompts": list(comparison.prompts),
         "seeds": list(comparison.seeds),
+        "controls": list(comparison.controls),
         "samplers": [name for name in comparison.samplers if name],
         "columns": [_column(comparison, number) for number in range(len(comparison.columns))],
         "cells": [_cell(comparison, shown) for shown in comparison.shown],

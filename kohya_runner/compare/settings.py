@@ -36,6 +36,7 @@ class Settings:
     samplers: tuple[str, ...] = ("ddim",)
     base: bool = True
     triggers: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()  # a picture to edit for each prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Wish:
     sampler: str | None = None
     base: bool | None = None
     triggers: tuple[str, ...] = ()
+    controls: tuple[Path, ...] = ()
 
 
 def settings_from(

@@ -105,6 +105,9 @@ class Compare(_Strict):
     strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
     sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
     samplers: tuple[str, ...] = Field((), strict=False, description="several of them: a row of pictures for each")
+    controls: tuple[str, ...] = Field(
+        (), strict=False, description="pictures to edit (flux_kontext, flux2): one for each prompt, or one for all"
+    )
     base: bool = Field(True, description="a column of the base model alone")
     trigger: tuple[str, ...] = Field(
         (), strict=False, description="the LoRA's words: prompts without one measure bleed"
