@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from musubi_cases import NETWORKS, OWN
+from musubi_cases import OWN, row
 from musubi_rig import MODULES, Scripts, draw_pairs, encoders, environment, write_dataset, write_models
 from PIL import Image
 
@@ -87,7 +87,8 @@ def train(root: Path, family: str, checkout: Path, python: Path) -> None:
     version = [f"--model_version={OWN['flux2']['model_version']}"] if family == "flux2" else []
     options = [f"--{name}={value}" for name, value in OWN[family].items() if name != "model_version"]
     trained = [
-        "--output_name=my lora", f"--output_dir={root / 'loras'}", f"--network_module={NETWORKS[family]}", "--sdpa",
+        "--output_name=my lora", f"--output_dir={root / 'loras'}", "--sdpa",
+        f"--network_module={row(family).network_module}",
         "--network_dim=4", "--network_alpha=4", "--optimizer_type=AdamW", "--learning_rate=0.1",
         "--mixed_precision=bf16", f"--max_train_epochs={EPOCHS}", "--save_every_n_epochs=1", "--seed=1",
         "--max_data_loader_n_workers=0", *options,

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from musubi_cases import ERRORS, MUSUBI_CASES, OWN, SCRIPTS, MusubiCase, row
+from musubi_cases import ERRORS, MUSUBI_CASES, OWN, MusubiCase, row
 from rule_cases import BY_CODE, Case
 
 from kohya_runner.findings import Severity
@@ -56,14 +56,14 @@ def test_every_error_is_among_the_cases_that_the_real_script_refuses():
 
 @pytest.mark.parametrize("family", OWN)
 def test_the_scripts_own_defaults_do_not_run(family: str):
-    options = options_for(SCRIPTS[family], None)
+    options = options_for(row(family).script, None)
     found = evaluate(Context(Settings(options, {"network_module": row(family).network_module}), row(family)))
     assert {f.code for f in found if f.severity is Severity.ERROR} == NEEDED
 
 
 @pytest.mark.parametrize("family", OWN)
 def test_no_rule_of_sd_scripts_is_asked_of_another_engine(family: str):
-    found = evaluate(Context(Settings(options_for(SCRIPTS[family], None), {}), row(family)))
+    found = evaluate(Context(Settings(options_for(row(family).script, None), {}), row(family)))
     assert {f.code for f in found} <= {rule.code for rule in rule_table_musubi.RULES}
 
 

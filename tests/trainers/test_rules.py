@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from method_cases import METHOD_CASES
 from musubi_cases import ERRORS as MUSUBI_ERRORS
-from musubi_cases import MUSUBI_CASES, OWN, SCRIPTS
+from musubi_cases import MUSUBI_CASES, OWN
 from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
 from kohya_runner.findings import Severity
@@ -81,8 +81,7 @@ def test_codes_are_unique_and_belong_to_the_options():
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_a_rule_names_options_that_a_script_has(rule):
-    rows = [row for row in families.TABLE if row.engine == rule.engine]
-    scripts = {row.script for row in rows} or set(SCRIPTS.values())
+    scripts = {row.script for row in families.TABLE if row.engine == rule.engine}
     known = {name for script in scripts for name in options_for(script, None)} | {"num_processes"}
     assert set(rule.options) <= known
     places = set(re.findall(r"(?<!\{)\{(\w+)\}", rule.message + rule.fix))
