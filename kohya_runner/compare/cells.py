@@ -85,7 +85,7 @@ def grid_of(columns: tuple[Column, ...], settings: Settings, how: dict[str, str]
 
 
 def _key(column: Column, place: tuple[str, str, int], settings: Settings, how: dict[str, str]) -> str:
-    drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers")
+    drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers", "clip")
     chosen = {name: value for name, value in asdict(settings).items() if name not in drop}
     row = dict(zip(("prompt", "sampler", "seed"), place, strict=True))
     stated = {"lora": column.lora, "strength": column.strength, **row, **chosen, **how}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from kohya_runner.compare.clip import Likeness
     from kohya_runner.compare.settings import Settings
 
 LARGEST_ART = 128  # pixels a side: training pictures up to here are taken for pixel art at its true size
@@ -34,6 +35,7 @@ class Looked:
     palette: int | None = None
     alignment: float | None = None
     hardness: float | None = None
+    clip: Likeness | None = None
     plain: bool = False  # of one colour: what the scripts save when the numbers are NaN
 
     @property
@@ -129,6 +131,15 @@ def _hardness(view: View) -> float | None:
     return _mean(one.hardness for one in view.column if one.hardness is not None)
 
 
+def _clip_prompt(view: View) -> float | None:
+    return _mean(one.clip.prompt for one in view.column if one.clip is not None)
+
+
+def _clip_training(view: View) -> float | None:
+    told = (one.clip.training for one in view.column if one.clip is not None)
+    return _mean(value for value in told if value is not None)
+
+
 def _mean(values: Iterable[float]) -> float | None:
     found = list(values)
     return fmean(found) if found else None
@@ -142,6 +153,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("memorised", "likest to a training picture", "the likest pair of a painted and a training picture; 1: a "
            "copy", _memorised, weight=-0.5),
     Metric("bleed", "bleed", "drift of the prompts that hold no trigger word; it should stay low", _bleed, weight=-0.5),
+    Metric("clip_prompt", "CLIP: to the prompt", "mean cosine of a picture and its prompt, by the CLIP model that was "
+           "named", _clip_prompt, weight=0.5),
+    Metric("clip_training", "CLIP: to the training", "mean cosine of a picture and the training pictures",
+           _clip_training, weight=0.5, enough=0.8),
     Metric("palette", "palette size", "colours at the true pixels", _palette, pixel_art=True),
     Metric("off_palette", "off the palette size", "how far from the training pictures' number of colours, as a share "
            "of it", _off_palette, weight=-0.5, pixel_art=True),

@@ -73,6 +73,7 @@ class Comparison:
     losses: Losses | None = None
     command: str = ""  # how to compare again, for the page's pick command
     samplers: tuple[str, ...] = ("",)
+    hint: str = ""  # what would tell more
 
     @property
     def rows(self) -> tuple[Row, ...]:
