@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kohya_runner.compare.clip import Likeness
     from kohya_runner.compare.settings import Settings
 
+    Figures = Mapping[str, float | None]
+
 LARGEST_ART = 128  # pixels a side: training pictures up to here are taken for pixel art at its true size
 MOST_TRAINING = 2000  # pictures that are looked at for the nearest one
 _GRID = re.compile(r"(?<![\dx])(\d{1,3})x(\d{1,3})(?![\dx])")
@@ -210,11 +212,16 @@ def _grid_in(texts: Sequence[str]) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The figures: one mapping per column, in the grid's order."""
+    """The figures: one mapping per column, in the grid's order, and one per picture by its place in its column."""
 
-    columns: tuple[Mapping[str, float | None], ...]
+    columns: tuple[Figures, ...]
     training: Training = field(default_factory=Training)
     plain: tuple[int, ...] = ()  # how many pictures of each column are of one colour
+    cells: tuple[Mapping[tuple[int, str, int], Figures], ...] = ()
+
+    def of_cell(self, column: int, place: tuple[int, str, int]) -> Figures:
+        """The figures of one picture; empty where there is none."""
+        return self.cells[column].get(place, {}) if self.cells else {}
 
     def rows(self) -> tuple[Metric, ...]:
         """The metrics that could be measured of any column."""
@@ -225,9 +232,17 @@ def measure(columns: Sequence[Sequence[Looked]], base: int | None, training: Tra
     """All metrics of all columns; ``base`` is the number of the base model's column, None where there is none."""
     held = {one.place: one for one in columns[base]} if base is not None else {}
     wanted = [m for m in METRICS if training.grid is not None or not m.pixel_art]
-    rows = []
+    rows, cells = [], []
     for number, column in enumerate(columns):
         against = {} if number == base else held
         view = View(column, against, training, settings.prompts, settings.triggers)
         rows.append({m.key: m.measure(view) for m in wanted})
-    return Table(tuple(rows), training, tuple(sum(one.plain for one in column) for column in columns))
+        cells.append({one.place: _alone(replace(view, column=(one,)), wanted) for one in column})
+    plain = tuple(sum(one.plain for one in column) for column in columns)
+    return Table(tuple(rows), training, plain, tuple(cells))
+
+
+def _alone(view: View, wanted: Sequence[Metric]) -> Figures:
+    """What can be measured of a single picture."""
+    found = ((m.key, m.measure(view)) for m in wanted)
+    return {key: value for key, value in found if value is not None}

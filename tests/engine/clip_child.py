@@ -1,7 +1,7 @@
 """A tiny CLIP with random weights, and its figures computed by transformers directly; in the trainer's own Python.
 
-    clip_child.py model FOLDER
-    clip_child.py figures FOLDER QUESTIONS     cosines as JSON; QUESTIONS holds ``pictures`` ([path, text]) and ``training``
+clip_child.py model FOLDER
+clip_child.py figures FOLDER QUESTIONS     cosines as JSON; QUESTIONS holds ``pictures`` ([path, text]) and ``training``
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def figures(folder: Path, questions: Path) -> None:
         cosine, features = seen(path, text)
         near = [float(torch.nn.functional.cosine_similarity(features, other, dim=0)) for other in training]
         rows.append([cosine, sum(near) / len(near)])
-    print(json.dumps(rows))
+    sys.stdout.write(json.dumps(rows))
 
 
 if __name__ == "__main__":

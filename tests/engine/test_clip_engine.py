@@ -40,7 +40,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory, trainer_python: Path) -> Cal
 
     def run(*arguments: object) -> str:
         command = (str(trainer_python), str(CHILD), *map(str, arguments))
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"root": str(root)})
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, env=os.environ | {"root": str(root)}
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -70,7 +72,9 @@ def place(odd_path: Path, sd_scripts: Path, trainer_python: Path) -> Place:
 @pytest.fixture
 def question(odd_path: Path, model: Path) -> clip.Asked:
     shown = [
-        Shown(column, prompt, 1, drawn(odd_path / f"{column} {prompt}.png", 48, 2 * column + prompt), f"{column}{prompt}")
+        Shown(
+            column, prompt, 1, drawn(odd_path / f"{column} {prompt}.png", 48, 2 * column + prompt), f"{column}{prompt}"
+        )
         for column in range(3)
         for prompt in range(2)
     ]
@@ -104,14 +108,18 @@ def test_a_small_picture_is_the_same_as_its_enlargement(question, place, odd_pat
 
 
 def test_only_what_is_missing_is_measured_again(question, place):
-    said = []
-    clip.likenesses(question, place, lambda line, *, lasting: said.append(line))
+    said: list[str] = []
+
+    def say(line: str, *, lasting: bool) -> None:
+        said.append(line if not lasting else "")
+
+    clip.likenesses(question, place, say)
     fewer = replace(question, shown=question.shown[:4])
-    clip.likenesses(fewer, place, lambda line, *, lasting: said.append(line))
-    clip.likenesses(question, place, lambda line, *, lasting: said.append(line))
+    clip.likenesses(fewer, place, say)
+    clip.likenesses(question, place, say)
     assert said == ["measuring 6 pictures with CLIP"]
     more = [*question.shown, Shown(3, 0, 1, drawn(place.output.parent / "new.png", 48, 50), "new")]
-    found = clip.likenesses(replace(question, shown=more), place, lambda line, *, lasting: said.append(line))
+    found = clip.likenesses(replace(question, shown=more), place, say)
     assert said[1:] == ["measuring 1 pictures with CLIP"]
     assert len(found.of) == 7
 
