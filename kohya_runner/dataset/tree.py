@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from kohya_runner import atomic
 from kohya_runner.dataset import manifest
 from kohya_runner.dataset.caches import carry_over, drop_unfinished, is_cache_of
-from kohya_runner.dataset.layout import METADATA
+from kohya_runner.dataset.layout import CONFIG, METADATA
 from kohya_runner.dataset.linking import WAYS, leads_to, place
 from kohya_runner.errors import PreflightError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.linking import Way
 
 SET_ASIDE = "set-aside"
-OURS = (manifest.NAME, METADATA)
+OURS = (manifest.NAME, METADATA, CONFIG)
 ABANDONED = 3600.0
 """Seconds after which an unfinished tree is one that nobody is building any more."""
 
@@ -80,6 +80,8 @@ def _beside(layout: Layout) -> Iterator[tuple[Path, str]]:
     """The files beside the folders, and their text."""
     if layout.metadata:
         yield layout.tree / METADATA, layout.metadata
+    if layout.config:
+        yield layout.tree / CONFIG, layout.config
 
 
 def _holds(path: Path, text: str) -> bool:

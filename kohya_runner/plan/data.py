@@ -11,6 +11,7 @@ from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.rows_file import EDIT, is_rows_file, read_rows
 from kohya_runner.findings import Finding, error
+from kohya_runner.plan import own_options
 
 if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
@@ -90,4 +91,5 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str) -> Sourc
         expect=entry.expect,
         captions=rules,
         where=str(loaded.place("datasets", index, "images")),
+        options=own_options.usable(entry.options),
     )

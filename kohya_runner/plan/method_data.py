@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.mention import counted, names, place
 from kohya_runner.dataset.metadata_file import with_metadata
+from kohya_runner.dataset.own_options import with_config
 from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
 from kohya_runner.dataset.rows_file import is_rows_file
 from kohya_runner.findings import Severity, error, warning
+from kohya_runner.plan import own_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +46,7 @@ def arranged(layout: Layout, support: Support, pairs: tuple[Paired, ...]) -> Lay
         case "metadata":
             return with_metadata(layout)
         case _:
-            return layout
+            return with_config(layout)
 
 
 def eased(found: Iterable[Finding], support: Support, settings: Settings, scans: tuple[Scan, ...]) -> Iterator[Finding]:
@@ -66,6 +68,7 @@ def findings(
 ) -> Iterator[Finding]:
     """Everything that the method has against the recipe's datasets and left-open options."""
     yield from _missing_options(loaded, support, settings)
+    yield from own_options.findings(loaded, support, settings.options)
     for index, entry in loaded.datasets.items():
         where = str(loaded.place("datasets", index))
         if entry.regularization and not support.regularization:

@@ -21,6 +21,7 @@ from kohya_runner.plan.draft import Draft, Known
 from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models
+from kohya_runner.plan.own_options import evaluated, heaviest, rules_of
 from kohya_runner.plan.sameness import fingerprint
 from kohya_runner.plan.sample_seeds import sample_seeds
 from kohya_runner.plan.settings import as_parsed, cache_key
@@ -38,7 +39,6 @@ from kohya_runner.trainers.environment import CPU_MEMORY
 from kohya_runner.trainers.launcher import launch_faults
 from kohya_runner.trainers.options import options_for
 from kohya_runner.trainers.rule_context import Context
-from kohya_runner.trainers.rules import evaluate
 from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progres
     sources, data_faults = data.sources(loaded, extension, draft.workspace)
     surveys = reading.read_all(sources, draft.request, draft.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
-    judged = reading.findings(surveys, rules_from(settings.get))
+    judged = reading.findings(surveys, rules_from(settings.get), rules_of(settings.get))
     checked = method_data.eased(judged, support, settings, scans)
     draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults, *checked]
     pairs = method_data.read_pairs(loaded, support, scans)
@@ -165,10 +165,11 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
     args = (*added, *known.given)
     final = replace(known, settings=as_parsed(settings.options, args), given=args)
-    draft.findings += evaluate(_context(final, steps))
+    draft.findings += evaluated(_context(final, steps), draft.loaded, layout.folders)
     if series is not None and steps is not None:
         args = (*args, *resume_options.resume_args(settings.options, series, steps))
         final = replace(final, given=args)
+    final = replace(final, settings=heaviest(final.settings, layout.folders))
     draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args, "series": series}
     draft.findings += _resume_findings(draft, known, layout, steps)
     draft.parts["fingerprint"] = fingerprint(args, layout, draft.parts["checkout"], practice=draft.request.practice)
@@ -176,8 +177,7 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     host = None if draft.request.elsewhere or unusable else _host(draft)
     draft.parts["command"] = _command(draft, final, host)
     if host is not None:
-        draft.parts["gpus"] = host.gpus
-        draft.parts["disk"] = _machine(draft, final, host)
+        draft.parts |= {"gpus": host.gpus, "disk": _machine(draft, final, host)}
     elif draft.request.elsewhere:
         _elsewhere(draft, final)
 

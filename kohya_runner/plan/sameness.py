@@ -19,7 +19,7 @@ RESUMING = ("save_state", "save_last_n_epochs_state", "resume", "initial_step")
 
 def fingerprint(args: Iterable[Arg], layout: Layout, checkout: Checkout | None, *, practice: bool) -> str:
     """What makes two launches the same run: options, data, trainer; not the folder the outputs go to."""
-    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", *RESUMING}
+    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config", *RESUMING}
     tokens = [arg.tokens for arg in args if arg.name not in moving]
     text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -77,6 +77,9 @@ class Dataset(_Strict):
         description="ControlNet: the folder of condition images, one for each picture, under the same name",
         min_length=1,
     )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of this dataset alone, by the trainer's own names"
+    )
     captions: Captions = Captions()
 
 
@@ -155,6 +158,5 @@ class Recipe(_Strict):
 
 NOT_YET = {
     "finish.publish": "publishing after the run",
-    "datasets.*.options": "options of one dataset alone",
 }
 """Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""
