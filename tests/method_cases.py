@@ -46,14 +46,8 @@ class MethodCase(Case):
     def _args(self, which: str) -> list[Arg]:
         options = options_for(self.row.script, None)
         metadata = METADATA if self.row.data == "metadata" else {}
-        chosen = (
-            BASE
-            | FAMILY.get(self.family, {})
-            | OWN[self.method]
-            | metadata
-            | dict(self.row.added)
-            | getattr(self, which)
-        )
+        needed = FAMILY.get(self.family, {}) | OWN[self.method] | metadata | dict(self.row.added)
+        chosen = BASE | needed | getattr(self, which)
         given = {name: value for name, value in chosen.items() if value is not None and name in options}
         return [Arg(name, value, values.tokens(options[name], value), "") for name, value in given.items()]
 

@@ -1,6 +1,7 @@
 """What was really run, as a page: the engine tests write docs/matrix.json, this writes docs/matrix.md of it.
 
-    KOHYA_MATRIX=docs/matrix.json KOHYA_METHODS_ENGINE=all KOHYA_ENGINE_FAMILIES=all PYTHON -m pytest tests/engine -k tiny
+    export KOHYA_MATRIX=$PWD/docs/matrix.json KOHYA_METHODS_ENGINE=all KOHYA_ENGINE_FAMILIES=all
+    PYTHON -m pytest tests/engine -k tiny
     PYTHON tests/engine/matrix.py docs/matrix.json > docs/matrix.md
 
 A cell says "ran" where the file has a run of that pair by the script that the table names; nothing else does.
@@ -8,7 +9,7 @@ A cell says "ran" where the file has a run of that pair by the script that the t
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import os
 import sys
@@ -25,10 +26,10 @@ VARIABLE = "KOHYA_MATRIX"
 SD_SCRIPTS = "sd-scripts"
 HEAD = """# What was run
 
-Each "ran" is a whole launch of the recipe of that pair by the unmodified script of the commit below it, on models of the
-real structure and small widths, on a CPU: two epochs, two checkpoints that differ, no NaN, steps and batches as planned.
-No full-size model was trained for it. "Planned only" is a recipe that every test run plans and nobody ran. This page is
-written from [matrix.json](matrix.json) by `tests/engine/matrix.py`, and that file by the engine tests.
+Each "ran" is a whole launch of the recipe of that pair by the unmodified script of the commit below, on models of the
+real structure and small widths, on a CPU: two epochs, two checkpoints that differ, no NaN, steps and batches as
+planned. No full-size model was trained for it. "Planned only" is a recipe that every run of the tests plans and nobody
+ran. This page is written from [matrix.json](matrix.json) by `tests/engine/matrix.py`, and that file by the engine tests.
 
 """
 
@@ -39,7 +40,7 @@ def note(run: Mapping[str, Any]) -> None:
         return
     path = Path(os.environ[VARIABLE])
     known = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     kept = [other for other in known if _pair(other) != _pair(run)]
     rows = sorted([*kept, {"engine": SD_SCRIPTS, **run, "date": today}], key=lambda row: (row["family"], row["method"]))
     atomic.write_json(path, {"version": 1, "runs": rows})
@@ -55,10 +56,9 @@ def page(runs: Iterable[Mapping[str, Any]]) -> str:
     lines += [f"| {f} | {' | '.join(_cell(by_pair, f, m) for m in methods)} |" for f in named]
     ran = [run for run in by_pair.values() if _row_of(run)]
     detail = ["", "| family | method | script | steps | trainer | date |", "|---|---|---|---|---|---|"]
-    detail += [
-        f"| {r['family']} | {r['method']} | `{r['script']}` | {r['steps']} | {r['engine']} {r['commit'][:10]} | {r['date']} |"
-        for r in ran
-    ]
+    columns = ("family", "method", "script", "steps", "trainer", "date")
+    told = [{**run, "trainer": f"{run['engine']} {run['commit'][:10]}"} for run in ran]
+    detail += [f"| {' | '.join(str(one[name]) for name in columns)} |" for one in told]
     return HEAD + "\n".join([*lines, *detail]) + "\n"
 
 

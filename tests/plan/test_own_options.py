@@ -1,4 +1,4 @@
-"""``datasets[].options``: a dataset file where there are any, folders where there are none, steps and findings right."""
+"""``datasets[].options``: a dataset file where there are any, folders where there are none; steps and findings."""
 
 from __future__ import annotations
 
@@ -40,10 +40,8 @@ def test_with_options_there_is_a_dataset_file_and_no_folder_option(planned, pict
     assert words["--dataset_config"] == str(plan.layout.config_file)
     assert not {"--train_data_dir", "--reg_data_dir"} & set(words)
     assert plan.layout.config.isascii()
-    ((one,),) = [d["subsets"] for d in json.loads(plan.layout.config)["datasets"] if len(d["subsets"]) == 1] or [
-        (None,)
-    ]
-    assert one is None or one
+    (made,) = json.loads(plan.layout.config)["datasets"]
+    assert [subset.get("caption_prefix") for subset in made["subsets"]] == [None, "é"]
 
 
 def test_folders_of_one_name_with_other_options_lie_apart(planned, pictures):
@@ -130,7 +128,7 @@ def test_caches_of_a_picture_are_not_taken_over_by_another_datasets_options(plan
 def test_memory_is_for_the_largest_dataset(planned, pictures):
     small = planned("sd15_lora.yaml", two(pictures, {"flip_aug": True}, {}), "args.resolution=256")
     large = planned("sd15_lora.yaml", two(pictures, {"resolution": 1024}, {}), "args.resolution=256")
-    assert large.forecast.memory.gpu.total > small.forecast.memory.gpu.total
+    assert large.forecast.memory.vram.total > small.forecast.memory.vram.total
 
 
 def test_every_key_has_a_kind():
