@@ -29,7 +29,7 @@ HEAD = """# What was run
 Each "ran" is a whole launch of the recipe of that pair by the unmodified script of the commit below, on models of the
 real structure and small widths, on a CPU: two epochs, two checkpoints that differ, no NaN, steps and batches as
 planned. No full-size model was trained for it. "Planned only" is a recipe that every run of the tests plans and nobody
-ran. This page is written from [matrix.json](matrix.json) by `tests/engine/matrix.py`, and that file by the engine tests.
+ran. This page is written from [matrix.json](matrix.json) by `tests/engine/matrix.py`, that file by the engine tests.
 
 """
 
