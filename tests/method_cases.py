@@ -23,6 +23,8 @@ OWN: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """What a method cannot do without."""
 METADATA = {"cache_latents": True}
+FAMILY: dict[str, dict[str, Any]] = {"sd3": {"mixed_precision": "bf16"}}
+"""What a family cannot do without: its model stays in the half precision of the file."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class MethodCase(Case):
     def _args(self, which: str) -> list[Arg]:
         options = options_for(self.row.script, None)
         metadata = METADATA if self.row.data == "metadata" else {}
-        chosen = BASE | OWN[self.method] | metadata | dict(self.row.added) | getattr(self, which)
+        needed = FAMILY.get(self.family, {}) | OWN[self.method] | metadata | dict(self.row.added)
+        chosen = BASE | needed | getattr(self, which)
         given = {name: value for name, value in chosen.items() if value is not None and name in options}
         return [Arg(name, value, values.tokens(options[name], value), "") for name, value in given.items()]
 
@@ -215,6 +218,7 @@ OTHERS: tuple[MethodCase, ...] = (
     case("fp8_inert", "sdxl finetune", {"fp8_base": True}, {}),
     case("sd3_text_files", "sd3 finetune", TE, {}),
     case("sd3_precision", "sd3 finetune", {"mixed_precision": "fp16"}, {"mixed_precision": "bf16"}, real=False),
+    case("sd3_whole_precision", "sd3 finetune", {"mixed_precision": "no"}, {}, real=False),
     case("lumina_swap_inert", "lumina finetune", {"blocks_to_swap": 1}, {}),
     case("save_format", "anima finetune", {"save_model_as": "ckpt"}, {"save_model_as": "safetensors"}),
     case("text_rates_inert", "sd3 finetune", {"learning_rate_te1": 1e-5}, {"learning_rate_te1": 1e-5} | TE),

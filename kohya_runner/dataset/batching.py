@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings
@@ -10,6 +10,9 @@ from kohya_runner.dataset.saves import SaveSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+SPLIT = ("validation_split", "validation_seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,16 @@ def batching_from(
         face_crop="face_crop_aug_range" in given,
         **_chosen(Batching, given, "buckets", "saves", "num_processes", "reso_steps_divisor", "cache_latents"),
     )
+
+
+def with_own(batching: Batching, own: Mapping[str, Any]) -> Batching:
+    """The same with the options of one dataset, under the names of the trainer's dataset file."""
+    values = {("train_batch_size" if name == "batch_size" else name): value for name, value in own.items()}
+    buckets = replace(batching.buckets, **_chosen(BucketSettings, values, "resolution"))
+    if "resolution" in values:
+        buckets = replace(buckets, resolution=(values["resolution"][0], values["resolution"][1]))
+    own_split = {name: values[name] for name in ("train_batch_size", *SPLIT) if name in values}
+    return replace(batching, buckets=buckets, **own_split)
 
 
 def parse_resolution(value: Any) -> tuple[int, int] | None:

@@ -75,7 +75,9 @@ def _collect(manifest: Manifest, known: _Known) -> None:
         for name in listed[folder].get(head(laid.path.name), ()):
             if is_cache_of(name, laid.path.stem):
                 prompt = _prompt(laid.caption_sha256, laid.concept) if _TEXT_ENCODER.search(name) else ""
-                known.setdefault((laid.sha256, prompt), []).append((folder / name, name[len(laid.path.stem) :]))
+                known.setdefault((laid.sha256 + laid.options, prompt), []).append(
+                    (folder / name, name[len(laid.path.stem) :])
+                )
 
 
 def _by_start(folder: Path) -> dict[str, list[str]]:
@@ -95,7 +97,8 @@ def _wanted(folder: Folder) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]
     for entry in folder.entries:
         caption = entry.image.caption.sha256 if entry.caption and entry.image.caption else ""
         stem = os.path.splitext(entry.name)[0]  # noqa: PTH122 - what the trainer splits with
-        yield stem, ((entry.image.sha256, ""), (entry.image.sha256, _prompt(caption, folder.concept)))
+        content = entry.image.sha256 + folder.options
+        yield stem, ((content, ""), (content, _prompt(caption, folder.concept)))
 
 
 def _prompt(caption_sha256: str, concept: str) -> str:

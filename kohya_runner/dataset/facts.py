@@ -50,6 +50,7 @@ class Source:
     captions: CaptionRules = field(default_factory=CaptionRules)
     where: str = ""  # file:line:column of the entry in the recipe
     metadata: Path | None = None  # the file in the folder that lists pictures and captions; None: they lie there
+    options: str = ""  # options of this dataset alone, see own_options.canonical
 
     @property
     def edit(self) -> bool:
@@ -126,6 +127,7 @@ class Folder:
     repeats: int
     regularization: bool
     entries: tuple[Entry, ...]
+    options: str = ""  # of this folder alone, see own_options.canonical
     conditions: bool = False  # the condition images of the pictures, under the pictures' names
 
     @property

@@ -69,7 +69,7 @@ def inspect(
     with ScanCache(target.workspace.cache / CACHE, fresh=fresh) as cache:
         surveys = tuple(_surveyed(target, cache, on_progress))
         problem = cache.problem
-    seen, judged = judge(surveys, target.rules)
+    seen, judged = judge(surveys, target.rules, target.own)
     said = [*(Noted(finding) for finding in target.findings), *judged]
     final = allow([note.finding for note in said], allowed)
     noted = tuple(replace(note, finding=finding) for note, finding in zip(said, final, strict=True))

@@ -14,27 +14,33 @@ from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
 from kohya_runner.dataset.seen import see
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from kohya_runner.dataset.facts import Image
+    from kohya_runner.dataset.facts import Image, Source
     from kohya_runner.dataset.seen import Rules, Seen
     from kohya_runner.dataset.survey import Survey
 
 
-def judge(surveys: Sequence[Survey], rules: Rules) -> tuple[tuple[Seen, ...], tuple[Noted, ...]]:
-    """Every image as the trainer will see it, and all that was found, folders first."""
+def judge(
+    surveys: Sequence[Survey], rules: Rules, own: Callable[[Source], Rules] | None = None
+) -> tuple[tuple[Seen, ...], tuple[Noted, ...]]:
+    """Every image as the trainer will see it, and all that was found, folders first.
+
+    ``own`` gives the rules of a dataset with options of its own.
+    """
+    by = [own(one.scan.source) if own and one.scan.source.options else rules for one in surveys]
     if "enable_wildcard" in rules.changing:
         surveys = tuple(
             replace(one, scan=replace(one.scan, images=tuple(map(_any_line, one.scan.images)))) for one in surveys
         )
-    parts = tuple(tuple(see(one, rules)) for one in surveys)
+    parts = tuple(tuple(see(one, how)) for one, how in zip(surveys, by, strict=True))
     seen = tuple(one for part in parts for one in part)
     said = [Noted(finding) for one in surveys if one.edit for finding in check_edits(one.edit)]
     said += [Noted(finding) for finding in check_datasets(one.scan for one in surveys)]
-    for part in parts:
+    for part, how in zip(parts, by, strict=True):
         usable = tuple(one for one in part if not one.image.problem)
-        said += [note for check in PICTURE_CHECKS if usable for note in check(usable, rules)]
-        said += [note for check in PROMPT_CHECKS if usable for note in check(usable, rules)]
+        said += [note for check in PICTURE_CHECKS if usable for note in check(usable, how)]
+        said += [note for check in PROMPT_CHECKS if usable for note in check(usable, how)]
     said += [note for check in PICTURE_ACROSS for note in check([one for one in seen if not one.source.edit])]
     return seen, tuple(said)
 

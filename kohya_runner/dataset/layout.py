@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 METADATA = "metadata.json"
+CONFIG = "dataset.json"
 DIGITS = (8, 16, 64)
 LONGEST_STEM = 120  # bytes of the source's stem: room for the hash and for ``_1024x1024_lumina.npz`` in 255
 LONGEST_CONCEPT = 200  # bytes
@@ -45,6 +46,7 @@ class Layout:
     conditions: tuple[Folder, ...] = ()
     metadata: str = ""  # the text of the metadata file beside the folders
     edits: bool = False  # edit pairs: each folder has its pictures in target/ and what they are made from in control/
+    config: str = ""  # the text of the trainer's dataset file beside the folders
 
     @property
     def tree(self) -> Path:
@@ -68,6 +70,11 @@ class Layout:
         return self.tree / METADATA if self.metadata else None
 
     @property
+    def config_file(self) -> Path | None:
+        """What the trainer gets as --dataset_config, instead of folders."""
+        return self.tree / CONFIG if self.config else None
+
+    @property
     def reg_dir(self) -> Path | None:
         """What the trainer gets as --reg_data_dir, None without regularization images."""
         return self.tree / "reg" if any(folder.regularization for folder in self.folders) else None
@@ -77,7 +84,8 @@ class Layout:
         if self.edits:
             return self.tree / folder.name / ("control" if folder.conditions else "target")
         kind = "conditions" if folder.conditions else "reg" if folder.regularization else "train"
-        return self.tree / kind / folder.name
+        own = f"-{hashlib.sha256(folder.options.encode()).hexdigest()[:8]}" if folder.options else ""
+        return self.tree / f"{kind}{own}" / folder.name
 
 
 def plan_layout(scans: Iterable[Scan], root: Path, settings_key: str, *, caption_extension: str = ".txt") -> Layout:
@@ -87,7 +95,7 @@ def plan_layout(scans: Iterable[Scan], root: Path, settings_key: str, *, caption
     (resolution, buckets, model, VAE, interpolation, flip, ...). It is part of the tree's name: other settings get
     another tree, so that no cache is taken away from a run that still reads it.
     """
-    grouped: dict[tuple[bool, str, int], list[tuple[Image, str]]] = {}
+    grouped: dict[tuple[bool, str, int, str], list[tuple[Image, str]]] = {}
     seen: Counter[str] = Counter()
     for scan in scans:
         source = scan.source
@@ -97,10 +105,11 @@ def plan_layout(scans: Iterable[Scan], root: Path, settings_key: str, *, caption
         seen[identity] += 1
         usable = [(image, origin) for image, origin in images if not image.problem]
         if usable:
-            grouped.setdefault((source.regularization, source.concept, source.repeats), []).extend(usable)
+            key = (source.regularization, source.concept, source.repeats, source.options)
+            grouped.setdefault(key, []).extend(usable)
     folders = tuple(
-        Folder(concept, repeats, regularization, _entries(images, dotted(caption_extension)))
-        for (regularization, concept, repeats), images in sorted(grouped.items())
+        Folder(concept, repeats, regularization, _entries(images, dotted(caption_extension)), options)
+        for (regularization, concept, repeats, options), images in sorted(grouped.items())
     )
     return Layout(root, tree_key(folders, settings_key), settings_key, dotted(caption_extension), folders)
 
@@ -163,7 +172,7 @@ def tree_key(folders: tuple[Folder, ...], settings_key: str, metadata: str = "")
     """Twelve digits over all that decides the tree and the caches in it."""
     digest = hashlib.sha256(f"{VERSION}\0{settings_key}\0{metadata}".encode())
     for folder in folders:
-        digest.update(f"{folder.regularization}\0{folder.name}\0".encode())
+        digest.update(f"{folder.regularization}\0{folder.name}\0{folder.options}".encode())
         for entry in folder.entries:
             caption = str(entry.image.caption.path) if entry.image.caption else ""
             parts = (

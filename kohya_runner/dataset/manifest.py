@@ -27,6 +27,7 @@ class Laid:
     sha256: str
     caption_sha256: str
     concept: str  # the prompt where there is no caption
+    options: str = ""  # of its dataset alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def write(layout: Layout, tree: Path, made: Mapping[str, int] | None = None) -> 
                 "concept": folder.concept,
                 "repeats": folder.repeats,
                 "regularization": folder.regularization,
+                "options": folder.options,
                 "files": {entry.name: _described(entry) for entry in folder.entries},
             }
             for folder in layout.folders
@@ -84,7 +86,13 @@ def read(tree: Path) -> Manifest | None:
         if value["version"] != VERSION:
             return None
         images = tuple(
-            Laid(tree / folder["path"] / name, facts["sha256"], facts.get("caption_sha256", ""), folder["concept"])
+            Laid(
+                tree / folder["path"] / name,
+                facts["sha256"],
+                facts.get("caption_sha256", ""),
+                folder["concept"],
+                folder.get("options", ""),
+            )
             for folder in value["folders"]
             for name, facts in folder["files"].items()
         )

@@ -7,9 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.buckets import Buckets, make_buckets, select
+from kohya_runner.dataset.batching import with_own
+from kohya_runner.dataset.buckets import make_buckets, select
 from kohya_runner.dataset.buckets import problems as bucket_problems
 from kohya_runner.dataset.mention import counted, names
+from kohya_runner.dataset.own_options import groups
 from kohya_runner.dataset.registration import Registered, Sample, Split, orders, register
 from kohya_runner.dataset.saves import SavePlan, plan_saves
 from kohya_runner.dataset.saves import problems as save_problems
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kohya_runner.dataset.batching import Batching
+    from kohya_runner.dataset.buckets import Buckets
     from kohya_runner.dataset.facts import Entry, Folder
     from kohya_runner.findings import Finding
 
@@ -61,24 +64,71 @@ MOST_CHECKPOINTS = 20_000
 
 
 def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
-    """The numbers for laid-out folders; None where the findings say that the trainer would not come to them."""
-    findings = [*_settings_problems(batching)]
+    """The numbers for laid-out folders; None where the findings say that the trainer would not come to them.
+
+    Folders with other options per dataset are datasets of their own: each has its buckets and its batches, and its
+    class images are measured by its own pictures.
+    """
+    parts = [_Part(members, with_own(batching, own)) for own, members in groups(folders)] or [_Part((), batching)]
+    findings = [f for part in parts for f in _settings_problems(part.batching)]
     if any(finding.severity is Severity.ERROR for finding in findings):
-        return None, tuple(findings)
-    made = make_buckets(batching.buckets)
-    found = register(folders, _split(batching))
-    findings += [*_image_problems(found.samples, made, batching), *_unused_classes(folders, found)]
-    counts = count_buckets(found.samples, made)
-    batches = sum(math.ceil(bucket.samples / batching.train_batch_size) for bucket in counts)
+        return None, tuple(dict.fromkeys(findings))
+    made = [part.made() for part in parts]
+    findings += [f for part, one in zip(parts, made, strict=True) for f in _part_problems(part, one)]
+    batches = sum(one.batches for one in made)
+    against = _against(batches, batching)
+    if against is not None:
+        known = against.code == "steps.none" and any(finding.severity is Severity.ERROR for finding in findings)
+        return None, tuple(dict.fromkeys([*findings, *([] if known else [against])]))
+    ordered = any(folder.options for folder in folders)  # a dataset file lists the folders in our order
+    chance = next((c for p, one in zip(parts, made, strict=True) if (c := _chance(p, one, ordered=ordered))), None)
+    findings += [chance] if chance else []
+    return _plan(made, batching, exact=chance is None), tuple(dict.fromkeys(findings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the trainer's datasets."""
+
+    folders: tuple[Folder, ...]
+    batching: Batching
+
+    def made(self) -> _Made:
+        """What it becomes."""
+        buckets = make_buckets(self.batching.buckets)
+        found = register(self.folders, _split(self.batching))
+        counts = count_buckets(found.samples, buckets)
+        return _Made(buckets, found, counts, _batches(counts, self.batching))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Its pictures in their buckets, and the batches of an epoch."""
+
+    buckets: Buckets
+    found: Registered
+    counts: tuple[BucketCount, ...]
+    batches: int
+
+
+def _batches(counts: Sequence[BucketCount], batching: Batching) -> int:
+    return sum(math.ceil(bucket.samples / batching.train_batch_size) for bucket in counts)
+
+
+def _part_problems(part: _Part, made: _Made) -> Iterator[Finding]:
+    yield from _image_problems(made.found.samples, made.buckets, part.batching)
+    yield from _unused_classes(part.folders, made.found)
+
+
+def _against(batches: int, batching: Batching) -> Finding | None:
+    """What of the sums stands against a run."""
     if not batches or _total(batches, batching) < 1:
-        known = any(finding.severity is Severity.ERROR for finding in findings)
-        return None, tuple(findings) if known else (*findings, _nothing(batches))
+        return _nothing(batches)
     if _total(batches, batching) > MOST_STEPS:
-        return None, (*findings, _endless(_total(batches, batching)))
+        return _endless(_total(batches, batching))
     if _total(batches, batching) // (batching.saves.save_every_n_steps or MOST_STEPS) > MOST_CHECKPOINTS:
-        return None, (*findings, _too_many(batching.saves.save_every_n_steps or 0))
-    chance = _chance(folders, made, batching, batches)
-    return _plan(found, counts, batches, batching, exact=chance is None), (*findings, *([chance] if chance else []))
+        return _too_many(batching.saves.save_every_n_steps or 0)
+    return None
 
 
 def count_buckets(samples: Sequence[Sample], made: Buckets) -> tuple[BucketCount, ...]:
@@ -93,26 +143,36 @@ def count_buckets(samples: Sequence[Sample], made: Buckets) -> tuple[BucketCount
     return tuple(BucketCount(*bucket, images[bucket], repeated[bucket]) for bucket in sorted(images))
 
 
-def _plan(
-    found: Registered, counts: tuple[BucketCount, ...], batches: int, batching: Batching, *, exact: bool
-) -> StepsPlan:
+def _plan(made: Sequence[_Made], batching: Batching, *, exact: bool) -> StepsPlan:
     """train_network.py:799-802 and :978-981, library/train_util.py:1078."""
+    batches = sum(one.batches for one in made)
     per_process = math.ceil(batches / batching.num_processes)
     steps_per_epoch = math.ceil(per_process / batching.gradient_accumulation_steps)
     total = _total(batches, batching)
     epochs = math.ceil(total / steps_per_epoch)
     return StepsPlan(
-        images_per_epoch=found.training,
-        regularization_images=found.regularization,
-        regularization_used=found.regularization_used,
-        validation_images=found.validation,
+        images_per_epoch=sum(one.found.training for one in made),
+        regularization_images=sum(one.found.regularization for one in made),
+        regularization_used=sum(one.found.regularization_used for one in made),
+        validation_images=sum(one.found.validation for one in made),
         batches_per_epoch=per_process,
         steps_per_epoch=steps_per_epoch,
         epochs=epochs,
         total=total,
-        buckets=counts,
+        buckets=_together(made),
         saves=plan_saves(batching.saves, total=total, steps_per_epoch=steps_per_epoch, epochs=epochs),
         exact=exact,
+    )
+
+
+def _together(made: Sequence[_Made]) -> tuple[BucketCount, ...]:
+    """The buckets of all datasets; those of one size are shown as one."""
+    sizes = sorted({(bucket.width, bucket.height) for one in made for bucket in one.counts})
+    every = [bucket for one in made for bucket in one.counts]
+    same = [[bucket for bucket in every if (bucket.width, bucket.height) == size] for size in sizes]
+    return tuple(
+        BucketCount(*size, sum(b.images for b in group), sum(b.samples for b in group))
+        for size, group in zip(sizes, same, strict=True)
     )
 
 
@@ -193,15 +253,14 @@ def _named(entries: Sequence[Entry]) -> str:
     return names([entry.image.path for entry in entries])
 
 
-def _chance(folders: Sequence[Folder], made: Buckets, batching: Batching, batches: int) -> Finding | None:
+def _chance(part: _Part, made: _Made, *, ordered: bool) -> Finding | None:
     """Whether chance or the order in which the file system lists folders decides the number of batches."""
-    split = _split(batching)
-    for order in orders(folders, split):
-        counts = count_buckets(register(order, split).samples, made)
-        if sum(math.ceil(bucket.samples / batching.train_batch_size) for bucket in counts) != batches:
+    split = _split(part.batching)
+    for order in () if ordered else orders(part.folders, split):
+        if _batches(count_buckets(register(order, split).samples, made.buckets), part.batching) != made.batches:
             text = "the number of batches depends on the order in which the file system lists the folders"
             return info("steps.order", f"{text}: the plan may be off by a few")
-    if split.by_chance and len(_used(folders, made)) > 1:
+    if split.by_chance and len(_used(part.folders, made.buckets)) > 1:
         text = "chance decides which images are held out, and so how many batches there are"
         return info("steps.validation", f"{text}: the plan may be off by a few", hint="write validation_seed and seed")
     return None

@@ -24,7 +24,7 @@ from kohya_runner.settings import read_settings
 from kohya_runner.trainers import families
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
@@ -57,6 +57,7 @@ class Target:
     workspace: Workspace
     stated: str
     findings: tuple[Finding, ...] = ()
+    own: Callable[[Source], Rules] | None = None  # the rules of a dataset with options of its own
 
 
 def find_target(wish: Wish, environ: Mapping[str, str] | None = None) -> Target:
@@ -118,7 +119,7 @@ def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
 
 
 def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
-    from kohya_runner.plan import data
+    from kohya_runner.plan import data, own_options
     from kohya_runner.plan.settings import as_parsed
     from kohya_runner.recipe.load import load
     from kohya_runner.trainers import arguments
@@ -143,9 +144,9 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     look = partial(encoders, support, settings.get, model=model, places=places, checkout=root)
     found = complete(support, look, places[-1], access(env))
     stated = f"as {support.script} will see it with the options of {wish.target.name}"
-    return Target(
-        loaded.recipe.name, sources, rules_from(settings.get, found), room, stated, (*loaded.findings, *faults, *wrong)
-    )
+    wrong = (*loaded.findings, *faults, *wrong, *own_options.findings(loaded, support, options))
+    own = own_options.rules_of(settings.get, found)
+    return Target(loaded.recipe.name, sources, rules_from(settings.get, found), room, stated, wrong, own)
 
 
 def _room(wish: Wish, loaded: Loaded, env: Mapping[str, str]) -> Workspace:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from kohya_runner import atomic
 from kohya_runner.dataset import manifest
 from kohya_runner.dataset.caches import carry_over, drop_unfinished, is_cache_of
-from kohya_runner.dataset.layout import METADATA, head
+from kohya_runner.dataset.layout import CONFIG, METADATA, head
 from kohya_runner.dataset.linking import WAYS, leads_to, place
 from kohya_runner.dataset.making import caption_bytes, make, parts
 from kohya_runner.errors import PreflightError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.making import Part
 
 SET_ASIDE = "set-aside"
-OURS = (manifest.NAME, METADATA)
+OURS = (manifest.NAME, METADATA, CONFIG)
 ABANDONED = 3600.0
 """Seconds after which an unfinished tree is one that nobody is building any more."""
 
@@ -76,7 +76,23 @@ def is_intact(layout: Layout) -> bool:
         return False
     if not all(_is_made(layout, part, found) for part in parts(layout)):
         return False
-    return _has_metadata(layout) and all(leads_to(path, source, size) for path, source, size in _files(layout))
+    beside = all(_holds(path, text) for path, text in _beside(layout))
+    return beside and all(leads_to(path, source, size) for path, source, size in _files(layout))
+
+
+def _beside(layout: Layout) -> Iterator[tuple[Path, str]]:
+    """The files beside the folders, and their text."""
+    if layout.metadata:
+        yield layout.tree / METADATA, layout.metadata
+    if layout.config:
+        yield layout.tree / CONFIG, layout.config
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def _is_made(layout: Layout, part: Part, found: manifest.Manifest) -> bool:
@@ -86,14 +102,6 @@ def _is_made(layout: Layout, part: Part, found: manifest.Manifest) -> bool:
             return part.path.read_bytes() == caption_bytes(part.entry)
         return part.path.stat().st_size == found.made.get(part.path.relative_to(layout.tree).as_posix())
     except OSError:
-        return False
-
-
-def _has_metadata(layout: Layout) -> bool:
-    path = layout.metadata_file
-    try:
-        return path is None or path.read_text(encoding="utf-8") == layout.metadata
-    except (OSError, ValueError):
         return False
 
 
@@ -124,8 +132,8 @@ def _built(layout: Layout, partial: Path, ways: tuple[Way, ...]) -> Built:
     for path, source, size in _files(layout):
         ways = place(source, partial / path.relative_to(layout.tree), size, ways)
     carried = carry_over(_older(layout), layout, partial)
-    if layout.metadata:
-        atomic.write_text(partial / METADATA, layout.metadata)
+    for path, text in _beside(layout):
+        atomic.write_text(partial / path.relative_to(layout.tree), text)
     made = {
         str(p.path.relative_to(layout.tree)): make(p, partial / p.path.relative_to(layout.tree)) for p in parts(layout)
     }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HARMLESS = frozenset({
     # where things are: the data are compared by their own hashes
-    "output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "tokenizer_cache_dir",
+    "output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config", "tokenizer_cache_dir",
     # what is kept and told
     "save_state", "save_state_on_train_end", "save_last_n_epochs", "save_last_n_epochs_state",
     "save_state_to_huggingface",

@@ -12,6 +12,7 @@ from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.rows_file import EDIT, is_rows_file, read_rows
 from kohya_runner.findings import Finding, error
+from kohya_runner.plan import own_options
 
 if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 
 
 def sources(
-    loaded: Loaded, caption_extension: str, workspace: Workspace
+    loaded: Loaded, caption_extension: str, workspace: Workspace, *, own: bool = True
 ) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
-    """One source per entry of ``datasets``; faults that only show when its words are used."""
+    """One source per entry of ``datasets``; faults that only show when its words are used.
+
+    ``own``: the trainer takes options of one dataset alone.
+    """
     found: list[Source] = []
     faults: list[Finding] = []
     for index, entry in loaded.datasets.items():
@@ -31,7 +35,7 @@ def sources(
             where = str(loaded.place("datasets", index, "concept"))
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
         faults += _regex(loaded, index, entry)
-        source = _source(loaded, index, entry, caption_extension)
+        source = _source(loaded, index, entry, caption_extension, own=own)
         misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
         faults += misplaced
         if not misplaced:
@@ -69,7 +73,7 @@ def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:
     return [error("recipe.value", f"datasets.{index}.captions.matches: {problem}", where=where)]
 
 
-def _source(loaded: Loaded, index: int, entry: Dataset, extension: str) -> Source:
+def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, *, own: bool) -> Source:
     captions = entry.captions
     usable = captions.matches is not None and regex_problem(captions.matches) is None
     rules = CaptionRules(
@@ -91,4 +95,5 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str) -> Sourc
         expect=entry.expect,
         captions=rules,
         where=str(loaded.place("datasets", index, "images")),
+        options=own_options.usable(entry.options) if own else "",
     )

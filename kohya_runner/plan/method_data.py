@@ -10,9 +10,11 @@ from kohya_runner.dataset.edit import EditSet
 from kohya_runner.dataset.edit_layout import with_edits
 from kohya_runner.dataset.mention import counted, names, place
 from kohya_runner.dataset.metadata_file import with_metadata
+from kohya_runner.dataset.own_options import with_config
 from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
 from kohya_runner.dataset.rows_file import is_rows_file
 from kohya_runner.findings import Severity, error, warning
+from kohya_runner.plan import own_options
 from kohya_runner.plan.edit_data import PAIRED, edit_findings, is_edit_entry
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def arranged(layout: Layout, support: Support, pairs: tuple[Pairs, ...]) -> Layo
         case "metadata":
             return with_metadata(layout)
         case _:
-            return layout
+            return with_config(layout)
 
 
 def eased(found: Iterable[Finding], support: Support, settings: Settings, scans: tuple[Scan, ...]) -> Iterator[Finding]:
@@ -92,7 +94,8 @@ def findings(
 ) -> Iterator[Finding]:
     """Everything that the method has against the recipe's datasets and left-open options."""
     yield from _missing_options(loaded, support, settings)
-    yield from _entry_options(loaded, support)
+    if support.data != "controls":  # those of musubi-tuner are read with its dataset file
+        yield from own_options.findings(loaded, support, settings.options)
     for index, entry in loaded.datasets.items():
         where = str(loaded.place("datasets", index))
         if entry.regularization and not support.regularization:
@@ -116,15 +119,6 @@ def findings(
         yield from check_pairs(pair, buckets=settings.on("enable_bucket"), sizes=support.data == "pairs")
     if support.output == "embedding":
         yield from _without_word(scans, settings)
-
-
-def _entry_options(loaded: Loaded, support: Support) -> Iterator[Finding]:
-    """Only musubi-tuner is told of each entry by itself."""
-    for index, entry in loaded.datasets.items():
-        if entry.options and support.data != "controls":
-            text = f"datasets.{index}.options: options of one dataset alone are not built yet for {support.engine}"
-            where = loaded.where("datasets", index, "options")
-            yield error("recipe.not_yet", text, where=where, hint="write them under args")
 
 
 def _missing_options(loaded: Loaded, support: Support, settings: Settings) -> Iterator[Finding]:

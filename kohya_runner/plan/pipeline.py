@@ -15,6 +15,7 @@ from kohya_runner.plan.dialects import DIALECTS
 from kohya_runner.plan.draft import Draft, Known
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models
+from kohya_runner.plan.own_options import rules_of
 from kohya_runner.plan.sameness import fingerprint
 from kohya_runner.plan.settings import as_parsed
 from kohya_runner.plan.support import find_support, meant_support
@@ -119,11 +120,11 @@ def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progres
     models = find_models(loaded, support, draft.workspace, look=not draft.request.elsewhere)
     settings = as_parsed(options, given)
     extension = str(settings.given.get("caption_extension") or ".txt")
-    sources, data_faults = data.sources(loaded, extension, draft.workspace)
+    sources, data_faults = data.sources(loaded, extension, draft.workspace, own=support.data == "folders")
     surveys = reading.read_all(sources, draft.request, draft.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
-    dialect = DIALECTS[support.engine]
-    judged = reading.findings(surveys, dialect.picture_rules(loaded, settings))
+    dialect, own = DIALECTS[support.engine], rules_of(settings.get)
+    judged = reading.findings(surveys, dialect.picture_rules(loaded, settings), own)
     checked = method_data.eased(judged, support, settings, scans)
     draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults, *checked]
     pairs = method_data.read_pairs(loaded, support, surveys)
@@ -153,8 +154,7 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     host = None if draft.request.elsewhere or unusable else _host(draft)
     draft.parts["stages"], draft.parts["command"] = commands(draft, built, on_cpu=host is not None and not host.gpus)
     if host is not None:
-        draft.parts["gpus"] = host.gpus
-        draft.parts["disk"] = _machine(draft, final, host)
+        draft.parts |= {"gpus": host.gpus, "disk": _machine(draft, final, host)}
     elif draft.request.elsewhere:
         _elsewhere(draft, final)
 

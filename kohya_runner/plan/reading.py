@@ -51,9 +51,11 @@ def read_all(
     return tuple(surveys)
 
 
-def findings(surveys: Sequence[Survey], rules: Rules) -> tuple[Finding, ...]:
+def findings(
+    surveys: Sequence[Survey], rules: Rules, own: Callable[[Source], Rules] | None = None
+) -> tuple[Finding, ...]:
     """What stands against the data. Tokens are counted by ``dataset check``: a plan loads no tokenizer."""
-    return tuple(note.finding for note in judge(surveys, rules)[1])
+    return tuple(note.finding for note in judge(surveys, rules, own)[1])
 
 
 def alone(surveys: Sequence[Survey]) -> tuple[Finding, ...]:

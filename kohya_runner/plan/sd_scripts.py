@@ -13,13 +13,13 @@ from kohya_runner.dataset.seen import rules_from
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.plan import changes, method_data, resume_options
 from kohya_runner.plan.built import Built, Dialect
+from kohya_runner.plan.own_options import evaluated, heaviest
 from kohya_runner.plan.sample_seeds import sample_seeds
 from kohya_runner.plan.settings import as_parsed, cache_key
 from kohya_runner.run import ledger, resumption
 from kohya_runner.run.numbering import next_run
 from kohya_runner.trainers import arguments
 from kohya_runner.trainers.rule_context import Context
-from kohya_runner.trainers.rules import evaluate
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
@@ -46,10 +46,11 @@ def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
     )  # fmt: skip
     added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
     final = with_args(known, (*added, *known.given))
-    draft.findings += evaluate(context(final, steps))
+    draft.findings += evaluated(context(final, steps), draft.loaded, layout.folders)
     if series is not None and steps is not None:
         more = resume_options.resume_args(settings.options, series, steps)
         final = replace(final, given=(*final.given, *more))
+    final = replace(final, settings=heaviest(final.settings, layout.folders))
     built = Built(final, layout, steps, run_dir, series)
     draft.findings += _resume_findings(draft, known, built)
     return built

@@ -79,7 +79,7 @@ class Dataset(_Strict):
     )
     captions: Captions = Captions()
     options: dict[str, OptionValue] = Field(
-        default_factory=dict, description="musubi-tuner: resolution, batch_size, enable_bucket ... of this entry"
+        default_factory=dict, description="options of this dataset alone, under the trainer's own names"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import PIL.Image
 from kohya_runner.dataset.batching import batching_from
 from kohya_runner.dataset.decode import FORMATS
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Entry, Folder, Image
+from kohya_runner.dataset.own_options import canonical
 from kohya_runner.dataset.steps import plan_steps
 from kohya_runner.findings import Severity
 from kohya_runner.trainers.families import TABLE
@@ -36,6 +38,8 @@ class SettingsError(Exception):
 def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
     """The folders of ``--train_data_dir`` and ``--reg_data_dir`` (library/config_util.py:607-645)."""
     extension = str(args.caption_extension)
+    if getattr(args, "dataset_config", None) is not None:
+        return tuple(_listed(Path(args.dataset_config), extension))
     if getattr(args, "conditioning_data_dir", None) is not None:  # one flat folder (library/config_util.py:647)
         return (
             Folder("pairs", 1, regularization=False, entries=tuple(_entries(Path(args.train_data_dir), extension))),
@@ -66,6 +70,15 @@ def steps_of(folders: tuple[Folder, ...], batching: Batching) -> StepsPlan | Non
     if not any(folder.entries for folder in folders):
         return None
     raise SettingsError("; ".join(finding.message for finding in errors))
+
+
+def _listed(path: Path, extension: str) -> Iterator[Folder]:
+    """The folders of a dataset file as the runner writes it, each with the options of its own dataset."""
+    for made in json.loads(path.read_text(encoding="utf-8"))["datasets"]:
+        own = {name: value for name, value in made.items() if name != "subsets"}
+        for subset in made["subsets"]:
+            entries = tuple(_entries(Path(subset["image_dir"]), extension))
+            yield Folder(subset["class_tokens"], subset["num_repeats"], subset["is_reg"], entries, canonical(own))
 
 
 def _folders(root: str | None, extension: str, *, regularization: bool) -> Iterator[Folder]:

@@ -134,6 +134,8 @@ def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Ar
         "train_data_dir": layout.train_dir, "reg_data_dir": layout.reg_dir, "in_json": layout.metadata_file,
         "conditioning_data_dir": layout.conditioning_dir, "dataset_repeats": repeats,
     }  # fmt: skip
+    if layout.config:
+        found = {"dataset_config": layout.config_file}
     for name, value in found.items():
         if value is not None and name in options:
             yield _arg(options, name, value if isinstance(value, int) else str(value), where)

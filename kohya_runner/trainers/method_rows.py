@@ -25,6 +25,8 @@ DREAMBOOTH: Mapping[str, Any] = {**MODEL, "concept_prompts": True}
 CONTROL: Mapping[str, Any] = {
     "network_module": "", "modules": None, "data": "pairs", "regularization": False, "added": SAFETENSORS,
 }  # fmt: skip
+TORCH = {**SAFETENSORS, "attn_mode": "torch"}
+"""anima_train.py takes attn_mode as it is, and without stops at the first step (library/anima_models.py:372)."""
 V2 = {**SAFETENSORS, "v2": True}
 EMBEDDING: Mapping[str, Any] = {
     "network_module": "", "modules": None, "output": "embedding", "added": SAFETENSORS,
@@ -71,8 +73,8 @@ DIFFERENCES: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("sd3", "dreambooth"): {"script": "sd3_train.py", "bucket_step": 8, **DREAMBOOTH},
     ("lumina", "finetune"): {"script": "lumina_train.py", "bucket_step": 16, **MODEL, "holds": "layers."},
     ("lumina", "dreambooth"): {"script": "lumina_train.py", "bucket_step": 16, **DREAMBOOTH, "holds": "layers."},
-    ("anima", "finetune"): {"script": "anima_train.py", **MODEL, "holds": "net.blocks."},
-    ("anima", "dreambooth"): {"script": "anima_train.py", **DREAMBOOTH, "holds": "net.blocks."},
+    ("anima", "finetune"): {"script": "anima_train.py", **MODEL, "holds": "net.blocks.", "added": TORCH},
+    ("anima", "dreambooth"): {"script": "anima_train.py", **DREAMBOOTH, "holds": "net.blocks.", "added": TORCH},
 }  # fmt: skip
 """By family and method: the fields of the row that are not those of the family's LoRA."""
 

@@ -49,6 +49,7 @@ PLUGIN_ARGUMENTS: Mapping[str, frozenset[str]] = {
 """What the constructors of optional packages take; they change with the package, so that this only warns."""
 FUSES = (
     "sdxl_train.py", "train_control_net.py", "sdxl_train_control_net.py", "flux_train.py", "flux_train_control_net.py",
+    "sd3_train.py", "lumina_train.py", "anima_train.py",
 )  # fmt: skip
 """Scripts that use fused_backward_pass (sdxl_train.py:523 and its like)."""
 RATES = (

@@ -42,6 +42,10 @@ RULES: tuple[Rule, ...] = (
     Rule("args.lumina_swap_inert", ("blocks_to_swap",), lambda c: c.number("blocks_to_swap") != 0,
          "blocks_to_swap: {blocks_to_swap}: lumina_train.py swaps no blocks", "leave it out", "lumina_train.py:329",
          SILENT, WARNING, ("lumina",), WHOLE),
+    Rule("args.sd3_whole_precision", ("mixed_precision",), lambda c: c.get("mixed_precision") in (None, "no"),
+         "mixed_precision: {mixed_precision}: the model stays in the precision of its file, and a half one does not "
+         "take latents of fp32", "write mixed_precision: bf16 and full_bf16: true", "sd3_train.py:345", "first step",
+         WARNING, ("sd3",), WHOLE),
     Rule("args.sd3_precision", ("mixed_precision",),
          lambda c: c.get("mixed_precision") == "fp16" and not c.on("full_fp16"),
          "mixed_precision: fp16: the model is trained in the precision of its file, and gradients of fp16 weights "

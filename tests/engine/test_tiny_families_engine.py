@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from matrix import note
 from PIL import Image
 
 from kohya_runner.trainers import families
@@ -189,3 +190,12 @@ def test_the_trainer_asked_nothing_of_the_hub(done):
     asked = {f"models--{repository.replace('/', '--')}" for repository in row.tokenizers}
     cache = done.folder.parents[2] / "cache" / "huggingface"
     assert "load tokenizer from cache" in done.log or {path.name for path in cache.rglob("models--*")} <= asked
+
+
+def test_what_ran_is_written_down(done):
+    record, row = done.read("record.json"), families.find(done.family.name, "lora")
+    assert row is not None
+    assert record["steps_seen"] >= 2
+    assert all(found["complete"] for found in record["checkpoints"])
+    note({"family": row.family, "method": row.method, "script": row.script, "commit": record["trainer"]["commit"],
+          "steps": record["steps_seen"]})  # fmt: skip

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from matrix import note
 from tiny_methods import draw, fill_hub_cache
 
 from kohya_runner.run.artefact import inspect
@@ -32,6 +33,7 @@ CPU = ("args.mixed_precision=no", "args.max_data_loader_n_workers=0", "args.sdpa
 SMALL = ("args.resolution=64", "args.min_bucket_reso=64", "args.max_train_epochs=2", "args.save_every_n_epochs=1",
          "args.train_batch_size=1", "datasets.0.repeats=1")  # fmt: skip
 ADAMW = ("args.optimizer_type=AdamW",)
+BF16 = ("args.mixed_precision=bf16", "args.full_bf16=true")
 NO_SWAP = ("args.blocks_to_swap=null",)
 
 
@@ -71,8 +73,8 @@ METHODS = (
     Method("flux", "finetune", NO_SWAP),
     Method("flux", "dreambooth", NO_SWAP),
     Method("flux", "controlnet", ADAMW),
-    Method("sd3", "finetune", ()),
-    Method("sd3", "dreambooth", ()),
+    Method("sd3", "finetune", BF16),
+    Method("sd3", "dreambooth", BF16),
     Method("lumina", "finetune", ()),
     Method("lumina", "dreambooth", ()),
     Method("anima", "finetune", ()),
@@ -196,3 +198,11 @@ def test_no_loss_is_nan(done):
     losses = re.findall(r"loss=([^,\]]+)", done.log)
     assert losses
     assert "nan" not in losses
+
+
+def test_what_ran_is_written_down(done):
+    record, row = done.read("record.json"), done.method.row
+    assert record["steps_seen"] >= 2
+    assert all(found["complete"] for found in record["checkpoints"])
+    note({"family": row.family, "method": row.method, "script": row.script, "commit": record["trainer"]["commit"],
+          "steps": record["steps_seen"]})  # fmt: skip

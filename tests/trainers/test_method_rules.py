@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from method_cases import ERRORS, METHOD_CASES, OWN, MethodCase
+from method_cases import ERRORS, FAMILY, METHOD_CASES, OWN, MethodCase
 from rule_cases import BY_CODE
 from test_rules import UPSTREAM
 
@@ -55,7 +55,8 @@ def test_every_error_of_the_two_tables_is_among_the_cases_that_the_real_trainer_
 
 @pytest.mark.parametrize("row", OTHER_METHODS, ids=lambda row: f"{row.family}-{row.method}")
 def test_a_methods_own_defaults_break_no_rule(row):
-    given = dict(row.added) | OWN[row.method] | ({"cache_latents": True} if row.data == "metadata" else {})
+    metadata = {"cache_latents": True} if row.data == "metadata" else {}
+    given = dict(row.added) | OWN[row.method] | FAMILY.get(row.family, {}) | metadata
     found = evaluate(Context(Settings(options_for(row.script, None), given), row))
     assert [f.code for f in found if f.severity is not Severity.INFO] == []
 

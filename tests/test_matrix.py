@@ -1,0 +1,68 @@
+"""docs/matrix.md says what docs/matrix.json holds, and that file holds what the table of families knows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from kohya_runner.trainers import families, method_rows
+from kohya_runner.trainers.checkout import PINNED_COMMIT
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "engine"))
+
+from matrix import SD_SCRIPTS, note, page  # noqa: E402
+
+RUNS = json.loads((ROOT / "docs" / "matrix.json").read_text(encoding="utf-8"))["runs"]
+
+
+def test_the_committed_page_is_that_of_the_committed_runs():
+    assert (ROOT / "docs" / "matrix.md").read_text(encoding="utf-8") == page(RUNS)
+
+
+def test_every_run_of_sd_scripts_is_of_the_pinned_commit_and_of_a_row():
+    for run in [run for run in RUNS if run["engine"] == SD_SCRIPTS]:
+        row = families.find(run["family"], run["method"])
+        assert row is not None
+        assert (row.script, run["commit"]) == (run["script"], PINNED_COMMIT)
+        assert run["steps"] >= 2
+
+
+def test_a_pair_nobody_ran_is_planned_only_and_one_without_a_script_not_available():
+    lines = {line.split(" | ")[0].strip("| "): line for line in page([]).splitlines() if line.startswith("| ")}
+    assert "ran" not in lines["sd15"].split(" | ")
+    assert "planned only" in lines["sd15"]
+    assert "not available" in lines["hunyuan_image"]
+
+
+def test_a_run_of_another_script_than_the_rows_fills_no_cell():
+    run = {
+        "family": "sd15",
+        "method": "lora",
+        "script": "gone.py",
+        "steps": 2,
+        "engine": "x",
+        "commit": "0",
+        "date": "",
+    }
+    assert page([run]) == page([])
+
+
+def test_every_pair_of_a_family_of_sd_scripts_is_there_or_absent_with_a_reason():
+    methods = {row.method for row in families.LORA} | {method for _, method in method_rows.DIFFERENCES}
+    pairs = {(lora.family, method) for lora in families.LORA for method in methods}
+    there = {row.key for row in families.TABLE}
+    assert pairs == (pairs & there) | (pairs & set(method_rows.ABSENT))
+    assert not there & set(method_rows.ABSENT)
+
+
+def test_a_run_replaces_the_older_one_of_its_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "it's a matrix.json"
+    monkeypatch.setenv("KOHYA_MATRIX", str(path))
+    for steps in (2, 4):
+        note({"family": "sd15", "method": "lora", "script": "train_network.py", "commit": "c", "steps": steps})
+    (run,) = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    assert run["steps"] == 4
