@@ -84,7 +84,7 @@ def grid_of(columns: tuple[Column, ...], settings: Settings, how: dict[str, str]
 
 
 def _key(column: Column, place: tuple[int, str, int], settings: Settings, how: dict[str, str]) -> str:
-    drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers", "controls")
+    drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers", "controls", "clip")
     chosen = {name: value for name, value in asdict(settings).items() if name not in drop}
     number, sampler, seed = place
     row: dict[str, Any] = {"prompt": settings.prompts[number], "sampler": sampler, "seed": seed}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.compare import cells, checkpoints, engines, painting
 from kohya_runner.compare.controls import stated_controls, with_controls
 from kohya_runner.compare.finish import Made, finished
+from kohya_runner.compare.holding import held
 from kohya_runner.compare.knowledge import captions_of, hashes_of, resolution_of, triggers_of
 from kohya_runner.compare.settings import Wish, settings_from, stated_samplers
 from kohya_runner.compare.subject import MODEL, Named, find_subject, of_run
@@ -77,6 +78,7 @@ def compare(named: Named, wish: Wish, *, sd_scripts: str | None = None, say: Say
         UsageError: what was named is not there, or cannot be compared.
         NoCheckpointError: there is no file to compare.
         TrainerError: the trainer is missing, or painted nothing.
+        RunExistsError: another sweep is painting into the same folder.
         CancelledError, TerminatedError: stopped; what was painted is kept.
     """
     return _compared(find_subject(named), wish, sd_scripts, say, dict(os.environ))
@@ -106,9 +108,10 @@ def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, en
     how = how_painted(subject.base, engine, trainer.checkout)
     grid = cells.grid_of(cells.columns_of(found.checkpoints, settings), settings, how)
     place = _place(subject, trainer, env)
-    progress = painting.paint(grid, engine, subject.base, place, say)
-    say("measuring the pictures", lasting=False)
-    return finished(subject, found, grid, progress, Made(how, (*notes, *more)))
+    with held(subject.output):
+        progress = painting.paint(grid, engine, subject.base, place, say)
+        say("measuring the pictures", lasting=False)
+        return finished(subject, found, grid, progress, Made(how, (*notes, *more), place, say))
 
 
 def choose_settings(subject: Subject, wish: Wish, engine: Engine) -> tuple[Settings, tuple[str, ...]]:

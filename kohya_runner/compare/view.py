@@ -74,6 +74,7 @@ class Comparison:
     command: str = ""  # how to compare again, for the page's pick command
     samplers: tuple[str, ...] = ("",)
     controls: tuple[str, ...] = ()  # the picture that each prompt edits
+    hint: str = ""  # what would tell more
 
     @property
     def rows(self) -> tuple[Row, ...]:
