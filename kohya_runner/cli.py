@@ -12,6 +12,7 @@ from kohya_runner.compare_cli import compare
 from kohya_runner.dataset_cli import as_path, dataset
 from kohya_runner.diagnose_cli import diagnose
 from kohya_runner.entry import RunnerGroup
+from kohya_runner.trainers.engines import ENGINES, SD_SCRIPTS
 from kohya_runner.verify_cli import verify
 
 _RECIPE = click.argument("recipe", type=click.Path(), callback=as_path)
@@ -170,17 +171,19 @@ def new(name: str, family: str, images: Any, output: Any) -> None:
 
 @main.command()
 @_SD_SCRIPTS
+@click.option("--engine", type=click.Choice(tuple(ENGINES)), default=SD_SCRIPTS.name, help="Another trainer's.")
 @_JSON
-def setup(sd_scripts: str | None, as_json: bool) -> None:  # noqa: FBT001
+def setup(sd_scripts: str | None, engine: str, as_json: bool) -> None:  # noqa: FBT001
     """Get the trainer's sources and build its environment; does nothing where both are there."""
     from kohya_runner import console
     from kohya_runner.settings import read_settings
     from kohya_runner.trainers.setup import setup as set_up
 
-    trainer = set_up(os.environ, read_settings(os.environ), say=console.note, sd_scripts=sd_scripts)
-    console.note(f"ready: sd-scripts in {trainer.checkout.root}, its Python {trainer.python.path}")
+    row = ENGINES[engine]
+    trainer = set_up(os.environ, read_settings(os.environ), say=console.note, sd_scripts=sd_scripts, engine=row)
+    console.note(f"ready: {row.name} in {trainer.checkout.root}, its Python {trainer.python.path}")
     if as_json:
-        places = {"sd_scripts": str(trainer.checkout.root), "python": str(trainer.python.path)}
+        places = {row.setting: str(trainer.checkout.root), row.python_setting: str(trainer.python.path)}
         console.json_object({"version": 1, "ok": True, **places})
 
 

@@ -24,7 +24,7 @@ _OPTIONS = (
     click.option("--guidance", type=float, help="Guidance scale (7.5; flux 3.5)."),
     click.option("--size", metavar="WxH", help="Pixels (the run's resolution, else 1024x1024)."),
     click.option("--strengths", metavar="X,X", help="The LoRA's multipliers (1.0)."),
-    click.option("--sampler", metavar="NAME", help="For sd15, sd2 and sdxl (ddim)."),
+    click.option("--sampler", metavar="NAME,NAME", help="Of sd15, sd2 and sdxl (ddim); several are an axis."),
     click.option("--base/--no-base", default=None, help="A column of the base model alone (yes)."),
     click.option("--trigger", "triggers", multiple=True, metavar="WORD", help="The LoRA's word, for the bleed figure."),
     click.option("--recipe", type=click.Path(), callback=as_path, help="For files: the recipe with their base model."),

@@ -34,7 +34,8 @@ def show(console: Console, made: Plan) -> None:
     console.print()
     if made.command is not None and (made.ok or console.soft_wrap):
         where = shlex.quote(str(made.command.cwd))
-        console.print(Text(f"$ cd {where}\n$ {made.command.shown()}\n", style="dim"), soft_wrap=True)
+        lines = "".join(f"$ {command.shown()}\n" for command in made.commands)
+        console.print(Text(f"$ cd {where}\n{lines}", style="dim"), soft_wrap=True)
     text, severity = verdict(made)
     console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
 

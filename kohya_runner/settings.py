@@ -11,13 +11,14 @@ from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import yamlio
 from kohya_runner.recipe.suggest import did_you_mean
+from kohya_runner.trainers.engines import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.recipe.tree import Node
 
-KEYS = ("sd_scripts", "python", "workspace")
+KEYS = (*SETTINGS, "workspace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class Settings:
     sd_scripts: Path | None = None
     python: Path | None = None
     workspace: Path | None = None
+    musubi_tuner: Path | None = None
+    musubi_python: Path | None = None
+    diffusers: Path | None = None
+    diffusers_python: Path | None = None
+
+    def path(self, key: str) -> Path | None:
+        """What stands under one of ``KEYS``."""
+        value = getattr(self, key)
+        return value if isinstance(value, Path) else None
 
 
 def settings_file(environ: Mapping[str, str]) -> Path:

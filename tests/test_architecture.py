@@ -79,4 +79,5 @@ def test_the_start_of_the_command_imports_only_click():
         "kohya_runner.verify_cli",
         "kohya_runner.live_cli",
         "kohya_runner.diagnose_cli",
+        "kohya_runner.trainers.engines",
     }

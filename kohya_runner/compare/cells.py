@@ -37,12 +37,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One picture: ``row`` counts prompts and seeds in them."""
+    """One picture: ``prompt`` is the number of its prompt, ``seed`` the seed itself."""
 
     key: str
     column: int
     prompt: int
     seed: int
+    sampler: str = ""
 
     @property
     def file(self) -> str:
@@ -52,17 +53,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """All that is to be painted. ``cells`` are in the order of painting: column, prompt, seed."""
+    """All that is to be painted. ``cells`` are in the order of painting: column, prompt, sampler, seed."""
 
     columns: tuple[Column, ...]
     cells: tuple[Cell, ...]
     settings: Settings
-
-    def find(self, column: int, prompt: int, seed: int) -> Cell:
-        """The cell at a place; ``seed`` is the seed itself."""
-        seeds = self.settings.seeds
-        per_column = len(self.settings.prompts) * len(seeds)
-        return self.cells[column * per_column + prompt * len(seeds) + seeds.index(seed)]
 
 
 def columns_of(checkpoints: tuple[Checkpoint, ...], settings: Settings) -> tuple[Column, ...]:
@@ -80,18 +75,20 @@ def columns_of(checkpoints: tuple[Checkpoint, ...], settings: Settings) -> tuple
 def grid_of(columns: tuple[Column, ...], settings: Settings, how: dict[str, str]) -> Grid:
     """The grid; ``how`` is what else a picture depends on: base model, precision, trainer."""
     cells = tuple(
-        Cell(_key(column, prompt, seed, settings, how), number, row, seed)
+        Cell(_key(column, (prompt, sampler, seed), settings, how), number, row, seed, sampler)
         for number, column in enumerate(columns)
         for row, prompt in enumerate(settings.prompts)
+        for sampler in settings.samplers
         for seed in settings.seeds
     )
     return Grid(columns, cells, settings)
 
 
-def _key(column: Column, prompt: str, seed: int, settings: Settings, how: dict[str, str]) -> str:
-    drop = ("prompts", "seeds", "strengths", "base", "triggers")
+def _key(column: Column, place: tuple[str, str, int], settings: Settings, how: dict[str, str]) -> str:
+    drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers")
     chosen = {name: value for name, value in asdict(settings).items() if name not in drop}
-    stated = {"lora": column.lora, "strength": column.strength, "prompt": prompt, "seed": seed, **chosen, **how}
+    row = dict(zip(("prompt", "sampler", "seed"), place, strict=True))
+    stated = {"lora": column.lora, "strength": column.strength, **row, **chosen, **how}
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:40]
 
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from kohya_runner.compare.settings import Settings
     from kohya_runner.compare.subject import Base
 
+SAMPLERS = (
+    "ddim", "pndm", "lms", "euler", "euler_a", "heun", "dpm_2", "dpm_2_a", "dpmsolver", "dpmsolver++", "dpmsingle",
+    "k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a",
+)  # fmt: skip
+"""gen_img.py:3251; it takes one a process (:1706-1813)."""
 WORKER = Path(__file__).with_name("sweep_worker.py")
 FLOATS = {"bf16": "bf16", "fp16": "fp16"}
 """--mixed_precision of the training, and how the scripts call it; everything else is single precision."""
@@ -34,22 +39,29 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How a family's pictures are made. ``one_slot``: checkpoints are swapped in one process with one load."""
+    """How a family's pictures are made: all of them in one process, where there is a choice of ``samplers`` one each.
+
+    ``merged``: the script merges a LoRA while it loads, so the parts that a LoRA goes into are loaded again for each.
+    ``multiple``: what both sides of a picture are a multiple of, in pixels.
+    """
 
     family: str
     script: str
     arguments: Callable[[Base, Job], tuple[str, ...]]
     line: Callable[[Settings, Cell, Column], str]
-    one_slot: bool = True
+    merged: bool = False
     hooked: bool = False  # the script itself loads our module; otherwise ours runs the script
+    multiple: int = 8
+    guidance: float = 7.5  # the script's own default
+    samplers: tuple[str, ...] = ()
 
 
 def _gen_img(base: Base, job: Job) -> tuple[str, ...]:
     """gen_img.py: ``--network_weights`` makes the slot, the module given by ``--from_module`` fills it."""
     kind = {"sdxl": ("--sdxl", "--no_half_vae"), "sd2": ("--v2",)}.get(base.family, ("--v1",))
-    switches = [name for name in ("v_parameterization", "zero_terminal_snr") if base.on(name)]
     return (
-        *kind, *(f"--{name}" for name in switches), *_half(base), "--xformers" if base.on("xformers") else "--sdpa",
+        *kind, *_switches(base, "v_parameterization", "zero_terminal_snr"), *_half(base),
+        "--xformers" if base.on("xformers") else "--sdpa",
         f"--ckpt={base.model}", *_given(base, "vae", "clip_skip", "tokenizer_cache_dir"),
         f"--sampler={job.sampler}", "--batch_size=1", "--images_per_prompt=1", f"--outdir={job.outdir}",
         "--network_module", base.text("network_module") or "networks.lora",
@@ -61,8 +73,8 @@ def _gen_img(base: Base, job: Job) -> tuple[str, ...]:
 def _flux(base: Base, job: Job) -> tuple[str, ...]:
     """flux_minimal_inference.py; with ``fp8_base`` the training held the model in 8 bit, so does this."""
     small = ("--flux_dtype=fp8",) if base.on("fp8_base") else ()
-    chroma = ("--model_type=chroma",) if base.text("model_type") == "chroma" else ()
-    masks = ("--apply_t5_attn_mask",) if base.on("apply_t5_attn_mask") else ()
+    chroma = ("--model_type=chroma",) if is_chroma(base) else ()
+    masks = _switches(base, "apply_t5_attn_mask")
     return (
         f"--ckpt_path={base.model}", *_given(base, "clip_l", "t5xxl", "ae"), f"--dtype={_float(base)}", *small, *chroma,
         *masks, *_offload(job), f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",
@@ -70,7 +82,7 @@ def _flux(base: Base, job: Job) -> tuple[str, ...]:
 
 
 def _sd3(base: Base, job: Job) -> tuple[str, ...]:
-    masks = tuple(f"--{name}" for name in ("apply_lg_attn_mask", "apply_t5_attn_mask") if base.on(name))
+    masks = _switches(base, "apply_lg_attn_mask", "apply_t5_attn_mask")
     return (
         f"--ckpt_path={base.model}", *_given(base, "clip_l", "clip_g", "t5xxl"), *_half(base), *masks, *_offload(job),
         f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",
@@ -88,20 +100,20 @@ def _lumina(base: Base, job: Job) -> tuple[str, ...]:
 
 def _hunyuan_image(base: Base, job: Job) -> tuple[str, ...]:
     return (
-        f"--dit={base.model}", *_given(base, "text_encoder", "byt5", "vae"), *_merged(job), f"--save_path={job.outdir}",
-        *_flow_shift(base), "--interactive",
+        f"--dit={base.model}", *_given(base, "text_encoder", "byt5", "vae", "blocks_to_swap", "vae_chunk_size"),
+        *_switches(base, "fp8_scaled", "text_encoder_cpu"), *_merged(job), f"--save_path={job.outdir}", "--interactive",
     )  # fmt: skip
 
 
 def _anima(base: Base, job: Job) -> tuple[str, ...]:
     return (
-        f"--dit={base.model}", f"--text_encoder={base.text('qwen3')}", *_given(base, "vae"), *_merged(job),
-        f"--save_path={job.outdir}", *_flow_shift(base), "--interactive",
+        f"--dit={base.model}", f"--text_encoder={base.text('qwen3')}", *_given(base, "vae", "vae_chunk_size"),
+        *_switches(base, "vae_disable_cache"), *_merged(job), f"--save_path={job.outdir}", "--interactive",
     )  # fmt: skip
 
 
 def _merged(job: Job) -> tuple[str, ...]:
-    """A LoRA that is merged when the model is loaded; none for the base column."""
+    """The first LoRA, merged when the models are loaded; none for the base column."""
     return ("--lora_weight", str(job.weights), "--lora_multiplier", f"{job.strength:g}") if job.strength else ()
 
 
@@ -109,9 +121,8 @@ def _given(base: Base, *names: str) -> tuple[str, ...]:
     return tuple(f"--{name}={value}" for name in names if (value := base.text(name)) is not None)
 
 
-def _flow_shift(base: Base) -> tuple[str, ...]:
-    shift = base.text("discrete_flow_shift")
-    return (f"--flow_shift={shift}",) if shift is not None else ()
+def _switches(base: Base, *names: str) -> tuple[str, ...]:
+    return tuple(f"--{name}" for name in names if base.on(name))
 
 
 def _offload(job: Job) -> tuple[str, ...]:
@@ -135,29 +146,52 @@ def _gen_img_line(settings: Settings, cell: Cell, column: Column) -> str:
     return f"{settings.prompts[cell.prompt]} {size} --d {cell.seed} {strength}{negative}"
 
 
-def _interactive(guidance: str, *, multiplier: bool = True) -> Callable[[Settings, Cell, Column], str]:
+def _interactive(
+    guidance: str, *, multiplier: bool = True, spelt: Callable[[str], str] = str
+) -> Callable[[Settings, Cell, Column], str]:
     """The line of the minimal scripts' interactive mode; they differ in what they call the guidance."""
 
     def line(settings: Settings, cell: Cell, column: Column) -> str:
-        negative = f" --n {settings.negative}" if settings.negative else ""
+        negative = f" --n {spelt(settings.negative)}" if settings.negative else ""
         size = f"--w {settings.width} --h {settings.height} --s {settings.steps} --{guidance} {settings.guidance:g}"
         strength = f" --m {column.strength:f}" if multiplier else ""
-        return f"{settings.prompts[cell.prompt]} {size} --d {cell.seed}{strength}{negative}"
+        return f"{spelt(settings.prompts[cell.prompt])} {size} --d {cell.seed}{strength}{negative}"
 
     return line
 
 
+def _escaped(text: str) -> str:
+    """As anima_minimal_inference.py:343 reads prompts: it takes escape sequences for what they stand for."""
+    return text.encode("unicode_escape").decode("ascii")
+
+
 ENGINES: tuple[Engine, ...] = (
-    Engine("sd15", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
-    Engine("sd2", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
-    Engine("sdxl", "gen_img.py", _gen_img, _gen_img_line, hooked=True),
-    Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g")),
-    Engine("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c")),
-    Engine("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g")),
+    *(Engine(family, "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS)
+      for family in ("sd15", "sd2", "sdxl")),
+    Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g"), multiple=16, guidance=3.5),
+    Engine("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c"), multiple=16, guidance=5.0),
+    Engine("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g"), multiple=16, guidance=3.5),
     Engine("hunyuan_image", "hunyuan_image_minimal_inference.py", _hunyuan_image,
-           _interactive("g", multiplier=False), one_slot=False),
-    Engine("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False), one_slot=False),
+           _interactive("g", multiplier=False), merged=True, multiple=32, guidance=3.5),
+    Engine("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False, spelt=_escaped),
+           merged=True, multiple=32, guidance=3.5),
 )  # fmt: skip
+CHROMA = Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g 0 --c"), multiple=16, guidance=3.5)
+"""FLUX without a distilled guidance: what a person calls guidance is its classifier-free guidance, --c."""
+
+
+def is_chroma(base: Base) -> bool:
+    """Whether a base model of the family flux is Chroma."""
+    return base.family == "flux" and base.text("model_type") == "chroma"
+
+
+def of_base(base: Base) -> Engine:
+    """What paints with a base model.
+
+    Raises:
+        UsageError: nothing of the trainer paints for its family.
+    """
+    return CHROMA if is_chroma(base) else find(base.family)
 
 
 def find(family: str) -> Engine:

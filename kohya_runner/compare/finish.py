@@ -55,6 +55,7 @@ def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, mad
         columns=heads,
         prompts=grid.settings.prompts,
         seeds=grid.settings.seeds,
+        samplers=grid.settings.samplers,
         shown=shown,
         table=table,
         suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),
@@ -80,7 +81,7 @@ def measured(heads: tuple[Head, ...], shown: tuple[Shown, ...], training: Traini
     """Look at every picture, then at every column."""
     looked = [
         [one for s in shown if s.column == number and s.path is not None
-         if (one := look(s.path, s.prompt, s.seed, training.grid)) is not None]
+         if (one := look(s.path, (s.prompt, s.sampler, s.seed), training.grid)) is not None]
         for number in range(len(heads))
     ]  # fmt: skip
     base = next((number for number, head in enumerate(heads) if head.base), None)
@@ -126,7 +127,7 @@ def _shown(output: Path, cell: Cell, progress: Progress) -> Shown:
     path = output / cell.file
     there = path.is_file()
     problem = "" if there else progress.failed.get(cell.key, "was not painted")
-    return Shown(cell.column, cell.prompt, cell.seed, path if there else None, cell.key, problem)
+    return Shown(cell.column, cell.prompt, cell.seed, path if there else None, cell.key, problem, cell.sampler)
 
 
 def _rules(subject: Subject) -> list[str]:
@@ -137,9 +138,10 @@ def _rules(subject: Subject) -> list[str]:
 
 def _how(settings: Settings, how: Mapping[str, str]) -> dict[str, object]:
     size = f"{settings.width}x{settings.height}"
-    painted = {"size": size, "steps": settings.steps, "guidance": settings.guidance, "sampler": settings.sampler}
-    negative = {"negative": settings.negative} if settings.negative else {}
-    return {**painted, **negative, **how}
+    painted = {"size": size, "steps": settings.steps, "guidance": settings.guidance}
+    named = ", ".join(settings.samplers)
+    more = {name: text for name, text in (("sampler", named), ("negative", settings.negative)) if text}
+    return {**painted, **more, **how}
 
 
 def _losses(subject: Subject) -> Losses | None:

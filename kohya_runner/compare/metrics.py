@@ -27,6 +27,7 @@ class Looked:
     """One picture of the grid, as far as the metrics look at it."""
 
     prompt: int
+    sampler: str
     seed: int
     small: Image
     tiny: Image
@@ -34,6 +35,11 @@ class Looked:
     alignment: float | None = None
     hardness: float | None = None
     plain: bool = False  # of one colour: what the scripts save when the numbers are NaN
+
+    @property
+    def place(self) -> tuple[int, str, int]:
+        """Its row of the grid."""
+        return self.prompt, self.sampler, self.seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +56,15 @@ class View:
     """One column beside the base's, and what they are held against."""
 
     column: Sequence[Looked]
-    base: Mapping[tuple[int, int], Looked]
+    base: Mapping[tuple[int, str, int], Looked]
     training: Training
     prompts: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
 
     def pairs(self) -> Iterator[tuple[Looked, Looked]]:
-        """Each picture with the base's of the same prompt and seed."""
+        """Each picture with the base's of the same prompt, sampler and seed."""
         for one in self.column:
-            if (other := self.base.get((one.prompt, one.seed))) is not None:
+            if (other := self.base.get(one.place)) is not None:
                 yield one, other
 
     def untriggered(self, prompt: int) -> bool:
@@ -94,9 +100,9 @@ def _bleed(view: View) -> float | None:
 
 
 def _diversity(view: View) -> float | None:
-    rows: dict[int, list[Image]] = {}
+    rows: dict[tuple[int, str], list[Image]] = {}
     for one in view.column:
-        rows.setdefault(one.prompt, []).append(one.small)
+        rows.setdefault((one.prompt, one.sampler), []).append(one.small)
     return _mean(found for same in rows.values() if (found := pictures.mean_difference(same)) is not None)
 
 
@@ -146,13 +152,13 @@ METRICS: tuple[Metric, ...] = (
 )  # fmt: skip
 
 
-def look(path: Path, prompt: int, seed: int, grid: tuple[int, int] | None) -> Looked | None:
+def look(path: Path, place: tuple[int, str, int], grid: tuple[int, int] | None) -> Looked | None:
     """Read one picture; None where it cannot be read."""
     picture = pictures.opened(path)
     if picture is None:
         return None
     seen = Looked(
-        prompt, seed, pictures.shrunk(picture), pictures.shrunk(picture, pictures.TINY), plain=pictures.plain(picture)
+        *place, pictures.shrunk(picture), pictures.shrunk(picture, pictures.TINY), plain=pictures.plain(picture)
     )
     if grid is None or min(picture.size) < max(grid):
         return seen
@@ -202,7 +208,7 @@ class Table:
 
 def measure(columns: Sequence[Sequence[Looked]], base: int | None, training: Training, settings: Settings) -> Table:
     """All metrics of all columns; ``base`` is the number of the base model's column, None where there is none."""
-    held = {(one.prompt, one.seed): one for one in columns[base]} if base is not None else {}
+    held = {one.place: one for one in columns[base]} if base is not None else {}
     wanted = [m for m in METRICS if training.grid is not None or not m.pixel_art]
     rows = []
     for number, column in enumerate(columns):

@@ -84,9 +84,9 @@ def paint(grid: Grid, engine: Engine, base: Base, place: Place, say: Say) -> Pro
     _sweep(place.output)
     dead = 0
     while open_cells:
-        batch = open_cells if engine.one_slot else [c for c in open_cells if c.column == open_cells[0].column]
+        batch = tuple(c for c in open_cells if c.sampler == open_cells[0].sampler)
         before = len(progress.seconds)
-        why = _process(_Batch(grid, engine, base, place, tuple(batch)), progress, say)
+        why = _process(_Batch(grid, engine, base, place, batch), progress, say)
         told = {*progress.seconds, *progress.failed}
         if progress.begun and progress.begun not in told:
             progress.failed[progress.begun] = why or "the script ended while it was painted"
@@ -169,12 +169,12 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
         column = columns[cell.column]
         weights = str(column.checkpoint.path) if column.checkpoint else None
         line = batch.engine.line(batch.grid.settings, cell, column)
-        rows.append({"key": cell.key, "weights": weights, "line": line})
+        rows.append({"key": cell.key, "weights": weights, "strength": column.strength, "line": line})
     return {
         "version": 1,
         "events": str(events),
         "outdir": str(scratch),
-        "swap": batch.engine.one_slot,
+        "merged": batch.engine.merged,
         "tokenizers": batch.base.text("tokenizer_cache_dir"),
         "cells": rows,
     }
@@ -183,10 +183,11 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
 def _command(batch: _Batch, scratch: Path) -> Command:
     """The script with our module in it, or our module with the script in it."""
     place, columns = batch.place, batch.grid.columns
-    chosen = columns[batch.cells[0].column]
+    first = batch.cells[0]
+    chosen = columns[first.column]
     slot = chosen.checkpoint or next(c.checkpoint for c in columns if c.checkpoint)
     strength = chosen.strength if chosen.checkpoint else 0.0
-    job = Job(scratch / "jobs.json", scratch, slot.path, strength, batch.grid.settings.sampler, place.small_gpu)
+    job = Job(scratch / "jobs.json", scratch, slot.path, strength, first.sampler, place.small_gpu)
     options = batch.engine.arguments(batch.base, job)
     script = str(place.checkout / batch.engine.script)
     head = (script,) if batch.engine.hooked else (str(WORKER), str(job.jobs), script)

@@ -39,7 +39,7 @@ def report_html(comparison: Comparison) -> str:
     nonce = hashlib.sha256(repr((comparison.name, comparison.prompts, rows)).encode("utf-8", "replace")).hexdigest()
     text = environment.get_template(TEMPLATE).render(
         name=comparison.name, version=__version__, nonce=nonce[:32], columns=_columns(comparison), rows=rows,
-        prompts=comparison.prompts, seeds=comparison.seeds, metrics=_metrics(comparison),
+        prompts=comparison.prompts, seeds=comparison.seeds, samplers=comparison.samplers, metrics=_metrics(comparison),
         suggestion=comparison.suggestion, how=[(k, str(v)) for k, v in comparison.how.items()],
         skipped=[(s.path.name, s.reason) for s in comparison.skipped], notes=comparison.notes,
         failed=len(comparison.failed), command=comparison.command, curve=_curve(comparison.losses),
@@ -60,27 +60,30 @@ def _columns(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """One row per prompt and seed, with a picture or a reason in each column."""
+    """One row per prompt, sampler and seed, with a picture or a reason in each column."""
+    hard = comparison.table.training.grid is not None
+    several = len(comparison.samplers) > 1
     return [
         {
-            "prompt": number,
-            "text": text,
-            "seed": seed,
-            "cells": [_cell(comparison.at(c, number, seed)) for c in range(len(comparison.columns))],
+            "prompt": row.prompt,
+            "text": comparison.prompts[row.prompt],
+            "sampler": row.sampler,
+            "seed": row.seed,
+            "said": row.said(several=several),
+            "cells": [_cell(comparison.at(c, row), hard=hard) for c in range(len(comparison.columns))],
         }
-        for number, text in enumerate(comparison.prompts)
-        for seed in comparison.seeds
+        for row in comparison.rows
     ]
 
 
-def _cell(shown: Shown | None) -> dict[str, str]:
-    picture = embedded(shown.path) if shown and shown.path else ""
+def _cell(shown: Shown | None, *, hard: bool) -> dict[str, str]:
+    picture = embedded(shown.path, hard=hard) if shown and shown.path else ""
     missing = "no picture" if shown is None or not shown.problem else shown.problem
     return {"picture": picture, "problem": "" if picture else missing}
 
 
-def embedded(path: Path) -> str:
-    """The picture as a ``data:`` address; "" for one that cannot be read."""
+def embedded(path: Path, *, hard: bool = False) -> str:
+    """The picture as a ``data:`` address; "" for one that cannot be read. ``hard``: pixel art keeps its edges."""
     picture = opened(path)
     if picture is None:
         return ""
@@ -88,8 +91,8 @@ def embedded(path: Path) -> str:
     if max(picture.size) <= SMALL:
         picture.save(buffer, "PNG", optimize=True)
         return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    picture.thumbnail((SIDE, SIDE), PIL.Image.Resampling.LANCZOS)
-    picture.save(buffer, "WEBP", quality=88)
+    picture.thumbnail((SIDE, SIDE), PIL.Image.Resampling.NEAREST if hard else PIL.Image.Resampling.LANCZOS)
+    picture.save(buffer, "WEBP", quality=96 if hard else 88)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -23,6 +23,7 @@ def result_json(comparison: Comparison) -> dict[str, Any]:
         "settings": dict(comparison.how),
         "prompts": list(comparison.prompts),
         "seeds": list(comparison.seeds),
+        "samplers": [name for name in comparison.samplers if name],
         "columns": [_column(comparison, number) for number in range(len(comparison.columns))],
         "cells": [_cell(comparison, shown) for shown in comparison.shown],
         "metrics": [
@@ -68,6 +69,7 @@ def _cell(comparison: Comparison, shown: Shown) -> dict[str, Any]:
         "prompt": shown.prompt,
         "text": comparison.prompts[shown.prompt],
         "seed": shown.seed,
+        "sampler": shown.sampler or None,
         "lora": head.sha256 or None,
         "strength": head.strength,
         "key": shown.key,

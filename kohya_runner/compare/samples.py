@@ -41,7 +41,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
         for column, when in enumerate(whens)
         for row, number in enumerate(numbers)
     )
-    settings = Settings(prompts=tuple(f"sample {number}" for number in numbers), seeds=(0,))
+    settings = Settings(prompts=tuple(f"sample {number}" for number in numbers), seeds=(0,), samplers=("",))
     table = measured(heads, shown, Training(), settings)
     comparison = Comparison(
         name=f"samples of {folder.parent.name}" if folder.name == OUTPUT else f"samples in {folder.name}",

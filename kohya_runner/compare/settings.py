@@ -12,22 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-SAMPLERS = (
-    "ddim", "pndm", "lms", "euler", "euler_a", "heun", "dpm_2", "dpm_2_a", "dpmsolver", "dpmsolver++", "dpmsingle",
-    "k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a",
-)  # fmt: skip
-"""gen_img.py:3251."""
+    from kohya_runner.compare.engines import Engine
+
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
 _VARIANTS = re.compile(r"\{.+\}")
 """gen_img.py:1369; escaping them does not help: it ends with an UnboundLocalError then (:1535)."""
 LARGEST_SEED = (1 << 32) - 1
-GUIDANCE = {"flux": 3.5, "sd3": 5.0, "lumina": 3.5, "hunyuan_image": 3.5, "anima": 3.5}
-"""The scripts' own defaults; the SD families have 7.5 (gen_img.py:3274)."""
+DEFAULT_SIZE = "1024x1024"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How every picture of a sweep is made. Sizes in pixels."""
+    """How every picture of a sweep is made. Sizes in pixels; a sampler "" is the script's own, the only one it has."""
 
     prompts: tuple[str, ...]
     seeds: tuple[int, ...] = (42,)
@@ -37,7 +33,7 @@ class Settings:
     width: int = 1024
     height: int = 1024
     strengths: tuple[float, ...] = (1.0,)
-    sampler: str = "ddim"
+    samplers: tuple[str, ...] = ("ddim",)
     base: bool = True
     triggers: tuple[str, ...] = ()
 
@@ -60,9 +56,9 @@ class Wish:
 
 
 def settings_from(
-    wish: Wish, recipe: Mapping[str, Any], *, family: str, size: str | None, captions: tuple[str, ...] = ()
+    wish: Wish, recipe: Mapping[str, Any], *, engine: Engine, size: str | None, captions: tuple[str, ...] = ()
 ) -> Settings:
-    """The command line's word, else the recipe's ``compare``, else the family's. All faults are told at once.
+    """The command line's word, else the recipe's ``compare``, else the script's. All faults are told at once.
 
     ``recipe`` holds what the recipe itself says. ``size`` is the run's resolution, ``captions`` stand in for prompts.
 
@@ -71,26 +67,49 @@ def settings_from(
     """
     faults: list[str] = []
     prompts = _prompts(wish, faults) or tuple(map(str, recipe.get("prompts") or ())) or captions
-    pixels = SIZE.match(str(wish.size or recipe.get("size") or size or "1024x1024"))
-    if pixels is None:
-        faults.append(f"--size {wish.size}: write WIDTHxHEIGHT, such as 1024x1024")
+    width, height = _size(wish.size or recipe.get("size"), size, engine.multiple, faults)
     settings = Settings(
         prompts=tuple(" ".join(prompt.split()) for prompt in prompts),
         seeds=_numbers("--seeds", wish.seeds, int, faults) or tuple(recipe.get("seeds") or (42,)),
         negative=_first(wish.negative, recipe.get("negative"), ""),
         steps=_first(wish.steps, recipe.get("steps"), 30),
-        guidance=float(_first(wish.guidance, recipe.get("guidance"), GUIDANCE.get(family, 7.5))),
-        width=int(pixels[1]) if pixels else 0,
-        height=int(pixels[2]) if pixels else 0,
+        guidance=float(_first(wish.guidance, recipe.get("guidance"), engine.guidance)),
+        width=width,
+        height=height,
         strengths=_numbers("--strengths", wish.strengths, float, faults) or tuple(recipe.get("strengths") or (1.0,)),
-        sampler=_first(wish.sampler, recipe.get("sampler"), "ddim"),
+        samplers=_samplers(wish, recipe, engine),
         base=_first(wish.base, recipe.get("base"), True),
         triggers=wish.triggers or tuple(recipe.get("trigger") or ()),
     )
-    faults += _faults(settings)
+    faults += _faults(settings, engine)
     if faults:
         raise UsageError("\n".join(faults))
     return settings
+
+
+def _size(stated: str | None, trained: str | None, multiple: int, faults: list[str]) -> tuple[int, int]:
+    """What a person said, as it is; what the run was trained with is cut to what the script takes."""
+    pixels = SIZE.match(str(stated or trained or DEFAULT_SIZE))
+    if pixels is None:
+        faults.append(f"--size {stated}: write WIDTHxHEIGHT, such as {DEFAULT_SIZE}")
+        return multiple, multiple
+    width, height = int(pixels[1]), int(pixels[2])
+    if stated:
+        return width, height
+    return max(multiple, width // multiple * multiple), max(multiple, height // multiple * multiple)
+
+
+def _samplers(wish: Wish, recipe: Mapping[str, Any], engine: Engine) -> tuple[str, ...]:
+    """Those that were named, each once; the script's own where it leaves no choice."""
+    if not engine.samplers:
+        return ("",)
+    named = wish.sampler.split(",") if wish.sampler else stated_samplers(recipe)
+    return tuple(dict.fromkeys(name.strip() for name in named)) or ("ddim",)
+
+
+def stated_samplers(recipe: Mapping[str, Any]) -> list[str]:
+    """Those of a recipe's ``compare``: ``sampler``, then ``samplers``."""
+    return [name for name in (recipe.get("sampler"), *(recipe.get("samplers") or ())) if name]
 
 
 def _first(*values: Any) -> Any:
@@ -131,7 +150,7 @@ def _numbers(name: str, text: str | None, kind: Any, faults: list[str]) -> tuple
         return ()
 
 
-def _faults(settings: Settings) -> Iterable[str]:
+def _faults(settings: Settings, engine: Engine) -> Iterable[str]:
     """What is wrong with the values, whoever said them."""
     if not any(prompt for prompt in settings.prompts):
         yield "there is no prompt: name a file with --prompts, or write compare.prompts into the recipe"
@@ -140,8 +159,8 @@ def _faults(settings: Settings) -> Iterable[str]:
             yield f"prompt '{prompt[:60]}': {_OPTIONS}"
         if _VARIANTS.search(prompt):
             yield f"prompt '{prompt[:60]}': {{...}} is a choice of several prompts to gen_img.py; write one of them"
-    if settings.sampler not in SAMPLERS:
-        yield f"sampler {settings.sampler}: choose from {', '.join(SAMPLERS)}"
+    strange = [name for name in settings.samplers if name and name not in engine.samplers]
+    yield from (f"sampler {name}: choose from {', '.join(engine.samplers)}" for name in strange)
     bounds: list[tuple[str, float, float, float]] = [("steps", settings.steps, 1, 1000)]
     bounds += [("seed", seed, 0, LARGEST_SEED) for seed in settings.seeds]
     bounds += [("strength", strength, -10, 10) for strength in settings.strengths]
@@ -149,4 +168,5 @@ def _faults(settings: Settings) -> Iterable[str]:
         f"{name} {n}: must be between {low} and {high}" for name, n, low, high in bounds if not low <= n <= high
     )
     sides = (("width", settings.width), ("height", settings.height))
-    yield from (f"{name} {side}: must be a multiple of 8" for name, side in sides if side % 8)
+    many = engine.multiple
+    yield from (f"{name} {side}: {engine.family} takes multiples of {many}" for name, side in sides if side % many)

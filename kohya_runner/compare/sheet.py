@@ -12,7 +12,7 @@ from PIL import ImageDraw, ImageFont
 from kohya_runner.compare.pictures import opened
 
 if TYPE_CHECKING:
-    from kohya_runner.compare.view import Comparison, Shown
+    from kohya_runner.compare.view import Comparison, Row, Shown
 
 INK, SOFT, PAPER, LINE, BAD, GOOD = "#1c2430", "#5b6676", "#ffffff", "#d9dee6", "#b3261e", "#1b6b3a"
 SAID = ("family", "size", "steps", "guidance", "sampler", "samples")
@@ -40,7 +40,7 @@ class _Sheet:
         self.of = comparison
         columns = len(comparison.columns)
         self.side = max(SMALLEST_CELL, min(LARGEST_CELL, (WIDEST - LEFT) // columns - GAP))
-        self.rows = len(comparison.prompts) * len(comparison.seeds)
+        self.rows = comparison.rows
         self.label = TEXT * 2 + 12
         self.top = TITLE * 2 + 20 + self.label
         notes = self._notes()
@@ -51,7 +51,7 @@ class _Sheet:
         self.draw = ImageDraw.Draw(self.image)
 
     def _body(self) -> int:
-        return self.rows * (self.side + GAP) + len(self.of.prompts) * GAP
+        return len(self.rows) * (self.side + GAP) + len(self.of.prompts) * GAP
 
     def _notes(self) -> list[str]:
         said = f"Suggestion: {self.of.suggestion.reason}"
@@ -68,24 +68,23 @@ class _Sheet:
             x = LEFT + number * (self.side + GAP)
             for line, part in enumerate(_fitted(head.label + (" *" if best else ""), TEXT, self.side)[:2]):
                 self._text((x, self.top - self.label + line * (TEXT + 3)), part, TEXT, GOOD if best else INK)
-        for row in range(self.rows):
-            self._row(row)
+        for number, row in enumerate(self.rows):
+            self._row(number, row)
         for line, text in enumerate(self.notes):
             y = self.top + self._body() + GAP + line * (NOTE + 6)
             self._text((GAP * 2, y), text, NOTE, SOFT)
 
-    def _row(self, row: int) -> None:
-        prompt, place = divmod(row, len(self.of.seeds))
-        y = self.top + row * (self.side + GAP) + prompt * GAP
-        if place == 0:
+    def _row(self, number: int, row: Row) -> None:
+        y = self.top + number * (self.side + GAP) + row.prompt * GAP
+        if number == 0 or self.rows[number - 1].prompt != row.prompt:
             self.draw.line((0, y - GAP, self.image.width, y - GAP), fill=LINE)
             room = max(2, (self.side - NOTE) // (NOTE + 4) - 1)
-            for line, text in enumerate(_fitted(self.of.prompts[prompt], NOTE, LEFT - 4 * GAP)[:room]):
+            for line, text in enumerate(_fitted(self.of.prompts[row.prompt], NOTE, LEFT - 4 * GAP)[:room]):
                 self._text((GAP * 2, y + line * (NOTE + 4)), text, NOTE, INK)
-        self._text((GAP * 2, y + self.side - NOTE - 4), f"seed {self.of.seeds[place]}", NOTE, SOFT)
-        for number in range(len(self.of.columns)):
-            shown = self.of.at(number, prompt, self.of.seeds[place])
-            self._cell((LEFT + number * (self.side + GAP), y), shown)
+        said = row.said(several=len(self.of.samplers) > 1)
+        self._text((GAP * 2, y + self.side - NOTE - 4), said, NOTE, SOFT)
+        for column in range(len(self.of.columns)):
+            self._cell((LEFT + column * (self.side + GAP), y), self.of.at(column, row))
 
     def _cell(self, corner: tuple[int, int], shown: Shown | None) -> None:
         picture = opened(shown.path) if shown and shown.path else None

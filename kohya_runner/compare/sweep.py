@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kohya_runner.compare import cells, checkpoints, engines, painting
 from kohya_runner.compare.finish import Made, finished
 from kohya_runner.compare.knowledge import captions_of, hashes_of, resolution_of, triggers_of
-from kohya_runner.compare.settings import Wish, settings_from
+from kohya_runner.compare.settings import Wish, settings_from, stated_samplers
 from kohya_runner.compare.subject import MODEL, Named, find_subject, of_run
 from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
 from kohya_runner.plan.environment import child_env
@@ -19,7 +19,7 @@ from kohya_runner.settings import read_settings
 from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from kohya_runner.compare.checkpoints import Found
     from kohya_runner.compare.engines import Engine
@@ -39,6 +39,7 @@ PICTURE_OPTIONS = (
     *PARTS,
     "mixed_precision", "clip_skip", "v_parameterization", "zero_terminal_snr", "xformers", "fp8_base",
     "model_type", "apply_t5_attn_mask", "apply_lg_attn_mask", "discrete_flow_shift", "system_prompt", "network_module",
+    "fp8_scaled", "vae_chunk_size", "vae_disable_cache",
 )  # fmt: skip
 """Options of the training that decide how a picture comes out."""
 
@@ -85,8 +86,8 @@ def find_checkpoints(subject: Subject) -> Found:
 
 
 def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, env: dict[str, str]) -> Comparison:
-    engine = engines.find(subject.base.family)
-    settings, notes = choose_settings(subject, wish)
+    engine = engines.of_base(subject.base)
+    settings, notes = choose_settings(subject, wish, engine)
     found = find_checkpoints(subject)
     for skipped in found.skipped:
         say(f"left out: {skipped.path.name} {skipped.reason}", lasting=True)
@@ -103,20 +104,29 @@ def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, en
     return finished(subject, found, grid, progress, Made(how, notes))
 
 
-def choose_settings(subject: Subject, wish: Wish) -> tuple[Settings, tuple[str, ...]]:
+def choose_settings(subject: Subject, wish: Wish, engine: Engine) -> tuple[Settings, tuple[str, ...]]:
     """The settings, and what a person should know of how they came about."""
     recipe = subject.recipe.get("compare") or {}
     size = None if recipe.get("size") else resolution_of(subject.base)
     stated = wish.prompts or wish.prompts_file or recipe.get("prompts")
     captions = () if stated else captions_of(subject.base)
-    settings = settings_from(wish, recipe, family=subject.base.family, size=size, captions=captions)
+    settings = settings_from(wish, recipe, engine=engine, size=size, captions=captions)
     notes = [] if stated else ["No prompts were given: captions of training pictures stand in for them."]
+    notes += _unused(wish, recipe, settings, engine)
     triggers = settings.triggers or triggers_of(subject.recipe)
     lowered = [prompt.lower() for prompt in settings.prompts]
     used = any(word.lower() in prompt for word in triggers for prompt in lowered)
     if settings.triggers and not used:
         notes.append("No prompt holds a trigger word, so drift and bleed cannot be told apart.")
     return replace(settings, triggers=triggers if used else ()), tuple(notes)
+
+
+def _unused(wish: Wish, recipe: Mapping[str, Any], settings: Settings, engine: Engine) -> Iterator[str]:
+    """What was asked for and cannot be had of a script."""
+    if not engine.samplers and (wish.sampler or stated_samplers(recipe)):
+        yield f"{engine.script} has one sampler, its own: compare.sampler and --sampler do nothing here."
+    if engine is engines.CHROMA and not settings.negative:
+        yield f"{engine.script} guides Chroma by a negative prompt alone: without one there is no guidance."
 
 
 def _check_model(base: Base) -> None:
@@ -140,7 +150,7 @@ def _trainer(subject: Subject, sd_scripts: str | None, env: Mapping[str, str]) -
     if checkout is None or python is None:
         lacking = "sd-scripts checkout" if checkout is None else "Python for the trainer"
         raise TrainerError(f"there is no {lacking} to paint with", hint="run: kohya-runner setup")
-    script = checkout.root / engines.find(subject.base.family).script
+    script = checkout.root / engines.of_base(subject.base).script
     if not script.is_file():
         raise TrainerError(f"{script} is not there", hint="the checkout is older than this family, or not whole")
     return Trainer(checkout, python)

@@ -5,18 +5,21 @@ gen_img.py loads this file as its ``--from_module`` and asks ``get_prompter`` fo
 
     PYTHON sweep_worker.py JOBS SCRIPT [ARGUMENTS OF THE SCRIPT]
 
-JOBS is a JSON file: ``events`` (where to write), ``outdir``, ``swap``, ``tokenizers`` and ``cells``, a list of ``key``,
-``weights`` (a file, null for the base model) and ``line``. Events are JSON lines: ``begin``, ``done`` and ``failed``.
+JOBS is a JSON file: ``events`` (where to write), ``outdir``, ``merged``, ``tokenizers`` and ``cells``, a list of
+``key``, ``weights`` (a file, null for the base model), ``strength`` and ``line``. Events are JSON lines: ``begin``,
+``done`` and ``failed``.
 """
 
 from __future__ import annotations
 
 import builtins
 import functools
+import gc
 import importlib
 import json
 import os
 import runpy
+import signal
 import sys
 import time
 from pathlib import Path
@@ -32,8 +35,8 @@ class Slot:
         self.network = network
         self.held: str | None = ""
 
-    def hold(self, weights: str | None) -> None:
-        """Put a file's weights in; None empties the slot: zeros change no result."""
+    def hold(self, weights: str | None, _strength: float) -> None:
+        """Put a file's weights in; None empties the slot: zeros change no result. The line says the strength."""
         if weights == self.held:
             return
         self.held = ""
@@ -45,13 +48,7 @@ class Slot:
         self.held = weights
 
     def _load(self, weights: str) -> None:
-        import torch
-        from safetensors.torch import load_file
-
-        state = load_file(weights)
-        bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor.float()).all())]
-        if bad:
-            raise ValueError(f"{len(bad)} of its {len(state)} tensors hold NaN or infinity ({bad[0]})")
+        state = read(weights)
         module = importlib.import_module(type(self.network).__module__)
         convert = getattr(module, "convert_diffusers_to_sai_if_needed", None)
         if convert is not None and getattr(self.network, "is_sdxl", False):
@@ -75,6 +72,52 @@ class Slot:
                 lora.scale = scale
 
 
+class Merged:
+    """A script that merges a LoRA while it loads its models: those are loaded again by its own code, the rest stays.
+
+    hunyuan_image_minimal_inference.py and anima_minimal_inference.py keep what they have loaded in ``shared_models``
+    and load the transformer when it is not there; Anima's LoRA also goes into the text encoder and what it said.
+    """
+
+    def __init__(self, args: Any, shared: dict[str, Any], load_shared: Any) -> None:
+        self.args = args
+        self.shared = shared
+        self.load_shared = load_shared
+        first = args.lora_weight
+        self.held = (first[0], float(args.lora_multiplier[0])) if first else (None, 0.0)
+        self.sound: set[str] = set()
+
+    def hold(self, weights: str | None, strength: float) -> None:
+        """Let the next picture be painted with a file merged in, or with the base model alone."""
+        wanted = (weights, strength if weights else 0.0)
+        if weights and weights not in self.sound:
+            read(weights)
+            self.sound.add(weights)
+        if wanted == self.held:
+            return
+        self.args.lora_weight = [weights] if weights else None
+        self.args.lora_multiplier = [strength]
+        self.shared.pop("model", None)
+        self.shared["conds_cache"] = {}
+        if "text_encoder" in self.shared:
+            self.shared.pop("text_encoder")
+            self.shared.update(self.load_shared(self.args))
+        gc.collect()
+        self.held = wanted
+
+
+def read(weights: str) -> dict[str, Any]:
+    """The tensors of a file, none of which may be NaN or infinite."""
+    import torch
+    from safetensors.torch import load_file
+
+    state: dict[str, Any] = load_file(weights)
+    bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor.float()).all())]
+    if bad:
+        raise ValueError(f"{len(bad)} of its {len(state)} tensors hold NaN or infinity ({bad[0]})")
+    return state
+
+
 class Work:
     """The cells, one after the other, and the lines about them."""
 
@@ -82,12 +125,13 @@ class Work:
         told = json.loads(Path(jobs).read_bytes())
         self.events = Path(told["events"])
         self.outdir = Path(told["outdir"])
-        self.swap: bool = told["swap"]
+        self.merged: bool = told["merged"]
         self.tokenizers: str | None = told["tokenizers"]
         self.cells: list[dict[str, Any]] = told["cells"]
         self.place = 0
         self.begun = 0.0
         self.current: dict[str, Any] | None = None
+        self.slot: Slot | Merged | None = None
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -97,15 +141,15 @@ class Work:
         with self.events.open("ab", buffering=0) as file:
             file.write(json.dumps({"event": event, "cell": key, **more}).encode() + b"\n")
 
-    def next(self, slot: Slot | None) -> dict[str, Any] | None:
+    def next(self) -> dict[str, Any] | None:
         """The next cell, its weights in the slot; those whose weights cannot be loaded are told and passed over."""
         while self.place < len(self.cells):
             cell = self.cells[self.place]
             self.place += 1
             self.begun = time.monotonic()
             try:
-                if slot is not None and self.swap:
-                    slot.hold(cell["weights"])
+                if self.slot is not None:
+                    self.slot.hold(cell["weights"], cell["strength"])
             except (ValueError, OSError, RuntimeError) as fault:
                 self.tell("failed", cell["key"], why=f"its weights cannot be loaded: {fault}")
                 continue
@@ -131,7 +175,7 @@ class Prompter:
 
     def __init__(self, work: Work, slot: Slot) -> None:
         self.work = work
-        self.slot = slot
+        work.slot = slot
 
     def __len__(self) -> int:
         return len(self.work)
@@ -140,7 +184,7 @@ class Prompter:
         """The next line; None when all is painted. The picture before it is on the disk by now (batch size 1)."""
         if self.work.current is not None:
             self.work.finish(self.work.outdir / f"{self.work.current['key']}.png")
-        cell = self.work.next(self.slot)
+        cell = self.work.next()
         return None if cell is None else str(cell["line"])
 
 
@@ -154,22 +198,22 @@ def answer(work: Work, _prompt: object = "") -> str:
 
     The minimal scripts name pictures by the second and keep their folder in ``args``, which is found in the caller.
     """
-    args, networks = _caller("args", ("output_dir", "save_path")), _caller("lora_models", ("append",)) or []
+    args = _caller("args", ("output_dir", "save_path"))
     if work.current is not None:
         folder = work.outdir / work.current["key"]
         work.finish(next(iter(sorted(folder.glob("*.png"))), None))
-    cell = work.next(_slot(work, networks))
+    work.slot = work.slot or _slot(work, args)
+    cell = work.next()
     if cell is None:
         raise SystemExit(0)
     setattr(args, "output_dir" if hasattr(args, "output_dir") else "save_path", str(work.outdir / cell["key"]))
     return str(cell["line"])
 
 
-def _slot(work: Work, networks: list[Any]) -> Slot | None:
-    slot: Slot | None = getattr(work, "slot", None)
-    if slot is None and networks:
-        slot = work.slot = Slot(networks[0])  # type: ignore[attr-defined]
-    return slot
+def _slot(work: Work, args: Any) -> Slot | Merged:
+    if work.merged:
+        return Merged(args, _caller("shared_models", ("update",)), _caller("load_shared_models", ("__call__",)))
+    return Slot(_caller("lora_models", ("append",))[0])
 
 
 def _caller(name: str, marks: tuple[str, ...]) -> Any:
@@ -196,6 +240,23 @@ def _own_tokenizers(folder: str) -> None:
     TokenizeStrategy._load_tokenizer = load  # noqa: SLF001
 
 
+def _own_gemma_tokenizer(folder: str) -> None:
+    """Lumina's strategy takes the folder for a Hub cache (library/strategy_lumina.py:30), as the training did."""
+    from library.strategy_lumina import LuminaTokenizeStrategy  # type: ignore[import-not-found,unused-ignore]
+
+    real = LuminaTokenizeStrategy.__init__
+
+    def init(self: Any, system_prompt: str, max_length: Any, tokenizer_cache_dir: Any = None) -> None:
+        real(self, system_prompt, max_length, tokenizer_cache_dir or folder)
+
+    LuminaTokenizeStrategy.__init__ = init
+
+
+def _stop(*_: object) -> None:
+    """The scripts would go on with the next prompt after a KeyboardInterrupt."""
+    raise SystemExit(130)
+
+
 def main(jobs: str, script: str, *arguments: str) -> None:
     """Run a minimal inference script as its own program, with our answers to its questions."""
     work = Work(jobs)
@@ -203,7 +264,8 @@ def main(jobs: str, script: str, *arguments: str) -> None:
     sys.path[0] = os.path.dirname(script)  # noqa: PTH120 - what Python itself would put there
     cast("dict[str, Any]", sys.modules)["prompt_toolkit"] = None  # the scripts then ask with input()
     if work.tokenizers:
-        _own_tokenizers(work.tokenizers)
+        (_own_gemma_tokenizer if "lumina" in os.path.basename(script) else _own_tokenizers)(work.tokenizers)  # noqa: PTH119
+    signal.signal(signal.SIGINT, _stop)
     builtins.input = functools.partial(answer, work)
     runpy.run_path(script, run_name="__main__")
 

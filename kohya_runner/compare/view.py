@@ -30,6 +30,19 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the grid; ``sampler`` is "" where there is no choice of one."""
+
+    prompt: int
+    sampler: str
+    seed: int
+
+    def said(self, *, several: bool) -> str:
+        """``seed 42``, and the sampler where there are several."""
+        return f"{self.sampler}, seed {self.seed}" if several else f"seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One picture of the grid, or why there is none. ``path`` is where it lies."""
 
@@ -39,6 +52,7 @@ class Shown:
     path: Path | None
     key: str = ""
     problem: str = ""
+    sampler: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +72,24 @@ class Comparison:
     notes: tuple[str, ...] = ()
     losses: Losses | None = None
     command: str = ""  # how to compare again, for the page's pick command
+    samplers: tuple[str, ...] = ("",)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The grid's rows from above."""
+        return tuple(
+            Row(prompt, sampler, seed)
+            for prompt in range(len(self.prompts))
+            for sampler in self.samplers
+            for seed in self.seeds
+        )
 
     @property
     def failed(self) -> tuple[Shown, ...]:
         """The cells without a picture."""
         return tuple(shown for shown in self.shown if shown.path is None)
 
-    def at(self, column: int, prompt: int, seed: int) -> Shown | None:
+    def at(self, column: int, row: Row) -> Shown | None:
         """What is shown at a place of the grid."""
-        return next((s for s in self.shown if (s.column, s.prompt, s.seed) == (column, prompt, seed)), None)
+        place = (column, row.prompt, row.sampler, row.seed)
+        return next((s for s in self.shown if (s.column, s.prompt, s.sampler, s.seed) == place), None)

@@ -50,8 +50,11 @@ def read_conditions(pictures: Scan, folder: Path, where: str) -> Paired:
     return Paired(pictures, scan(source))
 
 
-def check_pairs(paired: Paired, *, buckets: bool) -> Iterator[Finding]:
-    """What stands against the pairs of one dataset. ``buckets``: whether enable_bucket is on."""
+def check_pairs(paired: Paired, *, buckets: bool, sizes: bool = True) -> Iterator[Finding]:
+    """What stands against the pairs of one dataset.
+
+    ``buckets``: whether enable_bucket is on. ``sizes``: whether the trainer asks for equal ones.
+    """
     where = paired.conditions.source.where
     if paired.conditions.problem:
         text = f"{printable(str(paired.conditions.source.folder))}: {paired.conditions.problem}"
@@ -59,7 +62,8 @@ def check_pairs(paired: Paired, *, buckets: bool) -> Iterator[Finding]:
         return
     yield from _unreadable(paired)
     yield from _alone(paired, where)
-    yield from _sizes(paired, buckets=buckets)
+    if sizes:
+        yield from _sizes(paired, buckets=buckets)
     yield from _same(paired)
 
 
@@ -115,13 +119,14 @@ def with_conditions(layout: Layout, paired: Iterable[Paired]) -> Layout:
     every = sorted((e for folder in layout.folders for e in folder.entries), key=lambda entry: entry.name)
     pictures = tuple(entry for entry in every if entry.image.path in partners)
     folders = (Folder(CONCEPT, 1, regularization=False, entries=pictures),) if pictures else ()
-    conditions = tuple(_condition(entry, partners[entry.image.path]) for entry in pictures)
+    conditions = tuple(condition_entry(entry, partners[entry.image.path]) for entry in pictures)
     laid = (Folder(CONCEPT, 1, regularization=False, entries=conditions, conditions=True),) if pictures else ()
     key = tree_key((*folders, *laid), layout.settings_key)
     return replace(layout, folders=folders, conditions=laid, key=key)
 
 
-def _condition(entry: Entry, image: Image) -> Entry:
+def condition_entry(entry: Entry, image: Image) -> Entry:
+    """A condition image under its picture's laid-out stem."""
     return Entry(f"{_stem(Path(entry.name))}{image.path.suffix.lower()}", image)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.models import Dataset
     from kohya_runner.trainers.families import Support
 
-PAIRED = ("pairs", "edit")
+PAIRED = ("pairs", "edit", "controls")
 """The kinds of data that edit pairs can be laid out as."""
 
 

@@ -44,7 +44,7 @@ class Reach:
 def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: Recipe) -> MachineNeeds:
     """What the options ask of a machine."""
     return MachineNeeds(
-        family=support.family,
+        family=support.architecture(settings.given),
         mixed_precision=str(settings.get("mixed_precision") or "no"),
         full_bf16=settings.on("full_bf16"),
         full_fp16=settings.on("full_fp16"),
@@ -53,7 +53,7 @@ def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: 
         fp8_base=support.output == "lora" and (settings.on("fp8_base") or settings.on("fp8_base_unet")),
         lora=support.output == "lora",
         num_processes=recipe.launch.num_processes,
-        args=settings.all(),
+        args={**support.implied, **settings.all()},
         hub_pipeline=isinstance(recipe.model, str) and bool(HUB_ID.match(recipe.model)),
         places={arg.name: arg.source for arg in args},
     )
@@ -80,7 +80,7 @@ def _packages(need: MachineNeeds) -> tuple[str, ...]:
 def _trainer(
     checkout: Checkout | None, python: TrainerPython | None, facts: probe.PythonFacts | None, *, deep: bool
 ) -> TrainerFacts:
-    found = probe.deep_probe(python.path, checkout.root) if deep and python and checkout else None
+    found = probe.deep_probe(python.path, checkout.root, checkout.engine) if deep and python and checkout else None
     first_gpu = found.gpus[0] if found and found.gpus else None
     return TrainerFacts(
         python=python.path if python else None,
@@ -99,12 +99,11 @@ def _is_pinned(checkout: Checkout | None) -> bool:
     """By its commit; an unpacked archive by its files."""
     if checkout is None:
         return False
-    return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root))
+    return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root, checkout.engine))
 
 
 def _import_error(found: probe.DeepFacts) -> str:
-    needed = ("torch", "torchvision", "library.train_util", "networks.lora")
-    return "; ".join(f"{name}: {found.faults[name]}" for name in needed if name in found.faults)
+    return "; ".join(f"{name}: {found.faults[name]}" for name in found.needed if name in found.faults)
 
 
 def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:

@@ -29,7 +29,7 @@ def load_of(settings: Settings, support: Support, *, steps: StepsPlan, files: It
         trained=trained_parameters(method) if whole else None,
         whole=support.output == "model",
         half=whole and trains_half(settings, support),
-        pixels=max((b.width * b.height for b in steps.buckets), default=0),
+        pixels=support.sequences * max((b.width * b.height for b in steps.buckets), default=0),
         cached=_latents(settings, support, steps) + _texts(settings, support, steps),
         dtypes={seen.slot: seen.dtype for seen in files if seen.dtype},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.controls import with_controls
 from kohya_runner.dataset.edit import EditSet
 from kohya_runner.dataset.edit_layout import with_edits
 from kohya_runner.dataset.mention import counted, names, place
@@ -14,7 +15,7 @@ from kohya_runner.findings import Severity, error, warning
 from kohya_runner.plan.edit_data import PAIRED, edit_findings, is_edit_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
@@ -50,8 +51,10 @@ def arranged(layout: Layout, support: Support, pairs: tuple[Pairs, ...]) -> Layo
     """The layout as this method's script reads it."""
     edits = tuple(pair for pair in pairs if isinstance(pair, EditSet))
     match support.data:
-        case "pairs" | "edit" if edits:
-            return with_edits(layout, edits)
+        case "pairs" | "edit" | "controls" if edits:
+            return with_edits(layout, edits, fit=support.data != "controls")
+        case "controls":
+            return with_controls(layout, tuple(pair for pair in pairs if isinstance(pair, Paired)))
         case "pairs":
             return with_conditions(layout, tuple(pair for pair in pairs if isinstance(pair, Paired)))
         case "metadata":
@@ -67,11 +70,20 @@ def eased(found: Iterable[Finding], support: Support, settings: Settings, scans:
     prompted = support.concept_prompts or settings.on("use_object_template") or settings.on("use_style_template")
     for finding in found:
         uncaptioned = finding.code == "caption.missing"
-        if uncaptioned and support.data == "pairs":  # there is no class token (library/config_util.py:661)
+        if support.data == "controls" and finding.code in CAPTIONS:
+            yield from CAPTIONS[finding.code](finding)
+        elif uncaptioned and support.data == "pairs":  # there is no class token (library/config_util.py:661)
             yield replace(finding, hint="the trainer would train them with an empty prompt")
         else:
             easy = uncaptioned and prompted and finding.where in bare
             yield replace(finding, severity=Severity.INFO) if easy else finding
+
+
+CAPTIONS: Mapping[str, Callable[[Finding], tuple[Finding, ...]]] = {
+    "caption.missing": lambda f: (replace(f, severity=Severity.ERROR, hint="the trainer leaves such pictures out"),),
+    "caption.lines": lambda _: (),
+}
+"""musubi-tuner reads no picture without a caption file, and all lines of it (dataset/media_utils.py:67)."""
 
 
 def findings(
@@ -79,22 +91,34 @@ def findings(
 ) -> Iterator[Finding]:
     """Everything that the method has against the recipe's datasets and left-open options."""
     yield from _missing_options(loaded, support, settings)
+    yield from _entry_options(loaded, support)
     for index, entry in loaded.datasets.items():
         where = str(loaded.place("datasets", index))
         if entry.regularization and not support.regularization:
             text = f"{support.script} reads no class images"
             yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
-        if not is_edit_entry(entry) and (entry.conditioning is not None) != (support.data == "pairs"):
-            yield _conditioning(support, where)
+        wanted = support.data == "pairs" or support.needs_control
+        optional = support.data == "controls" and not support.needs_control
+        if not is_edit_entry(entry) and not optional and (entry.conditioning is not None) != wanted:
+            yield _conditioning(support, where, wanted=wanted)
         if support.data == "pairs" and entry.repeats != 1:
             text = f"repeats: {entry.repeats}: ControlNet shows each picture once an epoch (library/config_util.py:666)"
             yield error("recipe.method", text, where=where, hint="write repeats: 1, and more epochs")
     yield from _uneven_repeats(loaded, support)
     yield from edit_findings(loaded, support)
     for pair in (pair for pair in pairs if isinstance(pair, Paired)):
-        yield from check_pairs(pair, buckets=settings.on("enable_bucket"))
+        yield from check_pairs(pair, buckets=settings.on("enable_bucket"), sizes=support.data == "pairs")
     if support.output == "embedding":
         yield from _without_word(scans, settings)
+
+
+def _entry_options(loaded: Loaded, support: Support) -> Iterator[Finding]:
+    """Only musubi-tuner is told of each entry by itself."""
+    for index, entry in loaded.datasets.items():
+        if entry.options and support.data != "controls":
+            text = f"datasets.{index}.options: options of one dataset alone are not built yet for {support.engine}"
+            where = loaded.where("datasets", index, "options")
+            yield error("recipe.not_yet", text, where=where, hint="write them under args")
 
 
 def _missing_options(loaded: Loaded, support: Support, settings: Settings) -> Iterator[Finding]:
@@ -104,8 +128,8 @@ def _missing_options(loaded: Loaded, support: Support, settings: Settings) -> It
             yield error("args.missing", text, where=loaded.where("args"), hint=hint)
 
 
-def _conditioning(support: Support, where: str) -> Finding:
-    if support.data == "pairs":
+def _conditioning(support: Support, where: str, *, wanted: bool) -> Finding:
+    if wanted:
         text = f"{support.script} trains with condition images, and this dataset has none"
         return error("recipe.method", text, where=where, hint="write conditioning: FOLDER")
     text = f"method: {support.method} uses no condition images"

@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import os
-import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
-from kohya_runner.dataset.batching import batching_from
-from kohya_runner.dataset.layout import Layout, plan_layout
-from kohya_runner.dataset.seen import rules_from
-from kohya_runner.dataset.steps import StepsPlan, plan_steps
 from kohya_runner.errors import TrainerError, UsageError
-from kohya_runner.findings import Finding, error, not_allowable
-from kohya_runner.plan import changes, data, defaults, machine, method_data, reading, resume_options, space, weights
+from kohya_runner.findings import error, not_allowable
+from kohya_runner.plan import data, defaults, machine, method_data, reading, resume_options, space, weights
+from kohya_runner.plan.commands import commands
+from kohya_runner.plan.dialects import DIALECTS
 from kohya_runner.plan.draft import Draft, Known
-from kohya_runner.plan.environment import child_env
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models
 from kohya_runner.plan.sameness import fingerprint
-from kohya_runner.plan.sample_seeds import sample_seeds
-from kohya_runner.plan.settings import as_parsed, cache_key
+from kohya_runner.plan.settings import as_parsed
 from kohya_runner.plan.support import find_support, meant_support
 from kohya_runner.preflight.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.workplace import workspace_findings
 from kohya_runner.recipe.load import Loaded, load
-from kohya_runner.run import ledger, resumption
-from kohya_runner.run.numbering import next_run
+from kohya_runner.run import resumption
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers import arguments, bounds, command
-from kohya_runner.trainers.checkout import SUBMODULE, project_root
-from kohya_runner.trainers.environment import CPU_MEMORY
+from kohya_runner.trainers import arguments, bounds
+from kohya_runner.trainers.engines import ENGINES, SD_SCRIPTS
 from kohya_runner.trainers.launcher import launch_faults
 from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rule_context import Context
-from kohya_runner.trainers.rules import evaluate
 from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
@@ -69,8 +59,8 @@ def make_plan(
     loaded = load(request.recipe, request.overrides, environ=env)
     machine_settings = read_settings(env)
     draft = Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
-    draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings)
     support, unknown = find_support(loaded)
+    draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings, support)
     draft.findings += unknown
     if support is not None and loaded.recipe is not None:
         draft.parts["support"] = support
@@ -102,13 +92,17 @@ def _workspace(request: Request, loaded: Loaded, settings: MachineSettings, env:
     return workspaces.choose(request.workspace, named or fallback, env, Path.cwd())
 
 
-def _trainer(draft: Draft, settings: MachineSettings) -> tuple[Checkout | None, TrainerPython | None]:
+def _trainer(
+    draft: Draft, settings: MachineSettings, support: Support | None
+) -> tuple[Checkout | None, TrainerPython | None]:
     launch = draft.loaded.recipe.launch.python if draft.loaded.recipe else None
     named = str(draft.loaded.path_from(launch, "launch", "python")) if launch else None
     if draft.request.elsewhere:
         return None, None
     try:
-        return find_trainer(draft.environ, settings, sd_scripts=draft.request.sd_scripts, python=named)
+        engine = ENGINES[support.engine] if support else SD_SCRIPTS
+        option = draft.request.sd_scripts
+        return find_trainer(draft.environ, settings, sd_scripts=option, python=named, engine=engine)
     except TrainerError as fault:
         draft.findings.append(error("trainer.missing", fault.message, hint=fault.hint))
         return None, None
@@ -128,7 +122,8 @@ def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progres
     sources, data_faults = data.sources(loaded, extension, draft.workspace)
     surveys = reading.read_all(sources, draft.request, draft.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
-    judged = reading.findings(surveys, rules_from(settings.get))
+    dialect = DIALECTS[support.engine]
+    judged = reading.findings(surveys, dialect.picture_rules(loaded, settings))
     checked = method_data.eased(judged, support, settings, scans)
     draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults, *checked]
     pairs = method_data.read_pairs(loaded, support, surveys)
@@ -140,40 +135,23 @@ def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progres
         draft.findings += workspace_findings(draft.workspace.root)
     left_open = defaults.left_open(options, settings.given)
     draft.parts |= {"scans": scans, "left_open": left_open, "fetches": models.fetches, "args": given}
-    if settings.get("resolution") is not None and not any(f.code == "args.value" for f in faults):
+    if dialect.can_build(loaded, settings) and not any(f.code == "args.value" for f in faults):
         _build(draft, Known(recipe, support, settings, models, given, pairs), scans)
 
 
 def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
-    """Layout, steps, command and machine, for options and data that can be read."""
-    recipe, support, settings, models = known.recipe, known.support, known.settings, known.models
-    extension, key = str(settings.given.get("caption_extension") or ".txt"), cache_key(settings, support, models.base)
-    folders = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=extension)
-    layout = method_data.arranged(folders, support, known.pairs)
-    steps, every = _steps(draft, known, layout)
-    series = (
-        resumption.find(ledger.runs(draft.workspace.runs), recipe.name, practice=draft.request.practice)
-        if draft.request.resume
-        else None
-    )
-    run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
-    places = arguments.Places(
-        model=models.base, components=models.components, layout=layout, output_dir=run_dir / "output",
-        logging_dir=run_dir / "logs", tokenizers=models.tokenizers,
-    )  # fmt: skip
-    added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
-    args = (*added, *known.given)
-    final = replace(known, settings=as_parsed(settings.options, args), given=args)
-    draft.findings += evaluate(_context(final, steps))
-    if series is not None and steps is not None:
-        args = (*args, *resume_options.resume_args(settings.options, series, steps))
-        final = replace(final, given=args)
-    draft.parts |= {"layout": layout, "steps": steps, "run_dir": run_dir, "args": args, "series": series}
-    draft.findings += _resume_findings(draft, known, layout, steps)
-    draft.parts["fingerprint"] = fingerprint(args, layout, draft.parts["checkout"], practice=draft.request.practice)
+    """What the engine makes of it, then command and machine, for options and data that can be read."""
+    built = DIALECTS[known.support.engine].build(draft, known, scans)
+    final, args = built.known, built.known.given
+    draft.parts |= {"layout": built.layout, "steps": built.steps, "run_dir": built.run_dir, "args": args}
+    draft.parts |= {"series": built.series, "files": built.files}
+    every = (*(arg for stage in built.stages for arg in stage.args), *args)
+    practice = draft.request.practice
+    checkout = draft.parts["checkout"]
+    draft.parts["fingerprint"] = fingerprint(every, built.layout, checkout, practice=practice, files=built.files)
     unusable = any(f.code == "disk.unwritable" for f in draft.findings)
     host = None if draft.request.elsewhere or unusable else _host(draft)
-    draft.parts["command"] = _command(draft, final, host)
+    draft.parts["stages"], draft.parts["command"] = commands(draft, built, on_cpu=host is not None and not host.gpus)
     if host is not None:
         draft.parts["gpus"] = host.gpus
         draft.parts["disk"] = _machine(draft, final, host)
@@ -181,74 +159,9 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
         _elsewhere(draft, final)
 
 
-def _resume_findings(draft: Draft, known: Known, layout: Layout, steps: StepsPlan | None) -> tuple[Finding, ...]:
-    """What stands against going on with a run, or against this one being continued some day."""
-    series, options, asked = draft.parts["series"], known.settings.options, draft.request.resume
-    found = resume_options.findings(draft.loaded, options, known.recipe.args, steps, asked=asked)
-    if series is None or steps is None:
-        return found
-    now = changes.Now(draft.loaded, draft.parts["args"], layout, steps, draft.parts["checkout"], draft.workspace.runs)
-    return (*found, *changes.changes(series, now))
-
-
-def _steps(draft: Draft, known: Known, layout: Layout) -> tuple[StepsPlan | None, int]:
-    """The numbers, and the runner's own save cadence, which depends on the number of epochs."""
-
-    def planned(every: int | None) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
-        values = (
-            known.settings.all()
-            | known.support.unset(known.settings.given)
-            | ({} if every is None else {"save_every_n_epochs": every})
-        )
-        processes, divisor = known.recipe.launch.num_processes, known.support.bucket_step
-        batching = batching_from(values, known.recipe.name, num_processes=processes, reso_steps_divisor=divisor)
-        return plan_steps(layout.folders, batching) if batching else (None, ())
-
-    own = not arguments.has_cadence(known.settings.given)
-    steps, findings = planned(1 if own else None)
-    every = arguments.cadence(steps.epochs) if own and steps else 1
-    if every > 1:
-        steps, findings = planned(every)
-    places = {f"args.{name}": draft.loaded.where("args", name) for name in known.settings.given}
-    if layout.folders:  # without pictures the dataset's own findings say it
-        draft.findings += [f if f.where else replace(f, where=places.get(f.code, "")) for f in findings]
-    return steps, every
-
-
-def _context(known: Known, steps: StepsPlan | None) -> Context:
-    """What the rules between options look at."""
-    prompts = known.settings.get("sample_prompts")
-    return Context(
-        options=known.settings,
-        support=known.support,
-        num_processes=known.recipe.launch.num_processes,
-        total_steps=steps.total if steps else None,
-        steps_per_epoch=steps.steps_per_epoch if steps else None,
-        prompts_found=None if prompts is None else os.path.isfile(prompts),
-        prompt_seeds=() if prompts is None else sample_seeds(Path(prompts)),
-        places={arg.name: arg.source for arg in known.given},
-    )
-
-
 def _host(draft: Draft) -> HostFacts:
     room = draft.workspace
     return read_host((room.root, room.cache, room.datasets, room.runs, room.models), environ=draft.environ)
-
-
-def _command(draft: Draft, known: Known, host: HostFacts | None) -> command.Command:
-    checkout, python = draft.parts["checkout"], draft.parts["python"]
-    offline = not isinstance(known.recipe.model, str)  # random weights: nothing is to be downloaded
-    on_cpu = host is not None and not host.gpus
-    env = child_env(draft.workspace, draft.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
-    tokens, script, launch = arguments.tokens(known.given), known.support.script, known.recipe.launch
-    if draft.request.practice:
-        env |= {"KOHYA_PRACTICE_PROCESSES": str(launch.num_processes)} if launch.num_processes > 1 else {}
-        return command.Command((sys.executable, "-m", "kohya_runner.run.practice", script, *tokens), Path.cwd(), env)
-    root = checkout.root if checkout else (project_root() or Path.cwd()) / SUBMODULE
-    interpreter = python.path if python else Path("python3")
-    path = root / script if checkout else Path(script)  # relative to its own folder, wherever that will be
-    argv = command.argv(interpreter, path, tokens, launch=launch, mixed_precision=known.precision)
-    return command.Command(argv, root, env)
 
 
 def _elsewhere(draft: Draft, known: Known) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kohya_runner.plan.value import Plan
+    from kohya_runner.trainers.command import Command
 
 
 def size(count: int | None) -> str:
@@ -146,7 +147,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "version": 1,
         "ok": plan.ok,
         "recipe": _recipe(plan),
-        "commands": [_command(plan)] if plan.command else [],
+        "commands": [_command(command) for command in plan.commands],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),
         "resume": plan.series.as_json(plan.steps.steps_per_epoch) if plan.series and plan.steps else None,
@@ -191,12 +192,11 @@ def _put(into: Any, path: tuple[Any, ...], leaf: Any) -> None:
         into[str(path[-1])] = leaf
 
 
-def _command(plan: Plan) -> dict[str, Any]:
-    assert plan.command is not None  # noqa: S101 - the caller asked
+def _command(command: Command) -> dict[str, Any]:
     return {
-        "argv": [masked_text(token) for token in plan.command.argv],
-        "cwd": str(plan.command.cwd),
-        "env": masked(plan.command.env),
+        "argv": [masked_text(token) for token in command.argv],
+        "cwd": str(command.cwd),
+        "env": masked(command.env),
     }
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kohya_runner.dataset.layout import Layout
+    from kohya_runner.plan.built import TextFile
     from kohya_runner.trainers.arguments import Arg
     from kohya_runner.trainers.checkout import Checkout
 
@@ -17,9 +18,12 @@ RESUMING = ("save_state", "save_last_n_epochs_state", "resume", "initial_step")
 """Options that ``--resume`` adds: they change nothing of what is trained."""
 
 
-def fingerprint(args: Iterable[Arg], layout: Layout, checkout: Checkout | None, *, practice: bool) -> str:
+def fingerprint(
+    args: Iterable[Arg], layout: Layout, checkout: Checkout | None, *, practice: bool, files: Iterable[TextFile] = ()
+) -> str:
     """What makes two launches the same run: options, data, trainer; not the folder the outputs go to."""
-    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", *RESUMING}
+    moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config", *RESUMING}
     tokens = [arg.tokens for arg in args if arg.name not in moving]
-    text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice])
+    texts = [file.text.replace(str(layout.root), "") for file in files]
+    text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice, *texts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -53,7 +53,7 @@ def as_parsed(options: ScriptOptions, args: Iterable[Arg]) -> Settings:
     """The options as the trainer's own parser reads them: ``"32"`` is the number 32, a mapping is ``k=v`` texts."""
     passed = tuple(args)
     tokens = [token for arg in passed for token in arg.tokens]
-    parsed = vars(argparse_parser(options).parse_args(tokens))
+    parsed = vars(argparse_parser(options, whole=False).parse_args(tokens))
     return Settings(options, {arg.name: parsed[arg.name] for arg in passed if arg.tokens})
 
 

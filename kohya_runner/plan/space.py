@@ -30,11 +30,11 @@ def shape(settings: Settings, support: Support) -> LoraShape:
     """What decides the size of a checkpoint."""
     network_args = _pairs(settings.given.get("network_args"))
     return LoraShape(
-        family=support.family,
+        family=support.architecture(settings.given),
         dim=int(settings.get("network_dim") or 4),
         conv_dim=_whole(network_args.get("conv_dim", "")),
         precision=settings.get("save_precision") or "float",
-        text_encoder=not settings.on("network_train_unet_only"),
+        text_encoder=not (settings.on("network_train_unet_only") or "network_train_unet_only" in support.implied),
         unet=not settings.on("network_train_text_encoder_only"),
     )
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.plan.built import TextFile
+    from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.forecast import Forecast
     from kohya_runner.preflight.disk import DiskPlan
     from kohya_runner.preflight.gpus import Gpu
@@ -85,6 +87,8 @@ class Plan:
     run_dir: Path | None = None
     gpus: tuple[Gpu, ...] = ()
     forecast: Forecast | None = None
+    stages: tuple[StageCommand, ...] = ()  # what runs before ``command``, one after the other
+    files: tuple[TextFile, ...] = ()  # written before the first of them
     series: Series | None = None  # the run that goes on; run_dir is its folder then
     fingerprint: str = ""  # of argv without the run's own folder, of the data, and of the trainer's commit
 
@@ -93,6 +97,12 @@ class Plan:
         """Whether nothing stands against a launch."""
         whole = self.command is not None and self.steps is not None
         return whole and not any(f.severity is Severity.ERROR for f in self.findings)
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """All processes of the run in their order, the training last."""
+        training = () if self.command is None else (self.command,)
+        return (*(stage.command for stage in self.stages), *training)
 
     @property
     def ready(self) -> Ready:

@@ -103,4 +103,21 @@ ARCHITECTURES: dict[str, Architecture] = {
         "transformer", 2_091_069_227, 126_892_531, (("qwen3", 596_049_920),),
         double=Blocks(28, 69_206_528), width=2048, text_tokens=512,
     ),
+    # The last four are musubi-tuner's; the sizes of the language models are those of their names.
+    "flux_kontext": Architecture(
+        "transformer", 11_901_408_320, 83_819_683, (("text_encoder2", CLIP_L), ("text_encoder1", T5_XXL)),
+        double=Blocks(19, 339_831_296), single=Blocks(38, 141_591_808), width=3072, text_tokens=512,
+    ),
+    "flux2": Architecture(
+        "transformer", 32_223_281_152, 84_000_000, (("text_encoder", 24 * GB),),
+        double=Blocks(8, 981_467_648), single=Blocks(48, 490_733_824), width=6144, text_tokens=512,
+    ),
+    "flux2_klein_4b": Architecture(
+        "transformer", 3_875_544_576, 84_000_000, (("text_encoder", 4 * GB),),
+        double=Blocks(5, 245_367_296), single=Blocks(20, 122_683_648), width=3072, text_tokens=512,
+    ),
+    "flux2_klein_9b": Architecture(
+        "transformer", 9_078_581_248, 84_000_000, (("text_encoder", 8 * GB),),
+        double=Blocks(8, 436_208_128), single=Blocks(24, 218_104_064), width=4096, text_tokens=512,
+    ),
 }  # fmt: skip

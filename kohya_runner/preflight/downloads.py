@@ -30,6 +30,8 @@ SINGLE_FILES: dict[str, int] = {
     "lumina": 5_220 * 10**6,
     "hunyuan_image": 34_850 * 10**6,
     "anima": 4_180 * 10**6,
+    "flux_kontext": 23_800 * 10**6,
+    "flux2": 64_450 * 10**6,  # dev; klein 4B 7.75 GB, klein 9B 18.2 GB
 }
 COMPONENTS: dict[str, int] = {
     "clip_l": 246 * 10**6, "clip_g": 1_389 * 10**6, "t5xxl": 9_790 * 10**6, "gemma": 5_230 * 10**6,

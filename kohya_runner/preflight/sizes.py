@@ -52,6 +52,11 @@ NETWORKS: dict[str, Network] = {
     "lumina": Network(Modules(182, 1_297_920), Modules(180, 1_651_776)),
     "hunyuan_image": Network(_NONE, Modules(320, 5_877_760)),
     "anima": Network(Modules(196, 630_784), Modules(280, 1_433_600)),
+    # musubi-tuner leaves the modulation out (networks/lora_flux.py:32)
+    "flux_kontext": Network(_NONE, Modules(228, 3_502_080)),
+    "flux2": Network(_NONE, Modules(160, 6_094_848)),  # dev
+    "flux2_klein_4b": Network(_NONE, Modules(80, 1_443_840)),
+    "flux2_klein_9b": Network(_NONE, Modules(112, 2_588_672)),
 }
 
 
@@ -108,6 +113,10 @@ LATENTS: dict[str, Latents] = {
     "lumina": Latents(16),
     "hunyuan_image": Latents(64, 32),
     "anima": Latents(16),
+    "flux_kontext": Latents(16),
+    "flux2": Latents(128, 16),
+    "flux2_klein_4b": Latents(128, 16),
+    "flux2_klein_9b": Latents(128, 16),
 }
 NPZ_OVERHEAD = 824
 """Bytes of an npz beside its arrays: a 640x384 image makes a file of 62,264."""

@@ -78,6 +78,9 @@ class Dataset(_Strict):
         min_length=1,
     )
     captions: Captions = Captions()
+    options: dict[str, OptionValue] = Field(
+        default_factory=dict, description="musubi-tuner: resolution, batch_size, enable_bucket ... of this entry"
+    )
 
 
 class Launch(_Strict):
@@ -101,6 +104,7 @@ class Compare(_Strict):
     seeds: tuple[int, ...] = Field((42,), strict=False, min_length=1)
     strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
     sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
+    samplers: tuple[str, ...] = Field((), strict=False, description="several of them: a row of pictures for each")
     base: bool = Field(True, description="a column of the base model alone")
     trigger: tuple[str, ...] = Field(
         (), strict=False, description="the LoRA's words: prompts without one measure bleed"
@@ -155,6 +159,5 @@ class Recipe(_Strict):
 
 NOT_YET = {
     "finish.publish": "publishing after the run",
-    "datasets.*.options": "options of one dataset alone",
 }
 """Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""

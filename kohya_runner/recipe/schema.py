@@ -19,6 +19,8 @@ _TYPES = {
     "int": ["integer"],
     "float": ["number"],
     "int_or_float": ["number", "string"],
+    "whole_or_float": ["number", "string"],
+    "path": ["string"],
 }
 
 

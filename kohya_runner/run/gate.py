@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.run.content import examining
+from kohya_runner.run.lora_family import ALIKE
 from kohya_runner.run.safetensors_header import HeaderError
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def judged(checkpoint: Checkpoint, found: Content, expected: Expected) -> Checkp
 
 def _other(checkpoint: Checkpoint, expected: Expected) -> str:
     """Why the file cannot be of this run."""
-    if expected.family and checkpoint.family and checkpoint.family != expected.family:
+    same = checkpoint.family == expected.family or expected.family in ALIKE.get(checkpoint.family, ())
+    if expected.family and checkpoint.family and not same:
         return f"is for {checkpoint.family}, the recipe trains {expected.family}"
     if expected.modules is not None and checkpoint.modules and checkpoint.modules != expected.modules:
         return f"holds {checkpoint.modules} modules, the trainer made {expected.modules}"

@@ -22,12 +22,12 @@ from kohya_runner.finish import after, sentinel
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
-from kohya_runner.run import guard_facts, ledger, lock, numbering, prepare, record, resuming, telling
+from kohya_runner.run import guard_facts, ledger, lock, numbering, prepare, record, resuming, stages, telling
 from kohya_runner.run.diagnosis.report import explained
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.supervise import Watch, supervise
+from kohya_runner.run.supervise import Watch
 from kohya_runner.trainers import probe
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def _prepare(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> None
     views = ledger.runs(plan.workspace.runs)
     in_use = {str(v.record.dataset.get("key")) for v in views if v.record and v.state in IN_USE}
     prepare.dataset(plan, in_use, screen.event)
+    prepare.files(plan)
     prepare.prompts(plan, plan.ready.run_dir)
 
 
@@ -152,7 +153,7 @@ def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapp
     )
     sentinel.start(plan.ready.run_dir, recorder.now, env)
     screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
-    return supervise(plan.ready.command, watch, environ=_with_token(env))
+    return stages.supervised(plan, watch, _with_token(env))
 
 
 def _with_token(env: Mapping[str, str]) -> dict[str, str]:

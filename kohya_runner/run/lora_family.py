@@ -20,11 +20,15 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """Parts of module names (dots are underlines) that only one family has; FLUX and HunyuanImage share their blocks."""
 
+ALIKE = {"flux": ("flux_kontext", "flux2")}
+"""Families whose modules have the same names; the trainer's own metadata tells them apart."""
+
 CONTEXT = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """The width of the text that a U-Net's cross-attention reads."""
 _CROSS = ("attn2_to_k_lora_down_weight", "attn2_to_k_lora_A_weight")
 
 SAID: tuple[tuple[str, str], ...] = (
+    ("flux_kontext", "flux_kontext"), ("flux_2", "flux2"),
     ("sd_v1", "sd15"), ("sd_v2", "sd2"), ("sdxl", "sdxl"), ("sd3", "sd3"), ("flux", "flux"), ("chroma", "flux"),
     ("lumina", "lumina"), ("hunyuan-image", "hunyuan_image"), ("anima", "anima"), ("stable-diffusion-v1", "sd15"),
     ("stable-diffusion-v2", "sd2"), ("stable-diffusion-xl", "sdxl"), ("stable-diffusion-3", "sd3"),
@@ -39,7 +43,9 @@ def family_of(header: Header) -> str:
     what = identify(header)
     if what is not None and what.key not in ("lora", "embedding", "controlnet"):
         return what.key
-    return _by_shape(names) or _by_name(names) or _said(header.metadata)
+    found = _by_shape(names) or _by_name(names)
+    said = _said(header.metadata)
+    return said if found in ALIKE and said in ALIKE[found] else found or said
 
 
 def is_lora(header: Header) -> bool:

@@ -80,6 +80,13 @@ def dataset(plan: Plan, in_use: Collection[str], say: Say) -> None:
     prune(plan.ready.layout.root, {plan.ready.layout.key, *in_use})
 
 
+def files(plan: Plan) -> None:
+    """What an engine's scripts read beside the folders."""
+    for file in plan.files:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(file.path, file.text)
+
+
 def folders(plan: Plan) -> None:
     """The caches and the run's own folders: some libraries do not make their parents."""
     for name, value in plan.ready.command.env.items():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from kohya_runner.run.events import Event
 
+STAGE = "kohya-runner stage: "
+"""How the runner's own line begins in the log of a run with several processes; what the next one does comes after."""
 TRAINING = "training"
 SAVING = "saving a checkpoint"
 
@@ -147,6 +149,9 @@ class Stream:
             yield Phase(name)
 
     def _said(self, text: str) -> Iterator[Event]:
+        if text.startswith(STAGE):
+            yield from self._enter(text.removeprefix(STAGE))
+            return
         for start, name in PHASES:
             if text.startswith(start):
                 yield from self._enter(name)

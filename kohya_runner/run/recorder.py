@@ -47,8 +47,8 @@ class Recorder:
         self._changed = False
 
     def started(self, process: ProcessId) -> None:
-        """The trainer is there."""
-        timings = self.now.timings.model_copy(update={"started": time.time()})
+        """The trainer is there, or the next of its processes."""
+        timings = self.now.timings.model_copy(update={"started": self.now.timings.started or time.time()})
         self.now = self.now.changed(state="running", process=record.Process.of(process), timings=timings)
         self.save()
 

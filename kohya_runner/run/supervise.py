@@ -67,15 +67,18 @@ class _End:
     peak_rss: int | None = None
 
 
-def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str]) -> Outcome:
+def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], heading: str = "") -> Outcome:
     """Start the command in a session of its own and watch it to its end.
 
     Its environment is ``environ`` with the command's variables on top, and ``RUN``; stdout and stderr are appended to
-    the log.
+    the log, after the ``heading``.
     """
     started = time.time()
     with receiving() as received:
         session = _Session(watch, received, started, _size(watch.log))
+        if heading:
+            with watch.log.open("a", encoding="utf-8") as log:
+                log.write(f"{heading}\n")
         process = _start(command, watch.log, {**environ, **command.env, RUN: str(watch.log)})
         leader = identify(process.pid)
         session.guarded(watch.on_start, leader)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.trainers import values
-from kohya_runner.trainers.ownership import OWNED, PATHS
+from kohya_runner.trainers.engines import ENGINES
+from kohya_runner.trainers.ownership import PATHS, owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -54,7 +55,7 @@ def from_recipe(
     for name, raw in given.items():
         where = loaded.where("args", name)
         option = options.get(name)
-        instead = OWNED.get(name) or _component(name, support)
+        instead = owned(name, ENGINES[support.engine]) or _component(name, support)
         if instead:
             findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=instead))
         elif option is None:
@@ -71,7 +72,7 @@ def from_recipe(
 
 def _component(name: str, support: Support) -> str:
     """What to write instead of an option that is a component of the family; "" for any other."""
-    return f"write it as components.{name}" if any(c.name == name for c in support.components) else ""
+    return next((f"write it as components.{c.name}" for c in support.components if name in (c.name, c.flag)), "")
 
 
 def _unknown(name: str, where: str, options: ScriptOptions) -> Finding:
@@ -102,9 +103,11 @@ def by_runner(
     recipe = loaded.recipe
     assert recipe is not None  # noqa: S101 - the caller planned with a whole recipe
     given = recipe.args
-    args = [_arg(options, "pretrained_model_name_or_path", places.model, loaded.where("model"))]
+    args = [_arg(options, support.model_option, places.model, loaded.where("model"))]
     args += [
-        _arg(options, name, str(path), loaded.where("components", name)) for name, path in places.components.items()
+        _arg(options, flag, str(path), loaded.where("components", name))
+        for name, path in places.components.items()
+        if (flag := support.flag_of(name)) in options
     ]
     args += _data(loaded, options, places.layout)
     args.append(_arg(options, "output_dir", str(places.output_dir), "runner: the run's folder"))

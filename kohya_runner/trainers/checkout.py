@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
+from kohya_runner.trainers.engines import SD_SCRIPTS, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.settings import Settings
 
-REPOSITORY = "https://github.com/kohya-ss/sd-scripts.git"
-PINNED_COMMIT = "48d368fa557731ad0488c07304dfeba8c07910eb"
-SUBMODULE = Path("vendor/sd-scripts")
-MARKS = ("train_network.py", "library/train_util.py")
-"""What makes a folder an sd-scripts checkout."""
+PINNED_COMMIT = SD_SCRIPTS.commit
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
 
@@ -31,11 +28,12 @@ class Checkout:
     root: Path
     commit: str | None
     named_by: str
+    engine: Engine = SD_SCRIPTS
 
     @property
     def pinned(self) -> bool:
         """Whether it is the commit this version of the runner was tested with."""
-        return self.commit == PINNED_COMMIT
+        return self.commit == self.engine.commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,65 +51,75 @@ def project_root() -> Path | None:
     return root if (root / ".gitmodules").is_file() else None
 
 
-def is_checkout(root: Path) -> bool:
-    """Whether the folder holds sd-scripts."""
-    return all((root / mark).is_file() for mark in MARKS)
+def is_checkout(root: Path, engine: Engine = SD_SCRIPTS) -> bool:
+    """Whether the folder holds the engine."""
+    return all((root / mark).is_file() for mark in engine.marks)
 
 
-def find_checkout(
-    option: str | None, environ: Mapping[str, str], *, settings: Settings, project: Path | None, home: Path
+def find_checkout(  # noqa: PLR0913 - each place of the search
+    option: str | None,
+    environ: Mapping[str, str],
+    *,
+    settings: Settings,
+    project: Path | None,
+    home: Path,
+    engine: Engine = SD_SCRIPTS,
 ) -> Checkout | None:
-    """``--sd-scripts``, ``$KOHYA_RUNNER_SD_SCRIPTS``, the settings, ``vendor/sd-scripts``, what ``setup`` fetched.
+    """The option, the engine's environment variable, the settings, ``vendor/<engine>``, what ``setup`` fetched.
 
     Raises:
-        TrainerError: a place that was named is no checkout of sd-scripts.
+        TrainerError: a place that was named is no checkout of the engine.
     """
     named = (
-        (option, "--sd-scripts"),
-        (environ.get("KOHYA_RUNNER_SD_SCRIPTS"), "$KOHYA_RUNNER_SD_SCRIPTS"),
-        (settings.sd_scripts, f"sd_scripts: in {settings.file}"),
+        (option if engine.option else None, engine.option),
+        (environ.get(engine.variable), f"${engine.variable}"),
+        (settings.path(engine.setting), f"{engine.setting}: in {settings.file}"),
     )
     for value, who in named:
         if value:
-            return _named_checkout(_absolute(value), who)
-    vendored = (project / SUBMODULE, f"{SUBMODULE} of this clone") if project else None
-    for root, who in filter(None, (vendored, (fetched_checkout(home), "kohya-runner setup"))):
-        if is_checkout(root):
-            return Checkout(root, commit_of(root), who)
+            return _named_checkout(_absolute(value), who, engine)
+    vendored = (project / engine.submodule, f"{engine.submodule} of this clone") if project else None
+    for root, who in filter(None, (vendored, (fetched_checkout(home, engine), "kohya-runner setup"))):
+        if is_checkout(root, engine):
+            return Checkout(root, commit_of(root), who, engine)
     return None
 
 
-def fetched_checkout(home: Path) -> Path:
+def fetched_checkout(home: Path, engine: Engine = SD_SCRIPTS) -> Path:
     """Where ``setup`` puts the sources when the runner is installed without its git clone."""
-    return home / f"sd-scripts-{PINNED_COMMIT[:12]}"
+    return home / f"{engine.name}-{engine.commit[:12]}"
 
 
-def _named_checkout(root: Path, who: str) -> Checkout:
+def _named_checkout(root: Path, who: str, engine: Engine) -> Checkout:
     if not root.is_dir():
-        raise TrainerError(
-            f"{who} names {root}: there is no such folder", hint="name a checkout of kohya-ss/sd-scripts"
-        )
-    lacking = [mark for mark in MARKS if not (root / mark).is_file()]
+        owner = engine.repository.removeprefix("https://github.com/").removesuffix(".git")
+        raise TrainerError(f"{who} names {root}: there is no such folder", hint=f"name a checkout of {owner}")
+    lacking = [mark for mark in engine.marks if not (root / mark).is_file()]
     if lacking:
         raise TrainerError(
-            f"{who} names {root}, which is no sd-scripts checkout: it has no {lacking[0]}",
-            hint="name the folder that holds train_network.py",
+            f"{who} names {root}, which is no {engine.name} checkout: it has no {lacking[0]}",
+            hint=f"name the folder that holds {engine.marks[0]}",
         )
-    return Checkout(root, commit_of(root), who)
+    return Checkout(root, commit_of(root), who, engine)
 
 
 def find_python(
-    option: str | None, environ: Mapping[str, str], *, settings: Settings, recorded: Path | None
+    option: str | None,
+    environ: Mapping[str, str],
+    *,
+    settings: Settings,
+    recorded: Path | None,
+    engine: Engine = SD_SCRIPTS,
 ) -> TrainerPython | None:
-    """The recipe's ``launch.python``, ``$KOHYA_RUNNER_PYTHON``, the settings, the environment ``setup`` recorded.
+    """The recipe's ``launch.python``, the engine's variable, the settings, the environment ``setup`` recorded.
 
     Raises:
         TrainerError: what was named is no executable file.
     """
     named = (
         (option, "launch.python"),
-        (environ.get("KOHYA_RUNNER_PYTHON"), "$KOHYA_RUNNER_PYTHON"),
-        (settings.python, f"python: in {settings.file}"),
+        (environ.get(engine.python_variable), f"${engine.python_variable}"),
+        (settings.path(engine.python_setting), f"{engine.python_setting}: in {settings.file}"),
     )
     for value, who in named:
         if value:

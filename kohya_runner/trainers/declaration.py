@@ -41,7 +41,26 @@ def f(value):
     except ValueError:
         raise
 """
-"""The one type function of the pinned trainer (library/train_util.py:3664), its messages left out."""
+"""The one type function of sd-scripts (library/train_util.py:3664), its messages left out."""
+
+WHOLE_OR_FLOAT = """
+def f(value):
+    if value.endswith('%'):
+        try:
+            return float(value[:-1]) / 100.0
+        except ValueError:
+            raise
+    try:
+        float_value = float(value)
+        if float_value >= 1 and float_value.is_integer():
+            return int(float_value)
+        return float_value
+    except ValueError:
+        raise
+"""
+"""That of musubi-tuner (training/parser_common.py:20), its messages left out."""
+
+TYPE_FUNCTIONS: Mapping[str, Type] = {INT_OR_FLOAT: "int_or_float", WHOLE_OR_FLOAT: "whole_or_float"}
 
 
 def declared(call: ast.Call, value: Callable[[ast.expr], object], where: str) -> Option:
@@ -90,9 +109,10 @@ def _type(call: ast.Call, given: object) -> Type:
             return "str"
         case External(name) if name in TYPES:
             return TYPES[name]
-        case Function(node=node) if _outline(node) == _outline(ast.parse(INT_OR_FLOAT).body[0]):
-            return "int_or_float"
         case Function(node=node):
+            for text, kind in TYPE_FUNCTIONS.items():
+                if _outline(node) == _outline(ast.parse(text).body[0]):
+                    return kind
             raise NotConstantError(
                 call, f"the type function {node.name} reads values in a way this version does not know"
             )

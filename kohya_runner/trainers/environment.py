@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
 from kohya_runner.errors import PreflightError, TrainerError
+from kohya_runner.trainers.engines import SD_SCRIPTS, Engine
 from kohya_runner.trainers.packages import GIB, MINORS, plan_environment
 from kohya_runner.trainers.probe import PACKAGES, PythonFacts, deep_probe, probe
 from kohya_runner.workspace import is_network_mount
@@ -23,11 +24,11 @@ from kohya_runner.workspace import is_network_mount
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from kohya_runner.trainers.checkout import Checkout
     from kohya_runner.trainers.packages import EnvironmentPlan
 
     Say = Callable[[str], None]
 
-RECORD = "trainer.json"
 NOT_FOR_PIP = frozenset({"PIP_BREAK_SYSTEM_PACKAGES", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_CONSTRAINT",
                          "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})  # fmt: skip
 
@@ -74,10 +75,10 @@ class Recorded:
     stamp: str
 
 
-def recorded(home: Path) -> Recorded | None:
+def recorded(home: Path, engine: Engine = SD_SCRIPTS) -> Recorded | None:
     """What ``setup`` wrote down as its last act; None where it never came that far."""
     try:
-        record = json.loads((home / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((home / engine.record).read_text(encoding="utf-8"))
         found = Recorded(Path(record["python"]), str(record["stamp"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -112,14 +113,15 @@ def candidates(environ: Mapping[str, str]) -> tuple[PythonFacts, ...]:
     return tuple({each.executable: each for each in reversed(facts)}.values())[::-1]
 
 
-def plan_for(environ: Mapping[str, str], requirements: str) -> EnvironmentPlan:
+def plan_for(environ: Mapping[str, str], requirements: str, *, xformers: bool = True) -> EnvironmentPlan:
     """The environment to make here.
 
     Raises:
         TrainerError: this machine has no Python that fits.
     """
     offered = candidates(environ)
-    plan = plan_environment(offered, requirements, has_libgl=ctypes.util.find_library("GL") is not None)
+    has_libgl = ctypes.util.find_library("GL") is not None
+    plan = plan_environment(offered, requirements, has_libgl=has_libgl, xformers=xformers)
     if plan is None:
         seen = ", ".join(f"{facts.path} ({facts.python})" for facts in offered) or "none at all"
         hint = "install one with its venv module, for instance: apt-get install python3.11 python3.11-venv"
@@ -128,7 +130,7 @@ def plan_for(environ: Mapping[str, str], requirements: str) -> EnvironmentPlan:
 
 
 def make_environment(
-    plan: EnvironmentPlan, checkout: Path, *, home: Path, environ: Mapping[str, str], say: Say
+    plan: EnvironmentPlan, checkout: Checkout, *, home: Path, environ: Mapping[str, str], say: Say
 ) -> Path:
     """The Python of a complete environment as planned: an existing one, a half-made one finished, or a new one.
 
@@ -136,25 +138,26 @@ def make_environment(
         PreflightError: the disk is too small.
         TrainerError: something could not be installed, or does not import afterwards.
     """
-    folder = home / f"trainer-{plan.stamp}"
-    known = recorded(home)
+    engine = checkout.engine
+    folder = home / f"{engine.environment}-{plan.stamp}"
+    known = recorded(home, engine)
     if known and known.stamp == plan.stamp:
         say(f"the trainer's environment is there: {known.python}")
         return known.python
     _room(home, plan)
     pip = _pip_environment(environ, home)
     _venv(plan, folder, pip, say)
-    _install(plan, folder, pip, say)
+    _install(plan, folder, (pip, engine), say)
     python = folder / "bin" / "python"
     _check(python, checkout, say)
-    atomic.write_json(home / RECORD, {"version": 1, "python": str(python), "stamp": plan.stamp})
+    atomic.write_json(home / engine.record, {"version": 1, "python": str(python), "stamp": plan.stamp})
     return python
 
 
-def _check(python: Path, checkout: Path, say: Say) -> None:
+def _check(python: Path, checkout: Checkout, say: Say) -> None:
     """The new environment must import what the train scripts import."""
     say("checking that the trainer's modules import")
-    facts = deep_probe(python, checkout)
+    facts = deep_probe(python, checkout.root, checkout.engine)
     if not facts.trains:
         name, fault = next(iter(facts.faults.items()))
         hint = f"delete {python.parents[1]} and try again"
@@ -202,8 +205,9 @@ def _runs(python: Path) -> bool:
     return True
 
 
-def _install(plan: EnvironmentPlan, folder: Path, environ: Mapping[str, str], say: Say) -> None:
+def _install(plan: EnvironmentPlan, folder: Path, what: tuple[Mapping[str, str], Engine], say: Say) -> None:
     """First torch, so that nothing else decides about it; xformers last, because a recipe can do without."""
+    environ, engine = what
     limits, wanted = folder / "constraints.txt", folder / "requirements.txt"
     atomic.write_text(limits, "\n".join(plan.constraints) + "\n")
     atomic.write_text(wanted, "\n".join(plan.requirements) + "\n")
@@ -211,8 +215,10 @@ def _install(plan: EnvironmentPlan, folder: Path, environ: Mapping[str, str], sa
     if plan.torch:
         say(f"installing {' '.join(plan.torch)}: about 3 GB to download, 1 to 10 minutes")
         _must((*pip, *plan.torch), environ)
-    say("installing sd-scripts' requirements: about 400 MB to download, half a minute to 3 minutes")
+    say(f"installing the requirements of {engine.name}: about 400 MB to download, half a minute to 3 minutes")
     _must((*pip, "--requirement", str(wanted)), environ)
+    if not plan.xformers:
+        return
     say(f"installing {plan.xformers}: about 120 MB")
     if _run((*pip, "--only-binary", "xformers", plan.xformers), environ) != 0:
         say("xformers could not be installed; recipes that say sdpa: true do not need it")

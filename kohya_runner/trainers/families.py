@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from kohya_runner.trainers import method_rows
+from kohya_runner.trainers import method_rows, musubi_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Data = Literal["folders", "pairs", "metadata", "edit"]
-"""``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs."""
+Data = Literal["folders", "pairs", "metadata", "edit", "controls"]
+"""``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs;
+pictures with or without control images, in folders of their own or as edit pairs."""
 Output = Literal["lora", "model", "controlnet", "lllite", "embedding"]
 """What a checkpoint is."""
 
@@ -27,6 +28,22 @@ class Component:
     what: str
     required: bool = True
     unless: Mapping[str, str] = field(default_factory=dict)
+    option: str = ""  # its option, where that is not --<name>
+
+    @property
+    def flag(self) -> str:
+        """The name of its option."""
+        return self.option or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """A script that runs before the training: the components and options of the recipe that it takes, too."""
+
+    phase: str
+    script: str
+    components: tuple[str, ...]
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +70,26 @@ class Support:
     added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
     needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
     reads_long: bool = False  # max_token_length lengthens what the text encoder reads (strategy_sd.py:34)
+    engine: str = "sd-scripts"  # a row of trainers/engines.py
+    model_option: str = "pretrained_model_name_or_path"
+    stages: tuple[StageRow, ...] = ()  # scripts that must run before the training
+    needs_control: bool = False  # each picture has exactly one control image
+    variants: Mapping[str, str] = field(default_factory=dict)  # args.model_version -> the architecture's own name
+    implied: Mapping[str, Any] = field(default_factory=dict)  # what holds of a training without being an option of it
+    sequences: int = 1  # pictures whose tokens the model sees at once
 
     @property
     def key(self) -> tuple[str, str]:
         """How a recipe names this row."""
         return (self.family, self.method)
+
+    def architecture(self, options: Mapping[str, Any]) -> str:
+        """The name under which sizes know what is trained: the family's, or that of one of its variants."""
+        return self.variants.get(str(options.get("model_version") or ""), self.family)
+
+    def flag_of(self, component: str) -> str:
+        """The name of a component's option."""
+        return next((c.flag for c in self.components if c.name == component), component)
 
     def unset(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What the runner sets because the recipe does not."""
@@ -194,7 +226,10 @@ LORA: tuple[Support, ...] = (
     ),
 )
 
-TABLE: tuple[Support, ...] = tuple(row for lora in LORA for row in (lora, *method_rows.rows((lora,))))
+TABLE: tuple[Support, ...] = (
+    *(row for lora in LORA for row in (lora, *method_rows.rows((lora,)))),
+    *(Support(**fields) for fields in musubi_rows.rows(Component, StageRow)),
+)
 """Every family with every method that is supported."""
 
 

@@ -90,7 +90,8 @@ def _takes(option: Option) -> str:
     if option.choices:
         return " | ".join(str(c) for c in option.choices if c is not None)
     word = {"str": "text", "int": "whole number", "float": "number", "path": "path",
-            "int_or_float": "steps, a fraction below 1, or N%", "bool": "true or false"}[option.type]  # fmt: skip
+            "int_or_float": "steps, a fraction below 1, or N%",
+            "whole_or_float": "steps, a fraction below 1, or N%", "bool": "true or false"}[option.type]  # fmt: skip
     return f"list of {word}" if option.kind == "many" else word
 
 

@@ -81,8 +81,9 @@ Meaning = Function | Expression | External
 class Modules:
     """The files of one checkout, each parsed once; ``hashes`` names those that were read."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, imports: str = "") -> None:
         self.root = root
+        self._prefixes = ("", f"{imports}/") if imports else ("",)  # where ``import a.b`` looks for a/b.py
         self.hashes: dict[str, str] = {}
         self._modules: dict[str, Module] = {}
 
@@ -135,7 +136,8 @@ class Modules:
 
     def _file(self, parts: tuple[str, ...]) -> str | None:
         stem = "/".join(parts)
-        return next((p for p in (f"{stem}.py", f"{stem}/__init__.py") if (self.root / p).is_file()), None)
+        paths = (f"{prefix}{stem}{end}" for prefix in self._prefixes for end in (".py", "/__init__.py"))
+        return next((path for path in paths if (self.root / path).is_file()), None)
 
 
 def _bindings(tree: ast.Module, package: tuple[str, ...]) -> dict[str, list[Binding]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.atomic import write_text
 from kohya_runner.errors import TrainerError
 from kohya_runner.recipe.suggest import did_you_mean
-from kohya_runner.trainers.checkout import PINNED_COMMIT
+from kohya_runner.trainers.engines import ENGINES, SD_SCRIPTS, Engine, engine_of
 from kohya_runner.trainers.script_options import Option, ScriptOptions
 from kohya_runner.trainers.snapshot import Snapshot, decode, encode, read_what_can_be, shipped
 from kohya_runner.trainers.source_files import fingerprint, train_scripts, unchanged
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["NOT_RUNNABLE", "PINNED_COMMIT", "Option", "ScriptOptions", "matches_snapshot", "options_for", "scripts"]
+__all__ = ["NOT_RUNNABLE", "Option", "ScriptOptions", "all_scripts", "matches_snapshot", "options_for", "scripts"]
 
 NOT_RUNNABLE: Mapping[str, str] = MappingProxyType(
     {
@@ -29,15 +29,20 @@ NOT_RUNNABLE: Mapping[str, str] = MappingProxyType(
 """Scripts of the pinned trainer whose options can be read and which cannot run, and why."""
 
 
-def scripts() -> tuple[str, ...]:
-    """The train scripts of the pinned trainer."""
-    return tuple(shipped().scripts)
+def scripts(engine: Engine = SD_SCRIPTS) -> tuple[str, ...]:
+    """The train scripts of an engine's pinned commit."""
+    return tuple(shipped(engine).scripts)
 
 
-def matches_snapshot(checkout: Path) -> bool:
+def all_scripts() -> tuple[str, ...]:
+    """The train scripts of every engine."""
+    return tuple(script for engine in ENGINES.values() for script in scripts(engine))
+
+
+def matches_snapshot(checkout: Path, engine: Engine = SD_SCRIPTS) -> bool:
     """Whether a checkout declares exactly the options of the snapshot: same files, no further train script."""
-    known = shipped()
-    return unchanged(checkout, known.sources) and set(train_scripts(checkout)) == set(known.scripts)
+    known = shipped(engine)
+    return unchanged(checkout, known.sources) and set(train_scripts(checkout, engine)) == set(known.scripts)
 
 
 def options_for(
@@ -49,33 +54,34 @@ def options_for(
     with ``write_cache``. Raises ``TrainerError`` for a script that is not there and for sources that cannot be
     followed, with file and line.
     """
-    if checkout is None or matches_snapshot(checkout):
-        _must_exist(script, scripts(), "the trainer")
-        return shipped().scripts[script]
-    _must_exist(script, train_scripts(checkout), str(checkout))
-    file = cache / f"options-{fingerprint(checkout)[:20]}.json" if cache else None
+    engine = engine_of(script)
+    if checkout is None or matches_snapshot(checkout, engine):
+        _must_exist(script, scripts(engine), "the trainer")
+        return shipped(engine).scripts[script]
+    _must_exist(script, train_scripts(checkout, engine), str(checkout))
+    file = cache / f"options-{fingerprint(checkout, engine)[:20]}.json" if cache else None
     kept = _kept(file, checkout) if file else None
     if kept and script in kept.scripts:
         return kept.scripts[script]
-    options = _read(script, checkout)
+    options = _read(script, checkout, engine)
     if file and write_cache:
         with contextlib.suppress(OSError):  # then the next run reads the sources again
-            write_text(file, encode(read_what_can_be(checkout)))
+            write_text(file, encode(read_what_can_be(checkout, engine)))
     return options
 
 
 def _must_exist(script: str, known: tuple[str, ...], where: str) -> None:
     if not known:
-        raise TrainerError(f"{where}: no train scripts here", hint="name the folder of an sd-scripts checkout")
+        raise TrainerError(f"{where}: no train scripts here", hint="name the folder of the trainer's checkout")
     if script not in known:
         raise TrainerError(f"{where} has no train script '{script}'", hint=did_you_mean(script, known))
 
 
-def _read(script: str, checkout: Path) -> ScriptOptions:
+def _read(script: str, checkout: Path, engine: Engine) -> ScriptOptions:
     from kohya_runner.trainers.modules import Modules
     from kohya_runner.trainers.reader import read_script
 
-    return read_script(script, Modules(checkout))
+    return read_script(script, Modules(checkout, engine.imports))
 
 
 def _kept(file: Path, checkout: Path) -> Snapshot | None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kohya_runner.trainers.engines import Engine
+
 OWNED: Mapping[str, str] = {
     "pretrained_model_name_or_path": "write it as 'model'",
     "output_dir": "the run's own folder is used; choose the disk with 'workspace'",
@@ -29,6 +31,51 @@ OWNED: Mapping[str, str] = {
     "debug_dataset": "it opens windows and trains nothing; see kohya-runner plan",
 }
 """Option -> what to do instead."""
+
+BY_ENGINE: Mapping[str, Mapping[str, str]] = {
+    "musubi-tuner": {
+        "dit": "write it as 'model'",
+        **{
+            name: f"write it as datasets[].options.{name}"
+            for name in (
+                "resolution",
+                "batch_size",
+                "enable_bucket",
+                "bucket_no_upscale",
+                "no_resize_control",
+                "control_resolution",
+            )
+        },
+        "train_batch_size": "write it as datasets[].options.batch_size",
+        "num_repeats": "write it as datasets[].repeats",
+        "caption_extension": "write it as datasets[].captions.extension",
+        "cache_latents": "latents are always cached: it is the first stage of the run",
+        "cache_text_encoder_outputs": "they are always cached: it is the second stage of the run",
+        "dataset_config": "write the folders as 'datasets', and their options as datasets[].options",
+        "device": "the trainer takes the GPU where there is one",
+        "save_model_as": "this trainer writes safetensors and nothing else",
+        "show_timesteps": "it shows a picture and trains nothing",
+    },
+    "diffusers": {
+        "dataset_name": "write the pairs as 'datasets'",
+        "dataset_config_name": "write the pairs as 'datasets'",
+        "cache_dir": "the workspace's own cache is used",
+        "hub_token": "a secret: set HF_TOKEN in the environment",
+        "push_to_hub": "see: kohya-runner publish",
+        "hub_model_id": "see: kohya-runner publish",
+        "resume_from_checkpoint": "launch with --resume",
+        "original_image_column": "the columns are written by the runner",
+        "edited_image_column": "the columns are written by the runner",
+        "edit_prompt_column": "the columns are written by the runner",
+    },
+}
+"""What is owned for one engine alone, by its name."""
+
+
+def owned(name: str, engine: Engine) -> str:
+    """What to do instead of an option that the runner owns; "" for any other."""
+    return BY_ENGINE.get(engine.name, {}).get(name) or OWNED.get(name, "")
+
 
 PATHS = frozenset({
     "vae", "sample_prompts", "network_weights", "base_weights", "weights", "resume", "tokenizer_cache_dir",

@@ -78,7 +78,7 @@ def image_set(facts: PythonFacts) -> TorchSet | None:
 
 
 def plan_environment(
-    candidates: Iterable[PythonFacts], requirements: str, *, has_libgl: bool
+    candidates: Iterable[PythonFacts], requirements: str, *, has_libgl: bool, xformers: bool = True
 ) -> EnvironmentPlan | None:
     """The environment to make here, on the image's torch if that fits; None where no Python fits."""
     usable = [facts for facts in candidates if facts.minor in MINORS]
@@ -87,21 +87,20 @@ def plan_environment(
         chosen = image_set(facts)
         if chosen:
             pins = tuple(f"{name}=={facts.packages[name]}" for name in ("torch", "torchvision"))
-            return _plan(facts, pins, (), (lines, chosen))
+            return _plan(facts, pins, (), (lines, chosen.xformers if xformers else ""))
     for facts in sorted(usable, key=lambda each: (each.venv, MINORS.index(each.minor))):
         pins = (f"torch=={TESTED.torch}", f"torchvision=={TESTED.torchvision}")
-        return _plan(facts, pins, pins, (lines, TESTED))
+        return _plan(facts, pins, pins, (lines, TESTED.xformers if xformers else ""))
     return None
 
 
 def _plan(
-    facts: PythonFacts, pins: tuple[str, ...], torch: tuple[str, ...], rest: tuple[tuple[str, ...], TorchSet]
+    facts: PythonFacts, pins: tuple[str, ...], torch: tuple[str, ...], rest: tuple[tuple[str, ...], str]
 ) -> EnvironmentPlan:
-    lines, chosen = rest
+    lines, xformers = rest
     constraints = (*pins, f"bitsandbytes=={BITSANDBYTES}")
-    return EnvironmentPlan(
-        facts.executable, facts.python, not torch, constraints, torch, lines, f"xformers=={chosen.xformers}"
-    )  # fmt: skip
+    extra = f"xformers=={xformers}" if xformers else ""
+    return EnvironmentPlan(facts.executable, facts.python, not torch, constraints, torch, lines, extra)
 
 
 def requirement_lines(text: str, *, has_libgl: bool = True) -> tuple[str, ...]:

@@ -25,20 +25,34 @@ def int_or_float(value: str) -> int | float:
         raise argparse.ArgumentTypeError(f"'{value}' is not an int or float") from None
 
 
+def whole_or_float(value: str) -> int | float:
+    """The same as musubi-tuner reads it, which takes 1.5 for a number (training/parser_common.py:20)."""
+    try:
+        number = float(value[:-1]) / 100.0 if value.endswith("%") else float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{value}' is not an int or float") from None
+    return int(number) if number >= 1 and number.is_integer() and not value.endswith("%") else number
+
+
 TYPES: Mapping[str, Callable[[str], object]] = {
     "str": str,
     "int": int,
     "float": float,
     "int_or_float": int_or_float,
+    "whole_or_float": whole_or_float,
     "path": Path,
 }
 
 
-def argparse_parser(options: ScriptOptions) -> argparse.ArgumentParser:
-    """The script's parser rebuilt from its options, abbreviations included: ``exit 2`` is where the script's is."""
+def argparse_parser(options: ScriptOptions, *, whole: bool = True) -> argparse.ArgumentParser:
+    """The script's parser rebuilt from its options, abbreviations included: ``exit 2`` is where the script's is.
+
+    ``whole`` is off for a part of a command line: nothing is missed in it.
+    """
     parser = argparse.ArgumentParser(prog=options.script)
     for option in options.values():
-        parser.add_argument(*option.flags, **_settings(option))
+        settings = _settings(option)
+        parser.add_argument(*option.flags, **(settings if whole else {**settings, "required": False}))
     return parser
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import TrainerError
+from kohya_runner.trainers.engines import SD_SCRIPTS, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,7 @@ class Gpu:
 class DeepFacts:
     """What really imports. ``faults`` holds a module's name and why it cannot be imported, for those that cannot.
 
-    Names: torch, torchvision, library.train_util, networks.lora, xformers, xformers_extensions, bitsandbytes.
+    Names: the engine's ``needed_modules``, then xformers, xformers_extensions and bitsandbytes.
     """
 
     faults: Mapping[str, str]
@@ -68,11 +69,12 @@ class DeepFacts:
     torch: str | None
     torch_cuda: str | None  # the CUDA version the wheel was built for
     device_fault: str | None  # why there is no usable GPU, in torch's words
+    needed: tuple[str, ...] = SD_SCRIPTS.needed_modules
 
     @property
     def trains(self) -> bool:
         """Whether the train scripts can start at all; xformers and bitsandbytes are a recipe's choice."""
-        return not self.faults.keys() & {"torch", "torchvision", "library.train_util", "networks.lora"}
+        return not self.faults.keys() & set(self.needed)
 
 
 def probe(python: Path, names: tuple[str, ...] = PACKAGES, *, seconds: float = FAST_SECONDS) -> PythonFacts:
@@ -86,14 +88,17 @@ def probe(python: Path, names: tuple[str, ...] = PACKAGES, *, seconds: float = F
     return PythonFacts(python, itself, str(found["python"]), bool(found["venv"]), dict(found["packages"]))
 
 
-def deep_probe(python: Path, checkout: Path, *, seconds: float = DEEP_SECONDS) -> DeepFacts:
+def deep_probe(
+    python: Path, checkout: Path, engine: Engine = SD_SCRIPTS, *, seconds: float = DEEP_SECONDS
+) -> DeepFacts:
     """Import torch and the trainer's modules there, and look at the GPUs. What does not work is a fact, not an error.
 
     Raises:
         TrainerError: that Python does not run, or dies while importing.
     """
     with tempfile.TemporaryDirectory(prefix="kohya-runner-probe-") as caches:
-        found = _ask(python, ("deep", str(checkout)), seconds, {**os.environ, **dict.fromkeys(CACHES, caches)})
+        asked = ("deep", str(checkout / engine.imports), *engine.needed_modules)
+        found = _ask(python, asked, seconds, {**os.environ, **dict.fromkeys(CACHES, caches)})
     device = found["device"] or {}
     return DeepFacts(
         faults={name: fault for name, fault in found["faults"].items() if fault is not None},
@@ -102,6 +107,7 @@ def deep_probe(python: Path, checkout: Path, *, seconds: float = DEEP_SECONDS) -
         torch=device.get("torch"),
         torch_cuda=device.get("torch_cuda"),
         device_fault=device.get("fault"),
+        needed=engine.needed_modules,
     )
 
 

@@ -1,7 +1,7 @@
 """Says what a Python holds, as one JSON object. Runs inside that Python, so it needs nothing but the standard library.
 
 python probe_worker.py fast NAME...        versions by name, without importing anything: well under a second
-python probe_worker.py deep CHECKOUT       imports torch and the trainer's own modules: the truth, in 5 to 30 s
+python probe_worker.py deep FOLDER NAME... imports torch and the trainer's modules from FOLDER: the truth, in 5 to 30 s
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def deep(checkout: str) -> dict[str, Any]:
+def deep(checkout: str, names: tuple[str, ...]) -> dict[str, Any]:
     """What really imports, from the folder a script would run in."""
     sys.path[0] = checkout  # as when a script of the checkout is run, and without this file's own folder
     os.chdir(checkout)
-    found = {name: _fault(name) for name in ("torch", "torchvision", "library.train_util", "networks.lora")}
+    found = {name: _fault(name) for name in names}
     found["xformers"] = _fault("xformers.ops")
     found["bitsandbytes"] = _fault("bitsandbytes")
     found["xformers_extensions"] = found["xformers"] or _extensions_fault()
@@ -99,7 +99,7 @@ def main(kind: str, *arguments: str) -> None:
     """Print the object as the last line; whatever the imports say goes to stderr."""
     out = os.dup(1)
     os.dup2(2, 1)
-    found = fast(arguments) if kind == "fast" else deep(arguments[0])
+    found = fast(arguments) if kind == "fast" else deep(arguments[0], arguments[1:])
     os.write(out, (json.dumps(found) + "\n").encode())
 
 

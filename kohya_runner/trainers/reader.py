@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from kohya_runner.errors import TrainerError
 from kohya_runner.trainers.constants import NotConstantError, evaluate, plain
 from kohya_runner.trainers.declaration import declared
+from kohya_runner.trainers.engines import engine_of
+from kohya_runner.trainers.forms import ENUMERATIONS, dict_keys, dotted, enumeration_of, table_of
 from kohya_runner.trainers.modules import Binding, Expression, External, Function, Imported, Module, Modules, named
-from kohya_runner.trainers.script_options import Option, ScriptOptions
-from kohya_runner.trainers.source_files import ENTRY
+from kohya_runner.trainers.script_options import Default, Option, ScriptOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,15 +32,18 @@ HINT = "use the commit this version was made for, or report the line"
 
 @dataclass(slots=True)
 class _Parser:
-    """An ``argparse.ArgumentParser`` as far as it has been built."""
+    """An ``argparse.ArgumentParser`` as far as it has been built; ``defaults`` were set for options to come."""
 
     options: dict[str, Option] = field(default_factory=dict)
+    defaults: dict[str, Default] = field(default_factory=dict)
 
     def add(self, option: Option, call: ast.Call) -> None:
         """Take up one more option; the same flag or name twice is a fault, as argparse would say."""
         taken = {flag for other in self.options.values() for flag in other.flags} | {"-h", "--help"}
         if option.name in self.options or taken & set(option.flags):
             raise NotConstantError(call, f"the option {option.flag} is declared a second time")
+        if option.name in self.defaults and all(keyword.arg != "default" for keyword in call.keywords):
+            option = replace(option, default=self.defaults[option.name])
         self.options[option.name] = option
 
 
@@ -56,9 +60,10 @@ class _Frame:
 
 def read_script(script: str, modules: Modules) -> ScriptOptions:
     """The options of one script of a checkout; a ``TrainerError`` with file and line where they cannot be followed."""
-    module = modules.module(script)
+    engine = engine_of(script)
+    module = modules.module(engine.script_path(script))
     try:
-        parser = _Walk(modules).entry(module)
+        parser = _Walk(modules).entry(module, engine.entry)
     except RecursionError:
         raise TrainerError(f"{modules.root / script}: nested too deeply to be read", hint=HINT) from None
     return ScriptOptions(script, tuple(parser.options.values()))
@@ -71,13 +76,13 @@ class _Walk:
         self.modules = modules
         self.statements = 0
 
-    def entry(self, module: Module) -> _Parser:
-        start = self.modules.resolve(module, (ENTRY,))
+    def entry(self, module: Module, name: str) -> _Parser:
+        start = self.modules.resolve(module, (name,))
         if not isinstance(start, Function):
-            raise TrainerError(f"{self.modules.root / module.path}: has no {ENTRY}()", hint=HINT)
+            raise TrainerError(f"{self.modules.root / module.path}: has no {name}()", hint=HINT)
         parser = self.call(start, {}, depth=0)
         if not isinstance(parser, _Parser):
-            raise TrainerError(f"{self.modules.root / module.path}: {ENTRY}() returns no parser", hint=HINT)
+            raise TrainerError(f"{self.modules.root / module.path}: {name}() returns no parser", hint=HINT)
         return parser
 
     def call(self, function: Function, given: Mapping[str, object], *, depth: int) -> object:
@@ -117,7 +122,11 @@ class _Walk:
                 ast.Assign(targets=[ast.Name(id=name)], value=value)
                 | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             ):
-                frame.names[name] = self.value(value, frame)
+                parser = _parsing(value, frame)
+                if parser is not None:  # ``args = parser.parse_args()``: the parser is complete
+                    frame.result, frame.done = parser, True
+                else:
+                    frame.names[name] = self.value(value, frame)
             case ast.Return(value=value):
                 frame.result = None if value is None else self.value(value, frame)
                 frame.done = True
@@ -147,7 +156,7 @@ class _Walk:
         names = [node.id for node in ast.walk(call) if isinstance(node, ast.Name)]
         if any(isinstance(frame.names.get(name), _Parser | Function) for name in names):
             return False
-        called = _dotted(call.func)
+        called = dotted(call.func)
         head = called[0] if called else ""
         if head in frame.names or head not in frame.module.bindings:
             return head == "print"
@@ -156,12 +165,27 @@ class _Walk:
     def value(self, node: ast.expr, frame: _Frame) -> object:
         """What an expression stands for: a parser, a function, something outside the checkout, or a constant."""
         match node:
-            case ast.Call():
+            case ast.Call() if table_of(node) is None:
                 return self.called(node, frame)
             case ast.Name() | ast.Attribute():
                 return self.lookup(node, frame)
+            case ast.Call() | ast.ListComp():
+                return self.listed(node, frame)
             case _:
                 return evaluate(node, lambda name: self.constant(name, frame))
+
+    def listed(self, node: ast.expr, frame: _Frame) -> object:
+        """The keys of a table of the checkout, or the members of a known enumeration."""
+        named = table_of(node) or enumeration_of(node)
+        found = self.modules.resolve(frame.module, dotted(named)) if named is not None else None
+        match found:
+            case External(name) if name in ENUMERATIONS and isinstance(node, ast.ListComp):
+                return ENUMERATIONS[name]
+            case Expression(home, table) if isinstance(node, ast.Call) and (keys := dict_keys(table)) is not None:
+                inner = _Frame(home, self.deeper(frame, node))
+                return tuple(self.constant(key, inner) for key in keys)
+            case _:
+                raise NotConstantError(node, f"cannot follow '{ast.unparse(node)}'")
 
     def constant(self, node: ast.expr, frame: _Frame) -> object:
         """``value``, where nothing but a constant will do: a condition, a part of a text."""
@@ -171,7 +195,7 @@ class _Walk:
         return value
 
     def lookup(self, node: ast.expr, frame: _Frame) -> object:
-        names = _dotted(node)
+        names = dotted(node)
         local = frame.names.get(names[0]) if names else None
         if names and names[0] in frame.names and not isinstance(local, Imported):
             if len(names) == 1:
@@ -202,7 +226,7 @@ class _Walk:
         return frame.depth + 1
 
     def called(self, call: ast.Call, frame: _Frame) -> object:
-        names = _dotted(call.func)
+        names = dotted(call.func)
         local = frame.names.get(names[0]) if names else None
         if isinstance(local, _Parser) and len(names) == 2:
             return self.method(local, names[1], call, frame)
@@ -231,10 +255,10 @@ class _Walk:
 
     def set_defaults(self, parser: _Parser, call: ast.Call, frame: _Frame) -> None:
         for keyword in call.keywords:
-            value = self.constant(keyword.value, frame)
-            if keyword.arg not in parser.options:
-                raise NotConstantError(call, f"set_defaults for {keyword.arg!r}, which is no option yet")
-            parser.options[keyword.arg] = replace(parser.options[keyword.arg], default=plain(value, call))
+            value, name = plain(self.constant(keyword.value, frame), call), str(keyword.arg)
+            parser.defaults[name] = value
+            if name in parser.options:
+                parser.options[name] = replace(parser.options[name], default=value)
 
     def bound(self, function: Function, call: ast.Call, frame: _Frame) -> dict[str, object]:
         """The arguments of a call under the function's own parameter names, defaults included."""
@@ -255,16 +279,14 @@ class _Walk:
         return values
 
 
-def _dotted(node: ast.expr) -> tuple[str, ...]:
-    """``a.b.c`` as its parts; empty for anything else."""
-    match node:
-        case ast.Name(id=name):
-            return (name,)
-        case ast.Attribute(value=inner, attr=name):
-            outer = _dotted(inner)
-            return (*outer, name) if outer else ()
+def _parsing(value: ast.expr, frame: _Frame) -> _Parser | None:
+    """The parser of a statement that begins to parse, in the script's entry itself; None for any other."""
+    match value:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="parse_args")) if frame.depth == 0:
+            found = frame.names.get(name)
+            return found if isinstance(found, _Parser) else None
         case _:
-            return ()
+            return None
 
 
 def _with_local(module: Module, name: str, local: Imported) -> Module:

@@ -70,6 +70,10 @@ class Context:
         return self.support.method
 
     @property
+    def engine(self) -> str:
+        return str(getattr(self.support, "engine", "sd-scripts"))
+
+    @property
     def script(self) -> str:
         return self.support.script
 
@@ -130,7 +134,8 @@ class Rule:
 
     ``applies`` says whether, or what exactly: a text becomes ``{what}``. ``message`` names options as ``{option}``,
     which stands for the value. ``families`` and ``methods`` are empty for all. ``upstream`` is a file and line of the
-    pinned commit; where another script has its own line, trainers/rule_lines.py names it.
+    pinned commit; where another script has its own line, trainers/rule_lines.py names it. A rule is about the scripts
+    of one ``engine`` only.
     """
 
     code: str
@@ -143,9 +148,12 @@ class Rule:
     severity: Severity = Severity.ERROR
     families: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    engine: str = "sd-scripts"
 
     def concerns(self, context: Context) -> bool:
-        """Whether the rule is one of this family and method."""
+        """Whether the rule is one of this engine, family and method."""
+        if self.engine != context.engine:
+            return False
         family, method = context.family, context.method
         return (not self.families or family in self.families) and (not self.methods or method in self.methods)
 

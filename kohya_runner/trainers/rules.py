@@ -11,6 +11,7 @@ from kohya_runner.trainers import (
     rule_table_families,
     rule_table_loss,
     rule_table_methods,
+    rule_table_musubi,
     rule_table_network,
     rule_table_network_args,
     rule_table_optimizer,
@@ -39,6 +40,7 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Samples, checkpoints and resuming": rule_table_run.RULES,
     "Full fine-tunes and DreamBooth": rule_table_methods.RULES,
     "ControlNet and textual inversion": rule_table_controls.RULES,
+    "musubi-tuner: FLUX.1 Kontext and FLUX.2": rule_table_musubi.RULES,
 }
 
 RULES: tuple[Rule, ...] = tuple(rule for rows in SUBJECTS.values() for rule in rows)

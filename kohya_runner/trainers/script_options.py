@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Scalar = bool | int | float | str | None
 Default = Scalar | tuple[Scalar, ...]
 Kind = Literal["switch", "one", "many"]
-Type = Literal["bool", "str", "int", "float", "int_or_float", "path"]
+Type = Literal["bool", "str", "int", "float", "int_or_float", "whole_or_float", "path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class Option:
     """One ``add_argument`` call of the trainer; ``where`` is the file and line of the call.
 
     ``kind``: a switch takes no value (``store_true``), ``one`` takes a value, ``many`` takes ``nargs`` of them.
-    ``type`` is how argparse reads each value: ``int_or_float`` is ``library/train_util.py:3664``, ``path`` is text.
+    ``type`` is how argparse reads each value: ``int_or_float`` is ``library/train_util.py:3664`` of sd-scripts,
+    ``whole_or_float`` is ``training/parser_common.py:20`` of musubi-tuner, ``path`` is text.
     """
 
     name: str

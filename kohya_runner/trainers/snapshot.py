@@ -1,6 +1,6 @@
 """What was read from a checkout, as JSON; the pinned commit's is shipped with the package.
 
-``python -m kohya_runner.trainers.snapshot CHECKOUT`` writes ``snapshot.json`` anew after ``PINNED_COMMIT`` was changed.
+``python -m kohya_runner.trainers.snapshot CHECKOUT [ENGINE]`` writes an engine's anew after its commit was changed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from kohya_runner.atomic import write_text
 from kohya_runner.errors import RunnerError, TrainerError
-from kohya_runner.trainers.checkout import PINNED_COMMIT, commit_of
+from kohya_runner.trainers.checkout import commit_of
+from kohya_runner.trainers.engines import ENGINES, SD_SCRIPTS, Engine
 from kohya_runner.trainers.script_options import Kind, Option, ScriptOptions, Type
 from kohya_runner.trainers.source_files import train_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHIPPED = Path(__file__).with_name("snapshot.json")
+SHIPPED = Path(__file__).with_name(SD_SCRIPTS.snapshot)
 VERSION = 1
 
 
@@ -35,30 +36,30 @@ class Snapshot:
     scripts: Mapping[str, ScriptOptions]
 
 
-@lru_cache(maxsize=1)
-def shipped() -> Snapshot:
-    """The snapshot of the pinned commit."""
-    return decode(SHIPPED.read_text(encoding="utf-8"))
+@lru_cache(maxsize=len(ENGINES))
+def shipped(engine: Engine = SD_SCRIPTS) -> Snapshot:
+    """The snapshot of an engine's pinned commit."""
+    return decode(SHIPPED.with_name(engine.snapshot).read_text(encoding="utf-8"))
 
 
-def read_checkout(checkout: Path, commit: str = "") -> Snapshot:
+def read_checkout(checkout: Path, commit: str = "", engine: Engine = SD_SCRIPTS) -> Snapshot:
     """The options of every train script of a checkout; a ``TrainerError`` for the first that cannot be followed."""
     from kohya_runner.trainers.modules import Modules
     from kohya_runner.trainers.reader import read_script
 
-    modules = Modules(checkout)
-    found = {script: read_script(script, modules) for script in train_scripts(checkout)}
+    modules = Modules(checkout, engine.imports)
+    found = {script: read_script(script, modules) for script in train_scripts(checkout, engine)}
     return Snapshot(commit, dict(sorted(modules.hashes.items())), found)
 
 
-def read_what_can_be(checkout: Path) -> Snapshot:
+def read_what_can_be(checkout: Path, engine: Engine = SD_SCRIPTS) -> Snapshot:
     """``read_checkout`` without the scripts that cannot be followed."""
     from kohya_runner.trainers.modules import Modules
     from kohya_runner.trainers.reader import read_script
 
-    modules = Modules(checkout)
+    modules = Modules(checkout, engine.imports)
     found: dict[str, ScriptOptions] = {}
-    for script in train_scripts(checkout):
+    for script in train_scripts(checkout, engine):
         with contextlib.suppress(TrainerError):
             found[script] = read_script(script, modules)
     return Snapshot("", dict(sorted(modules.hashes.items())), found)
@@ -122,16 +123,17 @@ def _option(row: dict[str, Any]) -> Option:
     return Option(**fields)
 
 
-def write_shipped(checkout: Path, target: Path = SHIPPED) -> None:
+def write_shipped(checkout: Path, target: Path | None = None, engine: Engine = SD_SCRIPTS) -> None:
     """Write the snapshot of a checkout, which must be at the pinned commit and readable to the last option."""
     commit = commit_of(checkout)
-    if commit != PINNED_COMMIT:
-        raise TrainerError(f"{checkout} is at {commit}", hint=f"check out {PINNED_COMMIT}, or change PINNED_COMMIT")
-    write_text(target, encode(read_checkout(checkout, PINNED_COMMIT)))
+    if commit != engine.commit:
+        raise TrainerError(f"{checkout} is at {commit}", hint=f"check out {engine.commit}, or change engines.py")
+    text = encode(read_checkout(checkout, engine.commit, engine))
+    write_text(target or SHIPPED.with_name(engine.snapshot), text)
 
 
 if __name__ == "__main__":
     try:
-        write_shipped(Path(*sys.argv[1:]))
+        write_shipped(Path(sys.argv[1]), engine=ENGINES[sys.argv[2] if sys.argv[2:] else SD_SCRIPTS.name])
     except RunnerError as fault:
         raise SystemExit(f"{fault.message}; {fault.hint}") from None

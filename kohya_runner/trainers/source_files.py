@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from kohya_runner.trainers.engines import SD_SCRIPTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-ENTRY = "setup_parser"
-"""The function that makes a train script's parser."""
+    from kohya_runner.trainers.engines import Engine
 
 
-def train_scripts(root: Path) -> tuple[str, ...]:
-    """The train scripts of a checkout: files in its root that define ``setup_parser()`` and train something."""
+def train_scripts(root: Path, engine: Engine = SD_SCRIPTS) -> tuple[str, ...]:
+    """The train scripts of a checkout: those the engine lists, else the files in its root that train something."""
+    entry = f"def {engine.entry}(".encode()
+    if engine.scripts:
+        return tuple(name for name in engine.scripts if entry in _content(root / engine.script_path(name)))
     files = sorted(path for path in root.glob("*.py") if "train" in path.stem or path.stem == "fine_tune")
-    return tuple(path.name for path in files if f"def {ENTRY}(".encode() in _content(path))
+    return tuple(path.name for path in files if entry in _content(path))
 
 
 def content_hash(path: Path) -> str:
@@ -30,9 +34,10 @@ def unchanged(root: Path, hashes: Mapping[str, str]) -> bool:
     return all(content_hash(root / path) == digest for path, digest in hashes.items())
 
 
-def fingerprint(root: Path) -> str:
-    """One hash over the files that declare options: those in the root and in ``library``."""
-    files = sorted([*root.glob("*.py"), *root.glob("library/**/*.py")])
+def fingerprint(root: Path, engine: Engine = SD_SCRIPTS) -> str:
+    """One hash over the files that may declare options: those beside the scripts and in the folders below."""
+    below = f"{engine.folder}/**/*.py" if engine.folder else "library/**/*.py"
+    files = sorted({*root.glob("*.py"), *root.glob(below)})
     lines = (f"{path.relative_to(root).as_posix()} {content_hash(path)}\n" for path in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import error
-from kohya_runner.trainers.checkout import (
-    PINNED_COMMIT,
-    REPOSITORY,
-    SUBMODULE,
-    Checkout,
-    commit_of,
-    fetched_checkout,
-    is_checkout,
-)
+from kohya_runner.trainers.checkout import Checkout, commit_of, fetched_checkout, is_checkout
+from kohya_runner.trainers.engines import SD_SCRIPTS, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,10 +20,6 @@ if TYPE_CHECKING:
 
 REACH_SECONDS = 30.0  # a name that does not resolve, or a firewall that swallows packets
 FETCH_SECONDS = 900.0
-HINT = (
-    "check the network, or name a checkout that is already there: --sd-scripts DIR, "
-    "$KOHYA_RUNNER_SD_SCRIPTS or sd_scripts: in the settings"
-)
 QUIET = (
     "-c",
     "safe.directory=*",
@@ -43,29 +32,38 @@ QUIET = (
 )
 
 
-def fetch_sources(environ: Mapping[str, str], *, project: Path | None, home: Path, say: Say) -> Checkout:
-    """The pinned commit of sd-scripts: as the clone's submodule, else in the runner's home.
+def fetch_sources(
+    environ: Mapping[str, str], *, project: Path | None, home: Path, say: Say, engine: Engine = SD_SCRIPTS
+) -> Checkout:
+    """The pinned commit of the engine: as the clone's submodule, else in the runner's home.
 
     Raises:
         TrainerError: no git, no network, or not the files that should be there.
     """
     if shutil.which("git", path=environ.get("PATH")) is None:
-        raise _unfetched("the trainer's sources are not there, and git is not installed to fetch them")
+        raise _unfetched("the trainer's sources are not there, and git is not installed to fetch them", engine)
     in_clone = project is not None and (project / ".git").exists()
-    _reach(_git_environment(environ))
-    say(f"fetching sd-scripts {PINNED_COMMIT[:8]} from {REPOSITORY}: 30 MB, well under a minute")
+    _reach(_git_environment(environ), engine)
+    say(f"fetching {engine.title} {engine.commit[:8]} from {engine.repository}: {engine.size}")
     if in_clone and project is not None:
-        root, who = _update_submodule(project, environ), f"{SUBMODULE} of this clone"
+        root, who = _update_submodule(project, environ, engine), f"{engine.submodule} of this clone"
     else:
-        root, who = _fetch_commit(fetched_checkout(home), environ), "kohya-runner setup"
-    if not is_checkout(root):
-        raise TrainerError(f"{root} was fetched and is no sd-scripts checkout", hint=HINT)
-    return Checkout(root, commit_of(root), who)
+        root, who = _fetch_commit(fetched_checkout(home, engine), environ, engine), "kohya-runner setup"
+    if not is_checkout(root, engine):
+        raise TrainerError(f"{root} was fetched and is no {engine.name} checkout", hint=_hint(engine))
+    return Checkout(root, commit_of(root), who, engine)
 
 
-def _unfetched(message: str) -> TrainerError:
+def _hint(engine: Engine) -> str:
+    option = f"{engine.option} DIR, " if engine.option else ""
+    there = f"{option}${engine.variable} or {engine.setting}: in the settings"
+    return f"check the network, or name a checkout that is already there: {there}"
+
+
+def _unfetched(message: str, engine: Engine) -> TrainerError:
     """The error by whose finding start_training.sh knows that the sources, and not something else, are missing."""
-    return TrainerError(message, hint=HINT, findings=(error("trainer.sources", message, hint=HINT),))
+    hint = _hint(engine)
+    return TrainerError(message, hint=hint, findings=(error("trainer.sources", message, hint=hint),))
 
 
 def _git_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -74,45 +72,45 @@ def _git_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**ssh, **environ, "GIT_TERMINAL_PROMPT": "0"}
 
 
-def _reach(environ: Mapping[str, str]) -> None:
+def _reach(environ: Mapping[str, str], engine: Engine) -> None:
     """Fail within seconds where the repository cannot be had, instead of hanging on a connection."""
     try:
-        done = _git(("ls-remote", REPOSITORY, "HEAD"), Path("/"), environ, REACH_SECONDS)
+        done = _git(("ls-remote", engine.repository, "HEAD"), Path("/"), environ, REACH_SECONDS)
     except subprocess.TimeoutExpired:
-        raise _unfetched(f"{REPOSITORY}: no answer within {REACH_SECONDS:.0f} s") from None
+        raise _unfetched(f"{engine.repository}: no answer within {REACH_SECONDS:.0f} s", engine) from None
     if done.returncode != 0:
-        raise _unfetched(f"the trainer's sources cannot be fetched: {_last_line(done)}")
+        raise _unfetched(f"the trainer's sources cannot be fetched: {_last_line(done)}", engine)
 
 
-def _update_submodule(project: Path, environ: Mapping[str, str]) -> Path:
-    update = ("submodule", "update", "--init", "--depth", "1", str(SUBMODULE))
-    _must(update, project, _git_environment(environ))
-    return project / SUBMODULE
+def _update_submodule(project: Path, environ: Mapping[str, str], engine: Engine) -> Path:
+    update = ("submodule", "update", "--init", "--depth", "1", str(engine.submodule))
+    _must(update, project, _git_environment(environ), engine)
+    return project / engine.submodule
 
 
-def _fetch_commit(target: Path, environ: Mapping[str, str]) -> Path:
+def _fetch_commit(target: Path, environ: Mapping[str, str], engine: Engine) -> Path:
     """One commit, without its history, put into place in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     git = _git_environment(environ)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         partial = Path(name) / "checkout"
         partial.mkdir()
-        _must(("init", "--quiet"), partial, git)
-        _must(("fetch", "--quiet", "--depth", "1", REPOSITORY, PINNED_COMMIT), partial, git)
-        _must(("checkout", "--quiet", "FETCH_HEAD"), partial, git)
+        _must(("init", "--quiet"), partial, git, engine)
+        _must(("fetch", "--quiet", "--depth", "1", engine.repository, engine.commit), partial, git, engine)
+        _must(("checkout", "--quiet", "FETCH_HEAD"), partial, git, engine)
         if target.exists():  # what an earlier attempt left
             shutil.rmtree(target)
         partial.rename(target)
     return target
 
 
-def _must(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str]) -> None:
+def _must(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str], engine: Engine) -> None:
     try:
         done = _git(arguments, folder, environ, FETCH_SECONDS)
     except subprocess.TimeoutExpired:
-        raise _unfetched(f"git {arguments[0]} took longer than {FETCH_SECONDS:.0f} s") from None
+        raise _unfetched(f"git {arguments[0]} took longer than {FETCH_SECONDS:.0f} s", engine) from None
     if done.returncode != 0:
-        raise _unfetched(f"git {arguments[0]} failed: {_last_line(done)}")
+        raise _unfetched(f"git {arguments[0]} failed: {_last_line(done)}", engine)
 
 
 def _git(

@@ -32,6 +32,7 @@ TEXTS: Mapping[str, Callable[[object], str]] = {
     "int": integer_text,
     "float": float_text,
     "int_or_float": steps_text,
+    "whole_or_float": steps_text,
 }
 
 COMMA_JOINED: Mapping[str, str] = {

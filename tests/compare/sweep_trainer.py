@@ -134,14 +134,17 @@ parser = argparse.ArgumentParser()
 for name in ("dit", "text_encoder", "vae", "byt5", "save_path", "flow_shift"):
     parser.add_argument("--" + name)
 parser.add_argument("--lora_weight", nargs="*")
-parser.add_argument("--lora_multiplier", nargs="*", type=float)
+parser.add_argument("--lora_multiplier", nargs="*", type=float, default=1.0)
 parser.add_argument("--interactive", action="store_true")
 
 
+def load_shared_models(args):
+    Path(__file__).with_name("parts.txt").open("a").write("text encoder\\n")
+    return {"text_encoder": args.lora_weight}
+
+
 def lines(args):
-    network = Network()
-    network.multiplier = args.lora_multiplier[0] if args.lora_weight else 0
-    network.state = Path(args.lora_weight[0]).read_bytes() if args.lora_weight else b""
+    shared_models = load_shared_models(args)
     try:
         import prompt_toolkit
         raise SystemExit("prompt_toolkit would ask the terminal")
@@ -155,6 +158,13 @@ def lines(args):
         prompt, *options = input_line("> ").split(" --")
         told = dict(option.split(" ", 1) for option in options)
         os.makedirs(args.save_path, exist_ok=True)
+        network = shared_models.get("model")
+        if network is None:
+            Path(__file__).with_name("parts.txt").open("a").write("model\\n")
+            network = shared_models["model"] = Network()
+            network.multiplier = args.lora_multiplier[0] if args.lora_weight else 0
+            network.state = Path(args.lora_weight[0]).read_bytes() if args.lora_weight else b""
+        assert shared_models["text_encoder"] == args.lora_weight
         paint(network, prompt, told["d"], (int(told["w"]), int(told["h"])), os.path.join(args.save_path, "x.png"))
 
 
@@ -268,7 +278,7 @@ def trained_run(root: Path, epochs: int = 3, family: str = "sd15", **options: st
     return run
 
 
-def loads(checkout: Path) -> list[str]:
-    """The arguments of every process that painted."""
-    file = checkout / "loads.txt"
+def loads(checkout: Path, name: str = "loads.txt") -> list[str]:
+    """The arguments of every process that painted; what a script that merges loaded, in ``parts.txt``."""
+    file = checkout / name
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []

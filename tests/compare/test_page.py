@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import json
 import re
 import shutil
@@ -26,23 +27,33 @@ BROWSER = next((found for name in BROWSERS if (found := shutil.which(name))), No
 EVIL = """portrait of </script><script>document.title='broken'</script> "a" 'b' {{ 7 * 7 }}"""
 
 
-def comparison(folder: Path, *, epochs: int = 3, prompts=("a cat", EVIL), seeds=(1, 2), grid=None) -> Comparison:
+def comparison(
+    folder: Path, *, epochs: int = 3, prompts=("a cat", EVIL), seeds=(1, 2), samplers=("",), grid=None
+) -> Comparison:
     """Plain colours; the picture of epoch 2, prompt 2, seed 2 is missing."""
     heads = [Head("base", base=True, strength=0.0)]
     heads += [Head(f"epoch {n}", number=n, path=folder / f"a-{n}.safetensors", epoch=n) for n in range(1, epochs + 1)]
     shown = []
     for column in range(len(heads)):
-        for prompt in range(len(prompts)):
+        for prompt, sampler in itertools.product(range(len(prompts)), samplers):
             for seed in seeds:
                 path = folder / f"{column}-{prompt}-{seed}.png"
                 Image.new("RGB", (64, 64), (20 * column, 60 * prompt, 50 * seed)).save(path)
                 broken = (column, prompt, seed) == (2, 1, 2)
                 shown.append(
-                    Shown(column, prompt, seed, None if broken else path, problem="out of memory <b>" if broken else "")
+                    Shown(
+                        column,
+                        prompt,
+                        seed,
+                        None if broken else path,
+                        problem="out of memory <b>" if broken else "",
+                        sampler=sampler,
+                    )
                 )
     rows = tuple({"drift": 0.1 * n if n else None} for n in range(len(heads)))
     return Comparison(
         name=f"my {EVIL}", folder=folder, columns=tuple(heads), prompts=tuple(prompts), seeds=tuple(seeds),
+        samplers=samplers,
         shown=tuple(shown), table=Table(rows, Training(grid=grid)), suggestion=Suggestion(2, "epoch 2 is best: <i>."),
         how={"size": "64x64"}, skipped=(Skipped(folder / "odd <b>.safetensors", "has rank 8"),),
         losses=Losses(((1, 0.5), (5, 0.2), (9, 0.1)), ((1, 3), (2, 6), (3, 9))),
@@ -186,6 +197,19 @@ def test_the_page_works_in_a_browser(browser, odd_path):
     assert told["suggested"] == "epoch 2"
     assert told["naturally"]
     assert told["math"]
+
+
+@needs_browser
+def test_rows_of_several_samplers_are_told_apart_and_filtered(browser, odd_path):
+    told = browser.does(report_html(comparison(odd_path, samplers=("ddim", "heun"))), """
+        const visible = () => rows.filter(row => row.offsetParent).map(row => row.dataset.sampler);
+        const before = visible(), shown = field("sampler").offsetParent !== null;
+        field("sampler").value = "heun"; field("sampler").dispatchEvent(new Event("input", { bubbles: true }));
+        return [before.length, shown, visible(), rows[0].querySelector("th .soft").textContent];
+    """)  # fmt: skip
+    assert told == [8, True, ["heun"] * 4, "ddim, seed 1"]
+    alone = "return document.getElementById('sampler').offsetParent === null;"
+    assert browser.does(report_html(comparison(odd_path)), alone) is True
 
 
 PICK = 'return [document.getElementById("pick").offsetParent !== null, document.getElementById("command").textContent];'

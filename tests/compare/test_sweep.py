@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweep_trainer import loads, lora_file, trained_run
+from sweep_trainer import MODULES, loads, lora_file, trained_run
 
 from kohya_runner.compare.settings import Wish
 from kohya_runner.compare.subject import Named
@@ -75,6 +75,28 @@ def test_seeds_and_strengths_are_axes_of_their_own(run_dir, checkout):
     found = compare_run(run_dir, wish=Wish(seeds="1,2,3", strengths="0.5,1"))
     assert [head.label for head in found.columns[:3]] == ["base", "epoch 1 x0.5", "epoch 1 x1"]
     assert len(found.shown) == 7 * 2 * 3
+
+
+def test_samplers_are_rows_of_their_own_and_cost_a_load_each(run_dir, checkout):
+    found = compare_run(run_dir, wish=Wish(prompts=("a cat",), sampler="ddim, euler_a", seeds="1,2"))
+    assert [(row.sampler, row.seed) for row in found.rows] == [
+        ("ddim", 1), ("ddim", 2), ("euler_a", 1), ("euler_a", 2)
+    ]  # fmt: skip
+    assert ["--sampler=ddim" in line for line in loads(checkout)] == [True, False]
+    assert len(pictures(run_dir)) == 4 * 4
+    told = answer(run_dir)
+    assert (told["samplers"], told["settings"]["sampler"]) == (["ddim", "euler_a"], "ddim, euler_a")
+    assert {(c["sampler"], c["seed"]) for c in told["cells"] if c["column"] == 0} == {
+        ("ddim", 1), ("ddim", 2), ("euler_a", 1), ("euler_a", 2)
+    }  # fmt: skip
+
+
+def test_another_sampler_keeps_the_pictures_of_the_first(run_dir, checkout):
+    compare_run(run_dir, wish=Wish(prompts=("a cat",)))
+    before = pictures(run_dir)
+    compare_run(run_dir, wish=Wish(prompts=("a cat",), sampler="ddim,heun"))
+    assert before.items() <= pictures(run_dir).items()
+    assert len(pictures(run_dir)) == 2 * len(before)
 
 
 def test_without_a_base_there_is_no_such_column(run_dir, checkout):
@@ -212,12 +234,34 @@ def test_flux_is_painted_by_its_own_script_in_one_process(odd_path, checkout):
     assert len(set(pictures(run).values())) == 8
 
 
-def test_a_family_that_merges_at_load_takes_one_process_a_checkpoint(odd_path, checkout):
+def test_a_script_without_a_choice_of_samplers_says_so(odd_path, checkout):
+    run = trained_run(odd_path / "flux", family="flux", clip_l=__file__, t5xxl=__file__, ae=__file__)
+    found = compare_run(run, wish=Wish(prompts=("a cat",), sampler="euler,heun"))
+    assert len(found.rows) == 1
+    assert "flux_minimal_inference.py has one sampler" in found.notes[0]
+    told = answer(run)
+    assert told["samplers"] == []
+    assert "sampler" not in told["settings"]
+    assert told["cells"][0]["sampler"] is None
+
+
+def test_a_family_that_merges_at_load_takes_one_process_and_loads_again_what_a_lora_goes_into(odd_path, checkout):
     run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
-    found = compare_run(run, wish=Wish(prompts=("a cat", "a dog")))
-    assert [("--lora_weight" in line) for line in loads(checkout)] == [False, True, True, True]
+    found = compare_run(run, wish=Wish(prompts=("a cat", "a dog"), size="64x64"))
+    assert len(loads(checkout)) == 1
+    assert loads(checkout, "parts.txt") == ["text encoder", "model"] * 4
     assert found.failed == ()
     assert len(set(pictures(run).values())) == 8
+
+
+def test_what_merges_gets_each_strength_and_passes_over_weights_with_nan(odd_path, checkout):
+    run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
+    lora_file(run / "output" / "my cat-000001.safetensors", 255, modules=MODULES["hunyuan_image"])
+    found = compare_run(run, wish=Wish(prompts=("a cat",), size="64x64", strengths="0.5,1", base=False))
+    assert {found.columns[s.column].label for s in found.failed} == {"epoch 1 x0.5", "epoch 1 x1"}
+    assert "NaN" in found.failed[0].problem
+    assert len(set(pictures(run).values())) == 4
+    assert len(loads(checkout)) == 1
 
 
 def child(run_dir, *more):

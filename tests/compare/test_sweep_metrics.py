@@ -82,7 +82,7 @@ def test_a_copy_of_a_training_picture_is_found_mirrored_and_enlarged_too():
 
 
 def looked(picture: Image.Image, prompt: int = 0, seed: int = 1) -> Looked:
-    return Looked(prompt, seed, pictures.shrunk(picture), pictures.shrunk(picture, pictures.TINY))
+    return Looked(prompt, "", seed, pictures.shrunk(picture), pictures.shrunk(picture, pictures.TINY))
 
 
 def colour(name: str) -> Image.Image:
@@ -133,7 +133,7 @@ def test_pixel_art_is_known_by_the_size_of_the_training_pictures(odd_path):
     training = training_of(files, ())
     assert (training.grid, training.palette) == (GRID, COLOURS)
     enlarged(art(), 480).save(odd_path / "painted.png")
-    found = look(odd_path / "painted.png", 0, 1, training.grid)
+    found = look(odd_path / "painted.png", (0, "", 1), training.grid)
     assert (found.palette, found.alignment, found.hardness) == (COLOURS, 1, 1)
 
 
@@ -146,7 +146,7 @@ def test_enlarged_pixel_art_is_known_by_its_captions(odd_path):
 def test_a_broken_picture_is_passed_over(odd_path):
     (odd_path / "a.png").write_bytes(b"no picture")
     assert training_of([odd_path / "a.png"], ()).tiny == ()
-    assert look(odd_path / "a.png", 0, 1, None) is None
+    assert look(odd_path / "a.png", (0, "", 1), None) is None
 
 
 def test_photographs_get_no_pixel_figures():

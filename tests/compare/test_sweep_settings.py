@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.compare.cells import Column, Grid, grid_of
-from kohya_runner.compare.engines import ENGINES, Job, find
+from kohya_runner.compare.engines import ENGINES, Job, find, of_base
 from kohya_runner.compare.settings import Settings, Wish, settings_from
 from kohya_runner.compare.subject import Base, options_of, stated_values
 from kohya_runner.errors import UsageError
@@ -12,35 +12,55 @@ from kohya_runner.trainers import families
 
 def test_the_command_line_comes_before_the_recipe():
     recipe = {"prompts": ["a cat"], "seeds": [1, 2], "steps": 20, "guidance": 0.0}
-    made = settings_from(Wish(seeds="9", steps=5), recipe, family="sdxl", size=None)
+    made = settings_from(Wish(seeds="9", steps=5), recipe, engine=find("sdxl"), size=None)
     assert (made.prompts, made.seeds, made.steps, made.guidance) == (("a cat",), (9,), 5, 0.0)
 
 
+def test_sampler_and_samplers_are_one_list_with_each_name_once():
+    recipe = {"sampler": "lms", "samplers": ["heun", "lms"]}
+    made = settings_from(Wish(prompts=("x",)), recipe, engine=find("sd2"), size=None)
+    assert made.samplers == ("lms", "heun")
+    assert settings_from(Wish(prompts=("x",)), recipe, engine=find("sd3"), size=None).samplers == ("",)
+
+
+def test_the_training_s_size_is_cut_to_what_the_script_takes_and_a_stated_one_is_refused():
+    anima = find("anima")
+    made = settings_from(Wish(prompts=("x",)), {}, engine=anima, size="1000x520")
+    assert (made.width, made.height) == (992, 512)
+    with pytest.raises(UsageError, match="height 520: anima takes multiples of 32"):
+        settings_from(Wish(prompts=("x",), size="992x520"), {}, engine=anima, size=None)
+
+
 def test_zero_is_a_value():
-    assert settings_from(Wish(prompts=("x",), seeds="0", guidance=0.0), {}, family="sd15", size=None).seeds == (0,)
+    assert settings_from(Wish(prompts=("x",), seeds="0", guidance=0.0), {}, engine=find("sd15"), size=None).seeds == (
+        0,
+    )
 
 
 def test_flux_has_a_guidance_of_its_own():
-    assert settings_from(Wish(prompts=("x",)), {}, family="flux", size=None).guidance == 3.5
+    assert settings_from(Wish(prompts=("x",)), {}, engine=find("flux"), size=None).guidance == 3.5
 
 
 def test_the_four_prompts_of_a_file_are_read_without_its_comments(odd_path):
     file = odd_path / "my prompts.txt"
     file.write_text("\ufeff# four\na cat\n\n  a dog, 'quoted'  \n", encoding="utf-8")
-    assert settings_from(Wish(prompts_file=file), {}, family="sdxl", size=None).prompts == ("a cat", "a dog, 'quoted'")
+    assert settings_from(Wish(prompts_file=file), {}, engine=find("sdxl"), size=None).prompts == (
+        "a cat",
+        "a dog, 'quoted'",
+    )
 
 
 def test_options_in_a_prompt_are_refused_with_their_line(odd_path):
     file = odd_path / "prompts.txt"
     file.write_text("a cat\na dog --f /etc/passwd\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"prompts\.txt:2:1: '--'"):
-        settings_from(Wish(prompts_file=file), {}, family="sdxl", size=None)
+        settings_from(Wish(prompts_file=file), {}, engine=find("sdxl"), size=None)
 
 
 def test_everything_that_is_wrong_is_said_at_once(odd_path):
     wish = Wish(prompts=("a --f x",), seeds="1,x", steps=0, size="64", strengths="99", sampler="magic")
     with pytest.raises(UsageError) as caught:
-        settings_from(wish, {}, family="sdxl", size=None)
+        settings_from(wish, {}, engine=find("sdxl"), size=None)
     said = caught.value.message
     for part in ("--seeds 1,x", "steps 0", "--size 64", "strength 99", "sampler magic", "'--' begins an option"):
         assert part in said
@@ -51,12 +71,12 @@ def test_a_prompt_file_that_cannot_be_used_is_named(odd_path, file):
     (odd_path / "empty.txt").write_text("# nothing\n")
     (odd_path / "latin.txt").write_bytes(b"\xe4\xff")
     with pytest.raises(UsageError, match=file):
-        settings_from(Wish(prompts_file=odd_path / file), {}, family="sdxl", size=None)
+        settings_from(Wish(prompts_file=odd_path / file), {}, engine=find("sdxl"), size=None)
 
 
 def test_no_prompt_at_all_is_an_error():
     with pytest.raises(UsageError, match="there is no prompt"):
-        settings_from(Wish(), {}, family="sdxl", size=None)
+        settings_from(Wish(), {}, engine=find("sdxl"), size=None)
 
 
 def test_every_family_that_can_be_trained_can_be_compared():
@@ -102,7 +122,7 @@ def one_cell_grid(prompt: str) -> Grid:
 
 def test_braces_would_be_variants_and_are_refused():
     with pytest.raises(UsageError, match="choice of several prompts"):
-        settings_from(Wish(prompts=("a {red|blue} cat",)), {}, family="sdxl", size=None)
+        settings_from(Wish(prompts=("a {red|blue} cat",)), {}, engine=find("sdxl"), size=None)
 
 
 def test_gen_img_gets_one_line_that_says_all():
@@ -120,6 +140,31 @@ def test_the_minimal_scripts_get_their_own_words():
     )
 
 
+def test_chroma_is_guided_by_the_negative_prompt_and_has_no_distilled_guidance(tmp_path):
+    base = Base("flux", "/m", {"model_type": "chroma", "t5xxl": "/t", "ae": "/a"})
+    engine = of_base(base)
+    assert "--model_type=chroma" in engine.arguments(base, job(tmp_path))
+    grid = one_cell_grid("a cat")
+    assert engine.line(grid.settings, grid.cells[0], grid.columns[0]) == (
+        "a cat --w 64 --h 48 --s 2 --g 0 --c 7.5 --d 42 --m 0.000000 --n blurry"
+    )
+    assert of_base(Base("flux", "/m")) is find("flux")
+
+
+def test_anima_reads_escape_sequences_so_a_prompt_is_written_with_them():
+    grid = one_cell_grid("a caf\u00e9 \\n 'x'")
+    line = find("anima").line(grid.settings, grid.cells[0], grid.columns[0])
+    prompt = line.split(" --")[0]
+    assert prompt == "a caf\\xe9 \\\\n 'x'"
+    assert prompt.encode().decode("unicode_escape") == "a caf\u00e9 \\n 'x'"
+
+
+def test_hunyuan_is_held_in_memory_as_its_training_was(tmp_path):
+    options = {"text_encoder": "/t", "byt5": "/b", "vae": "/v", "fp8_scaled": True, "blocks_to_swap": "28"}
+    argv = find("hunyuan_image").arguments(Base("hunyuan_image", "/m", options), job(tmp_path))
+    assert {"--fp8_scaled", "--blocks_to_swap=28", "--text_encoder=/t"} <= set(argv)
+
+
 def test_a_key_changes_with_everything_a_picture_depends_on():
     def key(how=None, **changes):
         settings = Settings(**{"prompts": ("a",), **changes})
@@ -129,7 +174,7 @@ def test_a_key_changes_with_everything_a_picture_depends_on():
         key(),
         key(steps=2),
         key(width=8),
-        key(sampler="lms"),
+        key(samplers=("lms",)),
         key(seeds=(1,)),
         key(negative="x"),
         key({"trainer": "y"}),

@@ -2,7 +2,7 @@
 
 In the trainer's own Python, with ``shrink`` on PYTHONPATH:
 
-    compare_child.py loras CHECKOUT FAMILY MODELS FOLDER NUMBER
+    compare_child.py loras CHECKOUT NAME MODELS FOLDER NUMBER
     compare_child.py plain TOKENIZERS SCRIPT [ARGUMENTS]         the script itself, its tokenizers from a folder
 """
 
@@ -11,36 +11,100 @@ from __future__ import annotations
 import importlib
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def base_of(family: str, models: Path) -> tuple[str, Any, Any, Any]:
-    """The network module, and VAE, text encoders and U-Net or transformer as it takes them."""
-    if family == "flux":
-        from library import flux_utils
-
-        clip_l = flux_utils.load_clip_l(str(models / "clip_l.safetensors"), None, "cpu")
-        t5 = flux_utils.load_t5xxl(str(models / "t5xxl.safetensors"), None, "cpu")
-        _, flow = flux_utils.load_flow_model(str(models / "dit.safetensors"), None, "cpu", disable_mmap=True)
-        return "networks.lora_flux", None, [clip_l, t5], flow
-    file = str(models / "model.safetensors")
-    if family == "sdxl":
-        from library import sdxl_model_util
-
-        found = sdxl_model_util.load_models_from_sdxl_checkpoint("sdxl_base_v1-0", file, "cpu")
-        return "networks.lora", found[2], [found[0], found[1]], found[3]
+def _sd(models: Path, *, v2: bool) -> tuple[str, Any, Any, Any]:
     from library import model_util
 
-    encoder, vae, unet = model_util.load_models_from_stable_diffusion_checkpoint(False, file)
+    file = str(models / "model.safetensors")
+    encoder, vae, unet = model_util.load_models_from_stable_diffusion_checkpoint(v2, file)
     return "networks.lora", vae, encoder, unet
+
+
+def _sdxl(models: Path) -> tuple[str, Any, Any, Any]:
+    from library import sdxl_model_util
+
+    file = str(models / "model.safetensors")
+    found = sdxl_model_util.load_models_from_sdxl_checkpoint("sdxl_base_v1-0", file, "cpu")
+    return "networks.lora", found[2], [found[0], found[1]], found[3]
+
+
+def _flux(models: Path, kind: str = "flux") -> tuple[str, Any, Any, Any]:
+    from library import flux_utils
+
+    clip_l = flux_utils.load_clip_l(str(models / "clip_l.safetensors"), None, "cpu") if kind == "flux" else None
+    t5 = flux_utils.load_t5xxl(str(models / "t5xxl.safetensors"), None, "cpu")
+    file = models / f"{'dit' if kind == 'flux' else kind}.safetensors"
+    _, flow = flux_utils.load_flow_model(str(file), None, "cpu", disable_mmap=True, model_type=kind)
+    return "networks.lora_flux", None, [clip_l, t5], flow
+
+
+def _sd3(models: Path) -> tuple[str, Any, Any, Any]:
+    import torch
+    from library import sd3_utils
+    from safetensors.torch import load_file
+
+    def part(name: str) -> tuple[str, Any, str]:
+        return str(models / f"{name}.safetensors"), torch.float32, "cpu"
+
+    encoders = [sd3_utils.load_clip_l(*part("clip_l")), sd3_utils.load_clip_g(*part("clip_g"))]
+    encoders.append(sd3_utils.load_t5xxl(*part("t5xxl")))
+    mmdit = sd3_utils.load_mmdit(load_file(models / "dit.safetensors"), torch.float32, "cpu")
+    return "networks.lora_sd3", None, encoders, mmdit
+
+
+def _lumina(models: Path) -> tuple[str, Any, Any, Any]:
+    from library import lumina_util
+
+    model = lumina_util.load_lumina_model(str(models / "dit.safetensors"), None, "cpu")
+    gemma2 = lumina_util.load_gemma2(str(models / "gemma2.safetensors"), None, "cpu")
+    return "networks.lora_lumina", None, [gemma2], model
+
+
+def _hunyuan_image(models: Path) -> tuple[str, Any, Any, Any]:
+    import torch
+    from library import hunyuan_image_models
+
+    file = str(models / "dit.safetensors")
+    model = hunyuan_image_models.load_hunyuan_image_model("cpu", file, "torch", False, "cpu", torch.bfloat16)
+    return "networks.lora_hunyuan_image", None, [], model
+
+
+def _anima(models: Path) -> tuple[str, Any, Any, Any]:
+    import torch
+    from library import anima_utils
+
+    file = str(models / "dit.safetensors")
+    model = anima_utils.load_anima_model("cpu", file, "torch", False, "cpu", torch.bfloat16)
+    text = anima_utils.load_qwen3_text_encoder(str(models / "qwen3.safetensors"), dtype=torch.bfloat16, device="cpu")[0]
+    return "networks.lora_anima", None, [text], model
+
+
+BASES: dict[str, Callable[[Path], tuple[str, Any, Any, Any]]] = {
+    "sd15": partial(_sd, v2=False),
+    "sd2": partial(_sd, v2=True),
+    "sdxl": _sdxl,
+    "flux": _flux,
+    "chroma": partial(_flux, kind="chroma"),
+    "sd3": _sd3,
+    "lumina": _lumina,
+    "hunyuan_image": _hunyuan_image,
+    "anima": _anima,
+}
+"""The network module, and VAE, text encoders and U-Net or transformer as it takes them."""
 
 
 def write_loras(family: str, models: Path, folder: Path, number: int) -> None:
     """``my lora-000001.safetensors`` ... ``my lora.safetensors``, each with numbers of its own, alpha 2 of rank 4."""
     import torch
 
-    name, vae, encoders, unet = base_of(family, models)
+    name, vae, encoders, unet = BASES[family](models)
     network = importlib.import_module(name).create_network(1.0, 4, 2.0, vae, encoders, unet)
     network.apply_to(encoders, unet, True, True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -38,3 +38,23 @@ def trainer_python() -> Path:
     if python is None or not python.is_file():
         pytest.skip("NO TRAINER PYTHON: engine tests need one (KOHYA_RUNNER_PYTHON or kohya-runner setup)")
     return python
+
+
+@pytest.fixture(scope="session")
+def musubi_tuner() -> Path:
+    """The checkout of the real musubi-tuner."""
+    root = _configured("musubi_tuner", "KOHYA_RUNNER_MUSUBI_TUNER")
+    vendored = Path(__file__).parents[2] / "vendor" / "musubi-tuner"
+    root = root or (vendored if (vendored / "src" / "musubi_tuner").is_dir() else None)
+    if root is None or not (root / "src" / "musubi_tuner").is_dir():
+        pytest.skip("NO TRAINER: these engine tests need a musubi-tuner checkout (KOHYA_RUNNER_MUSUBI_TUNER)")
+    return root
+
+
+@pytest.fixture(scope="session")
+def musubi_python() -> Path:
+    """The Python that can import the real musubi-tuner."""
+    python = _configured("musubi_python", "KOHYA_RUNNER_MUSUBI_PYTHON")
+    if python is None or not python.is_file():
+        pytest.skip("NO TRAINER PYTHON: these engine tests need musubi-tuner's (KOHYA_RUNNER_MUSUBI_PYTHON)")
+    return python

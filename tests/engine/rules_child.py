@@ -17,9 +17,12 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tiny_models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def train(checkout: str, script: str, trainer: str, argv: list[str]) -> None:
@@ -41,7 +44,7 @@ def do(checkout: str, request: dict[str, Any]) -> None:
         train(checkout, request["script"], request["trainer"], request["argv"])
 
 
-def in_a_fork(checkout: str, request: dict[str, Any]) -> int:
+def in_a_fork(checkout: str, request: dict[str, Any], work: Callable[[str, dict[str, Any]], None] = do) -> int:
     """The process id of a child that does it; everything it says goes to the log."""
     pid = os.fork()
     if pid:
@@ -52,7 +55,7 @@ def in_a_fork(checkout: str, request: dict[str, Any]) -> int:
         target = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(target, stream)
-        do(checkout, request)
+        work(checkout, request)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from option_values import differs, recipe_args
 
+from kohya_runner.trainers.engines import SD_SCRIPTS
 from kohya_runner.trainers.options import (
     NOT_RUNNABLE,
-    PINNED_COMMIT,
     Option,
     matches_snapshot,
     options_for,
@@ -59,7 +59,7 @@ def live(sd_scripts: Path, trainer_python: Path) -> Iterator[Live]:
 
 
 def test_the_snapshot_is_the_static_walk_of_the_pinned_checkout(sd_scripts: Path) -> None:
-    assert encode(read_checkout(sd_scripts, PINNED_COMMIT)) == SHIPPED.read_text(encoding="utf-8")
+    assert encode(read_checkout(sd_scripts, SD_SCRIPTS.commit)) == SHIPPED.read_text(encoding="utf-8")
 
 
 def test_the_pinned_checkout_is_recognised(sd_scripts: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 from kohya_runner.errors import TrainerError
 from kohya_runner.settings import Settings
 from kohya_runner.trainers.checkout import (
-    MARKS,
     PINNED_COMMIT,
     Checkout,
     commit_of,
@@ -16,12 +15,13 @@ from kohya_runner.trainers.checkout import (
     find_checkout,
     find_python,
 )
+from kohya_runner.trainers.engines import SD_SCRIPTS
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 def sources(folder: Path) -> Path:
-    for mark in MARKS:
+    for mark in SD_SCRIPTS.marks:
         (folder / mark).parent.mkdir(parents=True, exist_ok=True)
         (folder / mark).write_text("")
     return folder

@@ -12,6 +12,7 @@ from fake_checkout import fake_checkout
 
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.trainers import environment
+from kohya_runner.trainers.checkout import Checkout
 from kohya_runner.trainers.environment import (
     Recorded,
     candidates,
@@ -35,7 +36,7 @@ PLAN = EnvironmentPlan(
 def make(home: Path, checkout: Path, plan: EnvironmentPlan = PLAN) -> tuple[Path, list[str]]:
     said: list[str] = []
     home.mkdir(exist_ok=True)
-    return make_environment(plan, checkout, home=home, environ=OFFLINE, say=said.append), said
+    return make_environment(plan, Checkout(checkout, None, "a test"), home=home, environ=OFFLINE, say=said.append), said
 
 
 @pytest.mark.parametrize(

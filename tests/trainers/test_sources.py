@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from fake_checkout import fake_checkout
 
 from kohya_runner.errors import TrainerError
 from kohya_runner.trainers import sources
-from kohya_runner.trainers.checkout import REPOSITORY, SUBMODULE, fetched_checkout
+from kohya_runner.trainers.checkout import fetched_checkout
+from kohya_runner.trainers.engines import SD_SCRIPTS
 
+REPOSITORY, SUBMODULE = SD_SCRIPTS.repository, SD_SCRIPTS.submodule
 NOBODY = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
 
 
@@ -37,12 +40,12 @@ def upstream(odd_path: Path) -> tuple[dict[str, str], str]:
     return environ, git(root, "rev-parse", "HEAD")
 
 
-def test_the_pinned_commit_is_fetched_into_the_home(odd_path, upstream, monkeypatch):
+def test_the_pinned_commit_is_fetched_into_the_home(odd_path, upstream):
     environ, commit = upstream
-    monkeypatch.setattr(sources, "PINNED_COMMIT", commit)
+    engine = replace(SD_SCRIPTS, commit=commit)
     said: list[str] = []
-    found = sources.fetch_sources(environ, project=None, home=odd_path / "home", say=said.append)
-    assert (found.root, found.commit) == (fetched_checkout(odd_path / "home"), commit)
+    found = sources.fetch_sources(environ, project=None, home=odd_path / "home", say=said.append, engine=engine)
+    assert (found.root, found.commit) == (fetched_checkout(odd_path / "home", engine), commit)
     assert len(said) == 1
 
 

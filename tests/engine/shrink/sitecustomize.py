@@ -1,4 +1,4 @@
-"""Shrinks the hard-coded dimensions of sd-scripts' models, in any Python that has this folder on PYTHONPATH.
+"""Shrinks the hard-coded dimensions of the trainers' models, in any Python that has this folder on PYTHONPATH.
 
 For tests only: whole trainings by the real scripts in seconds. Each module below is changed right after it is
 executed; no file of the trainer is touched. Only widths shrink: the numbers of blocks and layers stay, so a LoRA has as
@@ -17,6 +17,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import shrunk_controls
+from shrunk_musubi import BEFORE
+from shrunk_musubi import SHRINK as MUSUBI
 from shrunk_transformers import SHRINK as TRANSFORMERS
 
 if TYPE_CHECKING:
@@ -114,18 +116,22 @@ def _set(module: ModuleType, **values: Any) -> None:
         setattr(module, name, value)
 
 
-SHRINK: dict[str, Callable[[ModuleType], None]] = {
-    "diffusers.models.controlnets.controlnet": shrunk_controls.diffusers_control_net,
-    "library.sdxl_original_control_net": shrunk_controls.sdxl_control_net,
-    "library.flux_models": _flux_models,
-    "library.flux_utils": _flux_utils,
-    "library.model_util": _model_util,
-    "library.original_unet": _original_unet,
-    "library.sd3_utils": _clip_text,
-    "library.sdxl_model_util": _clip_text,
-    "library.sdxl_original_unet": _sdxl_original_unet,
-    "library.train_util": _train_util,
-} | TRANSFORMERS
+SHRINK: dict[str, Callable[[ModuleType], None]] = (
+    {
+        "diffusers.models.controlnets.controlnet": shrunk_controls.diffusers_control_net,
+        "library.sdxl_original_control_net": shrunk_controls.sdxl_control_net,
+        "library.flux_models": _flux_models,
+        "library.flux_utils": _flux_utils,
+        "library.model_util": _model_util,
+        "library.original_unet": _original_unet,
+        "library.sd3_utils": _clip_text,
+        "library.sdxl_model_util": _clip_text,
+        "library.sdxl_original_unet": _sdxl_original_unet,
+        "library.train_util": _train_util,
+    }
+    | TRANSFORMERS
+    | MUSUBI
+)
 
 
 class _ThenShrink(Loader):
@@ -138,8 +144,13 @@ class _ThenShrink(Loader):
         return self.real.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        BEFORE.get(module.__name__, _nothing)(module)
         self.real.exec_module(module)
-        SHRINK[module.__name__](module)
+        SHRINK.get(module.__name__, _nothing)(module)
+
+
+def _nothing(_: ModuleType) -> None:
+    """Most modules are changed at one of the two moments only."""
 
 
 class _Finder(MetaPathFinder):
@@ -148,7 +159,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(fullname, path, target) if fullname in SHRINK else None
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in SHRINK or fullname in BEFORE else None
         if spec is not None and spec.loader is not None:
             spec.loader = _ThenShrink(spec.loader)
         return spec

@@ -1,0 +1,27 @@
+"""The processes of a run, one after the other under one watch: the first that does not end well is the run's end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.run.progress import STAGE
+from kohya_runner.run.supervise import supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.run.outcome import Outcome
+    from kohya_runner.run.supervise import Watch
+
+
+def supervised(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome:
+    """Every stage, then the training, in one log; a stage that fails or is stopped is the outcome of the run."""
+    begun = time.time()
+    for stage in plan.stages:
+        outcome = supervise(stage.command, watch, environ=environ, heading=f"{STAGE}{stage.phase}")
+        if outcome.returncode != 0 or outcome.stopped:
+            return replace(outcome, started=begun)
+    return replace(supervise(plan.ready.command, watch, environ=environ), started=begun)

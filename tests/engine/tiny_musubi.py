@@ -1,0 +1,174 @@
+"""Writes random-weight models of a few MB for the shrunk musubi-tuner, in musubi-tuner's own Python.
+
+    PYTHONPATH=tests/engine/shrink HF_HUB_CACHE=HUB PYTHON tests/engine/tiny_musubi.py CHECKOUT FOLDER [FAMILY...]
+
+FOLDER gets a folder for each of FAMILY (flux_kontext, flux2 and its other variants flux2_9b and flux2_dev) with ``dit``
+and its components under their own names (.safetensors). HUB gets the tokenizers, one token a character, since the
+scripts have no --tokenizer_cache_dir: with ``HF_HUB_OFFLINE=1`` nothing is asked of the Hub.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiny_models import read_worker
+from tiny_transformers import LETTERS, in_hub, nothing_read, save, tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEED = 42
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+MISTRAL_CHAT = (
+    "<s>{% for message in messages %}{% for part in message['content'] %}{{ part['text'] }}{% endfor %}</s>{% endfor %}"
+)
+
+
+def write_kontext(folder: Path) -> None:
+    """Every part through the trainer's own class or loader, in the layout of the published files (BFL's)."""
+    from musubi_tuner.flux import flux_models, flux_utils
+
+    spec = flux_models.configs_flux_dev_context
+    clip, t5 = in_hub(flux_utils.CLIP_L_TOKENIZER_ID), in_hub(flux_utils.T5_XXL_TOKENIZER_ID)
+    for place in (clip, t5):
+        place.rmdir()
+    read_worker().write_tokenizer(clip, pad="<|endoftext|>")
+    write_pieces(t5)
+    save(folder / "dit.safetensors", tensors(flux_models.Flux(spec.params)))
+    save(folder / "vae.safetensors", tensors(flux_models.AutoEncoder(spec.ae_params)))
+    with nothing_read(flux_utils):
+        t5_model = flux_utils.load_t5xxl("", None, "meta", state_dict={})[1]
+        clip_model = flux_utils.load_clip_l(None, None, "meta", state_dict={})[1]
+    save(folder / "text_encoder1.safetensors", tensors(t5_model))
+    save(folder / "text_encoder2.safetensors", tensors(clip_model))
+
+
+def write_flux2(folder: Path) -> None:
+    """klein-base-4b: with the few blocks of the shrunk models every klein is the same."""
+    from musubi_tuner.flux_2 import flux2_utils
+
+    info = flux2_utils.FLUX2_MODEL_INFO["klein-base-4b"]
+    for repository in ("Qwen/Qwen3-4B", "Qwen/Qwen3-8B"):
+        write_qwen(in_hub(repository))
+    _flux2(folder, info)
+
+
+def write_flux2_9b(folder: Path) -> None:
+    """klein-base-9b alone, which has more blocks than 4b where all blocks are kept; its tokenizer is 4b's."""
+    from musubi_tuner.flux_2 import flux2_utils
+
+    _flux2(folder, flux2_utils.FLUX2_MODEL_INFO["klein-base-9b"])
+
+
+def write_flux2_dev(folder: Path) -> None:
+    """FLUX.2 dev reads its captions with Mistral's processor."""
+    from musubi_tuner.flux_2 import flux2_utils
+
+    write_mistral(in_hub(flux2_utils.M3_TOKENIZER_ID))
+    _flux2(folder, flux2_utils.FLUX2_MODEL_INFO["dev"])
+
+
+def _flux2(folder: Path, info: Any) -> None:
+    from musubi_tuner.flux_2 import flux2_models, flux2_utils
+    from musubi_tuner.zimage import zimage_utils
+
+    save(folder / "dit.safetensors", tensors(flux2_models.Flux2(info.params)))
+    save(folder / "vae.safetensors", tensors(flux2_models.AutoEncoder(flux2_models.AutoEncoderParams())))
+    with nothing_read(zimage_utils, flux2_utils):
+        embedder = flux2_utils.load_text_embedder(
+            info, "", None, "meta", state_dict={"model.embed_tokens.weight": None}
+        )
+    model = embedder.model if info.qwen_variant else embedder.mistral3
+    weights = tensors(model)
+    weights.pop("lm_head.weight") if info.qwen_variant else None
+    save(folder / "text_encoder.safetensors", weights)
+
+
+def write_pieces(folder: Path) -> None:
+    """T5's own kind of tokenizer, which needs a SentencePiece model: pad 0, end 1, unknown 2, then the signs."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["".join(LETTERS)] * 8), model_writer=model, model_type="char", vocab_size=len(LETTERS),
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, character_coverage=1.0, minloglevel=2,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": 512, "legacy": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def write_qwen(folder: Path) -> None:
+    """The byte alphabet without merges and the signs of a chat."""
+    alphabet = list(read_worker().vocabulary())[:256]
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    vocabulary = {letter: number for number, letter in enumerate(alphabet)}
+    config = {
+        "tokenizer_class": "Qwen2Tokenizer", "pad_token": special[0], "eos_token": special[2], "unk_token": special[0],
+        "chat_template": CHAT, "model_max_length": 4096,
+        "added_tokens_decoder": {str(256 + number): _special(text) for number, text in enumerate(special)},
+    }  # fmt: skip
+    files = {
+        "vocab.json": json.dumps(vocabulary),
+        "merges.txt": "#version: 0.2\n",
+        "tokenizer_config.json": json.dumps(config),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def write_mistral(folder: Path) -> None:
+    """A processor of pictures that are never given, and a tokenizer with the sign of one."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    signs = ["<unk>", "<s>", "</s>", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "<pad>", *LETTERS]
+    tokenizer = Tokenizer(models.WordLevel({sign: number for number, sign in enumerate(signs)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.add_special_tokens(signs[:7])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    texts = {
+        "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 4096, **special},
+        "preprocessor_config.json": {"image_processor_type": "PixtralImageProcessor", "patch_size": 14,
+                                     "processor_class": "PixtralProcessor", "size": {"longest_edge": 64}},
+        "processor_config.json": {"processor_class": "PixtralProcessor", "patch_size": 14, "image_token": "[IMG]",
+                                  "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"},
+        "chat_template.json": {"chat_template": MISTRAL_CHAT},
+    }  # fmt: skip
+    for name, content in texts.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _special(text: str) -> dict[str, object]:
+    return {"content": text, "special": True, "lstrip": False, "rstrip": False, "normalized": False}
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "flux_kontext": write_kontext,
+    "flux2": write_flux2,
+    "flux2_9b": write_flux2_9b,
+    "flux2_dev": write_flux2_dev,
+}
+
+
+def main(checkout: str, folder: str, *families: str) -> None:
+    sys.path[0] = str(Path(checkout) / "src")
+    import torch
+
+    for family in families or WRITERS:
+        torch.manual_seed(SEED)
+        place = Path(folder) / family
+        place.mkdir(parents=True)
+        WRITERS[family](place)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,170 @@
+"""For each rule of musubi-tuner's scripts options that break it and options that just do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.plan.settings import as_parsed
+from kohya_runner.trainers import families, values
+from kohya_runner.trainers.arguments import Arg
+from kohya_runner.trainers.options import options_for
+from kohya_runner.trainers.rules import Context, evaluate
+
+if TYPE_CHECKING:
+    from kohya_runner.findings import Finding
+    from kohya_runner.trainers.families import Support
+
+BASE: dict[str, Any] = {
+    "max_train_steps": 2, "mixed_precision": "bf16", "network_dim": 4, "max_data_loader_n_workers": 0,
+    "save_every_n_epochs": 1, "save_precision": "bf16", "learning_rate": 1e-4, "optimizer_type": "AdamW", "seed": 42,
+    "sdpa": True,
+}  # fmt: skip
+"""Two pairs of 64x64, one epoch."""
+OWN: dict[str, dict[str, Any]] = {
+    "flux_kontext": {"timestep_sampling": "flux_shift"},
+    "flux2": {"timestep_sampling": "flux2_shift", "model_version": "klein-base-4b"},
+}
+STEPS = {"total_steps": 2, "steps_per_epoch": 2}
+
+
+@dataclass(frozen=True)
+class MusubiCase:
+    """``stage`` is the script that the options are for: latents, text or train. ``real`` is off where the bad half
+    needs a GPU to be seen."""
+
+    code: str
+    bad: dict[str, Any]
+    good: dict[str, Any] = field(default_factory=dict)
+    family: str = "flux_kontext"
+    around: dict[str, Any] = field(default_factory=dict)
+    stage: str = "train"
+    real: bool = True
+
+    @property
+    def id(self) -> str:
+        return f"{self.family}-{self.code.removeprefix('args.musubi_')}-{'+'.join(self.bad)}"
+
+    @property
+    def row(self) -> Support:
+        row = families.find(self.family, "lora")
+        assert row is not None
+        return row
+
+    def chosen(self, which: str) -> dict[str, Any]:
+        """What is stated: null takes away what all cases have."""
+        given = BASE | {"network_module": self.row.network_module} | OWN[self.family] | getattr(self, which)
+        return {name: value for name, value in given.items() if value is not None}
+
+    def args(self, which: str) -> list[Arg]:
+        options = options_for(self.row.script, None)
+        return [Arg(name, value, values.tokens(options[name], value), "") for name, value in self.chosen(which).items()]
+
+    def findings(self, which: str) -> tuple[Finding, ...]:
+        """What the rules say of one half."""
+        args = self.args(which)
+        settings = as_parsed(options_for(self.row.script, None), args)
+        places = {arg.name: f"recipe.yaml:1:{arg.name}" for arg in args}
+        return evaluate(Context(settings, self.row, places=places, **(STEPS | self.around)))
+
+
+def net(**keys: Any) -> dict[str, Any]:
+    return {"network_args": keys}
+
+
+def opt(kind: str, **keys: Any) -> dict[str, Any]:
+    return {"optimizer_type": kind, "optimizer_args": keys}
+
+
+ENCODERS = {"text_encoder1": "text_encoder1.safetensors", "text_encoder2": "text_encoder2.safetensors",
+            "vae": "vae.safetensors"}  # fmt: skip
+PROMPTS = {"sample_prompts": "prompts.txt", **ENCODERS}
+SAMPLES = {"sample_every_n_epochs": 1}
+SWAP = {"blocks_to_swap": 2}
+CHECKPOINTING = {"gradient_checkpointing": True}
+H2D = {**SWAP, "block_swap_h2d_only": True}
+ADAFACTOR = opt("Adafactor", relative_step=False)
+LOADER = {"persistent_data_loader_workers": True}
+
+ERRORS: tuple[MusubiCase, ...] = (
+    MusubiCase("args.musubi_attention", {"sdpa": None}),
+    MusubiCase("args.musubi_sage", {"sage_attn": True}),
+    MusubiCase("args.musubi_flash3", {"sdpa": None, "flash3": True}, {"flash3": True}),
+    MusubiCase("args.musubi_flash3", {"sdpa": None, "flash3": True}, {"flash3": True}, "flux2"),
+    MusubiCase("args.musubi_precision", {"mixed_precision": "no"}),
+    MusubiCase("args.musubi_precision", {"mixed_precision": "fp16"}),
+    MusubiCase("args.musubi_precision", {"mixed_precision": None}, {}, "flux2"),
+    MusubiCase("args.musubi_fp8_scaled", {"fp8_scaled": True}, {"fp8_scaled": True, "fp8_base": True}),
+    MusubiCase("args.musubi_fp8_scaled", {"fp8_scaled": True}, {"fp8_scaled": True, "fp8_base": True}, "flux2"),
+    MusubiCase("args.musubi_fp8_t5", {"fp8_t5": True}, stage="text"),
+    MusubiCase("args.musubi_fp8_mistral", {"fp8_text_encoder": True, "model_version": "dev"},
+               {"model_version": "dev"}, "flux2", stage="text"),
+    MusubiCase("args.musubi_vae_dtype", {"vae_dtype": "bfloat16"}, stage="latents"),
+    MusubiCase("args.musubi_swap_kontext", {"blocks_to_swap": 35}, {"blocks_to_swap": 34}),
+    MusubiCase("args.musubi_swap_flux2", {"blocks_to_swap": 14}, {"blocks_to_swap": 13}, "flux2"),
+    MusubiCase("args.musubi_swap_flux2", {"blocks_to_swap": 17, "model_version": "klein-base-9b"},
+               {"blocks_to_swap": 16, "model_version": "klein-base-9b"}, "flux2"),
+    MusubiCase("args.musubi_swap_flux2", {"blocks_to_swap": 30, "model_version": "dev"},
+               {"blocks_to_swap": 29, "model_version": "dev"}, "flux2"),
+    MusubiCase("args.musubi_h2d", H2D, H2D | CHECKPOINTING),
+    MusubiCase("args.musubi_ring", SWAP | {"block_swap_ring_size": 0}, {"block_swap_ring_size": 0}),
+    MusubiCase("args.musubi_optimizer_missing", {"optimizer_type": None}),
+    MusubiCase("args.musubi_optimizer_8bit", {"optimizer_type": "Lion8bit"}),
+    MusubiCase("args.musubi_optimizer_args", {"optimizer_args": ["weight_decay"]},
+               {"optimizer_args": ["weight_decay=0.1"]}),
+    MusubiCase("args.musubi_scheduler_args", {"lr_scheduler_args": ["a=1=2"]}, {"lr_scheduler_args": []}),
+    MusubiCase("args.musubi_warmup", {"lr_warmup_steps": 1},
+               {"lr_warmup_steps": 1, "lr_scheduler": "constant_with_warmup"}),
+    MusubiCase("args.musubi_warmup", opt("Adafactor") | {"lr_warmup_steps": 1}, opt("Adafactor")),
+    MusubiCase("args.musubi_adafactor_scheduler", {"lr_scheduler": "adafactor:1e-4"},
+               opt("Adafactor") | {"lr_scheduler": "adafactor:1e-4"}),
+    MusubiCase("args.musubi_adafactor_scheduler", ADAFACTOR | {"lr_scheduler": "adafactor"}, ADAFACTOR),
+    MusubiCase("args.musubi_scheduler_fails", {"lr_scheduler": "reduce_lr_on_plateau"}, {"lr_scheduler": "cosine"}),
+    MusubiCase("args.musubi_scheduler_fails", {"lr_scheduler": "cosine_warmup_with_min_lr"},
+               {"lr_scheduler": "warmup_stable_decay", "lr_decay_steps": 1}),
+    MusubiCase("args.musubi_min_lr", {"lr_scheduler": "cosine_with_min_lr"},
+               {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_min_lr_ratio": 0.1}),
+    MusubiCase("args.musubi_network_missing", {"network_module": None}),
+    MusubiCase("args.musubi_network", {"network_module": "networks.lora"}),
+    MusubiCase("args.musubi_network", {"network_module": "networks.lora_qwen_image"}, {}, "flux2"),
+    MusubiCase("args.musubi_network_args", {"network_args": ["rank_dropout"]}, net(rank_dropout=0.1)),
+    MusubiCase("args.musubi_network_keys", net(rank_drop_out=0.1), net(rank_dropout=0.1, loraplus_lr_ratio=2)),
+    MusubiCase("args.musubi_network_patterns", net(exclude_patterns=".*single_blocks.*"),
+               net(exclude_patterns="['.*single_blocks.*']")),
+    MusubiCase("args.musubi_dim_from_weights", {"dim_from_weights": True}),
+    MusubiCase("args.musubi_workers", LOADER, LOADER | {"max_data_loader_n_workers": 1}),
+    MusubiCase("args.musubi_tracker", {"log_with": "tensorboard"}),
+    MusubiCase("args.musubi_zero", {"save_every_n_epochs": 0}),
+    MusubiCase("args.musubi_zero", {"save_every_n_steps": 0}, {"save_every_n_steps": 1}),
+    MusubiCase("args.musubi_zero", {"sample_every_n_steps": 0}),
+    MusubiCase("args.musubi_accumulation", {"gradient_accumulation_steps": 0}, {"gradient_accumulation_steps": 2}),
+    MusubiCase("args.musubi_show_timesteps", {"show_timesteps": "console"}),
+    MusubiCase("args.musubi_prompts_kind", PROMPTS | SAMPLES | {"sample_prompts": "prompts.md"}, PROMPTS | SAMPLES),
+    MusubiCase("args.musubi_prompts_missing", PROMPTS | SAMPLES | {"sample_prompts": "no.txt"}, {},
+               around={"prompts_found": False}),
+    MusubiCase("args.musubi_prompts_encoders", SAMPLES | {"sample_prompts": "prompts.txt"}, PROMPTS | SAMPLES),
+    MusubiCase("args.musubi_prompts_encoders", PROMPTS | SAMPLES | {"vae": None}, PROMPTS | SAMPLES),
+)  # fmt: skip
+
+OTHERS: tuple[MusubiCase, ...] = (
+    MusubiCase("args.musubi_attentions", {"xformers": True}),
+    MusubiCase("args.musubi_swap_negative", {"blocks_to_swap": -1}),
+    MusubiCase("args.musubi_swap_unused", {"use_pinned_memory_for_block_swap": True}),
+    MusubiCase("args.musubi_offload", {"gradient_checkpointing_cpu_offload": True},
+               {"gradient_checkpointing_cpu_offload": True, **CHECKPOINTING}),
+    MusubiCase("args.musubi_network_family", {"network_module": "networks.lora_flux_2"}),
+    MusubiCase("args.musubi_network_family", {"network_module": "networks.lora_flux"}, {}, "flux2"),
+    MusubiCase("args.musubi_samples_none", SAMPLES),
+    MusubiCase("args.musubi_samples_never", PROMPTS, PROMPTS | SAMPLES),
+    MusubiCase("args.musubi_other_shift", {"timestep_sampling": "flux2_shift"}),
+    MusubiCase("args.musubi_other_shift", {"timestep_sampling": "flux_shift"}, {}, "flux2"),
+    MusubiCase("args.musubi_timesteps", {"timestep_sampling": "sigma"}),
+    MusubiCase("args.musubi_flow_shift", {"discrete_flow_shift": 3.0},
+               {"discrete_flow_shift": 3.0, "timestep_sampling": "shift"}),
+    MusubiCase("args.musubi_timestep_range", {"min_timestep": 500, "max_timestep": 400}, {"min_timestep": 500}),
+    MusubiCase("args.musubi_inert", {"guidance_scale": 3.5}),
+    MusubiCase("args.musubi_save_precision", {"save_precision": None}),
+    MusubiCase("args.musubi_distilled", {"model_version": "klein-4b"}, {}, "flux2"),
+)  # fmt: skip
+
+MUSUBI_CASES: tuple[MusubiCase, ...] = (*ERRORS, *OTHERS)
