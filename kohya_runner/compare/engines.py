@@ -78,7 +78,8 @@ def _flux(base: Base, job: Job) -> tuple[str, ...]:
     """flux_minimal_inference.py; with ``fp8_base`` the training held the model in 8 bit, so does this."""
     small = ("--flux_dtype=fp8",) if base.on("fp8_base") else ()
     chroma = ("--model_type=chroma",) if is_chroma(base) else ()
-    masks = _switches(base, "apply_t5_attn_mask")
+    # Chroma's model cannot do without the masks (library/chroma_models.py:699)
+    masks = ("--apply_t5_attn_mask",) if chroma else _switches(base, "apply_t5_attn_mask")
     return (
         f"--ckpt_path={base.model}", *_given(base, "clip_l", "t5xxl", "ae"), f"--dtype={_float(base)}", *small, *chroma,
         *masks, *_offload(job), f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",

@@ -143,7 +143,7 @@ def test_the_minimal_scripts_get_their_own_words():
 def test_chroma_is_guided_by_the_negative_prompt_and_has_no_distilled_guidance(tmp_path):
     base = Base("flux", "/m", {"model_type": "chroma", "t5xxl": "/t", "ae": "/a"})
     engine = of_base(base)
-    assert "--model_type=chroma" in engine.arguments(base, job(tmp_path))
+    assert {"--model_type=chroma", "--apply_t5_attn_mask"} <= set(engine.arguments(base, job(tmp_path)))
     grid = one_cell_grid("a cat")
     assert engine.line(grid.settings, grid.cells[0], grid.columns[0]) == (
         "a cat --w 64 --h 48 --s 2 --g 0 --c 7.5 --d 42 --m 0.000000 --n blurry"

@@ -114,6 +114,7 @@ def test_every_picture_was_made_by_one_process_with_one_load(swept):
 def test_every_picture_is_another(swept):
     pictures = {swept.picture(column, prompt) for column in range(4) for prompt in range(2)}
     assert len(pictures) == 8
+    assert all(len(set(picture)) > 50 for picture in pictures)  # black is what the scripts save for NaN
 
 
 def test_a_swapped_checkpoint_gives_the_pixels_of_a_process_of_its_own(swept, tmp_path):
