@@ -11,9 +11,11 @@ from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.rows_file import EDIT, is_rows_file, read_rows
 from kohya_runner.findings import Finding, error
-from kohya_runner.plan import own_options
+from kohya_runner.plan import class_stage, own_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Dataset
     from kohya_runner.workspace import Workspace
@@ -31,12 +33,25 @@ def sources(
             where = str(loaded.place("datasets", index, "concept"))
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
         faults += _regex(loaded, index, entry)
-        source = _source(loaded, index, entry, caption_extension)
-        misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
-        faults += misplaced
-        if not misplaced:
-            found.append(source)
-    return tuple(found), tuple(faults)
+        for source in _sources(loaded, index, entry, caption_extension, workspace):
+            misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
+            faults += misplaced
+            if not misplaced:
+                found.append(source)
+    return tuple(found), (*faults, *class_stage.findings(loaded, workspace))
+
+
+def _sources(loaded: Loaded, index: int, entry: Dataset, extension: str, workspace: Workspace) -> Iterator[Source]:
+    """The folder that is named, and the one of class images that are painted."""
+    if entry.images:
+        yield _source(loaded, index, entry, extension)
+    made = class_stage.class_images(loaded, index, entry, workspace)
+    if made is not None:
+        where = loaded.where("datasets", index, "num_class_images")
+        own = own_options.usable(entry.options)
+        yield Source(
+            made.folder, entry.concept, entry.repeats, regularization=True, where=where, options=own, made=made
+        )
 
 
 def _misplaced(source: Source, trees: Path) -> list[Finding]:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.masking import masked, masked_option, masked_text
+from kohya_runner.plan import class_stage
 from kohya_runner.preflight.disk_timeline import timelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kohya_runner.plan.value import Plan
+    from kohya_runner.trainers.command import Command
 
 
 def size(count: int | None) -> str:
@@ -80,9 +82,11 @@ def _data(plan: Plan) -> Iterator[tuple[str, str]]:
         source = scan.source
         captions = sum(image.caption is not None for image in scan.images)
         kind = "class images" if source.regularization else "images"
+        painted = len(source.made.missing()) if source.made else 0
         yield (
             "data",
-            f"{len(scan.images)} {kind}, {captions} captions   {source.repeats}_{source.concept}   {source.folder}",
+            f"{len(scan.images)} {kind}, {captions} captions   {source.repeats}_{source.concept}   {source.folder}"
+            + (f"   {painted} to be painted first" if painted else ""),
         )
     for folder in plan.layout.conditions if plan.layout else ():
         places = ", ".join(dict.fromkeys(str(entry.image.path.parent) for entry in folder.entries))
@@ -139,7 +143,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "version": 1,
         "ok": plan.ok,
         "recipe": _recipe(plan),
-        "commands": [_command(plan)] if plan.command else [],
+        "commands": [_command(c) for c in (*(s.command for s in class_stage.stages(plan)), plan.command) if c],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),
         "resume": plan.series.as_json(plan.steps.steps_per_epoch) if plan.series and plan.steps else None,
@@ -184,12 +188,11 @@ def _put(into: Any, path: tuple[Any, ...], leaf: Any) -> None:
         into[str(path[-1])] = leaf
 
 
-def _command(plan: Plan) -> dict[str, Any]:
-    assert plan.command is not None  # noqa: S101 - the caller asked
+def _command(command: Command) -> dict[str, Any]:
     return {
-        "argv": [masked_text(token) for token in plan.command.argv],
-        "cwd": str(plan.command.cwd),
-        "env": masked(plan.command.env),
+        "argv": [masked_text(token) for token in command.argv],
+        "cwd": str(command.cwd),
+        "env": masked(command.env),
     }
 
 
