@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.engine, pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("KOHYA_METHODS_ENGINE") != "all", reason="KOHYA_METHODS_ENGINE=all paints and trains"),
+    pytest.mark.skipif(os.environ.get("KOHYA_METHODS_ENGINE") != "all", reason="KOHYA_METHODS_ENGINE=all paints"),
 ]  # fmt: skip
 ASKED = ('datasets.1.class_prompt="a photo of a dog"', "datasets.1.num_class_images=4")
 
@@ -45,9 +45,8 @@ class Place:
         )  # fmt: skip
         command = (sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / "sd15_dreambooth.yaml"),
                    f"--workspace={self.workspace}", *(f"--set={text}" for text in texts), *more)  # fmt: skip
-        return subprocess.run(
-            command, check=False, capture_output=True, text=True, env=dict(self.environ), cwd=self.root
-        )
+        environ = dict(self.environ)
+        return subprocess.run(command, check=False, capture_output=True, text=True, env=environ, cwd=self.root)
 
     def painted(self) -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in self.workspace.glob("class_images/*/*.png")}
