@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kohya_runner.dataset.class_images import ClassImages
+
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """What sd-scripts reads without extra packages (library/train_util.py:104); it also knows the all-upper forms."""
 
@@ -51,6 +53,7 @@ class Source:
     where: str = ""  # file:line:column of the entry in the recipe
     metadata: Path | None = None  # the file in the folder that lists pictures and captions; None: they lie there
     options: str = ""  # options of this dataset alone, see own_options.canonical
+    made: ClassImages | None = None  # class images that the runner has painted, or will
 
     @property
     def edit(self) -> bool:

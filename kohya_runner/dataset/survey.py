@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from kohya_runner.dataset.class_images import ClassImages
     from kohya_runner.dataset.edit import EditSet
     from kohya_runner.dataset.facts import Source
     from kohya_runner.dataset.picture import Picture, Traits
@@ -47,6 +48,8 @@ class Survey:
 
 def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
     """As ``scan``, with the traits, and with nothing decoded that the cache knows. Memory grows by facts alone."""
+    if source.made is not None:
+        return _made(source, source.made, cache, progress)
     if source.metadata is not None:
         return _listed_in_rows(source, source.metadata, cache, progress)
     try:
@@ -81,6 +84,16 @@ def _listed_in_rows(source: Source, path: Path, cache: ScanCache | None, progres
     images = tuple(picture.image for picture, _ in found)
     traits = tuple(picture.traits for picture, _ in found)
     return Survey(scan_of(source, rows, images), traits, sum(fresh for _, fresh in found))
+
+
+def _made(source: Source, made: ClassImages, cache: ScanCache | None, progress: Progress | None) -> Survey:
+    """The class images that are there, and those that will be, with the prompt that paints them."""
+    missing = frozenset(made.missing())
+    names = tuple(name for name in made.names if name not in missing)
+    there = {picture.image.path.name: picture for picture, _ in pictures(made.folder, names, cache, progress)}
+    images = (there[name].image if name in there else made.planned(name) for name in made.names)
+    captioned = tuple(replace(i, caption=made.caption(n)) for i, n in zip(images, made.names, strict=True))
+    return Survey(Scan(source, captioned), tuple(there[n].traits if n in there else None for n in made.names))
 
 
 def pictures(

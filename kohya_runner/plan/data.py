@@ -12,9 +12,11 @@ from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.rows_file import EDIT, is_rows_file, read_rows
 from kohya_runner.findings import Finding, error
-from kohya_runner.plan import own_options
+from kohya_runner.plan import class_stage, own_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Dataset
     from kohya_runner.workspace import Workspace
@@ -35,12 +37,27 @@ def sources(
             where = str(loaded.place("datasets", index, "concept"))
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
         faults += _regex(loaded, index, entry)
-        source = _source(loaded, index, entry, caption_extension, own=own)
-        misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
-        faults += misplaced
-        if not misplaced:
-            found.append(source)
-    return tuple(found), tuple(faults)
+        for source in _sources(loaded, index, entry, caption_extension, workspace, own=own):
+            misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
+            faults += misplaced
+            if not misplaced:
+                found.append(source)
+    return tuple(found), (*faults, *class_stage.findings(loaded, workspace))
+
+
+def _sources(
+    loaded: Loaded, index: int, entry: Dataset, extension: str, workspace: Workspace, *, own: bool
+) -> Iterator[Source]:
+    """The folder that is named, and the one of class images that are painted."""
+    if entry.images:
+        yield _source(loaded, index, entry, extension, own=own)
+    made = class_stage.class_images(loaded, index, entry, workspace)
+    if made is not None:
+        where = loaded.where("datasets", index, "num_class_images")
+        options = own_options.usable(entry.options) if own else ""
+        yield Source(
+            made.folder, entry.concept, entry.repeats, regularization=True, where=where, options=options, made=made
+        )
 
 
 def _misplaced(source: Source, trees: Path) -> list[Finding]:

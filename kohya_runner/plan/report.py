@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.masking import masked, masked_option, masked_text
+from kohya_runner.plan import class_stage
 from kohya_runner.preflight.disk_timeline import timelines
 
 if TYPE_CHECKING:
@@ -84,9 +85,11 @@ def _data(plan: Plan) -> Iterator[tuple[str, str]]:
             continue
         captions = sum(image.caption is not None for image in scan.images)
         kind = "class images" if source.regularization else "images"
+        painted = len(source.made.missing()) if source.made else 0
         yield (
             "data",
-            f"{len(scan.images)} {kind}, {captions} captions   {source.repeats}_{source.concept}   {source.folder}",
+            f"{len(scan.images)} {kind}, {captions} captions   {source.repeats}_{source.concept}   {source.folder}"
+            + (f"   {painted} to be painted first" if painted else ""),
         )
     for folder in plan.layout.conditions if plan.layout else ():
         if plan.layout and plan.layout.edits:
@@ -147,7 +150,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "version": 1,
         "ok": plan.ok,
         "recipe": _recipe(plan),
-        "commands": [_command(command) for command in plan.commands],
+        "commands": [_command(c) for c in (*(s.command for s in class_stage.stages(plan)), *plan.commands)],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),
         "resume": plan.series.as_json(plan.steps.steps_per_epoch) if plan.series and plan.steps else None,

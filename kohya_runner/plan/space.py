@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.dataset.class_images import is_planned
 from kohya_runner.plan.method_space import method_items
 from kohya_runner.plan.settings import optimizer_of
 from kohya_runner.preflight import downloads, items
@@ -57,6 +58,10 @@ def disk_items(
     written = _lora_items if support.output == "lora" else method_items
     found: list[DiskItem | None] = [*written(settings, support, steps, output)]
     found.append(DiskItem("log", LOG_BYTES, output.parent))
+    painted = [e.image for folder in layout.folders for e in folder.entries if is_planned(e.image)]
+    if painted:
+        most = sum(image.bytes for image in painted)
+        found.append(DiskItem("class images (at most)", most, painted[0].path.parent))
     if settings.on("cache_latents_to_disk"):
         flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
         found.append(items.latents(support.family, buckets, layout.root, flip=flip, alpha_mask=alpha))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from kohya_runner.recipe.budget import Budget
 from kohya_runner.recipe.finish import Finish
@@ -59,12 +59,17 @@ class Captions(_Strict):
         return value if value.startswith(".") else f".{value}"
 
 
+def _images_optional(schema: dict[str, Any]) -> None:
+    schema["required"] = [name for name in schema["required"] if name != "images"]
+
+
 class Dataset(_Strict):
     """One folder of pictures and how often an epoch shows them."""
 
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=_images_optional)
+
     images: str = Field(
-        description="a folder of pictures with their captions, or a metadata.json or .jsonl of captions or edits",
-        min_length=1,
+        description="a folder of pictures with their captions, or a metadata.json or .jsonl of captions or edits"
     )
     concept: Concept = Field(
         description="the second half of the N_concept folder; the class token where a caption is missing"
@@ -72,6 +77,10 @@ class Dataset(_Strict):
     repeats: int = Field(1, ge=1, le=10_000, description="how often one epoch shows each picture")
     expect: int | None = Field(None, ge=0, description="exact number of pictures and of captions")
     regularization: bool = Field(False, description="class images for prior preservation")
+    class_prompt: str | None = Field(None, description="class images that are missing are painted from this prompt")
+    num_class_images: int | None = Field(
+        None, ge=1, le=100_000, description="class images there are to be; those that are missing are painted first"
+    )
     conditioning: str | None = Field(
         None,
         description="ControlNet: the folder of condition images, one for each picture, under the same name",
@@ -81,6 +90,15 @@ class Dataset(_Strict):
     options: dict[str, OptionValue] = Field(
         default_factory=dict, description="options of this dataset alone, under the trainer's own names"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _painted(cls, value: Any) -> Any:
+        """Class images that are painted need no folder; nothing else goes without."""
+        if not isinstance(value, dict) or value.get("images"):
+            return value
+        without = {key: child for key, child in value.items() if key != "images"}
+        return without | ({"images": ""} if value.get("num_class_images") is not None else {})
 
 
 class Launch(_Strict):

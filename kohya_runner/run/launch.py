@@ -22,7 +22,18 @@ from kohya_runner.finish import after, sentinel
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.preflight import hub
-from kohya_runner.run import guard_facts, ledger, lock, numbering, prepare, record, resuming, stages, telling
+from kohya_runner.run import (
+    class_painting,
+    guard_facts,
+    ledger,
+    lock,
+    numbering,
+    prepare,
+    record,
+    resuming,
+    stages,
+    telling,
+)
 from kohya_runner.run.diagnosis.report import explained
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
@@ -59,6 +70,7 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
         TrainingFailedError, NoCheckpointError, CancelledError, TerminatedError: how it ended otherwise.
     """
     env = dict(os.environ if environ is None else environ)
+    plan = class_painting.with_class_images(plan, screen, env)
     done = ledger.done_before(ledger.runs(plan.workspace.runs), plan.name, plan.fingerprint)
     if done is not None and not policy.again:
         return _already(done, screen, once=policy.once)

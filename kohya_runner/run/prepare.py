@@ -88,11 +88,16 @@ def files(plan: Plan) -> None:
 
 
 def folders(plan: Plan) -> None:
-    """The caches and the run's own folders: some libraries do not make their parents."""
+    """The caches and the run's own folders."""
+    caches(plan)
+    (plan.ready.run_dir / "output").mkdir(parents=True, exist_ok=True)
+
+
+def caches(plan: Plan) -> None:
+    """The folders of the environment: some libraries do not make their parents."""
     for name, value in plan.ready.command.env.items():
         if name.endswith(("_HOME", "_CACHE", "_DIR")) or name == "TMPDIR":
             os.makedirs(value, exist_ok=True)  # noqa: PTH103 - a text from an environment
-    (plan.ready.run_dir / "output").mkdir(parents=True, exist_ok=True)
 
 
 def prompt_lines(compare: Compare) -> list[str]:

@@ -1,0 +1,145 @@
+"""Paints the class images that a plan lacks, before the training: what is missing and nothing else."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from kohya_runner import atomic
+from kohya_runner.errors import CancelledError, PreflightError, TerminatedError, TrainerError
+from kohya_runner.findings import Severity
+from kohya_runner.plan.class_stage import SCRIPT, stages
+from kohya_runner.plan.pipeline import make_plan
+from kohya_runner.run import prepare, telling
+from kohya_runner.run.supervise import Watch, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from kohya_runner.plan.class_stage import Stage
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.run.events import Event
+
+LOG = "painting.log"
+LOCK = ".lock"
+LAST_LINES = 12
+
+
+def with_class_images(plan: Plan, screen: telling.Screen, environ: Mapping[str, str]) -> Plan:
+    """The plan with every class image on the disk: itself where none is missing, else a new one of the same request.
+
+    Raises:
+        PreflightError: a practice run lacks some, or the new plan has errors.
+        TrainerError: the generator left pictures out.
+        CancelledError, TerminatedError: stopped; what was painted is kept.
+    """
+    made = [scan.source.made for scan in plan.scans]
+    missing = sum(len(images.missing()) for images in made if images is not None)
+    if not missing:
+        return plan
+    if plan.request.practice:
+        text = f"{missing} class images are missing, and a practice run paints nothing"
+        raise PreflightError(text, hint="name a folder with pictures for this dataset")
+    prepare.caches(plan)
+    prepare.models(plan, environ, screen.event)
+    for stage in stages(plan):
+        _paint(stage, screen, environ)
+    return _again(plan, environ)
+
+
+def _again(plan: Plan, environ: Mapping[str, str]) -> Plan:
+    """The pictures are data like any other now: read, judged and counted."""
+    new = make_plan(plan.request, environ=environ)
+    if not new.ok:
+        told = [finding.message for finding in new.findings if finding.severity is Severity.ERROR]
+        raise PreflightError("with the painted class images: " + "; ".join(told), hint="see: kohya-runner plan")
+    return new
+
+
+def _paint(stage: Stage, screen: telling.Screen, environ: Mapping[str, str]) -> None:
+    """One process, its finished pictures moved into place as they come."""
+    folder = stage.images.folder
+    with _alone(folder):
+        missing = stage.images.missing()
+        if not missing:  # another launch was faster
+            return
+        shutil.rmtree(stage.scratch, ignore_errors=True)
+        stage.scratch.mkdir(parents=True)
+        atomic.write_text(stage.prompt_file, stage.prompts)
+        screen.event(f"painting {len(missing)} class images of '{stage.images.prompt}' into {folder}", lasting=True)
+        mover = _Mover(stage, missing, screen)
+        watch = Watch(log=folder / LOG, output_dir=stage.scratch, observers=(mover,))
+        outcome = supervise(stage.command, watch, environ=environ)
+        mover.rest()
+        shutil.rmtree(stage.scratch, ignore_errors=True)
+    if outcome.fault is not None:
+        raise outcome.fault
+    if outcome.stopped:
+        kind = CancelledError if outcome.stopped == "SIGINT" else TerminatedError
+        text = f"stopped by {outcome.stopped}: {mover.kept} of {len(missing)} class images are kept"
+        raise kind(text, hint="the same command goes on from there")
+    left = stage.images.missing()
+    if left:
+        tail = "\n".join(telling.last_lines(folder / LOG, LAST_LINES))
+        text = f"{SCRIPT} ended with code {outcome.returncode} and left {len(left)} class images out\n{tail}"
+        raise TrainerError(text, hint=f"the whole log: {folder / LOG}; the same command goes on from there")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One launch paints a folder at a time, another one waits for it; where a disk knows no locks, nobody does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w", encoding="utf-8") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class _Mover:
+    """Follows the pictures while they are painted, one after the other."""
+
+    def __init__(self, stage: Stage, missing: tuple[str, ...], screen: telling.Screen) -> None:
+        self.stage = stage
+        self.waiting = list(missing)
+        self.total = len(missing)
+        self.screen = screen
+
+    @property
+    def kept(self) -> int:
+        """How many are in their place."""
+        return self.total - len(self.waiting)
+
+    def event(self, _event: Event) -> None:
+        """The generator's own lines say nothing that its files do not."""
+
+    def tick(self) -> None:
+        """A picture is whole as soon as the next one is there."""
+        before = self.kept
+        while len(self.waiting) > 1 and os.path.isfile(self.stage.scratch / self.waiting[1]):
+            self._move()
+        if self.kept > before:
+            self.screen.event(f"{self.kept} of {self.total} class images", lasting=False)
+
+    def rest(self) -> None:
+        """After the end: those that are whole."""
+        while self.waiting and _whole(self.stage.scratch / self.waiting[0]):
+            self._move()
+
+    def _move(self) -> None:
+        name = self.waiting.pop(0)
+        (self.stage.scratch / name).replace(self.stage.images.folder / name)
+
+
+def _whole(path: Path) -> bool:
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(path, formats=("PNG",)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""``class_prompt`` and ``num_class_images``: counted before they are there, painted by one command, into no source."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from kohya_runner.findings import Severity
+from kohya_runner.plan.class_stage import stages
+from kohya_runner.plan.report import plan_json, rows
+
+ASKED = ('datasets.1.class_prompt="a photo of a dog"', "datasets.1.num_class_images=7")
+
+
+def errors(plan) -> list[str]:
+    return [f"{f.code}: {f.message}" for f in plan.findings if f.severity is Severity.ERROR]
+
+
+def images(index: int, folder) -> str:
+    return f"datasets.{index}.images={json.dumps(str(folder))}"
+
+
+@pytest.fixture
+def subject(pictures):
+    return images(0, pictures(3))
+
+
+def test_the_pictures_that_are_missing_are_counted_as_if_they_were_there(planned, pictures, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, images(1, pictures(3, name="class")), *ASKED)
+    assert errors(plan) == []
+    assert plan_json(plan)["dataset"]["images"] == 3 + 3 + 4
+    assert plan.steps.regularization_images == 7
+    assert plan.steps.regularization_used == 30
+
+
+def test_without_a_folder_all_of_them_are_painted(planned, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
+    assert errors(plan) == []
+    (stage,) = stages(plan)
+    assert len(stage.missing) == 7
+    assert plan.workspace.root / "class_images" in stage.images.folder.parents
+
+
+def test_the_painting_is_the_first_command_of_the_plan_and_the_training_the_last(planned, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
+    first, last = plan_json(plan)["commands"]
+    assert first["argv"][1] == "gen_img.py"
+    assert "--v1" in first["argv"]
+    assert "train_db.py" in last["argv"]
+    assert any("7 to be painted first" in text for _, text in rows(plan))
+    (told,) = [f for f in plan.findings if f.code == "dataset.class_images"]
+    assert told.severity is Severity.INFO
+    assert "not known" in told.hint
+
+
+def test_each_line_of_the_prompt_file_has_a_seed_and_a_name_of_its_own(planned, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
+    (stage,) = stages(plan)
+    lines = stage.prompts.splitlines()
+    assert lines[3] == "a photo of a dog --w 512 --h 512 --s 30 --l 7.5 --d 3 --f class_000003.png"
+    assert len(set(lines)) == 7
+
+
+def test_enough_pictures_in_the_folder_are_enough(planned, pictures, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, images(1, pictures(7, name="class")), *ASKED)
+    assert errors(plan) == []
+    assert stages(plan) == ()
+    assert len(plan_json(plan)["commands"]) == 1
+
+
+def test_what_was_painted_before_is_not_painted_again(planned, subject):
+    recipe = ("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
+    (stage,) = stages(planned(*recipe))
+    stage.images.folder.mkdir(parents=True)
+    for name in ("class_000000.png", "class_000005.png"):
+        Image.new("RGB", (512, 512)).save(stage.images.folder / name)
+    (again,) = stages(planned(*recipe))
+    assert len(again.missing) == 5
+    assert not {"class_000000.png", "class_000005.png"} & set(again.missing)
+
+
+@pytest.mark.parametrize(
+    "change", ['datasets.1.class_prompt="a cat"', "args.resolution=768", "model=other/model", "args.clip_skip=2"]
+)
+def test_another_prompt_size_or_model_is_another_folder(planned, subject, change):
+    recipe = ("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
+    folders = {stages(planned(*recipe, *more))[0].images.folder for more in ((), (change,))}
+    assert len(folders) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (('datasets.1.class_prompt="a dog"',), "num_class_images is missing"),
+        (("datasets.1.num_class_images=4",), "class_prompt is missing"),
+        (('datasets.0.class_prompt="a dog"', "datasets.0.num_class_images=4"), "are for class images"),
+        (('datasets.1.class_prompt="a dog --s 100"', "datasets.1.num_class_images=4"), "options to gen_img.py"),
+        (('datasets.1.class_prompt="a {red|blue} dog"', "datasets.1.num_class_images=4"), "options to gen_img.py"),
+    ],
+)
+def test_the_two_keys_belong_together_and_to_class_images(planned, pictures, subject, overrides, said):
+    plan = planned("sd15_dreambooth.yaml", subject, images(1, pictures(3, name="class")), *overrides)
+    assert any(said in line for line in errors(plan))
+
+
+def test_a_family_that_gen_img_does_not_paint_is_refused_with_the_reason(planned, subject):
+    plan = planned("flux_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
+    assert any("only those of sd15, sd2, sdxl can be painted" in line for line in errors(plan))
+
+
+def test_an_entry_without_pictures_and_without_the_keys_lacks_its_pictures(planned, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null")
+    assert any("datasets.1.images" in line and "missing" in line for line in errors(plan))
