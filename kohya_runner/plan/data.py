@@ -37,7 +37,7 @@ def sources(
             where = str(loaded.place("datasets", index, "concept"))
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
         faults += _regex(loaded, index, entry)
-        for source in _sources(loaded, index, entry, caption_extension, workspace, own=own):
+        for source in _sources(loaded, index, caption_extension, workspace, own=own):
             misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
             faults += misplaced
             if not misplaced:
@@ -45,10 +45,9 @@ def sources(
     return tuple(found), (*faults, *class_stage.findings(loaded, workspace))
 
 
-def _sources(
-    loaded: Loaded, index: int, entry: Dataset, extension: str, workspace: Workspace, *, own: bool
-) -> Iterator[Source]:
+def _sources(loaded: Loaded, index: int, extension: str, workspace: Workspace, *, own: bool) -> Iterator[Source]:
     """The folder that is named, and the one of class images that are painted."""
+    entry = loaded.datasets[index]
     if entry.images:
         yield _source(loaded, index, entry, extension, own=own)
     made = class_stage.class_images(loaded, index, entry, workspace)
