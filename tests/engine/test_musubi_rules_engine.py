@@ -75,6 +75,8 @@ def fate(scripts: Scripts, case: MusubiCase, which: str) -> tuple[bool, str]:
     tokens = [token for tokens in chosen.values() for token in tokens]
     named = [_placed(token, scripts.root / "models" / models) for token in tokens]
     code, said = scripts.run(models, STAGES["train"], (*fixed, *named))
+    if case.gpu and which == "good":
+        return "CUDA" in said and "Cannot swap more" not in said, said
     return code == 0 and (output / "case.safetensors").is_file(), f"exit code {code}: {said}"
 
 
