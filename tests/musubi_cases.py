@@ -99,7 +99,6 @@ ERRORS: tuple[MusubiCase, ...] = (
     MusubiCase("args.musubi_flash3", {"sdpa": None, "flash3": True}, {"flash3": True}),
     MusubiCase("args.musubi_flash3", {"sdpa": None, "flash3": True}, {"flash3": True}, "flux2"),
     MusubiCase("args.musubi_precision", {"mixed_precision": "no"}),
-    MusubiCase("args.musubi_precision", {"mixed_precision": "fp16"}),
     MusubiCase("args.musubi_precision", {"mixed_precision": None}, {}, "flux2"),
     MusubiCase("args.musubi_fp8_scaled", {"fp8_scaled": True}, {"fp8_scaled": True, "fp8_base": True}),
     MusubiCase("args.musubi_fp8_scaled", {"fp8_scaled": True}, {"fp8_scaled": True, "fp8_base": True}, "flux2"),
@@ -153,6 +152,7 @@ ERRORS: tuple[MusubiCase, ...] = (
 
 OTHERS: tuple[MusubiCase, ...] = (
     MusubiCase("args.musubi_attentions", {"xformers": True}),
+    MusubiCase("args.musubi_fp16", {"mixed_precision": "fp16"}, real=False),
     MusubiCase("args.musubi_swap_negative", {"blocks_to_swap": -1}),
     MusubiCase("args.musubi_swap_unused", {"use_pinned_memory_for_block_swap": True}),
     MusubiCase("args.musubi_offload", {"gradient_checkpointing_cpu_offload": True},
