@@ -60,9 +60,12 @@ RULES: tuple[Rule, ...] = tuple(replace(rule, engine="musubi-tuner") for rule in
     Rule("args.musubi_flash3", ("flash3",), lambda c: c.on("flash3") and attentions(c)[0] == "flash3",
          "flash3: these models have no path for FlashAttention 3", "write sdpa: true or flash_attn: true instead",
          f"{SOURCES}/modules/attention.py:289", "first step"),
-    Rule("args.musubi_precision", ("mixed_precision",), lambda c: c.get("mixed_precision") != "bf16",
+    Rule("args.musubi_precision", ("mixed_precision",), lambda c: c.get("mixed_precision") not in ("bf16", "fp16"),
          "mixed_precision: {mixed_precision}: the base model is loaded in bf16, and its first step does not go with "
          "anything else", "write mixed_precision: bf16", f"{TB}:1474", "first step"),
+    Rule("args.musubi_fp16", ("mixed_precision",), lambda c: c.get("mixed_precision") == "fp16",
+         "mixed_precision: fp16: the base model is loaded in bf16, and the trainer's guides train in bf16 only",
+         "write mixed_precision: bf16", f"{TB}:1474", SILENT, WARNING),
     Rule("args.musubi_fp8_scaled", ("fp8_scaled", "fp8_base"), lambda c: c.on("fp8_scaled") and not c.on("fp8_base"),
          "fp8_scaled needs fp8_base", "write fp8_base: true, too", f"{TB}:1398", "start"),
     Rule("args.musubi_fp8_t5", ("fp8_t5",), lambda c: c.on("fp8_t5"),
