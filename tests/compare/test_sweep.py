@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sweep_trainer import MODULES, loads, lora_file, trained_run
 
+from kohya_runner.compare.clip import HINT
 from kohya_runner.compare.settings import Wish
 from kohya_runner.compare.subject import Named
 from kohya_runner.compare.sweep import compare, compare_run
@@ -262,6 +263,33 @@ def test_what_merges_gets_each_strength_and_passes_over_weights_with_nan(odd_pat
     assert "NaN" in found.failed[0].problem
     assert len(set(pictures(run).values())) == 4
     assert len(loads(checkout)) == 1
+
+
+def test_without_a_clip_model_one_line_says_what_would_turn_its_figures_on(run_dir, checkout):
+    out, _ = child(run_dir).communicate(timeout=60)
+    assert [line for line in out.splitlines() if "CLIP" in line] == [HINT]
+    assert "clip_prompt" not in [metric["key"] for metric in answer(run_dir)["metrics"]]
+    assert "--clip DIR" in (run_dir / "comparison" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_clip_model_that_is_not_there_is_told_before_anything_is_painted(run_dir, checkout, odd_path):
+    with pytest.raises(UsageError, match="no such folder with a CLIP model"):
+        compare_run(run_dir, wish=Wish(clip=odd_path / "gone"))
+    (odd_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no model of transformers"):
+        compare_run(run_dir, wish=Wish(clip=odd_path / "empty"))
+    assert loads(checkout) == []
+
+
+def test_a_clip_model_that_cannot_be_used_costs_no_comparison(run_dir, checkout, odd_path):
+    folder = odd_path / "a clip"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    found = compare_run(run_dir, wish=Wish(clip=folder))
+    assert found.failed == ()
+    assert found.hint == ""
+    assert any(note.startswith("CLIP could not measure the pictures: ") for note in found.notes)
 
 
 def child(run_dir, *more):
