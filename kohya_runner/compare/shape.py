@@ -29,7 +29,7 @@ FAMILY_MARKS: tuple[tuple[str, str], ...] = (
     ("sdxl", "lora_unet_down_blocks_1_attentions_0_transformer_blocks_1_"),
     ("sd", "lora_unet_down_blocks_"),
 )
-"""How the modules of a family are named (networks/lora.py, lora_flux.py, lora_sd3.py ...); the first that occurs counts.
+"""How the modules of a family are named (networks/lora.py, lora_flux.py, lora_sd3.py); the first that occurs counts.
 
 HunyuanImage names its blocks as FLUX does (lora_hunyuan_image.py), and SD 2 as SD 1.5: see ``SAME_NAMES``.
 """

@@ -315,9 +315,18 @@ def test_an_interruption_keeps_what_is_painted(run_dir, checkout, number, code):
     assert kept.items() <= pictures(run_dir).items()
 
 
-def waiting(run_dir):
+def test_a_script_that_would_go_on_after_ctrl_c_ends(odd_path, checkout):
+    run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
+    process = waiting(run, "--size=64x64")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert len(pictures(run)) == 3
+
+
+def waiting(run_dir, *more):
     """A sweep that hangs in the middle; its first pictures are there."""
-    process = child(run_dir, "--prompt=a cat", "--prompt=HANG")
+    process = child(run_dir, "--prompt=a cat", "--prompt=HANG", *more)
     until = time.monotonic() + 30
     while len(pictures(run_dir)) < 3 and time.monotonic() < until:
         time.sleep(0.05)
