@@ -374,7 +374,7 @@ def test_a_failed_cell_is_the_exit_code_of_a_failed_trainer(run_dir, checkout):
     process = child(run_dir, "--prompt=a cat", "--prompt=LEAVE")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 8
-    assert "failed: epoch 1, prompt 2" in out
+    assert "failed: epoch 1, prompt 2, seed 7: " in out
 
 
 def test_a_run_that_asks_for_it_is_compared_when_it_has_ended(run_dir):
