@@ -123,7 +123,8 @@ def _show(found: Comparison, *, as_json: bool) -> None:
     for skipped in found.skipped:
         click.echo(f"left out: {skipped.path.name} {skipped.reason}")
     for failed in found.failed:
-        click.echo(f"failed: {found.columns[failed.column].label}, prompt {failed.prompt + 1}: {failed.problem}")
+        row = f"prompt {failed.prompt + 1}, {failed.row.said(several=len(found.samplers) > 1)}"
+        click.echo(f"failed: {found.columns[failed.column].label}, {row}: {failed.problem}")
     for note in found.notes:
         click.echo(note)
     if found.hint:

@@ -22,6 +22,8 @@ FAMILY_MARKS: tuple[tuple[str, str], ...] = (
     ("flux", "lora_unet_single_blocks_"),
     ("flux", "lora_unet_double_blocks_"),
     ("sd3", "lora_unet_joint_blocks_"),
+    ("lumina", "lora_unet_layers_"),
+    ("anima", "lora_unet_blocks_"),
     ("sdxl", "lora_te2_"),
     ("sdxl", "lora_unet_input_blocks_4_1_"),
     ("sdxl", "lora_unet_down_blocks_1_attentions_0_transformer_blocks_1_"),

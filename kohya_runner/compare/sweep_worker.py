@@ -76,7 +76,8 @@ class Merged:
     """A script that merges a LoRA while it loads its models: those are loaded again by its own code, the rest stays.
 
     hunyuan_image_minimal_inference.py and anima_minimal_inference.py keep what they have loaded in ``shared_models``
-    and load the transformer when it is not there; Anima's LoRA also goes into the text encoder and what it said.
+    and load the transformer when it is not there. Anima's LoRA also goes into ``text_encoder``, and so into what it
+    has said of prompts; HunyuanImage's encoders have other names and stay.
     """
 
     def __init__(self, args: Any, shared: dict[str, Any], load_shared: Any) -> None:
@@ -98,10 +99,9 @@ class Merged:
         self.args.lora_weight = [weights] if weights else None
         self.args.lora_multiplier = [strength]
         self.shared.pop("model", None)
-        self.shared["conds_cache"] = {}
         if "text_encoder" in self.shared:
             self.shared.pop("text_encoder")
-            self.shared.update(self.load_shared(self.args))
+            self.shared.update(self.load_shared(self.args), conds_cache={})
         gc.collect()
         self.held = wanted
 

@@ -54,6 +54,11 @@ class Shown:
     problem: str = ""
     sampler: str = ""
 
+    @property
+    def row(self) -> Row:
+        """Where it stands."""
+        return Row(self.prompt, self.sampler, self.seed)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -93,5 +98,4 @@ class Comparison:
 
     def at(self, column: int, row: Row) -> Shown | None:
         """What is shown at a place of the grid."""
-        place = (column, row.prompt, row.sampler, row.seed)
-        return next((s for s in self.shown if (s.column, s.prompt, s.sampler, s.seed) == place), None)
+        return next((s for s in self.shown if s.column == column and s.row == row), None)

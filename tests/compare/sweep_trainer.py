@@ -165,7 +165,10 @@ def lines(args):
             network.multiplier = args.lora_multiplier[0] if args.lora_weight else 0
             network.state = Path(args.lora_weight[0]).read_bytes() if args.lora_weight else b""
         assert shared_models["text_encoder"] == args.lora_weight
-        paint(network, prompt, told["d"], (int(told["w"]), int(told["h"])), os.path.join(args.save_path, "x.png"))
+        try:
+            paint(network, prompt, told["d"], (int(told["w"]), int(told["h"])), os.path.join(args.save_path, "x.png"))
+        except KeyboardInterrupt:
+            continue  # as the real scripts do
 
 
 if __name__ == "__main__":

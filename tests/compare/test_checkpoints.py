@@ -102,6 +102,10 @@ def test_a_practice_file_is_left_out(odd_path):
         ("lora_te2_text_model", "sd15", False),
         ("lora_unet_down_blocks_0_a", "sd2", True),
         ("lora_unet_joint_blocks_0_a", "sd3", True),
+        ("lora_unet_layers_0_attention_qkv", "lumina", True),
+        ("lora_unet_layers_0_attention_qkv", "sd3", False),
+        ("lora_unet_blocks_0_self_attn_q_proj", "anima", True),
+        ("lora_unet_blocks_0_self_attn_q_proj", "flux", False),
         ("lora_unet_something_new", "lumina", True),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sweep_trainer import MODULES, loads, lora_file, trained_run
 
+from kohya_runner.compare.clip import HINT
 from kohya_runner.compare.settings import Wish
 from kohya_runner.compare.subject import Named
 from kohya_runner.compare.sweep import compare, compare_run
@@ -264,6 +265,33 @@ def test_what_merges_gets_each_strength_and_passes_over_weights_with_nan(odd_pat
     assert len(loads(checkout)) == 1
 
 
+def test_without_a_clip_model_one_line_says_what_would_turn_its_figures_on(run_dir, checkout):
+    out, _ = child(run_dir).communicate(timeout=60)
+    assert [line for line in out.splitlines() if "CLIP" in line] == [HINT]
+    assert "clip_prompt" not in [metric["key"] for metric in answer(run_dir)["metrics"]]
+    assert "--clip DIR" in (run_dir / "comparison" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_clip_model_that_is_not_there_is_told_before_anything_is_painted(run_dir, checkout, odd_path):
+    with pytest.raises(UsageError, match="no such folder with a CLIP model"):
+        compare_run(run_dir, wish=Wish(clip=odd_path / "gone"))
+    (odd_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no model of transformers"):
+        compare_run(run_dir, wish=Wish(clip=odd_path / "empty"))
+    assert loads(checkout) == []
+
+
+def test_a_clip_model_that_cannot_be_used_costs_no_comparison(run_dir, checkout, odd_path):
+    folder = odd_path / "a clip"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    found = compare_run(run_dir, wish=Wish(clip=folder))
+    assert found.failed == ()
+    assert found.hint == ""
+    assert any(note.startswith("CLIP could not measure the pictures: ") for note in found.notes)
+
+
 def child(run_dir, *more):
     command = (sys.executable, "-m", "kohya_runner", "compare", str(run_dir), *more)
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -287,9 +315,18 @@ def test_an_interruption_keeps_what_is_painted(run_dir, checkout, number, code):
     assert kept.items() <= pictures(run_dir).items()
 
 
-def waiting(run_dir):
+def test_a_script_that_would_go_on_after_ctrl_c_ends(odd_path, checkout):
+    run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
+    process = waiting(run, "--size=64x64")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert len(pictures(run)) == 3
+
+
+def waiting(run_dir, *more):
     """A sweep that hangs in the middle; its first pictures are there."""
-    process = child(run_dir, "--prompt=a cat", "--prompt=HANG")
+    process = child(run_dir, "--prompt=a cat", "--prompt=HANG", *more)
     until = time.monotonic() + 30
     while len(pictures(run_dir)) < 3 and time.monotonic() < until:
         time.sleep(0.05)
@@ -337,7 +374,7 @@ def test_a_failed_cell_is_the_exit_code_of_a_failed_trainer(run_dir, checkout):
     process = child(run_dir, "--prompt=a cat", "--prompt=LEAVE")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 8
-    assert "failed: epoch 1, prompt 2" in out
+    assert "failed: epoch 1, prompt 2, seed 7: " in out
 
 
 def test_a_run_that_asks_for_it_is_compared_when_it_has_ended(run_dir):

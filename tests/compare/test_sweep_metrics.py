@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from PIL import Image, ImageFilter
 
 from kohya_runner.compare import pictures
+from kohya_runner.compare.clip import Likeness
 from kohya_runner.compare.metrics import METRICS, Looked, Table, Training, look, measure, training_of
 from kohya_runner.compare.settings import Settings
 from kohya_runner.compare.suggestion import suggest
@@ -103,6 +105,15 @@ def test_a_picture_has_figures_of_its_own_and_a_column_their_mean():
     assert "diversity" not in alone[0]
     assert table.of_cell(0, (0, "", 1)) == {}
     assert table.of_cell(1, (9, "", 1)) == {}
+
+
+def test_clip_figures_are_means_of_the_pictures_that_have_them():
+    column = [replace(looked(art(n), seed=n), clip=Likeness(0.1 * n, 0.2 * n if n > 1 else None)) for n in (1, 2, 3)]
+    table = figures([looked(art())], [*column, looked(art(9), seed=9)])
+    assert table.columns[1]["clip_prompt"] == pytest.approx(0.2)
+    assert table.columns[1]["clip_training"] == pytest.approx(0.5)
+    assert table.columns[0]["clip_prompt"] is None
+    assert {"clip_prompt", "clip_training"} <= {metric.key for metric in table.rows()}
 
 
 def test_identical_seeds_have_no_diversity():

@@ -76,7 +76,8 @@ def _flux(one: Picture) -> tuple[str, ...]:
 def _chroma(one: Picture) -> tuple[str, ...]:
     return (
         f"--ckpt_path={one.file('chroma')}", "--model_type=chroma", "--apply_t5_attn_mask",
-        f"--t5xxl={one.file('t5xxl')}", f"--ae={one.file('ae')}", "--dtype=float", "--guidance=0", f"--cfg_scale={GUIDANCE}", *_shared(one),
+        f"--t5xxl={one.file('t5xxl')}", f"--ae={one.file('ae')}", "--dtype=float", "--guidance=0",
+        f"--cfg_scale={GUIDANCE}", *_shared(one),
         f"--width={SIDE}", f"--height={SIDE}", f"--steps={STEPS}",
     )  # fmt: skip
 

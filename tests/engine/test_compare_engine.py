@@ -27,7 +27,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CHILD = HERE / "compare_child.py"
 EPOCHS = 3
-FAMILIES = ALL if os.environ.get("KOHYA_COMPARE_ENGINE") == "all" else ALL[:1]
+EVERYTHING = os.environ.get("KOHYA_COMPARE_ENGINE") == "all"
+FAMILIES = ALL if EVERYTHING else ALL[:1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,18 @@ def swept(
         "KOHYA_WORKSPACE": str(root / "work space"),
     }
     models.mkdir()
+    with_clip = EVERYTHING and of.name == "sd15"
+    clip = root / "tiny clip"
     for command in (
         (str(HERE / "tiny_models.py"), str(sd_scripts), of.family, str(models)),
         (str(CHILD), "loras", str(sd_scripts), of.name, str(models), str(loras), str(EPOCHS)),
+        *(((str(HERE / "clip_child.py"), "model", str(clip)),) if with_clip else ()),
     ):
         made = subprocess.run((str(trainer_python), *command), check=False, capture_output=True, text=True, env=environ)
         assert made.returncode == 0, made.stderr
     ended = subprocess.run(
-        (sys.executable, "-m", "kohya_runner", "compare", str(loras), *of.options(models), "--json"),
+        (sys.executable, "-m", "kohya_runner", "compare", str(loras), *of.options(models),
+         *((f"--clip={clip}",) if with_clip else ()), "--json"),
         check=False, capture_output=True, text=True, env=environ, cwd=root,
     )  # fmt: skip
     file = loras / "comparison" / "compare.log"
@@ -123,6 +128,15 @@ def test_a_swapped_checkpoint_gives_the_pixels_of_a_process_of_its_own(swept, tm
 
 def test_the_base_column_gives_the_pixels_of_the_base_model_alone(swept, tmp_path):
     assert swept.picture(0, 1) == swept.alone(None, 1, tmp_path / "alone")
+
+
+@pytest.mark.skipif(not EVERYTHING, reason="KOHYA_COMPARE_ENGINE=all runs it")
+@pytest.mark.parametrize("swept", ALL[:1], indirect=True, ids=["sd15"])
+def test_the_clip_figures_are_in_the_table_and_with_each_picture(swept):
+    assert swept.told["notes"] == []
+    assert "clip_prompt" in [metric["key"] for metric in swept.told["metrics"]]
+    alone = [cell["metrics"]["clip_prompt"] for cell in swept.told["cells"] if cell["column"] == 1]
+    assert swept.told["columns"][1]["metrics"]["clip_prompt"] == pytest.approx(sum(alone) / len(alone), abs=1e-5)
 
 
 def test_the_sheet_and_the_page_are_there(swept):

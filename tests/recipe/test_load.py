@@ -248,6 +248,7 @@ def test_a_set_path_that_is_none_is_refused_without_a_traceback(write, path: str
         ('model: "a/b\\0"', "NUL"),
         ('compare: {size: "64x64\\n"}', "size"),
         ("compare: {size: 00x00}", "size"),
+        ("compare: {clip: models/clip}", "clip"),
     ],
 )
 def test_odd_characters_do_not_slip_through(write, line: str, path: str):
