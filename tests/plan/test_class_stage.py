@@ -7,9 +7,11 @@ import json
 import pytest
 from PIL import Image
 
+from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.class_stage import stages
 from kohya_runner.plan.report import plan_json, rows
+from kohya_runner.run.class_painting import with_class_images
 
 ASKED = ('datasets.1.class_prompt="a photo of a dog"', "datasets.1.num_class_images=7")
 
@@ -113,3 +115,11 @@ def test_a_family_that_gen_img_does_not_paint_is_refused_with_the_reason(planned
 def test_an_entry_without_pictures_and_without_the_keys_lacks_its_pictures(planned, subject):
     plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null")
     assert any("datasets.1.images" in line and "missing" in line for line in errors(plan))
+
+
+def test_a_practice_run_paints_nothing_and_says_so(planned, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED, practice=True)
+    assert stages(plan) == ()
+    with pytest.raises(PreflightError) as caught:
+        with_class_images(plan, None, {})
+    assert "7 class images are missing, and a practice run paints nothing" in caught.value.message
