@@ -81,3 +81,16 @@ def test_the_start_of_the_command_imports_only_click():
         "kohya_runner.diagnose_cli",
         "kohya_runner.trainers.engines",
     }
+
+
+def test_no_family_is_asked_for_by_name_outside_the_tables():
+    """What differs between families is a row: a family's name in a function is a branch that a new family misses."""
+    asked = re.compile(r"""(?<!for )family (?:==|!=) ["']|(?<!for )family (?:not )?in [({]["']""")
+    found = [
+        f"{path.relative_to(PACKAGE)}:{number}"
+        for path in MODULES
+        if path != PACKAGE / "compare" / "engines.py"  # is such a table
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if asked.search(line)
+    ]
+    assert found == []

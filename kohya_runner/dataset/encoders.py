@@ -109,12 +109,19 @@ class _Places:
     checkout: Path | None
 
 
+OWN_PATHS = {("anima", "t5"): "t5_tokenizer_path"}
+"""Options that name a tokenizer's folder, by family and kind."""
+BUNDLED = ("anima",)
+"""Families whose tokenizers are the checkout's own (library/anima_utils.py:163, :271)."""
+
+
 def _encoder(row: Row, support: Support, option: Option, model: str, places: _Places) -> Encoder:
     limit = row.limit(option, model)
     if row.kind == "clip":
         longer = tuple(length for length in LENGTHS if length > limit) if row.longer else ()
         return Encoder(row.name, limit, "clip", find_merges(row.repo, places.folders, row.subfolder), longer)
-    named = option("t5_tokenizer_path") if support.family == "anima" and row.kind == "t5" else None
+    path = OWN_PATHS.get((support.family, row.kind))
+    named = option(path) if path else None
     files = _tokenizer(Path(str(named)), converted=False) if named else _found(row, support, places)
     return Encoder(row.name, limit, row.kind, files=files, before=row.before(option))
 
@@ -123,7 +130,7 @@ def _found(row: Row, support: Support, places: _Places) -> Tokenizer | None:
     """The tokenizer's files from the first place that has them; nothing is downloaded."""
     if not row.repo:
         return None
-    if support.family != "anima":  # whose tokenizers are the checkout's own (library/anima_utils.py:163, :271)
+    if support.family not in BUNDLED:
         folders = (folder for place in places.folders for folder in _folders(row.repo, place, row.subfolder))
         found = next((made for folder in folders if (made := _tokenizer(folder, converted=False))), None)
         if found is not None:
@@ -131,7 +138,7 @@ def _found(row: Row, support: Support, places: _Places) -> Tokenizer | None:
     own = IN_CHECKOUT.get(row.repo)
     if own is None or places.checkout is None:
         return None
-    return _tokenizer(places.checkout / "configs" / own, converted=support.family != "anima")
+    return _tokenizer(places.checkout / "configs" / own, converted=support.family not in BUNDLED)
 
 
 def find_merges(repo: str, places: tuple[Path, ...], subfolder: str = "") -> Merges | None:

@@ -87,10 +87,13 @@ def _fp8(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
     )
 
 
+XFORMERS_LINES = {"sdxl": "sdxl_train_network.py:65"}
+
+
 def _xformers(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
     if not needs.xformers or needs.family not in UNET_FAMILIES:
         return None
-    line = "sdxl_train_network.py:65" if needs.family == "sdxl" else "train_network.py:185"
+    line = XFORMERS_LINES.get(needs.family, "train_network.py:185")
     return "xformers", f"xformers needs one ({line} raises ValueError)", "sdpa: true instead of xformers: true"
 
 

@@ -55,9 +55,13 @@ PASSED: dict[str, frozenset[str]] = {
 """Components given to from_pretrained as None, which diffusers then leaves out of the download."""
 
 
+FP16_VARIANTS = ("sdxl",)
+"""Families of which the trainer asks for half-size files of a Hub id."""
+
+
 def wants_fp16_variant(family: str, mixed_precision: str) -> bool:
     """Whether the trainer asks for the half-size files (library/sdxl_train_util.py:89)."""
-    return family == "sdxl" and mixed_precision == "fp16"
+    return family in FP16_VARIANTS and mixed_precision == "fp16"
 
 
 def pipeline_bytes(family: str, mixed_precision: str, files: Mapping[str, int] | None = None) -> int | None:

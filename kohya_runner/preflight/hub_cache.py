@@ -34,14 +34,18 @@ def cached_files(cache: Path, repo: str, revision: str = "main") -> Mapping[str,
     }
 
 
+PIPELINE_PARTS = frozenset(("unet", "vae", "text_encoder"))
+MORE_PARTS = {"sdxl": frozenset(("text_encoder_2",))}
+"""Folders with weights in a pipeline: of every family, and besides."""
+
+
 def has_pipeline(files: Mapping[str, int], *, family: str, fp16: bool) -> bool:
     """Whether the trainer can load the base model from these files: an index, and weights for every component."""
     if "model_index.json" not in files:
         return False
     chosen = pipeline_files(files, family=family, fp16=fp16)
     weighted = {name.partition("/")[0] for name in chosen if name.endswith((".safetensors", ".bin"))}
-    parts = {"unet", "vae", "text_encoder"} | ({"text_encoder_2"} if family == "sdxl" else set())
-    return parts <= weighted
+    return PIPELINE_PARTS | MORE_PARTS.get(family, frozenset()) <= weighted
 
 
 def has_tokenizer(files: Mapping[str, int], subfolder: str = "") -> bool:

@@ -216,11 +216,17 @@ def _ram_findings(plan: MemoryPlan, needs: MachineNeeds, swap: int) -> Iterator[
     yield make("memory.ram", message, where=needs.place("model"), hint=_less_ram(plan.ram, needs))
 
 
+LOW_RAM = ("sdxl",)
+"""Families whose lowram loads straight to the GPU (library/sdxl_train_util.py:47)."""
+FP8_BASE = ("flux", "sd3")
+"""Families whose LoRA script keeps the base model in 8 bit on the host, too."""
+
+
 def _less_ram(needed: ram.RamEstimate, needs: MachineNeeds) -> str:
     if needed.parts.get("cached latents and texts", 0) > needed.total // 4:
         return "write cache_latents_to_disk: true, and cache_text_encoder_outputs_to_disk: true if texts are cached"
-    if needs.family == "sdxl" and needs.args.get("lowram") is not True:
+    if needs.family in LOW_RAM and needs.args.get("lowram") is not True:
         return "write lowram: true, which loads straight to the GPU, or use a machine with more memory"
-    if needs.family in {"flux", "sd3"} and not needs.fp8_base and needs.lora:
+    if needs.family in FP8_BASE and not needs.fp8_base and needs.lora:
         return "write fp8_base: true, or use a machine with more memory"
     return "use a machine with more memory"

@@ -62,16 +62,21 @@ def _missing(model: LocalModel) -> Finding:
     return error("model.missing", f"{model.what} {model.path} {what}", where=model.where, hint=hint)
 
 
+READS_LINK_ONCE = {"sdxl": "library/sdxl_train_util.py:69"}
+"""Families whose loader takes what a link says as it is, and where; the others follow it to its end."""
+
+
 def _link_fault(model: LocalModel) -> str:
     """What the loaders make of a link: they resolve it themselves and then go by the extension they find."""
     if model.what != "model" or model.family not in BY_EXTENSION or not model.path.is_symlink():
         return ""
     target = model.path.readlink()
-    if model.family == "sdxl" and not target.is_absolute():
-        return f"is a relative link to {target}; the trainer reads that as its own path (library/sdxl_train_util.py:69)"
-    end = target if model.family == "sdxl" else model.path.resolve()
+    reads_once = READS_LINK_ONCE.get(model.family)
+    if reads_once and not target.is_absolute():
+        return f"is a relative link to {target}; the trainer reads that as its own path ({reads_once})"
+    end = target if reads_once else model.path.resolve()
     if model.path.is_file() and end.suffix.lower() != model.path.suffix.lower():
-        line = "library/sdxl_train_util.py:69" if model.family == "sdxl" else "library/train_util.py:5527"
+        line = reads_once or "library/train_util.py:5527"
         return f"is a link to {end}, which the trainer loads by that name, without the extension ({line})"
     return ""
 

@@ -140,6 +140,10 @@ SLOTS: dict[tuple[str, str], Wanted] = {
 CHROMA = _want("a Chroma model", "chroma")
 
 
+OTHER_MODELS = {("flux", MODEL, "chroma"): CHROMA}
+"""What is wanted instead with another model_type, by family and slot."""
+
+
 def identity_findings(
     files: Iterable[Inspected], *, family: str, model_type: str = "flux", practice: bool = False
 ) -> tuple[Finding, ...]:
@@ -147,8 +151,7 @@ def identity_findings(
     found: list[Finding] = []
     for seen in files:
         wanted = SLOTS.get((family, seen.slot))
-        if family == "flux" and model_type == "chroma" and seen.slot == MODEL:
-            wanted = CHROMA
+        wanted = OTHER_MODELS.get((family, seen.slot, model_type), wanted)
         found += _findings(seen, wanted, family=family, practice=practice)
     return tuple(found)
 
@@ -180,9 +183,13 @@ ON_TOP = {
 }  # fmt: skip
 
 
+ON_TOP_OF: Mapping[str, tuple[str, ...]] = {"chroma": ("flux",)}
+"""Families for which the advice holds, where not for all."""
+
+
 def _instead(known: Identity, slot: str, family: str) -> str:
     """Where this file belongs, if it belongs anywhere."""
-    if known.key in ON_TOP and (known.key != "chroma" or family == "flux"):
+    if known.key in ON_TOP and family in ON_TOP_OF.get(known.key, (family,)):
         return ON_TOP[known.key]
     place = next((s for (f, s), wanted in SLOTS.items() if f == family and known.key in wanted.keys), None)
     if place is not None and place != slot:

@@ -77,14 +77,17 @@ def _runtime(settings: RamSettings) -> int:
     return RUNTIME if settings.on_gpu else RUNTIME // 2
 
 
+STRAIGHT_TO_GPU = LOADED_HALF = ("sdxl",)
+
+
 def _unet_models(settings: RamSettings, shape: Architecture) -> dict[str, int]:
     """In float32 whatever the file holds (library/model_util.py:1009, library/sdxl_model_util.py:207).
 
     With full_fp16 and full_bf16 SDXL loads U-Net and autoencoder in half; SD 1.5 and 2 do not.
     """
-    if settings.low_ram and settings.on_gpu and settings.family == "sdxl":
+    if settings.low_ram and settings.on_gpu and settings.family in STRAIGHT_TO_GPU:
         return {}  # straight to the GPU (library/sdxl_train_util.py:47)
-    half = settings.full_half and settings.family == "sdxl"
+    half = settings.full_half and settings.family in LOADED_HALF
     width = 2 if half else FLOAT32
     return {
         "base model": shape.denoiser * width,

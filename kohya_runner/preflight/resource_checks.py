@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, info, warning
 from kohya_runner.preflight.disk import gib
-from kohya_runner.preflight.downloads import SINGLE_FILES, pipeline_bytes, wants_fp16_variant
+from kohya_runner.preflight.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
 from kohya_runner.preflight.sizes import latent_bytes
 
 if TYPE_CHECKING:
@@ -40,9 +40,13 @@ def shared_memory(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iter
 
 def full_precision_download(needs: MachineNeeds, _: HostFacts, __: TrainerFacts) -> Iterator[Finding]:
     """The trainer asks for SDXL's half-size files with mixed_precision fp16 alone (library/sdxl_train_util.py:89)."""
-    if not needs.hub_pipeline or needs.family != "sdxl" or wants_fp16_variant(needs.family, needs.mixed_precision):
+    if (
+        not needs.hub_pipeline
+        or needs.family not in FP16_VARIANTS
+        or wants_fp16_variant(needs.family, needs.mixed_precision)
+    ):
         return
-    size = pipeline_bytes("sdxl", needs.mixed_precision) or 0
+    size = pipeline_bytes(needs.family, needs.mixed_precision) or 0
     message = (
         f"model: as a Hub id costs a download of about {gib(size)} with mixed_precision {needs.mixed_precision}, "
         "the float32 files (library/sdxl_train_util.py:89)"

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
+from kohya_runner.dataset.class_images import is_planned
 from kohya_runner.errors import CancelledError, PreflightError, TerminatedError, TrainerError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.class_stage import SCRIPT, stages
@@ -37,16 +38,17 @@ def with_class_images(plan: Plan, screen: telling.Screen, environ: Mapping[str, 
         TrainerError: the generator left pictures out.
         CancelledError, TerminatedError: stopped; what was painted is kept.
     """
-    made = [scan.source.made for scan in plan.scans]
-    missing = sum(len(images.missing()) for images in made if images is not None)
-    if not missing:
+    missing = sum(is_planned(image) for scan in plan.scans for image in scan.images)
+    if not missing:  # when the plan was made; by now they may be there, and then it is made anew all the same
         return plan
     if plan.request.practice:
         text = f"{missing} class images are missing, and a practice run paints nothing"
         raise PreflightError(text, hint="name a folder with pictures for this dataset")
-    prepare.caches(plan)
-    prepare.models(plan, environ, screen.event)
-    for stage in stages(plan):
+    todo = stages(plan)
+    if todo:
+        prepare.caches(plan)
+        prepare.models(plan, environ, screen.event)
+    for stage in todo:
         _paint(stage, screen, environ)
     return _again(plan, environ)
 

@@ -19,6 +19,7 @@ from kohya_runner.preflight.disk import DiskItem, disk_plan
 from kohya_runner.preflight.host import read_host
 from kohya_runner.run import launch, lock, measure, record
 from kohya_runner.run.artefact import inspect
+from kohya_runner.run.class_painting import with_class_images
 from kohya_runner.run.gauge import Gauge
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def rehearse(plan: Plan, screen: Screen, environ: Mapping[str, str] | None = Non
     Raises what ``launch.run`` raises, and ``NoCheckpointError`` where the file that it saved cannot be loaded.
     """
     env = dict(os.environ if environ is None else environ)
+    plan = with_class_images(plan, screen, env)
     made, name = rehearsed(plan), plan.workspace.runs / plan.name
     lock.take(name, "rehearsal")
     output = made.ready.run_dir / "output"

@@ -32,7 +32,8 @@ def _missing_module(context: Context) -> str:
 
 def _wrong_module(context: Context) -> str:
     row = MODULES.get(context.network_module)
-    fits = row is None or context.family in row.families
+    own = context.support.network_module  # the one the row itself names
+    fits = row is None or context.family in row.families or context.network_module == own
     return "" if fits else " or ".join(modules_for(context.family)) or context.support.network_module
 
 

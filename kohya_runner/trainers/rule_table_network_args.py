@@ -90,11 +90,17 @@ def _per_block(context: Context) -> bool:
     return any(key in context.network_args for key in ("block_dims", *WEIGHTS, "mid_lr_weight"))
 
 
+BLOCKS = {("sdxl", "networks.lora"): 23}
+"""Entries of block_dims, where not 25 (networks/lora.py:533)."""
+WEIGHTED = {"sdxl": 9}
+"""Entries of down_lr_weight and its like, where not 12."""
+
+
 def _block_counts(context: Context) -> str:
     """25 for SD 1.5 and 2; 23 for SDXL, which networks.lora alone knows."""
     if context.network_module not in ("networks.lora", "networks.lora_fa") or not _per_block(context):
         return ""
-    wanted = 23 if context.family == "sdxl" and context.network_module == "networks.lora" else 25
+    wanted = BLOCKS.get((context.family, context.network_module), 25)
     counts = {key: context.network_args[key].count(",") + 1 for key in BLOCK_LISTS if key in context.network_args}
     wrong = ", ".join(f"{key} has {count}" for key, count in counts.items() if count != wanted)
     return f"{wrong} where {wanted} are needed" if wrong else ""
@@ -122,7 +128,7 @@ def _weight_counts(context: Context) -> dict[str, int]:
 
 
 def _blocks(context: Context) -> int:
-    return 9 if context.family == "sdxl" else 12
+    return WEIGHTED.get(context.family, 12)
 
 
 def _too_many_weights(context: Context) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.trainers.method_rates import method_rates
-from kohya_runner.trainers.rule_context import INFO, LOADED, LORA, SILENT, TU, WARNING, Rule
+from kohya_runner.trainers.rule_context import INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +151,7 @@ def _still_unet(context: Context) -> bool:
 def _surplus_rates(context: Context) -> bool:
     """train_network.py:735: a module without rates per encoder gets the first one alone."""
     rates: Any = context.get("text_encoder_lr")
-    single = context.family in ("sd15", "sd2", "sdxl")
+    single = context.family in UNET
     return isinstance(rates, list) and len(set(rates)) > 1 and single and context.network_module.startswith("networks.")
 
 

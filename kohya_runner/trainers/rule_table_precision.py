@@ -13,6 +13,8 @@ FLUX_SWAP = 35
 """19 double and 38 single blocks, two of each stay: n // 2 <= 17 and (n - n // 2) * 2 <= 36."""
 NO_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py", "train_textual_inversion.py")
 """Scripts that do not look at full_bf16, or do not ask for its precision."""
+TAKES_XFORMERS = ("hunyuan_image", "anima")
+"""Transformer families whose attention may be that of xformers (library/attention.py)."""
 ATTENTION = ("mem_eff_attn", "xformers", "sdpa")
 
 
@@ -28,7 +30,7 @@ def _attention(context: Context) -> str:
 
 
 def _inert_attention(context: Context) -> str:
-    names = ("mem_eff_attn",) if context.family in ("hunyuan_image", "anima") else ("mem_eff_attn", "xformers")
+    names = ("mem_eff_attn",) if context.family in TAKES_XFORMERS else ("mem_eff_attn", "xformers")
     return " and ".join(name for name in names if context.on(name))
 
 

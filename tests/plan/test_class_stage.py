@@ -7,9 +7,12 @@ import json
 import pytest
 from PIL import Image
 
+from kohya_runner.dataset.class_images import is_planned
+from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.class_stage import stages
 from kohya_runner.plan.report import plan_json, rows
+from kohya_runner.run.class_painting import with_class_images
 
 ASKED = ('datasets.1.class_prompt="a photo of a dog"', "datasets.1.num_class_images=7")
 
@@ -113,3 +116,23 @@ def test_a_family_that_gen_img_does_not_paint_is_refused_with_the_reason(planned
 def test_an_entry_without_pictures_and_without_the_keys_lacks_its_pictures(planned, subject):
     plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null")
     assert any("datasets.1.images" in line and "missing" in line for line in errors(plan))
+
+
+def test_a_practice_run_paints_nothing_and_says_so(planned, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED, practice=True)
+    assert stages(plan) == ()
+    with pytest.raises(PreflightError) as caught:
+        with_class_images(plan, None, {})
+    assert "7 class images are missing, and a practice run paints nothing" in caught.value.message
+
+
+def test_a_plan_made_before_the_painting_is_made_anew_after_it(planned, subject):
+    plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
+    (stage,) = stages(plan)
+    stage.images.folder.mkdir(parents=True)
+    for number, name in enumerate(stage.missing):
+        Image.new("RGB", (512, 512), (number, 9, 9)).save(stage.images.folder / name)
+    new = with_class_images(plan, None, {"HOME": str(plan.workspace.root), "PATH": "/usr/bin:/bin"})
+    assert new is not plan
+    assert not any(is_planned(image) for scan in new.scans for image in scan.images)
+    assert with_class_images(new, None, {}) is new

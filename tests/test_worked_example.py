@@ -1,0 +1,69 @@
+"""The worked example of CONTRIBUTING.md is one: its rows are added as they stand, and its recipe is planned."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from kohya_runner.findings import Severity
+from kohya_runner.plan.pipeline import make_plan
+from kohya_runner.plan.value import Plan, Request
+from kohya_runner.trainers import families, method_rows
+
+if TYPE_CHECKING:
+    from kohya_runner.trainers.families import Support
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+FAMILY, METHOD = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+(RECIPE,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.fixture
+def row(monkeypatch: pytest.MonkeyPatch) -> Support:
+    """The family's row, with both rows in the table."""
+    lora: Support = eval(FAMILY, dict(vars(families)))  # noqa: S307 - our own page
+    differences = eval(METHOD, dict(vars(method_rows)))  # noqa: S307
+    monkeypatch.setattr(method_rows, "DIFFERENCES", {**method_rows.DIFFERENCES, **differences})
+    monkeypatch.setattr(families, "TABLE", (*families.TABLE, lora, *method_rows.rows((lora,))))
+    return lora
+
+
+def planned(root: Path, *overrides: str) -> Plan:
+    pictures = root / "it's sketches"
+    pictures.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (512, 512), (number, 90, 7)).save(pictures / f"{number}.png")
+        (pictures / f"{number}.txt").write_text("a sketch", encoding="utf-8")
+    recipe = root / "sketch_lora.yaml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    request = Request(recipe, (f"datasets.0.images={pictures}", *overrides), workspace=str(root / "ws"), elsewhere=True)
+    return make_plan(request, environ={"HOME": str(root), "PATH": "/usr/bin:/bin"})
+
+
+def errors(plan: Plan) -> list[str]:
+    return [str(finding) for finding in plan.findings if finding.severity is Severity.ERROR]
+
+
+def test_the_family_of_the_example_is_unknown_without_its_row(tmp_path: Path):
+    assert any("family: sketch is not supported" in line for line in errors(planned(tmp_path)))
+
+
+def test_one_row_and_one_recipe_make_a_family(tmp_path: Path, row: Support):
+    plan = planned(tmp_path)
+    assert errors(plan) == []
+    assert plan.command is not None
+    assert row.script in plan.command.argv
+    assert "--network_module=networks.lora" in plan.command.argv
+
+
+def test_one_row_makes_a_method_of_it(tmp_path: Path, row: Support):
+    plan = planned(tmp_path, "method=dreambooth", "args.network_dim=null")
+    assert errors(plan) == []
+    assert plan.command is not None
+    assert "train_db.py" in plan.command.argv
+    assert row.network_module
+    assert not any(token.startswith("--network_module") for token in plan.command.argv)
