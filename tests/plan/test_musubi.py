@@ -171,11 +171,6 @@ def test_what_the_runner_sets_is_refused_with_the_place_for_it(planned, edit_pai
     assert found.hint
 
 
-def test_options_of_a_dataset_are_refused_where_nothing_would_read_them(planned, pictures):
-    plan = planned("sd15_lora.yaml", images(pictures(3)), "datasets.0.options.flip_aug=true")
-    assert [e.partition(":")[0] for e in errors(plan)] == ["recipe.not_yet"]
-
-
 def test_a_resume_is_refused_in_words(planned, edit_pairs):
     plan = planned(KONTEXT, images(edit_pairs(3)), resume=True)
     (found,) = [f for f in plan.findings if f.severity is Severity.ERROR]
