@@ -40,6 +40,7 @@ class Reach:
     cached: bool
     where: str
     tokenizers: str | None = None  # --tokenizer_cache_dir
+    repositories: tuple[str, ...] = ()  # those of the tokenizers that the scripts fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
     return hub_cache.has_tokenizer(hub_cache.cached_files(cache, repo))
 
 
-def hub_findings(models: Models, support: Support, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
+def hub_findings(models: Models, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
     """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
     cache = reach.workspace.cache / "huggingface" / "hub"
     wanted = [hub.HubNeed(models.base, "model", reach.where, reach.cached)] if models.kind == "hub" else []
@@ -128,7 +129,7 @@ def hub_findings(models: Models, support: Support, reach: Reach) -> tuple[tuple[
     if models.tokenizers is None:
         wanted += [
             hub.HubNeed(repo, "tokenizer", "", _has_tokenizer(repo, cache, reach.tokenizers))
-            for repo in support.tokenizers
+            for repo in reach.repositories
         ]
     access = hub.access(reach.environ)
     facts = hub.hub_facts([need.repo for need in wanted if not need.cached], access)

@@ -200,8 +200,9 @@ def _machine(draft: Draft, known: Known, host: HostFacts) -> DiskPlan:
         draft.findings += machine.examine(need, host, trainer, deep=draft.request.deep)
         cached = models.kind == "hub" and space.is_cached(models.base, support, room, known.precision)
         reach = machine.Reach(room, draft.environ, cached=cached, where=draft.loaded.where("model"),
-                              tokenizers=known.settings.get("tokenizer_cache_dir"))  # fmt: skip
-        faults, sizes = machine.hub_findings(models, support, reach)
+                              tokenizers=known.settings.get("tokenizer_cache_dir"),
+                              repositories=support.tokenizers_of(known.settings.given))  # fmt: skip
+        faults, sizes = machine.hub_findings(models, reach)
         draft.findings += faults
         told = forecast(_subject(draft, known), steps, need=need, host=host, argv=draft.parts["command"].argv)
         draft.findings += told.findings

@@ -75,6 +75,7 @@ class Support:
     stages: tuple[StageRow, ...] = ()  # scripts that must run before the training
     needs_control: bool = False  # each picture has exactly one control image
     variants: Mapping[str, str] = field(default_factory=dict)  # args.model_version -> the architecture's own name
+    variant_tokenizers: Mapping[str, str] = field(default_factory=dict)  # by the architecture's name
     implied: Mapping[str, Any] = field(default_factory=dict)  # what holds of a training without being an option of it
     sequences: int = 1  # pictures whose tokens the model sees at once
 
@@ -86,6 +87,11 @@ class Support:
     def architecture(self, options: Mapping[str, Any]) -> str:
         """The name under which sizes know what is trained: the family's, or that of one of its variants."""
         return self.variants.get(str(options.get("model_version") or ""), self.family)
+
+    def tokenizers_of(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The repositories of the tokenizers that the scripts fetch."""
+        own = self.variant_tokenizers.get(self.architecture(options))
+        return (own,) if own else self.tokenizers
 
     def flag_of(self, component: str) -> str:
         """The name of a component's option."""

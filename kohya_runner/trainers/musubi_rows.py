@@ -30,6 +30,12 @@ VARIANTS: Mapping[str, str] = {
 }  # fmt: skip
 """--model_version -> the architecture it shares (flux_2/flux2_utils.py:68)."""
 
+TOKENIZERS: Mapping[str, str] = {
+    "flux2": "mistralai/Mistral-Small-3.1-24B-Instruct-2503", "flux2_klein_4b": "Qwen/Qwen3-4B",
+    "flux2_klein_9b": "Qwen/Qwen3-8B",
+}  # fmt: skip
+"""By architecture (flux_2/flux2_utils.py:48 and :814)."""
+
 
 def rows(component: Callable[..., Any], stage: Callable[..., Any]) -> Iterator[Mapping[str, Any]]:
     """The fields of each row, in the order in which they are shown."""
@@ -66,6 +72,7 @@ def rows(component: Callable[..., Any], stage: Callable[..., Any]) -> Iterator[M
         "modules": {"text_encoder": 0, "unet": 160},  # dev; 80 of klein 4B, 112 of klein 9B
         "recipe": "recipes/flux2_klein_lora.yaml",
         "variants": VARIANTS,
+        "variant_tokenizers": TOKENIZERS,
         "stages": (
             stage(LATENTS, "flux_2_cache_latents.py", ("vae",), ("model_version", "vae_dtype")),
             stage(
