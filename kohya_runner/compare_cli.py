@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +28,10 @@ _OPTIONS = (
     click.option("--sampler", metavar="NAME,NAME", help="Of sd15, sd2 and sdxl (ddim); several are an axis."),
     click.option("--base/--no-base", default=None, help="A column of the base model alone (yes)."),
     click.option("--trigger", "triggers", multiple=True, metavar="WORD", help="The LoRA's word, for the bleed figure."),
+    click.option("--control", "controls", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+                 help="A picture to edit, for flux_kontext and flux2: one for each prompt, or one for all."),
+    click.option("--clip", type=click.Path(), callback=as_path, metavar="DIR",
+                 help="A folder with a CLIP model, for two more figures; nothing is downloaded."),
     click.option("--recipe", type=click.Path(), callback=as_path, help="For files: the recipe with their base model."),
     click.option("--family", help="For files: the family of their base model."),
     click.option("--model", metavar="FILE|ID", help="For files: their base model."),
@@ -121,6 +126,8 @@ def _show(found: Comparison, *, as_json: bool) -> None:
         click.echo(f"failed: {found.columns[failed.column].label}, prompt {failed.prompt + 1}: {failed.problem}")
     for note in found.notes:
         click.echo(note)
+    if found.hint:
+        click.echo(found.hint)
     click.echo(f"\nsuggestion: {found.suggestion.reason}")
     click.echo(f"{found.folder / PAGE}\n{found.folder / SHEET}")
 

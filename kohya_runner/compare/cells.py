@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kohya_runner.compare.checkpoints import Checkpoint
     from kohya_runner.compare.settings import Settings
 
@@ -75,19 +74,21 @@ def columns_of(checkpoints: tuple[Checkpoint, ...], settings: Settings) -> tuple
 def grid_of(columns: tuple[Column, ...], settings: Settings, how: dict[str, str]) -> Grid:
     """The grid; ``how`` is what else a picture depends on: base model, precision, trainer."""
     cells = tuple(
-        Cell(_key(column, (prompt, sampler, seed), settings, how), number, row, seed, sampler)
+        Cell(_key(column, (row, sampler, seed), settings, how), number, row, seed, sampler)
         for number, column in enumerate(columns)
-        for row, prompt in enumerate(settings.prompts)
+        for row in range(len(settings.prompts))
         for sampler in settings.samplers
         for seed in settings.seeds
     )
     return Grid(columns, cells, settings)
 
 
-def _key(column: Column, place: tuple[str, str, int], settings: Settings, how: dict[str, str]) -> str:
-    drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers")
+def _key(column: Column, place: tuple[int, str, int], settings: Settings, how: dict[str, str]) -> str:
+    drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers", "controls", "clip")
     chosen = {name: value for name, value in asdict(settings).items() if name not in drop}
-    row = dict(zip(("prompt", "sampler", "seed"), place, strict=True))
+    number, sampler, seed = place
+    row: dict[str, Any] = {"prompt": settings.prompts[number], "sampler": sampler, "seed": seed}
+    row |= {"control": Path(settings.controls[number]).stem} if settings.controls else {}
     stated = {"lora": column.lora, "strength": column.strength, **row, **chosen, **how}
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:40]
 

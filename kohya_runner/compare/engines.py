@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.compare import engines_musubi as musubi
 from kohya_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Job:
     strength: float
     sampler: str
     small_gpu: bool = False
+    guidance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Engine:
     multiple: int = 8
     guidance: float = 7.5  # the script's own default
     samplers: tuple[str, ...] = ()
+    controls: str = ""  # pictures to edit: "needed", "optional", "" for a script that takes none
+    trainer: str = "sd-scripts"  # whose script it is (trainers/engines.py)
 
 
 def _gen_img(base: Base, job: Job) -> tuple[str, ...]:
@@ -175,6 +179,10 @@ ENGINES: tuple[Engine, ...] = (
            _interactive("g", multiplier=False), merged=True, multiple=32, guidance=3.5),
     Engine("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False, spelt=_escaped),
            merged=True, multiple=32, guidance=3.5),
+    Engine("flux_kontext", musubi.KONTEXT, musubi.kontext, musubi.line, merged=True, multiple=16, guidance=2.5,
+           controls="needed", trainer="musubi-tuner"),
+    Engine("flux2", musubi.FLUX2, musubi.flux2, musubi.line, merged=True, multiple=16, guidance=4.0,
+           controls="optional", trainer="musubi-tuner"),
 )  # fmt: skip
 CHROMA = Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g 0 --c"), multiple=16, guidance=3.5)
 """FLUX without a distilled guidance: what a person calls guidance is its classifier-free guidance, --c."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
+from kohya_runner.compare.clip import HINT, Asked, likenesses
+from kohya_runner.compare.clip import Found as Likenesses
 from kohya_runner.compare.knowledge import training_files
 from kohya_runner.compare.losses import losses_of
 from kohya_runner.compare.metrics import look, measure, training_of
@@ -18,14 +20,15 @@ from kohya_runner.compare.suggestion import suggest
 from kohya_runner.compare.view import Comparison, Head, Shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from kohya_runner.compare.cells import Cell, Column, Grid
     from kohya_runner.compare.checkpoints import Found
+    from kohya_runner.compare.clip import Likeness
     from kohya_runner.compare.losses import Losses
     from kohya_runner.compare.metrics import Table, Training
-    from kohya_runner.compare.painting import Progress
+    from kohya_runner.compare.painting import Place, Progress
     from kohya_runner.compare.settings import Settings
     from kohya_runner.compare.subject import Subject
 
@@ -40,6 +43,8 @@ class Made:
 
     how: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    place: Place | None = None  # where the trainer's Python is, for what needs it
+    say: Callable[..., None] | None = None
 
 
 def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, made: Made) -> Comparison:
@@ -48,7 +53,9 @@ def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, mad
     heads = tuple(_head(column, numbers) for column in grid.columns)
     shown = tuple(_shown(subject.output, cell, progress) for cell in grid.cells)
     texts = (*grid.settings.prompts, *_rules(subject))
-    table = measured(heads, shown, training_of(training_files(subject.base), texts), grid.settings)
+    training = training_files(subject.base)
+    clip = _clip(grid.settings, shown, training, made)
+    table = measured(heads, shown, training_of(training, texts), grid.settings, clip.of)
     comparison = Comparison(
         name=f"{subject.name} {subject.run_dir.name}" if subject.run_dir else subject.name,
         folder=subject.output,
@@ -56,12 +63,14 @@ def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, mad
         prompts=grid.settings.prompts,
         seeds=grid.settings.seeds,
         samplers=grid.settings.samplers,
+        controls=grid.settings.controls,
         shown=shown,
         table=table,
         suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),
         how=_how(grid.settings, made.how),
         skipped=found.skipped,
-        notes=(*made.notes, *plain_notes(heads, table)),
+        notes=(*made.notes, *clip.notes, *plain_notes(heads, table)),
+        hint="" if grid.settings.clip else HINT,
         losses=_losses(subject),
         command=_command(subject),
     )
@@ -77,10 +86,20 @@ def write(comparison: Comparison) -> None:
     atomic.write_json(comparison.folder / JSON, result_json(comparison))
 
 
-def measured(heads: tuple[Head, ...], shown: tuple[Shown, ...], training: Training, settings: Settings) -> Table:
+def _clip(settings: Settings, shown: tuple[Shown, ...], training: tuple[Path, ...], made: Made) -> Likenesses:
+    if settings.clip is None or made.place is None or made.say is None:
+        return Likenesses({})
+    return likenesses(Asked(settings.clip, shown, settings.prompts, training), made.place, made.say)
+
+
+def measured(
+    heads: tuple[Head, ...], shown: tuple[Shown, ...], training: Training, settings: Settings,
+    clip: Mapping[Path, Likeness] | None = None,
+) -> Table:  # fmt: skip
     """Look at every picture, then at every column."""
+    known = clip or {}
     looked = [
-        [one for s in shown if s.column == number and s.path is not None
+        [replace(one, clip=known.get(s.path)) for s in shown if s.column == number and s.path is not None
          if (one := look(s.path, (s.prompt, s.sampler, s.seed), training.grid)) is not None]
         for number in range(len(heads))
     ]  # fmt: skip

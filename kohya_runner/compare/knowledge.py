@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.compare.edit_training import trained_pairs, trained_size
 from kohya_runner.run import record as records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kohya_runner.compare.subject import Base
     from kohya_runner.run.record import Record
@@ -38,6 +39,8 @@ def hashes_of(run_dir: Path | None, record: Record | None) -> dict[str, str]:
 
 def resolution_of(base: Base) -> str | None:
     """The training's size as WIDTHxHEIGHT, None where it says none."""
+    if base.text("dataset_config"):
+        return trained_size(base)
     parts = (base.text("resolution") or "").split(",")
     if not all(part.strip().isdecimal() for part in parts):
         return None
@@ -46,24 +49,36 @@ def resolution_of(base: Base) -> str | None:
 
 def training_files(base: Base) -> tuple[Path, ...]:
     """The pictures the run was trained on, as they were laid out."""
-    return _files(base, PICTURES)
+    return _files(base, PICTURES) or tuple(pair.target for pair in trained_pairs(base))
 
 
 def captions_of(base: Base) -> tuple[str, ...]:
     """The captions of the first and the middle training picture."""
     files = _files(base, frozenset({base.text("caption_extension") or ".caption"}))
     chosen = dict.fromkeys(files[len(files) * n // CAPTIONS] for n in range(CAPTIONS) if files)
-    texts = (_line(path) for path in chosen)
+    texts = (_line(path) for path in chosen) if files else _instructions(base)
     return tuple(text for text in texts if text)
 
 
+def _instructions(base: Base) -> Iterator[str]:
+    """Those of the first and the middle pair."""
+    pairs = trained_pairs(base)
+    chosen = dict.fromkeys(pairs[len(pairs) * n // CAPTIONS].instruction for n in range(CAPTIONS) if pairs)
+    return (_plain(text) for text in chosen)
+
+
+def _plain(text: str) -> str:
+    """A caption without what the scripts would obey in it."""
+    return " ".join(text.split()).replace("--", "-").translate(_NO_BRACES)
+
+
 def _line(path: Path) -> str:
-    """A caption's first line, as the trainer takes it; what the scripts would obey in it goes."""
+    """A caption's first line, as the trainer takes it."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return ""
-    return " ".join(lines[0].split()).replace("--", "-").translate(_NO_BRACES) if lines else ""
+    return _plain(lines[0]) if lines else ""
 
 
 def _files(base: Base, suffixes: frozenset[str]) -> tuple[Path, ...]:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from kohya_runner.compare.clip import Likeness
     from kohya_runner.compare.settings import Settings
+
+    Figures = Mapping[str, float | None]
 
 LARGEST_ART = 128  # pixels a side: training pictures up to here are taken for pixel art at its true size
 MOST_TRAINING = 2000  # pictures that are looked at for the nearest one
@@ -34,6 +37,7 @@ class Looked:
     palette: int | None = None
     alignment: float | None = None
     hardness: float | None = None
+    clip: Likeness | None = None
     plain: bool = False  # of one colour: what the scripts save when the numbers are NaN
 
     @property
@@ -129,6 +133,15 @@ def _hardness(view: View) -> float | None:
     return _mean(one.hardness for one in view.column if one.hardness is not None)
 
 
+def _clip_prompt(view: View) -> float | None:
+    return _mean(one.clip.prompt for one in view.column if one.clip is not None)
+
+
+def _clip_training(view: View) -> float | None:
+    told = (one.clip.training for one in view.column if one.clip is not None)
+    return _mean(value for value in told if value is not None)
+
+
 def _mean(values: Iterable[float]) -> float | None:
     found = list(values)
     return fmean(found) if found else None
@@ -142,6 +155,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("memorised", "likest to a training picture", "the likest pair of a painted and a training picture; 1: a "
            "copy", _memorised, weight=-0.5),
     Metric("bleed", "bleed", "drift of the prompts that hold no trigger word; it should stay low", _bleed, weight=-0.5),
+    Metric("clip_prompt", "CLIP: to the prompt", "mean cosine of a picture and its prompt, by the CLIP model that was "
+           "named", _clip_prompt, weight=0.5),
+    Metric("clip_training", "CLIP: to the training", "mean cosine of a picture and the training pictures",
+           _clip_training, weight=0.5, enough=0.8),
     Metric("palette", "palette size", "colours at the true pixels", _palette, pixel_art=True),
     Metric("off_palette", "off the palette size", "how far from the training pictures' number of colours, as a share "
            "of it", _off_palette, weight=-0.5, pixel_art=True),
@@ -195,11 +212,16 @@ def _grid_in(texts: Sequence[str]) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The figures: one mapping per column, in the grid's order."""
+    """The figures: one mapping per column, in the grid's order, and one per picture by its place in its column."""
 
-    columns: tuple[Mapping[str, float | None], ...]
+    columns: tuple[Figures, ...]
     training: Training = field(default_factory=Training)
     plain: tuple[int, ...] = ()  # how many pictures of each column are of one colour
+    cells: tuple[Mapping[tuple[int, str, int], Figures], ...] = ()
+
+    def of_cell(self, column: int, place: tuple[int, str, int]) -> Figures:
+        """The figures of one picture; empty where there is none."""
+        return self.cells[column].get(place, {}) if self.cells else {}
 
     def rows(self) -> tuple[Metric, ...]:
         """The metrics that could be measured of any column."""
@@ -210,9 +232,17 @@ def measure(columns: Sequence[Sequence[Looked]], base: int | None, training: Tra
     """All metrics of all columns; ``base`` is the number of the base model's column, None where there is none."""
     held = {one.place: one for one in columns[base]} if base is not None else {}
     wanted = [m for m in METRICS if training.grid is not None or not m.pixel_art]
-    rows = []
+    rows, cells = [], []
     for number, column in enumerate(columns):
         against = {} if number == base else held
         view = View(column, against, training, settings.prompts, settings.triggers)
         rows.append({m.key: m.measure(view) for m in wanted})
-    return Table(tuple(rows), training, tuple(sum(one.plain for one in column) for column in columns))
+        cells.append({one.place: _alone(replace(view, column=(one,)), wanted) for one in column})
+    plain = tuple(sum(one.plain for one in column) for column in columns)
+    return Table(tuple(rows), training, plain, tuple(cells))
+
+
+def _alone(view: View, wanted: Sequence[Metric]) -> Figures:
+    """What can be measured of a single picture."""
+    found = ((m.key, m.measure(view)) for m in wanted)
+    return {key: value for key, value in found if value is not None}

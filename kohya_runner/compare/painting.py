@@ -187,7 +187,8 @@ def _command(batch: _Batch, scratch: Path) -> Command:
     chosen = columns[first.column]
     slot = chosen.checkpoint or next(c.checkpoint for c in columns if c.checkpoint)
     strength = chosen.strength if chosen.checkpoint else 0.0
-    job = Job(scratch / "jobs.json", scratch, slot.path, strength, first.sampler, place.small_gpu)
+    guidance = batch.grid.settings.guidance
+    job = Job(scratch / "jobs.json", scratch, slot.path, strength, first.sampler, place.small_gpu, guidance)
     options = batch.engine.arguments(batch.base, job)
     script = str(place.checkout / batch.engine.script)
     head = (script,) if batch.engine.hooked else (str(WORKER), str(job.jobs), script)

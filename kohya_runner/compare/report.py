@@ -42,7 +42,8 @@ def report_html(comparison: Comparison) -> str:
         prompts=comparison.prompts, seeds=comparison.seeds, samplers=comparison.samplers, metrics=_metrics(comparison),
         suggestion=comparison.suggestion, how=[(k, str(v)) for k, v in comparison.how.items()],
         skipped=[(s.path.name, s.reason) for s in comparison.skipped], notes=comparison.notes,
-        failed=len(comparison.failed), command=comparison.command, curve=_curve(comparison.losses),
+        failed=len(comparison.failed), command=comparison.command, hint=comparison.hint,
+        curve=_curve(comparison.losses),
         hard=comparison.table.training.grid is not None, store=f"kohya-runner compare {comparison.folder}",
     )  # fmt: skip
     return text.encode("utf-8", "replace").decode()

@@ -23,6 +23,7 @@ def result_json(comparison: Comparison) -> dict[str, Any]:
         "settings": dict(comparison.how),
         "prompts": list(comparison.prompts),
         "seeds": list(comparison.seeds),
+        "controls": list(comparison.controls),
         "samplers": [name for name in comparison.samplers if name],
         "columns": [_column(comparison, number) for number in range(len(comparison.columns))],
         "cells": [_cell(comparison, shown) for shown in comparison.shown],
@@ -64,6 +65,7 @@ def _column(comparison: Comparison, number: int) -> dict[str, Any]:
 
 def _cell(comparison: Comparison, shown: Shown) -> dict[str, Any]:
     head = comparison.columns[shown.column]
+    place = (shown.prompt, shown.sampler, shown.seed)
     return {
         "column": shown.column,
         "prompt": shown.prompt,
@@ -75,6 +77,7 @@ def _cell(comparison: Comparison, shown: Shown) -> dict[str, Any]:
         "key": shown.key,
         "file": _relative(shown.path, comparison.folder) if shown.path else None,
         "failed": shown.problem or None,
+        "metrics": {name: _short(value) for name, value in comparison.table.of_cell(shown.column, place).items()},
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.compare.clip import fault_of
 from kohya_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from kohya_runner.compare.engines import Engine
 
@@ -36,6 +37,8 @@ class Settings:
     samplers: tuple[str, ...] = ("ddim",)
     base: bool = True
     triggers: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()  # a picture to edit for each prompt
+    clip: Path | None = None  # a folder with a CLIP model, for figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Wish:
     sampler: str | None = None
     base: bool | None = None
     triggers: tuple[str, ...] = ()
+    controls: tuple[Path, ...] = ()
+    clip: Path | None = None
 
 
 def settings_from(
@@ -80,6 +85,7 @@ def settings_from(
         samplers=_samplers(wish, recipe, engine),
         base=_first(wish.base, recipe.get("base"), True),
         triggers=wish.triggers or tuple(recipe.get("trigger") or ()),
+        clip=_clip(wish, recipe),
     )
     faults += _faults(settings, engine)
     if faults:
@@ -110,6 +116,11 @@ def _samplers(wish: Wish, recipe: Mapping[str, Any], engine: Engine) -> tuple[st
 def stated_samplers(recipe: Mapping[str, Any]) -> list[str]:
     """Those of a recipe's ``compare``: ``sampler``, then ``samplers``."""
     return [name for name in (recipe.get("sampler"), *(recipe.get("samplers") or ())) if name]
+
+
+def _clip(wish: Wish, recipe: Mapping[str, Any]) -> Path | None:
+    named = wish.clip or recipe.get("clip")
+    return Path(named).expanduser().absolute() if named else None
 
 
 def _first(*values: Any) -> Any:
@@ -159,6 +170,8 @@ def _faults(settings: Settings, engine: Engine) -> Iterable[str]:
             yield f"prompt '{prompt[:60]}': {_OPTIONS}"
         if _VARIANTS.search(prompt):
             yield f"prompt '{prompt[:60]}': {{...}} is a choice of several prompts to gen_img.py; write one of them"
+    if settings.clip is not None and (fault := fault_of(settings.clip)):
+        yield fault
     strange = [name for name in settings.samplers if name and name not in engine.samplers]
     yield from (f"sampler {name}: choose from {', '.join(engine.samplers)}" for name in strange)
     bounds: list[tuple[str, float, float, float]] = [("steps", settings.steps, 1, 1000)]

@@ -29,9 +29,12 @@ FAMILY_MARKS: tuple[tuple[str, str], ...] = (
 )
 """How the modules of a family are named (networks/lora.py, lora_flux.py, lora_sd3.py); the first that occurs counts.
 
-HunyuanImage names its blocks as FLUX does (lora_hunyuan_image.py), and SD 2 as SD 1.5: see ``SAME_NAMES``.
+HunyuanImage (lora_hunyuan_image.py), FLUX.1 Kontext and FLUX.2 name their blocks as FLUX does, and SD 2 as
+SD 1.5: see ``SAME_NAMES``.
 """
-SAME_NAMES = frozenset({("flux", "hunyuan_image"), ("sd", "sd15"), ("sd", "sd2")})
+SAME_NAMES = frozenset(
+    {("flux", "hunyuan_image"), ("flux", "flux_kontext"), ("flux", "flux2"), ("sd", "sd15"), ("sd", "sd2")}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FOLDER = "comparison"
 MODEL = "pretrained_model_name_or_path"
+MODELS = (MODEL, "dit")
+"""How the trainers' options call the base model."""
 HOW_TO_NAME = "name them with --recipe RECIPE, or with --family F and --model MODEL"
 
 
@@ -54,6 +56,7 @@ class Subject:
     run_dir: Path | None = None
     record: Record | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe_folder: Path | None = None  # where a recipe that was named lies
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ def of_run(run_dir: Path, named: Named | None = None) -> Subject:
     return Subject(
         name=record.name,
         files=in_folder(folder) if folder.is_dir() else (),
-        base=Base(family, wish.model or str(options.get(MODEL) or ""), options),
+        base=Base(family, wish.model or _model(options), options),
         output=wish.output or run_dir / FOLDER,
         workspace=room,
         run_dir=run_dir,
@@ -129,6 +132,7 @@ def _of_files(paths: Sequence[Path], named: Named, *, painting: bool) -> Subject
         output=named.output or home / FOLDER,
         workspace=_workspace(named),
         recipe=recipe,
+        recipe_folder=named.recipe.parent.absolute() if named.recipe else None,
     )
 
 
@@ -142,7 +146,11 @@ def _of_recipe(named: Named) -> tuple[Base, Mapping[str, Any]]:
     plan = make_plan(Request(recipe=named.recipe, workspace=named.workspace, elsewhere=True))
     stated = stated_values(plan_json(plan)["recipe"])
     options = options_of(plan.command.argv) if plan.command else {}
-    return Base(str(stated.get("family") or ""), str(options.get(MODEL) or stated.get("model") or ""), options), stated
+    return Base(str(stated.get("family") or ""), _model(options) or str(stated.get("model") or ""), options), stated
+
+
+def _model(options: Mapping[str, str | bool]) -> str:
+    return next((str(options[name]) for name in MODELS if options.get(name)), "")
 
 
 def _components(named: Named) -> dict[str, str | bool]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.compare import cells, checkpoints, engines, painting
+from kohya_runner.compare.controls import stated_controls, with_controls
 from kohya_runner.compare.finish import Made, finished
+from kohya_runner.compare.holding import held
 from kohya_runner.compare.knowledge import captions_of, hashes_of, resolution_of, triggers_of
 from kohya_runner.compare.settings import Wish, settings_from, stated_samplers
 from kohya_runner.compare.subject import MODEL, Named, find_subject, of_run
@@ -16,6 +18,7 @@ from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
 from kohya_runner.plan.environment import child_env
 from kohya_runner.preflight.gpus import read_gpus, run_command
 from kohya_runner.settings import read_settings
+from kohya_runner.trainers.engines import ENGINES
 from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
@@ -33,13 +36,16 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 44 << 30
 """Bytes of GPU memory that hold FLUX or SD3 with their text encoders in half precision."""
-PARTS = ("vae", "clip_l", "clip_g", "t5xxl", "ae", "gemma2", "text_encoder", "byt5", "qwen3")
+PARTS = (
+    "vae", "clip_l", "clip_g", "t5xxl", "ae", "gemma2", "text_encoder", "byt5", "qwen3", "text_encoder1",
+    "text_encoder2",
+)  # fmt: skip
 """Files beside the base model."""
 PICTURE_OPTIONS = (
     *PARTS,
     "mixed_precision", "clip_skip", "v_parameterization", "zero_terminal_snr", "xformers", "fp8_base",
     "model_type", "apply_t5_attn_mask", "apply_lg_attn_mask", "discrete_flow_shift", "system_prompt", "network_module",
-    "fp8_scaled", "vae_chunk_size", "vae_disable_cache",
+    "fp8_scaled", "vae_chunk_size", "vae_disable_cache", "model_version", "fp8_text_encoder",
 )  # fmt: skip
 """Options of the training that decide how a picture comes out."""
 
@@ -72,6 +78,7 @@ def compare(named: Named, wish: Wish, *, sd_scripts: str | None = None, say: Say
         UsageError: what was named is not there, or cannot be compared.
         NoCheckpointError: there is no file to compare.
         TrainerError: the trainer is missing, or painted nothing.
+        RunExistsError: another sweep is painting into the same folder.
         CancelledError, TerminatedError: stopped; what was painted is kept.
     """
     return _compared(find_subject(named), wish, sd_scripts, say, dict(os.environ))
@@ -88,6 +95,8 @@ def find_checkpoints(subject: Subject) -> Found:
 def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, env: dict[str, str]) -> Comparison:
     engine = engines.of_base(subject.base)
     settings, notes = choose_settings(subject, wish, engine)
+    stated = stated_controls(wish, subject.recipe.get("compare") or {}, subject.recipe_folder)
+    settings, more = with_controls(settings, engine, subject.base, stated, subject.output)
     found = find_checkpoints(subject)
     for skipped in found.skipped:
         say(f"left out: {skipped.path.name} {skipped.reason}", lasting=True)
@@ -95,13 +104,14 @@ def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, en
         lines = "\n".join(f"{s.path.name} {s.reason}" for s in found.skipped) or "there is no .safetensors file"
         raise NoCheckpointError(f"nothing to compare in {subject.name}: {lines}")
     _check_model(subject.base)
-    trainer = _trainer(subject, sd_scripts, env)
+    trainer = _trainer(subject, engine, sd_scripts, env)
     how = how_painted(subject.base, engine, trainer.checkout)
     grid = cells.grid_of(cells.columns_of(found.checkpoints, settings), settings, how)
     place = _place(subject, trainer, env)
-    progress = painting.paint(grid, engine, subject.base, place, say)
-    say("measuring the pictures", lasting=False)
-    return finished(subject, found, grid, progress, Made(how, notes))
+    with held(subject.output):
+        progress = painting.paint(grid, engine, subject.base, place, say)
+        say("measuring the pictures", lasting=False)
+        return finished(subject, found, grid, progress, Made(how, (*notes, *more), place, say))
 
 
 def choose_settings(subject: Subject, wish: Wish, engine: Engine) -> tuple[Settings, tuple[str, ...]]:
@@ -143,14 +153,18 @@ def _is_gone(path: Path) -> bool:
     return path.is_absolute() and not path.exists()
 
 
-def _trainer(subject: Subject, sd_scripts: str | None, env: Mapping[str, str]) -> Trainer:
+def _trainer(subject: Subject, engine: Engine, sd_scripts: str | None, env: Mapping[str, str]) -> Trainer:
     stated = (subject.recipe.get("launch") or {}).get("python")
     recorded = subject.record.trainer.python if stated and subject.record else None
-    checkout, python = find_trainer(env, read_settings(env), sd_scripts=sd_scripts, python=recorded or None)
+    wanted = ENGINES[engine.trainer]
+    checkout, python = find_trainer(
+        env, read_settings(env), sd_scripts=sd_scripts, python=recorded or None, engine=wanted
+    )
     if checkout is None or python is None:
-        lacking = "sd-scripts checkout" if checkout is None else "Python for the trainer"
-        raise TrainerError(f"there is no {lacking} to paint with", hint="run: kohya-runner setup")
-    script = checkout.root / engines.of_base(subject.base).script
+        lacking = f"{wanted.name} checkout" if checkout is None else "Python for the trainer"
+        more = "" if wanted.default else f" --engine {wanted.name}"
+        raise TrainerError(f"there is no {lacking} to paint with", hint=f"run: kohya-runner setup{more}")
+    script = checkout.root / engine.script
     if not script.is_file():
         raise TrainerError(f"{script} is not there", hint="the checkout is older than this family, or not whole")
     return Trainer(checkout, python)
@@ -186,7 +200,14 @@ def _place(subject: Subject, trainer: Trainer, env: Mapping[str, str]) -> Place:
         output=subject.output,
         checkout=trainer.checkout.root,
         python=trainer.python.path,
-        env=child,
+        env=child | _imports(trainer.checkout, env),
         environ=env,
         small_gpu=any((gpu.total_bytes or SIDE_BY_SIDE) < SIDE_BY_SIDE for gpu in gpus),
     )
+
+
+def _imports(checkout: Checkout, env: Mapping[str, str]) -> dict[str, str]:
+    """Where the scripts' modules are; a PYTHONPATH of the shell stays behind it."""
+    found = dict(checkout.engine.env(checkout.root))
+    before = env.get("PYTHONPATH")
+    return {name: os.pathsep.join(filter(None, (value, before))) for name, value in found.items()}

@@ -73,6 +73,8 @@ class Comparison:
     losses: Losses | None = None
     command: str = ""  # how to compare again, for the page's pick command
     samplers: tuple[str, ...] = ("",)
+    controls: tuple[str, ...] = ()  # the picture that each prompt edits
+    hint: str = ""  # what would tell more
 
     @property
     def rows(self) -> tuple[Row, ...]:

@@ -72,6 +72,10 @@ OF_LORAS = ("learning_rate", "network_dim", "network_alpha")
 """What is a surprise to those who train a LoRA only."""
 
 
+UNREAD: Mapping[str, tuple[str, ...]] = {"musubi-tuner": ("guidance_scale",)}
+"""Options that an engine's parser knows and its training does not look at (flux_kontext_train_network.py:346)."""
+
+
 def left_open(options: ScriptOptions, args: Mapping[str, Any]) -> tuple[tuple[str, Any, str], ...]:
     """(option, its default, what that means) for each surprise the recipe leaves open."""
     return tuple(
@@ -81,6 +85,7 @@ def left_open(options: ScriptOptions, args: Mapping[str, Any]) -> tuple[tuple[st
         and args.get(row.option) is None
         and not row.moot(args)
         and (row.option not in OF_LORAS or "network_module" in options)
+        and row.option not in UNREAD.get(engine_of(options.script).name, ())
     )
 
 

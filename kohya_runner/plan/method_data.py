@@ -37,10 +37,16 @@ def read_pairs(loaded: Loaded, support: Support, surveys: Sequence[Survey]) -> t
 
 
 def _conditions(loaded: Loaded, scans: Iterable[Scan]) -> tuple[Paired, ...]:
-    entries = {str(loaded.place("datasets", i, "images")): (i, entry) for i, entry in loaded.datasets.items()}
+    entries = {
+        (str(loaded.place("datasets", i, "images")), loaded.path_from(entry.images, "datasets", i, "images")): (
+            i,
+            entry,
+        )
+        for i, entry in loaded.datasets.items()
+    }
     found = []
     for scan in scans:
-        index, entry = entries.get(scan.source.where, (0, None))
+        index, entry = entries.get((scan.source.where, scan.source.folder), (0, None))
         if entry is not None and entry.conditioning is not None:
             path = ("datasets", index, "conditioning")
             found.append(read_conditions(scan, loaded.path_from(entry.conditioning, *path), str(loaded.place(*path))))

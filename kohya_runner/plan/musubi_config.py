@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CACHE_OPTIONS = ("vae_dtype", "fp8_text_encoder", "fp8_t5")
 """Options that change what is cached, beside the data and the encoders themselves."""
+CACHE = "cache-"
+"""How the folder of a tree's caches begins; its key is the rest."""
 NOT_CACHED = ("batch_size",)
 
 
@@ -41,7 +43,7 @@ def cache_key(
 
 def cache_root(layout: Layout) -> Path:
     """Where the caches of a tree are: beside it, named by its key, which stands for everything they depend on."""
-    return layout.root / f"cache-{layout.key}"
+    return layout.root / f"{CACHE}{layout.key}"
 
 
 def dataset_config(loaded: Loaded, layout: Layout, options: Mapping[int, DatasetOptions]) -> TextFile:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.findings import Finding, error
 from kohya_runner.trainers import values
 from kohya_runner.trainers.arguments import Arg
+from kohya_runner.trainers.engines import engine_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 STATES = 2
 """Kept under ``launch --resume``: the newest, and the one before, should the machine have died while writing."""
 BY_RESUME = ("resume", "initial_step", "initial_epoch", "skip_until_initial_step")
+
+
+BY_HAND: Mapping[str, str] = {
+    "musubi-tuner": "launch without --resume; by hand, go on from its last file: another name:, "
+    "args.network_weights: FILE and the epochs that are left",
+}
+"""What to do where an engine cannot be told how far a run had come (training/trainer_base.py:1919)."""
 
 
 def wanted(loaded: Loaded, *, asked: bool) -> int:
@@ -56,7 +64,8 @@ def _findings(
 ) -> Iterator[Finding]:
     if "initial_step" not in options:
         message = f"{options.script} keeps no count of its steps: continued, it would begin at the first epoch again"
-        yield error("recipe.resume", message, where=loaded.where("resume"), hint="launch without --resume and resume:")
+        hint = BY_HAND.get(engine_of(options.script).name, "launch without --resume and resume:")
+        yield error("recipe.resume", message, where=loaded.where("resume"), hint=hint)
         return
     if given.get("save_state") is False:
         where = loaded.where("args", "save_state")

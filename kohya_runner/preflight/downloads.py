@@ -34,6 +34,8 @@ SINGLE_FILES: dict[str, int] = {
     "flux2": 64_450 * 10**6,  # dev; klein 4B 7.75 GB, klein 9B 18.2 GB
 }
 COMPONENTS: dict[str, int] = {
+    "klein-base-4b": 7_750 * 10**6, "klein-4b": 7_750 * 10**6, "klein-base-9b": 18_160 * 10**6,
+    "klein-9b": 18_160 * 10**6,
     "clip_l": 246 * 10**6, "clip_g": 1_389 * 10**6, "t5xxl": 9_790 * 10**6, "gemma": 5_230 * 10**6,
     "byt5": 439 * 10**6, "qwen_2.5_vl": 16_580 * 10**6, "qwen_3_06b": 1_192 * 10**6, "qwen_image_vae": 254 * 10**6,
     "hunyuan_image_2.1_vae": 811 * 10**6, "ae": 335 * 10**6,

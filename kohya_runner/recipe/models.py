@@ -105,7 +105,11 @@ class Compare(_Strict):
     strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
     sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
     samplers: tuple[str, ...] = Field((), strict=False, description="several of them: a row of pictures for each")
+    controls: tuple[str, ...] = Field(
+        (), strict=False, description="pictures to edit (flux_kontext, flux2): one for each prompt, or one for all"
+    )
     base: bool = Field(True, description="a column of the base model alone")
+    clip: str | None = Field(None, description="a folder with a CLIP model of transformers, for two more figures")
     trigger: tuple[str, ...] = Field(
         (), strict=False, description="the LoRA's words: prompts without one measure bleed"
     )
@@ -115,6 +119,14 @@ class Compare(_Strict):
     def _pixels(cls, value: str) -> str:
         if not SIZE.match(value):
             message = "must be WIDTHxHEIGHT, such as 1024x1024"
+            raise ValueError(message)
+        return value
+
+    @field_validator("clip")
+    @classmethod
+    def _whole_path(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("/", "~/")):
+            message = "must be a whole path: it begins with / or ~/"
             raise ValueError(message)
         return value
 

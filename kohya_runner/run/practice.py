@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.run import practice_faults
+from kohya_runner.run import practice_faults, practice_musubi
 from kohya_runner.run.practice_data import SettingsError, batching_of, read_folders, steps_of
 from kohya_runner.run.practice_files import MARK, Writer, modules
 from kohya_runner.run.practice_loop import Loop
 from kohya_runner.run.practice_screen import BANNER, Bar, log, say
+from kohya_runner.trainers.engines import MUSUBI_TUNER, engine_of
 from kohya_runner.trainers.options import options_for
 from kohya_runner.trainers.parser import argparse_parser
 
@@ -42,6 +43,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         raise TrainerError("name a train script, then its arguments")
     script = Path(argv[0]).name
     args = argparse_parser(options_for(script, None)).parse_args(list(argv[1:]))
+    if engine_of(script) is MUSUBI_TUNER:
+        return _musubi(args, script, environ)
     if args.dataset_config is not None:
         raise TrainerError("the practice trainer does not read --dataset_config", hint="train for real, or use folders")
     faults = practice_faults.read(environ)
@@ -61,6 +64,15 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     Loop(args, plan, writer, faults, pace=pace).run()
     say(BANNER)
     return 0
+
+
+def _musubi(args: argparse.Namespace, script: str, environ: Mapping[str, str]) -> int:
+    """A stage has no outputs of its own."""
+    faults = practice_faults.read(environ)
+    say(BANNER)
+    if hasattr(args, "output_dir"):
+        return practice_musubi.train(args, script, faults, environ)
+    return practice_musubi.stage(args, faults)
 
 
 def _announce_data(folders: Sequence[Folder]) -> None:

@@ -89,11 +89,11 @@ def _entries(folder: Path, extension: str) -> Iterator[Entry]:
     for path in sorted(folder.iterdir()):
         if path.suffix in EXTENSIONS and not path.name.startswith("."):
             caption = path.with_suffix(extension if extension.startswith(".") else f".{extension}")
-            width, height = _size(path)
+            width, height = size_of(path)
             yield Entry(path.name, Image(path, width, height, 0, ""), caption.name if caption.is_file() else "")
 
 
-def _size(path: Path) -> tuple[int, int]:
+def size_of(path: Path) -> tuple[int, int]:
     """From the file's head; 0 by 0 where it is none, which the trainer then divides by."""
     try:
         with PIL.Image.open(path, formats=FORMATS) as image:

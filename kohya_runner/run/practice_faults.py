@@ -4,7 +4,8 @@
 ``diverge@STEP``, ``hang@STEP``, ``crash@STEP``, ``oom@STEP``, ``ram@STEP``, ``shm@STEP``, ``kill@STEP``,
 ``silent=SECONDS`` (while the model loads), ``slow-save=SECONDS``, ``nan-weights``, ``zero-weights``, ``no-file``,
 ``half-file`` (killed while it writes the last one), ``truncate``, ``ignore-int``, ``ignore-term``, ``fork`` (a process
-is left behind), ``detach`` (one is left behind in a session of its own).
+is left behind), ``detach`` (one is left behind in a session of its own), ``fail-stage`` (a process that runs before the
+training).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ PLAIN = (
     "ignore-term",
     "fork",
     "detach",
+    "fail-stage",
 )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
 from kohya_runner.dataset.tree import build, prune
 from kohya_runner.errors import TrainerError
+from kohya_runner.plan.musubi_config import CACHE
 from kohya_runner.plan.report import size
 from kohya_runner.preflight import hub
 from kohya_runner.preflight.fetch import Progress, fetch
@@ -77,7 +79,11 @@ def dataset(plan: Plan, in_use: Collection[str], say: Say) -> None:
             f"{len(built.set_aside)} file(s) that did not belong there moved to {built.set_aside[0].parent}",
             lasting=True,
         )
-    prune(plan.ready.layout.root, {plan.ready.layout.key, *in_use})
+    keep = {plan.ready.layout.key, *in_use}
+    prune(plan.ready.layout.root, keep)
+    for cache in plan.ready.layout.root.glob(f"{CACHE}*"):
+        if cache.name.removeprefix(CACHE) not in keep:
+            shutil.rmtree(cache, ignore_errors=True)
 
 
 def files(plan: Plan) -> None:

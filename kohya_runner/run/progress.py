@@ -60,6 +60,7 @@ PHASES: tuple[tuple[str, str], ...] = (
 
 FACTS: tuple[tuple[str, str], ...] = (
     ("num train images * repeats", "images_per_epoch"),
+    ("num train items", "images_per_epoch"),  # musubi-tuner: training/trainer_base.py:1805
     ("num examples", "images_per_epoch"),  # the fine-tuning scripts: sdxl_train.py:583
     ("num validation images * repeats", "validation_images"),
     ("num reg images", "regularization_images"),

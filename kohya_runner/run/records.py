@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 _INDENT = 29  # columns before the message: a time or blanks (20), the level (8), a blank
 _RECORD = re.compile(r"(?:\S.{18} | {20})(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) {1,8}(?P<text>.*)$")
+_PLAIN = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.]+:(?P<text>.*)$")
+"""A record of Python's own logging, as musubi-tuner and the diffusers examples leave it."""
 _PLACE = re.compile(r"\s*(?P<place>\S+\.py:\d+)$")
 
 
@@ -30,6 +32,9 @@ class Wrapped:
 
 def record(line: str) -> Wrapped | None:
     """The record that begins on this line, or None."""
+    plain = _PLAIN.match(line)
+    if plain:
+        return Wrapped(plain["text"], 0, plain["text"])
     match = _RECORD.match(line)
     if not match:
         return None

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from kohya_runner.recipe.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kohya_runner.trainers.rule_context import Context
 
 ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3")
@@ -24,7 +22,6 @@ NETWORK_KEYS = (
     "conv_dim", "conv_alpha", "rank_dropout", "module_dropout", "verbose", "exclude_patterns", "include_patterns",
     "loraplus_lr_ratio",
 )  # fmt: skip
-PATTERNS = ("exclude_patterns", "include_patterns")
 MOST_SWAPPED = {"dev": 29, "klein-9b": 16, "klein-base-9b": 16, "klein-4b": 13, "klein-base-4b": 13}
 KONTEXT_MOST = 34
 SHIFTS = {"flux_kontext": "flux_shift", "flux2": "flux2_shift"}
@@ -55,15 +52,11 @@ def unknown_8bit(context: Context) -> bool:
     return kind.lower().endswith("8bit") and kind.lower() != "adamw8bit" and "." not in kind
 
 
-def unequal(name: str) -> Callable[[Context], str]:
-    """Items that the script cannot split into two at "="."""
-
-    def what(context: Context) -> str:
-        items = context.get(name)
-        texts = [str(item) for item in items] if isinstance(items, list | tuple) else []
-        return ", ".join(text for text in texts if text.count("=") != 1)
-
-    return what
+def uneven_items(context: Context) -> str:
+    """Items that cannot be split into two at "=": a text with a second one."""
+    items = context.get("network_args")
+    texts = [str(item) for item in items] if isinstance(items, list | tuple) else []
+    return ", ".join(text for text in texts if text.count("=") != 1)
 
 
 def judged(context: Context) -> bool:
@@ -76,9 +69,10 @@ def unknown_keys(context: Context) -> str:
     return ", ".join(f"{key} ({did_you_mean(key, NETWORK_KEYS) or 'not one of them'})" for key in found)
 
 
-def bad_patterns(context: Context) -> str:
-    given = context.network_args
-    return ", ".join(key for key in PATTERNS if key in given and not is_list(given[key]))
+def bad_patterns(context: Context) -> bool:
+    """The network adds a pattern of its own to the list."""
+    given = context.network_args.get("exclude_patterns")
+    return given is not None and not is_list(given)
 
 
 def is_list(text: str) -> bool:

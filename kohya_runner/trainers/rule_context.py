@@ -71,7 +71,7 @@ class Context:
 
     @property
     def engine(self) -> str:
-        return str(getattr(self.support, "engine", "sd-scripts"))
+        return self.support.engine
 
     @property
     def script(self) -> str:

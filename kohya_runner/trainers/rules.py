@@ -50,7 +50,8 @@ RULES: tuple[Rule, ...] = tuple(rule for rows in SUBJECTS.values() for rule in r
 HEAD = """# Rules
 
 What `plan` and `launch` find out about a run before it starts. `--allow CODE` turns a named error into a warning.
-A rule stands on the line of the pinned sd-scripts that it names; "fails" says when the trainer itself would have.
+A rule is about one trainer, sd-scripts where its section names no other, and stands on the line of the pinned commit
+that it names; "all" are all families and methods of that trainer, "fails" says when the trainer itself would have.
 This page is generated: `kohya-runner rules --markdown`.
 """
 
@@ -96,6 +97,7 @@ def _row(rule: Rule) -> dict[str, Any]:
         "code": rule.code,
         "severity": rule.severity.value,
         "options": list(rule.options),
+        "engine": rule.engine,
         "families": list(rule.families),
         "methods": list(rule.methods),
         "message": rule.message,
@@ -119,9 +121,7 @@ def rules_markdown() -> str:
     """The page ``docs/rules.md``."""
     parts = [HEAD]
     for subject, rows in SUBJECTS.items():
-        parts.append(
-            f"## {subject}\n\n| code | severity | families | methods | message | what to do | fails | sd-scripts |"
-        )
+        parts.append(f"## {subject}\n\n| code | severity | families | methods | message | what to do | fails | line |")
         parts[-1] += "\n|---|---|---|---|---|---|---|---|\n"
         parts[-1] += "".join(_markdown_row(rule) for rule in rows)
     parts.append("## All other codes\n\n| code | severity | stage | found in |\n|---|---|---|---|\n")

@@ -160,7 +160,7 @@ def test_a_script_that_never_paints_is_an_error_with_its_last_lines(run_dir, che
 
 def test_nothing_half_done_is_left_behind(run_dir, checkout):
     compare_run(run_dir)
-    names = {p.name for p in (run_dir / "comparison").iterdir()}
+    names = {p.name for p in (run_dir / "comparison").iterdir() if not p.name.endswith(".guard")}
     assert names == {"cells", "compare.json", "compare.log", "contact-sheet.png", "report.html"}
 
 
@@ -285,6 +285,40 @@ def test_an_interruption_keeps_what_is_painted(run_dir, checkout, number, code):
     kept = pictures(run_dir)
     assert compare_run(run_dir, wish=Wish(prompts=("a cat",))).failed == ()
     assert kept.items() <= pictures(run_dir).items()
+
+
+def waiting(run_dir):
+    """A sweep that hangs in the middle; its first pictures are there."""
+    process = child(run_dir, "--prompt=a cat", "--prompt=HANG")
+    until = time.monotonic() + 30
+    while len(pictures(run_dir)) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+    return process
+
+
+def test_a_second_sweep_into_the_same_folder_is_refused_and_told_who_is_there(run_dir, checkout):
+    first = waiting(run_dir)
+    second = child(run_dir, "--prompt=a bird")
+    _, err = second.communicate(timeout=30)
+    assert second.returncode == 7
+    assert f"another sweep is painting there (process {first.pid})" in err
+    elsewhere = Named((str(run_dir),), output=run_dir / "else where")
+    assert compare(elsewhere, Wish(prompts=("a bird",))).failed == ()
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=30)
+    assert compare_run(run_dir, wish=Wish(prompts=("a bird",))).failed == ()
+
+
+def test_what_a_killed_sweep_left_behind_keeps_nobody_out(run_dir, checkout):
+    process = waiting(run_dir)
+    process.kill()
+    process.communicate(timeout=30)
+    kept = pictures(run_dir)
+    assert (run_dir / "comparison" / "active").is_file()
+    assert compare_run(run_dir, wish=Wish(prompts=("a cat",))).failed == ()
+    assert kept.items() <= pictures(run_dir).items()
+    assert not (run_dir / "comparison" / "active").exists()
+    assert not list((run_dir / "comparison").glob(".painting-*"))
 
 
 def test_the_command_says_what_it_found_and_how_long_it_takes(run_dir, checkout):

@@ -94,6 +94,17 @@ def figures(*columns, base=0, training=None, prompts=("a",), triggers=()):
     return measure(columns, base, training or Training(), settings)
 
 
+def test_a_picture_has_figures_of_its_own_and_a_column_their_mean():
+    base = [looked(art()), looked(art(1), 1)]
+    column = [looked(art(2)), looked(art(3), 1)]
+    table = figures(base, column, prompts=("a", "b"))
+    alone = [table.of_cell(1, (prompt, "", 1)) for prompt in range(2)]
+    assert table.columns[1]["drift"] == pytest.approx((alone[0]["drift"] + alone[1]["drift"]) / 2)
+    assert "diversity" not in alone[0]
+    assert table.of_cell(0, (0, "", 1)) == {}
+    assert table.of_cell(1, (9, "", 1)) == {}
+
+
 def test_identical_seeds_have_no_diversity():
     same = [looked(art(), seed=1), looked(art(), seed=2)]
     other = [looked(art(1), seed=1), looked(art(2), seed=2)]

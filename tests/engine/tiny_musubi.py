@@ -19,7 +19,7 @@ from tiny_models import read_worker
 from tiny_transformers import LETTERS, in_hub, nothing_read, save, tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 SEED = 42
 CHAT = (
@@ -86,9 +86,20 @@ def _flux2(folder: Path, info: Any) -> None:
             info, "", None, "meta", state_dict={"model.embed_tokens.weight": None}
         )
     model = embedder.model if info.qwen_variant else embedder.mistral3
-    weights = tensors(model)
-    weights.pop("lm_head.weight") if info.qwen_variant else None
-    save(folder / "text_encoder.safetensors", weights)
+    weights = {
+        name: tensor for name, tensor in tensors(model).items() if name != "lm_head.weight" or not info.qwen_variant
+    }
+    save(folder / "text_encoder.safetensors", weights if info.qwen_variant else _as_published(weights))
+
+
+def _as_published(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The names of Mistral's published file, which the loader converts (flux_2/flux2_utils.py:584)."""
+    renamed = {"model.language_model.": "language_model.model.", "lm_head.": "language_model.lm_head.", "model.": ""}
+
+    def name(text: str) -> str:
+        return next((new + text.removeprefix(old) for old, new in renamed.items() if text.startswith(old)), text)
+
+    return {name(text): tensor for text, tensor in weights.items()}
 
 
 def write_pieces(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,25 @@ def pictures(odd_path: Path):
             Image.new("RGB", size, (index % 256, index // 256, 7)).save(folder / f"lad_{index:03d}.png")
             (folder / f"lad_{index:03d}.txt").write_text(caption, encoding="utf-8")
         return folder
+
+    return make
+
+
+@pytest.fixture
+def edit_pairs(odd_path: Path):
+    """Makes an edit dataset and returns its metadata file."""
+
+    def make(count: int, size: tuple[int, int] = (64, 64), *, name: str = "my edits") -> Path:
+        folder, rows = odd_path / name, []
+        folder.mkdir(exist_ok=True)
+        for index in range(count):
+            for kind, blue in (("before", 7), ("after", 200)):
+                Image.new("RGB", size, (index % 256, index // 256, blue)).save(folder / f"{kind} {index:03d}.png")
+            rows.append({"input_image": f"before {index:03d}.png", "output_image": f"after {index:03d}.png",
+                         "instruction": f"make it number {index}"})  # fmt: skip
+        metadata = folder / "metadata.jsonl"
+        metadata.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return metadata
 
     return make
 

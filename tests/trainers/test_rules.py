@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from diffusers_cases import DIFFUSERS_CASES, DIFFUSERS_ERRORS
 from method_cases import METHOD_CASES
+from musubi_cases import ERRORS as MUSUBI_ERRORS
+from musubi_cases import MUSUBI_CASES
 from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
 from kohya_runner.findings import Severity
@@ -14,13 +17,12 @@ from kohya_runner.plan.settings import Settings
 from kohya_runner.trainers import families
 from kohya_runner.trainers.codes import PACKAGE, STAGES, find_codes
 from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rule_context import FLOW, UNET
 from kohya_runner.trainers.rules import RULES, SUBJECTS, Context, evaluate, rules_json, rules_markdown
 
 ROOT = Path(__file__).parents[2]
 BY_DEFAULT = {"hunyuan_image": ["args.hunyuan_precision"]}
 """Families that do not run with the trainer's own defaults."""
-UPSTREAM = re.compile(r"(library/|networks/)?[a-z0-9_]+\.py:\d+(, [a-z0-9_/]+\.py:\d+)*")
+UPSTREAM = re.compile(r"([a-z0-9_]+/)*[a-z0-9_]+\.(py|md):\d+(, [a-z0-9_/]+\.py:\d+)*")
 
 
 def codes(case: Case, which: str) -> set[str]:
@@ -54,7 +56,7 @@ def test_a_finding_names_the_trainers_line_and_a_place_in_the_recipe(case: Case)
     assert finding.where.startswith("recipe.yaml:1:") or not stated & set(rule.options)
 
 
-@pytest.mark.parametrize("family", families.families())
+@pytest.mark.parametrize("family", [row.family for row in families.LORA if row.engine == "sd-scripts"])
 def test_the_trainers_defaults_break_no_rule_but_a_missing_network(family: str):
     row = support(family)
     found = evaluate(Context(Settings(options_for(row.script, None), row.added), row))
@@ -63,12 +65,12 @@ def test_the_trainers_defaults_break_no_rule_but_a_missing_network(family: str):
 
 
 def test_every_rule_has_a_case():
-    assert {case.code for case in (*CASES, *METHOD_CASES)} == set(BY_CODE)
+    assert {case.code for case in (*CASES, *METHOD_CASES, *MUSUBI_CASES, *DIFFUSERS_CASES)} == set(BY_CODE)
 
 
 def test_every_error_is_among_the_cases_that_the_real_trainer_refuses():
     errors = {rule.code for rule in RULES if rule.severity is Severity.ERROR}
-    assert {case.code for case in (*ERRORS, *METHOD_CASES)} >= errors
+    assert {case.code for case in (*ERRORS, *METHOD_CASES, *MUSUBI_ERRORS, *DIFFUSERS_ERRORS)} >= errors
     assert {case.code for case in ERRORS} <= errors
 
 
@@ -79,11 +81,12 @@ def test_codes_are_unique_and_belong_to_the_options():
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_a_rule_names_options_that_a_script_has(rule):
-    known = {name for row in families.TABLE for name in options_for(row.script, None)} | {"num_processes"}
+    scripts = {row.script for row in families.TABLE if row.engine == rule.engine}
+    known = {name for script in scripts for name in options_for(script, None)} | {"num_processes"}
     assert set(rule.options) <= known
     places = set(re.findall(r"(?<!\{)\{(\w+)\}", rule.message + rule.fix))
     assert places <= known | {"what"}
-    assert set(rule.families) <= {*FLOW, *UNET}
+    assert set(rule.families) <= {row.family for row in families.TABLE if row.engine == rule.engine}
     assert UPSTREAM.fullmatch(rule.upstream)
 
 

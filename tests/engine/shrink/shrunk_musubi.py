@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ALL = os.environ.get("KOHYA_SHRUNK_BLOCKS") == "all"
 GROUPS = 32
 CLIP = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "projection_dim": 32}
-T5 = {"d_model": 64, "d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2, "vocab_size": 512}
+T5 = {"d_ff": 64, "d_kv": 8, "num_heads": 4, "num_layers": 2, "vocab_size": 512}  # as wide as T5-XXL, which is checked
 QWEN3 = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
          "num_hidden_layers": 28, "vocab_size": 512}  # fmt: skip
 """Its 9th, 18th and 27th layers are what FLUX.2 reads (flux_2/flux2_utils.py:50)."""
@@ -35,7 +35,7 @@ def _flux_models(module: ModuleType) -> None:
     """flux/flux_models.py:381; latents of 16 channels, packed to 64, stay."""
     spec = module.configs_flux_dev_context
     params = replace(
-        spec.params, vec_in_dim=CLIP["hidden_size"], context_in_dim=T5["d_model"], axes_dim=[8, 12, 12], **WIDE,
+        spec.params, vec_in_dim=CLIP["hidden_size"], axes_dim=[8, 12, 12], **WIDE,
         **_blocks(2, 3),
     )  # fmt: skip
     module.configs_flux_dev_context = replace(  # type: ignore[attr-defined]

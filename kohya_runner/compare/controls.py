@@ -1,0 +1,101 @@
+"""The pictures that edits start from: one for each prompt, brought to the size that is painted."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+import PIL.ImageOps
+
+from kohya_runner import atomic
+from kohya_runner.compare.edit_training import trained_pairs
+from kohya_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kohya_runner.compare.engines import Engine
+    from kohya_runner.compare.settings import Settings, Wish
+    from kohya_runner.compare.subject import Base
+
+FOLDER = "controls"
+HOW = "write compare.controls, or name them with --control FILE"
+STOOD_IN = "No control pictures were named: the inputs of training pairs stand in for them."
+
+
+def with_controls(
+    settings: Settings, engine: Engine, base: Base, stated: Sequence[Path], output: Path
+) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with a picture for each prompt, and what a person should know of them.
+
+    As in training, a picture is scaled to cover the painted size and cut at the middle
+    (src/musubi_tuner/dataset/image_video_dataset.py:448).
+
+    Raises:
+        UsageError: a picture is not there, cannot be read, or there are not as many as prompts; an edit without one.
+    """
+    if not engine.controls:
+        return settings, (() if not stated else (f"{engine.script} takes no control pictures.",))
+    chosen = list(stated) or _trained(settings, base)
+    if not chosen and engine.controls == "optional":
+        return settings, ()
+    if not chosen:
+        raise UsageError(f"{engine.family} edits pictures, and none was named", hint=HOW)
+    many = len(settings.prompts)
+    if len(chosen) == 1:
+        chosen *= many
+    if len(chosen) != many:
+        raise UsageError(f"{len(chosen)} control pictures for {many} prompts: name one for each, or one for all")
+    size = (settings.width, settings.height)
+    made = {path: _made(path, size, output / FOLDER) for path in dict.fromkeys(chosen)}
+    faults = [f"{path}: {text}" for path, text in made.items() if isinstance(text, str)]
+    if faults:
+        raise UsageError("\n".join(faults), hint=HOW)
+    placed = tuple(str(made[path]) for path in chosen)
+    return replace(settings, controls=placed), (() if stated else (STOOD_IN,))
+
+
+def stated_controls(wish: Wish, recipe: Mapping[str, Any], folder: Path | None) -> tuple[Path, ...]:
+    """Those of the command line, else the recipe's; a relative path is looked for beside the recipe, then here."""
+    if wish.controls:
+        return tuple(path.absolute() for path in wish.controls)
+    return tuple(_found(Path(str(text)).expanduser(), folder) for text in recipe.get("controls") or ())
+
+
+def _found(path: Path, folder: Path | None) -> Path:
+    beside = folder / path if folder else path
+    return (beside if beside.is_file() else path).absolute()
+
+
+def _trained(settings: Settings, base: Base) -> list[Path]:
+    """The input of the pair that a prompt is the instruction of, else of the next pair in order."""
+    pairs = [pair for pair in trained_pairs(base) if pair.control is not None and pair.control.is_file()]
+    own = {" ".join(pair.instruction.split()): pair.control for pair in reversed(pairs)}
+    rest = [pair.control for pair in pairs]
+    if not rest:
+        return []
+    chosen = (own.get(prompt) or rest[number % len(rest)] for number, prompt in enumerate(settings.prompts))
+    return [path for path in chosen if path is not None]
+
+
+def _made(path: Path, size: tuple[int, int], folder: Path) -> Path | str:
+    """The file, named by what is in it; a text says why there is none."""
+    try:
+        with PIL.Image.open(path) as picture:
+            fitted = PIL.ImageOps.fit(picture.convert("RGB"), size, PIL.Image.Resampling.LANCZOS)
+    except FileNotFoundError:
+        return "there is no such control picture"
+    except (OSError, ValueError, PIL.Image.DecompressionBombError) as fault:
+        return f"is no picture that can be read: {fault}"
+    buffer = BytesIO()
+    fitted.save(buffer, "PNG")
+    data = buffer.getvalue()
+    place = folder / f"{hashlib.sha256(fitted.tobytes()).hexdigest()[:32]}.png"
+    if not place.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(place, data)
+    return place

@@ -1,0 +1,215 @@
+"""Whole launches of FLUX.1 Kontext and FLUX.2 by musubi-tuner's unmodified scripts, on shrunk models.
+
+Every day Kontext alone; KOHYA_MUSUBI_ENGINE=all adds FLUX.2, the generators, and that no old cache is ever trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from musubi_rig import encoders, environment, write_models
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+ALL = os.environ.get("KOHYA_MUSUBI_ENGINE") == "all"
+RECIPES = {"flux_kontext": "flux_kontext_lora.yaml", "flux2": "flux2_klein_lora.yaml"}
+FAMILIES = list(RECIPES) if ALL else ["flux_kontext"]
+SIZES = ((64, 64), (64, 64), (96, 64))
+CPU = ("optimizer_type=AdamW", "fp8_base=false", "fp8_scaled=false", "max_data_loader_n_workers=0", "network_dim=4",
+       "max_train_epochs=2", "learning_rate=0.05")  # fmt: skip
+whole = pytest.mark.skipif(not ALL, reason="KOHYA_MUSUBI_ENGINE=all proves this, too")
+
+
+@dataclass
+class Trials:
+    """One family: its models, its pairs, and launches of its recipe in one workspace."""
+
+    family: str
+    root: Path
+    checkout: Path
+    python: Path
+    rows: list[dict[str, str]] = field(default_factory=list)
+
+    def launch(self, **options: str) -> Run:
+        """The recipe, really: caches, training, judgement. ``options`` are further --set of the dataset."""
+        (self.root / "pairs" / "metadata.jsonl").write_text("\n".join(map(json.dumps, self.rows)), encoding="utf-8")
+        models = self.root / "models" / self.family
+        chosen = {
+            "datasets.0.images": self.root / "pairs" / "metadata.jsonl",
+            "model": models / "dit.safetensors",
+            **{f"components.{part}": models / f"{part}.safetensors" for part in ("vae", *encoders(self.family))},
+            **dict(text.split("=", 1) for text in (f"args.{item}" for item in CPU)),
+            **{f"datasets.0.options.{name}": value for name, value in ({"resolution": "64"} | options).items()},
+        }
+        overrides = [f"--set={name}={value}" for name, value in chosen.items()]
+        recipe = ROOT / "recipes" / RECIPES[self.family]
+        ended = self.command("launch", str(recipe), *overrides, "--json")
+        assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-6000:]
+        runs = sorted((self.root / "work space" / "runs").glob("*/*/record.json"))
+        return Run(runs[-1].parent, json.loads(runs[-1].read_bytes()))
+
+    def command(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        own = {"KOHYA_RUNNER_MUSUBI_TUNER": str(self.checkout), "KOHYA_RUNNER_MUSUBI_PYTHON": str(self.python),
+               "KOHYA_WORKSPACE": str(self.root / "work space")}  # fmt: skip
+        environ = environment(self.root, self.checkout) | own
+        shrink = environ["PYTHONPATH"].split(os.pathsep)[1]
+        return subprocess.run(
+            (sys.executable, "-m", "kohya_runner", *argv), check=False, capture_output=True, text=True, cwd=ROOT,
+            env=environ | {"PYTHONPATH": os.pathsep.join((shrink, str(ROOT)))},
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a launch left."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "trainer.log").read_text("utf-8", "replace")
+
+    @property
+    def final(self) -> Path:
+        return self.folder / "output" / f"{self.record['name']}.safetensors"
+
+    @property
+    def items(self) -> int:
+        """How many pictures the training says it reads."""
+        return int(re.findall(r"num train items[^:]*: (\d+)", self.log)[-1])
+
+    def cached(self, ending: str) -> dict[str, str]:
+        """The cache files that this training read, by name, and what is in each."""
+        option = next(token for token in self.record["argv"] if token.startswith("--dataset_config="))
+        datasets = json.loads(Path(option.partition("=")[2]).read_bytes())["datasets"]
+        files = [file for dataset in datasets for file in Path(dataset["cache_directory"]).glob(f"*{ending}")]
+        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
+
+    def latents(self) -> dict[str, str]:
+        """The other cache files."""
+        texts = self.cached("_te.safetensors")
+        return {name: text for name, text in self.cached(".safetensors").items() if name not in texts}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def trials(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, musubi_tuner: Path, musubi_python: Path
+) -> Iterator[Trials]:
+    family: str = request.param
+    root = tmp_path_factory.mktemp(f"it's a {family} launch")
+    write_models(root, musubi_tuner, musubi_python, family)
+    cache = root / "work space" / "cache" / "huggingface"
+    cache.mkdir(parents=True)
+    (cache / "hub").symlink_to(root / "hub")
+    rows = draw(root / "pairs")
+    yield Trials(family, root, musubi_tuner, musubi_python, rows)
+    shutil.rmtree(root)
+
+
+def draw(folder: Path) -> list[dict[str, str]]:
+    folder.mkdir()
+    rows = []
+    for number, size in enumerate(SIZES):
+        for kind in ("before", "after"):
+            dice = random.Random(f"{kind} {number}")
+            picture = Image.frombytes("RGB", size, dice.randbytes(3 * size[0] * size[1]))
+            picture.save(folder / f"{kind} {number}.png")
+        rows.append({"input_image": f"before {number}.png", "instruction": f"make it red, {number} times",
+                     "output_image": f"after {number}.png"})  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="module")
+def first(trials: Trials) -> Run:
+    return trials.launch()
+
+
+def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(first, trials):
+    record = first.record
+    assert record["state"] == "succeeded"
+    assert [Path(file).name for file in sorted(c["file"] for c in record["checkpoints"])] == [
+        f"{record['name']}-000001.safetensors",
+        f"{record['name']}.safetensors",
+    ]
+    assert all(c["complete"] and not c["problem"] and not c["untrained"] for c in record["checkpoints"])
+    assert "Saving cache for item" in first.log
+    assert re.search(r"total optimization steps[^:]*: 6", first.log)
+    assert first.items == len(SIZES)
+    assert len(first.latents()) == len(first.cached("_te.safetensors")) == len(SIZES)
+
+
+def test_verify_knows_what_was_made(first, trials):
+    ended = trials.command("verify", str(first.final))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@whole
+def test_the_lora_changes_what_the_generator_paints(first, trials):
+    ended = trials.command("compare", str(first.folder), "--steps=2", "--size=64x64", "--prompt=make it red", "--json")
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    told = json.loads(ended.stdout)
+    pictures = {(Path(told["folder"]) / cell["file"]).read_bytes() for cell in told["cells"]}
+    assert len(pictures) == len(told["cells"]) == 3
+    assert len(told["controls"]) == 1
+
+
+@whole
+def test_a_changed_caption_is_not_trained_from_the_old_cache(first, trials):
+    trials.rows[0]["instruction"] = "make it blue"
+    again = trials.launch()
+    assert again.items == len(SIZES)
+    old, new = first.cached("_te.safetensors"), again.cached("_te.safetensors")
+    assert sum(new[name] != old.get(name) for name in new) == 1
+
+
+@whole
+def test_a_row_that_is_gone_is_not_trained(first, trials):
+    kept = list(trials.rows)
+    trials.rows.pop()
+    again = trials.launch()
+    trials.rows[:] = kept
+    assert again.items == len(again.latents()) == len(SIZES) - 1
+
+
+@whole
+def test_another_resolution_makes_its_own_latents(first, trials):
+    again = trials.launch(resolution="96")
+    assert again.items == len(SIZES)
+    assert not set(again.latents().values()) & set(first.latents().values())
+
+
+@whole
+def test_another_input_makes_its_own_latents(first, trials):
+    picture = trials.root / "pairs" / "before 1.png"
+    before = picture.read_bytes()
+    Image.new("RGB", SIZES[1], "blue").save(picture)
+    again = trials.launch()
+    picture.write_bytes(before)
+    assert again.items == len(SIZES)
+    assert len(set(again.latents().values()) - set(first.latents().values())) == 1
+
+
+@whole
+@pytest.mark.parametrize("options", [{"no_resize_control": "true"}, {"control_resolution": "[96, 96]"}], ids=str)
+def test_inputs_in_a_size_of_their_own_are_trained(options: dict[str, str], first, trials):
+    Image.new("RGB", (128, 128), "green").save(trials.root / "pairs" / "before 0.png")
+    again = trials.launch(**options)
+    assert again.items == len(SIZES)
+    assert not set(again.latents().values()) & set(first.latents().values())
