@@ -37,7 +37,7 @@ def check_datasets(scans: Iterable[Scan]) -> tuple[Finding, ...]:
 
 def checks_of(scan: Scan) -> tuple[Check, ...]:
     """The checks that hold for a folder, or for the metadata file of an edit dataset: it names its pictures itself."""
-    return (count, concept, content, huge, *CAPTION_CHECKS) if scan.source.edit else DATASET_CHECKS
+    return (concept, content, huge, *CAPTION_CHECKS) if scan.source.edit else DATASET_CHECKS
 
 
 def missing(scan: Scan) -> Iterator[Finding]:

@@ -70,6 +70,14 @@ def no_rows(edit: EditSet) -> Iterator[Finding]:
         yield error("dataset.empty", text, where=edit.source.where, hint=hint)
 
 
+def expected(edit: EditSet) -> Iterator[Finding]:
+    """Exactly as many pairs as the recipe says."""
+    wanted, found = edit.source.expect, len(edit.usable)
+    if wanted not in (None, found):
+        text = f"expected {wanted} edit pairs, found {found} of {counted(len(edit.pairs), 'row')} usable"
+        yield error("dataset.count", text, where=edit.source.where)
+
+
 def keys_of_rows(edit: EditSet) -> Iterator[Finding]:
     """The three keys, each a text that is not empty."""
     for row in edit.rows.rows:
@@ -229,6 +237,7 @@ def twice(edit: EditSet) -> Iterator[Finding]:
 
 
 EDIT_CHECKS: tuple[Check, ...] = (
-    unreadable_file, no_rows, keys_of_rows, unknown_keys, instructions, partners, shapes, same_picture, inputs, twice,
+    unreadable_file, no_rows, expected, keys_of_rows, unknown_keys, instructions, partners, shapes, same_picture,
+    inputs, twice,
 )  # fmt: skip
 """Checks of one edit dataset. A new check is a row here."""

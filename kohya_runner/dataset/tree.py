@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.linking import Way
 
 SET_ASIDE = "set-aside"
-OURS = (manifest.NAME, METADATA)
+OURS = (manifest.NAME, METADATA, "metadata.jsonl")
 ABANDONED = 3600.0
 """Seconds after which an unfinished tree is one that nobody is building any more."""
 
@@ -119,7 +119,7 @@ def _built(layout: Layout, partial: Path, ways: tuple[Way, ...]) -> Built:
         ways = place(source, partial / path.relative_to(layout.tree), size, ways)
     carried = carry_over(_older(layout), layout, partial)
     if layout.metadata:
-        atomic.write_text(partial / METADATA, layout.metadata)
+        atomic.write_text(partial / layout.metadata_name, layout.metadata)
     made = {
         str(p.path.relative_to(layout.tree)): make(p, partial / p.path.relative_to(layout.tree)) for p in parts(layout)
     }

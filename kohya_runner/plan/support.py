@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.findings import error
 from kohya_runner.recipe.suggest import did_you_mean, nearest
-from kohya_runner.trainers import families, method_rows
+from kohya_runner.trainers import families, method_rows, substitutes
 
 if TYPE_CHECKING:
     from kohya_runner.findings import Finding
@@ -24,6 +24,9 @@ def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     word, value, choices = ("method", method, known) if known else ("family", family, families.families())
     message = f"{word}: {value} is not supported" + (f" for family {family}" if known else "")
     why = method_rows.ABSENT.get((family, method), "")
+    reason, instead = substitutes.refusal(family, method, families.TABLE)
+    if known and reason:
+        return None, (error("recipe.method", f"{message}: {reason}", where=loaded.where(word), hint=instead),)
     hint = f"{why}; write {', '.join(choices)}" if why else did_you_mean(value, choices)
     return None, (error(f"recipe.{word}", message, where=loaded.where(word), hint=hint),)
 

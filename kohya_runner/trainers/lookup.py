@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers import families, method_rows
+from kohya_runner.trainers import families, method_rows, substitutes
 from kohya_runner.trainers.engines import engine_of
 from kohya_runner.trainers.options import NOT_RUNNABLE, all_scripts, options_for
 from kohya_runner.trainers.ownership import OWNED
@@ -108,7 +108,7 @@ class ModelRow:
     family: str
     method: str
     title: str
-    state: str  # supported | not available upstream
+    state: str  # supported | stand-in | not available upstream
     detail: str
 
     def as_json(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class ModelRow:
 
 
 def models() -> tuple[ModelRow, ...]:
-    """The rows of the table, then the pairs the trainer has nothing for."""
+    """The rows of the table, then the pairs the trainer has nothing for, and what people ask for beside them."""
     ready = tuple(
         ModelRow(row.family, row.method, row.title, "supported", f"{_with_module(row)}; {row.recipe}")
         for row in families.TABLE
@@ -127,7 +127,11 @@ def models() -> tuple[ModelRow, ...]:
         ModelRow(family, method, _title(family), "not available upstream", reason)
         for (family, method), reason in method_rows.ABSENT.items()
     )
-    return ready + never
+    others = tuple(
+        ModelRow(row.family, row.method, _title(row.family), row.state, row.reason)
+        for row in substitutes.substitutes(families.TABLE)
+    )
+    return ready + never + others
 
 
 def _with_module(row: Support) -> str:

@@ -181,6 +181,13 @@ def test_a_file_without_a_row_is_an_error(odd_path):
     assert (finding.code, finding.where) == ("dataset.empty", "recipe.yaml:3:5")
 
 
+def test_the_recipe_may_say_how_many_pairs_there_are(odd_path):
+    metadata = edit_dataset(odd_path, 3, row(1), row(2, instruction=""), row(3))
+    assert check_edits(looked(metadata, expect=2).edit)[0].code == "caption.edit_empty"
+    found = {f.code: f.message for f in check_edits(looked(metadata, expect=3).edit)}
+    assert found["dataset.count"] == "expected 3 edit pairs, found 2 of 3 rows usable"
+
+
 def test_pictures_are_read_once_and_known_the_next_time(odd_path):
     metadata = edit_dataset(odd_path / "data", 3, row(1), row(1, instruction="again"), row(2))
     for path in (odd_path / "data").rglob("*.png"):

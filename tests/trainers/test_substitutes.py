@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kohya_runner.plan.support import find_support
+from kohya_runner.recipe.load import load
+from kohya_runner.trainers import families
+from kohya_runner.trainers.lookup import models
+from kohya_runner.trainers.substitutes import FILL
+
+ROOT = Path(__file__).parents[2]
+WORDS = {"supported", "stand-in", "not available upstream"}
+
+
+def refused(family: str, method: str):
+    base = ROOT / "recipes" / "sd15_lora.yaml"
+    loaded = load(base, (f"family={json.dumps(family)}", f"method={json.dumps(method)}"), environ={})
+    row, findings = find_support(loaded)
+    assert row is None
+    return findings[0]
+
+
+def test_every_pair_has_one_of_three_words_and_a_reason():
+    rows = models()
+    assert {row.state for row in rows} == WORDS
+    assert len({(row.family, row.method) for row in rows}) == len(rows)
+    assert all(row.detail for row in rows)
+
+
+@pytest.mark.parametrize("family", families.families())
+@pytest.mark.parametrize("method", FILL)
+def test_filling_is_refused_with_the_reason_and_the_substitutes(family, method):
+    finding = refused(family, method)
+    assert finding.code == "recipe.method"
+    assert finding.where.startswith("--set method")
+    assert "channels" in finding.message or "mask" in finding.message
+    assert "masked_loss" in finding.hint
+    assert "Kontext" in finding.hint
+    assert "OneTrainer" in finding.hint
+
+
+def test_models_say_that_nobody_trains_a_fill_model():
+    states = {row.family: row.state for row in models() if row.method == "fill"}
+    assert set(states) == set(families.families())
+    assert set(states.values()) == {"not available upstream"}
+
+
+def test_controlnets_on_edit_pairs_are_called_a_stand_in():
+    found = {(row.family, row.method): row for row in models() if row.state == "stand-in"}
+    for family, method in (("sd15", "controlnet"), ("sdxl", "controlnet"), ("sdxl", "lllite"), ("flux", "controlnet")):
+        assert "not instruction editing" in found[family, f"{method} on edit pairs"].detail
+
+
+def test_a_family_without_an_editor_is_told_its_stand_in():
+    finding = refused("flux", "instruct_pix2pix")
+    assert "SD 1.5 and SDXL" in finding.message
+    assert finding.hint.startswith("write method: controlnet")
+
+
+def test_a_family_that_edits_by_itself_is_told_its_own_method():
+    assert refused("flux2", "instruct_pix2pix").hint == "write method: lora"
+    assert ("flux2", "instruct_pix2pix") not in {(row.family, row.method) for row in models()}
+
+
+def test_a_family_without_pairs_has_no_stand_in():
+    assert "Kontext" in refused("anima", "instruct_pix2pix").message
