@@ -6,6 +6,8 @@ import ast
 from typing import TYPE_CHECKING
 
 from kohya_runner.recipe.suggest import did_you_mean
+from kohya_runner.trainers.rule_table_optimizer import EXACT, UNFIT, UNSURE
+from kohya_runner.trainers.rule_table_scheduler import ALWAYS_FAIL, ARGUMENTS
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.rule_context import Context
@@ -30,7 +32,17 @@ SAVES = ("save_every_n_epochs", "save_every_n_steps", "sample_every_n_epochs", "
 SWAP_OPTIONS = ("use_pinned_memory_for_block_swap", "block_swap_h2d_only")
 ENCODERS = {"flux_kontext": ("text_encoder1", "text_encoder2", "vae"), "flux2": ("text_encoder", "vae")}
 CONSTANTS = ("constant", "adafactor")
-FAILING_SCHEDULERS = ("reduce_lr_on_plateau", "cosine_warmup_with_min_lr")
+SCHEDULERS = (*ARGUMENTS, *ALWAYS_FAIL, "rex")
+OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")
+"""Names that are compared in lower case (training/trainer_base.py:166); others are classes of torch.optim."""
+ELSEWHERE = {
+    "lion": "lion_pytorch.Lion", "prodigy": "prodigyopt.Prodigy", "sgdnesterov": "SGD",
+    "pagedadamw": "bitsandbytes.optim.PagedAdamW", "pagedadamw32bit": "bitsandbytes.optim.PagedAdamW32bit",
+    "adamwschedulefree": "schedulefree.AdamWScheduleFree", "radamschedulefree": "schedulefree.RAdamScheduleFree",
+    "sgdschedulefree": "schedulefree.SGDScheduleFree", "dadaptadam": "dadaptation.DAdaptAdam",
+    "dadaptation": "dadaptation.DAdaptAdam",
+}  # fmt: skip
+"""What sd-scripts knows by a short name, and this trainer by its class alone."""
 UNREAD = ("img_in_txt_in_offloading", "guidance_scale")
 DISTILLED = ("klein-4b", "klein-9b")
 
@@ -57,6 +69,30 @@ def uneven_items(context: Context) -> str:
     items = context.get("network_args")
     texts = [str(item) for item in items] if isinstance(items, list | tuple) else []
     return ", ".join(text for text in texts if text.count("=") != 1)
+
+
+def unknown_optimizer(context: Context) -> str:
+    """What to write instead of a name that torch.optim does not have."""
+    kind = str(context.get("optimizer_type") or "")
+    here = kind.lower() in OPTIMIZERS or kind in (*EXACT, *UNFIT, *UNSURE)
+    if not kind or here or "." in kind or kind.lower().endswith("8bit"):
+        return ""
+    known = ELSEWHERE.get(kind.lower())
+    return f"write {known}" if known else did_you_mean(kind, (*EXACT, "AdamW", "Adafactor")) or "write package.Class"
+
+
+def unknown_scheduler(context: Context) -> str:
+    """What to write instead; Adafactor brings its own."""
+    name = str(context.get("lr_scheduler") or "constant")
+    known = name in SCHEDULERS or name.lower() == "rex" or name.startswith("adafactor")
+    if known or own_scheduler(context) or relative(context):
+        return ""
+    return did_you_mean(name, SCHEDULERS) or "write constant, cosine or linear"
+
+
+def no_step_rules(context: Context) -> bool:
+    stated = context.get("lr_scheduler") == "piecewise_constant" and not own_scheduler(context)
+    return stated and not relative(context) and "step_rules" not in context.literals("lr_scheduler_args")
 
 
 def judged(context: Context) -> bool:
@@ -112,7 +148,7 @@ def scheduler_of_adafactor(context: Context) -> bool:
 
 
 def fails_always(context: Context) -> bool:
-    return context.get("lr_scheduler") in FAILING_SCHEDULERS and not own_scheduler(context) and not relative(context)
+    return context.get("lr_scheduler") in ALWAYS_FAIL and not own_scheduler(context) and not relative(context)
 
 
 def other_shift(context: Context) -> bool:
@@ -164,7 +200,8 @@ def no_ring(context: Context) -> bool:
 
 def reversed_range(context: Context) -> bool:
     low, high = context.get("min_timestep"), context.get("max_timestep")
-    return (0 if low is None else low) >= (1000 if high is None else high)
+    first, last = 0 if low is None else low, 1000 if high is None else high
+    return first < 0 or last > 1000 or first >= last
 
 
 def tracker(context: Context) -> bool:
