@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OWN: dict[str, dict[str, Any]] = {
     "finetune": {}, "dreambooth": {}, "controlnet": {}, "lllite": {"cond_emb_dim": 8, "network_dim": 4},
     "textual_inversion": {"token_string": "sksdog", "init_word": "dog"},
+    "instruct_pix2pix": {"conditioning_dropout_prob": 0.05},
 }  # fmt: skip
 """What a method cannot do without."""
 METADATA = {"cache_latents": True}

@@ -77,13 +77,17 @@ class Merged:
 
     hunyuan_image_minimal_inference.py and anima_minimal_inference.py keep what they have loaded in ``shared_models``
     and load the transformer when it is not there. Anima's LoRA also goes into ``text_encoder``, and so into what it
-    has said of prompts; HunyuanImage's encoders have other names and stay.
+    has said of prompts; HunyuanImage's encoders have other names and stay. musubi-tuner's scripts do the same, and
+    leave T5 in training mode (src/musubi_tuner/flux/flux_utils.py:359): with its dropout every reading of a prompt
+    would be another one.
     """
 
     def __init__(self, args: Any, shared: dict[str, Any], load_shared: Any) -> None:
         self.args = args
         self.shared = shared
         self.load_shared = load_shared
+        for model in shared.values():
+            getattr(model, "eval", int)()
         first = args.lora_weight
         self.held = (first[0], float(args.lora_multiplier[0])) if first else (None, 0.0)
         self.sound: set[str] = set()

@@ -45,6 +45,7 @@ class Layout:
     folders: tuple[Folder, ...]
     conditions: tuple[Folder, ...] = ()
     metadata: str = ""  # the text of the metadata file beside the folders
+    metadata_name: str = METADATA
     edits: bool = False  # edit pairs: each folder has its pictures in target/ and what they are made from in control/
     config: str = ""  # the text of the trainer's dataset file beside the folders
 
@@ -67,7 +68,7 @@ class Layout:
     @property
     def metadata_file(self) -> Path | None:
         """What the trainer gets as --in_json."""
-        return self.tree / METADATA if self.metadata else None
+        return self.tree / self.metadata_name if self.metadata else None
 
     @property
     def config_file(self) -> Path | None:

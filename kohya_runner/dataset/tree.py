@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.making import Part
 
 SET_ASIDE = "set-aside"
-OURS = (manifest.NAME, METADATA, CONFIG)
+OURS = (manifest.NAME, METADATA, CONFIG, "metadata.jsonl")
 ABANDONED = 3600.0
 """Seconds after which an unfinished tree is one that nobody is building any more."""
 
@@ -83,7 +83,7 @@ def is_intact(layout: Layout) -> bool:
 def _beside(layout: Layout) -> Iterator[tuple[Path, str]]:
     """The files beside the folders, and their text."""
     if layout.metadata:
-        yield layout.tree / METADATA, layout.metadata
+        yield layout.tree / layout.metadata_name, layout.metadata
     if layout.config:
         yield layout.tree / CONFIG, layout.config
 

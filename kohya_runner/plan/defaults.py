@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error, info
-from kohya_runner.trainers.engines import engine_of
+from kohya_runner.trainers.engines import DIFFUSERS, engine_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,6 +54,20 @@ TABLE: tuple[Surprise, ...] = (
 )  # fmt: skip
 """In the order in which they are worth reading."""
 
+OF_EXAMPLES: tuple[Surprise, ...] = (
+    Surprise("resolution", "pictures are squeezed to squares of this side"),
+    Surprise("train_batch_size", "pictures a step, on each GPU"),
+    Surprise("num_train_epochs", "a hundred times through all pictures", lambda a: "max_train_steps" in a),
+    Surprise("lr_warmup_steps", "steps until the learning rate is at its height, with any scheduler but constant"),
+    Surprise("lr_scheduler", "the learning rate never falls"),
+    Surprise("mixed_precision", "trains in fp32: about twice the memory and time on a GPU"),
+    Surprise("conditioning_dropout_prob", "the model does not learn to weigh picture against instruction"),
+    Surprise("checkpointing_steps", "steps from one training state on the disk to the next"),
+    Surprise("checkpoints_total_limit", "no state is ever removed"),
+)
+TABLES: Mapping[str, tuple[Surprise, ...]] = {DIFFUSERS.name: OF_EXAMPLES}
+"""Of engines with defaults of their own."""
+
 OF_LORAS = ("learning_rate", "network_dim", "network_alpha")
 """What is a surprise to those who train a LoRA only."""
 
@@ -66,7 +80,7 @@ def left_open(options: ScriptOptions, args: Mapping[str, Any]) -> tuple[tuple[st
     """(option, its default, what that means) for each surprise the recipe leaves open."""
     return tuple(
         (row.option, options[row.option].default, row.effect)
-        for row in TABLE
+        for row in TABLES.get(engine_of(options.script).name, TABLE)
         if row.option in options
         and args.get(row.option) is None
         and not row.moot(args)
@@ -77,7 +91,7 @@ def left_open(options: ScriptOptions, args: Mapping[str, Any]) -> tuple[tuple[st
 
 def findings(loaded: Loaded, options: ScriptOptions, args: Mapping[str, Any]) -> Iterator[Finding]:
     """One info per open default, and an error for the one option no script can do without."""
-    if "resolution" in options and args.get("resolution") is None:
+    if "resolution" in options and args.get("resolution") is None and options["resolution"].default is None:
         hint = "write args: {resolution: 1024}, or 512 for SD 1.5"
         message = "args.resolution is missing: the trainer stops without it (library/train_util.py:1921)"
         yield error("args.missing", message, where=loaded.where("args"), hint=hint)

@@ -97,6 +97,13 @@ def _xformers(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | No
     return "xformers", f"xformers needs one ({line} raises ValueError)", "sdpa: true instead of xformers: true"
 
 
+def _xformers_of_examples(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
+    option = "enable_xformers_memory_efficient_attention"
+    if needs.args.get(option) is not True:
+        return None
+    return option, f"{option} needs one (train_instruct_pix2pix.py:539)", f"{option}: false"
+
+
 def _eight_bit(needs: MachineNeeds, trainer: TrainerFacts) -> tuple[str, str, str] | None:
     name = needs.optimizer.lower()
     version = trainer.versions.get("bitsandbytes")
@@ -107,7 +114,7 @@ def _eight_bit(needs: MachineNeeds, trainer: TrainerFacts) -> tuple[str, str, st
     return "optimizer_type", why, "optimizer_type: AdamW"
 
 
-CPU_RULES: tuple[CpuRule, ...] = (_fp16, _full_fp16, _fp8, _xformers, _eight_bit)
+CPU_RULES: tuple[CpuRule, ...] = (_fp16, _full_fp16, _fp8, _xformers, _xformers_of_examples, _eight_bit)
 
 
 def old_gpu(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ class Artefact:
     modules: int = 0
     dtypes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()  # in the order of the names
     metadata: Mapping[str, str] = field(default_factory=dict)
     family: str = ""
     problem: str = ""
@@ -71,6 +72,7 @@ def inspect(path: Path) -> Artefact:
         modules=len({module_of(name) for name in names}),
         dtypes=tuple(sorted({tensor.dtype for tensor in header.tensors})),
         names=tuple(names),
+        shapes=tuple(tensor.shape for tensor in header.tensors),
         metadata=header.metadata,
         family=family_of(header),
         problem=_length_problem(size, header.total) or ("" if names else "holds no tensors"),
@@ -87,7 +89,8 @@ def judge(final: Path, started: float, expected_modules: int | None, *, practice
     """Why a run's last file is no result, as a whole sentence; "" if it is one.
 
     ``started`` is the run's start (seconds since the epoch): an older file is another run's. Practice files count only
-    where practice was asked for. ``holds``: how the name of a tensor begins that must be in it. Files of another kind
+    where practice was asked for. ``holds``: how the name of a tensor begins that must be in it; with ``:8`` at its end,
+    the number of its inputs. Files of another kind
     than safetensors are looked at from outside alone.
     """
     try:
@@ -99,10 +102,19 @@ def judge(final: Path, started: float, expected_modules: int | None, *, practice
     if final.suffix != ".safetensors":
         return "" if final.is_dir() or status.st_size else f"{final.name} is empty"
     found = inspect(final)
-    wrong = not found.problem and holds and not any(name.startswith(holds) for name in found.names)
-    if wrong:
-        return f"{final.name} is no checkpoint of this method: it holds no tensor {holds}..."
+    if not found.problem and holds and (lacks := _lacks(found, *holds.partition(":")[::2])):
+        return f"{final.name} is no checkpoint of this method: it {lacks}"
     return _content_problem(found, expected_modules, practice=practice)
+
+
+def _lacks(found: Artefact, begin: str, inputs: str) -> str:
+    """What a checkpoint of this method has and this file has not; "" if nothing."""
+    shapes = [shape for name, shape in zip(found.names, found.shapes, strict=True) if name.startswith(begin)]
+    if not shapes:
+        return f"holds no tensor {begin}..."
+    if inputs and not any(shape[1:2] == (int(inputs),) for shape in shapes):
+        return f"reads {shapes[0][1] if len(shapes[0]) > 1 else 0} channels, not {inputs}"
+    return ""
 
 
 def _content_problem(found: Artefact, expected_modules: int | None, *, practice: bool) -> str:

@@ -12,9 +12,9 @@ BAR = re.compile(
 )
 _SIGN = "%|"
 _LONGEST = 2000  # characters; a longer line is no bar
-_LOSS = re.compile(r"\b(?:avr_)?loss=([^,\s]+)")
+_LOSS = re.compile(r"\b(?:avr_|step_)?loss=([^,\s]+)")
 LABEL = "steps"
-"""The label of the optimizer's steps in every train script (train_network.py:1358)."""
+"""The label of the optimizer's steps in every train script (train_network.py:1358); diffusers writes it ``Steps``."""
 
 
 def find_bar(text: str) -> re.Match[str] | None:
@@ -26,7 +26,7 @@ def bar_event(match: re.Match[str]) -> Step | Work:
     """What a match of ``BAR`` says."""
     done, total = int(match["done"]), int(match["total"])
     label = (match["label"] or "").strip()
-    if label != LABEL:
+    if label.lower() != LABEL:
         return Work(label, done, total)
     loss = _LOSS.search(match["more"])
     return Step(

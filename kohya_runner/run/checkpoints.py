@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
+PIPELINES = ("unet/diffusion_pytorch_model.safetensors", "checkpoint-*/unet/diffusion_pytorch_model.safetensors")
+"""The trained part of a diffusers pipeline, and of the states that its examples save."""
 _EPOCH = re.compile(r"-(\d{6})\.")  # EPOCH_FILE_NAME, library/train_util.py
-_STEP = re.compile(r"-step(\d{8})\.")  # STEP_FILE_NAME, library/train_util.py
+_STEP = re.compile(r"-step(\d{8})\.|^checkpoint-(\d+)/")  # STEP_FILE_NAME, library/train_util.py; diffusers' states
 
 
 def found(output_dir: Path, known: tuple[Checkpoint, ...], since: float) -> tuple[Checkpoint, ...]:
@@ -24,36 +26,36 @@ def found(output_dir: Path, known: tuple[Checkpoint, ...], since: float) -> tupl
     here = _listed(output_dir, since)
     names = {checkpoint.file for checkpoint in known}
     old = tuple(_still(checkpoint, here.get(checkpoint.file)) for checkpoint in known)
-    return (*old, *(_described(path) for name, path in here.items() if name not in names))
+    return (*old, *(_described(name, path) for name, path in here.items() if name not in names))
 
 
 def _listed(output_dir: Path, since: float) -> dict[str, Path]:
     dated: list[tuple[float, str, Path]] = []
     with contextlib.suppress(OSError):
-        for path in output_dir.iterdir():
+        for path in (*output_dir.iterdir(), *(found for name in PIPELINES for found in output_dir.glob(name))):
             with contextlib.suppress(OSError):
                 status = path.stat()
                 if path.suffix in SUFFIXES and status.st_mtime >= since - CLOCK_SLACK:
-                    dated.append((status.st_mtime, path.name, path))
+                    dated.append((status.st_mtime, path.relative_to(output_dir).as_posix(), path))
     return {name: path for _, name, path in sorted(dated)}
 
 
 def _still(checkpoint: Checkpoint, path: Path | None) -> Checkpoint:
     if path is None:
         return checkpoint.model_copy(update={"removed": True})
-    return checkpoint if checkpoint.complete else _described(path)
+    return checkpoint if checkpoint.complete else _described(checkpoint.file, path)
 
 
-def _described(path: Path) -> Checkpoint:
-    epoch, step = _EPOCH.search(path.name), _STEP.search(path.name)
+def _described(name: str, path: Path) -> Checkpoint:
+    epoch, step = _EPOCH.search(name), _STEP.search(name)
     facts = inspect(path) if path.suffix == ".safetensors" else None
     complete = facts.complete if facts else _rests(path)
     return Checkpoint(
-        file=path.name,
+        file=name,
         bytes=facts.bytes if facts else _size(path),
         modules=facts.modules if facts else 0,
         epoch=int(epoch.group(1)) if epoch else None,
-        step=int(step.group(1)) if step else None,
+        step=int(step.group(1) or step.group(2)) if step else None,
         complete=complete,
         family=facts.family if facts else "",
         problem=facts.problem if facts else "" if complete else "is not whole",

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.run import practice_faults, practice_musubi
+from kohya_runner.run import practice_diffusers, practice_faults, practice_musubi
 from kohya_runner.run.practice_data import SettingsError, batching_of, read_folders, steps_of
 from kohya_runner.run.practice_files import MARK, Writer, modules
 from kohya_runner.run.practice_loop import Loop
 from kohya_runner.run.practice_screen import BANNER, Bar, log, say
-from kohya_runner.trainers.engines import MUSUBI_TUNER, engine_of
+from kohya_runner.trainers.engines import DIFFUSERS, MUSUBI_TUNER, engine_of
 from kohya_runner.trainers.options import options_for
 from kohya_runner.trainers.parser import argparse_parser
 
@@ -45,6 +45,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     args = argparse_parser(options_for(script, None)).parse_args(list(argv[1:]))
     if engine_of(script) is MUSUBI_TUNER:
         return _musubi(args, script, environ)
+    if engine_of(script) is DIFFUSERS:
+        say(BANNER)
+        return practice_diffusers.train(args, practice_faults.read(environ), environ)
     if args.dataset_config is not None:
         raise TrainerError("the practice trainer does not read --dataset_config", hint="train for real, or use folders")
     faults = practice_faults.read(environ)

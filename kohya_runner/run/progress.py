@@ -45,6 +45,10 @@ PHASES: tuple[tuple[str, str], ...] = (
     ("prepare optimizer", "preparing the optimizer"),
     ("resume training from", "resuming"),
     ("running training", TRAINING),
+    ("Initializing the InstructPix2Pix UNet", "loading the model"),  # diffusers' examples, here and below
+    ("Initializing the XL InstructPix2Pix UNet", "loading the model"),
+    ("***** Running training", TRAINING),
+    ("Saved state to", "saving the state"),
     ("saving checkpoint", SAVING),
     ("saving model:", SAVING),
     ("save trained model as", SAVING),
@@ -64,6 +68,10 @@ FACTS: tuple[tuple[str, str], ...] = (
     ("num epochs", "epochs"),
     ("gradient accumulation steps", "gradient_accumulation_steps"),
     ("total optimization steps", "total"),
+    ("Num examples", "images_per_epoch"),  # diffusers' examples, here and below
+    ("Num Epochs", "epochs"),
+    ("Gradient Accumulation steps", "gradient_accumulation_steps"),
+    ("Total optimization steps", "total"),
 )
 """How a line of train_network.py:988-1000 begins, and the name of its number in ``StepsPlan``."""
 
@@ -72,6 +80,8 @@ _EPOCH = re.compile(r"epoch (\d+)/(\d+)\s*$")
 _MODULES = re.compile(r"(create|enable) LoRA for (.+?):? (\d+) modules")
 _WRITTEN = re.compile(r"(?:saving checkpoint:|saving model:|save trained model as .+? to) (.+)$")
 _REMOVED = re.compile(r"removing old (?:checkpoint|model): (.+)$")
+_LOGGED = re.compile(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d - [A-Z]+ - \S+ - ")
+"""How a record of diffusers' examples begins (train_instruct_pix2pix.py:460)."""
 _WRAPS = ("saving checkpoint:", "saving model:", "save trained model as", "removing old ")
 _ENDS = re.compile(rb"[\r\n]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -126,7 +136,7 @@ class Stream:
         if found and found.text.startswith(_WRAPS):
             self._wrapped = found
             return
-        yield from self._said(found.text if found else text.strip())
+        yield from self._said(found.text if found else _LOGGED.sub("", text, count=1).strip())
 
     def _unwrap(self) -> Iterator[Event]:
         wrapped, self._wrapped = self._wrapped, None

@@ -39,7 +39,10 @@ def _files(output_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
     for path, status in _listed(output_dir):
         yield path, status
         if path.is_dir():
-            yield from _listed(path)
+            for inside, known in _listed(path):
+                yield inside, known
+                if inside.is_dir():  # the U-Net in a state of diffusers' examples
+                    yield from _listed(inside)
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -55,7 +58,8 @@ def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 def _unfinished(path: Path, status: os.stat_result, now: float) -> bool:
     fresh = now - status.st_mtime < FRESH
     if path.is_dir():
-        return fresh and path.name.endswith("-state") and not any(path.glob(f"{LAST_OF_STATE}*"))
+        state = path.name.endswith("-state") or path.name.startswith("checkpoint-")
+        return fresh and state and not any(path.glob(f"{LAST_OF_STATE}*"))
     try:
         if path.suffix == ".safetensors":
             return status.st_size < read_header(path).total

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from kohya_runner.trainers import method_rows, musubi_rows
+from kohya_runner.trainers import diffusers_rows, method_rows, musubi_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -235,6 +235,7 @@ LORA: tuple[Support, ...] = (
 TABLE: tuple[Support, ...] = (
     *(row for lora in LORA for row in (lora, *method_rows.rows((lora,)))),
     *(Support(**fields) for fields in musubi_rows.rows(Component, StageRow)),
+    *(Support(**fields) for fields in diffusers_rows.rows()),
 )
 """Every family with every method that is supported."""
 

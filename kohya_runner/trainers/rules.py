@@ -8,6 +8,7 @@ from kohya_runner.findings import Finding
 from kohya_runner.trainers import (
     rule_table_controls,
     rule_table_data,
+    rule_table_diffusers,
     rule_table_families,
     rule_table_loss,
     rule_table_methods,
@@ -43,6 +44,7 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Full fine-tunes of one family": rule_table_whole.RULES,
     "ControlNet and textual inversion": rule_table_controls.RULES,
     "musubi-tuner: FLUX.1 Kontext and FLUX.2": rule_table_musubi.RULES,
+    "diffusers: InstructPix2Pix": rule_table_diffusers.RULES,
 }
 
 RULES: tuple[Rule, ...] = tuple(rule for rows in SUBJECTS.values() for rule in rows)

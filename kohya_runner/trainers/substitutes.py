@@ -19,7 +19,7 @@ FILL_REASONS: Mapping[str, str] = {
     "sd2": FOUR.format("library/original_unet.py:126"),
     "sdxl": FOUR.format("library/sdxl_original_unet.py:40"),
     "flux": "sd-scripts fixes FLUX.1's input at 64 channels (library/flux_models.py:383), a Fill model has 384",
-    "flux2": "there are no FLUX.2 Fill weights, and musubi-tuner fixes the input at 128 channels (flux2_models.py:29)",
+    "flux2": "no FLUX.2 Fill weights are known, and musubi-tuner fixes the input at 128 channels (flux2_models.py:29)",
     "flux_kontext": "musubi-tuner has no mask for FLUX models",
 }
 NO_FILL = "its trainer fixes the input of the model, and an inpainting model has more channels"
@@ -31,6 +31,8 @@ FILL_HINT = (
 )
 
 EDIT = "instruct_pix2pix"
+EDITORS = ("edit", "controls")
+"""Data of the methods that edit by instruction themselves."""
 STAND_IN = "paired-condition training, not instruction editing: the input steers as a condition image does"
 ONLY_SD = "the InstructPix2Pix examples of diffusers are for SD 1.5 and SDXL"
 NO_EDIT = "no trainer here edits with this family; Kontext and FLUX.2 do, and InstructPix2Pix for sd15 and sdxl"
@@ -56,7 +58,7 @@ def refusal(family: str, method: str, table: Iterable[Support]) -> tuple[str, st
 
 
 def _editing(family: str, table: tuple[Support, ...]) -> tuple[str, str]:
-    own = next((row.method for row in table if row.family == family and row.data == "edit"), "")
+    own = next((row.method for row in table if row.family == family and row.data in EDITORS), "")
     if own:
         return f"this family edits by method: {own}", f"write method: {own}"
     stand_ins = [row.method for row in table if row.family == family and row.data == "pairs"]
@@ -70,7 +72,7 @@ def substitutes(table: Iterable[Support]) -> tuple[Substitute, ...]:
     """A row for every family: editing where it is no method of its own, filling everywhere."""
     rows = tuple(table)
     families = tuple(dict.fromkeys(row.family for row in rows))
-    editors = {row.family for row in rows if row.data == "edit"}
+    editors = {row.family for row in rows if row.data in EDITORS}
     found = [
         Substitute(row.family, f"{row.method} on edit pairs", "stand-in", f"{row.script}; {STAND_IN}")
         for row in rows

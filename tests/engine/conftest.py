@@ -58,3 +58,23 @@ def musubi_python() -> Path:
     if python is None or not python.is_file():
         pytest.skip("NO TRAINER PYTHON: these engine tests need musubi-tuner's (KOHYA_RUNNER_MUSUBI_PYTHON)")
     return python
+
+
+@pytest.fixture(scope="session")
+def diffusers_examples() -> Path:
+    """The checkout of diffusers with its InstructPix2Pix examples."""
+    root = _configured("diffusers", "KOHYA_RUNNER_DIFFUSERS")
+    vendored = Path(__file__).parents[2] / "vendor" / "diffusers"
+    root = root or (vendored if (vendored / "examples").is_dir() else None)
+    if root is None or not (root / "examples" / "instruct_pix2pix").is_dir():
+        pytest.skip("NO TRAINER: these engine tests need a diffusers checkout (KOHYA_RUNNER_DIFFUSERS)")
+    return root
+
+
+@pytest.fixture(scope="session")
+def diffusers_python() -> Path:
+    """The Python that can run diffusers' examples."""
+    python = _configured("diffusers_python", "KOHYA_RUNNER_DIFFUSERS_PYTHON")
+    if python is None or not python.is_file():
+        pytest.skip("NO TRAINER PYTHON: these engine tests need diffusers' (KOHYA_RUNNER_DIFFUSERS_PYTHON)")
+    return python

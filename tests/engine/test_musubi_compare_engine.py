@@ -128,7 +128,7 @@ def swept(
         f"--guidance={GUIDANCE}", f"--control={root / 'pairs' / 'control' / '0.png'}",
         f"--control={root / 'pairs' / 'control' / '1.png'}", f"--workspace={root / 'work space'}", "--json",
     )  # fmt: skip
-    own = {**environ, "PYTHONPATH": os.pathsep.join((environ["PYTHONPATH"], str(ROOT)))}
+    own = {**environ, "KOHYA_SHRUNK_DROPOUT": "1", "PYTHONPATH": os.pathsep.join((environ["PYTHONPATH"], str(ROOT)))}
     ended = subprocess.run(
         [str(part) for part in command], check=False, capture_output=True, text=True, env=own, cwd=root
     )

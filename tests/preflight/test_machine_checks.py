@@ -101,6 +101,10 @@ def test_flux_does_not_import_xformers_whatever_the_option_says():
         ({"mixed_precision": "fp16", "full_fp16": True}, "full_fp16"),
         ({"xformers": True}, "xformers"),
         ({"fp8_base": True}, "fp8_base"),
+        (
+            {"args": {"enable_xformers_memory_efficient_attention": True}},
+            "enable_xformers_memory_efficient_attention",
+        ),
     ],
 )
 def test_what_fails_on_a_cpu_is_an_error_that_names_the_option(changes, option):

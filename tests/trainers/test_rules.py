@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from diffusers_cases import DIFFUSERS_CASES, DIFFUSERS_ERRORS
 from method_cases import METHOD_CASES
 from musubi_cases import ERRORS as MUSUBI_ERRORS
-from musubi_cases import MUSUBI_CASES, OWN
+from musubi_cases import MUSUBI_CASES
 from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
 from kohya_runner.findings import Severity
@@ -16,7 +17,6 @@ from kohya_runner.plan.settings import Settings
 from kohya_runner.trainers import families
 from kohya_runner.trainers.codes import PACKAGE, STAGES, find_codes
 from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rule_context import FLOW, UNET
 from kohya_runner.trainers.rules import RULES, SUBJECTS, Context, evaluate, rules_json, rules_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -65,12 +65,12 @@ def test_the_trainers_defaults_break_no_rule_but_a_missing_network(family: str):
 
 
 def test_every_rule_has_a_case():
-    assert {case.code for case in (*CASES, *METHOD_CASES, *MUSUBI_CASES)} == set(BY_CODE)
+    assert {case.code for case in (*CASES, *METHOD_CASES, *MUSUBI_CASES, *DIFFUSERS_CASES)} == set(BY_CODE)
 
 
 def test_every_error_is_among_the_cases_that_the_real_trainer_refuses():
     errors = {rule.code for rule in RULES if rule.severity is Severity.ERROR}
-    assert {case.code for case in (*ERRORS, *METHOD_CASES, *MUSUBI_ERRORS)} >= errors
+    assert {case.code for case in (*ERRORS, *METHOD_CASES, *MUSUBI_ERRORS, *DIFFUSERS_ERRORS)} >= errors
     assert {case.code for case in ERRORS} <= errors
 
 
@@ -86,7 +86,7 @@ def test_a_rule_names_options_that_a_script_has(rule):
     assert set(rule.options) <= known
     places = set(re.findall(r"(?<!\{)\{(\w+)\}", rule.message + rule.fix))
     assert places <= known | {"what"}
-    assert set(rule.families) <= ({*FLOW, *UNET} if rule.engine == "sd-scripts" else set(OWN))
+    assert set(rule.families) <= {row.family for row in families.TABLE if row.engine == rule.engine}
     assert UPSTREAM.fullmatch(rule.upstream)
 
 

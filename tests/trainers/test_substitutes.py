@@ -60,5 +60,10 @@ def test_a_family_without_an_editor_is_told_its_stand_in():
     assert finding.hint.startswith("write method: controlnet")
 
 
+def test_a_family_that_edits_by_itself_is_told_its_own_method():
+    assert refused("flux2", "instruct_pix2pix").hint == "write method: lora"
+    assert ("flux2", "instruct_pix2pix") not in {(row.family, row.method) for row in models()}
+
+
 def test_a_family_without_pairs_has_no_stand_in():
     assert "Kontext" in refused("anima", "instruct_pix2pix").message

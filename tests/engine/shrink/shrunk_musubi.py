@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+DROPOUT = bool(os.environ.get("KOHYA_SHRUNK_DROPOUT"))
+"""The scripts leave T5 in training mode: each reading of a caption is another one. Not here, unless it is asked for."""
 ALL = os.environ.get("KOHYA_SHRUNK_BLOCKS") == "all"
 GROUPS = 32
 CLIP = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "projection_dim": 32}
@@ -46,7 +48,7 @@ def _flux_models(module: ModuleType) -> None:
 def _flux_utils(module: ModuleType) -> None:
     """flux/flux_utils.py:201 and :323."""
     _with(module, "CLIPConfig", CLIP)
-    _with(module, "T5Config", T5)
+    _with(module, "T5Config", T5 if DROPOUT else T5 | {"dropout_rate": 0.0})
 
 
 def _flux2_models(module: ModuleType) -> None:
