@@ -45,6 +45,21 @@ PYTHON
   )"
   KOHYA_RUNNER_SD_SCRIPTS="${trainer%%$'\n'*}" KOHYA_RUNNER_PYTHON="${trainer##*$'\n'}"
   export KOHYA_RUNNER_SD_SCRIPTS KOHYA_RUNNER_PYTHON
+  # The other engines are tested where they are there; setup does not make them by itself.
+  while IFS='=' read -r name value; do
+    [ -z "$value" ] || export "$name=$value"
+  done < <("$bin/python" - <<'PYTHON'
+import os
+from kohya_runner.settings import read_settings
+from kohya_runner.trainers.engines import ENGINES
+from kohya_runner.trainers.setup import find_trainer
+
+for engine in (engine for engine in ENGINES.values() if not engine.default):
+    checkout, python = find_trainer(os.environ, read_settings(os.environ), engine=engine)
+    print(f"{engine.variable}={checkout.root if checkout else ''}")
+    print(f"{engine.python_variable}={python.path if python else ''}")
+PYTHON
+  )
 else
   reason="no trainer here, and none could be set up (see above)"
 fi

@@ -88,7 +88,8 @@ def test_models_name_every_family_that_the_trainer_has_a_lora_script_for(run):
     assert states["sdxl", "lora"] == "supported"
     assert states["flux", "textual_inversion"] == "not available upstream"
     loras = {row["family"]: row["state"] for row in rows if row["method"] == "lora"}
-    assert set(loras) == {"sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima"}
+    sd_scripts = {"sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima"}
+    assert set(loras) == sd_scripts | {"flux_kontext", "flux2"}
     assert set(loras.values()) == {"supported"}
 
 

@@ -76,6 +76,8 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("CLIP-G", CLIP_G, limit=_clip_length, longer=True),
     ),
     "flux": (_L, Row(_T5, T5_XXL, "t5", _flux_t5)),
+    "flux_kontext": (_L, Row(_T5, T5_XXL, "t5", _own("", 512, 1))),
+    "flux2": (),  # Mistral's or Qwen's tokens inside a chat template: not counted here
     "sd3": (_L, _G, Row(_T5, T5_XXL, "t5", _own("t5xxl_max_token_length", 256, 1))),
     "lumina": (
         Row("Gemma 2", GEMMA2, "bytes", _own("gemma2_max_token_length", 256, 1), before=_system_prompt),

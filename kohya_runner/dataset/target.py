@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from kohya_runner.preflight.hub import access
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import families
+from kohya_runner.trainers.engines import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,6 +120,7 @@ def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
 
 def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     from kohya_runner.plan import data
+    from kohya_runner.plan.dialects import DIALECTS
     from kohya_runner.plan.settings import as_parsed
     from kohya_runner.recipe.load import load
     from kohya_runner.trainers import arguments
@@ -133,7 +135,7 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
             f"{wish.target}: family {loaded.recipe.family} is not supported", hint="see: kohya-runner models"
         )
     room = _room(wish, loaded, env)
-    root = _checkout(wish, env)
+    root = _checkout(wish, env, support.engine)
     options = options_for(support.script, root, room.cache / "kohya-runner", write_cache=False)
     given, faults = arguments.from_recipe(loaded, support, options)
     settings = as_parsed(options, given)
@@ -143,9 +145,8 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     look = partial(encoders, support, settings.get, model=model, places=places, checkout=root)
     found = complete(support, look, places[-1], access(env))
     stated = f"as {support.script} will see it with the options of {wish.target.name}"
-    return Target(
-        loaded.recipe.name, sources, rules_from(settings.get, found), room, stated, (*loaded.findings, *faults, *wrong)
-    )
+    rules = replace(DIALECTS[support.engine].picture_rules(loaded, settings), encoders=found)
+    return Target(loaded.recipe.name, sources, rules, room, stated, (*loaded.findings, *faults, *wrong))
 
 
 def _room(wish: Wish, loaded: Loaded, env: Mapping[str, str]) -> Workspace:
@@ -155,12 +156,12 @@ def _room(wish: Wish, loaded: Loaded, env: Mapping[str, str]) -> Workspace:
     return workspaces.choose(wish.workspace, named or (str(fallback) if fallback else None), env, Path.cwd())
 
 
-def _checkout(wish: Wish, env: Mapping[str, str]) -> Path | None:
+def _checkout(wish: Wish, env: Mapping[str, str], engine: str = "sd-scripts") -> Path | None:
     """The trainer's checkout where there is one: its options and its tokenizers are the ones that count."""
     from kohya_runner.trainers.setup import find_trainer
 
     try:
-        checkout, _ = find_trainer(env, read_settings(env), sd_scripts=wish.sd_scripts)
+        checkout, _ = find_trainer(env, read_settings(env), sd_scripts=wish.sd_scripts, engine=ENGINES[engine])
     except TrainerError:
         if wish.sd_scripts:
             raise

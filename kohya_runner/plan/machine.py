@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.trainers.arguments import Arg
     from kohya_runner.trainers.checkout import Checkout, TrainerPython
+    from kohya_runner.trainers.engines import Engine
     from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
@@ -39,6 +40,15 @@ class Reach:
     cached: bool
     where: str
     tokenizers: str | None = None  # --tokenizer_cache_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """What was found of the engine that the recipe needs."""
+
+    checkout: Checkout | None
+    python: TrainerPython | None
+    engine: Engine
 
 
 def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: Recipe) -> MachineNeeds:
@@ -59,14 +69,11 @@ def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: 
     )
 
 
-def examine(
-    need: MachineNeeds, host: HostFacts, trainer: tuple[Checkout | None, TrainerPython | None], *, deep: bool
-) -> tuple[Finding, ...]:
+def examine(need: MachineNeeds, host: HostFacts, trainer: Trainer, *, deep: bool) -> tuple[Finding, ...]:
     """The machine against the needs. ``deep`` really imports torch in the trainer's Python: seconds, and certain."""
-    checkout, python = trainer
     try:
-        facts = probe.probe(python.path, _packages(need)) if python else None
-        found = _trainer(checkout, python, facts, deep=deep)
+        facts = probe.probe(trainer.python.path, _packages(need)) if trainer.python else None
+        found = _trainer(trainer, facts, deep=deep)
     except TrainerError as fault:
         return (error("trainer.import", fault.message, hint=fault.hint),)
     return machine_findings(need, host, found)
@@ -77,9 +84,8 @@ def _packages(need: MachineNeeds) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS if row.applies(need)))))
 
 
-def _trainer(
-    checkout: Checkout | None, python: TrainerPython | None, facts: probe.PythonFacts | None, *, deep: bool
-) -> TrainerFacts:
+def _trainer(trainer: Trainer, facts: probe.PythonFacts | None, *, deep: bool) -> TrainerFacts:
+    checkout, python, engine = trainer.checkout, trainer.python, trainer.engine
     found = probe.deep_probe(python.path, checkout.root, checkout.engine) if deep and python and checkout else None
     first_gpu = found.gpus[0] if found and found.gpus else None
     return TrainerFacts(
@@ -92,6 +98,7 @@ def _trainer(
         gpu_name=first_gpu.name if first_gpu else "",
         bf16=first_gpu.bf16 if first_gpu else None,
         import_error=_import_error(found) if found else "",
+        engine=engine,
     )
 
 

@@ -196,7 +196,7 @@ def _machine(draft: Draft, known: Known, host: HostFacts) -> DiskPlan:
     sizes: Mapping[Path, int] = {}
     if trains:
         need = machine.needs(known.settings, support, args=known.given, recipe=known.recipe)
-        trainer = (draft.parts["checkout"], draft.parts["python"])
+        trainer = machine.Trainer(draft.parts["checkout"], draft.parts["python"], ENGINES[support.engine])
         draft.findings += machine.examine(need, host, trainer, deep=draft.request.deep)
         cached = models.kind == "hub" and space.is_cached(models.base, support, room, known.precision)
         reach = machine.Reach(room, draft.environ, cached=cached, where=draft.loaded.where("model"),

@@ -117,11 +117,12 @@ def _trainer(plan: Plan) -> str:
         return "left out: the run is for another machine"
     if plan.request.practice:
         return "the practice stand-in"
+    engine = plan.support.engine if plan.support else "sd-scripts"
     if plan.checkout is None:
-        return "sd-scripts is not there yet"
+        return f"{engine} is not there yet"
     commit = (plan.checkout.commit or "unknown commit")[:10]
     python = plan.python.path if plan.python else "no Python for it yet"
-    return f"sd-scripts {commit} in {plan.checkout.root} ({plan.checkout.named_by}); {python}"
+    return f"{engine} {commit} in {plan.checkout.root} ({plan.checkout.named_by}); {python}"
 
 
 def verdict(plan: Plan) -> tuple[str, Severity]:

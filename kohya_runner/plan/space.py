@@ -9,7 +9,7 @@ from kohya_runner.plan.settings import optimizer_of
 from kohya_runner.preflight import downloads, items
 from kohya_runner.preflight.disk import DiskItem
 from kohya_runner.preflight.hub_cache import cached_files, has_pipeline
-from kohya_runner.preflight.sizes import LoraShape, text_tokens
+from kohya_runner.preflight.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_tokens
 from kohya_runner.preflight.vram import moments
 
 if TYPE_CHECKING:
@@ -65,7 +65,16 @@ def disk_items(
         fp16 = settings.get("mixed_precision") == "fp16"
         images = sum(bucket.images for bucket in buckets)
         found.append(items.texts(support.family, images, layout.root, max_tokens=tokens, fp16=fp16))
+    found.append(_staged(settings, support, steps, layout) if support.stages else None)
     return [item for item in found if item is not None]
+
+
+def _staged(settings: Settings, support: Support, steps: StepsPlan, layout: Layout) -> DiskItem:
+    """What the stages before the training cache: latents of pictures and controls, and each caption once."""
+    name, images = support.architecture(settings.given), sum(bucket.images for bucket in steps.buckets)
+    each = 2 if layout.conditions else 1
+    latents = sum(b.images * each * (latent_bytes(name, b.width, b.height) or 0) for b in steps.buckets)
+    return DiskItem("caches", latents + images * STAGED_TEXT.get(name, 0), layout.root)
 
 
 def _lora_items(settings: Settings, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:

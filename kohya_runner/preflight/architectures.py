@@ -6,7 +6,10 @@ Counts of parameters are those of the pinned trainer's own modules, built withou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 Kind = Literal["unet", "transformer"]
 
@@ -33,6 +36,7 @@ class Architecture:
     stride: int = 16  # pixels per token along a side
     text_tokens: int = 0
     pixels: int = 1024 * 1024  # of the usual training picture, for which the activations are
+    split_rule: str = "halves"  # how blocks_to_swap is shared out between the two sorts of blocks
     activations: tuple[int, int] = (0, 0)  # U-Nets: bytes an image in half precision, with checkpointing and without
 
     @property
@@ -40,12 +44,15 @@ class Architecture:
         """All text encoders together."""
         return sum(count for _, count in self.text)
 
-    def swapped(self, blocks: int) -> int:
-        """Parameters that ``blocks_to_swap`` keeps off the GPU (library/flux_models.py:972, sd3_models.py:1075)."""
+    def split(self, blocks: int) -> tuple[int, int]:
+        """How many blocks of each sort ``blocks_to_swap`` swaps."""
         if not self.single.count:
-            return min(blocks, self.double.count) * self.double.parameters
-        doubles = blocks // 2
-        singles = (blocks - doubles) * 2
+            return blocks, 0
+        return SPLITS[self.split_rule](blocks, self.double.count, self.single.count)
+
+    def swapped(self, blocks: int) -> int:
+        """Parameters that ``blocks_to_swap`` keeps off the GPU."""
+        doubles, singles = self.split(blocks)
         return (
             min(doubles, self.double.count) * self.double.parameters
             + min(singles, self.single.count) * self.single.parameters
@@ -56,14 +63,37 @@ class Architecture:
         """The largest ``blocks_to_swap`` that the trainer takes: two blocks of each sort stay."""
         if not self.double.count:
             return 0
-        if not self.single.count:
-            return self.double.count - 2
+        left = (self.double.count - 2, self.single.count - 2 if self.single.count else 0)
         return max(
             n
             for n in range(self.double.count + self.single.count)
-            if n // 2 <= self.double.count - 2 and (n - n // 2) * 2 <= self.single.count - 2
+            if all(swapped <= most for swapped, most in zip(self.split(n), left, strict=True))
         )
 
+
+def _halves(blocks: int, _: int, __: int) -> tuple[int, int]:
+    """library/flux_models.py:972 of sd-scripts."""
+    return blocks // 2, (blocks - blocks // 2) * 2
+
+
+def _halves_and_one(blocks: int, _: int, __: int) -> tuple[int, int]:
+    """flux/flux_models.py:958 of musubi-tuner."""
+    return blocks // 2, (blocks - blocks // 2) * 2 + 1 if blocks else 0
+
+
+def _in_proportion(blocks: int, double: int, single: int) -> tuple[int, int]:
+    """flux_2/flux2_models.py:511 of musubi-tuner."""
+    ratio = single / double
+    doubles = round(blocks / (1 + ratio / 2))
+    singles = round(doubles * ratio)
+    while double * 2 < single and doubles > max(double - 2, 0):
+        doubles, singles = doubles - 1, singles + 2
+    return (0, 1) if blocks and not doubles and not singles else (doubles, singles)
+
+
+SPLITS: Mapping[str, Callable[[int, int, int], tuple[int, int]]] = {
+    "halves": _halves, "halves and one": _halves_and_one, "in proportion": _in_proportion,
+}  # fmt: skip
 
 CLIP_L, CLIP_G, CLIP_H, T5_XXL = 123_060_480, 694_659_840, 340_387_840, 4_762_310_656
 SD_AUTOENCODER = 83_653_863
@@ -107,17 +137,21 @@ ARCHITECTURES: dict[str, Architecture] = {
     "flux_kontext": Architecture(
         "transformer", 11_901_408_320, 83_819_683, (("text_encoder2", CLIP_L), ("text_encoder1", T5_XXL)),
         double=Blocks(19, 339_831_296), single=Blocks(38, 141_591_808), width=3072, text_tokens=512,
+        split_rule="halves and one",
     ),
     "flux2": Architecture(
         "transformer", 32_223_281_152, 84_000_000, (("text_encoder", 24 * GB),),
         double=Blocks(8, 981_467_648), single=Blocks(48, 490_733_824), width=6144, text_tokens=512,
+        split_rule="in proportion",
     ),
     "flux2_klein_4b": Architecture(
         "transformer", 3_875_544_576, 84_000_000, (("text_encoder", 4 * GB),),
         double=Blocks(5, 245_367_296), single=Blocks(20, 122_683_648), width=3072, text_tokens=512,
+        split_rule="in proportion",
     ),
     "flux2_klein_9b": Architecture(
         "transformer", 9_078_581_248, 84_000_000, (("text_encoder", 8 * GB),),
         double=Blocks(8, 436_208_128), single=Blocks(24, 218_104_064), width=4096, text_tokens=512,
+        split_rule="in proportion",
     ),
 }  # fmt: skip

@@ -19,11 +19,13 @@ from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.needs import MachineNeeds, TrainerFacts
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import probe
+from kohya_runner.trainers.engines import ENGINES
 from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from kohya_runner.settings import Settings
     from kohya_runner.trainers.checkout import Checkout, TrainerPython
 
 ROOMY = 30 * 10**9
@@ -64,6 +66,7 @@ def doctor(sd_scripts: str | None, workspace: str | None, environ: Mapping[str, 
     reach = hub.access(env)
     answer = hub.hub_facts(["stabilityai/stable-diffusion-xl-base-1.0"], reach)[0]
     rows = (*_machine_rows(host), *_trainer_rows(checkout, python, facts, deep), *_disk_rows(room, host),
+            *_other_rows(env, settings),
             ("Hub", "reachable" if answer.status == "ok" else f"{answer.status}: {answer.detail}"),
             ("Hub token", "set" if reach.token else "none (gated models need one: HF_TOKEN)"))  # fmt: skip
     found = broken or machine_findings(MachineNeeds("sdxl"), host, trainer)
@@ -135,6 +138,19 @@ def _trainer_rows(
         for name in ("xformers", "xformers_extensions", "bitsandbytes"):
             if name in deep.faults:
                 yield name, deep.faults[name].splitlines()[0]
+
+
+def _other_rows(environ: Mapping[str, str], settings: Settings) -> Iterator[tuple[str, str]]:
+    """The engines that only some recipes need, where they are there."""
+    for engine in (engine for engine in ENGINES.values() if not engine.default):
+        try:
+            checkout, python = find_trainer(environ, settings, engine=engine)
+        except RunnerError as fault:
+            yield engine.name, fault.message
+            continue
+        if checkout is not None:
+            commit = f"{(checkout.commit or 'unknown')[:10]}{'' if checkout.pinned else ', not the tested commit'}"
+            yield engine.name, f"{commit} in {checkout.root}; {python.path if python else 'no Python for it yet'}"
 
 
 def _disk_rows(room: workspaces.Workspace, host: HostFacts) -> Iterator[tuple[str, str]]:

@@ -219,6 +219,8 @@ UMT5_WORDS = 256_384
 LANGUAGE_MODELS = {
     (256_000, 2304): ("gemma2", "the Gemma 2 2B text encoder"),
     (151_936, 1024): ("qwen3", "the Qwen3 0.6B text encoder"),
+    (151_936, 2560): ("qwen3_4b", "the Qwen3 4B text encoder"),
+    (151_936, 4096): ("qwen3_8b", "the Qwen3 8B text encoder"),
     (152_064, 3584): ("qwen2_5_vl", "the Qwen2.5-VL 7B text encoder"),
 }
 
@@ -246,6 +248,7 @@ def _autoencoder(names: _Names) -> Identity | None:
         fault = "is in diffusers' layout, which the trainer does not read here (library/flux_utils.py:186)"
         return Identity("ae", "a 16-channel autoencoder", fault, "take ae.safetensors of the original repository")
     known = {4: ("vae", "an SD or SDXL autoencoder"), 16: ("ae", "a 16-channel autoencoder (FLUX.1, SD3)"),
+             32: ("flux2_vae", "the FLUX.2 autoencoder"),
              64: ("hunyuan_vae", "the HunyuanImage autoencoder")}.get(shape[1])  # fmt: skip
     return Identity(*known) if known else None
 

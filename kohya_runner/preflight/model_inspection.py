@@ -133,6 +133,10 @@ SLOTS: dict[tuple[str, str], Wanted] = {
     ("flux_kontext", "text_encoder1"): _T5,
     ("flux_kontext", "text_encoder2"): _CLIP_L,
     ("flux2", MODEL): _want("a FLUX.2 model", "flux2"),
+    ("flux2", "vae"): _want("the FLUX.2 autoencoder", "flux2_vae"),
+    ("flux2", "text_encoder"): _want(
+        "the Mistral 3 or Qwen3 text encoder of FLUX.2", "mistral3", "qwen3_4b", "qwen3_8b"
+    ),
     ("sd15", "vae"): _SD_VAE,
     ("sd2", "vae"): _SD_VAE,
     ("sdxl", "vae"): _SD_VAE,

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kohya_runner.trainers.engines import SD_SCRIPTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from kohya_runner.trainers.engines import Engine
 
 UNET_FAMILIES = frozenset({"sd15", "sd2", "sdxl"})
 """Families with a U-Net: ``--xformers`` acts on them (library/train_util.py:3366), and fp8 weights meet GroupNorm."""
@@ -65,3 +69,4 @@ class TrainerFacts:
     gpu_name: str = ""
     bf16: bool | None = None
     import_error: str = ""
+    engine: Engine = SD_SCRIPTS

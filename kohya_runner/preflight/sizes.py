@@ -141,6 +141,11 @@ TEXT_FP32: dict[str, int] = {
     "hunyuan_image": 2_300_000,  # a caption of 128 tokens; more where it is longer, 15 MB at most
     "anima": 2_100_000,  # 512 tokens
 }
+STAGED_TEXT: dict[str, int] = {
+    "flux_kontext": 512 * 4096 * 2, "flux2": 512 * 15_360 * 2, "flux2_klein_4b": 512 * 7680 * 2,
+    "flux2_klein_9b": 512 * 12_288 * 2,
+}  # fmt: skip
+"""A caption in musubi-tuner's cache: 512 tokens of the width that the model reads, in bf16."""
 HALVED_BY_FP16 = frozenset({"sdxl", "flux"})
 CLIP_CHUNK = 75
 TEXT_LENGTHS: dict[str, tuple[str, int]] = {

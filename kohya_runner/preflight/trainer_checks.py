@@ -13,17 +13,23 @@ if TYPE_CHECKING:
 
     from kohya_runner.preflight.host import HostFacts
     from kohya_runner.preflight.needs import MachineNeeds, TrainerFacts
+    from kohya_runner.trainers.engines import Engine
 
-SETUP = "run 'kohya-runner setup'"
+
+def setup(engine: Engine) -> str:
+    """What makes the trainer be there."""
+    return "run 'kohya-runner setup'" if engine.default else f"run 'kohya-runner setup --engine {engine.name}'"
 
 
 def sources_and_python(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
     """Both halves of the trainer."""
+    engine = trainer.engine
     if trainer.checkout is None:
-        hint = f"{SETUP}, or name a checkout with --sd-scripts or KOHYA_RUNNER_SD_SCRIPTS"
-        yield error("trainer.missing", "the trainer's sources (sd-scripts) are not here", hint=hint)
+        named = f"{engine.option} or {engine.variable}" if engine.option else engine.variable
+        hint = f"{setup(engine)}, or name a checkout with {named}"
+        yield error("trainer.missing", f"the trainer's sources ({engine.name}) are not here", hint=hint)
     if trainer.python is None:
-        hint = f"{SETUP}, or name a Python with launch.python or KOHYA_RUNNER_PYTHON"
+        hint = f"{setup(engine)}, or name a Python with launch.python or {engine.python_variable}"
         yield error("trainer.missing", "the trainer's Python is not here", hint=hint)
 
 
@@ -31,8 +37,8 @@ def commit(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[Fi
     """The line numbers and rules of the checks are those of the pinned commit."""
     if trainer.checkout is not None and not trainer.pinned:
         found = f"commit {trainer.commit[:12]}" if trainer.commit else "of no known commit"
-        message = f"sd-scripts is {found}, not the one this version was tested with"
-        hint = "its options are read from its own sources; 'kohya-runner setup' gets the tested one"
+        message = f"{trainer.engine.name} is {found}, not the one this version was tested with"
+        hint = f"its options are read from its own sources; to get the tested one, {setup(trainer.engine)}"
         yield warning("trainer.commit", message, where=str(trainer.checkout), hint=hint)
 
 
@@ -40,7 +46,7 @@ def imports(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[F
     """The trainer's Python could be started and imports the trainer."""
     if trainer.import_error:
         message = f"the trainer cannot be imported: {trainer.import_error}"
-        yield error("trainer.import", message, where=str(trainer.python or ""), hint=SETUP)
+        yield error("trainer.import", message, where=str(trainer.python or ""), hint=setup(trainer.engine))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 LEAST = 100 * 10**6
 """Bytes; a line that saves less is not worth writing."""
 EIGHT_BIT = 2
-FP8: dict[str, str] = {"flux": "fp8_base", "sd3": "fp8_base", "hunyuan_image": "fp8_scaled"}
+MUSUBI = ("flux_kontext", "flux2", "flux2_klein_4b", "flux2_klein_9b")
+FP8: dict[str, str] = {
+    "flux": "fp8_base",
+    "sd3": "fp8_base",
+    "hunyuan_image": "fp8_scaled",
+    **dict.fromkeys(MUSUBI, "fp8_base"),
+}
 CACHES_TEXT = frozenset({"sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima"})
 KEEPS_CLIP = frozenset({"sd3", "flux"})
 """Families that cache T5's outputs and train CLIP all the same (flux_train_network.py:201)."""

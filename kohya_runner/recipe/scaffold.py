@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kohya_runner import atomic
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.models import NAME
-from kohya_runner.recipe.scaffold_parts import ARGS, HALF, MODELS
+from kohya_runner.recipe.scaffold_parts import ARGS, ARGS_MUSUBI, HALF, MODELS, MODELS_MUSUBI
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.trainers import families
 
@@ -52,6 +52,48 @@ args:
   seed: 42
 """
 
+_MUSUBI = """\
+# {title} LoRA.
+#
+#   kohya-runner setup --engine musubi-tuner      once: this family is not sd-scripts'
+#   kohya-runner plan   {file}      look first: nothing is written
+#   kohya-runner launch {file}
+#
+# Options under args are the trainer's own, see: kohya-runner options {script} WORD
+
+name: {name}                     # the checkpoints: {name}-000001.safetensors ... {name}.safetensors
+family: {family}
+{model}
+
+datasets:
+  - images: {images}             # rows of input_image, instruction, output_image; or a folder of pictures with captions
+    concept: {name}
+    repeats: 1                   # how often one epoch shows each pair
+    options:                     # keys of the trainer's dataset config
+      resolution: 1024
+      batch_size: 1
+      enable_bucket: true        # pictures of any shape, sorted by aspect ratio
+
+args:
+{args}
+  weighting_scheme: none
+  network_dim: 32
+  network_alpha: 32
+  learning_rate: 1e-4
+  lr_scheduler: constant
+  optimizer_type: AdamW8bit      # needs bitsandbytes and a CUDA GPU
+  max_train_epochs: 10
+  save_every_n_epochs: 1         # the best epoch is rarely the last
+  save_precision: {precision}
+  mixed_precision: bf16
+  gradient_checkpointing: true
+  sdpa: true
+  fp8_base: true
+  fp8_scaled: true
+  max_data_loader_n_workers: 2
+  seed: 42
+"""
+
 
 def write(name: str, family: str, images: Path, output: Path) -> str:
     """Write the recipe and say so; an existing file is left alone.
@@ -69,9 +111,14 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
     if output.exists():
         raise UsageError(f"{output} exists and is left as it is", hint="choose another --output")
     relative = os.path.relpath(images.absolute(), output.absolute().parent)
-    text = _TEMPLATE.format(
-        title=row.title, file=output, script=row.script, name=name, family=family, model=MODELS[family],
-        images=_quoted(relative), args=ARGS[family], precision=HALF.get(family, "bf16"),
+    template, models, args = (_TEMPLATE, MODELS, ARGS)
+    if row.engine == "musubi-tuner":
+        template, models, args = (_MUSUBI, MODELS_MUSUBI, ARGS_MUSUBI)
+    edits = row.needs_control or (images / "metadata.jsonl").is_file()
+    text = template.format(
+        title=row.title, file=output, script=row.script, name=name, family=family, model=models[family],
+        images=_quoted(f"{relative}/metadata.jsonl" if edits and row.data == "controls" else relative),
+        args=args[family], precision=HALF.get(family, "bf16"),
     )  # fmt: skip
     try:
         atomic.write_text(output, text)

@@ -41,6 +41,24 @@ components:
   vae: hf://circlestone-labs/Anima/split_files/vae/qwen_image_vae.safetensors""",
 }
 
+MODELS_MUSUBI: Mapping[str, str] = {
+    "flux_kontext": """# gated: accept the licence, set HF_TOKEN
+model: hf://black-forest-labs/FLUX.1-Kontext-dev/flux1-kontext-dev.safetensors
+components:
+  vae: hf://black-forest-labs/FLUX.1-Kontext-dev/ae.safetensors
+  text_encoder1: hf://comfyanonymous/flux_text_encoders/t5xxl_fp16.safetensors
+  text_encoder2: hf://comfyanonymous/flux_text_encoders/clip_l.safetensors""",
+    "flux2": """model: hf://black-forest-labs/FLUX.2-klein-base-4B/flux-2-klein-base-4b.safetensors
+components:
+  vae: hf://black-forest-labs/FLUX.2-dev/ae.safetensors  # gated: accept the licence, set HF_TOKEN
+  text_encoder: PATH             # Qwen3 4B, the first of its files; all of them beside it""",
+}
+ARGS_MUSUBI: Mapping[str, str] = {
+    "flux_kontext": "  timestep_sampling: flux_shift  # not the trainer's default, but what it recommends",
+    "flux2": """  model_version: klein-base-4b   # dev by itself
+  timestep_sampling: flux2_shift # not the trainer's default, but what it recommends""",
+}
+
 _CACHED = """\
   cache_text_encoder_outputs: true
   cache_text_encoder_outputs_to_disk: true"""

@@ -10,7 +10,8 @@ from kohya_runner.errors import UsageError
 from kohya_runner.recipe.suggest import did_you_mean
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import families, method_rows, substitutes
-from kohya_runner.trainers.options import NOT_RUNNABLE, options_for, scripts
+from kohya_runner.trainers.engines import engine_of
+from kohya_runner.trainers.options import NOT_RUNNABLE, all_scripts, options_for
 from kohya_runner.trainers.ownership import OWNED
 from kohya_runner.trainers.setup import find_trainer
 
@@ -45,13 +46,13 @@ def options(script: str | None, word: str | None, sd_scripts: str | None) -> tup
         UsageError: no option of that script, or of any, holds the word.
     """
     checkout = _checkout(sd_scripts)
-    known = scripts()
+    known = all_scripts()
     chosen = _script(script, known)
     if chosen is None and script is not None and word is not None:
         raise UsageError(f"{script}: no such train script", hint=did_you_mean(script, known))
     wanted = word if chosen else script
     names = (chosen,) if chosen else tuple(s for s in known if s not in NOT_RUNNABLE)
-    rows = _rows({name: options_for(name, checkout) for name in names}, wanted)
+    rows = _rows({name: options_for(name, checkout if engine_of(name).default else None) for name in names}, wanted)
     if not rows:
         first = options_for(chosen or "sdxl_train_network.py", checkout)
         raise UsageError(f"no option holds '{wanted}'", hint=first.advice(wanted or ""))

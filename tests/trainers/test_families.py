@@ -16,7 +16,8 @@ from kohya_runner.trainers.network_keys import modules_for
 from kohya_runner.trainers.options import options_for
 
 ROOT = Path(__file__).parents[2]
-LORAS = [row for row in TABLE if row.method == "lora"]
+LORAS = [row for row in TABLE if row.method == "lora" and row.engine == "sd-scripts"]
+OTHERS = [row for row in TABLE if row.engine != "sd-scripts"]
 
 
 @pytest.fixture(params=LORAS, ids=lambda row: row.family)
@@ -25,7 +26,7 @@ def row(request: pytest.FixtureRequest):
 
 
 def test_the_trainers_eight_families_are_all_there():
-    assert families() == ("sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima")
+    assert families()[:8] == ("sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima")
 
 
 def test_the_script_takes_every_component(row):
@@ -67,3 +68,23 @@ def test_a_new_recipe_can_be_written_and_there_is_one_to_look_at(row):
     assert row.family in ARGS
     assert (ROOT / row.recipe).is_file()
     assert (ROOT / "recipes" / "base" / f"{row.family}_lora.yaml").is_file() or row.family == "sdxl"
+
+
+@pytest.mark.parametrize("row", OTHERS, ids=lambda row: f"{row.family} {row.method}")
+def test_a_row_of_another_engine_names_what_its_scripts_have(row):
+    options = options_for(row.script, None)
+    assert {row.model_option, *(c.flag for c in row.components), *row.added} <= set(options)
+    for stage in row.stages:
+        known = options_for(stage.script, None)
+        assert {*(row.flag_of(name) for name in stage.components), *stage.options} <= set(known)
+    assert (ROOT / row.recipe).is_file()
+
+
+@pytest.mark.parametrize("row", [row for row in OTHERS if row.engine == "musubi-tuner"], ids=lambda row: row.family)
+def test_every_variant_has_sizes(row):
+    for name in {row.family, *row.variants.values()}:
+        assert name in NETWORKS
+        assert name in ARCHITECTURES
+        assert name in LATENTS
+    choices = options_for(row.script, None)["model_version"].choices if row.variants else ()
+    assert set(row.variants) == set(choices)
