@@ -42,8 +42,6 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         raise TrainerError("name a train script, then its arguments")
     script = Path(argv[0]).name
     args = argparse_parser(options_for(script, None)).parse_args(list(argv[1:]))
-    if args.dataset_config is not None:
-        raise TrainerError("the practice trainer does not read --dataset_config", hint="train for real, or use folders")
     faults = practice_faults.read(environ)
     say(BANNER)
     faults.prepare()
