@@ -9,7 +9,7 @@ from kohya_runner.dataset.mention import counted, names, place
 from kohya_runner.dataset.metadata_file import with_metadata
 from kohya_runner.dataset.own_options import with_config
 from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
-from kohya_runner.dataset.rows_file import is_rows_file
+from kohya_runner.dataset.rows_file import is_rows_file, read_rows
 from kohya_runner.findings import Severity, error, warning
 from kohya_runner.plan import own_options
 
@@ -76,7 +76,8 @@ def findings(
             yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
         if (entry.conditioning is not None) != (support.data == "pairs"):
             yield _conditioning(support, where)
-        if support.data == "pairs" and is_rows_file(loaded.path_from(entry.images, "datasets", index, "images")):
+        path = loaded.path_from(entry.images, "datasets", index, "images")
+        if support.data == "pairs" and is_rows_file(path) and not read_rows(path).edits:
             text = f"{support.script} pairs two folders of pictures, and this is a metadata file"
             yield error("recipe.method", text, where=where, hint="name the folder of the pictures")
         if support.data == "pairs" and entry.repeats != 1:
