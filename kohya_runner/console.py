@@ -230,7 +230,8 @@ def status(view: RunView, *, as_json: bool) -> None:
         rows.append(("why", view.problem))
     if kept is not None:
         steps = f"{kept.steps_seen} of {kept.steps_planned or '?'}"
-        rows.append(("steps", f"{steps}, epoch {kept.epochs_seen} of {kept.epochs_planned or '?'}"))
+        tried = f", attempt {kept.attempt}" if kept.attempt > 1 else ""
+        rows.append(("steps", f"{steps}, epoch {kept.epochs_seen} of {kept.epochs_planned or '?'}{tried}"))
         if kept.loss is not None:
             rows.append(("loss", f"{kept.loss}"))
         if kept.timings.seconds_per_step:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
+
+for name in ("COLUMNS", "LINES"):  # pytest-xdist sets them, and they would win over the size of a test's own terminal
+    os.environ.pop(name, None)
 
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     # A shell starts what it puts into the background with SIGINT ignored, and children inherit that; the tests of

@@ -62,6 +62,12 @@ if [ -z "$named" ]; then
   [ -n "$reason" ] || paths+=(tests/engine/)
 fi
 
+# Everything runs two files at a time, each trainer on one core; named tests run as pytest itself would.
+if [ -z "$named" ]; then
+  export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+  paths=(--numprocesses "${KOHYA_RUNNER_TEST_PROCESSES:-2}" --dist loadfile "${paths[@]}")
+fi
+
 code=0
 if [ -n "$reason" ]; then
   printf '\n%s\n\n' "ENGINE TESTS SKIPPED: $reason" >&2

@@ -13,7 +13,9 @@ _UNLIMITED = 1 << 60
 
 def oom_kills(root: Path = ROOT) -> int | None:
     """How many processes were killed, in this container if it has a count of its own, else on this machine."""
-    for file in (*(folder / "memory.events" for folder in _groups(root)), root / _V1 / "memory.oom_control"):
+    second = (folder / "memory.events" for folder in _groups(root))
+    first = (folder / "memory.oom_control" for folder in _groups_v1(root))
+    for file in (*second, *first):
         if (count := _field(file, "oom_kill")) is not None:
             return count
     return _field(root / "proc/vmstat", "oom_kill")
@@ -21,18 +23,28 @@ def oom_kills(root: Path = ROOT) -> int | None:
 
 def available(root: Path = ROOT) -> tuple[int, int] | None:
     """Bytes that can still be had and bytes in all, whichever of machine and container is the tighter."""
-    found = [pair for pair in (_machine(root), *map(_group, _groups(root)), _group_v1(root)) if pair is not None]
-    return min(found, default=None)
+    second, first = map(_group, _groups(root)), map(_group_v1, _groups_v1(root))
+    return min((pair for pair in (_machine(root), *second, *first) if pair is not None), default=None)
 
 
 def _groups(root: Path) -> tuple[Path, ...]:
     """The control group (version 2) of this process and the outermost one that is seen here."""
+    return tuple(dict.fromkeys((root / _V2 / _own(root, ""), root / _V2)))
+
+
+def _groups_v1(root: Path) -> tuple[Path, ...]:
+    """The same of version 1, where memory is a tree of its own; in a container the outermost one is its own."""
+    return tuple(dict.fromkeys((root / _V1 / _own(root, "memory"), root / _V1)))
+
+
+def _own(root: Path, controller: str) -> str:
+    """The group of this process in one tree: a line of /proc/self/cgroup is ``number:controllers:/path``."""
     try:
-        text = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return (root / _V2,)
-    own = next((line[3:].strip("/\n") for line in text.splitlines() if line.startswith("0::")), "")
-    return tuple(dict.fromkeys((root / _V2 / own, root / _V2)))
+        return ""
+    named = (line.split(":", 2) for line in lines if line.count(":") >= 2)
+    return next((path.strip("/") for _, names, path in named if controller in names.split(",")), "")
 
 
 def _machine(root: Path) -> tuple[int, int] | None:
@@ -44,8 +56,7 @@ def _group(folder: Path) -> tuple[int, int] | None:
     return _left(folder / "memory.max", folder / "memory.current", folder / "memory.stat", "inactive_file")
 
 
-def _group_v1(root: Path) -> tuple[int, int] | None:
-    folder = root / _V1
+def _group_v1(folder: Path) -> tuple[int, int] | None:
     limit, used = folder / "memory.limit_in_bytes", folder / "memory.usage_in_bytes"
     return _left(limit, used, folder / "memory.stat", "total_inactive_file")
 

@@ -65,6 +65,8 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
         return _already(done, screen, once=policy.once)
     if plan.series is not None and not policy.again:
         resuming.refuse_to_repeat(plan.series)
+    if plan.series is None and plan.request.resume and not policy.again:
+        resuming.refuse_to_begin_again(plan)
     try:
         return _claimed(plan, screen, env, policy)
     except OSError as fault:

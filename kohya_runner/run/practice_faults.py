@@ -2,6 +2,7 @@
 
 ``KOHYA_PRACTICE_FAULT`` is a list with commas: ``nan@STEP``, ``nan-loss@STEP`` (the weights stay finite), ``inf@STEP``,
 ``diverge@STEP``, ``hang@STEP``, ``crash@STEP``, ``oom@STEP``, ``ram@STEP``, ``shm@STEP``, ``kill@STEP``,
+``hog@STEP`` (takes memory until the kernel kills it),
 ``silent=SECONDS`` (while the model loads), ``slow-save=SECONDS``, ``nan-weights``, ``zero-weights``, ``no-file``,
 ``half-file`` (killed while it writes the last one), ``truncate``, ``ignore-int``, ``ignore-term``, ``fork`` (a process
 is left behind), ``detach`` (one is left behind in a session of its own).
@@ -25,7 +26,7 @@ VARIABLE = "KOHYA_PRACTICE_FAULT"
 STEP_SECONDS = "KOHYA_PRACTICE_STEP_SECONDS"
 DEFAULT_STEP_SECONDS = 0.02
 
-AT_STEP = ("nan", "nan-loss", "inf", "diverge", "hang", "crash", "oom", "ram", "shm", "kill")
+AT_STEP = ("nan", "nan-loss", "inf", "diverge", "hang", "crash", "oom", "ram", "shm", "kill", "hog")
 SECONDS = ("slow-save", "silent")
 _SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 PLAIN = (
@@ -113,6 +114,8 @@ class Faults:
                 raise fault
         if step == self.at.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if step == self.at.get("hog"):
+            _take_memory()
 
     def prepare(self) -> None:
         """Deaf to signals, and processes to be left behind, as asked for."""
@@ -124,6 +127,12 @@ class Faults:
             if name in self.plain:
                 child = subprocess.Popen(_SLEEPER, start_new_session=apart)
                 sys.stdout.write(f"PRACTICE: left behind: {child.pid}\n")
+
+
+def _take_memory() -> None:
+    """Real memory, touched, up to 1 GiB: in a small control group the kernel ends it before."""
+    taken = [bytearray(b"x") * (16 << 20) for _ in range(64)]
+    raise RuntimeError(f"practice fault: {len(taken)} times 16 MiB were to be had")
 
 
 def read(environ: Mapping[str, str]) -> Faults:

@@ -78,12 +78,12 @@ class Writer:
                 time.sleep(self.slow / PIECES)
                 file.write(data[start : start + size])
 
-    def save_state(self, folder: Path, epoch: int, step: int) -> None:
+    def save_state(self, folder: Path, epoch: int, step: int, *, nan: bool = False) -> None:
         """A state folder in the order of the trainer: its own numbers first, the random states last."""
         folder.mkdir(parents=True, exist_ok=True)
         numbers = {"current_epoch": epoch, "current_step": step, PRACTICE: MARK}
         (folder / "train_state.json").write_text(json.dumps(numbers), encoding="utf-8")
-        self.save(folder / "model.safetensors", epoch, step)
+        self.save(folder / "model.safetensors", epoch, step, nan=nan)
         for name in ("optimizer.bin", "scheduler.bin"):
             _write_zip(folder / name)
         (folder / "random_states_0.pkl").write_text(f"{MARK}\n", encoding="utf-8")

@@ -112,7 +112,8 @@ class Loop:
         return path
 
     def _save_state(self, name: str, epoch: int) -> None:
-        self._writer.save_state(self._output / name, epoch, self._step)
+        nan = self._faults.nan_weights(self._step)
+        self._writer.save_state(self._output / name, epoch, self._step, nan=nan)
 
     def _remove(self, stem: str) -> None:
         path = self._output / f"{stem}.{self._args.save_model_as or 'safetensors'}"

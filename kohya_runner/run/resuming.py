@@ -70,6 +70,18 @@ def refuse_to_repeat(series: Series) -> None:
         raise TrainingFailedError(message, hint=hint)
 
 
+def refuse_to_begin_again(plan: Plan) -> None:
+    """Raise ``TrainingFailedError`` where the last runs with the same options and data all failed without a state."""
+    mine = [v for v in ledger.runs(plan.workspace.runs) if v.name == plan.name and v.record is not None]
+    last = mine[-MOST_FAILURES:]
+    failed = [v for v in last if v.state == "failed" and v.record and v.record.fingerprint == plan.fingerprint]
+    if len(failed) == MOST_FAILURES:
+        numbers = ", ".join(view.run_id for view in failed)
+        message = f"runs {numbers} failed one after the other and left no state, the last: {failed[-1].problem}"
+        hint = f"see kohya-runner logs {plan.name}; when the cause is gone: launch --resume --again"
+        raise TrainingFailedError(message, hint=hint)
+
+
 def put_in_order(series: Series, screen: telling.Screen) -> None:
     """Close the last attempt's books, and clear the way: later checkpoints go aside, states that are not whole go.
 

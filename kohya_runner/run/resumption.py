@@ -79,12 +79,12 @@ def find(views: Iterable[RunView], name: str, *, practice: bool) -> Series | Non
     if view is None or view.record is None or view.state not in CUT:
         return None
     record = view.record
-    left = states.states_of(view.output_dir, name)
-    usable = [s for s in left if not s.problem and (record.epochs_planned is None or s.epoch < record.epochs_planned)]
-    if not usable:
-        return None
-    broken = tuple(s for s in left if s.epoch > usable[0].epoch)
-    return Series(view.path, record, usable[0], broken, attempts.read(view.path))
+    broken: list[State] = []
+    for state in map(states.sound, states.states_of(view.output_dir, name)):
+        if not state.problem and (record.epochs_planned is None or state.epoch < record.epochs_planned):
+            return Series(view.path, record, state, tuple(broken), attempts.read(view.path))
+        broken.append(state)
+    return None
 
 
 def ahead(steps: StepsPlan, series: Series | None) -> StepsPlan:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kohya_runner.run.content import examine
 from kohya_runner.run.safetensors_header import HeaderError, read_header
 
 if TYPE_CHECKING:
@@ -49,6 +50,21 @@ def states_of(output_dir: Path, name: str) -> tuple[State, ...]:
         return ()
     read = [_read(path, int(match[1])) for path, match in found if match]
     return tuple(sorted(read, key=lambda state: -state.epoch))
+
+
+def sound(state: State) -> State:
+    """The state with what is wrong with its numbers.
+
+    One that holds NaN would only train NaN on, one that was never trained is no better than a beginning. All weights
+    are read.
+    """
+    if state.problem:
+        return state
+    try:
+        found = examine(state.path / WEIGHTS)
+    except (HeaderError, OSError):
+        return replace(state, problem=f"holds no readable {WEIGHTS}")
+    return replace(state, problem=found.problem)
 
 
 def _read(path: Path, epoch: int) -> State:

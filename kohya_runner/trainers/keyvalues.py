@@ -57,7 +57,7 @@ def _checked(style: Style, item: object) -> str:
     if not key.isidentifier():
         raise BadValueError(f"'{key}' is no name the trainer could use; write a name such as conv_dim=8")
     if style == "literal" and "=" in text:
-        raise BadValueError(f"{key}: the trainer allows no second '=' in '{item}'")
+        raise BadValueError(f"{key}: the trainer allows no second '=' in '{item}'; write {key}=VALUE")
     if style == "literal" or key in PATTERN_LISTS:
         _must_be_literal(key, text)
     if key in ANY_TEXT_IS_YES and text.strip().lower() in {"false", "0", "no", ""}:

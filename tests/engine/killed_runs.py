@@ -26,6 +26,7 @@ PICTURES = 6
 STEP_SECONDS = "0.8"
 """A launch takes longer than such a small training: whoever comes back after a kill must still meet it."""
 EPOCH = re.compile(r"^epoch (\d+)/\d+$", re.MULTILINE)
+FASTER = "none: the trainer, whose runner was killed before, came to its end first"
 LATEST_KILLS = (3, 4, 5)
 """The last epoch in which the first, the second and the third kill may come: three fit into one run."""
 RECIPE = f"""
@@ -166,7 +167,7 @@ class Case:
         except AssertionError:
             if process.poll() != 0:
                 raise
-            self.kills.append("none: the trainer, whose runner was killed, was faster")
+            self.kills.append(FASTER)
             return
         log, trainer = record["log"], record["process"]["pid"]
         if dice.random() < 0.15:
@@ -177,6 +178,9 @@ class Case:
             while epoch not in self.epochs_begun(log) and process.poll() is None:
                 time.sleep(0.02)
             time.sleep(dice.uniform(0, seconds_an_epoch))
+        if process.poll() == 0:
+            self.kills.append(FASTER)
+            return
         assert process.poll() is None, "it ended before it could be killed"
         whom = dice.choice(("trainer", "runner", "both"))
         for pid in {"trainer": (trainer,), "runner": (process.pid,), "both": (process.pid, trainer)}[whom]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 FIRST, LAST = "quickstart-000001.safetensors", "quickstart.safetensors"
 EPOCH = (FIRST,)
 BOTH = (FIRST, LAST)
+ON, ANEW, DONE = "goes on after epoch 1", "begins anew", "nothing: it is done"
+REFUSED = "refused: `save_every_n_steps`"
 STALL = "guard.stalled={times: 2, least_seconds: 2}"
 
 
@@ -31,6 +33,12 @@ class Row:
     leave: int | None = None
     states: int | None = None  # state folders that are there at the end
     says: str = ""
+    resumed: str = ON  # what ``launch --resume`` does then, the fault gone
+
+    @property
+    def steps_saved(self) -> bool:
+        """Whether files of single steps are asked for, which a run that may be resumed cannot have."""
+        return any("save_every_n_steps" in text for text in self.sets)
 
     @property
     def line(self) -> str:
@@ -38,7 +46,9 @@ class Row:
         within = f"{self.within:g} s" if self.within else "at the end"
         kept = ", ".join(f"`{name}`" for name in self.kept) or "nothing was there"
         states = f", {self.states} state" if self.states else ""
-        return f"| {self.fault} | {self.when} | `{self.seen}` | {within} | {self.exit} | {kept}{states} |"
+        return (
+            f"| {self.fault} | {self.when} | `{self.seen}` | {within} | {self.exit} | {kept}{states} | {self.resumed} |"
+        )
 
 
 ROWS = (
@@ -52,7 +62,7 @@ ROWS = (
         within=5,
         says=f"the last good one is {FIRST}",
     ),
-    Row("loss and weights become NaN", "step 2", "nan@2", "loss.nan", 9, kept=(), at=2, within=5),
+    Row("loss and weights become NaN", "step 2", "nan@2", "loss.nan", 9, kept=(), at=2, within=5, resumed=ANEW),
     Row("the loss becomes infinite", "step 8", "inf@8", "loss.infinite", 9, at=8, within=5),
     Row(
         "NaN, with `guard: {nan: ignore}`",
@@ -72,6 +82,7 @@ ROWS = (
         kept=(),
         at=6,
         within=5,
+        resumed=ANEW,
     ),
     Row(
         "the weights never moved",
@@ -80,6 +91,7 @@ ROWS = (
         "weights.zero",
         10,
         kept=(),
+        resumed=ANEW,
         says="all its up weights are zero",
     ),
     Row(
@@ -93,6 +105,7 @@ ROWS = (
         within=10,
         pace=0.03,
         sets=("datasets.0.repeats=100", "args.save_every_n_steps=100", "guard.diverged={factor: 10, steps: 20}"),
+        resumed=REFUSED,
     ),
     Row(
         f"the trainer hangs, with `{STALL.replace('=', ': ', 1)}`",
@@ -113,6 +126,7 @@ ROWS = (
         "succeeded",
         BOTH,
         sets=(STALL,),
+        resumed=DONE,
     ),
     Row(
         "loading never ends",
@@ -122,6 +136,7 @@ ROWS = (
         9,
         kept=(),
         sets=("guard.stalled={times: 2, least_seconds: 0.5}",),
+        resumed=ANEW,
         says="nothing went on",
     ),
     Row(
@@ -168,11 +183,12 @@ ROWS = (
         pace=1.6,
         states=1,
         sets=("guard.disk=prune_states", "args.save_state=true", "args.save_every_n_steps=5"),
+        resumed=DONE,
     ),
 )
 
-HEAD = """| fault | when | seen as | ended within | exit code | kept |
-|---|---|---|---|---|---|"""
+HEAD = """| fault | when | seen as | ended within | exit code | kept | `launch --resume` then |
+|---|---|---|---|---|---|---|"""
 
 
 def table() -> str:

@@ -6,13 +6,14 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_rows import ROWS, table
+from fault_rows import ANEW, BOTH, DONE, ON, REFUSED, ROWS, table
 from test_launch import RECIPE, Runner
 
 from kohya_runner.run.identity import identify
@@ -21,6 +22,16 @@ DOC = Path(__file__).parents[2] / "docs" / "faults.md"
 IDS = [f"{row.fault}, {row.when}" for row in ROWS]
 DISK_BYTES = 64 << 20
 AT_A_TIME = 6
+FILLER = "somebody's file"
+
+
+@dataclass(frozen=True)
+class After:
+    """What the same command with --resume then does, nothing being wrong any more."""
+
+    code: int
+    says: str
+    records: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class End:
     record: Any = None
     output: tuple[str, ...] = ()
     problem: str = ""
+    after: After | None = None
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +66,28 @@ def launched(row, runner):
     sets = [word for text in row.sets for word in ("--set", text)]
     env = {"KOHYA_PRACTICE_FAULT": row.practice, "KOHYA_PRACTICE_STEP_SECONDS": str(row.pace)}
     allow = () if row.leave is None else ("--allow", "disk.full")
-    process = runner.start("launch", RECIPE, "--practice", *sets, *allow, **env)
+    states = () if row.steps_saved else ("--resume",)
+    process = runner.start("launch", RECIPE, "--practice", *states, *sets, *allow, **env)
     if row.leave is not None:
         runner.wait_for_step(7)
         fill(runner.workspace, row.leave)
     _, err = process.communicate(timeout=90)
     output = runner.workspace / "runs/quickstart/001/output"
-    return End(process.returncode, err, runner.record(), tuple(sorted(path.name for path in output.iterdir())))
+    end = End(process.returncode, err, runner.record(), tuple(sorted(path.name for path in output.iterdir())))
+    return replace(end, after=resumed(runner, (*sets, *allow)))
+
+
+def resumed(runner, words):
+    (runner.workspace / FILLER).unlink(missing_ok=True)
+    calm = {"KOHYA_PRACTICE_FAULT": "", "KOHYA_PRACTICE_STEP_SECONDS": "0.02"}
+    code, out, err = runner.run("launch", RECIPE, "--practice", "--resume", *words, **calm)
+    return After(code, out + err, records(runner))
+
+
+def records(runner):
+    """Each run of the recipe, the oldest first."""
+    folders = sorted((runner.workspace / "runs/quickstart").glob("[0-9]*"))
+    return {folder.name: runner.record(folder.name) for folder in folders}
 
 
 @contextlib.contextmanager
@@ -81,7 +108,7 @@ def small_disk(folder):
 def fill(folder, leave):
     """Somebody else writes until so many bytes are left."""
     numbers = os.statvfs(folder)
-    with (folder / "somebody's file").open("wb") as file, contextlib.suppress(OSError):
+    with (folder / FILLER).open("wb") as file, contextlib.suppress(OSError):
         file.write(bytes(max(0, numbers.f_bavail * numbers.f_frsize - leave)))
 
 
@@ -112,6 +139,34 @@ def test_a_fault_ends_as_the_matrix_says(row_and_end):
         assert record["timings"]["ended"] - struck < row.within
 
 
+def test_the_same_command_goes_on_as_the_matrix_says(row_and_end):
+    row, end = row_and_end
+    after, (first, *others) = end.after, end.after.records.values()
+    if row.resumed == REFUSED:
+        assert after.code == 3, after.says
+        assert "save_every_n_steps" in after.says
+        assert (first, others) == (end.record, [])
+        return
+    assert after.code == 0, after.says
+    (last,) = others or [first]
+    assert bool(others) == (row.resumed == ANEW)
+    attempt = {ON: 2, ANEW: 1, DONE: 1}[row.resumed]
+    assert (last["state"], last["attempt"], last["steps_seen"]) == ("succeeded", attempt, 12)
+    sound = [c["file"] for c in last["checkpoints"] if c["complete"] and not c["problem"]]
+    assert [name for name in sound if "-step" not in name] == list(BOTH)
+
+
+def test_runs_that_fail_before_any_state_are_not_begun_for_ever(odd_path):
+    runner = Runner(odd_path)
+    words = ("launch", RECIPE, "--practice", "--resume")
+    nan = {"KOHYA_PRACTICE_FAULT": "nan@2", "KOHYA_PRACTICE_STEP_SECONDS": "0.2"}
+    assert [runner.run(*words, **nan)[0] for _ in range(3)] == [9, 9, 9]
+    code, _, err = runner.run(*words, **nan)
+    assert code == 8
+    assert "runs 001, 002, 003 failed one after the other and left no state" in err
+    assert runner.run(*words, "--again", KOHYA_PRACTICE_STEP_SECONDS="0.02")[0] == 0
+
+
 def test_a_removed_state_was_an_older_one(ends):
     (row,) = [row for row in ROWS if row.states]
     end = ends[f"{row.fault}, {row.when}"].result()
@@ -135,6 +190,41 @@ def test_an_adopted_run_is_guarded_by_the_policy_in_its_record(odd_path):
     assert code == 9, out + err
     assert runner.record()["exit"]["stop"] == "progress.stalled"
     assert not identify(trainer).alive()
+
+
+GROUPS = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+GROUP_BYTES = 400 << 20
+
+
+@pytest.fixture
+def small_memory():
+    """A control group of its own for what is started in it."""
+    name = f"kohya-runner-test-{os.getpid()}"
+    for root, limit in zip(GROUPS, ("memory.limit_in_bytes", "memory.max"), strict=True):
+        group = root / name
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / limit).exists():
+            (group / limit).write_text(str(GROUP_BYTES), encoding="ascii")
+            yield group
+            group.rmdir()
+            return
+        group.rmdir()
+    pytest.skip("NO SMALL MEMORY: a control group is not to be had here")
+
+
+def test_a_trainer_that_the_kernel_kills_for_want_of_memory_is_told_so(odd_path, small_memory):
+    runner = Runner(odd_path)
+    env = {"KOHYA_PRACTICE_FAULT": "hog@8", "KOHYA_PRACTICE_STEP_SECONDS": "0.2"}
+    words = (sys.executable, "-m", "kohya_runner", "launch", RECIPE, "--practice")
+    shell = ("sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(small_memory), *words)
+    done = subprocess.run(shell, env=runner.env | env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 8, done.stderr
+    record = runner.record()
+    assert record["exit"]["cause"] == "memory.host"
+    assert [c["file"] for c in record["checkpoints"] if not c["problem"]] == ["quickstart-000001.safetensors"]
 
 
 def test_the_documents_show_the_matrix():

@@ -28,6 +28,14 @@ V1 = {
     "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 0\n",
     "sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n",
 }
+NESTED = {
+    "proc/self/cgroup": "4:cpu,memory:/pods/mine\n3:cpuset:/\n0::/\n",
+    **{
+        name.replace("memory/", "memory/pods/mine/"): text.replace("oom_kill 5", "oom_kill 7")
+        for name, text in V1.items()
+    },
+    "sys/fs/cgroup/memory/memory.oom_control": "oom_kill 0\n",
+}
 UNLIMITED = {**V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{(1 << 63) - 4096}\n"}
 
 
@@ -37,11 +45,12 @@ UNLIMITED = {**V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{(1 << 63) - 
         (MACHINE, (32 * GIB, 64 * GIB)),
         ({**MACHINE, **V2}, (2 * GIB, 8 * GIB)),
         ({**MACHINE, **V1}, (GIB, 4 * GIB)),
+        ({**MACHINE, **NESTED}, (GIB, 4 * GIB)),
         ({**MACHINE, **UNLIMITED}, (32 * GIB, 64 * GIB)),
         ({**MACHINE, **V2, "sys/fs/cgroup/pod/memory.max": "max\n"}, (32 * GIB, 64 * GIB)),
         ({}, None),
     ],
-    ids=["machine", "version 2", "version 1", "unlimited 1", "unlimited 2", "nothing"],
+    ids=["machine", "version 2", "version 1", "a group of version 1", "unlimited 1", "unlimited 2", "nothing"],
 )
 def test_the_tighter_of_machine_and_container_counts(tmp_path, files, memory):
     assert available(put(tmp_path, files)) == memory
@@ -49,8 +58,8 @@ def test_the_tighter_of_machine_and_container_counts(tmp_path, files, memory):
 
 @pytest.mark.parametrize(
     ("files", "kills"),
-    [(V2, 2), (V1, 5), ({"proc/vmstat": "nr_free 3\noom_kill 7\n"}, 7), ({}, None)],
-    ids=["version 2", "version 1", "machine", "nothing"],
+    [(V2, 2), (V1, 5), (NESTED, 7), ({"proc/vmstat": "nr_free 3\noom_kill 7\n"}, 7), ({}, None)],
+    ids=["version 2", "version 1", "a group of version 1", "machine", "nothing"],
 )
 def test_the_kernels_count_of_kills(tmp_path, files, kills):
     assert oom_kills(put(tmp_path, files)) == kills

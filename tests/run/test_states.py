@@ -9,7 +9,7 @@ import pytest
 from safetensors_files import lora
 
 from kohya_runner.run.attempts import Attempt, Attempts
-from kohya_runner.run.states import states_of
+from kohya_runner.run.states import sound, states_of
 
 
 def write_state(output, epoch, *, name="my cat", steps=4):
@@ -83,3 +83,16 @@ def test_a_state_was_written_by_the_last_attempt_that_began_before_it():
     )
     assert [tried.writer_of(epoch).number for epoch in (1, 2, 3, 5, 6)] == [1, 1, 3, 3, 4]
     assert tried.writer_of(0) is None
+
+
+@pytest.mark.parametrize(("number", "says"), [("007e", "holds NaN"), ("0000", "holds no training"), ("003c", "")])
+def test_a_state_of_worthless_numbers_is_not_gone_on_from(odd_path, number, says):
+    folder = write_state(odd_path, 2)
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    weights.write_bytes(data[:begin] + bytes.fromhex(number) * ((len(data) - begin) // 2))
+    (state,) = states_of(odd_path, "my cat")
+    assert not state.problem
+    assert sound(state).problem.startswith(says)
+    assert bool(sound(state).problem) == bool(says)

@@ -206,7 +206,10 @@ def test_a_value_becomes_these_tokens(name: str, value: Any, expected: tuple[str
             id="no-pair",
         ),
         pytest.param(
-            "optimizer_args", ["a=b=c"], "a: the trainer allows no second '=' in 'a=b=c'", id="second-equals-sign"
+            "optimizer_args",
+            ["a=b=c"],
+            "a: the trainer allows no second '=' in 'a=b=c'; write a=VALUE",
+            id="second-equals-sign",
         ),
         pytest.param(
             "network_args",
