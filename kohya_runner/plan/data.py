@@ -71,13 +71,12 @@ def _misplaced(source: Source, trees: Path) -> list[Finding]:
 
 def _rows_faults(source: Source) -> list[Finding]:
     """What is wrong with the rows of a metadata file; nothing for a folder."""
-    if source.metadata is None:
+    if source.metadata is not None:
+        return list(read_rows(source.metadata).findings())
+    if not is_rows_file(source.folder):
         return []
-    rows = read_rows(source.metadata)
-    if rows.edits:
-        text = f"{source.metadata}: its rows are {', '.join(EDIT)}: this method trains no changes of pictures"
-        return [error("recipe.method", text, where=source.where, hint="see the edit methods: kohya-runner models")]
-    return list(rows.findings())
+    text = f"{source.folder}: its rows are {', '.join(EDIT)}: this method trains no changes of pictures"
+    return [error("recipe.method", text, where=source.where, hint="see the edit methods: kohya-runner models")]
 
 
 def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:

@@ -48,8 +48,6 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if engine_of(script) is DIFFUSERS:
         say(BANNER)
         return practice_diffusers.train(args, practice_faults.read(environ), environ)
-    if args.dataset_config is not None:
-        raise TrainerError("the practice trainer does not read --dataset_config", hint="train for real, or use folders")
     faults = practice_faults.read(environ)
     say(BANNER)
     faults.prepare()

@@ -74,7 +74,11 @@ def steps_of(folders: tuple[Folder, ...], batching: Batching) -> StepsPlan | Non
 
 def _listed(path: Path, extension: str) -> Iterator[Folder]:
     """The folders of a dataset file as the runner writes it, each with the options of its own dataset."""
-    for made in json.loads(path.read_text(encoding="utf-8"))["datasets"]:
+    try:
+        datasets = json.loads(path.read_text(encoding="utf-8"))["datasets"]
+    except (OSError, ValueError, LookupError, TypeError) as fault:
+        raise SettingsError(f"{path} is no dataset file of the runner: {fault}") from fault
+    for made in datasets:
         own = {name: value for name, value in made.items() if name != "subsets"}
         for subset in made["subsets"]:
             entries = tuple(_entries(Path(subset["image_dir"]), extension))

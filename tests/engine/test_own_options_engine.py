@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,3 +154,36 @@ def test_a_prefix_is_that_of_its_own_dataset(truth: Truth):
 def test_class_images_are_measured_by_their_own_dataset(truth: Truth):
     wide = next(d for d in truth.fates["classes"]["datasets"] if d["resolution"] == [128, 128])
     assert sum(repeats for _, _, repeats, is_reg, *_ in wide["images"] if is_reg) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("KOHYA_METHODS_ENGINE") != "all", reason="KOHYA_METHODS_ENGINE=all trains")
+def test_a_real_training_takes_the_steps_that_were_planned(tmp_path: Path, sd_scripts: Path, trainer_python: Path):
+    models = tmp_path / "it's a tiny model"
+    models.mkdir()
+    environ = {
+        **os.environ, "PYTHONPATH": os.pathsep.join((str(HERE / "shrink"), str(ROOT))), "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+        "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
+    }  # fmt: skip
+    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(models))
+    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    listed = write(tmp_path / "listed", 5, rows=True)
+    folder = write(tmp_path / "folder", 4, rows=False)
+    own = {"resolution": 128, "batch_size": 3, "flip_aug": True}
+    datasets = [{"images": str(listed), "concept": "cat", "options": own}, {"images": str(folder), "concept": "cat"}]
+    chosen = (
+        f"datasets={json.dumps(datasets)}", f"model={models / 'model.safetensors'}",
+        f"args.tokenizer_cache_dir={models / 'tokenizers'}", "args.resolution=64", "args.min_bucket_reso=64",
+        "args.max_train_epochs=2", "args.optimizer_type=AdamW", "args.mixed_precision=no", "args.sdpa=true",
+        "args.max_data_loader_n_workers=0",
+    )  # fmt: skip
+    command = (sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / "sd15_lora.yaml"),
+               f"--workspace={tmp_path / 'work space'}", *(f"--set={text}" for text in chosen))  # fmt: skip
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (run,) = (tmp_path / "work space" / "runs").glob("*/001")
+    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    assert record["state"] == "succeeded"
+    assert record["steps_seen"] == record["steps_planned"] > 2
+    assert f"dataset_config={tmp_path / 'work space'}" in " ".join(record["argv"])

@@ -7,8 +7,12 @@ import json
 import pytest
 
 from kohya_runner.dataset.own_options import KEYS
+from kohya_runner.dataset.tree import build
 from kohya_runner.findings import Severity
 from kohya_runner.plan.report import plan_json
+from kohya_runner.run.practice_data import batching_of, read_folders, steps_of
+from kohya_runner.trainers.options import options_for
+from kohya_runner.trainers.parser import argparse_parser
 
 BUCKETS = ("args.resolution=64", "args.min_bucket_reso=64", "args.train_batch_size=2", "datasets.0.repeats=1")
 
@@ -133,3 +137,15 @@ def test_memory_is_for_the_largest_dataset(planned, pictures):
 
 def test_every_key_has_a_kind():
     assert all(key.kind for key in KEYS.values())
+
+
+def test_the_practice_trainer_counts_a_dataset_file_as_the_plan_does(planned, pictures):
+    own = {"resolution": 128, "batch_size": 4, "min_bucket_reso": 128, "flip_aug": True}
+    plan = planned("sd15_lora.yaml", two(pictures, own, {}, counts=(5, 3)), *BUCKETS)
+    build(plan.layout)
+    script = "train_network.py"
+    tokens = plan.command.argv[plan.command.argv.index(script) + 1 :]
+    args = argparse_parser(options_for(script, None)).parse_args(tokens)
+    found = steps_of(read_folders(args), batching_of(args, script))
+    assert found.batches_per_epoch == plan.steps.batches_per_epoch
+    assert found.buckets == plan.steps.buckets

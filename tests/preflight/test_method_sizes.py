@@ -20,7 +20,9 @@ def test_lllite_has_as_many_parameters_as_the_trainers_own_module(embedding, ran
     ("family", "output", "width", "gigabytes"),
     [
         ("sd15", "model", 2, 2.13), ("sdxl", "model", 2, 6.94), ("sdxl", "model", 4, 13.88), ("flux", "model", 2, 23.8),
-        ("sdxl", "controlnet", 2, 2.50), ("flux", "controlnet", 2, 1.49),
+        ("sdxl", "controlnet", 2, 2.50), ("flux", "controlnet", 2, 1.49), ("sd2", "model", 2, 2.58),
+        ("sd3", "model", 2, 16.28), ("lumina", "model", 2, 5.22), ("anima", "model", 2, 4.18),
+        ("sd2", "controlnet", 2, 0.73),
     ],
 )  # fmt: skip
 def test_a_checkpoint_is_as_large_as_it_is_known_to_be(family, output, width, gigabytes):
