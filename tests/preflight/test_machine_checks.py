@@ -101,10 +101,6 @@ def test_flux_does_not_import_xformers_whatever_the_option_says():
         ({"mixed_precision": "fp16", "full_fp16": True}, "full_fp16"),
         ({"xformers": True}, "xformers"),
         ({"fp8_base": True}, "fp8_base"),
-        (
-            {"args": {"enable_xformers_memory_efficient_attention": True}},
-            "enable_xformers_memory_efficient_attention",
-        ),
     ],
 )
 def test_what_fails_on_a_cpu_is_an_error_that_names_the_option(changes, option):
@@ -112,6 +108,13 @@ def test_what_fails_on_a_cpu_is_an_error_that_names_the_option(changes, option):
     assert (finding.code, finding.severity, finding.where) == ("device.none", Severity.ERROR, "r.yaml:9:3")
     assert option in finding.message
     assert finding.hint.startswith("write ")
+
+
+def test_the_examples_own_switch_for_xformers_is_an_error_on_a_cpu_too():
+    option = "enable_xformers_memory_efficient_attention"
+    (finding,) = machine_findings(replace(PLAIN, args={option: True}), LAPTOP, TRAINER)
+    assert (finding.code, finding.severity) == ("device.none", Severity.ERROR)
+    assert option in finding.message
 
 
 @pytest.mark.parametrize(
