@@ -80,8 +80,21 @@ def read_rows(path: Path) -> Rows:
 
 def is_edit(path: Path) -> bool:
     """Whether a metadata file speaks of edits: its first row names one of the three keys, or no single picture."""
-    first = next(iter(read_rows(path).rows), None)
+    first = _first(path)
     return first is not None and (any(key in first.values for key in KEYS) or not {*PICTURE} & {*first.values})
+
+
+def _first(path: Path) -> Row | None:
+    """The first row, without reading all lines of a long file."""
+    if path.suffix != ".jsonl":
+        return next(iter(read_rows(path).rows), None)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            line = next((line for line in file if line.strip()), "")
+    except (OSError, ValueError):
+        return None
+    row = _Page("", line).only() if line else None
+    return row if isinstance(row, Row) else None
 
 
 def _lines(name: str, text: str) -> Iterator[Row | Fault]:

@@ -10,7 +10,7 @@ from kohya_runner.dataset.caption_checks import regex_problem
 from kohya_runner.dataset.edit_rows import is_edit
 from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.layout import concept_problem
-from kohya_runner.dataset.rows_file import EDIT, is_rows_file, read_rows
+from kohya_runner.dataset.rows_file import is_rows_file, read_rows
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan import class_stage, own_options
 
@@ -71,12 +71,7 @@ def _misplaced(source: Source, trees: Path) -> list[Finding]:
 
 def _rows_faults(source: Source) -> list[Finding]:
     """What is wrong with the rows of a metadata file; nothing for a folder."""
-    if source.metadata is not None:
-        return list(read_rows(source.metadata).findings())
-    if not is_rows_file(source.folder):
-        return []
-    text = f"{source.folder}: its rows are {', '.join(EDIT)}: this method trains no changes of pictures"
-    return [error("recipe.method", text, where=source.where, hint="see the edit methods: kohya-runner models")]
+    return list(read_rows(source.metadata).findings()) if source.metadata is not None else []
 
 
 def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 STAGE = "kohya-runner stage: "
 """How the runner's own line begins in the log of a run with several processes; what the next one does comes after."""
+STARTING = "starting"
 TRAINING = "training"
 SAVING = "saving a checkpoint"
 
 PHASES: tuple[tuple[str, str], ...] = (
-    ("prepare tokenizer", "starting"),
+    ("prepare tokenizer", STARTING),
     ("Using DreamBooth method", "reading the dataset"),
     ("Loading dataset config from", "reading the dataset"),
     ("Training with captions", "reading the dataset"),
@@ -33,6 +34,7 @@ PHASES: tuple[tuple[str, str], ...] = (
     ("loading image sizes", "reading the dataset"),
     ("preparing accelerator", "preparing the accelerator"),
     ("loading model for process", "loading the model"),
+    ("Loading DiT model from", "loading the model"),  # musubi-tuner: training/trainer_base.py:1500
     ("load StableDiffusion checkpoint", "loading the model"),
     ("load Diffusers pretrained models", "loading the model"),
     ("Building ", "loading the model"),
@@ -97,6 +99,7 @@ class Stream:
         self._wrapped: Wrapped | None = None
         self._bar = ""  # the last one, which is often printed twice
         self._phase = ""
+        self._staged = False  # the runner has said what this process does: its own words are not looked at
         self._step = -1
 
     def feed(self, data: bytes) -> list[Event]:
@@ -161,10 +164,12 @@ class Stream:
 
     def _said(self, text: str) -> Iterator[Event]:
         if text.startswith(STAGE):
-            yield from self._enter(text.removeprefix(STAGE))
+            name = text.removeprefix(STAGE)
+            self._staged = name != STARTING
+            yield from self._enter(name)
             return
         for start, name in PHASES:
-            if text.startswith(start):
+            if text.startswith(start) and not self._staged:
                 yield from self._enter(name)
                 break
         event = _event(text)

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.run.progress import STAGE
+from kohya_runner.run.progress import STAGE, STARTING
 from kohya_runner.run.supervise import supervise
 
 if TYPE_CHECKING:
@@ -24,4 +24,5 @@ def supervised(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome:
         outcome = supervise(stage.command, watch, environ=environ, heading=f"{STAGE}{stage.phase}")
         if outcome.returncode != 0 or outcome.stopped:
             return replace(outcome, started=begun)
-    return replace(supervise(plan.ready.command, watch, environ=environ), started=begun)
+    heading = f"{STAGE}{STARTING}" if plan.stages else ""
+    return replace(supervise(plan.ready.command, watch, environ=environ, heading=heading), started=begun)

@@ -77,7 +77,9 @@ def test_every_recipe_plans_with_its_own_data_or_any(recipe, planned, pictures, 
     plan = planned(recipe, *own, *folders)
     assert errors(plan) == []
     words = [re.sub(r"=/.*?/(ws|recipes|models)/", r"=\1/", t) for t in plan.command.argv[1:]]
-    assert [re.sub(r"(/|-)[0-9a-f]{12}(/|\.|$)", r"\1KEY\2", w).replace(str(ROOT), "PROJECT") for w in words] == snapshot
+    assert [
+        re.sub(r"(/|-)[0-9a-f]{12}(/|\.|$)", r"\1KEY\2", w).replace(str(ROOT), "PROJECT") for w in words
+    ] == snapshot
 
 
 def test_there_are_recipes():

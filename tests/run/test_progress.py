@@ -172,3 +172,32 @@ def test_a_line_without_end_does_not_fill_the_memory():
         stream.feed(b"x" * 10_000)
     assert len(stream._rest) <= 1 << 16
     assert stream.feed(b"\nepoch 1/2\n") == [Epoch(1, 2)]
+
+
+MUSUBI = """kohya-runner stage: caching text encoder outputs
+INFO:musubi_tuner.flux_2.flux2_utils:Loading state dict from /m/text_encoder.safetensors
+3it [00:00,  6.70it/s]
+kohya-runner stage: starting
+INFO:musubi_tuner.training.trainer_base:Loading DiT model from /m/dit.safetensors
+import network module: networks.lora_flux
+INFO:musubi_tuner.networks.lora:create LoRA for U-Net/DiT: 22 modules.
+INFO:musubi_tuner.networks.lora:enable LoRA for U-Net: 22 modules
+running training / \u5b66\u7fd2\u958b\u59cb
+  num train items / \u5b66\u7fd2\u753b\u50cf\u3001\u52d5\u753b\u6570: 9
+  total optimization steps / \u5b66\u7fd2\u30b9\u30c6\u30c3\u30d7\u6570: 14
+steps:   7%|7         | 1/14 [00:00<00:05,  2.40it/s, avr_loss=1.62]
+INFO:musubi_tuner.training.trainer_base:model saved.
+"""
+
+
+def test_what_musubi_tuner_says_is_understood():
+    found = events(MUSUBI, phases=True)
+    names = [e.name for e in found if isinstance(e, Phase)]
+    assert names == [
+        "caching text encoder outputs", "starting", "loading the model", "building the network", "training",
+    ]  # fmt: skip
+    assert Modules("U-Net", 22, enabled=True) in found
+    assert Fact("images_per_epoch", 9) in found
+    assert Fact("total", 14) in found
+    assert [e.step for e in found if isinstance(e, Step)] == [1]
+    assert Finished() in found
