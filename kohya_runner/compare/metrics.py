@@ -66,9 +66,10 @@ class View:
     triggers: tuple[str, ...] = ()
 
     def pairs(self) -> Iterator[tuple[Looked, Looked]]:
-        """Each picture with the base's of the same prompt, sampler and seed."""
+        """Each picture with the base's of the same prompt, sampler and seed; one that shows nothing tells nothing."""
         for one in self.column:
-            if (other := self.base.get(one.place)) is not None:
+            other = self.base.get(one.place)
+            if other is not None and not (one.plain or other.plain):
                 yield one, other
 
     def untriggered(self, prompt: int) -> bool:

@@ -136,6 +136,12 @@ def test_drift_is_measured_against_the_same_prompt_and_seed():
     assert [column["drift"] for column in table.columns] == [None, 0, 1]
 
 
+def test_a_base_picture_that_shows_nothing_is_no_measure_of_drift():
+    base = [replace(looked(colour("black"), seed=1), plain=True), looked(art(1), seed=2)]
+    column = [looked(art(2), seed=1), looked(art(1), seed=2)]
+    assert figures(base, column).columns[1]["drift"] == 0
+
+
 def test_prompts_without_the_trigger_are_bleed_and_not_drift():
     base = [looked(colour("black"), prompt=0), looked(colour("black"), prompt=1)]
     trained = [looked(colour("white"), prompt=0), looked(colour("black"), prompt=1)]

@@ -100,9 +100,6 @@ BASES: dict[str, Callable[[Path], tuple[str, Any, Any, Any]]] = {
 """The network module, and VAE, text encoders and U-Net or transformer as it takes them."""
 
 
-STRONG = {"sd2": 0.05}  # more makes NaN of its pictures
-
-
 def write_loras(family: str, models: Path, folder: Path, number: int) -> None:
     """``my lora-000001.safetensors`` ... ``my lora.safetensors``, each with numbers of its own, alpha 2 of rank 4."""
     import torch
@@ -114,7 +111,7 @@ def write_loras(family: str, models: Path, folder: Path, number: int) -> None:
     for epoch in range(1, number + 1):
         torch.manual_seed(epoch)
         for parameter in network.parameters():
-            torch.nn.init.normal_(parameter, std=STRONG.get(family, 0.3))
+            torch.nn.init.normal_(parameter, std=0.3)
         file = folder / ("my lora.safetensors" if epoch == number else f"my lora-{epoch:06d}.safetensors")
         network.save_weights(str(file), torch.float16, {"ss_epoch": str(epoch)})
 

@@ -1,7 +1,7 @@
 """A real run of the quickstart recipe on a whole SD 1.5 with random weights, swept (KOHYA_COMPARE_ENGINE=full).
 
-About five minutes on an idle machine of two cores. A low learning rate keeps random weights from painting NaN, which
-the scripts save as black.
+About five minutes on an idle machine of two cores. The learning rate is low: random weights that are trained hard paint
+NaN, which the scripts save as black.
 """
 
 from __future__ import annotations

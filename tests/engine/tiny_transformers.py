@@ -70,7 +70,7 @@ def write_sd2(folder: Path, worker: ModuleType) -> None:
     unet = UNet2DConditionModel(**model_util.create_unet_diffusers_config(v2=True))
     vae = AutoencoderKL(**model_util.create_vae_diffusers_config())
     shape = worker.CLIP_G | {"num_hidden_layers": 23}
-    text_model = CLIPTextModel(worker._clip_config(shape))
+    text_model = worker.speaking(CLIPTextModel(worker._clip_config(shape)))
     model_util.save_stable_diffusion_checkpoint(
         True, str(folder / "model.safetensors"), text_model, unet, None, 0, 0, {}, torch.float16, vae
     )
