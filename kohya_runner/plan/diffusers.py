@@ -99,12 +99,16 @@ def _squeezed(layout: Layout) -> Iterator[Finding]:
         yield warning("image.edit_squeezed", text, where=str(odd[0]) if len(odd) == 1 else "", hint=hint)
 
 
+FULL_BATCHES = ("train_instruct_pix2pix_sdxl.py",)
+"""Scripts that stop at a batch that is not full."""
+
+
 def _last_batch(draft: Draft, known: Known, steps: StepsPlan) -> Iterator[Finding]:
     """SDXL's size embeddings are made once for a whole batch (train_instruct_pix2pix_sdxl.py:899)."""
     batch = int(known.settings.get("train_batch_size"))
     reached = steps.total >= steps.steps_per_epoch
     alone = known.recipe.launch.num_processes == 1  # accelerate fills up the batches of several
-    if known.support.family == "sdxl" and alone and reached and steps.images_per_epoch % batch:
+    if known.support.script.endswith(FULL_BATCHES) and alone and reached and steps.images_per_epoch % batch:
         text = (
             f"{steps.images_per_epoch} rows in batches of {batch} leave {steps.images_per_epoch % batch} for the last, "
             "and the script stops at a batch that is not full (train_instruct_pix2pix_sdxl.py:899)"

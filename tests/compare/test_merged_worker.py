@@ -25,4 +25,4 @@ def test_the_base_column_gives_up_the_model_that_a_lora_was_merged_into():
     slot = Merged(args, shared, None)
     slot.hold(None, 0.0)
     assert "model" not in shared
-    assert (args.lora_weight, shared["conds_cache"]) == (None, {})
+    assert (args.lora_weight, shared["conds_cache"]) == (None, {"a": 1})  # encoders stay, and what they said

@@ -89,7 +89,7 @@ def test_what_is_no_utf_8_or_not_there_is_told(odd_path):
 def test_captions_of_single_pictures_are_no_edits(odd_path):
     assert is_edit(written(odd_path, GOOD))
     assert is_edit(written(odd_path, '{"input": "a.png", "output": "b.png", "prompt": "blue"}'))
-    assert is_edit(written(odd_path, "no json"))
-    assert is_edit(odd_path / "not there.jsonl")
+    assert not is_edit(written(odd_path, "no json"))  # then it is told as a file of captions
+    assert not is_edit(odd_path / "not there.jsonl")
     assert not is_edit(written(odd_path, '[{"file_name": "a.png", "text": "a cat"}]', "metadata.json"))
     assert not is_edit(written(odd_path, '{"image": "a.png", "caption": "a cat"}'))
