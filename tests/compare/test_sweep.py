@@ -14,8 +14,6 @@ from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
 from kohya_runner.finish import after
 from kohya_runner.run import record
 
-ROOT = Path(__file__).parents[2]
-
 
 def pictures(run_dir):
     return {p.name: p.read_bytes() for p in (run_dir / "comparison" / "cells").glob("*.png")}
