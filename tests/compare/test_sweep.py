@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 from sweep_trainer import MODULES, loads, lora_file, trained_run
