@@ -2,24 +2,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from sweep_trainer import MODULES, loads, lora_file, trained_run
 
-from kohya_runner.compare.clip import HINT
 from kohya_runner.compare.settings import Wish
 from kohya_runner.compare.subject import Named
 from kohya_runner.compare.sweep import compare, compare_run
 from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
 from kohya_runner.finish import after
 from kohya_runner.run import record
-
-ROOT = Path(__file__).parents[2]
 
 
 def pictures(run_dir):
@@ -265,13 +257,6 @@ def test_what_merges_gets_each_strength_and_passes_over_weights_with_nan(odd_pat
     assert len(loads(checkout)) == 1
 
 
-def test_without_a_clip_model_one_line_says_what_would_turn_its_figures_on(run_dir, checkout):
-    out, _ = child(run_dir).communicate(timeout=60)
-    assert [line for line in out.splitlines() if "CLIP" in line] == [HINT]
-    assert "clip_prompt" not in [metric["key"] for metric in answer(run_dir)["metrics"]]
-    assert "--clip DIR" in (run_dir / "comparison" / "report.html").read_text(encoding="utf-8")
-
-
 def test_a_clip_model_that_is_not_there_is_told_before_anything_is_painted(run_dir, checkout, odd_path):
     with pytest.raises(UsageError, match="no such folder with a CLIP model"):
         compare_run(run_dir, wish=Wish(clip=odd_path / "gone"))
@@ -290,91 +275,6 @@ def test_a_clip_model_that_cannot_be_used_costs_no_comparison(run_dir, checkout,
     assert found.failed == ()
     assert found.hint == ""
     assert any(note.startswith("CLIP could not measure the pictures: ") for note in found.notes)
-
-
-def child(run_dir, *more):
-    command = (sys.executable, "-m", "kohya_runner", "compare", str(run_dir), *more)
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])
-def test_an_interruption_keeps_what_is_painted(run_dir, checkout, number, code):
-    process = child(run_dir, "--prompt=a cat", "--prompt=HANG")
-    until = time.monotonic() + 30
-    while len(pictures(run_dir)) < 3 and time.monotonic() < until:
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == code, err
-    assert "are kept" in err
-    assert len(pictures(run_dir)) >= 3
-    assert not list((run_dir / "comparison").glob(".painting-*"))
-    kept = pictures(run_dir)
-    assert compare_run(run_dir, wish=Wish(prompts=("a cat",))).failed == ()
-    assert kept.items() <= pictures(run_dir).items()
-
-
-def test_a_script_that_would_go_on_after_ctrl_c_ends(odd_path, checkout):
-    run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
-    process = waiting(run, "--size=64x64")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert len(pictures(run)) == 3
-
-
-def waiting(run_dir, *more):
-    """A sweep that hangs in the middle; its first pictures are there."""
-    process = child(run_dir, "--prompt=a cat", "--prompt=HANG", *more)
-    until = time.monotonic() + 30
-    while len(pictures(run_dir)) < 3 and time.monotonic() < until:
-        time.sleep(0.05)
-    return process
-
-
-def test_a_second_sweep_into_the_same_folder_is_refused_and_told_who_is_there(run_dir, checkout):
-    first = waiting(run_dir)
-    second = child(run_dir, "--prompt=a bird")
-    _, err = second.communicate(timeout=30)
-    assert second.returncode == 7
-    assert f"another sweep is painting there (process {first.pid})" in err
-    elsewhere = Named((str(run_dir),), output=run_dir / "else where")
-    assert compare(elsewhere, Wish(prompts=("a bird",))).failed == ()
-    first.send_signal(signal.SIGINT)
-    first.communicate(timeout=30)
-    assert compare_run(run_dir, wish=Wish(prompts=("a bird",))).failed == ()
-
-
-def test_what_a_killed_sweep_left_behind_keeps_nobody_out(run_dir, checkout):
-    process = waiting(run_dir)
-    process.kill()
-    process.communicate(timeout=30)
-    kept = pictures(run_dir)
-    assert (run_dir / "comparison" / "active").is_file()
-    assert compare_run(run_dir, wish=Wish(prompts=("a cat",))).failed == ()
-    assert kept.items() <= pictures(run_dir).items()
-    assert not (run_dir / "comparison" / "active").exists()
-    assert not list((run_dir / "comparison").glob(".painting-*"))
-
-
-def test_the_command_says_what_it_found_and_how_long_it_takes(run_dir, checkout):
-    out, err = child(run_dir).communicate(timeout=60)
-    assert "suggestion:" in out
-    assert str(run_dir / "comparison" / "report.html") in out
-    assert "loading the base model to paint 8 pictures" in err
-
-
-def test_json_is_one_object_and_the_same_as_the_file(run_dir, checkout):
-    out, _ = child(run_dir, "--json").communicate(timeout=60)
-    assert json.loads(out) == answer(run_dir)
-
-
-def test_a_failed_cell_is_the_exit_code_of_a_failed_trainer(run_dir, checkout):
-    process = child(run_dir, "--prompt=a cat", "--prompt=LEAVE")
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 8
-    assert "failed: epoch 1, prompt 2, seed 7: " in out
 
 
 def test_a_run_that_asks_for_it_is_compared_when_it_has_ended(run_dir):
