@@ -59,7 +59,7 @@ class Trials:
         }
         overrides = [f"--set={name}={value}" for name, value in chosen.items()]
         recipe = ROOT / "recipes" / RECIPES[self.family]
-        ended = self.command("launch", str(recipe), *overrides, "--allow=model.component", "--json")
+        ended = self.command("launch", str(recipe), *overrides, "--json")
         assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-6000:]
         runs = sorted((self.root / "work space" / "runs").glob("*/*/record.json"))
         return Run(runs[-1].parent, json.loads(runs[-1].read_bytes()))
