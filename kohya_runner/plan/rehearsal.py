@@ -29,7 +29,7 @@ LEFT_OUT = frozenset({
     "max_train_epochs", "max_train_steps", "save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio",
     "save_state", "save_state_on_train_end", "save_last_n_epochs", "save_last_n_epochs_state", "save_last_n_steps",
     "save_last_n_steps_state", "sample_every_n_epochs", "sample_every_n_steps", "sample_at_first", "resume",
-    "initial_step", "huggingface_repo_id",
+    "initial_step", "huggingface_repo_id", "checkpointing_steps", "num_train_epochs",
 })  # fmt: skip
 SOURCE = "runner: --rehearse"
 
@@ -87,7 +87,8 @@ def rehearsed(plan: Plan) -> Plan:
 
 def _steps(steps: StepsPlan, number: int, name: str) -> StepsPlan:
     final = steps.saves.checkpoints[-1]
-    states = (f"{name}-state",) if steps.saves.states else ()
+    after = steps.saves.states[-1] if steps.saves.states else ""
+    states = (f"checkpoint-{number}" if after.startswith("checkpoint-") else f"{name}-state",) if after else ()
     saves = replace(
         steps.saves, checkpoints=(final,), checkpoints_kept=(final,), most_checkpoints=1, states=states,
         states_kept=states, most_states=len(states),
@@ -104,7 +105,9 @@ def _changed(plan: Plan, options: ScriptOptions, steps: StepsPlan, *, run_dir: s
         elif arg.name not in LEFT_OUT:
             yield arg
     yield _arg(options, "max_train_steps", steps.total)
-    if steps.saves.states:
+    if "checkpointing_steps" in options:  # diffusers' examples: a state is saved every so many steps
+        yield _arg(options, "checkpointing_steps", steps.total if steps.saves.states else steps.total + 1)
+    elif steps.saves.states:
         yield _arg(options, "save_state_on_train_end", value=True)
     if saves_of(plan).samples:
         yield _arg(options, "sample_every_n_epochs", steps.epochs)  # one round, after the last step

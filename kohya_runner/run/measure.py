@@ -54,7 +54,7 @@ def read(run_dir: Path, record: Record) -> Measured:
     pace, count = per_step(steps)
     final = output / record.final
     began = max(0.0, (times.first_step or times.ended or 0.0) - (times.started or 0.0))
-    states = [path for path in output.glob("*-state") if path.is_dir()]
+    states = [path for name in ("*-state", "checkpoint-*") for path in output.glob(name) if path.is_dir()]
     state = states[0] if states else None
     return Measured(
         steps=count,
@@ -62,7 +62,7 @@ def read(run_dir: Path, record: Record) -> Measured:
         setup=began,
         checkpoint_bytes=final.stat().st_size,
         checkpoint_seconds=_save_seconds(final),
-        state_bytes=sum(p.stat().st_size for p in state.iterdir()) if state else None,
+        state_bytes=sum(p.stat().st_size for p in state.rglob("*") if p.is_file()) if state else None,
         state_seconds=_state_seconds(state) if state else None,
         sample_seconds=_sample_seconds(output / "sample"),
         peak_ram=record.exit.peak_rss if record.exit else None,

@@ -38,7 +38,7 @@ def unet(path: Path, channels: int = 8) -> Path:
     return path
 
 
-def launch(root: Path, *overrides: str, **environ: str) -> tuple[int, str, dict[str, Any]]:
+def launch(root: Path, *overrides: str, flags: tuple[str, ...] = (), **environ: str) -> tuple[int, str, dict[str, Any]]:
     data = root / "my edits"
     data.mkdir()
     for name in ("a", "b"):
@@ -47,14 +47,14 @@ def launch(root: Path, *overrides: str, **environ: str) -> tuple[int, str, dict[
     (data / "metadata.jsonl").write_text(f"{json.dumps(row)}\n", encoding="utf-8")
     command = (
         sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / "sd15_instruct_pix2pix.yaml"),
-        "--practice", "--allow=hub.offline", f"--workspace={root / 'ws'}",
+        "--practice", *flags, "--allow=hub.offline", f"--workspace={root / 'ws'}",
         f"--set=datasets.0.images={json.dumps(str(data / 'metadata.jsonl'))}", "--set=args.max_train_steps=6",
         "--set=args.checkpointing_steps=2", "--set=args.checkpoints_total_limit=2", "--set=args.mixed_precision=no",
         *(f"--set={text}" for text in overrides),
     )  # fmt: skip
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(root), "KOHYA_PRACTICE_STEP_SECONDS": "0.05", **environ}
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=env, cwd=root)
-    (path,) = (root / "ws" / "runs" / "sd15_instruct_pix2pix").glob("001/record.json")
+    (path,) = (root / "ws").glob("*/sd15_instruct_pix2pix/001/record.json")
     return ended.returncode, ended.stdout + ended.stderr, json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -78,6 +78,13 @@ def test_without_its_pipeline_a_run_is_no_success(odd_path):
     code, said, record = launch(odd_path, KOHYA_PRACTICE_FAULT="no-file")
     assert code == 10, said
     assert record["state"] == "failed"
+
+
+def test_a_rehearsal_takes_a_few_steps_and_one_state(odd_path):
+    code, said, _ = launch(odd_path, "args.max_train_steps=9000", "args.checkpointing_steps=500", flags=("--rehearse",))
+    assert code == 0, said
+    assert "s a step over" in said
+    assert "whole run" in said
 
 
 def test_the_scripts_lines_are_heard():
