@@ -20,6 +20,9 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """Parts of module names (dots are underlines) that only one family has; FLUX and HunyuanImage share their blocks."""
 
+SAME_NAMES = frozenset({("flux", "hunyuan_image")})
+"""A family by its names, and another with the same ones (networks/lora_hunyuan_image.py): what the file says decides."""
+
 CONTEXT = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """The width of the text that a U-Net's cross-attention reads."""
 _CROSS = ("attn2_to_k_lora_down_weight", "attn2_to_k_lora_A_weight")
@@ -39,7 +42,8 @@ def family_of(header: Header) -> str:
     what = identify(header)
     if what is not None and what.key not in ("lora", "embedding", "controlnet"):
         return what.key
-    return _by_shape(names) or _by_name(names) or _said(header.metadata)
+    named, said = _by_shape(names) or _by_name(names), _said(header.metadata)
+    return said if (named, said) in SAME_NAMES else named or said
 
 
 def is_lora(header: Header) -> bool:
