@@ -21,7 +21,7 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Parts of module names (dots are underlines) that only one family has; FLUX and HunyuanImage share their blocks."""
 
 SAME_NAMES = frozenset({("flux", "hunyuan_image")})
-"""A family by its names, and another with the same ones (networks/lora_hunyuan_image.py): what the file says decides."""
+"""A family by its names, and another of the same ones (networks/lora_hunyuan_image.py): what the file says decides."""
 
 CONTEXT = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """The width of the text that a U-Net's cross-attention reads."""
