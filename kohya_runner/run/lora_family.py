@@ -20,7 +20,7 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """Parts of module names (dots are underlines) that only one family has; FLUX and HunyuanImage share their blocks."""
 
-ALIKE = {"flux": ("flux_kontext", "flux2")}
+ALIKE = {"flux": ("flux_kontext", "flux2", "hunyuan_image")}
 """Families whose modules have the same names; the trainer's own metadata tells them apart."""
 
 CONTEXT = {768: "sd15", 1024: "sd2", 2048: "sdxl"}

@@ -52,5 +52,11 @@ def test_names_are_believed_more_than_what_the_file_says():
     assert family_of(header([name], {"ss_base_model_version": "sd_v1"}, (4, 2048))) == "sdxl"
 
 
+def test_hunyuan_image_has_the_names_of_flux_and_is_told_by_what_the_file_says():
+    names = ["lora_unet_single_blocks_0_linear1.lora_down.weight"]
+    assert family_of(header(names, {"ss_base_model_version": "hunyuan-image-2.1"})) == "hunyuan_image"
+    assert family_of(header(names, {"ss_base_model_version": "sd_v1"})) == "flux"
+
+
 def test_the_families_of_the_table_are_called_the_same():
     assert {"sd15", "sdxl", "flux"} <= set(families.families())
