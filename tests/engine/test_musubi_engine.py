@@ -180,6 +180,7 @@ def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(first, trials)
 def test_verify_knows_what_was_made(first, trials):
     ended = trials.command("verify", str(first.final))
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"a LoRA for {trials.family}" in ended.stdout
 
 
 @whole
