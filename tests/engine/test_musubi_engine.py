@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 ALL = os.environ.get("KOHYA_MUSUBI_ENGINE") == "all"
 RECIPES = {"flux_kontext": "flux_kontext_lora.yaml", "flux2": "flux2_klein_lora.yaml"}
 FAMILIES = list(RECIPES) if ALL else ["flux_kontext"]
+KINDS = ("texts", "latents")
 SIZES = ((64, 64), (64, 64), (96, 64))
 CPU = ("optimizer_type=AdamW", "fp8_base=false", "fp8_scaled=false", "max_data_loader_n_workers=0", "network_dim=4",
        "max_train_epochs=2", "learning_rate=0.05")  # fmt: skip
@@ -62,7 +63,9 @@ class Trials:
         ended = self.command("launch", str(recipe), *overrides, "--json")
         assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-6000:]
         runs = sorted((self.root / "work space" / "runs").glob("*/*/record.json"))
-        return Run(runs[-1].parent, json.loads(runs[-1].read_bytes()))
+        run = Run(runs[-1].parent, json.loads(runs[-1].read_bytes()))
+        run.read.update({file.name: numbers(file) for kind in KINDS for file in run.cached(kind).values()})
+        return run
 
     def command(self, *argv: str) -> subprocess.CompletedProcess[str]:
         own = {"KOHYA_RUNNER_MUSUBI_TUNER": str(self.checkout), "KOHYA_RUNNER_MUSUBI_PYTHON": str(self.python),
@@ -81,6 +84,7 @@ class Run:
 
     folder: Path
     record: Mapping[str, Any]
+    read: dict[str, list[float]] = field(default_factory=dict)  # the cache files: the next launch may remove them
 
     @property
     def log(self) -> str:
@@ -104,8 +108,8 @@ class Run:
 
     def differs(self, other: Run, kind: str) -> list[str]:
         """The cache files that hold something else than those of another run, or are not there."""
-        own, others = self.cached(kind), other.cached(kind)
-        return sorted(name for name, file in own.items() if name not in others or unlike(file, others[name]))
+        own = {name: self.read[name] for name in self.cached(kind)}
+        return sorted(name for name, found in own.items() if unlike(found, other.read.get(name, [])))
 
 
 def numbers(path: Path) -> list[float]:
@@ -124,9 +128,8 @@ def numbers(path: Path) -> list[float]:
     return found
 
 
-def unlike(one: Path, other: Path) -> bool:
+def unlike(first: list[float], second: list[float]) -> bool:
     """More than rounding: what a machine computes twice may differ in the last bits."""
-    first, second = numbers(one), numbers(other)
     return len(first) != len(second) or any(abs(a - b) > 0.1 for a, b in zip(first, second, strict=True))
 
 
