@@ -27,9 +27,10 @@ SD_SCRIPTS = "sd-scripts"
 HEAD = """# What was run
 
 Each "ran" is a whole launch of the recipe of that pair by the unmodified script of the commit below, on models of the
-real structure and small widths, on a CPU: two epochs, two checkpoints that differ, no NaN, steps and batches as
-planned. No full-size model was trained for it. "Planned only" is a recipe that every run of the tests plans and nobody
-ran. This page is written from [matrix.json](matrix.json) by `tests/engine/matrix.py`, that file by the engine tests.
+real structure and small widths, on a CPU: two epochs, two checkpoints that differ, no NaN, steps and batches as planned
+(InstructPix2Pix: one epoch, and the pipeline it left edits a picture). No full-size model was trained for it. "Planned
+only" is a recipe that every run of the tests plans and nobody ran. This page is written from [matrix.json](matrix.json)
+by `tests/engine/matrix.py`, that file by the engine tests.
 
 """
 
@@ -77,7 +78,7 @@ def _cell(by_pair: Mapping[tuple[str, str], Mapping[str, Any]], family: str, met
         return "ran"
     if families.find(family, method) is not None:
         return "planned only"
-    return "not available" if (family, method) in method_rows.ABSENT else ""
+    return "not available" if (family, method) in method_rows.ABSENT else "-"
 
 
 if __name__ == "__main__":

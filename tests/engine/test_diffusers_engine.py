@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from diffusers_cases import DIFFUSERS_ERRORS
+from matrix import note
 from test_edit_engine import edits
+
+from kohya_runner.trainers import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +88,7 @@ def done(place: Place) -> Done:
     recipe = ROOT / "recipes" / f"{place.family}_instruct_pix2pix.yaml"
     command = (
         *(sys.executable, "-m", "kohya_runner", "launch", str(recipe)),
-        *(f"--workspace={workspace}", "--allow=hub.offline"),
+        *(f"--workspace={workspace}", "--allow=hub.offline", "--allow=disk.full"),
         *(f"--set={text}" for text in (*SMALL, f"datasets={data}", f"model={place.root / 'model'}")),
     )  # fmt: skip
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=place.environ, cwd=place.root)
@@ -99,6 +102,13 @@ def test_the_steps_are_those_that_were_planned_and_seen(done):
     record = done.read("record.json")
     assert printed == 2
     assert (record["state"], record["steps_planned"], record["steps_seen"]) == ("succeeded", printed, printed)
+
+
+def test_what_ran_is_written_down(done):
+    record, row = done.read("record.json"), families.find(done.place.family, "instruct_pix2pix")
+    assert row is not None
+    note({"engine": row.engine, "family": row.family, "method": row.method, "script": row.script,
+          "commit": record["trainer"]["commit"], "steps": record["steps_seen"]})  # fmt: skip
 
 
 def test_the_script_found_every_row(done):

@@ -78,6 +78,11 @@ def pixels(path: Path) -> bytes:
         return picture.convert("RGB").tobytes()
 
 
+def apart(one: bytes, other: bytes) -> float:
+    """The mean difference of two pictures, of 255."""
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
 def train(root: Path, family: str, checkout: Path, python: Path) -> None:
     """Two epochs of two pairs, by the real scripts."""
     write_models(root, checkout, python, family)
@@ -158,5 +163,12 @@ def test_every_picture_is_another(swept):
 
 @pytest.mark.parametrize(("column", "lora"), [(0, None), (1, "my lora-000001"), (2, "my lora")])
 def test_a_column_has_the_pixels_of_a_process_of_its_own(swept, column: int, lora: str | None, tmp_path):
+    """Two processes of Kontext's own script differ in the last bits already: there the nearest column must be this."""
     file = swept.root / "loras" / f"{lora}.safetensors" if lora else None
-    assert swept.picture(column, column % 2) == swept.alone(file, column % 2, tmp_path / "alone")
+    alone = swept.alone(file, column % 2, tmp_path / "alone")
+    if swept.family == "flux2":
+        assert swept.picture(column, column % 2) == alone
+        return
+    far = [apart(swept.picture(other, column % 2), alone) for other in range(3)]
+    assert far.index(min(far)) == column
+    assert far[column] < 1

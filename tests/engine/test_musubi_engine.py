@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from matrix import note
 from musubi_rig import encoders, environment, write_models
 from PIL import Image
+
+from kohya_runner.trainers import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -178,6 +181,10 @@ def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(first, trials)
     assert re.search(r"total optimization steps[^:]*: 6", first.log)
     assert first.items == len(SIZES)
     assert len(first.cached("latents")) == len(first.cached("texts")) == len(SIZES)
+    support = families.find(trials.family, "lora")
+    assert support is not None
+    note({"engine": support.engine, "family": support.family, "method": support.method, "script": support.script,
+          "commit": record["trainer"]["commit"], "steps": record["steps_seen"]})  # fmt: skip
 
 
 def test_verify_knows_what_was_made(first, trials):

@@ -10,8 +10,9 @@ INSTALL = (
     row(
         "no-xformers",
         r"No module named 'xformers'|xFormers can't load C\+\+/CUDA extensions|No xformers"
-        r"|No operator found for `?memory_efficient_attention",
-        "xformers is missing, or was built for another torch",
+        r"|No operator found for `?memory_efficient_attention"
+        r"|xformers' memory efficient attention is only available for GPU",
+        "xformers is missing, was built for another torch, or there is no GPU for it",
         "args: {sdpa: true, xformers: false}   torch's own attention, as fast and always there",
         source="library/train_util.py:3371; bmaltais/kohya_ss#3096, #3139, #3015",
     ),

@@ -71,7 +71,7 @@ OPTIONS = (
     ),
     row(
         "scheduler-name",
-        r"'(?P<name>[^']{1,60})' is not a valid SchedulerType",
+        r"ValueError: '?(?P<name>[^'\s]{1,60})'? is not a valid SchedulerType",
         "there is no scheduler '{found:name}'",
         "args: {lr_scheduler: cosine}   the others: linear, cosine_with_restarts, polynomial, constant, "
         "constant_with_warmup",
