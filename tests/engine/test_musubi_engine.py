@@ -102,12 +102,22 @@ class Run:
         """How many pictures the training says it reads."""
         return int(re.findall(r"num train items[^:]*: (\d+)", self.log)[-1])
 
+    @property
+    def datasets(self) -> list[dict[str, Any]]:
+        """What the scripts were told of the data."""
+        option = next(token for token in self.record["argv"] if token.startswith("--dataset_config="))
+        return list(json.loads(Path(option.partition("=")[2]).read_bytes())["datasets"])
+
     def cached(self, kind: str) -> dict[str, Path]:
         """The cache files that this training read, by name: ``texts`` or ``latents``."""
-        option = next(token for token in self.record["argv"] if token.startswith("--dataset_config="))
-        datasets = json.loads(Path(option.partition("=")[2]).read_bytes())["datasets"]
-        files = [file for dataset in datasets for file in Path(dataset["cache_directory"]).glob("*.safetensors")]
+        files = [file for dataset in self.datasets for file in Path(dataset["cache_directory"]).glob("*.safetensors")]
         return {file.name: file for file in files if file.name.endswith("_te.safetensors") == (kind == "texts")}
+
+    @property
+    def folder_of_caches(self) -> str:
+        """Where they are: a folder that is new holds nothing old. Kontext's latents are a draw, no two are alike."""
+        (folder,) = {dataset["cache_directory"] for dataset in self.datasets}
+        return str(folder)
 
     def differs(self, other: Run, kind: str) -> list[str]:
         """The cache files that hold something else than those of another run, or are not there."""
@@ -209,7 +219,7 @@ def test_a_changed_caption_is_not_trained_from_the_old_cache(first, trials):
     again = trials.launch()
     assert again.items == len(SIZES)
     assert len(again.differs(first, "texts")) == 1
-    assert again.differs(first, "latents") == []
+    assert again.folder_of_caches != first.folder_of_caches
 
 
 @whole
@@ -236,7 +246,8 @@ def test_another_input_makes_its_own_latents(first, trials):
     again = trials.launch()
     picture.write_bytes(before)
     assert again.items == len(SIZES)
-    assert len(again.differs(first, "latents")) == 1
+    assert again.differs(first, "texts") == []
+    assert again.folder_of_caches != first.folder_of_caches
 
 
 @whole
