@@ -136,7 +136,10 @@ def test_a_size_that_the_script_would_refuse_is_refused(musubi, named, odd_path)
 
 
 def test_without_that_trainer_the_way_to_it_is_said(checkout, named, odd_path, monkeypatch):
-    monkeypatch.setenv("KOHYA_RUNNER_HOME", str(odd_path / "home"))
+    for name in ("KOHYA_RUNNER_MUSUBI_TUNER", "KOHYA_RUNNER_MUSUBI_PYTHON"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("KOHYA_RUNNER_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(odd_path / "home"))
     with pytest.raises(TrainerError) as caught:
         compare(named, wish(picture(odd_path / "one.png", "red")))
     assert "kohya-runner setup --engine musubi-tuner" in caught.value.hint
