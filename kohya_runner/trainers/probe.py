@@ -123,7 +123,7 @@ def _ask(
     hint = "name another Python, or run: kohya-runner setup"
     try:
         done = subprocess.run(
-            (str(python), str(WORKER), *arguments),
+            (str(python), "-B", str(WORKER), *arguments),  # a look leaves nothing behind, no compiled file either
             env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
             encoding="utf-8", errors="replace",
         )  # fmt: skip
