@@ -246,7 +246,6 @@ def test_another_input_makes_its_own_latents(first, trials):
     again = trials.launch()
     picture.write_bytes(before)
     assert again.items == len(SIZES)
-    assert again.differs(first, "texts") == []
     assert again.folder_of_caches != first.folder_of_caches
 
 
