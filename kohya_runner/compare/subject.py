@@ -123,6 +123,9 @@ def _of_files(paths: Sequence[Path], named: Named, *, painting: bool) -> Subject
     home = paths[0] if paths[0].is_dir() else paths[0].parent
     base, recipe = _of_recipe(named) if named.recipe else (Base(named.family or "", named.model or ""), {})
     base = Base(named.family or base.family, named.model or base.model, {**base.options, **_components(named)})
+    if not files:
+        where = ", ".join(map(str, paths))
+        raise UsageError(f"{where}: no LoRA files here", hint="name a run, a folder of .safetensors, or the files")
     if painting and not (base.family and base.model):
         raise UsageError("nobody said which base model these files are for", hint=HOW_TO_NAME)
     return Subject(

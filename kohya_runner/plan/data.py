@@ -71,7 +71,12 @@ def _misplaced(source: Source, trees: Path) -> list[Finding]:
 
 def _rows_faults(source: Source) -> list[Finding]:
     """What is wrong with the rows of a metadata file; nothing for a folder."""
-    return list(read_rows(source.metadata).findings()) if source.metadata is not None else []
+    if source.metadata is None:
+        return []
+    if not source.metadata.is_file():
+        hint = "name the folder that holds the images, or the file that lists them"
+        return [error("dataset.missing", f"{source.metadata}: no such file", where=source.where, hint=hint)]
+    return list(read_rows(source.metadata).findings())
 
 
 def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:

@@ -26,6 +26,12 @@ def is_edit_entry(loaded: Loaded, index: int) -> bool:
     return is_rows_file(path) and is_edit(path)
 
 
+def is_missing(loaded: Loaded, index: int) -> bool:
+    """Whether an entry names a metadata file that is not there: that is told, and nothing about what it may hold."""
+    path = loaded.path_from(loaded.datasets[index].images, "datasets", index, "images")
+    return is_rows_file(path) and not path.is_file()
+
+
 def edit_findings(loaded: Loaded, support: Support) -> Iterator[Finding]:
     """What stands against the edit datasets of a recipe with this method, or against others where it needs them."""
     entries = loaded.datasets
@@ -36,7 +42,7 @@ def edit_findings(loaded: Loaded, support: Support) -> Iterator[Finding]:
         text = "edit datasets and folders cannot be mixed in one run: their pairs are laid out in different ways"
         hint = "write the pairs of the folders into a metadata.jsonl too"
         yield error("recipe.method", text, where=loaded.where("datasets"), hint=hint)
-    elif support.data == "edit" and not edits:
+    elif support.data == "edit" and not edits and not any(is_missing(loaded, index) for index in entries):
         text = f"{support.script} trains on edits: an input, an instruction and an output"
         hint = "write images: FOLDER/metadata.jsonl; its rows are described in docs/edit.md"
         yield error("recipe.method", text, where=loaded.where("datasets"), hint=hint)

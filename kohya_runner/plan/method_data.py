@@ -15,7 +15,7 @@ from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, wit
 from kohya_runner.dataset.rows_file import is_rows_file
 from kohya_runner.findings import Severity, error, warning
 from kohya_runner.plan import own_options
-from kohya_runner.plan.edit_data import PAIRED, edit_findings, is_edit_entry
+from kohya_runner.plan.edit_data import PAIRED, edit_findings, is_edit_entry, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -107,12 +107,13 @@ def findings(
         if entry.regularization and not support.regularization:
             text = f"{support.script} reads no class images"
             yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
-        edits = is_edit_entry(loaded, index)
+        path = loaded.path_from(entry.images, "datasets", index, "images")
+        listed = is_rows_file(path)
+        edits = is_edit_entry(loaded, index) or is_missing(loaded, index)
         wanted = support.data == "pairs" or support.needs_control
         optional = support.data == "controls" and not support.needs_control
         if not edits and not optional and (entry.conditioning is not None) != wanted:
             yield _conditioning(support, where, wanted=wanted)
-        listed = is_rows_file(loaded.path_from(entry.images, "datasets", index, "images"))
         if support.data == "pairs" and listed and not edits:
             text = f"{support.script} pairs two folders of pictures, and this is a metadata file"
             yield error("recipe.method", text, where=where, hint="name the folder of the pictures")
@@ -134,10 +135,13 @@ def _missing_options(loaded: Loaded, support: Support, settings: Settings) -> It
             yield error("args.missing", text, where=loaded.where("args"), hint=hint)
 
 
+CONDITIONING = "write conditioning: FOLDER, or images: FOLDER/metadata.jsonl with edits (docs/edit.md)"
+
+
 def _conditioning(support: Support, where: str, *, wanted: bool) -> Finding:
     if wanted:
         text = f"{support.script} trains with condition images, and this dataset has none"
-        return error("recipe.method", text, where=where, hint="write conditioning: FOLDER")
+        return error("recipe.method", text, where=where, hint=CONDITIONING)
     text = f"method: {support.method} uses no condition images"
     return error("recipe.method", text, where=where, hint="leave conditioning out, or write method: controlnet")
 

@@ -133,7 +133,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "transformer", 2_091_069_227, 126_892_531, (("qwen3", 596_049_920),),
         double=Blocks(28, 69_206_528), width=2048, text_tokens=512,
     ),
-    # The last four are musubi-tuner's; the sizes of the language models are those of their names.
+    # From here on musubi-tuner's families; their text encoders are counted by the size in their names (24B, 4B, 8B).
     "flux_kontext": Architecture(
         "transformer", 11_901_408_320, 83_819_683, (("text_encoder2", CLIP_L), ("text_encoder1", T5_XXL)),
         double=Blocks(19, 339_831_296), single=Blocks(38, 141_591_808), width=3072, text_tokens=512,

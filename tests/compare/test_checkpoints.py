@@ -5,6 +5,8 @@ from sweep_trainer import lora_file
 
 from kohya_runner.compare.checkpoints import find, in_folder
 from kohya_runner.compare.shape import shape_of
+from kohya_runner.compare.subject import Named, find_subject
+from kohya_runner.errors import UsageError
 
 
 def labels(found):
@@ -111,3 +113,8 @@ def test_a_practice_file_is_left_out(odd_path):
 )
 def test_the_names_of_the_modules_tell_the_family(odd_path, module, family, fits):
     assert shape_of(lora_file(odd_path / "a.safetensors", modules=(module,))).for_family(family) is fits
+
+
+def test_a_folder_without_a_lora_is_told_as_that(tmp_path):
+    with pytest.raises(UsageError, match="no LoRA files here"):
+        find_subject(Named((str(tmp_path),)))

@@ -20,61 +20,55 @@ def _configured(key: str, variable: str) -> Path | None:
     return None
 
 
+def _checkout(setting: str, folder: str, mark: str) -> Path:
+    """A trainer's sources: as configured, else the submodule."""
+    root = _configured(setting, f"KOHYA_RUNNER_{setting.upper()}")
+    vendored = Path(__file__).parents[2] / "vendor" / folder
+    root = root or (vendored if (vendored / mark).exists() else None)
+    if root is None or not (root / mark).exists():
+        pytest.skip(f"NO TRAINER: these engine tests need a {folder} checkout (see: kohya-runner setup)")
+    return root
+
+
+def _python(setting: str, whose: str) -> Path:
+    """The Python that can import a trainer."""
+    python = _configured(setting, f"KOHYA_RUNNER_{setting.upper()}")
+    if python is None or not python.is_file():
+        pytest.skip(f"NO TRAINER PYTHON: these engine tests need {whose}'s (KOHYA_RUNNER_{setting.upper()})")
+    return python
+
+
 @pytest.fixture(scope="session")
 def sd_scripts() -> Path:
     """The checkout of the real sd-scripts."""
-    root = _configured("sd_scripts", "KOHYA_RUNNER_SD_SCRIPTS")
-    vendored = Path(__file__).parents[2] / "vendor" / "sd-scripts"
-    root = root or (vendored if (vendored / "train_network.py").is_file() else None)
-    if root is None or not (root / "train_network.py").is_file():
-        pytest.skip("NO TRAINER: engine tests need an sd-scripts checkout (see: kohya-runner setup)")
-    return root
+    return _checkout("sd_scripts", "sd-scripts", "train_network.py")
 
 
 @pytest.fixture(scope="session")
 def trainer_python() -> Path:
-    """The Python that can import the real trainer."""
-    python = _configured("python", "KOHYA_RUNNER_PYTHON")
-    if python is None or not python.is_file():
-        pytest.skip("NO TRAINER PYTHON: engine tests need one (KOHYA_RUNNER_PYTHON or kohya-runner setup)")
-    return python
+    """The Python that can import the real sd-scripts."""
+    return _python("python", "sd-scripts")
 
 
 @pytest.fixture(scope="session")
 def musubi_tuner() -> Path:
     """The checkout of the real musubi-tuner."""
-    root = _configured("musubi_tuner", "KOHYA_RUNNER_MUSUBI_TUNER")
-    vendored = Path(__file__).parents[2] / "vendor" / "musubi-tuner"
-    root = root or (vendored if (vendored / "src" / "musubi_tuner").is_dir() else None)
-    if root is None or not (root / "src" / "musubi_tuner").is_dir():
-        pytest.skip("NO TRAINER: these engine tests need a musubi-tuner checkout (KOHYA_RUNNER_MUSUBI_TUNER)")
-    return root
+    return _checkout("musubi_tuner", "musubi-tuner", "src/musubi_tuner")
 
 
 @pytest.fixture(scope="session")
 def musubi_python() -> Path:
     """The Python that can import the real musubi-tuner."""
-    python = _configured("musubi_python", "KOHYA_RUNNER_MUSUBI_PYTHON")
-    if python is None or not python.is_file():
-        pytest.skip("NO TRAINER PYTHON: these engine tests need musubi-tuner's (KOHYA_RUNNER_MUSUBI_PYTHON)")
-    return python
+    return _python("musubi_python", "musubi-tuner")
 
 
 @pytest.fixture(scope="session")
 def diffusers_examples() -> Path:
     """The checkout of diffusers with its InstructPix2Pix examples."""
-    root = _configured("diffusers", "KOHYA_RUNNER_DIFFUSERS")
-    vendored = Path(__file__).parents[2] / "vendor" / "diffusers"
-    root = root or (vendored if (vendored / "examples").is_dir() else None)
-    if root is None or not (root / "examples" / "instruct_pix2pix").is_dir():
-        pytest.skip("NO TRAINER: these engine tests need a diffusers checkout (KOHYA_RUNNER_DIFFUSERS)")
-    return root
+    return _checkout("diffusers", "diffusers", "examples/instruct_pix2pix")
 
 
 @pytest.fixture(scope="session")
 def diffusers_python() -> Path:
     """The Python that can run diffusers' examples."""
-    python = _configured("diffusers_python", "KOHYA_RUNNER_DIFFUSERS_PYTHON")
-    if python is None or not python.is_file():
-        pytest.skip("NO TRAINER PYTHON: these engine tests need diffusers' (KOHYA_RUNNER_DIFFUSERS_PYTHON)")
-    return python
+    return _python("diffusers_python", "diffusers")

@@ -161,3 +161,10 @@ def test_dataset_check_takes_a_recipe_or_the_file_itself(odd_path, capsys, monke
         ("dataset.edit_missing", f"{metadata}:2:17")
     ]
     assert len(said["images"]) == 2
+
+
+def test_a_file_of_edits_that_is_not_there_is_told_without_a_guess_about_its_rows(planned, odd_path):
+    for recipe in ("flux_kontext_lora.yaml", "sd15_instruct_pix2pix.yaml", "sd15_controlnet.yaml"):
+        said = errors(planned(recipe, edits(odd_path / "not there" / "metadata.jsonl")))
+        assert said[0].startswith("dataset.missing: ")
+        assert not any(line.startswith(("recipe.method", "dataset.row")) for line in said)

@@ -261,7 +261,8 @@ def test_pictures_where_the_trees_are_laid_out_are_refused(planned, pictures, od
 
 def test_a_metadata_file_that_is_not_there_is_named(planned, odd_path):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(odd_path / 'metadata.jsonl'))}")
-    assert any("cannot be read: No such file" in line for line in errors(plan))
+    (found,) = [f for f in plan.findings if f.severity is Severity.ERROR]
+    assert (found.code, found.message.endswith("metadata.jsonl: no such file")) == ("dataset.missing", True)
 
 
 @pytest.mark.parametrize(

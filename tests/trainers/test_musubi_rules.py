@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from musubi_cases import ERRORS, MUSUBI_CASES, OWN, MusubiCase, row
-from rule_cases import BY_CODE, Case
+from musubi_cases import MUSUBI_CASES, OWN, MusubiCase, row
+from rule_cases import Case
 
 from kohya_runner.findings import Severity
 from kohya_runner.plan.settings import Settings
@@ -18,40 +18,6 @@ NEEDED = {"args.musubi_attention", "args.musubi_precision", "args.musubi_optimiz
 
 def codes(case: MusubiCase, which: str) -> set[str]:
     return {finding.code for finding in case.findings(which)}
-
-
-@pytest.mark.parametrize("case", MUSUBI_CASES, ids=lambda case: case.id)
-def test_a_rule_speaks_of_options_that_break_it(case: MusubiCase):
-    assert case.code in codes(case, "bad")
-
-
-@pytest.mark.parametrize("case", MUSUBI_CASES, ids=lambda case: case.id)
-def test_a_rule_is_silent_where_it_is_just_not_broken(case: MusubiCase):
-    assert case.code not in codes(case, "good")
-
-
-@pytest.mark.parametrize("case", MUSUBI_CASES, ids=lambda case: case.id)
-def test_what_just_does_not_break_a_rule_breaks_no_other_one(case: MusubiCase):
-    assert {f.code: f.message for f in case.findings("good") if f.severity is Severity.ERROR} == {}
-
-
-@pytest.mark.parametrize("case", MUSUBI_CASES, ids=lambda case: case.id)
-def test_a_finding_names_the_trainers_line_and_a_place_in_the_recipe(case: MusubiCase):
-    (finding,) = [f for f in case.findings("bad") if f.code == case.code]
-    assert finding.message.endswith(f"({BY_CODE[case.code].upstream})")
-    assert finding.hint
-    assert "{" not in finding.message
-    stated = {name for name, value in case.bad.items() if value is not None}
-    assert finding.where.startswith("recipe.yaml:1:") or not stated & set(BY_CODE[case.code].options)
-
-
-def test_every_rule_of_the_table_has_a_case():
-    assert {rule.code for rule in rule_table_musubi.RULES} == {case.code for case in MUSUBI_CASES}
-
-
-def test_every_error_is_among_the_cases_that_the_real_script_refuses():
-    errors = {rule.code for rule in rule_table_musubi.RULES if rule.severity is Severity.ERROR}
-    assert errors == {case.code for case in ERRORS}
 
 
 @pytest.mark.parametrize("family", OWN)
