@@ -121,7 +121,7 @@ def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
 
 def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     from kohya_runner.plan import data, own_options
-    from kohya_runner.plan.dialects import DIALECTS
+    from kohya_runner.plan.dialects import dialect_of
     from kohya_runner.plan.settings import as_parsed
     from kohya_runner.recipe.load import load
     from kohya_runner.trainers import arguments
@@ -148,7 +148,7 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     stated = f"as {support.script} will see it with the options of {wish.target.name}"
     if support.data != "controls":
         wrong = (*wrong, *own_options.findings(loaded, support, options))
-    rules = replace(DIALECTS[support.engine].picture_rules(loaded, settings), encoders=found)
+    rules = replace(dialect_of(support.engine).picture_rules(loaded, settings), encoders=found)
     own = own_options.rules_of(settings.get, found)
     return Target(loaded.recipe.name, sources, rules, room, stated, (*loaded.findings, *faults, *wrong), own)
 

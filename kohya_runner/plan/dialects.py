@@ -1,19 +1,20 @@
-"""The table of engines' own parts of a plan."""
+"""The table of engines' own parts of a plan; only the one that a recipe needs is loaded."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from kohya_runner.plan import diffusers, musubi, sd_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.plan.built import Dialect
 
-DIALECTS: Mapping[str, Dialect] = {
-    "sd-scripts": sd_scripts.DIALECT,
-    "musubi-tuner": musubi.DIALECT,
-    "diffusers": diffusers.DIALECT,
-}
-"""By the name of the engine (``trainers/engines.py``)."""
+MODULES: Mapping[str, str] = {"sd-scripts": "sd_scripts", "musubi-tuner": "musubi", "diffusers": "diffusers"}
+"""By the name of the engine (``trainers/engines.py``): the module beside this one whose ``DIALECT`` it is."""
+
+
+def dialect_of(engine: str) -> Dialect:
+    """An engine's own part."""
+    found: Dialect = import_module(f"{__package__}.{MODULES[engine]}").DIALECT
+    return found

@@ -11,7 +11,7 @@ from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import error, not_allowable
 from kohya_runner.plan import data, defaults, machine, method_data, reading, resume_options, space, weights
 from kohya_runner.plan.commands import commands
-from kohya_runner.plan.dialects import DIALECTS
+from kohya_runner.plan.dialects import dialect_of
 from kohya_runner.plan.draft import Draft, Known
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models
@@ -123,7 +123,7 @@ def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progres
     sources, data_faults = data.sources(loaded, extension, draft.workspace, own=support.data == "folders")
     surveys = reading.read_all(sources, draft.request, draft.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
-    dialect, own = DIALECTS[support.engine], rules_of(settings.get)
+    dialect, own = dialect_of(support.engine), rules_of(settings.get)
     judged = reading.findings(surveys, dialect.picture_rules(loaded, settings), own)
     checked = method_data.eased(judged, support, settings, scans)
     draft.findings += [*faults, *launch_faults(loaded), *models.findings, *data_faults, *checked]
@@ -142,7 +142,7 @@ def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progres
 
 def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     """What the engine makes of it, then command and machine, for options and data that can be read."""
-    built = DIALECTS[known.support.engine].build(draft, known, scans)
+    built = dialect_of(known.support.engine).build(draft, known, scans)
     final, args = built.known, built.known.given
     draft.parts |= {"layout": built.layout, "steps": built.steps, "run_dir": built.run_dir, "args": args}
     draft.parts |= {"series": built.series, "files": built.files}
