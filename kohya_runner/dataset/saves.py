@@ -83,7 +83,7 @@ def plan_saves(settings: SaveSettings, *, total: int, steps_per_epoch: int, epoc
     The last epoch has no numbered file (train_network.py:1694): ``<name>.safetensors`` is it.
     """
     checkpoints, states = _Shelf(), _Shelf()
-    every = _every_n_epochs(settings, epochs)
+    every = every_n_epochs(settings, epochs)
     for epoch in range(1, epochs + 1):
         last = min(epoch * steps_per_epoch, total)
         for step in _step_saves(settings, (epoch - 1) * steps_per_epoch, last):
@@ -99,7 +99,7 @@ def plan_saves(settings: SaveSettings, *, total: int, steps_per_epoch: int, epoc
     )  # fmt: skip
 
 
-def _every_n_epochs(settings: SaveSettings, epochs: int) -> int | None:
+def every_n_epochs(settings: SaveSettings, epochs: int) -> int | None:
     """save_n_epoch_ratio goes before save_every_n_epochs (train_network.py:980)."""
     ratio = settings.save_n_epoch_ratio
     if ratio is None or not _has_ratio(settings):

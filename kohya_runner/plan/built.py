@@ -39,13 +39,17 @@ class TextFile:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """``known`` holds every option that will be passed to the training; ``series`` is the run that goes on."""
+    """``known`` holds every option that will be passed to the training; ``series`` is the run that goes on.
+
+    ``anew`` are the options as they would be without it; None: the same.
+    """
 
     known: Known
     layout: Layout
     steps: StepsPlan | None
     run_dir: Path
     series: Series | None = None
+    anew: tuple[Arg, ...] | None = None
     stages: tuple[Stage, ...] = ()
     files: tuple[TextFile, ...] = ()
 

@@ -25,7 +25,7 @@ HARMLESS = frozenset({
     "output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config", "tokenizer_cache_dir",
     # what is kept and told
     "save_state", "save_state_on_train_end", "save_last_n_epochs", "save_last_n_epochs_state",
-    "save_state_to_huggingface",
+    "save_state_to_huggingface", "checkpointing_steps", "checkpoints_total_limit",
     "log_with", "log_prefix", "log_config", "log_tracker_name", "log_tracker_config", "wandb_run_name",
     "training_comment", "no_metadata",
     # the same arithmetic by other means, more or less memory
@@ -33,7 +33,7 @@ HARMLESS = frozenset({
     "split_attn", "lowram", "highvram", "vae_batch_size", "text_encoder_batch_size", "max_data_loader_n_workers",
     "persistent_data_loader_workers", "skip_cache_check", "ddp_timeout", "disable_mmap_load_safetensors",
     # the resume itself
-    "resume", "initial_step", "initial_epoch", "skip_until_initial_step",
+    "resume", "initial_step", "initial_epoch", "skip_until_initial_step", "resume_from_checkpoint",
 })  # fmt: skip
 """Options that may differ between the attempts of a run."""
 HARMLESS_PREFIXES = ("sample_", "metadata_", "console_log", "huggingface_", "async_upload")
@@ -59,7 +59,10 @@ class Now:
 
 
 def changes(series: Series, now: Now) -> tuple[Finding, ...]:
-    """Everything that differs and matters: what it was, what it is, and where the recipe says so."""
+    """Everything that differs and matters: what it was, what it is, and where the recipe says so.
+
+    ``now.args`` are those of a run that begins: what ``--resume`` adds is not compared.
+    """
     return (*_options(series, now), *_data(series, now), *_counts(series, now), *_trainer(series, now))
 
 
@@ -77,8 +80,7 @@ def grouped(tokens: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _options(series: Series, now: Now) -> Iterator[Finding]:
-    script = next((n for n, token in enumerate(series.record.argv) if token.endswith(".py")), None)
-    tokens = () if script is None else series.record.argv[script + 1 :]
+    tokens = series.record.options or _after_script(series.record.argv)
     moved = _moved(grouped(tokens), now)
     after = grouped(arguments.tokens(now.args))
     places = {arg.name: arg.source for arg in now.args}
@@ -91,6 +93,12 @@ def _options(series: Series, now: Now) -> Iterator[Finding]:
         yield error("args.resume", message, where=where, hint=HINT.format(code="args.resume"))
     if not tokens:
         yield error("args.resume", "the record does not say with which options the run began", where=str(series.path))
+
+
+def _after_script(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The options in a command line; of a record that does not hold them alone."""
+    script = next((n for n, token in enumerate(argv) if token.endswith(".py")), None)
+    return () if script is None else argv[script + 1 :]
 
 
 def _moved(values: Mapping[str, tuple[str, ...]], now: Now) -> dict[str, tuple[str, ...]]:
@@ -140,9 +148,9 @@ def _counts(series: Series, now: Now) -> Iterator[Finding]:
     elif writer.steps_per_epoch != now.steps.steps_per_epoch:
         message = f"steps an epoch: were {writer.steps_per_epoch}, are {now.steps.steps_per_epoch}"
         yield error("steps.resume", message, hint=HINT.format(code="steps.resume"))
-    elif series.state.steps != (series.epoch - writer.epoch) * writer.steps_per_epoch:
+    elif series.state.counted not in (None, (series.epoch - writer.epoch) * writer.steps_per_epoch):
         done = (series.epoch - writer.epoch) * writer.steps_per_epoch
-        message = f"{series.state.path.name} says {series.state.steps} steps, and its attempt had done {done}"
+        message = f"{series.state.path.name} says {series.state.counted} steps, and its attempt had done {done}"
         yield error("steps.resume", message, where=str(series.state.path), hint=HINT.format(code="steps.resume"))
 
 

@@ -12,12 +12,12 @@ from kohya_runner.dataset.layout import plan_layout
 from kohya_runner.dataset.mention import counted, names
 from kohya_runner.dataset.seen import Rules
 from kohya_runner.findings import error, warning
-from kohya_runner.plan import method_data
+from kohya_runner.plan import method_data, resume_options
 from kohya_runner.plan.built import Built, Dialect
 from kohya_runner.plan.sd_scripts import context, with_args
 from kohya_runner.run.numbering import next_run
 from kohya_runner.trainers import values
-from kohya_runner.trainers.arguments import Arg
+from kohya_runner.trainers.arguments import Arg, cadence
 from kohya_runner.trainers.diffusers_rows import UNET
 from kohya_runner.trainers.rules import evaluate
 
@@ -40,14 +40,16 @@ def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
     laid = plan_layout(scans, draft.workspace.datasets / recipe.name, "instruct_pix2pix")
     layout = method_data.arranged(laid, known.support, known.pairs)
     layout = with_imagefolder(layout) if layout.edits else layout
-    run_dir = next_run(draft.workspace.runs / recipe.name)
+    series = resume_options.going_on(draft, known)
+    run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
     final = with_args(known, (*_by_runner(draft, known, layout, run_dir), *known.given))
+    final = with_args(final, (*final.given, *_state_args(draft, final, layout)))
     steps, faults = _steps(final, layout)
     places = {f"args.{name}": draft.loaded.where("args", name) for name in known.settings.given}
     draft.findings += [replace(found, where=found.where or places.get(found.code, "")) for found in faults]
     draft.findings += evaluate(context(final, steps))
     draft.findings += _own_findings(draft, final, layout, steps)
-    return Built(final, layout, steps, run_dir)
+    return resume_options.resumed(draft, Built(final, layout, steps, run_dir, series))
 
 
 def _by_runner(draft: Draft, known: Known, layout: Layout, run_dir: Path) -> Iterator[Arg]:
@@ -66,6 +68,19 @@ def _by_runner(draft: Draft, known: Known, layout: Layout, run_dir: Path) -> Ite
         yield Arg(name, value, values.tokens(options[name], value), source)
 
 
+def _state_args(draft: Draft, known: Known, layout: Layout) -> Iterator[Arg]:
+    """A checkpoint-N with each epoch that is worth one, and how many are kept; what the recipe says goes first."""
+    keep = resume_options.wanted(draft.loaded, asked=draft.request.resume)
+    steps, _ = _steps(known, layout)
+    if not keep or steps is None:
+        return
+    each = steps.steps_per_epoch * cadence(steps.epochs)
+    for name, value in (("checkpointing_steps", each), ("checkpoints_total_limit", keep)):
+        if known.settings.given.get(name) is None:
+            source = "runner: --resume needs states"
+            yield Arg(name, value, values.tokens(known.settings.options[name], value), source)
+
+
 def _steps(known: Known, layout: Layout) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
     rows = sum(folder.images * folder.repeats for folder in layout.folders)
     if not layout.edits or not rows:  # the dataset's own findings say it
@@ -81,10 +96,6 @@ def _own_findings(draft: Draft, known: Known, layout: Layout, steps: StepsPlan |
         text = f"{known.support.script} takes a folder in diffusers' form or a Hub id, not the file {model.base}"
         hint = "write the Hub id, such as stable-diffusion-v1-5/stable-diffusion-v1-5, or save the file as a folder"
         yield error("model.form", text, where=loaded.where("model"), hint=hint)
-    if draft.request.resume:
-        text = f"a run of {known.support.script} is not continued by the runner"
-        hint = "launch without --resume; the checkpoint-N folders of a cut run stay where they are"
-        yield error("recipe.resume", text, where=loaded.where("resume"), hint=hint)
     yield from _squeezed(layout)
     if steps is not None:
         yield from _last_batch(draft, known, steps)

@@ -47,18 +47,18 @@ def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
     layout = method_data.arranged(laid, support, known.pairs)
     draft.findings += [*faults, *(f for folder in layout.folders for f in disagreements(loaded, options, folder))]
     steps, every = _steps(draft, known, layout, options)
-    run_dir = next_run(draft.workspace.runs / recipe.name)
+    series = resume_options.going_on(draft, known)
+    run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
     config = dataset_config(loaded, layout, options)
     args = (*by_runner(loaded, known, config.path, run_dir=run_dir, save_every=every), *known.given)
     final = with_args(known, args)
     draft.findings += evaluate(context(final, steps))
-    asked = draft.request.resume
-    draft.findings += resume_options.findings(loaded, known.settings.options, recipe.args, steps, asked=asked)
     stages = tuple(
         Stage(row.phase, row.script, stage_args(loaded, final, row, config.path, options_for(row.script, None)))
         for row in support.stages
     )
-    return Built(final, layout, steps, run_dir, stages=stages, files=(config,))
+    built = Built(final, layout, steps, run_dir, series, stages=stages, files=(config,))
+    return resume_options.resumed(draft, built)
 
 
 def _steps(

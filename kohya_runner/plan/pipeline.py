@@ -145,8 +145,9 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     built = dialect_of(known.support.engine).build(draft, known, scans)
     final, args = built.known, built.known.given
     draft.parts |= {"layout": built.layout, "steps": built.steps, "run_dir": built.run_dir, "args": args}
-    draft.parts |= {"series": built.series, "files": built.files}
-    every = (*(arg for stage in built.stages for arg in stage.args), *args)
+    anew = args if built.anew is None else built.anew
+    draft.parts |= {"series": built.series, "files": built.files, "anew": anew}
+    every = (*(arg for stage in built.stages for arg in stage.args), *anew)
     practice = draft.request.practice
     checkout = draft.parts["checkout"]
     draft.parts["fingerprint"] = fingerprint(every, built.layout, checkout, practice=practice, files=built.files)

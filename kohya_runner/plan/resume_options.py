@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error
+from kohya_runner.plan.changes import Now, changes
+from kohya_runner.plan.remaining import STEPWISE, remaining_args
+from kohya_runner.plan.settings import as_parsed
+from kohya_runner.run import ledger, resumption
 from kohya_runner.trainers import values
 from kohya_runner.trainers.arguments import Arg
-from kohya_runner.trainers.engines import engine_of
+from kohya_runner.trainers.resume_ways import way_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.plan.built import Built
+    from kohya_runner.plan.draft import Draft, Known
+    from kohya_runner.plan.settings import Settings
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.run.resumption import Series
     from kohya_runner.trainers.options import ScriptOptions
 
 STATES = 2
 """Kept under ``launch --resume``: the newest, and the one before, should the machine have died while writing."""
-BY_RESUME = ("resume", "initial_step", "initial_epoch", "skip_until_initial_step")
-
-
-BY_HAND: Mapping[str, str] = {
-    "musubi-tuner": "launch without --resume; by hand, go on from its last file: another name:, "
-    "args.network_weights: FILE and the epochs that are left",
-}
-"""What to do where an engine cannot be told how far a run had come (training/trainer_base.py:1919)."""
 
 
 def wanted(loaded: Loaded, *, asked: bool) -> int:
@@ -37,8 +37,8 @@ def wanted(loaded: Loaded, *, asked: bool) -> int:
 
 def state_args(loaded: Loaded, options: ScriptOptions, given: Mapping[str, Any], *, asked: bool) -> tuple[Arg, ...]:
     """``--save_state`` and how many are kept; what the recipe itself says under ``args`` goes first."""
-    keep = wanted(loaded, asked=asked)
-    if not keep or "initial_step" not in options:
+    keep, way = wanted(loaded, asked=asked), way_of(options)
+    if not keep or way is None or "save_state" not in options:
         return ()
     stated = loaded.recipe is not None and loaded.recipe.resume.states is not None
     source = loaded.where("resume", "states") if stated else "runner: launch --resume"
@@ -62,25 +62,35 @@ def findings(
 def _findings(
     loaded: Loaded, options: ScriptOptions, given: Mapping[str, Any], steps: StepsPlan | None, *, asked: bool
 ) -> Iterator[Finding]:
-    if "initial_step" not in options:
+    way = way_of(options)
+    if way is None:
         message = f"{options.script} keeps no count of its steps: continued, it would begin at the first epoch again"
-        hint = BY_HAND.get(engine_of(options.script).name, "launch without --resume and resume:")
-        yield error("recipe.resume", message, where=loaded.where("resume"), hint=hint)
+        yield error("recipe.resume", message, where=loaded.where("resume"), hint="launch without --resume and resume:")
         return
     if given.get("save_state") is False:
         where = loaded.where("args", "save_state")
         yield error("args.save_state", "args.save_state: false, and resume needs states", where=where)
-    if given.get("save_every_n_steps") is not None:
-        message = (
-            "args.save_every_n_steps: after a resume the trainer counts steps from 0 again (train_network.py:1275)"
-        )
-        hint = "its files would replace the earlier ones of the same number; write save_every_n_epochs: 1 instead"
-        yield error("args.step_states", message, where=loaded.where("args", "save_every_n_steps"), hint=hint)
-    for name in BY_RESUME if asked else ():
+    if way.recounts and str(given.get("save_model_as") or "").startswith("diffusers"):
+        text = "args.save_model_as: a folder of diffusers' form keeps the name of the attempt that wrote it"
+        where = loaded.where("args", "save_model_as")
+        yield error("args.save_model_as", text, where=where, hint="write save_model_as: safetensors")
+    for name in STEPWISE if way.recounts else STEPWISE[:1]:
+        if given.get(name) not in (None, 0, False):
+            yield _stepwise(loaded, name)
+    for name in way.sets if asked else ():
         if given.get(name) not in (None, False):
             yield error("args.owned", f"args.{name}: --resume sets it", where=loaded.where("args", name))
-    if steps is not None and steps.total % steps.steps_per_epoch:
+    if steps is not None and not way.steps_inside and steps.total % steps.steps_per_epoch:
         yield _part_of_an_epoch(loaded, steps)
+
+
+def _stepwise(loaded: Loaded, name: str) -> Finding:
+    """train_network.py:1275, training/trainer_base.py:1923."""
+    message = f"args.{name}: after a resume the trainer counts steps and epochs from 0 again"
+    hint = "leave it out; or launch without --resume and resume:"
+    if name == "save_every_n_steps":
+        hint = "its files would replace the earlier ones of the same number; write save_every_n_epochs: 1 instead"
+    return error("args.step_states", message, where=loaded.where("args", name), hint=hint)
 
 
 def _part_of_an_epoch(loaded: Loaded, steps: StepsPlan) -> Finding:
@@ -92,12 +102,41 @@ def _part_of_an_epoch(loaded: Loaded, steps: StepsPlan) -> Finding:
     return error("steps.resume", message, where=loaded.where("args", "max_train_steps"), hint=hint)
 
 
-def resume_args(options: ScriptOptions, series: Series, steps: StepsPlan) -> tuple[Arg, ...]:
-    """Where the trainer goes on.
+def resume_args(
+    settings: Settings, args: tuple[Arg, ...], series: Series, steps: StepsPlan, processes: int
+) -> tuple[Arg, ...]:
+    """All options of an attempt that goes on; ``args`` are those of the whole run.
 
     ``--resume`` alone takes the step count of the state, which begins at 0 in every attempt: right once, wrong from the
     second time on (train_network.py:1247-1252; kohya-ss/sd-scripts#2248). ``--initial_step`` says it.
     """
-    chosen = {"resume": str(series.state.path), "initial_step": series.first_step(steps.steps_per_epoch)}
+    state, done = series.state, series.first_step(steps.steps_per_epoch)
+    if state.way.recounts:
+        return remaining_args(settings, args, series, steps, processes)
+    said = {"resume": str(state.path), "initial_step": done, "resume_from_checkpoint": state.path.name}
     source = f"runner: --resume, after epoch {series.epoch}"
-    return tuple(Arg(name, value, values.tokens(options[name], value), source) for name, value in chosen.items())
+    chosen = {name: said[name] for name in state.way.sets if name in said}
+    return (*args, *(Arg(n, value, values.tokens(settings.options[n], value), source) for n, value in chosen.items()))
+
+
+def going_on(draft: Draft, known: Known) -> Series | None:
+    """The run that ``--resume`` goes on with."""
+    if not draft.request.resume:
+        return None
+    views, way = ledger.runs(draft.workspace.runs), way_of(known.settings.options)
+    return resumption.find(views, known.recipe.name, way, practice=draft.request.practice)
+
+
+def resumed(draft: Draft, built: Built) -> Built:
+    """The same as it goes on with ``built.series``; what stands against that is added to the draft's findings."""
+    known, series, steps = built.known, built.series, built.steps
+    options, asked = known.settings.options, draft.request.resume
+    draft.findings += findings(draft.loaded, options, known.recipe.args, steps, asked=asked)
+    if series is None or steps is None:
+        return built
+    now = Now(draft.loaded, known.given, built.layout, steps, draft.parts["checkout"], draft.workspace.runs)
+    draft.findings += changes(series, now)
+    processes = known.recipe.launch.num_processes
+    args = resume_args(known.settings, known.given, series, steps, processes)
+    settings = as_parsed(options, args)
+    return replace(built, known=replace(known, given=args, settings=settings), anew=known.given)

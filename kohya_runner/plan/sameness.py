@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kohya_runner.trainers.arguments import Arg
     from kohya_runner.trainers.checkout import Checkout
 
-RESUMING = ("save_state", "save_last_n_epochs_state", "resume", "initial_step")
+RESUMING = ("save_state", "save_last_n_epochs_state", "checkpointing_steps", "checkpoints_total_limit")
 """Options that ``--resume`` adds: they change nothing of what is trained."""
 
 

@@ -11,12 +11,11 @@ from kohya_runner.dataset.batching import batching_from
 from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.seen import rules_from
 from kohya_runner.dataset.steps import StepsPlan, plan_steps
-from kohya_runner.plan import changes, method_data, resume_options
+from kohya_runner.plan import method_data, resume_options
 from kohya_runner.plan.built import Built, Dialect
 from kohya_runner.plan.own_options import evaluated, heaviest
 from kohya_runner.plan.sample_seeds import sample_seeds
 from kohya_runner.plan.settings import as_parsed, cache_key
-from kohya_runner.run import ledger, resumption
 from kohya_runner.run.numbering import next_run
 from kohya_runner.trainers import arguments
 from kohya_runner.trainers.rule_context import Context
@@ -34,11 +33,7 @@ def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
     folders = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=extension)
     layout = method_data.arranged(folders, support, known.pairs)
     steps, every = _steps(draft, known, layout)
-    series = (
-        resumption.find(ledger.runs(draft.workspace.runs), recipe.name, practice=draft.request.practice)
-        if draft.request.resume
-        else None
-    )
+    series = resume_options.going_on(draft, known)
     run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
     places = arguments.Places(
         model=models.base, components=models.components, layout=layout, output_dir=run_dir / "output",
@@ -47,30 +42,14 @@ def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
     added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
     final = with_args(known, (*added, *known.given))
     draft.findings += evaluated(context(final, steps), draft.loaded, layout.folders)
-    if series is not None and steps is not None:
-        more = resume_options.resume_args(settings.options, series, steps)
-        final = replace(final, given=(*final.given, *more))
-    final = replace(final, settings=heaviest(final.settings, layout.folders))
-    built = Built(final, layout, steps, run_dir, series)
-    draft.findings += _resume_findings(draft, known, built)
-    return built
+    built = resume_options.resumed(draft, Built(final, layout, steps, run_dir, series))
+    heavy = heaviest(built.known.settings, layout.folders)
+    return replace(built, known=replace(built.known, settings=heavy))
 
 
 def with_args(known: Known, args: tuple[arguments.Arg, ...]) -> Known:
     """The same with these options, and the settings as the trainer will parse them."""
     return replace(known, settings=as_parsed(known.settings.options, args), given=args)
-
-
-def _resume_findings(draft: Draft, known: Known, built: Built) -> tuple[Finding, ...]:
-    """What stands against going on with a run, or against this one being continued some day."""
-    series, steps, options, asked = built.series, built.steps, known.settings.options, draft.request.resume
-    found = resume_options.findings(draft.loaded, options, known.recipe.args, steps, asked=asked)
-    if series is None or steps is None:
-        return found
-    now = changes.Now(
-        draft.loaded, built.known.given, built.layout, steps, draft.parts["checkout"], draft.workspace.runs
-    )
-    return (*found, *changes.changes(series, now))
 
 
 def _steps(draft: Draft, known: Known, layout: Layout) -> tuple[StepsPlan | None, int]:

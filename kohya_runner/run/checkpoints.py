@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
 PIPELINES = ("unet/diffusion_pytorch_model.safetensors", "checkpoint-*/unet/diffusion_pytorch_model.safetensors")
 """The trained part of a diffusers pipeline, and of the states that its examples save."""
-_EPOCH = re.compile(r"-(\d{6})\.")  # EPOCH_FILE_NAME, library/train_util.py
+_EPOCH = re.compile(r"(?:\+(\d{6}))?-(\d{6})\.")  # EPOCH_FILE_NAME, library/train_util.py; see run/publishing.py
 _STEP = re.compile(r"-step(\d{8})\.|^checkpoint-(\d+)/")  # STEP_FILE_NAME, library/train_util.py; diffusers' states
 
 
@@ -54,7 +54,7 @@ def _described(name: str, path: Path) -> Checkpoint:
         file=name,
         bytes=facts.bytes if facts else _size(path),
         modules=facts.modules if facts else 0,
-        epoch=int(epoch.group(1)) if epoch else None,
+        epoch=int(epoch.group(1) or 0) + int(epoch.group(2)) if epoch else None,
         step=int(step.group(1) or step.group(2)) if step else None,
         complete=complete,
         family=facts.family if facts else "",

@@ -89,13 +89,38 @@ class NoData:
 Event = Phase | Step | Work | Epoch | Fact | Modules | Checkpoint | Removed | Finished | NoData
 
 
-def continued(event: Event, first: int) -> Event:
-    """A step of a run that goes on, numbered in the whole run: the trainer's bar begins at 0 again.
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What of a run the trainer of this attempt does not count, because earlier ones did it: steps and epochs.
 
-    It still counts to the run's whole number (train_network.py:1351), so what it says is left is too much.
+    ``planned`` is the whole run's number of steps, None where it is not known.
     """
-    if not first or not isinstance(event, Step):
-        return event
+
+    steps: int = 0
+    epochs: int = 0
+    planned: int | None = None
+
+
+def continued(event: Event, before: Before) -> Event:
+    """What is said of a run that goes on, numbered in the whole run: the trainer's bar begins at 0 again.
+
+    sd-scripts' bar still counts to the run's whole number (train_network.py:1351), so what it says is left is too much;
+    other scripts count what is left.
+    """
+    match event:
+        case Step() if before.steps:
+            return _step(event, before)
+        case Epoch() if before.epochs:
+            return replace(event, number=event.number + before.epochs, total=event.total + before.epochs)
+        case Fact(name="total") if event.value + before.steps == before.planned:
+            return replace(event, value=before.planned)
+        case _:
+            return event
+
+
+def _step(event: Step, before: Before) -> Step:
+    if before.planned is not None and event.total + before.steps <= before.planned:
+        return replace(event, step=event.step + before.steps, total=event.total + before.steps)
     bar = event.total - event.step
-    left = None if event.remaining is None or bar <= 0 else event.remaining * max(bar - first, 0) / bar
-    return replace(event, step=event.step + first, remaining=left)
+    left = None if event.remaining is None or bar <= 0 else event.remaining * max(bar - before.steps, 0) / bar
+    return replace(event, step=event.step + before.steps, remaining=left)

@@ -39,7 +39,7 @@ from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Watch
-from kohya_runner.trainers import probe
+from kohya_runner.trainers import arguments, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -163,7 +163,7 @@ def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapp
         output_dir=plan.ready.run_dir / "output",
         observers=observers(recorder, screen),
         on_start=started,
-        first_step=recorder.now.first_step,
+        before=recorder.now.before,
     )
     sentinel.start(plan.ready.run_dir, recorder.now, env)
     screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
@@ -208,6 +208,7 @@ def _begun(plan: Plan) -> record.Record:
         practice=plan.request.practice,
         recipe=described["recipe"],
         argv=ready.command.argv,
+        options=tuple(arguments.tokens(plan.anew)),
         cwd=str(ready.command.cwd),
         env=masked(ready.command.env),
         trainer=_trainer(plan),

@@ -10,8 +10,9 @@ from kohya_runner.plan.rehearsal import WARM_UP
 from kohya_runner.run.artefact import inspect
 from kohya_runner.run.events import Step
 from kohya_runner.run.progress import Stream
-from kohya_runner.run.states import LAST, NUMBERS
+from kohya_runner.run.states import LAST
 from kohya_runner.run.tail import Tail
+from kohya_runner.trainers.resume_ways import INITIAL_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +98,7 @@ def _save_seconds(final: Path) -> float:
 
 def _state_seconds(state: Path) -> float:
     try:
-        return max(0.0, (state / LAST).stat().st_mtime - (state / NUMBERS).stat().st_mtime)
+        return max(0.0, (state / LAST).stat().st_mtime - (state / INITIAL_STEP.numbers).stat().st_mtime)
     except OSError:
         return 0.0
 

@@ -16,9 +16,10 @@ from kohya_runner.dataset.imagefolder import NAME
 from kohya_runner.run.artefact import PRACTICE
 from kohya_runner.run.practice_data import PROCESSES
 from kohya_runner.run.practice_faults import DEFAULT_STEP_SECONDS, STEP_SECONDS
-from kohya_runner.run.practice_files import DTYPES, MARK, NAN, NUMBER, safetensors
+from kohya_runner.run.practice_files import DTYPES, MARK, NAN, NUMBER, safetensors, write_zip
 from kohya_runner.run.practice_screen import BANNER, Bar, say
 from kohya_runner.trainers.diffusers_rows import CHANNELS, UNET
+from kohya_runner.trainers.resume_ways import way_of
 
 if TYPE_CHECKING:
     import argparse
@@ -66,20 +67,38 @@ def _announce(args: argparse.Namespace, plan: StepsPlan) -> None:
 
 
 def _loop(args: argparse.Namespace, plan: StepsPlan, faults: Faults, *, pace: float) -> None:
-    """train_instruct_pix2pix.py:938-969."""
-    output, bar = Path(args.output_dir), Bar(plan.total, "Steps")
-    for step in range(1, plan.total + 1):
+    """train_instruct_pix2pix.py:820-969, _sdxl.py:921; what is said of the bar is in trainers/resume_ways.py."""
+    output, done, way = Path(args.output_dir), _done(args), way_of(vars(args))
+    offset = way.bar_offset(done, plan.steps_per_epoch) if way else 0
+    bar = Bar(plan.total if way and way.bar == "on" else plan.total - done, "Steps")
+    for step in range(done + 1, plan.total + 1):
         time.sleep(pace)
         faults.strike(step)
         loss = faults.loss(step, 0.05 + 0.1 / math.sqrt(step))
-        bar.draw(step, f"lr={args.learning_rate}, step_loss={loss:.3g}")
+        bar.draw(step - offset, f"lr={args.learning_rate}, step_loss={loss:.3g}")
         if step % args.checkpointing_steps == 0:
             for old in _surplus(output, args.checkpoints_total_limit):
                 shutil.rmtree(old)
             _write(output / f"checkpoint-{step}", nan=faults.nan_weights(step))
-            (output / f"checkpoint-{step}" / "random_states_0.pkl").write_text(f"{MARK}\n", encoding="utf-8")
+            _write_state(output / f"checkpoint-{step}")
             record(f"Saved state to {output / f'checkpoint-{step}'}")
     bar.close()
+
+
+def _done(args: argparse.Namespace) -> int:
+    """The step that the folder's name says (train_instruct_pix2pix.py:838)."""
+    if not args.resume_from_checkpoint:
+        return 0
+    name = Path(args.resume_from_checkpoint).name
+    sys.stdout.write(f"Resuming from checkpoint {name}\n")
+    return int(name.split("-")[1])
+
+
+def _write_state(folder: Path) -> None:
+    """What accelerate adds to the weights, the random states last."""
+    for name in ("optimizer.bin", "scheduler.bin"):
+        write_zip(folder / name)
+    (folder / "random_states_0.pkl").write_text(f"{MARK}\n", encoding="utf-8")
 
 
 def _surplus(output: Path, limit: int | None) -> list[Path]:

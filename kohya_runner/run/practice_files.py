@@ -68,7 +68,7 @@ class Writer:
         """A checkpoint, its weights NaN or not, written in place and piece by piece as the trainer does."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix != ".safetensors":
-            _write_zip(path)
+            write_zip(path)
             return
         numbers = {"ss_epoch": str(epoch), "ss_steps": str(steps), "ss_training_finished_at": str(time.time())}
         data = safetensors(self._tensors(), {**self.metadata, **numbers}, _dtype(self.args), self._fill(nan=nan))
@@ -85,7 +85,7 @@ class Writer:
         (folder / "train_state.json").write_text(json.dumps(numbers), encoding="utf-8")
         self.save(folder / "model.safetensors", epoch, step, nan=nan)
         for name in ("optimizer.bin", "scheduler.bin"):
-            _write_zip(folder / name)
+            write_zip(folder / name)
         (folder / "random_states_0.pkl").write_text(f"{MARK}\n", encoding="utf-8")
 
     def _fill(self, *, nan: bool) -> Callable[[str], bytes]:
@@ -147,7 +147,7 @@ def remove(path: Path) -> bool:
     return existed
 
 
-def _write_zip(path: Path) -> None:
+def write_zip(path: Path) -> None:
     """What torch.save writes is a zip file, too; this one holds nothing but the mark."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("practice.txt", MARK)

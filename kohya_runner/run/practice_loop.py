@@ -143,6 +143,7 @@ def _outlived(step: int, keep: int, every: int) -> int:
 def _start(args: argparse.Namespace, plan: StepsPlan) -> tuple[int, int, int]:
     """The first epoch (from 0), the steps skipped in it, and the step count to begin with.
 
+    A script without ``initial_step`` counts what it was asked for, whatever was done before.
     train_network.py:1233-1272 and :1340-1344. Without ``skip_until_initial_step`` the epoch of the state begins
     anew and the count of steps at 0; with it the count begins inside the epoch.
     """
@@ -162,7 +163,9 @@ def _start(args: argparse.Namespace, plan: StepsPlan) -> tuple[int, int, int]:
 
 
 def _initial_step(args: argparse.Namespace, plan: StepsPlan) -> int:
-    step, epoch = getattr(args, "initial_step", None), getattr(args, "initial_epoch", None)
+    if not hasattr(args, "initial_step"):
+        return 0
+    step, epoch = args.initial_step, getattr(args, "initial_epoch", None)
     if step is not None:
         return int(step)
     if epoch is not None:

@@ -115,6 +115,8 @@ def _announce(args: argparse.Namespace, plan: StepsPlan) -> None:
     """training/trainer_base.py:1655-1830."""
     if args.max_train_epochs is not None:
         say(f"override steps. steps for {args.max_train_epochs} epochs is / 指定エポックまでのステップ数: {plan.total}")
+    if args.resume:
+        log(f"resume training from local state: {args.resume}")
     say("running training / 学習開始")
     say(f"  num train items / 学習画像、動画数: {plan.images_per_epoch}")
     say(f"  num batches per epoch / 1epochのバッチ数: {plan.batches_per_epoch}")

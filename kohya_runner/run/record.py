@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from kohya_runner.atomic import write_text
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.guard import Guard
+from kohya_runner.run.events import Before
 from kohya_runner.run.identity import ProcessId
 
 if TYPE_CHECKING:
@@ -130,6 +131,9 @@ class Record(_Part):
     rehearsal: bool = False
     attempt: int = 1  # how often it was started: attempts.json has them all
     first_step: int = 0  # steps of the run that were done before this attempt
+    bar_offset: int | None = None  # what the trainer's bar lacks of the whole run's step; None: first_step
+    first_epoch: int = 0  # epochs of the run that the trainer of this attempt does not count
+    options: tuple[str, ...] = Field(default=(), strict=False)  # the trainer's, as a run that begins anew has them
     recipe: dict[str, Any] = {}
     argv: tuple[str, ...] = Field(strict=False)
     cwd: str
@@ -161,6 +165,12 @@ class Record(_Part):
     finish: dict[str, Any] = {}  # what the recipe asks for after the run
     diagnosis: dict[str, Any] | None = None  # why it failed, as ``diagnose --json`` says it
     after: tuple[dict[str, Any], ...] = Field(default=(), strict=False)  # what was done after the run
+
+    @property
+    def before(self) -> Before:
+        """What earlier attempts have done of the run."""
+        offset = self.first_step if self.bar_offset is None else self.bar_offset
+        return Before(offset, self.first_epoch, self.steps_planned)
 
     @field_validator("log", "output_dir", "final", "run_id", "name")
     @classmethod

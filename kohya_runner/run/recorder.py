@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.run import artefact, causes, checkpoints, record, reserve
+from kohya_runner.run import artefact, causes, checkpoints, publishing, record, reserve
 from kohya_runner.run.events import Checkpoint, Epoch, Event, Finished, Modules, NoData, Removed, Step
 from kohya_runner.run.gate import Expected, Gate
 
@@ -159,6 +159,7 @@ class Recorder:
             timings=self.now.timings.model_copy(update={"ended": outcome.ended}),
             exit=_exit(outcome, why, cause if state in ("failed", "lost") else None),
         )
+        self.now = publishing.published(output, self.now)
         reserve.give_back(self.run_dir)
         self.save()
         self._diagnose()

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import RunExistsError, TrainingFailedError
-from kohya_runner.run import attempts, checkpoints, ledger, resumption, views
+from kohya_runner.run import attempts, checkpoints, ledger, publishing, resumption, views
 from kohya_runner.run.attempts import Attempt
 from kohya_runner.run.record import UNDER_WAY
 from kohya_runner.run.takeover import settle
@@ -63,7 +63,7 @@ def _settled(done: RunView) -> bool:
 def refuse_to_repeat(series: Series) -> None:
     """Raise ``TrainingFailedError`` where the last attempts all failed on the way from this very state."""
     last = series.known.attempts[-MOST_FAILURES:]
-    failed = [a for a in last if a.outcome == "failed" and a.epoch == series.epoch]
+    failed = [a for a in last if a.outcome == "failed" and a.from_state == series.state.path.name]
     if len(failed) == MOST_FAILURES:
         message = f"{len(failed)} attempts in a row failed after epoch {series.epoch}, the last: {failed[-1].why}"
         hint = f"see {series.path / failed[-1].log}; when the cause is gone: launch --resume --again"
@@ -91,6 +91,7 @@ def put_in_order(series: Series, screen: telling.Screen) -> None:
     if view.record != series.record or view.state not in resumption.CUT:
         raise RunExistsError(f"{view.name}/{view.run_id} was taken up by another launch", hint="launch again")
     attempts.closed(view)
+    publishing.published(view.output_dir, view.record.changed(checkpoints=_found(series)))
     folder = series.path / ASIDE / f"{series.attempt - 1:03d}"
     for checkpoint in _found(series):
         if not checkpoint.removed and not _belongs(checkpoint, series):
@@ -109,17 +110,26 @@ def carried(plan: Plan) -> dict[str, Any]:
     series = plan.series
     if series is None:
         return {}
-    first = series.first_step(plan.ready.steps.steps_per_epoch)
+    each = plan.ready.steps.steps_per_epoch
+    first = series.first_step(each)
     kept = tuple(c for c in _found(series) if _belongs(c, series))
     return {
         "attempt": series.attempt,
         "log": series.log,
         "first_step": first,
+        "bar_offset": series.state.way.bar_offset(first, each),
+        "first_epoch": series.first_epoch,
+        "final": _final(plan, series),
         "steps_seen": first,
         "epochs_seen": series.epoch,
         "checkpoints": kept,
         "modules": series.record.modules,
     }
+
+
+def _final(plan: Plan, series: Series) -> str:
+    """The last file, as the trainer of this attempt will call it."""
+    return plan.ready.steps.checkpoints[-1].replace(series.record.name, series.output_name, 1)
 
 
 def note_begin(plan: Plan, record: Record) -> None:
@@ -146,10 +156,13 @@ def note_end(run_dir: Path) -> None:
 
 def _found(series: Series) -> tuple[Checkpoint, ...]:
     """Every checkpoint of the run, also those that its runner did not live to see."""
-    return checkpoints.found(series.path / series.record.output_dir, series.record.checkpoints, 0.0)
+    output = series.path / series.record.output_dir
+    return checkpoints.found(output, publishing.known(output, series.record.checkpoints), 0.0)
 
 
 def _belongs(checkpoint: Checkpoint, series: Series) -> bool:
-    """Whether it is of an epoch that is done; the file without a number is of the last one, which is not."""
+    """Whether it is of what is done; the file without a number is of the last epoch, which is not."""
+    if series.state.step is not None:
+        return checkpoint.step is not None and checkpoint.step <= series.state.step
     done = checkpoint.epoch is not None and checkpoint.epoch <= series.epoch
     return done and checkpoint.file != series.record.final and (checkpoint.complete or checkpoint.removed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.run import attempts, states
+from kohya_runner.trainers.resume_ways import attempt_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kohya_runner.run.ledger import RunView
     from kohya_runner.run.record import Record
     from kohya_runner.run.states import State
+    from kohya_runner.trainers.resume_ways import Way
 
 CUT = ("failed", "stopped", "lost")
 
@@ -47,7 +49,17 @@ class Series:
 
     def first_step(self, steps_per_epoch: int) -> int:
         """Steps that are done, in the whole run."""
-        return self.epoch * steps_per_epoch
+        return self.epoch * steps_per_epoch if self.state.step is None else self.state.step
+
+    @property
+    def first_epoch(self) -> int:
+        """Epochs that are done and that the trainer of this attempt does not count."""
+        return self.epoch if self.state.way.recounts else 0
+
+    @property
+    def output_name(self) -> str:
+        """What the trainer of this attempt calls its files."""
+        return attempt_name(self.record.name, self.epoch) if self.state.way.recounts else self.record.name
 
     def as_json(self, steps_per_epoch: int) -> Mapping[str, object]:
         """The ``resume`` object of ``plan --json``."""
@@ -64,7 +76,8 @@ class Series:
         """For one row of the screen."""
         skipped = "".join(f"; {state.path.name} {state.problem}, so it is passed over" for state in self.broken)
         run = f"{self.record.name}/{self.record.run_id}"
-        return f"{run} goes on after epoch {self.epoch} (attempt {self.attempt}){skipped}"
+        inside = "" if self.state.step is None else f", step {self.state.step}"
+        return f"{run} goes on after epoch {self.epoch}{inside} (attempt {self.attempt}){skipped}"
 
 
 def latest(views: Iterable[RunView], name: str, *, practice: bool) -> RunView | None:
@@ -73,18 +86,25 @@ def latest(views: Iterable[RunView], name: str, *, practice: bool) -> RunView | 
     return mine[-1] if mine else None
 
 
-def find(views: Iterable[RunView], name: str, *, practice: bool) -> Series | None:
-    """What can be continued; None where the newest run was not cut, or left no whole state before its last epoch."""
+def find(views: Iterable[RunView], name: str, way: Way | None, *, practice: bool) -> Series | None:
+    """What can be continued; None where the newest run was not cut, or left no whole state before its last step."""
     view = latest(views, name, practice=practice)
-    if view is None or view.record is None or view.state not in CUT:
+    if way is None or view is None or view.record is None or view.state not in CUT:
         return None
-    record = view.record
+    record, known = view.record, attempts.read(view.path)
+    each = known.attempts[-1].steps_per_epoch if known.attempts else 1
     broken: list[State] = []
-    for state in map(states.sound, states.states_of(view.output_dir, name)):
-        if not state.problem and (record.epochs_planned is None or state.epoch < record.epochs_planned):
-            return Series(view.path, record, state, tuple(broken), attempts.read(view.path))
+    for state in map(states.sound, states.states_of(view.output_dir, name, way, each)):
+        if not state.problem and _before_the_end(state, record):
+            return Series(view.path, record, state, tuple(broken), known)
         broken.append(state)
     return None
+
+
+def _before_the_end(state: State, record: Record) -> bool:
+    if state.step is not None:
+        return record.steps_planned is None or state.step < record.steps_planned
+    return record.epochs_planned is None or state.epoch < record.epochs_planned
 
 
 def ahead(steps: StepsPlan, series: Series | None) -> StepsPlan:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.run.events import continued
+from kohya_runner.run.events import Before, continued
 from kohya_runner.run.group import RUN, Group
 from kohya_runner.run.identity import ProcessId, identify
 from kohya_runner.run.ladder import FORCED, Grace, Ladder
@@ -56,7 +56,7 @@ class Watch:
     observers: tuple[Observer, ...] = ()
     on_start: Callable[[ProcessId], None] = _nothing
     grace: Grace = field(default_factory=Grace)
-    first_step: int = 0  # of a run that goes on: steps done before
+    before: Before = field(default_factory=Before)  # of a run that goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class _Session:
     def _tell(self, events: list[Event]) -> None:
         for event in events:
             for observer in self._watch.observers:
-                self.guarded(observer.event, continued(event, self._watch.first_step))
+                self.guarded(observer.event, continued(event, self._watch.before))
 
     def _decide(self, ladder: Ladder) -> None:
         for observer in self._watch.observers:

@@ -48,7 +48,7 @@ def adopt_run(view: RunView, screen: Screen, grace: Grace) -> Record:
         recorder = Recorder(view.path, record.changed(runner=Process.of(this_process())))
 
         sentinel.start(view.path, record, os.environ)
-        watch = Watch(view.log, view.output_dir, observers(recorder, screen), grace=grace, first_step=record.first_step)
+        watch = Watch(view.log, view.output_dir, observers(recorder, screen), grace=grace, before=record.before)
         ended = recorder.finish(adopt(leader, watch, since=_since(record)))
     finally:
         lock.release(view.path.parent, view.run_id)
@@ -95,7 +95,7 @@ def _caught_up(view: RunView, record: Record) -> Recorder:
     stream = Stream()
     events = (event for data in Tail(view.log).read() for event in stream.feed(data))
     for event in (*events, *stream.close()):
-        recorder.event(continued(event, record.first_step))
+        recorder.event(continued(event, record.before))
     return recorder
 
 

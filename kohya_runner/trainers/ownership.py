@@ -63,7 +63,7 @@ BY_ENGINE: Mapping[str, Mapping[str, str]] = {
         "hub_token": "a secret: set HF_TOKEN in the environment",
         "push_to_hub": "see: kohya-runner publish",
         "hub_model_id": "see: kohya-runner publish",
-        "resume_from_checkpoint": "a run of these scripts is not continued: launch it anew",
+        "resume_from_checkpoint": "launch --resume sets it",
         "logging_dir": "the run's own folder is used; report_to says who writes there",
         "local_rank": "write launch.num_processes",
         "original_image_column": "the columns are written by the runner",

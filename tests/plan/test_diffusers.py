@@ -77,9 +77,18 @@ def test_what_the_runner_decides_cannot_be_set(planned, odd_path, option):
     assert [text.partition(":")[0] for text in errors(plan)] == ["args.owned"]
 
 
-def test_a_run_is_not_continued_and_says_so(planned, odd_path):
-    plan = planned(RECIPES["sd15"], edits(dataset(odd_path / "my edits")), resume=True)
-    assert [text.partition(":")[0] for text in errors(plan)] == ["recipe.resume"]
+def test_a_run_that_may_be_continued_saves_states_with_its_epochs(planned, odd_path):
+    metadata = edits(dataset(odd_path / "my edits"))
+    left_open = ("args.max_train_steps=null", "args.checkpointing_steps=null", "args.checkpoints_total_limit=null")
+    plan = planned(RECIPES["sd15"], metadata, *left_open, "args.num_train_epochs=4", resume=True)
+    assert errors(plan) == []
+    assert {f"--checkpointing_steps={plan.steps.steps_per_epoch}", "--checkpoints_total_limit=2"} <= set(
+        plan.command.argv
+    )
+    own = planned(
+        RECIPES["sd15"], metadata, "args.checkpointing_steps=2", "args.checkpoints_total_limit=5", resume=True
+    )
+    assert {"--checkpointing_steps=2", "--checkpoints_total_limit=5"} <= set(own.command.argv)
 
 
 def test_a_batch_that_is_not_full_is_refused_for_sdxl_alone(planned, odd_path):

@@ -171,12 +171,10 @@ def test_what_the_runner_sets_is_refused_with_the_place_for_it(planned, edit_pai
     assert found.hint
 
 
-def test_a_resume_is_refused_in_words(planned, edit_pairs):
+def test_a_run_that_may_be_continued_saves_states(planned, edit_pairs):
     plan = planned(KONTEXT, images(edit_pairs(3)), resume=True)
-    (found,) = [f for f in plan.findings if f.severity is Severity.ERROR]
-    assert found.code == "recipe.resume"
-    assert "--resume" in found.hint
-    assert "network_weights" in found.hint
+    assert errors(plan) == []
+    assert {"--save_state", "--save_last_n_epochs_state=2"} <= set(plan.command.argv)
 
 
 def test_the_sizes_are_those_of_the_variant(planned, edit_pairs):
