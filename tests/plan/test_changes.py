@@ -14,6 +14,7 @@ from kohya_runner.run.resumption import Series, ahead
 from kohya_runner.run.states import State
 from kohya_runner.trainers.checkout import Checkout
 from kohya_runner.trainers.options import options_for
+from kohya_runner.trainers.resume_ways import INITIAL_STEP
 
 RECIPE = "sd15_lora.yaml"
 COMMIT = "48d368fa" + "0" * 32
@@ -36,7 +37,7 @@ def series(now: Now, *, argv: tuple[str, ...] | None = None, steps: int = 0, **o
     }  # fmt: skip
     spe = now.steps.steps_per_epoch
     known = Attempts(attempts=(Attempt(number=1, world_size=1, steps_per_epoch=spe, log="trainer.log", queued=0.0),))
-    state = State(now.runs / "sd15_lora-000002-state", 2, steps or 2 * spe)
+    state = State(now.runs / "sd15_lora-000002-state", INITIAL_STEP, 2, counted=steps or 2 * spe)
     return Series(now.runs / "sd15_lora" / "001", Record(**(facts | other)), state, (), known)
 
 
@@ -88,12 +89,18 @@ def test_options_are_grouped_with_their_values():
     }  # fmt: skip
 
 
-def test_a_script_without_a_step_counter_is_refused_by_its_name(now):
-    options = options_for("sdxl_train.py", None)
+def test_a_script_that_cannot_go_on_is_refused_by_its_name(now):
+    whole = options_for("sdxl_train.py", None)
+    options = replace(whole, rows=tuple(row for row in whole.rows if row.name != "resume"))
     (found,) = findings(now.loaded, options, {}, now.steps, asked=True)
     assert "sdxl_train.py keeps no count of its steps" in found.message
     assert state_args(now.loaded, options, {}, asked=True) == ()
     assert findings(now.loaded, options, {}, now.steps, asked=False) == ()
+
+
+def test_the_options_of_a_record_count_before_its_command(now):
+    tokens = tuple(token for arg in now.args for token in arg.tokens)
+    assert changes(series(now, argv=("train_network.py", "--seed=9"), options=tokens), now) == ()
 
 
 def test_what_is_still_to_come_is_less_than_the_whole_run(now):

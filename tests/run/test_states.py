@@ -10,6 +10,7 @@ from safetensors_files import lora
 
 from kohya_runner.run.attempts import Attempt, Attempts
 from kohya_runner.run.states import sound, states_of
+from kohya_runner.trainers.resume_ways import CHECKPOINT, INITIAL_STEP, REMAINING
 
 
 def write_state(output, epoch, *, name="my cat", steps=4):
@@ -41,7 +42,7 @@ def remove(path):
 def test_states_come_newest_first(odd_path):
     for epoch in (1, 3, 2):
         write_state(odd_path, epoch)
-    assert [(state.epoch, state.problem, state.steps) for state in states_of(odd_path, "my cat")] == [
+    assert [(state.epoch, state.problem, state.counted) for state in states_of(odd_path, "my cat", INITIAL_STEP)] == [
         (3, "", 4),
         (2, "", 4),
         (1, "", 4),
@@ -55,14 +56,14 @@ def test_states_come_newest_first(odd_path):
 def test_a_state_that_was_cut_anywhere_is_none(odd_path, part, harm):
     folder = write_state(odd_path, 2)
     harm(folder / part)
-    (state,) = states_of(odd_path, "my cat")
+    (state,) = states_of(odd_path, "my cat", INITIAL_STEP)
     assert state.problem or (part, harm) == ("random_states_0.pkl", cut)  # its loss is survived, and so is its cut
 
 
 def test_a_state_of_another_epoch_than_its_name_is_none(odd_path):
     folder = write_state(odd_path, 2)
     (folder / "train_state.json").write_text('{"current_epoch": 3, "current_step": 4}', encoding="utf-8")
-    assert states_of(odd_path, "my cat")[0].problem == "says it is of epoch 3"
+    assert states_of(odd_path, "my cat", INITIAL_STEP)[0].problem == "says it is of epoch 3"
 
 
 def test_other_folders_are_no_states(odd_path):
@@ -70,8 +71,8 @@ def test_other_folders_are_no_states(odd_path):
     (odd_path / "my cat-state").mkdir()
     (odd_path / "my cat-step00000004-state").mkdir()
     (odd_path / "my cat-000001.safetensors").touch()
-    assert states_of(odd_path, "my cat") == ()
-    assert states_of(odd_path / "nowhere", "my cat") == ()
+    assert states_of(odd_path, "my cat", INITIAL_STEP) == ()
+    assert states_of(odd_path / "nowhere", "my cat", INITIAL_STEP) == ()
 
 
 def test_a_state_was_written_by_the_last_attempt_that_began_before_it():
@@ -92,7 +93,29 @@ def test_a_state_of_worthless_numbers_is_not_gone_on_from(odd_path, number, says
     data = weights.read_bytes()
     begin = 8 + int.from_bytes(data[:8], "little")
     weights.write_bytes(data[:begin] + bytes.fromhex(number) * ((len(data) - begin) // 2))
-    (state,) = states_of(odd_path, "my cat")
+    (state,) = states_of(odd_path, "my cat", INITIAL_STEP)
     assert not state.problem
     assert sound(state).problem.startswith(says)
     assert bool(sound(state).problem) == bool(says)
+
+
+def test_where_no_counts_are_written_the_name_says_how_far_it_was(odd_path):
+    for name, epoch in (("my cat", 1), ("my cat", 2), ("my cat+000002", 1), ("my cat+000002", 3)):
+        (write_state(odd_path, epoch, name=name) / "train_state.json").unlink()
+    found = states_of(odd_path, "my cat", REMAINING)
+    assert [(state.epoch, state.path.name, state.problem) for state in found] == [
+        (5, "my cat+000002-000003-state", ""), (3, "my cat+000002-000001-state", ""),
+        (2, "my cat-000002-state", ""), (1, "my cat-000001-state", ""),
+    ]  # fmt: skip
+
+
+def test_a_state_that_is_named_by_its_step_may_lie_inside_an_epoch(odd_path):
+    for step in (4, 6):
+        folder = write_state(odd_path, step).rename(odd_path / f"checkpoint-{step}")
+        (folder / "unet").mkdir()
+        (folder / "model.safetensors").rename(folder / CHECKPOINT.weights)
+    (odd_path / "checkpoint-8").mkdir()
+    found = states_of(odd_path, "any", CHECKPOINT, 4)
+    assert [(state.epoch, state.step, bool(state.problem)) for state in found] == [
+        (2, 8, True), (1, 6, False), (1, 4, False),
+    ]  # fmt: skip

@@ -126,7 +126,7 @@ HUB = (
         r"Can't load tokenizer for|We couldn't connect to|Failed to resolve '|Max retries exceeded with url"
         r"|OfflineModeIsEnabled|trying to fetch metadata from the Hub|\[with open\(vocab_file"
         r"|Cannot find an appropriate cached snapshot|LocalEntryNotFoundError|outgoing traffic has been disabled|Name or service not known"
-        r"|SentencePieceProcessor_LoadFromFile.{0,200}TypeError: not a string",
+        r"|not a string .{0,40}SentencePieceProcessor_LoadFromFile",
         "a file of the Hub is needed (every script loads its tokenizers from there) and the Hub cannot be reached",
         Do("args: {tokenizer_cache_dir: DIR}   with the tokenizers in it, fetched where there is a network",
            unless="tokenizer_cache_dir"),
