@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
-from kohya_runner import __version__, live_cli
-from kohya_runner.compare_cli import compare
-from kohya_runner.dataset_cli import as_path, dataset
-from kohya_runner.diagnose_cli import diagnose
+from kohya_runner import __version__
+from kohya_runner.dataset_cli import as_path
 from kohya_runner.entry import RunnerGroup
-from kohya_runner.trainers.engines import ENGINES, SD_SCRIPTS
-from kohya_runner.verify_cli import verify
 
 _RECIPE = click.argument("recipe", type=click.Path(), callback=as_path)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
@@ -24,13 +19,46 @@ _FRESH = click.option("--fresh", is_flag=True, help="Read every picture again, w
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 
 
+LATER = {
+    "compare": (
+        "compare_cli",
+        "Paint the same prompts with every epoch, and pick by looking (the latest run, or what is named).",
+    ),
+    "dataset": ("dataset_cli", "What the trainer will really see of the pictures and captions."),
+    "diagnose": (
+        "diagnose_cli",
+        (
+            "Why did it fail? Reads any log of sd-scripts, kohya_ss's too; - is stdin, a name is a run "
+            "(default: the latest)."
+        ),
+    ),
+    "metrics": (
+        "live_cli", "Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard."
+    ),
+    "report": (
+        "live_cli", "Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings."
+    ),
+    "setup": (
+        "setup_cli", "Get the trainer's sources and build its environment; does nothing where both are there."
+    ),
+    "stop": ("live_cli", "Stop a run, now or at a better moment; asking again is harder."),
+    "verify": (
+        "verify_cli", "Open LoRA files, ours or not: what they are, how they were trained, what is wrong with them."
+    ),
+    "watch": ("live_cli", "Watch a run live; q or Ctrl-C leaves it alone."),
+}  # fmt: skip
+"""Commands that are imported when they are called: their module, and what --help says of them."""
+
+
 def _recipe_options(command: Any) -> Any:
     for option in (_JSON, _FRESH, _ALLOW, _SD_SCRIPTS, _WORKSPACE, _SET, _RECIPE):
         command = option(command)
     return command
 
 
-@click.group(cls=RunnerGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=RunnerGroup, later=LATER, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="kohya-runner")
 def main() -> None:
     """One YAML recipe becomes a checked, guarded sd-scripts training run.
@@ -171,24 +199,6 @@ def new(name: str, family: str, images: Any, output: Any) -> None:
 
 @main.command()
 @_SD_SCRIPTS
-@click.option("--engine", type=click.Choice(tuple(ENGINES)), default=SD_SCRIPTS.name, help="Another trainer's.")
-@_JSON
-def setup(sd_scripts: str | None, engine: str, as_json: bool) -> None:  # noqa: FBT001
-    """Get the trainer's sources and build its environment; does nothing where both are there."""
-    from kohya_runner import console
-    from kohya_runner.settings import read_settings
-    from kohya_runner.trainers.setup import setup as set_up
-
-    row = ENGINES[engine]
-    trainer = set_up(os.environ, read_settings(os.environ), say=console.note, sd_scripts=sd_scripts, engine=row)
-    console.note(f"ready: {row.name} in {trainer.checkout.root}, its Python {trainer.python.path}")
-    if as_json:
-        places = {row.setting: str(trainer.checkout.root), row.python_setting: str(trainer.python.path)}
-        console.json_object({"version": 1, "ok": True, **places})
-
-
-@main.command()
-@_SD_SCRIPTS
 @_WORKSPACE
 @_JSON
 def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:  # noqa: FBT001
@@ -199,14 +209,6 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
     report = examine.doctor(sd_scripts, workspace)
     console.doctor(report, as_json=as_json)
     return report.exit_code
-
-
-main.add_command(dataset)
-main.add_command(verify)
-for command in live_cli.COMMANDS:
-    main.add_command(command)
-main.add_command(diagnose)
-main.add_command(compare)
 
 
 @main.command()

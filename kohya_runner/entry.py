@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from kohya_runner.errors import CancelledError, PreflightError, RunnerError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class RunnerGroup(click.Group):
-    """A group whose expected failures end in one message, one hint and their own exit code."""
+    """A group whose expected failures end in one message, one hint and their own exit code.
+
+    ``later`` are commands that are imported when they are called: by name their module of this package, and what --help
+    says of them. A list of all commands costs no import then.
+    """
+
+    def __init__(self, *args: Any, later: Mapping[str, tuple[str, str]] = MappingProxyType({}), **kwargs: Any) -> None:
+        """As a click group, and ``later``."""
+        super().__init__(*args, **kwargs)
+        self.later = later
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        return sorted({*super().list_commands(ctx), *self.later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported if need be."""
+        if cmd_name not in self.later:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"kohya_runner.{self.later[cmd_name][0]}")
+        return cast("click.Command", getattr(module, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of --help, without an import."""
+        named = {name: click.Command(name, help=text) for name, (_, text) in self.later.items()}
+        click.Group(commands={**self.commands, **named}).format_commands(ctx, formatter)
 
     def main(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Run the command and leave the process with its exit code (docs/exit-codes.md)."""

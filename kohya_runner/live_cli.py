@@ -178,6 +178,3 @@ def metrics(run: str | None, workspace: str | None, tensorboard: Any) -> None:
         return
     for step in found.steps:
         click.echo(json.dumps(step_json(step)))
-
-
-COMMANDS = (watch, stop, report, metrics)

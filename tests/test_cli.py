@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from kohya_runner.cli import main
+from kohya_runner.cli import LATER, main
 
 ROOT = Path(__file__).parents[1]
 
@@ -146,3 +149,24 @@ def test_a_wrong_option_is_one_object_too(run):
     result = run("plan", "x.yaml", "--json", "--bogus")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["ok"] is False
+
+
+def test_what_help_says_of_commands_that_are_imported_later_is_what_they_say():
+    context = click.Context(main)
+    for name, (_, text) in LATER.items():
+        command = main.get_command(context, name)
+        assert command.name == name
+        assert command.get_short_help_str(90) == click.Command(name, help=text).get_short_help_str(90)
+
+
+def test_a_list_of_all_commands_imports_none_of_them():
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+        "from kohya_runner.cli import main\n"
+        "main(['--help'])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ours = {name for name in ended.stderr.split() if name.startswith("kohya_runner.")}
+    assert ours == {"kohya_runner.cli", "kohya_runner.dataset_cli", "kohya_runner.entry", "kohya_runner.errors"}
+    assert all(f"\n  {name} " in ended.stdout for name in ("plan", "compare", "setup", "watch"))

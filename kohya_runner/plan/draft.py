@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.findings import Finding
+    from kohya_runner.plan.machine import Asked
     from kohya_runner.plan.method_data import Pairs
     from kohya_runner.plan.models import Models
     from kohya_runner.plan.settings import Settings
@@ -33,6 +34,7 @@ class Draft:
     workspace: Workspace
     findings: list[Finding]
     parts: dict[str, Any] = field(default_factory=dict)
+    asked: Asked = lambda: None  # waits for what the trainer's Python says of itself
 
     def finish(self) -> Plan:
         """The plan, with the findings that were asked to be warnings."""

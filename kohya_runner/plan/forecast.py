@@ -13,7 +13,6 @@ from kohya_runner.preflight.file_hash import Hashes
 from kohya_runner.preflight.hub import access
 from kohya_runner.preflight.memory_checks import MemoryPlan, memory_plan, swap_bytes
 from kohya_runner.preflight.model_inspection import Inspected, identity_findings
-from kohya_runner.run import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,9 +98,12 @@ def _files(subject: Subject, host: HostFacts | None) -> tuple[Inspected, ...]:
 def _time(subject: Subject, steps: StepsPlan, host: HostFacts | None, argv: Sequence[str]) -> TimePlan:
     """With the speed of an earlier run like this one, if there is one on record in the workspace."""
     recipe, price = subject.loaded.recipe, subject.budget.price_per_hour
-    if recipe is None or host is None:
+    folders = [path for path in (subject.workspace.runs, subject.workspace.rehearsals) if path.is_dir()]
+    if recipe is None or host is None or not folders:
         return TimePlan(steps.total, None, price)
+    from kohya_runner.run import ledger
+
     gpus = [gpu.name for gpu in host.gpus]
-    known = ledger.runs(subject.workspace.runs, subject.workspace.rehearsals)
+    known = ledger.runs(*folders)
     speed = measured(known, name=recipe.name, argv=argv, gpus=gpus)
     return TimePlan(steps.total, speed, price)

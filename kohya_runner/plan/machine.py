@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from kohya_runner.trainers import probe
 from kohya_runner.trainers.options import matches_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from kohya_runner.plan.models import Models
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from kohya_runner.trainers.engines import Engine
     from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
+
+    Asked = Callable[[], probe.PythonFacts | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Trainer:
     checkout: Checkout | None
     python: TrainerPython | None
     engine: Engine
+    facts: Asked
 
 
 def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: Recipe) -> MachineNeeds:
@@ -70,19 +74,27 @@ def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: 
     )
 
 
+def asked(python: TrainerPython | None) -> Asked:
+    """Ask the trainer's Python for its packages while other things are read: another process, and a while.
+
+    What is returned waits for the answer, and raises ``TrainerError`` where there is none.
+    """
+    if python is None:
+        return lambda: None
+    names = tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS))))
+    pool = ThreadPoolExecutor(1, thread_name_prefix="probe")
+    answer = pool.submit(probe.probe, python.path, names)
+    pool.shutdown(wait=False)
+    return answer.result
+
+
 def examine(need: MachineNeeds, host: HostFacts, trainer: Trainer, *, deep: bool) -> tuple[Finding, ...]:
     """The machine against the needs. ``deep`` really imports torch in the trainer's Python: seconds, and certain."""
     try:
-        facts = probe.probe(trainer.python.path, _packages(need)) if trainer.python else None
-        found = _trainer(trainer, facts, deep=deep)
+        found = _trainer(trainer, trainer.facts(), deep=deep)
     except TrainerError as fault:
         return (error("trainer.import", fault.message, hint=fault.hint),)
     return machine_findings(need, host, found)
-
-
-def _packages(need: MachineNeeds) -> tuple[str, ...]:
-    """The distributions whose versions are worth knowing for this run."""
-    return tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS if row.applies(need)))))
 
 
 def _trainer(trainer: Trainer, facts: probe.PythonFacts | None, *, deep: bool) -> TrainerFacts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.errors import TrainerError, UsageError
@@ -23,7 +23,6 @@ from kohya_runner.preflight.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.preflight.host import HostFacts, read_host
 from kohya_runner.preflight.workplace import workspace_findings
 from kohya_runner.recipe.load import Loaded, load
-from kohya_runner.run import resumption
 from kohya_runner.settings import read_settings
 from kohya_runner.trainers import arguments, bounds
 from kohya_runner.trainers.engines import ENGINES, SD_SCRIPTS
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.steps import StepsPlan
     from kohya_runner.plan.value import Plan, Request
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.settings import Settings as MachineSettings
@@ -112,6 +112,7 @@ def _trainer(
 def _decide(draft: Draft, recipe: Recipe, support: Support, on_progress: Progress | None) -> None:
     """Options, models, data, then all that needs them: each from what came before it."""
     loaded, checkout = draft.loaded, draft.parts["checkout"]
+    draft.asked = machine.asked(None if draft.request.practice else draft.parts["python"])
     cache = draft.workspace.cache / "kohya-runner"
     options = options_for(support.script, checkout.root if checkout else None, cache, write_cache=draft.request.deep)
     given, faults = arguments.from_recipe(loaded, support, options)
@@ -191,13 +192,12 @@ def _items(draft: Draft, known: Known, sizes: Mapping[Path, int]) -> list[DiskIt
 def _machine(draft: Draft, known: Known, host: HostFacts) -> DiskPlan:
     """This machine's trainer, device, Hub and disk; a practice run needs the disk alone."""
     room, models, support = draft.workspace, known.models, known.support
-    steps = draft.parts["steps"]
-    steps = resumption.ahead(steps, draft.parts["series"]) if steps else None
+    steps = _ahead(draft)
     trains = not draft.request.practice
     sizes: Mapping[Path, int] = {}
     if trains:
         need = machine.needs(known.settings, support, args=known.given, recipe=known.recipe)
-        trainer = machine.Trainer(draft.parts["checkout"], draft.parts["python"], ENGINES[support.engine])
+        trainer = machine.Trainer(draft.parts["checkout"], draft.parts["python"], ENGINES[support.engine], draft.asked)
         draft.findings += machine.examine(need, host, trainer, deep=draft.request.deep)
         cached = models.kind == "hub" and space.is_cached(models.base, support, room, known.precision)
         reach = machine.Reach(room, draft.environ, cached=cached, where=draft.loaded.where("model"),
@@ -211,3 +211,13 @@ def _machine(draft: Draft, known: Known, host: HostFacts) -> DiskPlan:
     plan = disk_plan(_items(draft, known, sizes), host.filesystems)
     draft.findings += plan.findings
     return plan
+
+
+def _ahead(draft: Draft) -> StepsPlan | None:
+    """What is still to come of the run."""
+    series, steps = draft.parts["series"], draft.parts["steps"]
+    if series is None or steps is None:
+        return cast("StepsPlan | None", steps)
+    from kohya_runner.run import resumption
+
+    return resumption.ahead(steps, series)

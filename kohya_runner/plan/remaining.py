@@ -59,10 +59,6 @@ CURVES: Mapping[str, Curve] = {
 """The schedulers that are drawn over ``max_train_steps`` (training/trainer_base.py:278, library/train_util.py:5370)."""
 
 
-STEPWISE = ("save_every_n_steps", "stop_text_encoder_training", "token_warmup_step", "caption_dropout_every_n_epochs")
-"""Options that count steps or epochs, from 0 again in every attempt."""
-
-
 def remaining_args(
     settings: Settings, args: tuple[Arg, ...], series: Series, steps: StepsPlan, processes: int
 ) -> tuple[Arg, ...]:

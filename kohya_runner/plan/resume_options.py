@@ -6,10 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error
-from kohya_runner.plan.changes import Now, changes
-from kohya_runner.plan.remaining import STEPWISE, remaining_args
 from kohya_runner.plan.settings import as_parsed
-from kohya_runner.run import ledger, resumption
 from kohya_runner.trainers import values
 from kohya_runner.trainers.arguments import Arg
 from kohya_runner.trainers.resume_ways import way_of
@@ -25,6 +22,8 @@ if TYPE_CHECKING:
     from kohya_runner.run.resumption import Series
     from kohya_runner.trainers.options import ScriptOptions
 
+STEPWISE = ("save_every_n_steps", "stop_text_encoder_training", "token_warmup_step", "caption_dropout_every_n_epochs")
+"""Options that count steps or epochs, from 0 again in every attempt; the first matters to every trainer."""
 STATES = 2
 """Kept under ``launch --resume``: the newest, and the one before, should the machine have died while writing."""
 
@@ -112,6 +111,8 @@ def resume_args(
     """
     state, done = series.state, series.first_step(steps.steps_per_epoch)
     if state.way.recounts:
+        from kohya_runner.plan.remaining import remaining_args
+
         return remaining_args(settings, args, series, steps, processes)
     said = {"resume": str(state.path), "initial_step": done, "resume_from_checkpoint": state.path.name}
     source = f"runner: --resume, after epoch {series.epoch}"
@@ -123,6 +124,8 @@ def going_on(draft: Draft, known: Known) -> Series | None:
     """The run that ``--resume`` goes on with."""
     if not draft.request.resume:
         return None
+    from kohya_runner.run import ledger, resumption
+
     views, way = ledger.runs(draft.workspace.runs), way_of(known.settings.options)
     return resumption.find(views, known.recipe.name, way, practice=draft.request.practice)
 
@@ -134,6 +137,8 @@ def resumed(draft: Draft, built: Built) -> Built:
     draft.findings += findings(draft.loaded, options, known.recipe.args, steps, asked=asked)
     if series is None or steps is None:
         return built
+    from kohya_runner.plan.changes import Now, changes
+
     now = Now(draft.loaded, known.given, built.layout, steps, draft.parts["checkout"], draft.workspace.runs)
     draft.findings += changes(series, now)
     processes = known.recipe.launch.num_processes
