@@ -52,6 +52,7 @@ class Built:
     anew: tuple[Arg, ...] | None = None
     stages: tuple[Stage, ...] = ()
     files: tuple[TextFile, ...] = ()
+    caches: Path | None = None  # the folder that the stages fill
 
 
 @dataclass(frozen=True, slots=True)

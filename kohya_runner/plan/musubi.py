@@ -14,7 +14,7 @@ from kohya_runner.plan import method_data, resume_options
 from kohya_runner.plan.built import Built, Dialect, Stage
 from kohya_runner.plan.dataset_options import disagreements, of_folder, read_options
 from kohya_runner.plan.musubi_args import by_runner, stage_args
-from kohya_runner.plan.musubi_config import cache_key, dataset_config
+from kohya_runner.plan.musubi_config import cache_key, cache_root, dataset_config
 from kohya_runner.plan.sd_scripts import context, with_args
 from kohya_runner.run.numbering import next_run
 from kohya_runner.trainers import arguments
@@ -57,7 +57,7 @@ def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
         Stage(row.phase, row.script, stage_args(loaded, final, row, config.path, options_for(row.script, None)))
         for row in support.stages
     )
-    built = Built(final, layout, steps, run_dir, series, stages=stages, files=(config,))
+    built = Built(final, layout, steps, run_dir, series, stages=stages, files=(config,), caches=cache_root(layout))
     return resume_options.resumed(draft, built)
 
 

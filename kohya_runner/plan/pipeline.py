@@ -147,7 +147,7 @@ def _build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> None:
     final, args = built.known, built.known.given
     draft.parts |= {"layout": built.layout, "steps": built.steps, "run_dir": built.run_dir, "args": args}
     anew = args if built.anew is None else built.anew
-    draft.parts |= {"series": built.series, "files": built.files, "anew": anew}
+    draft.parts |= {"series": built.series, "files": built.files, "anew": anew, "caches": built.caches}
     every = (*(arg for stage in built.stages for arg in stage.args), *anew)
     practice = draft.request.practice
     checkout = draft.parts["checkout"]

@@ -89,6 +89,7 @@ class Plan:
     forecast: Forecast | None = None
     stages: tuple[StageCommand, ...] = ()  # what runs before ``command``, one after the other
     files: tuple[TextFile, ...] = ()  # written before the first of them
+    caches: Path | None = None  # the folder that they fill
     series: Series | None = None  # the run that goes on; run_dir is its folder then
     anew: tuple[Arg, ...] = ()  # ``args`` as they would be if the run began now
     fingerprint: str = ""  # of argv without the run's own folder, of the data, and of the trainer's commit

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kohya_runner.run import filled
 from kohya_runner.run.progress import STAGE, STARTING
 from kohya_runner.run.supervise import supervise
 
@@ -16,13 +17,20 @@ if TYPE_CHECKING:
     from kohya_runner.run.outcome import Outcome
     from kohya_runner.run.supervise import Watch
 
+KEPT = "taking the caches of an earlier launch"
+
 
 def supervised(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome:
     """Every stage, then the training, in one log; a stage that fails or is stopped is the outcome of the run."""
     begun = time.time()
-    for stage in plan.stages:
-        outcome = supervise(stage.command, watch, environ=environ, heading=f"{STAGE}{stage.phase}")
-        if outcome.returncode != 0 or outcome.stopped:
-            return replace(outcome, started=begun)
     heading = f"{STAGE}{STARTING}" if plan.stages else ""
+    if plan.stages and filled.kept(plan):
+        heading = f"{STAGE}{KEPT}\n{heading}"
+    elif plan.stages:
+        filled.begin(plan)
+        for stage in plan.stages:
+            outcome = supervise(stage.command, watch, environ=environ, heading=f"{STAGE}{stage.phase}")
+            if outcome.returncode != 0 or outcome.stopped:
+                return replace(outcome, started=begun)
+        filled.note(plan)
     return replace(supervise(plan.ready.command, watch, environ=environ, heading=heading), started=begun)

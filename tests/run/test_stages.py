@@ -104,3 +104,63 @@ def test_a_rehearsal_has_the_stages_too(launch):
     (rehearsal,) = (run.parents[2]).glob("rehearsals/flux_kontext_lora/*/trainer.log")
     assert "caching text encoder outputs" in rehearsal.read_text(encoding="utf-8")
     assert not run.exists()
+
+
+def headings(run: Path, log: str = "trainer.log") -> list[str]:
+    lines = (run / log).read_text(encoding="utf-8").splitlines()
+    return [line.partition(": ")[2] for line in lines if line.startswith("kohya-runner stage: ")]
+
+
+FILLED = ["caching latents", "caching text encoder outputs", "starting"]
+KEPT = ["taking the caches of an earlier launch", "starting"]
+
+
+def test_caches_that_are_as_they_were_left_are_taken(launch):
+    assert launch()[0] == 0
+    code, said, run = launch("--again")
+    assert code == 0, said
+    assert headings(run) == FILLED
+    assert headings(run.parent / "002") == KEPT
+    assert "taking the caches of an earlier launch" in said
+    assert launch("--again", "--fresh")[0] == 0
+    assert headings(run.parent / "003") == FILLED
+
+
+def test_a_rehearsal_fills_them_for_the_run(launch):
+    assert launch("--rehearse")[0] == 0
+    code, said, run = launch()
+    assert code == 0, said
+    assert headings(run) == KEPT
+
+
+def cached(run: Path) -> list[Path]:
+    return sorted((run.parents[2] / "datasets" / "flux_kontext_lora").glob("cache-*/*/*.practice"))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def add(path: Path) -> None:
+    path.with_name("another.practice").write_text("", encoding="utf-8")
+
+
+def write_again(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.unlink()
+    path.write_text(text[::-1], encoding="utf-8")
+
+
+@pytest.mark.parametrize("harm", [remove, add, write_again])
+def test_any_other_file_in_them_fills_them_again(launch, harm):
+    _, _, run = launch()
+    harm(cached(run)[0])
+    assert launch("--again")[0] == 0
+    assert headings(run.parent / "002") == FILLED
+
+
+def test_a_stage_that_fails_leaves_nothing_to_be_taken(launch):
+    assert launch(KOHYA_PRACTICE_FAULT="fail-stage")[0] == 8
+    code, said, run = launch()
+    assert code == 0, said
+    assert headings(run.parent / "002") == FILLED
