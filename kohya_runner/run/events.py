@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -93,12 +95,33 @@ Event = Phase | Step | Work | Epoch | Fact | Modules | Checkpoint | Removed | Fi
 class Before:
     """What of a run the trainer of this attempt does not count, because earlier ones did it: steps and epochs.
 
-    ``planned`` is the whole run's number of steps, None where it is not known.
+    ``planned`` is the whole run's number of steps, None where it is not known; ``each`` the steps of an epoch, for a
+    trainer that does not say when one begins, and None for the others.
     """
 
     steps: int = 0
     epochs: int = 0
     planned: int | None = None
+    each: int | None = None
+
+
+class Numbering:
+    """Numbers what a trainer says in the whole run, and says the epochs where it does not."""
+
+    def __init__(self, before: Before) -> None:
+        """Nothing was said yet."""
+        self._before = before
+        self._epoch = 0
+
+    def numbered(self, event: Event) -> Iterator[Event]:
+        """The event, after the epoch that begins with it."""
+        seen, each = continued(event, self._before), self._before.each
+        if isinstance(seen, Step) and seen.step and each:
+            epoch = (seen.step - 1) // each + 1
+            if epoch > self._epoch:
+                self._epoch = epoch
+                yield Epoch(epoch, math.ceil((self._before.planned or seen.total) / each))
+        yield seen
 
 
 def continued(event: Event, before: Before) -> Event:

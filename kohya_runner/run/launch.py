@@ -40,6 +40,7 @@ from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Watch
 from kohya_runner.trainers import arguments, probe
+from kohya_runner.trainers.engines import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -202,6 +203,7 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
 def _begun(plan: Plan) -> record.Record:
     """What is known before the trainer starts."""
     described, ready, recipe = plan_json(plan), plan.ready, plan.loaded.recipe
+    assert plan.support is not None  # noqa: S101 - a plan that is ready has one
     return record.Record(
         run_id=ready.run_dir.name,
         name=plan.name,
@@ -209,6 +211,7 @@ def _begun(plan: Plan) -> record.Record:
         recipe=described["recipe"],
         argv=ready.command.argv,
         options=tuple(arguments.tokens(plan.anew)),
+        epoch_steps=None if ENGINES[plan.support.engine].says_epochs else ready.steps.steps_per_epoch,
         cwd=str(ready.command.cwd),
         env=masked(ready.command.env),
         trainer=_trainer(plan),
@@ -219,7 +222,7 @@ def _begun(plan: Plan) -> record.Record:
         log=LOG,
         output_dir="output",
         final=ready.steps.checkpoints[-1],
-        holds=plan.support.holds if plan.support and not plan.request.practice else "",
+        holds=plan.support.holds if not plan.request.practice else "",
         timings=record.Timings(queued=time.time()),
         steps_planned=ready.steps.total,
         epochs_planned=ready.steps.epochs,

@@ -133,6 +133,7 @@ class Record(_Part):
     first_step: int = 0  # steps of the run that were done before this attempt
     bar_offset: int | None = None  # what the trainer's bar lacks of the whole run's step; None: first_step
     first_epoch: int = 0  # epochs of the run that the trainer of this attempt does not count
+    epoch_steps: int | None = None  # steps of an epoch, of a trainer that does not say when one begins
     options: tuple[str, ...] = Field(default=(), strict=False)  # the trainer's, as a run that begins anew has them
     recipe: dict[str, Any] = {}
     argv: tuple[str, ...] = Field(strict=False)
@@ -170,7 +171,7 @@ class Record(_Part):
     def before(self) -> Before:
         """What earlier attempts have done of the run."""
         offset = self.first_step if self.bar_offset is None else self.bar_offset
-        return Before(offset, self.first_epoch, self.steps_planned)
+        return Before(offset, self.first_epoch, self.steps_planned, self.epoch_steps)
 
     @field_validator("log", "output_dir", "final", "run_id", "name")
     @classmethod

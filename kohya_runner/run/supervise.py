@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.run.events import Before, continued
+from kohya_runner.run.events import Before, Numbering
 from kohya_runner.run.group import RUN, Group
 from kohya_runner.run.identity import ProcessId, identify
 from kohya_runner.run.ladder import FORCED, Grace, Ladder
@@ -118,6 +118,7 @@ class _Session:
         self._started = started
         self._tail = Tail(watch.log, offset)
         self._stream = Stream()
+        self._numbering = Numbering(watch.before)
         self._stop: Stop | None = None
         self._fault: Exception | None = None
         self._silenced: set[object] = set()
@@ -157,9 +158,9 @@ class _Session:
             self._tell(self._stream.feed(data))
 
     def _tell(self, events: list[Event]) -> None:
-        for event in events:
+        for event in (seen for said in events for seen in self._numbering.numbered(said)):
             for observer in self._watch.observers:
-                self.guarded(observer.event, continued(event, self._watch.before))
+                self.guarded(observer.event, event)
 
     def _decide(self, ladder: Ladder) -> None:
         for observer in self._watch.observers:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.errors import UsageError
 from kohya_runner.finish import after, sentinel
 from kohya_runner.run import ledger, lock
-from kohya_runner.run.events import continued
+from kohya_runner.run.events import Numbering
 from kohya_runner.run.group import Group
 from kohya_runner.run.identity import this_process
 from kohya_runner.run.observers import observers
@@ -92,10 +92,11 @@ def end_run(view: RunView, grace: Grace, stop: Stop | None = None) -> None:
 def _caught_up(view: RunView, record: Record) -> Recorder:
     """A recorder that knows all that the trainer said."""
     recorder = Recorder(view.path, record)
-    stream = Stream()
+    stream, numbering = Stream(), Numbering(record.before)
     events = (event for data in Tail(view.log).read() for event in stream.feed(data))
     for event in (*events, *stream.close()):
-        recorder.event(continued(event, record.before))
+        for seen in numbering.numbered(event):
+            recorder.event(seen)
     return recorder
 
 

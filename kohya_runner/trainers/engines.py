@@ -38,6 +38,7 @@ class Engine:
     record: str = "trainer.json"
     default: bool = False  # ``kohya-runner setup`` makes it without being asked
     xformers: bool = False  # setup installs it, too
+    says_epochs: bool = True  # its scripts say when an epoch begins
 
     @property
     def submodule(self) -> Path:
@@ -142,6 +143,7 @@ DIFFUSERS = Engine(
     needed_modules=("torch", "torchvision", "diffusers", "datasets", "transformers"),
     snapshot="snapshot-diffusers.json",
     record="trainer-diffusers.json",
+    says_epochs=False,
 )  # fmt: skip
 """The examples of v0.32.1, which ask for the very diffusers that sd-scripts pins; a later datasets breaks them."""
 

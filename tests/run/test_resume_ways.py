@@ -197,7 +197,8 @@ def test_a_pipeline_goes_on_from_its_last_checkpoint_folder(each_pix2pix):
     ]  # fmt: skip
     assert each_pix2pix.option("resume_from_checkpoint") == ["checkpoint-6"]
     record = each_pix2pix.record
-    assert (record["state"], record["steps_seen"]) == ("succeeded", 15)
+    assert (record["state"], record["steps_seen"], record["epochs_seen"]) == ("succeeded", 15, 5)
+    assert "epoch 5/5" in each_pix2pix.said
     left = sorted(path.name for path in (each_pix2pix.run / "output").glob("checkpoint-*"))
     assert left == ["checkpoint-12", "checkpoint-15"]
 
