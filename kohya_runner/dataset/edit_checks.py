@@ -128,7 +128,7 @@ def instructions(edit: EditSet) -> Iterator[Finding]:
         if not pair.instruction:
             yield error("caption.edit_empty", "the instruction is empty", where=where, hint="say what is to be changed")
         elif "\n" in said.strip() or "\r" in said.strip():
-            text = "the instruction has several lines, and sd-scripts reads the first alone"
+            text = "the instruction has several lines, of which not every trainer reads more than the first"
             hint = f"it is laid out in one line: {shortened(pair.instruction)}"
             yield warning("caption.edit_lines", text, where=where, hint=hint)
 

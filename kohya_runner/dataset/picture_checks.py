@@ -89,7 +89,8 @@ def pixel_art(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
             f"{counted(len(smooth), 'small image')} enlarged up to {max(one.scale for one in smooth):.1f} times with "
             f"{_used(smooth)}, which blurs every pixel's edge: {_names(smooth)}"
         )
-        hint = f"write resize_interpolation: nearest, or enlarge them yourself by a whole factor ({_whole(first)})"
+        option = "write resize_interpolation: nearest, or " if rules.takes_interpolation else ""
+        hint = f"{option}enlarge them yourself by a whole factor ({_whole(first)})"
         yield noted(warning, "image.blurred", text, smooth, hint=hint)
     if rules.resize_interpolation != "nearest":
         return

@@ -30,6 +30,7 @@ class Rules:
     buckets: BucketSettings | None = None  # None: the resolution is not known, or no bucket can be made
     resizes: bool = True  # without buckets and cached latents the trainer takes pictures as they are
     resize_interpolation: str | None = None
+    takes_interpolation: bool = True  # whether the trainer has such an option
     caption_prefix: str = ""
     caption_suffix: str = ""
     secondary_separator: str = ""

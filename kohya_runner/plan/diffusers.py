@@ -131,4 +131,4 @@ def _last_batch(draft: Draft, known: Known, steps: StepsPlan) -> Iterator[Findin
         yield error("steps.last_batch", text, where=draft.loaded.where("args", "train_batch_size"), hint=hint)
 
 
-DIALECT = Dialect(picture_rules=lambda *_: Rules(), can_build=lambda *_: True, build=build)
+DIALECT = Dialect(picture_rules=lambda *_: Rules(takes_interpolation=False), can_build=lambda *_: True, build=build)

@@ -111,13 +111,13 @@ def picture_rules(loaded: Loaded, _: Settings) -> Rules:
     """By the first entry's options: what most recipes say for all of them."""
     first = next(iter(read_options(loaded)[0].values()), None)
     if first is None or not first.known:
-        return Rules()
+        return Rules(takes_interpolation=False)
     sides = [side for size in first.buckets.sizes for side in size]
     buckets = BucketSettings(
         first.buckets.resolution, enable_bucket=first.buckets.enable_bucket, bucket_reso_steps=16,
         bucket_no_upscale=first.buckets.bucket_no_upscale, min_bucket_reso=min(sides), max_bucket_reso=max(sides),
     )  # fmt: skip
-    return Rules(buckets=buckets)
+    return Rules(buckets=buckets, takes_interpolation=False)
 
 
 DIALECT = Dialect(picture_rules=picture_rules, can_build=lambda *_: True, build=build)

@@ -177,6 +177,12 @@ def test_a_run_that_may_be_continued_saves_states(planned, edit_pairs):
     assert {"--save_state", "--save_last_n_epochs_state=2"} <= set(plan.command.argv)
 
 
+def test_small_art_is_told_of_what_this_trainer_can_do(planned, edit_pairs):
+    plan = planned(KONTEXT, images(edit_pairs(3, (32, 32))), "datasets.0.options.resolution=512")
+    (found,) = [f for f in plan.findings if f.code == "image.blurred"]
+    assert found.hint.startswith("enlarge them yourself by a whole factor")
+
+
 def test_the_sizes_are_those_of_the_variant(planned, edit_pairs):
     metadata = images(edit_pairs(3))
     sizes = [
