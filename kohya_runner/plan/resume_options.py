@@ -9,7 +9,7 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.plan.settings import as_parsed
 from kohya_runner.trainers import values
 from kohya_runner.trainers.arguments import Arg
-from kohya_runner.trainers.resume_ways import way_of
+from kohya_runner.trainers.resume_ways import BROKEN, way_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,7 +53,8 @@ def findings(
     loaded: Loaded, options: ScriptOptions, given: Mapping[str, Any], steps: StepsPlan | None, *, asked: bool
 ) -> tuple[Finding, ...]:
     """What stands against continuing such a run; nothing where nobody means to."""
-    if not asked and not wanted(loaded, asked=asked):
+    by_hand = options.script in BROKEN and given.get("resume")
+    if not asked and not wanted(loaded, asked=asked) and not by_hand:
         return ()
     return tuple(_findings(loaded, options, given, steps, asked=asked))
 
@@ -65,6 +66,13 @@ def _findings(
     if way is None:
         message = f"{options.script} keeps no count of its steps: continued, it would begin at the first epoch again"
         yield error("recipe.resume", message, where=loaded.where("resume"), hint="launch without --resume and resume:")
+        return
+    if options.script in BROKEN:
+        message, hint = (
+            f"{options.script} cannot go on: {BROKEN[options.script]}",
+            "launch without --resume and resume:",
+        )
+        yield error("recipe.resume", message, where=loaded.where("resume"), hint=hint)
         return
     if given.get("save_state") is False:
         where = loaded.where("args", "save_state")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from kohya_runner.trainers.diffusers_rows import UNET
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 
 MARK = "+"
 """In a name: what follows are the epochs that were done before. No recipe's name holds it."""
@@ -65,6 +65,12 @@ REMAINING = Way(
     steps_inside=True,
 )
 """musubi-tuner (training/trainer_base.py:1919), sd-scripts' scripts for whole models: asked for what is left."""
+
+BROKEN: Mapping[str, str] = {
+    "sdxl_train_control_net.py": "its own load_state_dict returns nothing, so no state can be loaded "
+    "(library/sdxl_original_control_net.py:89)",
+}
+"""Scripts that write states and cannot read them, and why."""
 
 WAYS = (INITIAL_STEP, CHECKPOINT_XL, CHECKPOINT, REMAINING)
 

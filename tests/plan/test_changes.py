@@ -98,6 +98,14 @@ def test_a_script_that_cannot_go_on_is_refused_by_its_name(now):
     assert findings(now.loaded, options, {}, now.steps, asked=False) == ()
 
 
+def test_a_script_that_cannot_read_its_states_is_refused_with_the_place(now):
+    options = options_for("sdxl_train_control_net.py", None)
+    for given, asked in (({}, True), ({"resume": "/a/state"}, False)):
+        (found,) = findings(now.loaded, options, given, now.steps, asked=asked)
+        assert "library/sdxl_original_control_net.py:89" in found.message
+    assert findings(now.loaded, options, {}, now.steps, asked=False) == ()
+
+
 def test_the_options_of_a_record_count_before_its_command(now):
     tokens = tuple(token for arg in now.args for token in arg.tokens)
     assert changes(series(now, argv=("train_network.py", "--seed=9"), options=tokens), now) == ()
