@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from generators import EVERY, Generator, Left
 from matrix import note
 from PIL import Image
 
@@ -83,6 +84,8 @@ class Done:
 
     family: Family
     folder: Path
+    models: Path
+    generator: Generator
 
     def read(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))
@@ -94,6 +97,22 @@ class Done:
     def modules(self) -> int:
         """What the trainer said it trains, text encoders and U-Net together (networks/lora.py, lora_flux.py)."""
         return sum(map(int, re.findall(r"enable LoRA for .*: (\d+) modules", self.log)))
+
+    @property
+    def files(self) -> list[str]:
+        name = self.family.recipe.removesuffix(".yaml")
+        return [f"{name}-000001.safetensors", f"{name}.safetensors"]
+
+    @property
+    def left(self) -> Left:
+        return Left(self.models, *(self.folder / "output" / name for name in self.files))
+
+    def note(self, **more: str) -> None:
+        """Write the run down in the matrix."""
+        record, row = self.read("record.json"), families.find(self.family.name, "lora")
+        assert row is not None
+        note({"family": row.family, "method": row.method, "script": row.script, "commit": record["trainer"]["commit"],
+              "steps": record["steps_seen"], **more})  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=lambda family: family.name)
@@ -124,7 +143,7 @@ def done(
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, cwd=root)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (folder,) = (workspace / "runs").glob("*/001")
-    yield Done(family, folder)
+    yield Done(family, folder, models, Generator(family.name, sd_scripts, trainer_python, environ))
     shutil.rmtree(root)  # the wide LoRA of the SDXL recipe is large, and pytest keeps temporary folders
 
 
@@ -143,11 +162,9 @@ def test_the_run_is_on_record_as_a_success(done):
 
 
 def test_every_epoch_left_a_checkpoint_on_record(done):
-    name = done.family.recipe.removesuffix(".yaml")
     record = done.read("record.json")
-    files = [f"{name}-000001.safetensors", f"{name}.safetensors"]
-    assert [found["file"] for found in record["checkpoints"]] == files
-    assert sorted(path.name for path in (done.folder / "output").glob("*.safetensors")) == sorted(files)
+    assert [found["file"] for found in record["checkpoints"]] == done.files
+    assert sorted(path.name for path in (done.folder / "output").glob("*.safetensors")) == sorted(done.files)
     assert all(found["complete"] and found["sha256"] for found in record["checkpoints"])
 
 
@@ -193,9 +210,15 @@ def test_the_trainer_asked_nothing_of_the_hub(done):
 
 
 def test_what_ran_is_written_down(done):
-    record, row = done.read("record.json"), families.find(done.family.name, "lora")
-    assert row is not None
+    record = done.read("record.json")
     assert record["steps_seen"] >= 2
     assert all(found["complete"] for found in record["checkpoints"])
-    note({"family": row.family, "method": row.method, "script": row.script, "commit": record["trainer"]["commit"],
-          "steps": record["steps_seen"]})  # fmt: skip
+    done.note()
+
+
+@pytest.mark.skipif(not EVERY, reason="KOHYA_OUTPUTS_ENGINE=all loads every LoRA that was trained")
+def test_the_trainers_own_generator_loads_the_lora_and_it_changes_the_picture(done, tmp_path):
+    pictures = done.generator.paint("lora", done.left, tmp_path)
+    assert pictures["with"] != pictures["without"]
+    assert all(len(set(picture)) > 50 for picture in pictures.values())  # black is what the scripts save for NaN
+    done.note(loads_in=done.generator.of.script)
