@@ -26,7 +26,8 @@ SCRIPTS = ("gen_img*.py", "*_gen_img.py", "*_minimal_inference.py")
 NAMES = "control_model."
 UNREAD = (
     f"gen_img.py stops at the file: it takes only names that begin with `{NAMES}` (tools/original_control_net.py:70), "
-    "train_control_net.py:407 writes them without; under those names it paints with the same tensors"
+    "train_control_net.py:407 writes them without. Under such names it stops where one ControlNet has one picture "
+    "(:141, for gen_img.py:2600 took the list away); given twice, with the picture twice, the same tensors paint"
 )
 REFUSED: Mapping[tuple[str, str], str] = {("sd15", "controlnet"): UNREAD, ("sd2", "controlnet"): UNREAD}
 """Pairs whose output the generator of the pinned commit cannot read."""
@@ -122,7 +123,7 @@ def _model(of: Swept, left: Left, place: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _control(option: str) -> Callable[[Swept, Left, Path], dict[str, tuple[str, ...]]]:
+def _control(option: str, times: int = 1) -> Callable[[Swept, Left, Path], dict[str, tuple[str, ...]]]:
     """With two condition images: what is painted has to depend on them."""
 
     def arguments(of: Swept, left: Left, place: Path) -> dict[str, tuple[str, ...]]:
@@ -131,7 +132,7 @@ def _control(option: str) -> Callable[[Swept, Left, Path], dict[str, tuple[str, 
         told = {"without": of.alone(alone)}
         for number, edges in enumerate(sorted((place / "my edges").iterdir())):
             name = f"with {number}"
-            guide = (option, str(left.last), "--guide_image_path", str(edges))
+            guide = (option, *(str(left.last),) * times, "--guide_image_path", *(str(edges),) * times)
             told[name] = (*of.alone(replace(alone, out=place / name)), *guide)
         return told
 
@@ -154,7 +155,8 @@ KINDS: Mapping[str, Callable[[Swept, Left, Path], dict[str, tuple[str, ...]]]] =
     "lora": _lora,
     "model": _model,
     "controlnet": _control("--control_net_models"),
+    "controlnet twice": _control("--control_net_models", 2),
     "lllite": _control("--control_net_lllite_models"),
     "embedding": _embedding,
 }
-"""By what a checkpoint is (``Support.output``)."""
+"""By what a checkpoint is (``Support.output``), and one way around a generator's fault."""
