@@ -236,6 +236,7 @@ def test_the_trainers_own_generator_loads_what_was_left_and_it_changes_the_pictu
 def test_what_the_trainers_own_generator_cannot_load_is_written_down_with_the_reason(done, tmp_path):
     pair, kind, left = done.method.row.key, done.method.row.output, done.left
     if pair in NO_GENERATOR:
+        assert done.generator.of.script in done.generator.takes("lora")
         assert done.generator.takes("control") == []
         done.note(no_generator=NO_GENERATOR[pair])
     if pair in REFUSED:
