@@ -59,8 +59,9 @@ def test_only_a_run_whose_output_was_loaded_says_so():
     pages = [page([run | more]) for more in ({}, {"loads_in": "paint.py"}, {"no_generator": "it is not there"})]
     cells = [next(line for line in text.splitlines() if line.startswith("| flux |")).split(" | ")[4] for text in pages]
     assert cells == ["ran", "ran, loads", "ran"]
-    named = [text.splitlines()[-1].split(" | ")[4] for text in pages]
-    assert named == ["not tried", "paint.py", "no generator: it is not there"]
+    named = [next(line for line in text.splitlines() if "| today |" in line).split(" | ")[4] for text in pages]
+    assert named == ["not tried", "paint.py", "no generator, 1."]
+    assert pages[2].endswith("\n1. it is not there.\n")
 
 
 def test_every_pair_of_a_family_is_there_or_absent_with_a_reason():

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compare_families import ALL, SIDE, Picture, Swept
 from PIL import Image
@@ -17,6 +17,7 @@ from tiny_methods import draw, fill_hub_cache
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+Row = dict[str, Any]
 VARIABLE = "KOHYA_OUTPUTS_ENGINE"
 EVERY = os.environ.get(VARIABLE) == "all"
 """Whether every output is loaded; one of them is every day."""
@@ -29,7 +30,16 @@ UNREAD = (
     "train_control_net.py:407 writes them without. Under such names it stops where one ControlNet has one picture "
     "(:141, for gen_img.py:2600 took the list away); given twice, with the picture twice, the same tensors paint"
 )
-REFUSED: Mapping[tuple[str, str], str] = {("sd15", "controlnet"): UNREAD, ("sd2", "controlnet"): UNREAD}
+WIDER = (
+    "gen_img.py stops at the file: it builds the U-Net with linear projections (library/model_util.py:1002), the "
+    "training with convolutions of one pixel (library/train_util.py:5525), whose tensors have two sides more; without "
+    "those sides the same numbers paint"
+)
+REFUSED: Mapping[tuple[str, str], str] = {
+    ("sd2", "lora"): WIDER,
+    ("sd15", "controlnet"): UNREAD,
+    ("sd2", "controlnet"): UNREAD,
+}
 """Pairs whose output the generator of the pinned commit cannot read."""
 NO_GENERATOR: Mapping[tuple[str, str], str] = {
     ("flux", "controlnet"): "flux_minimal_inference.py takes no ControlNet, and no other script paints with FLUX.1",
@@ -85,12 +95,24 @@ class Generator:
         return sorted(name for name, text in texts.items() if f"{self.family}_" in text and word in text)
 
 
-def renamed(file: Path, prefix: str, copy: Path) -> Path:
-    """The same tensors, each under its name with the prefix."""
+def renamed(name: str, row: Row) -> tuple[str, Row]:
+    """As gen_img.py reads a ControlNet."""
+    return NAMES + name, row
+
+
+def linear(name: str, row: Row) -> tuple[str, Row]:
+    """A convolution of one pixel as the linear layer that it is."""
+    flat = "_proj_" in name and row["shape"][2:] == [1, 1]
+    return name, {**row, "shape": row["shape"][:2]} if flat else row
+
+
+def rewritten(file: Path, change: Callable[[str, Row], tuple[str, Row]], copy: Path) -> Path:
+    """The same numbers under other names or in other shapes."""
     data = file.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
-    header = {prefix * (name != "__metadata__") + name: row for name, row in json.loads(data[8:end]).items()}
-    told = json.dumps(header).encode()
+    rows = json.loads(data[8:end])
+    rows.pop("__metadata__", None)
+    told = json.dumps(dict(change(name, row) for name, row in rows.items())).encode()
     copy.write_bytes(len(told).to_bytes(8, "little") + told + data[end:])
     return copy
 

@@ -69,13 +69,11 @@ def page(runs: Iterable[Mapping[str, Any]]) -> str:
     named = tuple(dict.fromkeys(row.family for row in known))
     lines = [f"| family | {' | '.join(methods)} |", f"|{'---|' * (len(methods) + 1)}"]
     lines += [f"| {f} | {' | '.join(_cell(by_pair, f, m) for m in methods)} |" for f in named]
-    detail = ["", f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-    told = [
-        {**run, "loads in": _loads_in(run), "trainer": f"{run['engine']} {run['commit'][:10]}"}
-        for run in by_pair.values()
-    ]
-    detail += [f"| {' | '.join(str(one[name]) for name in COLUMNS)} |" for one in told]
-    return HEAD + "\n".join([*lines, *detail]) + "\n"
+    why = list(dict.fromkeys(reason for run in by_pair.values() for reason in _reasons(run).values()))
+    lines += ["", f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    lines += [f"| {' | '.join(_told(run, why)[name] for name in COLUMNS)} |" for run in by_pair.values()]
+    lines += [f"\n{number}. {reason}." for number, reason in enumerate(why, 1)]
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def _pair(run: Mapping[str, Any]) -> tuple[str, str]:
@@ -97,10 +95,16 @@ def _cell(by_pair: Mapping[tuple[str, str], Mapping[str, Any]], family: str, met
     return states.get((family, method), "-").removesuffix(" upstream")
 
 
-def _loads_in(run: Mapping[str, Any]) -> str:
-    """The generator; where none at the commit reads it, why."""
-    reasons = (f"{word}: {run[key]}" for key, word in REASONS.items() if key in run)
-    return next(reasons, str(run.get("loads_in", "not tried")))
+def _told(run: Mapping[str, Any], why: list[str]) -> dict[str, str]:
+    """What the columns say of a run; where no generator at the commit reads what it left, the number of the reason."""
+    not_loaded = (f"{word}, {why.index(reason) + 1}." for word, reason in _reasons(run).items())
+    told = {name: str(run[name]) for name in COLUMNS if name in run}
+    return {**told, "trainer": f"{run['engine']} {run['commit'][:10]}",
+            "loads in": next(not_loaded, str(run.get("loads_in", "not tried")))}  # fmt: skip
+
+
+def _reasons(run: Mapping[str, Any]) -> dict[str, str]:
+    return {word: run[key] for key, word in REASONS.items() if key in run}
 
 
 if __name__ == "__main__":

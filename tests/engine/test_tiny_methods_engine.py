@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from generators import EVERY, NAMES, NO_GENERATOR, REFUSED, Generator, Left, renamed
+from generators import EVERY, NAMES, NO_GENERATOR, REFUSED, Generator, Left, renamed, rewritten
 from matrix import note
 from tiny_methods import draw, fill_hub_cache
 
@@ -240,7 +240,7 @@ def test_what_the_trainers_own_generator_cannot_load_is_written_down_with_the_re
         assert done.generator.takes("control") == []
         done.note(no_generator=NO_GENERATOR[pair])
     if pair in REFUSED:
-        copy = renamed(left.last, NAMES, tmp_path / "renamed.safetensors")
+        copy = rewritten(left.last, renamed, tmp_path / "renamed.safetensors")
         trials = {
             f'Missing key(s) in state_dict: "{NAMES}': left,
             "object of type 'Image' has no len()": replace(left, last=copy),
