@@ -46,18 +46,20 @@ list, for FLUX.1 Kontext and FLUX.2 edit by their LoRA. This page is written fro
 
 """
 REASONS = {"no_generator": "no generator", "refused": "not loaded"}
+Pair = tuple[str, str, str]
+"""Family, method, and the variant of the family; "" is the usual one."""
 COLUMNS = ("family", "method", "script", "steps", "loads in", "trainer", "date")
 
 
 def note(run: Mapping[str, Any]) -> None:
-    """Write a run down, in place of an older one of the same pair; nothing happens without the variable."""
+    """Write a run down, in place of an older one of the same pair and variant; nothing happens without the variable."""
     if not os.environ.get(VARIABLE):
         return
     path = Path(os.environ[VARIABLE])
     known = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     kept = [other for other in known if _pair(other) != _pair(run)]
-    rows = sorted([*kept, {"engine": SD_SCRIPTS, **run, "date": today}], key=lambda row: (row["family"], row["method"]))
+    rows = sorted([*kept, {"engine": SD_SCRIPTS, **run, "date": today}], key=_pair)
     atomic.write_json(path, {"version": 1, "runs": rows})
 
 
@@ -76,17 +78,17 @@ def page(runs: Iterable[Mapping[str, Any]]) -> str:
     return HEAD + "\n".join(lines) + "\n"
 
 
-def _pair(run: Mapping[str, Any]) -> tuple[str, str]:
-    return (str(run["family"]), str(run["method"]))
+def _pair(run: Mapping[str, Any]) -> Pair:
+    return (str(run["family"]), str(run["method"]), str(run.get("variant", "")))
 
 
 def _row_of(run: Mapping[str, Any]) -> bool:
-    row = families.find(*_pair(run))
+    row = families.find(run["family"], run["method"])
     return row is not None and row.script == run["script"]
 
 
-def _cell(by_pair: Mapping[tuple[str, str], Mapping[str, Any]], family: str, method: str) -> str:
-    run = by_pair.get((family, method))
+def _cell(by_pair: Mapping[Pair, Mapping[str, Any]], family: str, method: str) -> str:
+    run = by_pair.get((family, method, ""))
     if run is not None:
         return "ran, loads" if run.get("loads_in") else "ran"
     if families.find(family, method) is not None:
@@ -99,6 +101,7 @@ def _told(run: Mapping[str, Any], why: list[str]) -> dict[str, str]:
     """What the columns say of a run; where no generator at the commit reads what it left, the number of the reason."""
     not_loaded = (f"{word}, {why.index(reason) + 1}." for word, reason in _reasons(run).items())
     told = {name: str(run[name]) for name in COLUMNS if name in run}
+    told |= {"family": f"{run['family']} ({run['variant']})"} if run.get("variant") else {}
     return {**told, "trainer": f"{run['engine']} {run['commit'][:10]}",
             "loads in": next(not_loaded, str(run.get("loads_in", "not tried")))}  # fmt: skip
 

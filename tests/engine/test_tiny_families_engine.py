@@ -23,6 +23,8 @@ from kohya_runner.trainers import families
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kohya_runner.trainers.families import Support
+
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 HERE = Path(__file__).parent
@@ -44,6 +46,13 @@ class Family:
     components: tuple[str, ...] = ()
     model: str = "model.safetensors"
     counted: tuple[str, ...] = ("unet",)  # parts of the table's module counts; none where the model has fewer blocks
+    of: str = ""  # the family in the table, where this is a variant of it
+
+    @property
+    def row(self) -> Support:
+        row = families.find(self.of or self.name, "lora")
+        assert row is not None
+        return row
 
     def choices(self, models: Path, pictures: Path) -> list[str]:
         """The --set options of the launch."""
@@ -63,6 +72,15 @@ ALL = (
     Family("sd2", "sd2_lora.yaml", BUCKETS, counted=BOTH),
     Family("sd3", "sd3_lora.yaml", BUCKETS, ("clip_l", "clip_g", "t5xxl"), DIT, ()),
     Family("flux", "flux_lora.yaml", (*BUCKETS, "args.fp8_base=false"), ("clip_l", "t5xxl", "ae"), DIT, ()),
+    Family(
+        "chroma",
+        "chroma_lora.yaml",
+        (*BUCKETS, "args.fp8_base=false"),
+        ("t5xxl", "ae"),
+        "chroma.safetensors",
+        (),
+        of="flux",
+    ),
     Family("lumina", "lumina_lora.yaml", BUCKETS, ("gemma2", "ae"), DIT),
     Family(
         "hunyuan_image",
@@ -109,10 +127,10 @@ class Done:
 
     def note(self, **more: str) -> None:
         """Write the run down in the matrix."""
-        record, row = self.read("record.json"), families.find(self.family.name, "lora")
-        assert row is not None
+        record, row = self.read("record.json"), self.family.row
+        variant = {"variant": self.family.name} if self.family.of else {}
         note({"family": row.family, "method": row.method, "script": row.script, "commit": record["trainer"]["commit"],
-              "steps": record["steps_seen"], **more})  # fmt: skip
+              "steps": record["steps_seen"], **variant, **more})  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=lambda family: family.name)
@@ -133,7 +151,7 @@ def done(
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }
     models.mkdir()
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), family.name, str(models))
+    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), family.row.family, str(models))
     subprocess.run(writer, check=True, capture_output=True, env=environ)
     draw(pictures)
     command = (
@@ -189,8 +207,7 @@ def test_the_batches_are_those_that_were_planned(done):
 
 @pytest.mark.parametrize("done", [f for f in FAMILIES if f.counted], indirect=True, ids=lambda family: family.name)
 def test_there_are_as_many_modules_as_the_table_of_families_says(done):
-    row = families.find(done.family.name, "lora")
-    assert row is not None
+    row = done.family.row
     assert row.modules is not None
     assert done.read("record.json")["modules"] == sum(row.modules[part] for part in done.family.counted)
 
@@ -202,9 +219,7 @@ def test_no_loss_is_nan(done):
 
 
 def test_the_trainer_asked_nothing_of_the_hub(done):
-    row = families.find(done.family.name, "lora")
-    assert row is not None
-    asked = {f"models--{repository.replace('/', '--')}" for repository in row.tokenizers}
+    asked = {f"models--{repository.replace('/', '--')}" for repository in done.family.row.tokenizers}
     cache = done.folder.parents[2] / "cache" / "huggingface"
     assert "load tokenizer from cache" in done.log or {path.name for path in cache.rglob("models--*")} <= asked
 
@@ -218,7 +233,7 @@ def test_what_ran_is_written_down(done):
 
 @pytest.mark.skipif(not EVERY, reason="KOHYA_OUTPUTS_ENGINE=all loads every LoRA that was trained")
 def test_the_trainers_own_generator_loads_the_lora_and_it_changes_the_picture(done, tmp_path):
-    if (done.family.name, "lora") in REFUSED:
+    if done.family.row.key in REFUSED:
         pytest.skip("the next test")
     changes_the_picture(done.generator.paint("lora", done.left, tmp_path))
     done.note(loads_in=done.generator.of.script)
@@ -226,7 +241,7 @@ def test_the_trainers_own_generator_loads_the_lora_and_it_changes_the_picture(do
 
 @pytest.mark.skipif(not EVERY, reason="KOHYA_OUTPUTS_ENGINE=all tries every LoRA that was trained")
 def test_a_lora_that_the_trainers_own_generator_cannot_load_is_written_down_with_the_reason(done, tmp_path):
-    if (reason := REFUSED.get((done.family.name, "lora"))) is None:
+    if (reason := REFUSED.get(done.family.row.key)) is None:
         pytest.skip("the test before")
     code, said, _ = done.generator.run("lora", done.left, tmp_path / "as it is")
     assert code != 0
