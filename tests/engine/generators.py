@@ -100,14 +100,8 @@ def renamed(name: str, row: Row) -> tuple[str, Row]:
     return NAMES + name, row
 
 
-def linear(name: str, row: Row) -> tuple[str, Row]:
-    """A convolution of one pixel as the linear layer that it is."""
-    flat = "_proj_" in name and row["shape"][2:] == [1, 1]
-    return name, {**row, "shape": row["shape"][:2]} if flat else row
-
-
 def rewritten(file: Path, change: Callable[[str, Row], tuple[str, Row]], copy: Path) -> Path:
-    """The same numbers under other names or in other shapes."""
+    """The same numbers under other names."""
     data = file.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     rows = json.loads(data[8:end])

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from generators import EVERY, REFUSED, Generator, Left, linear, rewritten
+from generators import EVERY, REFUSED, Generator, Left
 from matrix import note
 from PIL import Image
 
+from kohya_runner.compare.projections import linear
 from kohya_runner.trainers import families
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def test_a_lora_that_the_trainers_own_generator_cannot_load_is_written_down_with
     code, said, _ = done.generator.run("lora", done.left, tmp_path / "as it is")
     assert code != 0
     assert "size mismatch for lora_unet_" in said
-    copy = rewritten(done.left.last, linear, tmp_path / "linear.safetensors")
+    copy = linear(done.left.last, tmp_path)
     changes_the_picture(done.generator.paint("lora", replace(done.left, last=copy), tmp_path / "linear"))
     done.note(refused=reason)
 
