@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "tests" / "engine"))
 
 from matrix import SD_SCRIPTS, note, page  # noqa: E402
 
-FAMILIES = ("sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima")
+FAMILIES = families.families()
 METHODS = ("lora", "finetune", "dreambooth", "controlnet", "lllite", "textual_inversion")
 RUNS = json.loads((ROOT / "docs" / "matrix.json").read_text(encoding="utf-8"))["runs"]
 
@@ -53,7 +53,18 @@ def test_a_run_of_another_script_than_the_rows_fills_no_cell():
     assert page([run]) == page([])
 
 
-def test_every_pair_of_a_family_of_sd_scripts_is_there_or_absent_with_a_reason():
+def test_only_a_run_whose_output_was_loaded_says_so():
+    run = {"engine": SD_SCRIPTS, "family": "flux", "method": "controlnet", "script": "flux_train_control_net.py",
+           "steps": 2, "commit": "0", "date": "today"}  # fmt: skip
+    pages = [page([run | more]) for more in ({}, {"loads_in": "paint.py"}, {"no_generator": "it is not there"})]
+    cells = [next(line for line in text.splitlines() if line.startswith("| flux |")).split(" | ")[4] for text in pages]
+    assert cells == ["ran", "ran, loads", "ran"]
+    named = [next(line for line in text.splitlines() if "| today |" in line).split(" | ")[4] for text in pages]
+    assert named == ["not tried", "paint.py", "no generator, 1."]
+    assert pages[2].endswith("\n1. it is not there.\n")
+
+
+def test_every_pair_of_a_family_is_there_or_absent_with_a_reason():
     pairs = {(family, method) for family in FAMILIES for method in METHODS}
     there = {row.key for row in families.TABLE}
     assert pairs == (pairs & there) | (pairs & set(method_rows.ABSENT))

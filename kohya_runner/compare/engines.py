@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.compare import engines_musubi as musubi
+from kohya_runner.compare import projections
 from kohya_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Engine:
     guidance: float = 7.5  # the script's own default
     samplers: tuple[str, ...] = ()
     controls: str = ""  # pictures to edit: "needed", "optional", "" for a script that takes none
+    readable: Callable[[Path, Path], Path] = projections.as_it_is  # a LoRA as the script reads it, copied where need be
     trainer: str = "sd-scripts"  # whose script it is (trainers/engines.py)
 
 
@@ -172,7 +174,8 @@ def _escaped(text: str) -> str:
 
 ENGINES: tuple[Engine, ...] = (
     *(Engine(family, "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS)
-      for family in ("sd15", "sd2", "sdxl")),
+      for family in ("sd15", "sdxl")),
+    Engine("sd2", "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS, readable=projections.linear),
     Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g"), multiple=16, guidance=3.5),
     Engine("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c"), multiple=16, guidance=5.0),
     Engine("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g"), multiple=16, guidance=3.5),

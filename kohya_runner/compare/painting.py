@@ -167,7 +167,7 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
     rows = []
     for cell in batch.cells:
         column = columns[cell.column]
-        weights = str(column.checkpoint.path) if column.checkpoint else None
+        weights = str(batch.engine.readable(column.checkpoint.path, scratch)) if column.checkpoint else None
         line = batch.engine.line(batch.grid.settings, cell, column)
         rows.append({"key": cell.key, "weights": weights, "strength": column.strength, "line": line})
     return {
@@ -188,7 +188,8 @@ def _command(batch: _Batch, scratch: Path) -> Command:
     slot = chosen.checkpoint or next(c.checkpoint for c in columns if c.checkpoint)
     strength = chosen.strength if chosen.checkpoint else 0.0
     guidance = batch.grid.settings.guidance
-    job = Job(scratch / "jobs.json", scratch, slot.path, strength, first.sampler, place.small_gpu, guidance)
+    weights = batch.engine.readable(slot.path, scratch)
+    job = Job(scratch / "jobs.json", scratch, weights, strength, first.sampler, place.small_gpu, guidance)
     options = batch.engine.arguments(batch.base, job)
     script = str(place.checkout / batch.engine.script)
     head = (script,) if batch.engine.hooked else (str(WORKER), str(job.jobs), script)

@@ -82,6 +82,8 @@ NO_CONTROL = "sd-scripts trains ControlNets for SD 1.5, 2, SDXL and FLUX.1 only"
 NO_LLLITE = "sd-scripts trains ControlNet-LLLite for SDXL only"
 NO_EMBEDDING = "sd-scripts trains embeddings for SD 1.5, 2 and SDXL only"
 NO_HUNYUAN = "sd-scripts trains LoRAs for HunyuanImage only: it has no script for the whole model"
+NO_MUSUBI = "musubi-tuner has no script for FLUX.1 Kontext and FLUX.2 but those that train a LoRA"
+OF_MUSUBI = ("flux_kontext", "flux2")
 WITHOUT_PAIRS = ("sd3", "lumina", "hunyuan_image", "anima")
 
 ABSENT: Mapping[tuple[str, str], str] = {
@@ -90,8 +92,13 @@ ABSENT: Mapping[tuple[str, str], str] = {
     **{(family, "controlnet"): NO_CONTROL for family in WITHOUT_PAIRS},
     **{(family, "lllite"): NO_LLLITE for family in ("sd15", "sd2", "flux", *WITHOUT_PAIRS)},
     **{(family, "textual_inversion"): NO_EMBEDDING for family in ("flux", *WITHOUT_PAIRS)},
+    **{
+        (family, method): NO_MUSUBI
+        for family in OF_MUSUBI
+        for method in ("finetune", "dreambooth", "controlnet", "lllite", "textual_inversion")
+    },
 }
-"""Pairs that the pinned trainer has no script for, with the reason."""
+"""Pairs that the pinned trainers have no script for, with the reason."""
 
 
 def rows(lora: Iterable[Support]) -> tuple[Support, ...]:

@@ -18,6 +18,8 @@ import pytest
 from compare_families import ALL, PROMPTS, Picture, Swept
 from PIL import Image
 
+from kohya_runner.compare.engines import find
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -51,7 +53,8 @@ class Done:
 
     def alone(self, lora: Path | None, prompt: int, out: Path) -> bytes:
         """The same picture by a process of its own, without anything of ours in it."""
-        arguments = self.of.alone(Picture(self.models, lora, PROMPTS[prompt], out))
+        file = find(self.of.family).readable(lora, out.parent) if lora else None
+        arguments = self.of.alone(Picture(self.models, file, PROMPTS[prompt], out))
         head = (str(CHILD), "plain", str(self.models / "tokenizers"), str(self.checkout / self.of.script))
         ended = subprocess.run(
             (str(self.python), *head, *arguments), check=False, capture_output=True, text=True, env=self.environ,

@@ -22,6 +22,7 @@ from matrix import note
 from musubi_rig import encoders, environment, write_models
 from PIL import Image
 
+from kohya_runner.compare import engines
 from kohya_runner.trainers import families
 
 if TYPE_CHECKING:
@@ -179,6 +180,14 @@ def first(trials: Trials) -> Run:
     return trials.launch()
 
 
+def ran(first: Run, trials: Trials) -> dict[str, Any]:
+    """The run, for the matrix."""
+    row = families.find(trials.family, "lora")
+    assert row is not None
+    return {"engine": row.engine, "family": row.family, "method": row.method, "script": row.script,
+            "commit": first.record["trainer"]["commit"], "steps": first.record["steps_seen"]}  # fmt: skip
+
+
 def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(first, trials):
     record = first.record
     assert record["state"] == "succeeded"
@@ -191,10 +200,7 @@ def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(first, trials)
     assert re.search(r"total optimization steps[^:]*: 6", first.log)
     assert first.items == len(SIZES)
     assert len(first.cached("latents")) == len(first.cached("texts")) == len(SIZES)
-    support = families.find(trials.family, "lora")
-    assert support is not None
-    note({"engine": support.engine, "family": support.family, "method": support.method, "script": support.script,
-          "commit": record["trainer"]["commit"], "steps": record["steps_seen"]})  # fmt: skip
+    note(ran(first, trials))
 
 
 def test_verify_knows_what_was_made(first, trials):
@@ -208,9 +214,11 @@ def test_the_lora_changes_what_the_generator_paints(first, trials):
     ended = trials.command("compare", str(first.folder), "--steps=2", "--size=64x64", "--prompt=make it red", "--json")
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
     told = json.loads(ended.stdout)
-    pictures = {(Path(told["folder"]) / cell["file"]).read_bytes() for cell in told["cells"]}
+    pictures = {Image.open(Path(told["folder"]) / cell["file"]).tobytes() for cell in told["cells"]}
     assert len(pictures) == len(told["cells"]) == 3
+    assert all(len(set(picture)) > 50 for picture in pictures)  # neither black nor NaN
     assert len(told["controls"]) == 1
+    note(ran(first, trials) | {"loads_in": Path(engines.find(trials.family).script).name})
 
 
 @whole

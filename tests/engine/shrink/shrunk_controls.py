@@ -26,9 +26,24 @@ class _Layers:
         return self._real.Conv2d(WIDTHS.get(inputs, inputs), WIDTHS.get(outputs, outputs), *rest, **shape)
 
 
+class _Torch:
+    """``torch`` with those."""
+
+    def __init__(self, real: Any) -> None:
+        self._real, self.nn = real, _Layers(real.nn)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
 def sdxl_control_net(module: ModuleType) -> None:
     """library/sdxl_original_control_net.py:37, :62 and :69."""
     module.nn = _Layers(module.nn)  # type: ignore[attr-defined]
+
+
+def original_control_net(module: ModuleType) -> None:
+    """tools/original_control_net.py:28-45: the generator's own copy of the zero convolutions, for SD 1.5 and SD 2."""
+    module.torch = _Torch(module.torch)  # type: ignore[attr-defined]
 
 
 def diffusers_control_net(module: ModuleType) -> None:

@@ -120,6 +120,7 @@ SHRINK: dict[str, Callable[[ModuleType], None]] = (
     {
         "diffusers.models.controlnets.controlnet": shrunk_controls.diffusers_control_net,
         "library.sdxl_original_control_net": shrunk_controls.sdxl_control_net,
+        "tools.original_control_net": shrunk_controls.original_control_net,
         "library.flux_models": _flux_models,
         "library.flux_utils": _flux_utils,
         "library.model_util": _model_util,
