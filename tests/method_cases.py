@@ -98,6 +98,8 @@ ERRORS: tuple[MethodCase, ...] = (
     case("sd3_t5_cached", "sd3 finetune", TE | {"train_t5xxl": True, "use_t5xxl_cache_only": True}, TE),
     case("whole_rate", "sd3 finetune", {"learning_rate": 0}, {}),
     case("whole_rate", "anima dreambooth", {"learning_rate": 0}, {}),
+    case("anima_huber", "anima finetune", HUBER | {"huber_schedule": "exponential"},
+         HUBER | {"huber_schedule": "constant"}),
     case("metadata_latents", "sd15 finetune", {"cache_latents": None}, {}),
     case("fused_free", "flux finetune", BLOCKWISE | FREE, BLOCKWISE),
     case("fused_free", "flux controlnet", BLOCKWISE | FREE, BLOCKWISE),
