@@ -31,6 +31,7 @@ def net(**keys: Any) -> Row:
     return {"network_args": keys}
 
 
+OFFLOAD = {"cpu_offload_checkpointing": True, "gradient_checkpointing": True}
 CHROMA = {"model_type": "chroma", "apply_t5_attn_mask": True, "guidance_scale": 0} | UNET_ONLY
 
 ERRORS: tuple[Row, ...] = (
@@ -64,6 +65,8 @@ ERRORS: tuple[Row, ...] = (
       for f in ("sd3", "anima")),
     *(row("blocks_to_swap_offload", {"blocks_to_swap": 1, "cpu_offload_checkpointing": True},
           {"blocks_to_swap": 0, "cpu_offload_checkpointing": True}, f) for f in ("sd3", "anima")),
+    row("cpu_offload_unet", OFFLOAD, OFFLOAD | {"cpu_offload_checkpointing": False}, "sd3"),
+    row("hunyuan_offload", OFFLOAD, OFFLOAD | {"gradient_checkpointing": False}, "hunyuan_image"),
     row("t5_cached", CACHED | net(train_t5xxl=True), net(train_t5xxl=True), "sd3"),
     row("network_args_unknown", net(x_atn_dim=4), net(x_attn_dim=4), "sd3"),
     row("network_args_unknown", net(in_dims=4), net(refiner_dim=4), "lumina"),

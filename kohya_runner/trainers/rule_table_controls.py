@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kohya_runner.trainers.rule_context import INFO, LOADED, PAIRS, SILENT, TU, WARNING, WHOLE, Rule
+from kohya_runner.trainers.rule_table_loss import HUBER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,9 +16,10 @@ CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 SAMPLES = ("sample_prompts", "sample_at_first", "sample_every_n_steps", "sample_every_n_epochs")
 TEMPLATES = ("use_object_template", "use_style_template")
 CAPTIONS = ("shuffle_caption", "caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate")
+CONTROL, FLUX_CONTROL = "train_control_net.py", "flux_train_control_net.py"
 OWN_WORDS = ("<|startoftext|>", "<|endoftext|>")
 UNUSED: Mapping[str, tuple[str, ...]] = {
-    "train_control_net.py": (
+    CONTROL: (
         "min_timestep", "max_timestep", "ip_noise_gamma", "ip_noise_gamma_random_strength", "zero_terminal_snr",
         "noise_offset_random_strength", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss",
         "debiased_estimation_loss",
@@ -73,6 +75,12 @@ RULES: tuple[Rule, ...] = (
                              "ip_noise_gamma", "zero_terminal_snr"), _unused,
          "{what}: taken and never looked at by this script", "leave it out", "train_control_net.py:473", SILENT,
          WARNING, methods=(*WHOLE, *PAIRS)),
+    Rule("args.control_min_snr", ("min_snr_gamma",), lambda c: c.script == CONTROL and bool(c.get("min_snr_gamma")),
+         "min_snr_gamma: {min_snr_gamma}: this script never computes the ratios that it weighs with, and stops",
+         "leave it out", f"{CONTROL}:513", "first step", families=("sd15", "sd2"), methods=PAIRS),
+    Rule("args.control_huber", ("loss_type",), lambda c: c.get("loss_type") in HUBER,
+         "loss_type: {loss_type}: this script has no threshold for it, whatever huber_schedule is",
+         "write loss_type: l2 or l1", f"{FLUX_CONTROL}:695", "first step", families=("flux",), methods=PAIRS),
     Rule("args.lllite_embedding", ("cond_emb_dim",),
          lambda c: c.get("cond_emb_dim") is not None and c.number("cond_emb_dim") < 2,
          "cond_emb_dim: {cond_emb_dim} halves to nothing in the first layer", "write cond_emb_dim: 32",

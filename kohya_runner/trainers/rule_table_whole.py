@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kohya_runner.trainers.rule_context import LOADED, SILENT, WARNING, WHOLE, Rule
+from kohya_runner.trainers.rule_table_loss import HUBER
 
 if TYPE_CHECKING:
     from kohya_runner.trainers.rule_context import Context
@@ -39,6 +40,10 @@ RULES: tuple[Rule, ...] = (
          "learning_rate: 0: the model itself is not trained, and the script stops when it is to be saved",
          "write a learning_rate above 0", "library/sd3_train_utils.py:57, anima_train.py:281", "first save",
          families=("sd3", "anima"), methods=WHOLE),
+    Rule("args.anima_huber", ("loss_type", "huber_schedule"),
+         lambda c: c.get("loss_type") in HUBER and c.get("huber_schedule") == "exponential",
+         "loss_type: {loss_type} with huber_schedule: exponential: this script has no noise schedule to take it from",
+         "write huber_schedule: constant", "anima_train.py:573", "first step", families=("anima",), methods=WHOLE),
     Rule("args.lumina_swap_inert", ("blocks_to_swap",), lambda c: c.number("blocks_to_swap") != 0,
          "blocks_to_swap: {blocks_to_swap}: lumina_train.py swaps no blocks", "leave it out", "lumina_train.py:329",
          SILENT, WARNING, ("lumina",), WHOLE),

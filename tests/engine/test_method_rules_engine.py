@@ -141,7 +141,7 @@ def chosen() -> list[MethodCase]:
 
 def plain() -> list[MethodCase]:
     """What each method starts from, nothing added."""
-    rows = [row for row in families.TABLE if row.method in OWN]
+    rows = [row for row in families.TABLE if row.method in OWN and row.engine == "sd-scripts"]
     return by_script([MethodCase("", {}, family=row.family, method=row.method) for row in rows])
 
 

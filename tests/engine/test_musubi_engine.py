@@ -143,8 +143,9 @@ def numbers(path: Path) -> list[float]:
 
 
 def unlike(first: list[float], second: list[float]) -> bool:
-    """More than rounding: what a machine computes twice may differ in the last bits."""
-    return len(first) != len(second) or any(abs(a - b) > 0.1 for a, b in zip(first, second, strict=True))
+    """More than rounding: what a machine computes twice may differ in the last bits, here two hundredths at most."""
+    bound = 0.02 * max(map(abs, first))
+    return len(first) != len(second) or any(abs(a - b) > bound for a, b in zip(first, second, strict=True))
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -263,4 +264,6 @@ def test_inputs_in_a_size_of_their_own_are_trained(options: dict[str, str], firs
     Image.new("RGB", (128, 128), "green").save(trials.root / "pairs" / "before 0.png")
     again = trials.launch(**options)
     assert again.items == len(SIZES)
-    assert len(again.differs(first, "latents")) == len(SIZES)
+    assert again.folder_of_caches != first.folder_of_caches
+    changed = {name.partition("_")[0] for name in again.differs(first, "latents")}
+    assert changed >= {"000001", "000003"}  # the second input is as large as its output anyway

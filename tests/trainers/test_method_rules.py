@@ -78,3 +78,12 @@ def test_the_lines_are_of_scripts_and_rules_that_there_are():
 def test_methods_of_rules_are_methods_of_the_table():
     known = {row.method for row in families.TABLE}
     assert {method for rule in BY_CODE.values() for method in rule.methods} <= known
+
+
+def test_no_schedule_is_recommended_that_the_script_cannot_take():
+    hints = {}
+    for family in ("sd3", "anima"):
+        case = MethodCase("", {"loss_type": "huber"}, family=family)
+        (finding,) = [f for f in case.findings("bad") if f.severity is Severity.ERROR]
+        hints[family] = finding.hint
+    assert hints == {"sd3": "write huber_schedule: constant or exponential", "anima": "write huber_schedule: constant"}
