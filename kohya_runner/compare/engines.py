@@ -33,7 +33,7 @@ class Job:
 
     jobs: Path
     outdir: Path
-    weights: Path
+    weights: Path | None
     strength: float
     sampler: str
     small_gpu: bool = False
@@ -84,7 +84,7 @@ def _flux(base: Base, job: Job) -> tuple[str, ...]:
     masks = ("--apply_t5_attn_mask",) if chroma else _switches(base, "apply_t5_attn_mask")
     return (
         f"--ckpt_path={base.model}", *_given(base, "clip_l", "t5xxl", "ae"), f"--dtype={_float(base)}", *small, *chroma,
-        *masks, *_offload(job), f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",
+        *masks, *_offload(job), f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
     )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def _sd3(base: Base, job: Job) -> tuple[str, ...]:
     masks = _switches(base, "apply_lg_attn_mask", "apply_t5_attn_mask")
     return (
         f"--ckpt_path={base.model}", *_given(base, "clip_l", "clip_g", "t5xxl"), *_half(base), *masks, *_offload(job),
-        f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",
+        f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _lumina(base: Base, job: Job) -> tuple[str, ...]:
     return (
         f"--pretrained_model_name_or_path={base.model}", f"--gemma2_path={base.text('gemma2')}",
         f"--ae_path={base.text('ae')}", *kinds, *_given(base, "discrete_flow_shift", "system_prompt"), *_offload(job),
-        f"--output_dir={job.outdir}", "--lora_weights", f"{job.weights};1.0", "--interactive",
+        f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
     )  # fmt: skip
 
 
@@ -117,6 +117,11 @@ def _anima(base: Base, job: Job) -> tuple[str, ...]:
         f"--dit={base.model}", f"--text_encoder={base.text('qwen3')}", *_given(base, "vae", "vae_chunk_size"),
         *_switches(base, "vae_disable_cache"), *_merged(job), f"--save_path={job.outdir}", "--interactive",
     )  # fmt: skip
+
+
+def _slotted(job: Job) -> tuple[str, ...]:
+    """A LoRA whose weights are exchanged; none where the base model alone paints."""
+    return ("--lora_weights", f"{job.weights};1.0") if job.weights else ()
 
 
 def _merged(job: Job) -> tuple[str, ...]:

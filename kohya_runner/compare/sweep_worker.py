@@ -214,10 +214,11 @@ def answer(work: Work, _prompt: object = "") -> str:
     return str(cell["line"])
 
 
-def _slot(work: Work, args: Any) -> Slot | Merged:
+def _slot(work: Work, args: Any) -> Slot | Merged | None:
     if work.merged:
         return Merged(args, _caller("shared_models", ("update",)), _caller("load_shared_models", ("__call__",)))
-    return Slot(_caller("lora_models", ("append",))[0])
+    networks = _caller("lora_models", ("append",))
+    return Slot(networks[0]) if networks else None
 
 
 def _caller(name: str, marks: tuple[str, ...]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from kohya_runner import atomic
 from kohya_runner.dataset.class_images import is_planned
 from kohya_runner.errors import CancelledError, PreflightError, TerminatedError, TrainerError
 from kohya_runner.findings import Severity
-from kohya_runner.plan.class_stage import SCRIPT, stages
+from kohya_runner.plan.class_stage import stages
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.run import prepare, telling
 from kohya_runner.run.supervise import Watch, supervise
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from kohya_runner.plan.class_stage import Stage
+    from kohya_runner.plan.class_painters import Stage
     from kohya_runner.plan.value import Plan
     from kohya_runner.run.events import Event
 
@@ -71,7 +70,7 @@ def _paint(stage: Stage, screen: telling.Screen, environ: Mapping[str, str]) -> 
             return
         shutil.rmtree(stage.scratch, ignore_errors=True)
         stage.scratch.mkdir(parents=True)
-        atomic.write_text(stage.prompt_file, stage.prompts)
+        atomic.write_text(stage.file, stage.told)
         screen.event(f"painting {len(missing)} class images of '{stage.images.prompt}' into {folder}", lasting=True)
         mover = _Mover(stage, missing, screen)
         watch = Watch(log=folder / LOG, output_dir=stage.scratch, observers=(mover,))
@@ -87,7 +86,7 @@ def _paint(stage: Stage, screen: telling.Screen, environ: Mapping[str, str]) -> 
     left = stage.images.missing()
     if left:
         tail = "\n".join(telling.last_lines(folder / LOG, LAST_LINES))
-        text = f"{SCRIPT} ended with code {outcome.returncode} and left {len(left)} class images out\n{tail}"
+        text = f"{stage.script} ended with code {outcome.returncode} and left {len(left)} class images out\n{tail}"
         raise TrainerError(text, hint=f"the whole log: {folder / LOG}; the same command goes on from there")
 
 
@@ -121,22 +120,26 @@ class _Mover:
     def tick(self) -> None:
         """A picture is whole as soon as the next one is there."""
         before = self.kept
-        while len(self.waiting) > 1 and os.path.isfile(self.stage.scratch / self.waiting[1]):
+        while len(self.waiting) > 1 and self.stage.painted(self.waiting[1]) is not None:
             self._move()
         if self.kept > before:
             self.screen.event(f"{self.kept} of {self.total} class images", lasting=False)
 
     def rest(self) -> None:
         """After the end: those that are whole."""
-        while self.waiting and _whole(self.stage.scratch / self.waiting[0]):
+        while self.waiting and _whole(self.stage.painted(self.waiting[0])):
             self._move()
 
     def _move(self) -> None:
         name = self.waiting.pop(0)
-        (self.stage.scratch / name).replace(self.stage.images.folder / name)
+        picture = self.stage.painted(name)
+        if picture is not None:
+            picture.replace(self.stage.images.folder / name)
 
 
-def _whole(path: Path) -> bool:
+def _whole(path: Path | None) -> bool:
+    if path is None:
+        return False
     import PIL.Image
 
     try:

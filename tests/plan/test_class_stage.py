@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from kohya_runner.dataset.class_images import is_planned
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Severity
+from kohya_runner.plan.class_painters import OTHERS
 from kohya_runner.plan.class_stage import stages
 from kohya_runner.plan.report import plan_json, rows
 from kohya_runner.run.class_painting import with_class_images
@@ -61,7 +63,7 @@ def test_the_painting_is_the_first_command_of_the_plan_and_the_training_the_last
 def test_each_line_of_the_prompt_file_has_a_seed_and_a_name_of_its_own(planned, subject):
     plan = planned("sd15_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
     (stage,) = stages(plan)
-    lines = stage.prompts.splitlines()
+    lines = stage.told.splitlines()
     assert lines[3] == "a photo of a dog --w 512 --h 512 --s 30 --l 7.5 --d 3 --f class_000003.png"
     assert len(set(lines)) == 7
 
@@ -99,8 +101,14 @@ def test_another_prompt_size_or_model_is_another_folder(planned, subject, change
         (('datasets.1.class_prompt="a dog"',), "num_class_images is missing"),
         (("datasets.1.num_class_images=4",), "class_prompt is missing"),
         (('datasets.0.class_prompt="a dog"', "datasets.0.num_class_images=4"), "are for class images"),
-        (('datasets.1.class_prompt="a dog --s 100"', "datasets.1.num_class_images=4"), "options to gen_img.py"),
-        (('datasets.1.class_prompt="a {red|blue} dog"', "datasets.1.num_class_images=4"), "options to gen_img.py"),
+        (
+            ('datasets.1.class_prompt="a dog --s 100"', "datasets.1.num_class_images=4"),
+            "options to the scripts that paint",
+        ),
+        (
+            ('datasets.1.class_prompt="a {red|blue} dog"', "datasets.1.num_class_images=4"),
+            "options to the scripts that paint",
+        ),
     ],
 )
 def test_the_two_keys_belong_together_and_to_class_images(planned, pictures, subject, overrides, said):
@@ -108,9 +116,27 @@ def test_the_two_keys_belong_together_and_to_class_images(planned, pictures, sub
     assert any(said in line for line in errors(plan))
 
 
-def test_a_family_that_gen_img_does_not_paint_is_refused_with_the_reason(planned, subject):
-    plan = planned("flux_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
-    assert any("only those of sd15, sd2, sdxl can be painted" in line for line in errors(plan))
+def test_a_family_whose_script_makes_one_picture_a_start_is_refused_with_the_reason(planned, subject):
+    entry = '{"concept": "dog", "regularization": true, "class_prompt": "a dog", "num_class_images": 3}'
+    folder = subject.partition("=")[2]
+    plan = planned("hunyuan_image_lora.yaml", f'datasets=[{{"concept": "cat", "images": {folder}}}, {entry}]')
+    assert any("can be painted" in line for line in errors(plan))
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families_are_painted_by_their_own_script_whose_questions_are_answered(planned, subject, family):
+    plan = planned(f"{family}_dreambooth.yaml", subject, "datasets.1.images=null", *ASKED)
+    (stage,) = stages(plan)
+    told = json.loads(stage.told)
+    worker, jobs, script = stage.command.argv[1:4]
+    assert (Path(worker).name, jobs) == ("sweep_worker.py", str(stage.file))
+    assert script.endswith(f"{family}_minimal_inference.py")
+    assert "--interactive" in stage.command.argv
+    assert not any(token.startswith("--lora_weight") for token in stage.command.argv)
+    assert [cell["key"] for cell in told["cells"]] == [name.removesuffix(".png") for name in stage.missing]
+    assert {cell["weights"] for cell in told["cells"]} == {None}
+    assert len({cell["line"] for cell in told["cells"]}) == 7
+    assert all(cell["line"].startswith("a photo of a dog --w ") and "--m" not in cell["line"] for cell in told["cells"])
 
 
 def test_an_entry_without_pictures_and_without_the_keys_lacks_its_pictures(planned, subject):

@@ -11,7 +11,7 @@ import pytest
 
 from kohya_runner.dataset.class_images import ClassImages
 from kohya_runner.errors import TrainerError
-from kohya_runner.plan.class_stage import Stage
+from kohya_runner.plan.class_painters import SCRIPT, Stage
 from kohya_runner.run.class_painting import _paint
 from kohya_runner.trainers.command import Command
 
@@ -46,7 +46,9 @@ def stage(root: Path, *, dies: int = -1, count: int = 5) -> Stage:
     images = ClassImages(root / "class images", "a dog", count, (16, 8))
     scratch = images.folder / ".painting"
     argv = (sys.executable, str(script), str(scratch), str(scratch / "prompts.txt"), str(dies))
-    return Stage(images, images.missing(), scratch, Command(argv, root, {}))
+    lines = [f"{images.prompt} --d {images.seed(name)} --f {name}\n" for name in images.missing()]
+    file = scratch / "prompts.txt"
+    return Stage(images, images.missing(), scratch, Command(argv, root, {}), SCRIPT, file, "".join(lines))
 
 
 def painted(one: Stage) -> list[str]:
