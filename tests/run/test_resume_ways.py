@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from test_stages import edits
 
 ROOT = Path(__file__).parents[2]
-EDITS, PER_EPOCH = 3, 3
+PER_EPOCH = 3
 
 
 @dataclass
@@ -66,18 +67,6 @@ class Runner:
             return [argv[at].partition("=")[2]]
         rest = argv[at + 1 :]
         return rest[: next((n for n, token in enumerate(rest) if token.startswith("--")), len(rest))]
-
-
-def edits(folder: Path, count: int = EDITS) -> Path:
-    folder.mkdir(parents=True)
-    rows = []
-    for number in range(count):
-        for kind, blue in (("before", 7), ("after", 200)):
-            Image.new("RGB", (64, 64), (number, 0, blue)).save(folder / f"{kind}{number}.png")
-        rows.append({"input_image": f"before{number}.png", "instruction": f"make it number {number}",
-                     "output_image": f"after{number}.png"})  # fmt: skip
-    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder / "metadata.jsonl"
 
 
 @pytest.fixture
