@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.findings import Finding, error
+from kohya_runner.findings import Finding, error, warning
 from kohya_runner.plan.settings import as_parsed
 from kohya_runner.trainers import values
 from kohya_runner.trainers.arguments import Arg
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.run.resumption import Series
     from kohya_runner.trainers.options import ScriptOptions
+    from kohya_runner.trainers.resume_ways import Way
 
 STEPWISE = ("save_every_n_steps", "stop_text_encoder_training", "token_warmup_step", "caption_dropout_every_n_epochs")
 """Options that count steps or epochs, from 0 again in every attempt; the first matters to every trainer."""
@@ -87,8 +88,8 @@ def _findings(
     for name in way.sets if asked else ():
         if given.get(name) not in (None, False):
             yield error("args.owned", f"args.{name}: --resume sets it", where=loaded.where("args", name))
-    if steps is not None and not way.steps_inside and steps.total % steps.steps_per_epoch:
-        yield _part_of_an_epoch(loaded, steps)
+    if steps is not None:
+        yield from _of_steps(loaded, steps, way)
 
 
 def _stepwise(loaded: Loaded, name: str) -> Finding:
@@ -98,6 +99,21 @@ def _stepwise(loaded: Loaded, name: str) -> Finding:
     if name == "save_every_n_steps":
         hint = "its files would replace the earlier ones of the same number; write save_every_n_epochs: 1 instead"
     return error("args.step_states", message, where=loaded.where("args", name), hint=hint)
+
+
+def _of_steps(loaded: Loaded, steps: StepsPlan, way: Way) -> Iterator[Finding]:
+    """A run that ends inside an epoch; one that leaves no state, so that it begins anew when it is cut."""
+    if not way.steps_inside and steps.total % steps.steps_per_epoch:
+        yield _part_of_an_epoch(loaded, steps)
+    last = {f"{loaded.word('name')}-state", f"checkpoint-{steps.total}"}
+    if steps.epochs == 1 or any(name not in last for name in steps.saves.states):
+        return
+    names = ("checkpointing_steps", "save_every_n_epochs")
+    name = next((one for one in names if loaded.args.get(one) is not None), names[-1])
+    less = steps.steps_per_epoch if name == names[0] else 1
+    message = f"no state is written before the last of {steps.total} steps: a run that is cut begins anew"
+    hint = f"write {name}: {less}, if there is room for the states"
+    yield warning("steps.states", message, where=loaded.where("args", name), hint=hint)
 
 
 def _part_of_an_epoch(loaded: Loaded, steps: StepsPlan) -> Finding:
