@@ -251,6 +251,13 @@ def test_a_lora_of_musubi_tuner_is_trained_to_its_last_step(musubi):
     check_learning_rate(musubi)
 
 
+@pytest.mark.skipif(not ALL, reason="KOHYA_RESUME_ENGINE=all proves this, too")
+def test_a_pipeline_goes_on_inside_an_epoch(pix2pix):
+    pix2pix.sets = (*pix2pix.sets, "args.checkpointing_steps=3")  # of two steps is an epoch
+    in_turn(pix2pix)
+    check_learning_rate(pix2pix)
+
+
 def test_a_pipeline_is_trained_to_its_last_step(pix2pix):
     in_turn(pix2pix)
     check_learning_rate(pix2pix)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,6 @@ class Runner:
     recipe: str
     sets: tuple[str, ...]
     said: str = ""
-    extra: dict[str, str] = field(default_factory=dict)
 
     def launch(self, *flags: str, fault: str = "", more: tuple[str, ...] = ()) -> int:
         words = [f"--set={text}" for text in (*self.sets, *more)]

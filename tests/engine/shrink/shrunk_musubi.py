@@ -7,9 +7,10 @@ cannot be imported without a GPU (wan/modules/t5.py:457 asks for one in a defaul
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from shrunk_steps import slower_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,19 +79,6 @@ def _zimage_utils(module: ModuleType) -> None:
     _with(module, "Qwen3Config", QWEN3)
 
 
-def _train_utils(module: ModuleType) -> None:
-    """utils/train_utils.py: each step takes as long as a test wants, so that it can be met in the middle."""
-    seconds = float(os.environ.get("KOHYA_SHRUNK_STEP_SECONDS", "0"))
-    real = module.LossRecorder.add
-
-    def add(self: Any, **values: Any) -> None:
-        time.sleep(seconds)
-        real(self, **values)
-
-    if seconds:
-        module.LossRecorder.add = add
-
-
 def _t5_of_wan(_: ModuleType) -> None:
     """Before it is executed: wan/modules/t5.py:457."""
     import torch
@@ -110,7 +98,7 @@ SHRINK: dict[str, Callable[[ModuleType], None]] = {
     "musubi_tuner.flux.flux_utils": _flux_utils,
     "musubi_tuner.flux_2.flux2_models": _flux2_models,
     "musubi_tuner.flux_2.flux2_utils": _flux2_utils,
-    "musubi_tuner.utils.train_utils": _train_utils,
+    "musubi_tuner.utils.train_utils": slower_steps,
     "musubi_tuner.zimage.zimage_utils": _zimage_utils,
 }
 BEFORE: dict[str, Callable[[ModuleType], None]] = {"musubi_tuner.wan.modules.t5": _t5_of_wan}

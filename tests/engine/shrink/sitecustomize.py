@@ -7,9 +7,7 @@ many modules as on the real model. FLUX and its T5 lose blocks too: the 57 of FL
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from dataclasses import replace
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import shrunk_controls
 from shrunk_musubi import BEFORE
 from shrunk_musubi import SHRINK as MUSUBI
+from shrunk_steps import slower_steps
 from shrunk_transformers import SHRINK as TRANSFORMERS
 
 if TYPE_CHECKING:
@@ -95,19 +94,6 @@ def _clip_text(module: ModuleType) -> None:
     _small_clip(module, "CLIPTextConfig")
 
 
-def _train_util(module: ModuleType) -> None:
-    """library/train_util.py:6668: each step takes as long as a test wants, so that it can be met in the middle."""
-    seconds = float(os.environ.get("KOHYA_SHRUNK_STEP_SECONDS", "0"))
-    real = module.LossRecorder.add
-
-    def add(self: Any, **values: Any) -> None:
-        time.sleep(seconds)
-        real(self, **values)
-
-    if seconds:
-        module.LossRecorder.add = add
-
-
 def _set(module: ModuleType, **values: Any) -> None:
     """Replace what is there; a name that is gone upstream is an error, not a silent full-size model."""
     for name, value in values.items():
@@ -128,7 +114,7 @@ SHRINK: dict[str, Callable[[ModuleType], None]] = (
         "library.sd3_utils": _clip_text,
         "library.sdxl_model_util": _clip_text,
         "library.sdxl_original_unet": _sdxl_original_unet,
-        "library.train_util": _train_util,
+        "library.train_util": slower_steps,
     }
     | TRANSFORMERS
     | MUSUBI
