@@ -173,7 +173,7 @@ def test_a_trainer_that_its_runner_could_not_write_down_is_found_and_stopped(odd
 def test_a_runner_that_lives_and_does_not_act_is_given_time_and_then_left_out(odd_path, monkeypatch):
     run_dir = odd_path / "runs" / "cat" / "001"
     (run_dir / "output").mkdir(parents=True)
-    child = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(60)"), start_new_session=True)
+    child = subprocess.Popen(("sleep", "60"), start_new_session=True)  # Python is not itself while it starts
     begun = Record(
         state="running", run_id="001", name="cat", argv=(), cwd="/", final="cat.safetensors", log="trainer.log",
         output_dir="output", runner=Process.of(this_process()), process=Process.of(identify(child.pid)),
