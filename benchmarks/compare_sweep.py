@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import PIL.Image
 
 from kohya_runner.compare.subject import MODEL, of_run
+from kohya_runner.install.setup import find_trainer
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

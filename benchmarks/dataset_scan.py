@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from kohya_runner.dataset.inspection import inspect
-from kohya_runner.dataset.stamp import SETTLED
-from kohya_runner.dataset.target import Wish, find_target
+from kohya_runner.file_stamp import SETTLED
+from kohya_runner.plan.inspection import inspect
+from kohya_runner.plan.inspection_target import Wish, find_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable

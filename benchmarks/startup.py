@@ -27,7 +27,7 @@ import PIL.Image
 ROOT = Path(__file__).parents[1]
 IMAGES = 203
 SIDE = 24
-SCRIPT = "import sys; from kohya_runner.cli import main; sys.exit(main())"
+SCRIPT = "import sys; from kohya_runner.commands.cli import main; sys.exit(main())"
 """What the installed ``kohya-runner`` does."""
 LIBRARIES = {
     "click": "import click",

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import PIL.Image
 
+from kohya_runner.engines.command import Command
+from kohya_runner.record.record import Record
 from kohya_runner.run.observers import observers
-from kohya_runner.run.record import Record
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Watch, supervise
-from kohya_runner.trainers.command import Command
 
 LIMIT = 1.01
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def prepare(root: Path, step: float) -> tuple[Command, dict[str, str]]:
         "--caption_extension=.txt", "--network_module=networks.lora", "--max_train_epochs=10",
         "--save_every_n_epochs=1", "--save_model_as=safetensors",
     )  # fmt: skip
-    argv = (sys.executable, "-m", "kohya_runner.run.practice", "train_network.py", *options)
+    argv = (sys.executable, "-m", "kohya_runner.practice.trainer", "train_network.py", *options)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "KOHYA_PRACTICE_STEP_SECONDS": str(step)}
     return Command(argv, root, {}), environ
 

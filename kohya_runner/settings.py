@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner import yamlio
+from kohya_runner.engine_info import SETTINGS
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
-from kohya_runner.recipe import yamlio
-from kohya_runner.recipe.suggest import did_you_mean
-from kohya_runner.trainers.engines import SETTINGS
+from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.recipe.tree import Node
+    from kohya_runner.yaml_tree import Node
 
 KEYS = (*SETTINGS, "workspace")
 

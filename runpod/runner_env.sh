@@ -28,7 +28,7 @@ on_network() {
   esac
 }
 
-# Where environments belong: as kohya_runner/trainers/environment.py decides for the trainer's.
+# Where environments belong: as kohya_runner/install/environment.py decides for the trainer's.
 runner_home() {
   local home="${KOHYA_RUNNER_HOME:-${XDG_DATA_HOME:-$HOME/.local/share}/kohya-runner}"
   if on_network "$home"; then

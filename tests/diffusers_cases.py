@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.plan.settings import as_parsed
-from kohya_runner.trainers import families, values
-from kohya_runner.trainers.arguments import Arg
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rules import Context, evaluate
+from kohya_runner.engines import families
+from kohya_runner.engines.arguments import Arg
+from kohya_runner.engines.rules.table import Context, evaluate
+from kohya_runner.engines.settings import as_parsed
+from kohya_runner.options import values
+from kohya_runner.options.lookup import options_for
 
 if TYPE_CHECKING:
+    from kohya_runner.engines.families import Support
     from kohya_runner.findings import Finding
-    from kohya_runner.trainers.families import Support
 
 BASE: dict[str, Any] = {
     "resolution": 32, "train_batch_size": 2, "max_train_steps": 2, "seed": 1, "conditioning_dropout_prob": 0.05,

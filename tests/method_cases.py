@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from rule_cases import ADAFACTOR, BASE, CACHED, PRODIGY, STEPS, Case, opt
 
-from kohya_runner.plan.settings import as_parsed
-from kohya_runner.trainers import families, values
-from kohya_runner.trainers.arguments import Arg
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rules import Context, evaluate
+from kohya_runner.engines import families
+from kohya_runner.engines.arguments import Arg
+from kohya_runner.engines.rules.table import Context, evaluate
+from kohya_runner.engines.settings import as_parsed
+from kohya_runner.options import values
+from kohya_runner.options.lookup import options_for
 
 if TYPE_CHECKING:
+    from kohya_runner.engines.families import Support
     from kohya_runner.findings import Finding
-    from kohya_runner.trainers.families import Support
 
 OWN: dict[str, dict[str, Any]] = {
     "finetune": {}, "dreambooth": {}, "controlnet": {}, "lllite": {"cond_emb_dim": 8, "network_dim": 4},

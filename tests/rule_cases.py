@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import rule_cases_families
 
-from kohya_runner.plan.settings import as_parsed
-from kohya_runner.trainers import families, values
-from kohya_runner.trainers.arguments import Arg
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rules import RULES, Context, evaluate
+from kohya_runner.engines import families
+from kohya_runner.engines.arguments import Arg
+from kohya_runner.engines.rules.table import RULES, Context, evaluate
+from kohya_runner.engines.settings import as_parsed
+from kohya_runner.options import values
+from kohya_runner.options.lookup import options_for
 
 if TYPE_CHECKING:
+    from kohya_runner.engines.families import Support
     from kohya_runner.findings import Finding
-    from kohya_runner.trainers.families import Support
 
 BASE: dict[str, Any] = {
     "resolution": "64", "max_train_steps": 2, "train_batch_size": 1, "mixed_precision": "no", "network_dim": 4,

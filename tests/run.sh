@@ -37,7 +37,7 @@ elif "$bin/kohya-runner" setup; then
   trainer="$("$bin/python" - <<'PYTHON'
 import os
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers.setup import find_trainer
+from kohya_runner.install.setup import find_trainer
 
 checkout, python = find_trainer(os.environ, read_settings(os.environ))
 print(checkout.root if checkout else "", python.path if python else "", sep="\n")
@@ -51,8 +51,8 @@ PYTHON
   done < <("$bin/python" - <<'PYTHON'
 import os
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers.engines import ENGINES
-from kohya_runner.trainers.setup import find_trainer
+from kohya_runner.engine_info import ENGINES
+from kohya_runner.install.setup import find_trainer
 
 for engine in (engine for engine in ENGINES.values() if not engine.default):
     checkout, python = find_trainer(os.environ, read_settings(os.environ), engine=engine)

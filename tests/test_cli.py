@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from kohya_runner.cli import LATER, main
+from kohya_runner.commands.cli import LATER, main
 
 ROOT = Path(__file__).parents[1]
 
@@ -163,10 +163,16 @@ def test_a_list_of_all_commands_imports_none_of_them():
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
-        "from kohya_runner.cli import main\n"
+        "from kohya_runner.commands.cli import main\n"
         "main(['--help'])\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ours = {name for name in ended.stderr.split() if name.startswith("kohya_runner.")}
-    assert ours == {"kohya_runner.cli", "kohya_runner.dataset_cli", "kohya_runner.entry", "kohya_runner.errors"}
+    assert ours == {
+        "kohya_runner.commands",
+        "kohya_runner.commands.cli",
+        "kohya_runner.commands.dataset",
+        "kohya_runner.commands.entry",
+        "kohya_runner.errors",
+    }
     assert all(f"\n  {name} " in ended.stdout for name in ("plan", "compare", "setup", "watch"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.cli import main
-from kohya_runner.recipe.schema import recipe_schema, schema_text
+from kohya_runner.commands.cli import main
+from kohya_runner.commands.schema import recipe_schema, schema_text
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.trainers import families, method_rows
-from kohya_runner.trainers.checkout import PINNED_COMMIT
+from kohya_runner.engines import families
+from kohya_runner.engines.sd_scripts import method_rows
+from kohya_runner.install.checkout import PINNED_COMMIT
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "engine"))

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from kohya_runner.engines import families
+from kohya_runner.engines.sd_scripts import method_rows
 from kohya_runner.findings import Severity
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request
-from kohya_runner.trainers import families, method_rows
 
 if TYPE_CHECKING:
-    from kohya_runner.trainers.families import Support
+    from kohya_runner.engines.families import Support
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FAMILY, METHOD = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from kohya_runner import atomic
 from kohya_runner.compare.cells import identity
 from kohya_runner.compare.painting import LOG
+from kohya_runner.engines.command import Command
 from kohya_runner.errors import CancelledError, TerminatedError
-from kohya_runner.run import telling
+from kohya_runner.run import progress_lines
 from kohya_runner.run.supervise import Watch, supervise
-from kohya_runner.trainers.command import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,5 +129,5 @@ def _measured(
             raise kind(f"stopped by {outcome.stopped}", hint="the same command goes on from there")
         if outcome.returncode == 0 and result.is_file():
             return _known(result), ""
-    last = telling.last_lines(place.output / LOG, 1)
+    last = progress_lines.last_lines(place.output / LOG, 1)
     return {}, last[-1][:200] if last else f"its process ended with code {outcome.returncode}"

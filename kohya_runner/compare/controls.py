@@ -18,9 +18,9 @@ from kohya_runner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kohya_runner.compare.engines import Engine
     from kohya_runner.compare.settings import Settings, Wish
     from kohya_runner.compare.subject import Base
+    from kohya_runner.engines.sd_scripts.painter import Engine
 
 FOLDER = "controls"
 HOW = "write compare.controls, or name them with --control FILE"

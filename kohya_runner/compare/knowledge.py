@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.compare.edit_training import trained_pairs, trained_size
-from kohya_runner.run import record as records
+from kohya_runner.record import record as records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kohya_runner.compare.subject import Base
-    from kohya_runner.run.record import Record
+    from kohya_runner.record.record import Record
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _NO_BRACES = str.maketrans("{}", "  ")

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.run.events import Epoch, Step
-from kohya_runner.run.progress import Stream
+from kohya_runner.diagnosis.events import Epoch, Step
+from kohya_runner.diagnosis.progress import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

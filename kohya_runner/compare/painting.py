@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
 from kohya_runner.compare.cells import FOLDER
-from kohya_runner.compare.engines import WORKER, Job
+from kohya_runner.engines.command import Command
+from kohya_runner.engines.sd_scripts.painter import WORKER, Job
 from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
-from kohya_runner.run import telling
+from kohya_runner.run import progress_lines
 from kohya_runner.run.supervise import Watch, supervise
-from kohya_runner.trainers.command import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kohya_runner.compare.cells import Cell, Grid
-    from kohya_runner.compare.engines import Engine
     from kohya_runner.compare.subject import Base
-    from kohya_runner.run.events import Event
+    from kohya_runner.diagnosis.events import Event
+    from kohya_runner.engines.sd_scripts.painter import Engine
 
     Say = Callable[..., None]
 
@@ -63,7 +63,7 @@ class Progress:
         """``12 of 44 pictures (epoch 3), about 2 min 10 s left``."""
         done = len(self.seconds) + len(self.failed)
         mean = sum(self.times) / len(self.times) if self.times else None
-        left = f", about {telling.duration(mean * (self.total - done))} left" if mean is not None else ""
+        left = f", about {progress_lines.duration(mean * (self.total - done))} left" if mean is not None else ""
         return f"{done} of {self.total} pictures ({label}){left}"
 
 
@@ -102,7 +102,7 @@ def paint(grid: Grid, engine: Engine, base: Base, place: Place, say: Say) -> Pro
 def _give_up(rest: Sequence[Cell], why: str, progress: Progress, place: Place) -> None:
     """Where nothing was painted at all the sweep has failed; else what is left is shown as failed."""
     if not progress.seconds and not any((place.output / FOLDER).glob("*.png")):
-        tail = "\n".join(telling.last_lines(place.output / LOG, LAST_LINES))
+        tail = "\n".join(progress_lines.last_lines(place.output / LOG, LAST_LINES))
         raise TrainerError(f"the trainer's script painted nothing: {why}\n{tail}", hint=f"log: {place.output / LOG}")
     progress.failed |= {cell.key: f"not painted: {why}" for cell in rest}
 
@@ -158,7 +158,7 @@ def _process(batch: _Batch, progress: Progress, say: Say) -> str:
 
 
 def _last(place: Place) -> str:
-    lines = telling.last_lines(place.output / LOG, 1)
+    lines = progress_lines.last_lines(place.output / LOG, 1)
     return f" ({lines[-1][:200]})" if lines else ""
 
 

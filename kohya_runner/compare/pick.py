@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
+from kohya_runner.artefact.checkpoint import sha256
 from kohya_runner.compare.checkpoints import PICKED
 from kohya_runner.errors import RunExistsError, UsageError
-from kohya_runner.run.artefact import sha256
 
 if TYPE_CHECKING:
     from kohya_runner.compare.checkpoints import Checkpoint, Found

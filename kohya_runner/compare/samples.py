@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kohya_runner.compare.finish import candidates, measured, write
 from kohya_runner.compare.metrics import Training
 from kohya_runner.compare.settings import Settings
 from kohya_runner.compare.subject import FOLDER
 from kohya_runner.compare.suggestion import suggest
 from kohya_runner.compare.view import Comparison, Head, Shown
+from kohya_runner.compare.write_up import candidates, measured, write
 from kohya_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
 
 def _place(folder: Path) -> Path:
     """Beside the samples, or in the run's folder where there is one."""
-    from kohya_runner.run import record
+    from kohya_runner.record import record
 
     run = next((p for p in (folder.parent, *folder.parent.parents[:2]) if (p / record.FILE).is_file()), None)
     return (run or folder) / f"{FOLDER}-samples"

@@ -13,7 +13,7 @@ from kohya_runner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from kohya_runner.compare.engines import Engine
+    from kohya_runner.engines.sd_scripts.painter import Engine
 
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
 _VARIANTS = re.compile(r"\{.+\}")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner import workspace as workspaces
 from kohya_runner.compare.checkpoints import in_folder
 from kohya_runner.errors import UsageError
-from kohya_runner.run import record as records
+from kohya_runner.record import record as records
 from kohya_runner.run import views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kohya_runner.run.record import Record
+    from kohya_runner.record.record import Record
     from kohya_runner.workspace import Workspace
 
 FOLDER = "comparison"

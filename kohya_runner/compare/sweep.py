@@ -7,30 +7,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.compare import cells, checkpoints, engines, painting
+from kohya_runner.compare import cells, checkpoints, painting
 from kohya_runner.compare.controls import stated_controls, with_controls
-from kohya_runner.compare.finish import Made, finished
-from kohya_runner.compare.holding import held
 from kohya_runner.compare.knowledge import captions_of, hashes_of, resolution_of, triggers_of
 from kohya_runner.compare.settings import Wish, settings_from, stated_samplers
 from kohya_runner.compare.subject import MODEL, Named, find_subject, of_run
+from kohya_runner.compare.sweep_lock import held
+from kohya_runner.compare.write_up import Made, finished
+from kohya_runner.engine_info import ENGINES
+from kohya_runner.engines.sd_scripts import painter
 from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
+from kohya_runner.install.setup import find_trainer
+from kohya_runner.machine.gpus import read_gpus, run_command
 from kohya_runner.plan.environment import child_env
-from kohya_runner.preflight.gpus import read_gpus, run_command
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers.engines import ENGINES
-from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from kohya_runner.compare.checkpoints import Found
-    from kohya_runner.compare.engines import Engine
     from kohya_runner.compare.painting import Place
     from kohya_runner.compare.settings import Settings
     from kohya_runner.compare.subject import Base, Subject
     from kohya_runner.compare.view import Comparison
-    from kohya_runner.trainers.checkout import Checkout, TrainerPython
+    from kohya_runner.engines.sd_scripts.painter import Engine
+    from kohya_runner.install.checkout import Checkout, TrainerPython
 
     Say = Callable[..., None]
 
@@ -93,7 +94,7 @@ def find_checkpoints(subject: Subject) -> Found:
 
 
 def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, env: dict[str, str]) -> Comparison:
-    engine = engines.of_base(subject.base)
+    engine = painter.of_base(subject.base)
     settings, notes = choose_settings(subject, wish, engine)
     stated = stated_controls(wish, subject.recipe.get("compare") or {}, subject.recipe_folder)
     settings, more = with_controls(settings, engine, subject.base, stated, subject.output)
@@ -135,7 +136,7 @@ def _unused(wish: Wish, recipe: Mapping[str, Any], settings: Settings, engine: E
     """What was asked for and cannot be had of a script."""
     if not engine.samplers and (wish.sampler or stated_samplers(recipe)):
         yield f"{engine.script} has one sampler, its own: compare.sampler and --sampler do nothing here."
-    if engine is engines.CHROMA and not settings.negative:
+    if engine is painter.CHROMA and not settings.negative:
         yield f"{engine.script} guides Chroma by a negative prompt alone: without one there is no guidance."
 
 

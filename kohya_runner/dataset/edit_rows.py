@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what JSONDecoder itself reads names with
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.mention import printable
 from kohya_runner.dataset.rows_file import PICTURE
+from kohya_runner.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.facts import CaptionRules, Entry, Folder, Source
-from kohya_runner.dataset.layout import tree_key
-from kohya_runner.dataset.mention import counted, names, place, printable
 from kohya_runner.dataset.scan import scan
+from kohya_runner.dataset.tree.layout import tree_key
 from kohya_runner.findings import error, warning
+from kohya_runner.text import counted, names, place, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kohya_runner.dataset.facts import Image, Scan
-    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.findings import Finding
 
 CONCEPT = "pairs"

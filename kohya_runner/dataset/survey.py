@@ -14,7 +14,7 @@ from kohya_runner.dataset.facts import Scan, dotted
 from kohya_runner.dataset.picture import read_picture
 from kohya_runner.dataset.rows_file import read_rows, scan_of
 from kohya_runner.dataset.scan import _by_stem, _count, _listed, _stem
-from kohya_runner.dataset.stamp import stamp
+from kohya_runner.file_stamp import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Source
     from kohya_runner.dataset.picture import Picture, Traits
     from kohya_runner.dataset.scan_cache import ScanCache
-    from kohya_runner.dataset.stamp import Stamp
+    from kohya_runner.file_stamp import Stamp
 
     Progress = Callable[[int, int], None]
     _Read = tuple[Picture, Stamp | None, Stamp | None]

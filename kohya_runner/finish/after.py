@@ -9,18 +9,19 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.artefact import checkpoint as artefact
 from kohya_runner.errors import RunnerError
 from kohya_runner.finish import message, policy, runpod
 from kohya_runner.finish.notify import notify
 from kohya_runner.recipe.finish import Finish, Notify
-from kohya_runner.run import artefact, ledger, record
+from kohya_runner.record import ledger, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from kohya_runner.run.record import Record
-    from kohya_runner.run.telling import Screen
+    from kohya_runner.record.record import Record
+    from kohya_runner.run.progress_lines import Screen
 
 LOOK = 0.5
 
@@ -63,7 +64,7 @@ def conclude(run_dir: Path, screen: Screen, environ: Mapping[str, str], ended: R
     ended = ended or record.read(run_dir)
     if ended.state in record.UNDER_WAY:
         return ended
-    from kohya_runner import console
+    from kohya_runner.show import console
 
     def say(text: str) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone
@@ -153,7 +154,7 @@ def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapp
 
 def _unmissable(run_dir: Path, text: str) -> None:
     """On stderr, whatever the screen leaves out, and in the run's folder."""
-    from kohya_runner import console
+    from kohya_runner.show import console
 
     with contextlib.suppress(OSError):
         console.note(text)

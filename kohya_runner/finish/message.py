@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kohya_runner.recipe.finish import Kind
-    from kohya_runner.run.record import Record
+    from kohya_runner.record.record import Record
 
 HOUR = 3600.0
 DISCORD_LONGEST = 1900

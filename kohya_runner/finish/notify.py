@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.recipe.finish import Notify
-    from kohya_runner.run.record import Record
+    from kohya_runner.record.record import Record
 
 TRIES = 2
 PAUSE = 2.0

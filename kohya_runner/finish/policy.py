@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from kohya_runner.finish.runpod import Action
-    from kohya_runner.run.record import Record
+    from kohya_runner.record.record import Record
 
 KEEP = "keep-pod"
 """The file in the run's folder that cancels a stop, whoever touches it."""

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import RunnerError
-from kohya_runner.finish.deadline import deadline
-from kohya_runner.run.group import RUN, Group
-from kohya_runner.run.identity import ProcessId, group_of, identify
-from kohya_runner.run.ladder import Grace
+from kohya_runner.record.process_identity import ProcessId, group_of, identify
+from kohya_runner.run.guards.deadline import deadline
+from kohya_runner.run.process_group import RUN, Group
+from kohya_runner.run.stopping.stop_sequence import Grace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.finish.deadline import Deadline
-    from kohya_runner.run.record import Record
+    from kohya_runner.record.record import Record
+    from kohya_runner.run.guards.deadline import Deadline
 
 LOG = "sentinel.log"
 LOCK = ".sentinel"
@@ -123,7 +123,7 @@ class _Watch:
 
     def _adopted(self) -> ProcessId | None:
         """A trainer whose runner was killed before it could write that down; it is written down now."""
-        from kohya_runner.run import record
+        from kohya_runner.record import record
 
         pids = Group(ProcessId(0), self._log).members()
         leader = next((identify(pid) for pid in pids if group_of(pid) == pid), None)
@@ -141,13 +141,14 @@ class _Watch:
 
     def _to_do(self) -> bool:
         from kohya_runner.finish import after
-        from kohya_runner.run import record
+        from kohya_runner.record import record
 
         return after.open_actions(record.read(self._dir))
 
     def _end(self, trainer: ProcessId, limit: Deadline, *, watched: bool) -> bool:
         """The budget is spent; whether that was all. A runner that lives judges the run itself."""
-        from kohya_runner.run import ledger, takeover
+        from kohya_runner.record import ledger
+        from kohya_runner.run import takeover
         from kohya_runner.run.supervise import stop_group
 
         _say(f"{limit.stop.why}: the trainer (process {trainer.pid}) is stopped")
@@ -163,7 +164,7 @@ class _Watch:
 
     def _held(self) -> bool:
         """Take the run over; not where somebody else has just adopted it."""
-        from kohya_runner.run import lock
+        from kohya_runner.record import lock
 
         try:
             lock.take(self._dir.parent, self._dir.name)
@@ -173,7 +174,8 @@ class _Watch:
 
     def _settled(self) -> bool:
         """Neither runner nor trainer is there any more: judge the run by what it left."""
-        from kohya_runner.run import ledger, lock, takeover
+        from kohya_runner.record import ledger, lock
+        from kohya_runner.run import takeover
 
         if not self._held():
             return False
@@ -184,7 +186,7 @@ class _Watch:
     def _finished(self) -> bool:
         """Do what the recipe asks for after the run."""
         from kohya_runner.finish import after
-        from kohya_runner.run import record
+        from kohya_runner.record import record
 
         try:
             after.finish(self._dir, record.read(self._dir), _say, os.environ)

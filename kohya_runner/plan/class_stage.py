@@ -8,12 +8,12 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.batching import parse_resolution
 from kohya_runner.dataset.class_images import ClassImages
-from kohya_runner.dataset.mention import counted
 from kohya_runner.dataset.scan import is_image
+from kohya_runner.engines.sd_scripts import class_painters as painters
+from kohya_runner.engines.sd_scripts.batching import parse_resolution
 from kohya_runner.findings import Finding, error, info
-from kohya_runner.plan import class_painters as painters
+from kohya_runner.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

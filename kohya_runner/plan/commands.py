@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.engine_info import engine_of
+from kohya_runner.engines import arguments, command
+from kohya_runner.install.checkout import project_root
+from kohya_runner.install.environment import CPU_MEMORY
 from kohya_runner.plan.environment import child_env
-from kohya_runner.trainers import arguments, command
-from kohya_runner.trainers.checkout import project_root
-from kohya_runner.trainers.engines import engine_of
-from kohya_runner.trainers.environment import CPU_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.plan.built import Built
+    from kohya_runner.engine_info import Engine
+    from kohya_runner.engines.built import Built
+    from kohya_runner.engines.command import Command
     from kohya_runner.plan.draft import Draft
-    from kohya_runner.trainers.command import Command
-    from kohya_runner.trainers.engines import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ def commands(draft: Draft, built: Built, *, on_cpu: bool) -> tuple[tuple[StageCo
 def _alone(draft: Draft, engine: Engine, script: str, tokens: tuple[str, ...], env: Mapping[str, str]) -> Command:
     """One process without a launcher; the practice stand-in takes the same script and options."""
     if draft.request.practice:
-        return command.Command((sys.executable, "-m", "kohya_runner.run.practice", script, *tokens), Path.cwd(), env)
+        return command.Command(
+            (sys.executable, "-m", "kohya_runner.practice.trainer", script, *tokens), Path.cwd(), env
+        )
     root, path = _script(draft, engine, script)
     return command.Command((str(_python(draft)), str(path), *tokens), root, {**env, **_imports(draft, engine, root)})
 

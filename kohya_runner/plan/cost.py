@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kohya_runner.run.ledger import RunView
-    from kohya_runner.run.record import Record
+    from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.record import Record
 
 HOUR = 3600
 ENOUGH_STEPS = 10
@@ -133,7 +133,7 @@ def _speed(record: Record) -> Speed | None:
 
 
 def _rehearsed(record: Record) -> Speed | None:
-    """Measured for this very purpose: the saves of the whole run are in it (run/rehearse.py)."""
+    """Measured for this very purpose: the saves of the whole run are in it (run/rehearsal/rehearse.py)."""
     times = record.timings
     if record.state != "succeeded" or not times.seconds_per_step or times.first_step is None:
         return None

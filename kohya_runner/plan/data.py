@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.caption_checks import regex_problem
+from kohya_runner.dataset.checks.captions import regex_problem
 from kohya_runner.dataset.edit_rows import is_edit
 from kohya_runner.dataset.facts import CaptionRules, Source
-from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.rows_file import is_rows_file, read_rows
+from kohya_runner.dataset.tree.layout import concept_problem
+from kohya_runner.engines.sd_scripts import dataset_options
 from kohya_runner.findings import Finding, error
-from kohya_runner.plan import class_stage, own_options
+from kohya_runner.plan import class_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ def _sources(loaded: Loaded, index: int, extension: str, workspace: Workspace, *
     made = class_stage.class_images(loaded, index, entry, workspace)
     if made is not None:
         where = loaded.where("datasets", index, "num_class_images")
-        options = own_options.usable(entry.options) if own else ""
+        options = dataset_options.usable(entry.options) if own else ""
         yield Source(
             made.folder, entry.concept, entry.repeats, regularization=True, where=where, options=options, made=made
         )
@@ -110,5 +111,5 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, *, own: 
         expect=entry.expect,
         captions=rules,
         where=str(loaded.place("datasets", index, "images")),
-        options=own_options.usable(entry.options) if own else "",
+        options=dataset_options.usable(entry.options) if own else "",
     )

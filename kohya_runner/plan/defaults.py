@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.engine_info import DIFFUSERS, engine_of
 from kohya_runner.findings import Finding, error, info
-from kohya_runner.trainers.engines import DIFFUSERS, engine_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from kohya_runner.options.lookup import ScriptOptions
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.trainers.options import ScriptOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,16 @@ from kohya_runner.plan.value import Plan
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.method_data import Pairs
+    from kohya_runner.engines.settings import Settings
     from kohya_runner.findings import Finding
     from kohya_runner.plan.machine import Asked
-    from kohya_runner.plan.method_data import Pairs
     from kohya_runner.plan.models import Models
-    from kohya_runner.plan.settings import Settings
     from kohya_runner.plan.value import Request
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
-    from kohya_runner.trainers.arguments import Arg
-    from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.run.environment import child_environment
+from kohya_runner.plan.trainer_variables import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,27 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kohya_runner.artefact.file_hash import Hashes
+from kohya_runner.artefact.model_inspection import Inspected, identity_findings
+from kohya_runner.hub import access
+from kohya_runner.machine.memory.memory_checks import MemoryPlan, memory_plan, swap_bytes
 from kohya_runner.plan import budget as budgets
 from kohya_runner.plan.cost import TimePlan, measured
 from kohya_runner.plan.memory_load import load_of
 from kohya_runner.plan.model_files import inspect_models
-from kohya_runner.preflight.file_hash import Hashes
-from kohya_runner.preflight.hub import access
-from kohya_runner.preflight.memory_checks import MemoryPlan, memory_plan, swap_bytes
-from kohya_runner.preflight.model_inspection import Inspected, identity_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.settings import Settings
     from kohya_runner.findings import Finding
+    from kohya_runner.machine.host import HostFacts
+    from kohya_runner.machine.needs import MachineNeeds
     from kohya_runner.plan.models import Models
-    from kohya_runner.plan.settings import Settings
-    from kohya_runner.preflight.host import HostFacts
-    from kohya_runner.preflight.needs import MachineNeeds
     from kohya_runner.recipe.budget import Budget
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
 
@@ -101,7 +101,7 @@ def _time(subject: Subject, steps: StepsPlan, host: HostFacts | None, argv: Sequ
     folders = [path for path in (subject.workspace.runs, subject.workspace.rehearsals) if path.is_dir()]
     if recipe is None or host is None or not folders:
         return TimePlan(steps.total, None, price)
-    from kohya_runner.run import ledger
+    from kohya_runner.record import ledger
 
     gpus = [gpu.name for gpu in host.gpus]
     known = ledger.runs(*folders)

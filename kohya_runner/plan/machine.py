@@ -7,28 +7,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kohya_runner import hub
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, error
-from kohya_runner.preflight import hub, hub_cache
-from kohya_runner.preflight.checks import machine_findings
-from kohya_runner.preflight.needs import MachineNeeds, TrainerFacts
-from kohya_runner.preflight.trainer_checks import REQUIREMENTS
+from kohya_runner.install import probe
+from kohya_runner.machine import hub_cache
+from kohya_runner.machine.checks import machine_findings
+from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
+from kohya_runner.machine.trainer_checks import REQUIREMENTS
+from kohya_runner.options.lookup import matches_snapshot
 from kohya_runner.recipe.reference import HUB_ID
-from kohya_runner.trainers import probe
-from kohya_runner.trainers.options import matches_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from kohya_runner.engine_info import Engine
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.settings import Settings
+    from kohya_runner.install.checkout import Checkout, TrainerPython
+    from kohya_runner.machine.host import HostFacts
     from kohya_runner.plan.models import Models
-    from kohya_runner.plan.settings import Settings
-    from kohya_runner.preflight.host import HostFacts
     from kohya_runner.recipe.models import Recipe
-    from kohya_runner.trainers.arguments import Arg
-    from kohya_runner.trainers.checkout import Checkout, TrainerPython
-    from kohya_runner.trainers.engines import Engine
-    from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
     Asked = Callable[[], probe.PythonFacts | None]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.plan.method_space import method_shape, trains_half
+from kohya_runner.engines.method_space import method_shape, trains_half
+from kohya_runner.machine.memory.memory_checks import Load
+from kohya_runner.machine.memory.method_sizes import trained_parameters
+from kohya_runner.machine.memory.sizes import LoraShape, latent_bytes, text_bytes, text_tokens
 from kohya_runner.plan.space import shape
-from kohya_runner.preflight.memory_checks import Load
-from kohya_runner.preflight.method_sizes import trained_parameters
-from kohya_runner.preflight.sizes import LoraShape, latent_bytes, text_bytes, text_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kohya_runner.dataset.steps import StepsPlan
-    from kohya_runner.plan.settings import Settings
-    from kohya_runner.preflight.model_inspection import Inspected
-    from kohya_runner.trainers.families import Support
+    from kohya_runner.artefact.model_inspection import Inspected
+    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.settings import Settings
 
 
 def load_of(settings: Settings, support: Support, *, steps: StepsPlan, files: Iterable[Inspected] = ()) -> Load:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.preflight.model_inspection import MODEL, inspect_file
-from kohya_runner.preflight.remote_header import inspect_hub_files
+from kohya_runner.artefact.model_inspection import MODEL, inspect_file
+from kohya_runner.machine.remote_header import inspect_hub_files
 
 if TYPE_CHECKING:
+    from kohya_runner.artefact.file_hash import Hashes
+    from kohya_runner.artefact.model_inspection import Inspected
+    from kohya_runner.hub import Access
     from kohya_runner.plan.models import Models
-    from kohya_runner.preflight.file_hash import Hashes
-    from kohya_runner.preflight.hub import Access
-    from kohya_runner.preflight.model_inspection import Inspected
     from kohya_runner.recipe.load import Loaded
 
 FILES = frozenset({"path", "hub_file"})

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kohya_runner.artefact.model_file import LocalModel, is_pickle, model_findings, pickled
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
+from kohya_runner.install.random_model import random_model_paths
+from kohya_runner.machine.references import local_path, parse_ref
 from kohya_runner.plan.value import Fetch
-from kohya_runner.preflight.model_file import LocalModel, is_pickle, model_findings, pickled
-from kohya_runner.preflight.references import local_path, parse_ref
 from kohya_runner.recipe.reference import Reference, reference
-from kohya_runner.recipe.suggest import did_you_mean
-from kohya_runner.run.random_model import random_model_paths
+from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from kohya_runner.engines.families import Component, Support
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.trainers.families import Component, Support
     from kohya_runner.workspace import Workspace
 
 

@@ -7,39 +7,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kohya_runner import workspace as workspaces
+from kohya_runner.engine_info import ENGINES, SD_SCRIPTS
+from kohya_runner.engines import arguments, bounds, method_data
+from kohya_runner.engines.dialects import dialect_of
+from kohya_runner.engines.sd_scripts.dataset_options import rules_of
+from kohya_runner.engines.settings import as_parsed
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import error, not_allowable
-from kohya_runner.plan import data, defaults, machine, method_data, reading, resume_options, space, weights
+from kohya_runner.install.setup import find_trainer
+from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
+from kohya_runner.machine.host import HostFacts, read_host
+from kohya_runner.machine.workplace import workspace_findings
+from kohya_runner.options.lookup import options_for
+from kohya_runner.plan import data, defaults, machine, reading, resume_options, space, weights
+from kohya_runner.plan.accelerate_options import launch_faults
 from kohya_runner.plan.commands import commands
-from kohya_runner.plan.dialects import dialect_of
 from kohya_runner.plan.draft import Draft, Known
+from kohya_runner.plan.fingerprint import fingerprint
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models
-from kohya_runner.plan.own_options import rules_of
-from kohya_runner.plan.sameness import fingerprint
-from kohya_runner.plan.settings import as_parsed
 from kohya_runner.plan.support import find_support, meant_support
-from kohya_runner.preflight.disk import DiskItem, DiskPlan, disk_plan
-from kohya_runner.preflight.host import HostFacts, read_host
-from kohya_runner.preflight.workplace import workspace_findings
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers import arguments, bounds
-from kohya_runner.trainers.engines import ENGINES, SD_SCRIPTS
-from kohya_runner.trainers.launcher import launch_faults
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.setup import find_trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.plan.value import Plan, Request
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.settings import Settings as MachineSettings
-    from kohya_runner.trainers.checkout import Checkout, TrainerPython
-    from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
     Progress = Callable[[str, int, int], None]
@@ -218,6 +218,6 @@ def _ahead(draft: Draft) -> StepsPlan | None:
     series, steps = draft.parts["series"], draft.parts["steps"]
     if series is None or steps is None:
         return cast("StepsPlan | None", steps)
-    from kohya_runner.run import resumption
+    from kohya_runner.record import resume_point
 
-    return resumption.ahead(steps, series)
+    return resume_point.ahead(steps, series)

@@ -10,10 +10,10 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.checks import check_datasets
+from kohya_runner.dataset.checks.dataset_findings import judge
+from kohya_runner.dataset.checks.edits import check_edits
+from kohya_runner.dataset.checks.folders import check_datasets
 from kohya_runner.dataset.edit import look
-from kohya_runner.dataset.edit_checks import check_edits
-from kohya_runner.dataset.judging import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Source
     from kohya_runner.dataset.scan_cache import ScanCache
-    from kohya_runner.dataset.seen import Rules
     from kohya_runner.dataset.survey import Survey
+    from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.findings import Finding
     from kohya_runner.plan.value import Request
     from kohya_runner.workspace import Workspace

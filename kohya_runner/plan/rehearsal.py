@@ -10,17 +10,18 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.run.numbering import next_run
-from kohya_runner.trainers import arguments, values
-from kohya_runner.trainers.arguments import Arg
-from kohya_runner.trainers.options import options_for
+from kohya_runner.engines import arguments
+from kohya_runner.engines.arguments import Arg
+from kohya_runner.options import values
+from kohya_runner.options.lookup import options_for
+from kohya_runner.record.numbering import next_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.options.lookup import ScriptOptions
     from kohya_runner.plan.value import Plan
-    from kohya_runner.trainers.options import ScriptOptions
 
 STEPS = 20
 WARM_UP = 5

@@ -8,13 +8,13 @@ from kohya_runner.errors import error_for
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.masking import masked, masked_option, masked_text
 from kohya_runner.plan import class_stage
-from kohya_runner.preflight.disk_timeline import timelines
+from kohya_runner.plan.disk_timeline import timelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from kohya_runner.engines.command import Command
     from kohya_runner.plan.value import Plan
-    from kohya_runner.trainers.command import Command
 
 
 def size(count: int | None) -> str:

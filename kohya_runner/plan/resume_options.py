@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.engines.arguments import Arg
+from kohya_runner.engines.resume_ways import BROKEN, way_of
+from kohya_runner.engines.settings import as_parsed
 from kohya_runner.findings import Finding, error, warning
-from kohya_runner.plan.settings import as_parsed
-from kohya_runner.trainers import values
-from kohya_runner.trainers.arguments import Arg
-from kohya_runner.trainers.resume_ways import BROKEN, way_of
+from kohya_runner.options import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.dataset.steps import StepsPlan
-    from kohya_runner.plan.built import Built
+    from kohya_runner.engines.built import Built
+    from kohya_runner.engines.resume_ways import Way
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.settings import Settings
+    from kohya_runner.options.lookup import ScriptOptions
     from kohya_runner.plan.draft import Draft, Known
-    from kohya_runner.plan.settings import Settings
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.run.resumption import Series
-    from kohya_runner.trainers.options import ScriptOptions
-    from kohya_runner.trainers.resume_ways import Way
+    from kohya_runner.record.resume_point import Series
 
 STEPWISE = ("save_every_n_steps", "stop_text_encoder_training", "token_warmup_step", "caption_dropout_every_n_epochs")
 """Options that count steps or epochs, from 0 again in every attempt; the first matters to every trainer."""
@@ -135,7 +135,7 @@ def resume_args(
     """
     state, done = series.state, series.first_step(steps.steps_per_epoch)
     if state.way.recounts:
-        from kohya_runner.plan.remaining import remaining_args
+        from kohya_runner.plan.resume_schedule import remaining_args
 
         return remaining_args(settings, args, series, steps, processes)
     said = {"resume": str(state.path), "initial_step": done, "resume_from_checkpoint": state.path.name}
@@ -148,10 +148,10 @@ def going_on(draft: Draft, known: Known) -> Series | None:
     """The run that ``--resume`` goes on with."""
     if not draft.request.resume:
         return None
-    from kohya_runner.run import ledger, resumption
+    from kohya_runner.record import ledger, resume_point
 
     views, way = ledger.runs(draft.workspace.runs), way_of(known.settings.options)
-    return resumption.find(views, known.recipe.name, way, practice=draft.request.practice)
+    return resume_point.find(views, known.recipe.name, way, practice=draft.request.practice)
 
 
 def resumed(draft: Draft, built: Built) -> Built:
@@ -161,7 +161,7 @@ def resumed(draft: Draft, built: Built) -> Built:
     draft.findings += findings(draft.loaded, options, known.recipe.args, steps, asked=asked)
     if series is None or steps is None:
         return built
-    from kohya_runner.plan.changes import Now, changes
+    from kohya_runner.plan.resume_drift import Now, changes
 
     now = Now(draft.loaded, known.given, built.layout, steps, draft.parts["checkout"], draft.workspace.runs)
     draft.findings += changes(series, now)

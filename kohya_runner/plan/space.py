@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.class_images import is_planned
-from kohya_runner.plan.method_space import method_items
-from kohya_runner.plan.settings import optimizer_of
-from kohya_runner.preflight import downloads, items
-from kohya_runner.preflight.disk import DiskItem
-from kohya_runner.preflight.hub_cache import cached_files, has_pipeline
-from kohya_runner.preflight.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_tokens
-from kohya_runner.preflight.vram import moments
+from kohya_runner.engines.method_space import method_items
+from kohya_runner.engines.settings import optimizer_of
+from kohya_runner.machine import disk_items as items
+from kohya_runner.machine import downloads
+from kohya_runner.machine.disk import DiskItem
+from kohya_runner.machine.hub_cache import cached_files, has_pipeline
+from kohya_runner.machine.memory.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_tokens
+from kohya_runner.machine.memory.vram import moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.dataset.steps import StepsPlan
+    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.settings import Settings
     from kohya_runner.plan.models import Models
-    from kohya_runner.plan.settings import Settings
-    from kohya_runner.trainers.families import Support
     from kohya_runner.workspace import Workspace
 
 LOG_BYTES = 20_000_000

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kohya_runner.engines import families, substitutes
+from kohya_runner.engines.sd_scripts import method_rows
 from kohya_runner.findings import error
-from kohya_runner.recipe.suggest import did_you_mean, nearest
-from kohya_runner.trainers import families, method_rows, substitutes
+from kohya_runner.suggest import did_you_mean, nearest
 
 if TYPE_CHECKING:
+    from kohya_runner.engines.families import Support
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.trainers.families import Support
 
 
 def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.dataset.steps import StepsPlan
-    from kohya_runner.plan.built import TextFile
+    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.built import TextFile
+    from kohya_runner.engines.command import Command
+    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.install.checkout import Checkout, TrainerPython
+    from kohya_runner.machine.disk import DiskPlan
+    from kohya_runner.machine.gpus import Gpu
+    from kohya_runner.machine.references import HubFile
     from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.forecast import Forecast
-    from kohya_runner.preflight.disk import DiskPlan
-    from kohya_runner.preflight.gpus import Gpu
-    from kohya_runner.preflight.references import HubFile
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.run.resumption import Series
-    from kohya_runner.trainers.arguments import Arg
-    from kohya_runner.trainers.checkout import Checkout, TrainerPython
-    from kohya_runner.trainers.command import Command
-    from kohya_runner.trainers.families import Support
+    from kohya_runner.record.resume_point import Series
     from kohya_runner.workspace import Workspace
 
 

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.artefact.checkpoint import inspect
 from kohya_runner.findings import Finding, error
-from kohya_runner.run.artefact import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kohya_runner.trainers.arguments import Arg
+    from kohya_runner.engines.arguments import Arg
 
 WEIGHTS = ("network_weights", "base_weights", "weights")
 STATE = "resume"

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import finish, models
 from kohya_runner.recipe.budget import Budget
-from kohya_runner.recipe.suggest import did_you_mean
-from kohya_runner.recipe.tree import Key, Node, dotted
+from kohya_runner.suggest import did_you_mean
+from kohya_runner.yaml_tree import Key, Node, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

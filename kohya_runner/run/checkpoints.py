@@ -7,9 +7,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.run.artefact import CLOCK_SLACK, inspect
-from kohya_runner.run.record import Checkpoint
-from kohya_runner.run.writing import FRESH
+from kohya_runner.artefact.checkpoint import CLOCK_SLACK, inspect
+from kohya_runner.record.record import Checkpoint
+from kohya_runner.run.incomplete_files import FRESH
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.errors import CancelledError
-from kohya_runner.run import record as records
-from kohya_runner.run.tail import Tail
+from kohya_runner.record import record as records
+from kohya_runner.record.tail import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable

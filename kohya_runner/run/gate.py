@@ -6,16 +6,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.run.content import examining
-from kohya_runner.run.lora_family import ALIKE
-from kohya_runner.run.safetensors_header import HeaderError
+from kohya_runner.artefact.content import examining
+from kohya_runner.artefact.lora_family import ALIKE
+from kohya_runner.artefact.safetensors_header import HeaderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from kohya_runner.run.content import Content
-    from kohya_runner.run.record import Checkpoint
+    from kohya_runner.artefact.content import Content
+    from kohya_runner.record.record import Checkpoint
 
 SLICE = 0.1
 """Seconds of one look; a pass of the watch has a quarter of a second. A LoRA of 228 MB takes half a second in all."""

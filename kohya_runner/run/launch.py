@@ -7,7 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic
+from kohya_runner import atomic, hub
+from kohya_runner.diagnosis.report import explained
+from kohya_runner.engine_info import ENGINES
+from kohya_runner.engines import arguments
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,
@@ -19,35 +22,23 @@ from kohya_runner.errors import (
     TrainingFailedError,
 )
 from kohya_runner.finish import after, sentinel
+from kohya_runner.install import probe
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
-from kohya_runner.preflight import hub
-from kohya_runner.run import (
-    class_painting,
-    guard_facts,
-    ledger,
-    lock,
-    numbering,
-    prepare,
-    record,
-    resuming,
-    stages,
-    telling,
-)
-from kohya_runner.run.diagnosis.report import explained
-from kohya_runner.run.identity import this_process
+from kohya_runner.record import ledger, lock, numbering, record
+from kohya_runner.record.process_identity import this_process
+from kohya_runner.run import class_painting, prepare, progress_lines, resume_effects, stages
+from kohya_runner.run.guards import facts as guard_facts
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Watch
-from kohya_runner.trainers import arguments, probe
-from kohya_runner.trainers.engines import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from kohya_runner.plan.value import Plan
-    from kohya_runner.run.identity import ProcessId
+    from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.run.outcome import Outcome
 
 LOG = "trainer.log"
@@ -63,7 +54,9 @@ class Policy:
     on_claim: Callable[[Path], None] = lambda _: None  # told the run's folder once it is this run's own
 
 
-def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str, str] | None = None) -> record.Record:
+def run(
+    plan: Plan, policy: Policy, screen: progress_lines.Screen, environ: Mapping[str, str] | None = None
+) -> record.Record:
     """Prepare, start, watch and judge; the record of a run that succeeded.
 
     Raises:
@@ -76,9 +69,9 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
     if done is not None and not policy.again:
         return _already(done, screen, once=policy.once)
     if plan.series is not None and not policy.again:
-        resuming.refuse_to_repeat(plan.series)
+        resume_effects.refuse_to_repeat(plan.series)
     if plan.series is None and plan.request.resume and not policy.again:
-        resuming.refuse_to_begin_again(plan)
+        resume_effects.refuse_to_begin_again(plan)
     try:
         return _claimed(plan, screen, env, policy)
     except OSError as fault:
@@ -87,7 +80,7 @@ def run(plan: Plan, policy: Policy, screen: telling.Screen, environ: Mapping[str
         raise PreflightError(message, hint="free some space, or choose another --workspace") from fault
 
 
-def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str], policy: Policy) -> record.Record:
+def _claimed(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str], policy: Policy) -> record.Record:
     """The run's own folder and its name, held while it goes on."""
     run_dir, series = plan.ready.run_dir, plan.series
     if series is None and not numbering.claim(run_dir):
@@ -101,7 +94,7 @@ def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str], policy:
     try:
         policy.on_claim(run_dir)
         if series is not None:
-            resuming.put_in_order(series, screen)
+            resume_effects.put_in_order(series, screen)
         final, stopped = _locked(plan, screen, env)
     except (RunnerError, OSError):
         lock.release(run_dir.parent, run_dir.name)
@@ -112,7 +105,7 @@ def _claimed(plan: Plan, screen: telling.Screen, env: Mapping[str, str], policy:
     return _judged(plan, after.conclude(run_dir, screen, env, final), stopped)
 
 
-def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> record.Record:
+def _already(view: ledger.RunView, screen: progress_lines.Screen, *, once: bool) -> record.Record:
     assert view.record is not None  # noqa: S101 - found by its record
     if once:
         screen.event("done before, with the same recipe, data and trainer: nothing to do", lasting=True)
@@ -122,10 +115,10 @@ def _already(view: ledger.RunView, screen: telling.Screen, *, once: bool) -> rec
     raise RunExistsError(message, hint="change something, or train once more with --again")
 
 
-def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> tuple[record.Record, str]:
+def _locked(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) -> tuple[record.Record, str]:
     """The run itself, with the name held; its record, and what stopped it."""
     begun = _begun(plan)
-    resuming.note_begin(plan, begun)
+    resume_effects.note_begin(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
         atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
@@ -136,11 +129,11 @@ def _locked(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> tuple
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
-    resuming.note_end(plan.ready.run_dir)
+    resume_effects.note_end(plan.ready.run_dir)
     return final, outcome.stopped
 
 
-def _prepare(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> None:
+def _prepare(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) -> None:
     prepare.folders(plan)
     if not plan.request.practice:
         prepare.models(plan, env, screen.event)
@@ -151,7 +144,7 @@ def _prepare(plan: Plan, screen: telling.Screen, env: Mapping[str, str]) -> None
     prepare.prompts(plan, plan.ready.run_dir)
 
 
-def _supervise(plan: Plan, recorder: Recorder, screen: telling.Screen, env: Mapping[str, str]) -> Outcome:
+def _supervise(plan: Plan, recorder: Recorder, screen: progress_lines.Screen, env: Mapping[str, str]) -> Outcome:
     folder, run_id = plan.ready.run_dir.parent, plan.ready.run_dir.name
 
     def started(process: ProcessId) -> None:
@@ -231,7 +224,7 @@ def _begun(plan: Plan) -> record.Record:
         rehearsal=plan.request.rehearse,
         budget=recipe.budget.model_dump(exclude_none=True) if recipe and not plan.request.rehearse else {},
         finish=after.wanted(recipe.finish) if recipe and not plan.request.rehearse else {},
-    ).changed(**resuming.carried(plan))
+    ).changed(**resume_effects.carried(plan))
 
 
 def _trainer(plan: Plan) -> record.Trainer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from kohya_runner.run.events import Event
+    from kohya_runner.diagnosis.events import Event
     from kohya_runner.run.outcome import Stop
+    from kohya_runner.run.progress_lines import Screen
     from kohya_runner.run.recorder import Recorder
-    from kohya_runner.run.telling import Screen
 
 
 class Observer(Protocol):
@@ -26,11 +26,11 @@ def observers(recorder: Recorder, screen: Screen) -> tuple[Observer, ...]:
 
     The recorder hears first, so that what the others read in the record is true.
     """
-    from kohya_runner.finish.deadline import BudgetWatch
-    from kohya_runner.run.guarding import Guardian
-    from kohya_runner.run.metrics import Meter
-    from kohya_runner.run.telling import Teller
-    from kohya_runner.run.wish import Wishes
+    from kohya_runner.run.guards.deadline import BudgetWatch
+    from kohya_runner.run.guards.observer import Guardian
+    from kohya_runner.run.metrics.observer import Meter
+    from kohya_runner.run.progress_lines import Teller
+    from kohya_runner.run.stopping.stop_request import Wishes
 
     return (
         recorder,

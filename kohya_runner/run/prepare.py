@@ -7,14 +7,13 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic
-from kohya_runner.dataset.tree import build, prune
+from kohya_runner import atomic, hub
+from kohya_runner.dataset.tree.build import build, prune
+from kohya_runner.engines.musubi.dataset_config import CACHE
 from kohya_runner.errors import TrainerError
-from kohya_runner.plan.musubi_config import CACHE
+from kohya_runner.install.random_model import ensure_random_model, random_model_paths
+from kohya_runner.machine.fetch import Progress, fetch
 from kohya_runner.plan.report import size
-from kohya_runner.preflight import hub
-from kohya_runner.preflight.fetch import Progress, fetch
-from kohya_runner.run.random_model import ensure_random_model, random_model_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -11,13 +11,13 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
-from kohya_runner.trainers.resume_ways import MARK
+from kohya_runner.engines.resume_ways import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from kohya_runner.run.record import Checkpoint, Record
+    from kohya_runner.record.record import Checkpoint, Record
 
 _OWN = re.compile(rf"(?P<name>[^/]+){re.escape(MARK)}(?P<before>\d{{6}})(?:-(?P<epoch>\d{{6}}))?(?P<suffix>\.\w+)")
 

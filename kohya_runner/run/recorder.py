@@ -6,14 +6,17 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.run import artefact, causes, checkpoints, publishing, record, reserve
-from kohya_runner.run.events import Checkpoint, Epoch, Event, Finished, Modules, NoData, Removed, Step
+from kohya_runner.artefact import checkpoint as artefact
+from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Finished, Modules, NoData, Removed, Step
+from kohya_runner.record import record
+from kohya_runner.run import causes, checkpoints, publishing
 from kohya_runner.run.gate import Expected, Gate
+from kohya_runner.run.guards import disk_reserve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kohya_runner.run.identity import ProcessId
+    from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.run.outcome import Outcome
 
 LOOK_SECONDS = 1.0
@@ -33,7 +36,7 @@ class Recorder:
         self._gate = Gate(run_dir / begun.output_dir)
         self._written = self._looked = 0.0
         self._changed = False
-        reserve.make(run_dir)
+        disk_reserve.make(run_dir)
         self.save()
 
     def save(self) -> None:
@@ -89,7 +92,7 @@ class Recorder:
             timings = self.now.timings.model_copy(update={"ended": time.time()})
             state: record.State = "stopped" if stopped else "failed"
             self.now = self.now.changed(state=state, timings=timings, exit=record.Exit(why=why))
-            reserve.give_back(self.run_dir)
+            disk_reserve.give_back(self.run_dir)
             self.save()
 
     def event(self, event: Event) -> None:
@@ -160,7 +163,7 @@ class Recorder:
             exit=_exit(outcome, why, cause if state in ("failed", "lost") else None),
         )
         self.now = publishing.published(output, self.now)
-        reserve.give_back(self.run_dir)
+        disk_reserve.give_back(self.run_dir)
         self.save()
         self._diagnose()
         return self.now
@@ -169,7 +172,7 @@ class Recorder:
         """Why it failed, from its log; a fault in there must not cost the record of the run."""
         if self.now.state not in ("failed", "lost"):
             return
-        from kohya_runner.run.diagnosis.report import of_run
+        from kohya_runner.diagnosis.report import of_run
 
         try:
             self.now = self.now.changed(diagnosis=of_run(self.run_dir, self.now).as_json())

@@ -6,8 +6,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.run import filled
-from kohya_runner.run.progress import STAGE, STARTING
+from kohya_runner.diagnosis.progress import STAGE, STARTING
+from kohya_runner.run import cache_manifest
 from kohya_runner.run.supervise import supervise
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ def supervised(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome:
     """Every stage, then the training, in one log; a stage that fails or is stopped is the outcome of the run."""
     begun = time.time()
     heading = f"{STAGE}{STARTING}" if plan.stages else ""
-    if plan.stages and filled.kept(plan):
+    if plan.stages and cache_manifest.kept(plan):
         heading = f"{STAGE}{KEPT}\n{heading}"
     elif plan.stages:
-        filled.begin(plan)
+        cache_manifest.begin(plan)
         for stage in plan.stages:
             outcome = supervise(stage.command, watch, environ=environ, heading=f"{STAGE}{stage.phase}")
             if outcome.returncode != 0 or outcome.stopped:
                 return replace(outcome, started=begun)
-        filled.note(plan)
+        cache_manifest.note(plan)
     return replace(supervise(plan.ready.command, watch, environ=environ, heading=heading), started=begun)

@@ -12,25 +12,25 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from kohya_runner.diagnosis.events import Before, Numbering
+from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import TrainerError
-from kohya_runner.run.events import Before, Numbering
-from kohya_runner.run.group import RUN, Group
-from kohya_runner.run.identity import ProcessId, identify
-from kohya_runner.run.ladder import FORCED, Grace, Ladder
+from kohya_runner.record.process_identity import ProcessId, identify
+from kohya_runner.record.tail import Tail
 from kohya_runner.run.outcome import Outcome
-from kohya_runner.run.progress import Stream
-from kohya_runner.run.received import receiving
-from kohya_runner.run.tail import Tail
+from kohya_runner.run.process_group import RUN, Group
+from kohya_runner.run.stopping.stop_sequence import FORCED, Grace, Ladder
+from kohya_runner.run.stopping.stop_signals import receiving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from kohya_runner.run.events import Event
+    from kohya_runner.diagnosis.events import Event
+    from kohya_runner.engines.command import Command
     from kohya_runner.run.observers import Observer
     from kohya_runner.run.outcome import Stop
-    from kohya_runner.run.received import Received
-    from kohya_runner.trainers.command import Command
+    from kohya_runner.run.stopping.stop_signals import Received
 
 P = ParamSpec("P")
 T = TypeVar("T")

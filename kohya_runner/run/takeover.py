@@ -8,26 +8,26 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from kohya_runner.diagnosis.events import Numbering
+from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import UsageError
 from kohya_runner.finish import after, sentinel
-from kohya_runner.run import ledger, lock
-from kohya_runner.run.events import Numbering
-from kohya_runner.run.group import Group
-from kohya_runner.run.identity import this_process
+from kohya_runner.record import ledger, lock
+from kohya_runner.record.process_identity import this_process
+from kohya_runner.record.record import UNDER_WAY, Process
+from kohya_runner.record.tail import Tail
 from kohya_runner.run.observers import observers
 from kohya_runner.run.outcome import Outcome
-from kohya_runner.run.progress import Stream
-from kohya_runner.run.record import UNDER_WAY, Process
+from kohya_runner.run.process_group import Group
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import POLL, Watch, adopt, stop_group
-from kohya_runner.run.tail import Tail
 
 if TYPE_CHECKING:
-    from kohya_runner.run.ladder import Grace
-    from kohya_runner.run.ledger import RunView
+    from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.record import Record
     from kohya_runner.run.outcome import Stop
-    from kohya_runner.run.record import Record
-    from kohya_runner.run.telling import Screen
+    from kohya_runner.run.progress_lines import Screen
+    from kohya_runner.run.stopping.stop_sequence import Grace
 
 BY_COMMAND = "kohya-runner stop"
 """Why a run ended that no runner watched when it was stopped."""

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.errors import StalledError, UsageError
-from kohya_runner.run import ledger, telling
-from kohya_runner.run.ladder import Grace
-from kohya_runner.run.looking import Watcher
-from kohya_runner.run.tail import Tail
+from kohya_runner.record import ledger
+from kohya_runner.record.tail import Tail
+from kohya_runner.run import progress_lines
+from kohya_runner.run.run_status import Watcher
+from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, settle
 from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.run.ledger import RunView
+    from kohya_runner.record.ledger import RunView
 
 ALIVE = ("starting", "running", "orphaned")
 FOLLOW_SECONDS = 0.5
@@ -51,7 +52,7 @@ def one_run(workspace: str | None, word: str | None) -> RunView:
     return settle(view)
 
 
-def take_over(view: RunView, screen: telling.Screen) -> RunView:
+def take_over(view: RunView, screen: progress_lines.Screen) -> RunView:
     """Go on watching a trainer whose runner was killed, to its end."""
     adopt_run(view, screen, Grace())
     return ledger.view(view.path)
@@ -72,7 +73,7 @@ def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
         raise UsageError(f"{view.path}: {view.problem}")
     log = view.log
     tail, rest = Tail(log, log.stat().st_size if log.is_file() else 0), b""
-    yield from telling.last_lines(log, count)
+    yield from progress_lines.last_lines(log, count)
     while follow:
         follow = ledger.view(view.path).state in ALIVE  # what came before its end is still told
         if follow:

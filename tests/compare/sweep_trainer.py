@@ -10,7 +10,7 @@ import json
 import time
 from pathlib import Path
 
-from kohya_runner.run import record as records
+from kohya_runner.record import record as records
 
 COMMON = '''
 import hashlib, os, sys, time

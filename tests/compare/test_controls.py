@@ -10,11 +10,11 @@ from PIL import Image
 from kohya_runner.compare.cells import Column, grid_of
 from kohya_runner.compare.controls import STOOD_IN, stated_controls, with_controls
 from kohya_runner.compare.edit_training import trained_pairs, trained_size
-from kohya_runner.compare.engines import Job, find
 from kohya_runner.compare.knowledge import captions_of, resolution_of, training_files
 from kohya_runner.compare.settings import Settings, Wish
 from kohya_runner.compare.subject import Base, Named, find_subject, options_of
 from kohya_runner.compare.sweep import choose_settings
+from kohya_runner.engines.sd_scripts.painter import Job, find
 from kohya_runner.errors import UsageError
 
 KONTEXT, FLUX2, FLUX = find("flux_kontext"), find("flux2"), find("flux")
@@ -169,7 +169,7 @@ def test_a_line_says_the_prompt_its_size_seed_and_control():
 
 
 def test_a_lora_of_these_families_is_named_like_one_of_flux(tmp_path):
-    from kohya_runner.compare.shape import Shape
+    from kohya_runner.artefact.lora_shape import Shape
 
     assert Shape(mark="flux").for_family("flux_kontext")
     assert Shape(mark="flux").for_family("flux2")

@@ -17,7 +17,7 @@ from PIL import Image
 from kohya_runner.compare.checkpoints import Skipped
 from kohya_runner.compare.losses import Losses
 from kohya_runner.compare.metrics import Table, Training
-from kohya_runner.compare.report import report_html
+from kohya_runner.compare.page import report_html
 from kohya_runner.compare.sheet import scaled, sheet_png
 from kohya_runner.compare.suggestion import Suggestion
 from kohya_runner.compare.view import Comparison, Head, Shown

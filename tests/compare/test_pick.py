@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from sweep_trainer import lora_file
 
-from kohya_runner.cli import main
+from kohya_runner.commands.cli import main
 from kohya_runner.compare import pick as picking
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kohya_runner.compare.engines import ENGINES, find
-from kohya_runner.compare.projections import as_it_is, linear
-from kohya_runner.run.safetensors_header import read_header
+from kohya_runner.artefact.safetensors_header import read_header
+from kohya_runner.engines.sd_scripts.painter import ENGINES, find
+from kohya_runner.engines.sd_scripts.projections import as_it_is, linear
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from kohya_runner.cli import main
+from kohya_runner.commands.cli import main
 from kohya_runner.compare.samples import compare_images
 
 

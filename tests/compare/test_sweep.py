@@ -11,7 +11,7 @@ from kohya_runner.compare.subject import Named
 from kohya_runner.compare.sweep import compare, compare_run
 from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
 from kohya_runner.finish import after
-from kohya_runner.run import record
+from kohya_runner.record import record
 
 
 def pictures(run_dir):

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.compare.cells import Column, Grid, grid_of
-from kohya_runner.compare.engines import ENGINES, Job, find, of_base
 from kohya_runner.compare.settings import Settings, Wish, settings_from
 from kohya_runner.compare.subject import Base, options_of, stated_values
+from kohya_runner.engines import families
+from kohya_runner.engines.sd_scripts.painter import ENGINES, Job, find, of_base
 from kohya_runner.errors import UsageError
-from kohya_runner.trainers import families
 
 
 def test_the_command_line_comes_before_the_recipe():

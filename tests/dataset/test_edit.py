@@ -8,8 +8,8 @@ import pytest
 from edits import edit_dataset, looked, noise, row, write
 from PIL import Image
 
+from kohya_runner.dataset.checks.edits import MOST, check_edits
 from kohya_runner.dataset.edit import edit_line
-from kohya_runner.dataset.edit_checks import MOST, check_edits
 from kohya_runner.dataset.scan_cache import ScanCache
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.dataset.encoders import encoders
-from kohya_runner.dataset.tokens import count
-from kohya_runner.trainers.families import find
+from kohya_runner.dataset.tokens.count import count
+from kohya_runner.engines.families import find
+from kohya_runner.engines.text_encoders import encoders
 
 LIMITS = [
     ("sd15", {}, {"CLIP-L": 75}),

@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 from pictures import draw, pair
 
-from kohya_runner.dataset.inspection import Inspection, codes_by_image, inspect, inspection_json
-from kohya_runner.dataset.report import report_html
-from kohya_runner.dataset.target import Wish, find_target
-from kohya_runner.dataset_cli import dataset
+from kohya_runner.commands.dataset import dataset
 from kohya_runner.errors import RecipeError, UsageError
 from kohya_runner.findings import Finding, Severity
+from kohya_runner.plan.inspection import Inspection, codes_by_image, inspect, inspection_json
+from kohya_runner.plan.inspection_target import Wish, find_target
+from kohya_runner.show.dataset_page import report_html
 
 SIZE = (512, 512)
 

@@ -7,9 +7,9 @@ import PIL.Image
 import pytest
 from pictures import pair, source
 
-from kohya_runner.dataset.judging import judge
-from kohya_runner.dataset.seen import rules_from
+from kohya_runner.dataset.checks.dataset_findings import judge
 from kohya_runner.dataset.survey import survey
+from kohya_runner.dataset.trainer_view import rules_from
 
 OPTIONS = {"resolution": "64", "enable_bucket": True, "min_bucket_reso": 64, "resize_interpolation": "nearest"}
 

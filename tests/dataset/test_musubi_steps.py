@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.dataset.musubi_buckets import MusubiBuckets
-from kohya_runner.dataset.musubi_steps import Length, Part, plan_steps
-from kohya_runner.dataset.saves import SaveSettings
+from kohya_runner.engines.musubi.buckets import MusubiBuckets
+from kohya_runner.engines.musubi.steps import Length, Part, plan_steps
+from kohya_runner.engines.saves import SaveSettings
 
 SQUARE, WIDE = (64, 64), (128, 64)
 SAVES = SaveSettings("cat", save_every_n_epochs=1)

@@ -12,9 +12,9 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from kohya_runner.dataset.inspection import inspect
-from kohya_runner.dataset.report import report_html
-from kohya_runner.dataset.target import Wish, find_target
+from kohya_runner.plan.inspection import inspect
+from kohya_runner.plan.inspection_target import Wish, find_target
+from kohya_runner.show.dataset_page import report_html
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), "")

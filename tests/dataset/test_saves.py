@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kohya_runner.dataset.saves import SavePlan, SaveSettings, plan_saves, problems
+from kohya_runner.engines.saves import SavePlan, SaveSettings, plan_saves, problems
 
 NAME = SaveSettings("x", save_every_n_epochs=1)
 

@@ -14,8 +14,8 @@ from pictures import draw, source
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.scan import scan
 from kohya_runner.dataset.scan_cache import NAME, ScanCache
-from kohya_runner.dataset.stamp import SETTLED
 from kohya_runner.dataset.survey import Survey, survey
+from kohya_runner.file_stamp import SETTLED
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pictures import laid
 
-from kohya_runner.dataset.batching import batching_from
 from kohya_runner.dataset.facts import Folder
-from kohya_runner.dataset.steps import BucketCount, StepsPlan, plan_steps
+from kohya_runner.engines.sd_scripts.batching import batching_from
+from kohya_runner.engines.sd_scripts.steps import BucketCount, StepsPlan, plan_steps
 
 ROOT = Path("/nowhere")
 BESPOKE = {"resolution": "1024,1024", "train_batch_size": 2, "max_train_epochs": 10, "cache_latents": True}

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.dataset.encoders import ROWS, encoders, missing
-from kohya_runner.dataset.tokenizer_fetch import complete
-from kohya_runner.dataset.tokenizer_files import read_tokenizer
-from kohya_runner.dataset.tokens import QUOTED, Encoder, alike, count
-from kohya_runner.preflight.hub import Access
-from kohya_runner.preflight.model_inspection import SLOTS
-from kohya_runner.trainers import families
-from kohya_runner.trainers.families import T5_XXL
+from kohya_runner.artefact.model_inspection import SLOTS
+from kohya_runner.dataset.tokens.count import QUOTED, Encoder, alike, count
+from kohya_runner.dataset.tokens.tokenizer_files import read_tokenizer
+from kohya_runner.engines import families
+from kohya_runner.engines.families import T5_XXL
+from kohya_runner.engines.text_encoders import ROWS, encoders, missing
+from kohya_runner.hub import Access
+from kohya_runner.plan.tokenizer_fetch import complete
 
 CONTROL, UNKNOWN, NORMAL = 3, 2, 1
 PIECES = (("<pad>", CONTROL), ("</s>", CONTROL), ("<unk>", UNKNOWN), ("▁", NORMAL), ("▁cat", NORMAL), ("s", NORMAL))

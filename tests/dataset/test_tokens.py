@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.dataset.encoders import encoders, find_merges
-from kohya_runner.dataset.tokens import Encoder, Merges, alike, count, read_merges
-from kohya_runner.trainers import families
+from kohya_runner.dataset.tokens.count import Encoder, Merges, alike, count, read_merges
+from kohya_runner.engines import families
+from kohya_runner.engines.text_encoders import encoders, find_merges
 
 MERGES = "#version: 0.2\nc a\nca t</w>\np i\npi x\n"
 

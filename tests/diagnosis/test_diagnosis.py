@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from excerpts import BAR, EXCERPTS, EXIT_1, KILLED, WARNINGS, raised
 
-from kohya_runner.run.diagnosis.diagnose import diagnose
-from kohya_runner.run.diagnosis.known import from_argv
-from kohya_runner.run.diagnosis.lines import parse, read_log
-from kohya_runner.run.diagnosis.report import lines
-from kohya_runner.run.diagnosis.table import TABLE, markdown
+from kohya_runner.diagnosis.diagnose import diagnose
+from kohya_runner.diagnosis.known import from_argv
+from kohya_runner.diagnosis.lines import parse, read_log
+from kohya_runner.diagnosis.report import lines
+from kohya_runner.diagnosis.table import TABLE, markdown
 
 LOGS = Path(__file__).with_name("logs")
 HEALTHY = sorted(LOGS.glob("healthy*.log"))

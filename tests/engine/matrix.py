@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
-from kohya_runner.trainers import families, lookup
+from kohya_runner.commands import lookup
+from kohya_runner.engines import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

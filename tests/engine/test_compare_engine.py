@@ -18,7 +18,7 @@ import pytest
 from compare_families import ALL, PROMPTS, Picture, Swept
 from PIL import Image
 
-from kohya_runner.compare.engines import find
+from kohya_runner.engines.sd_scripts.painter import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

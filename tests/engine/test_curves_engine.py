@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kohya_runner.plan.remaining import CURVES, remaining_args
-from kohya_runner.plan.settings import as_parsed
-from kohya_runner.trainers import arguments, values
-from kohya_runner.trainers.options import options_for
+from kohya_runner.engines import arguments
+from kohya_runner.engines.settings import as_parsed
+from kohya_runner.options import values
+from kohya_runner.options.lookup import options_for
+from kohya_runner.plan.resume_schedule import CURVES, remaining_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

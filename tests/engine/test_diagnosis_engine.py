@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from kohya_runner.run.diagnosis.diagnose import diagnose
-from kohya_runner.run.diagnosis.lines import read_log
+from kohya_runner.diagnosis.diagnose import diagnose
+from kohya_runner.diagnosis.lines import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

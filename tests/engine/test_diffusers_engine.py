@@ -17,7 +17,7 @@ from diffusers_cases import DIFFUSERS_ERRORS
 from matrix import note
 from test_edit_engine import edits
 
-from kohya_runner.trainers import families
+from kohya_runner.engines import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 from tiny_methods import fill_hub_cache
 
-from kohya_runner.run.artefact import inspect
-from kohya_runner.trainers import families
+from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.engines import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ import pytest
 from real_runs import read_lora
 from test_tiny_families_engine import FAMILIES, HERE, ROOT, SHRINK, draw
 
-from kohya_runner.run.identity import identify
+from kohya_runner.record.process_identity import identify
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 

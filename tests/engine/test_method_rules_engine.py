@@ -15,9 +15,9 @@ from method_cases import METHOD_CASES, OWN, MethodCase
 from rule_cases import BY_CODE
 from tiny_methods import draw, fill_hub_cache
 
+from kohya_runner.engines import families
+from kohya_runner.engines.rules.context import SILENT
 from kohya_runner.findings import Severity
-from kohya_runner.trainers import families
-from kohya_runner.trainers.rule_context import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

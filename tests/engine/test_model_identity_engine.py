@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.preflight.architectures import ARCHITECTURES
-from kohya_runner.preflight.model_identity import identify
-from kohya_runner.run.safetensors_header import Header, Tensor
+from kohya_runner.artefact.model_identity import identify
+from kohya_runner.artefact.safetensors_header import Header, Tensor
+from kohya_runner.machine.memory.architectures import ARCHITECTURES
 
 pytestmark = pytest.mark.engine
 CHILD = Path(__file__).with_name("identity_child.py")

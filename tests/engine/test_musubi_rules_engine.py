@@ -12,8 +12,8 @@ from musubi_cases import MUSUBI_CASES, OWN, MusubiCase
 from musubi_rig import MODULES, Scripts, draw_pairs, encoders, write_dataset, write_models
 from rule_cases import BY_CODE
 
+from kohya_runner.engines.rules.context import SILENT
 from kohya_runner.findings import Severity
-from kohya_runner.trainers.rule_context import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,16 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from option_values import differs, recipe_args
 
-from kohya_runner.trainers.engines import SD_SCRIPTS
-from kohya_runner.trainers.options import (
-    NOT_RUNNABLE,
-    Option,
-    matches_snapshot,
-    options_for,
-    scripts,
-)
-from kohya_runner.trainers.snapshot import SHIPPED, encode, read_checkout
-from kohya_runner.trainers.values import tokens
+from kohya_runner.engine_info import SD_SCRIPTS
+from kohya_runner.options.lookup import NOT_RUNNABLE, Option, matches_snapshot, options_for, scripts
+from kohya_runner.options.snapshot import SHIPPED, encode, read_checkout
+from kohya_runner.options.values import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from kohya_runner.engine_info import DIFFUSERS, MUSUBI_TUNER, Engine
+from kohya_runner.install.checkout import find_checkout, find_python, project_root
+from kohya_runner.install.environment import recorded, setup_home
+from kohya_runner.options.lookup import Option, matches_snapshot, options_for
+from kohya_runner.options.snapshot import SHIPPED, encode, read_checkout
 from kohya_runner.settings import read_settings
-from kohya_runner.trainers.checkout import find_checkout, find_python, project_root
-from kohya_runner.trainers.engines import DIFFUSERS, MUSUBI_TUNER, Engine
-from kohya_runner.trainers.environment import recorded, setup_home
-from kohya_runner.trainers.options import Option, matches_snapshot, options_for
-from kohya_runner.trainers.snapshot import SHIPPED, encode, read_checkout
 
 pytestmark = pytest.mark.engine
 WORKER = Path(__file__).with_name("engine_parsers.py")

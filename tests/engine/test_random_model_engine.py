@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kohya_runner.preflight.downloads import RANDOM_MODELS
-from kohya_runner.run.random_model import RandomModel, ensure_random_model
+from kohya_runner.install.random_model import RandomModel, ensure_random_model
+from kohya_runner.machine.downloads import RANDOM_MODELS
 from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from test_musubi_engine import RECIPES as MUSUBI_RECIPES
 from test_tiny_methods_engine import CPU, METHODS, SMALL, Method, places
 from tiny_methods import fill_hub_cache
 
-from kohya_runner.run.states import states_of
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.resume_ways import BROKEN, way_of
+from kohya_runner.engines.resume_ways import BROKEN, way_of
+from kohya_runner.options.lookup import options_for
+from kohya_runner.record.states import states_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ from PIL import Image
 from real_families import REAL, Zygote, start
 from rule_cases import BASE, BY_CODE, CASES, Case
 
+from kohya_runner.engines.rules.context import SILENT
 from kohya_runner.findings import Severity
-from kohya_runner.trainers.rule_context import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,13 +14,13 @@ import PIL.Image
 import pytest
 from steps_cases import BUCKETS, CASES, EPOCHS, FATAL, PLAIN, Case
 
-from kohya_runner.dataset.batching import batching_from
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, select
 from kohya_runner.dataset.facts import Source
-from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.scan import scan
-from kohya_runner.dataset.steps import StepsPlan, plan_steps
-from kohya_runner.dataset.tree import build
+from kohya_runner.dataset.tree.build import build
+from kohya_runner.dataset.tree.layout import Layout, plan_layout
+from kohya_runner.engines.sd_scripts.batching import batching_from
+from kohya_runner.engines.sd_scripts.steps import StepsPlan, plan_steps
 from kohya_runner.findings import Finding, Severity
 
 pytestmark = pytest.mark.engine

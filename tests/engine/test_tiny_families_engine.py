@@ -18,13 +18,13 @@ from generators import EVERY, REFUSED, Generator, Left
 from matrix import note
 from PIL import Image
 
-from kohya_runner.compare.projections import linear
-from kohya_runner.trainers import families
+from kohya_runner.engines import families
+from kohya_runner.engines.sd_scripts.projections import linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.trainers.families import Support
+    from kohya_runner.engines.families import Support
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 

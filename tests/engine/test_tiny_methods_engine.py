@@ -17,13 +17,13 @@ from generators import EVERY, NAMES, NO_GENERATOR, REFUSED, Generator, Left, ren
 from matrix import note
 from tiny_methods import draw, fill_hub_cache
 
-from kohya_runner.run.artefact import inspect
-from kohya_runner.trainers import families
+from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.engines import families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.trainers.families import Support
+    from kohya_runner.engines.families import Support
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from kohya_runner.dataset.encoders import BYT5_TOKENS, encoders
-from kohya_runner.dataset.tokenizer_files import Tokenizer, read_tokenizer
-from kohya_runner.dataset.tokens import QUOTED, Encoder, count
-from kohya_runner.trainers import families
+from kohya_runner.dataset.tokens.count import QUOTED, Encoder, count
+from kohya_runner.dataset.tokens.tokenizer_files import Tokenizer, read_tokenizer
+from kohya_runner.engines import families
+from kohya_runner.engines.text_encoders import BYT5_TOKENS, encoders
 
 pytestmark = pytest.mark.engine
 

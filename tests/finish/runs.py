@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from kohya_runner.run import record
-from kohya_runner.run.record import Checkpoint, Exit, Record, Timings
+from kohya_runner.record import record
+from kohya_runner.record.record import Checkpoint, Exit, Record, Timings
 
 DIAGNOSIS = {
     "causes": [{"code": "out-of-vram", "cause": "the GPU's memory is full", "fixes": ["args: {a: 1}", "b", "c"]}]

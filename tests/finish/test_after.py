@@ -13,9 +13,9 @@ from kohya_runner.errors import TerminatedError
 from kohya_runner.finish import after
 from kohya_runner.finish.policy import Decision, decide
 from kohya_runner.recipe.finish import Finish
-from kohya_runner.run import record
-from kohya_runner.run.identity import this_process
-from kohya_runner.run.record import Process
+from kohya_runner.record import record
+from kohya_runner.record.process_identity import this_process
+from kohya_runner.record.record import Process
 
 
 def asked(pod="stop", grace=0.0, **more):

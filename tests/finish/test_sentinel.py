@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from servers import body_of, serving, wait_for
 
+from kohya_runner.artefact.checkpoint import inspect
 from kohya_runner.finish import sentinel
-from kohya_runner.finish.deadline import deadline
-from kohya_runner.run import ledger, record
-from kohya_runner.run.artefact import inspect
-from kohya_runner.run.group import RUN
-from kohya_runner.run.identity import identify, this_process
-from kohya_runner.run.record import Process, Record, Timings
+from kohya_runner.record import ledger, record
+from kohya_runner.record.process_identity import identify, this_process
+from kohya_runner.record.record import Process, Record, Timings
+from kohya_runner.run.guards.deadline import deadline
+from kohya_runner.run.process_group import RUN
 
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "quickstart.yaml")
 LONG = ("args.max_train_epochs=500",)

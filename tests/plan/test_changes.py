@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from kohya_runner.plan.changes import Now, changes, grouped
+from kohya_runner.engines.resume_ways import INITIAL_STEP
+from kohya_runner.install.checkout import Checkout
+from kohya_runner.options.lookup import options_for
+from kohya_runner.plan.resume_drift import Now, changes, grouped
 from kohya_runner.plan.resume_options import findings, state_args
-from kohya_runner.run.attempts import Attempt, Attempts
-from kohya_runner.run.record import Record, Trainer
-from kohya_runner.run.resumption import Series, ahead
-from kohya_runner.run.states import State
-from kohya_runner.trainers.checkout import Checkout
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.resume_ways import INITIAL_STEP
+from kohya_runner.record.attempts import Attempt, Attempts
+from kohya_runner.record.record import Record, Trainer
+from kohya_runner.record.resume_point import Series, ahead
+from kohya_runner.record.states import State
 
 RECIPE = "sd15_lora.yaml"
 COMMIT = "48d368fa" + "0" * 32

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.plan.cost import Speed, TimePlan, measured, span, speed_key
-from kohya_runner.run import ledger, record
-from kohya_runner.run.record import Record, Timings
+from kohya_runner.record import ledger, record
+from kohya_runner.record.record import Record, Timings
 
 ARGV = ("/my env/bin/python", "/sd 'x'/sdxl_train_network.py", "--resolution=1024", "--train_batch_size=2",
         "--learning_rate=1e-4", "--network_args", "conv_dim=8", "--output_dir=/w/runs/lads/001/output")  # fmt: skip

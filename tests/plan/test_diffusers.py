@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from test_edit_data import dataset, edits, errors
 
-from kohya_runner.dataset.diffusers_steps import Length, plan_steps
-from kohya_runner.dataset.tree import build, is_intact
+from kohya_runner.dataset.tree.build import build, is_intact
+from kohya_runner.engines.diffusers.steps import Length, plan_steps
 from kohya_runner.findings import Severity
 from kohya_runner.plan.report import plan_json
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kohya_runner.cli import main
+from kohya_runner.commands.cli import main
 from kohya_runner.findings import Severity
 from kohya_runner.plan.report import plan_json, rows
 

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
+from kohya_runner.engines.settings import as_parsed
+from kohya_runner.machine.gpus import Gpu
+from kohya_runner.machine.host import HostFacts
+from kohya_runner.options.lookup import options_for
 from kohya_runner.plan import machine
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models
-from kohya_runner.plan.settings import as_parsed
-from kohya_runner.preflight.gpus import Gpu
-from kohya_runner.preflight.host import HostFacts
 from kohya_runner.recipe.budget import Budget
-from kohya_runner.run import record
-from kohya_runner.trainers.options import options_for
+from kohya_runner.record import record
 
 GIB = 2**30
 L4 = HostFacts(ram_bytes=64 * GIB, gpus=(Gpu("NVIDIA L4", 24 * GIB, 0, (8, 9), "570"),))

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from kohya_runner.engines.settings import as_parsed
 from kohya_runner.plan.memory_load import load_of
-from kohya_runner.plan.settings import as_parsed
 from kohya_runner.plan.value import Plan
 
 IN_MEMORY = ("args.cache_latents_to_disk=false", "args.cache_text_encoder_outputs_to_disk=false")
@@ -17,7 +17,7 @@ def load(planned, pictures):
         plan: Plan = planned(recipe, f"datasets.0.images={pictures(3)}", "datasets.0.expect=null", *overrides)
         assert plan.steps is not None
         assert plan.support is not None
-        from kohya_runner.trainers.options import options_for
+        from kohya_runner.options.lookup import options_for
 
         options = options_for(plan.support.script, None, plan.workspace.cache, write_cache=False)
         return load_of(as_parsed(options, plan.args), plan.support, steps=plan.steps)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.engines import families
+from kohya_runner.hub import Access
 from kohya_runner.plan.model_files import inspect_models
 from kohya_runner.plan.models import find_models
-from kohya_runner.preflight.hub import Access
 from kohya_runner.recipe.load import load
-from kohya_runner.trainers import families
 from kohya_runner.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.findings import Severity
+from kohya_runner.options.lookup import options_for
+from kohya_runner.options.parser import argparse_parser
 from kohya_runner.plan.report import plan_json
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.parser import argparse_parser
 
 KONTEXT, KLEIN = "flux_kontext_lora.yaml", "flux2_klein_lora.yaml"
 

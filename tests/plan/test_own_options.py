@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from kohya_runner.dataset.own_options import KEYS
-from kohya_runner.dataset.tree import build
+from kohya_runner.dataset.tree.build import build
+from kohya_runner.engines.sd_scripts.dataset_config import KEYS
 from kohya_runner.findings import Severity
+from kohya_runner.options.lookup import options_for
+from kohya_runner.options.parser import argparse_parser
 from kohya_runner.plan.report import plan_json
-from kohya_runner.run.practice_data import batching_of, read_folders, steps_of
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.parser import argparse_parser
+from kohya_runner.practice.data import batching_of, read_folders, steps_of
 
 BUCKETS = ("args.resolution=64", "args.min_bucket_reso=64", "args.train_batch_size=2", "datasets.0.repeats=1")
 

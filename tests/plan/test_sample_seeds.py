@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from kohya_runner.plan.sample_seeds import sample_seeds
+from kohya_runner.engines.sd_scripts.sample_seeds import sample_seeds
 
 
 def test_a_text_file_states_a_seed_in_each_line(odd_path):

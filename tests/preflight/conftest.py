@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kohya_runner.preflight.hub import Access
+from kohya_runner.hub import Access
 
 COMMIT = "a" * 40
 

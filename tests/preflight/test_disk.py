@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from kohya_runner.findings import Finding, Severity
-from kohya_runner.preflight import items
-from kohya_runner.preflight.disk import DiskItem, DiskPlan, disk_plan
-from kohya_runner.preflight.filesystems import FileSystem
-from kohya_runner.preflight.sizes import LoraShape
+from kohya_runner.machine import disk_items
+from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
+from kohya_runner.machine.filesystems import FileSystem
+from kohya_runner.machine.memory.sizes import LoraShape
 
 GB = 10**9
 
@@ -98,7 +98,7 @@ def test_the_json_is_null_where_the_room_is_unknown():
 
 
 def test_ten_fp32_sdxl_checkpoints_offer_three_ways_to_shrink():
-    item = items.checkpoints(LoraShape("sdxl", 32), 10, Path("/w"))
+    item = disk_items.checkpoints(LoraShape("sdxl", 32), 10, Path("/w"))
     assert item is not None
     assert [line for line, _ in item.smaller] == ["save_precision: fp16", "save_last_n_epochs: 3", "network_dim: 16"]
     assert item.bytes == pytest.approx(4.57e9, rel=0.01)
@@ -106,15 +106,15 @@ def test_ten_fp32_sdxl_checkpoints_offer_three_ways_to_shrink():
 
 def test_states_and_caches_are_items_too():
     shape = LoraShape("flux", 16, precision="bf16")
-    caches = items.latents("flux", [items.Bucket(1024, 1024, 100)], Path("/w"))
-    texts = items.texts("flux", 100, Path("/w"), max_tokens=512, fp16=False)
-    states = items.states(shape, 2, Path("/w"))
+    caches = disk_items.latents("flux", [disk_items.Bucket(1024, 1024, 100)], Path("/w"))
+    texts = disk_items.texts("flux", 100, Path("/w"), max_tokens=512, fp16=False)
+    states = disk_items.states(shape, 2, Path("/w"))
     assert caches is not None and texts is not None and states is not None  # noqa: PT018
     assert caches.bytes + texts.bytes == pytest.approx(0.95e9, rel=0.01)
     assert states.smaller == ()
 
 
 def test_an_unknown_family_has_no_items():
-    assert items.checkpoints(LoraShape("x"), 1, Path("/w")) is None
-    assert items.latents("x", [items.Bucket(64, 64, 1)], Path("/w")) is None
-    assert items.texts("sd15", 1, Path("/w"), max_tokens=75, fp16=False) is None
+    assert disk_items.checkpoints(LoraShape("x"), 1, Path("/w")) is None
+    assert disk_items.latents("x", [disk_items.Bucket(64, 64, 1)], Path("/w")) is None
+    assert disk_items.texts("sd15", 1, Path("/w"), max_tokens=75, fp16=False) is None

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from kohya_runner.dataset import saves
-from kohya_runner.dataset.saves import SaveSettings, plan_saves
+from kohya_runner.engines import saves
+from kohya_runner.engines.saves import SaveSettings, plan_saves
 
 STATE = 3  # a state is three checkpoints big
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.artefact import integrity
+from kohya_runner.artefact.integrity import record_path
 from kohya_runner.errors import PreflightError
-from kohya_runner.preflight import fetch as fetch_module
-from kohya_runner.preflight import integrity
-from kohya_runner.preflight.fetch import Progress, fetch
-from kohya_runner.preflight.hub import Access
-from kohya_runner.preflight.integrity import record_path
-from kohya_runner.preflight.references import local_path, parse_ref
+from kohya_runner.hub import Access
+from kohya_runner.machine import fetch as fetch_module
+from kohya_runner.machine.fetch import Progress, fetch
+from kohya_runner.machine.references import local_path, parse_ref
 
 DATA = bytes(range(256)) * 40_000  # 10 MB
 REF = parse_ref("hf://org/open/folder/model.safetensors")
@@ -90,9 +90,9 @@ def _become_partial(target: Path, data: bytes) -> Path:
 CHILD = """
 import sys
 from pathlib import Path
-from kohya_runner.preflight.fetch import fetch
-from kohya_runner.preflight.hub import Access
-from kohya_runner.preflight.references import parse_ref
+from kohya_runner.machine.fetch import fetch
+from kohya_runner.hub import Access
+from kohya_runner.machine.references import parse_ref
 text, models, endpoint = sys.argv[1:]
 fetch([parse_ref(text)], Path(models), reach=Access(endpoint), on_progress=lambda p: print(p.done, flush=True))
 """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.preflight import file_hash
-from kohya_runner.preflight.file_hash import NAME, Hashes
+from kohya_runner.artefact import file_hash
+from kohya_runner.artefact.file_hash import NAME, Hashes
 
 DATA = b"weights" * 99
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -24,7 +24,7 @@ def model(odd_path: Path) -> Path:
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model counts as large, and as written long ago."""
     monkeypatch.setattr(file_hash, "QUICK", 9)
-    monkeypatch.setattr("kohya_runner.dataset.stamp.SETTLED", -(10**10))
+    monkeypatch.setattr("kohya_runner.file_stamp.SETTLED", -(10**10))
 
 
 @pytest.fixture

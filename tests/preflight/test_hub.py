@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner import hub as hub_module
 from kohya_runner.findings import Severity
-from kohya_runner.preflight import hub as hub_module
-from kohya_runner.preflight.hub import Access, HubFact, HubNeed, access, hub_facts, hub_findings
+from kohya_runner.hub import Access, HubFact, HubNeed, access, hub_facts, hub_findings
 
 
 def _codes(needs: list[HubNeed], facts: list[HubFact], reach: Access) -> list[str]:

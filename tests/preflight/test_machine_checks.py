@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.findings import Severity
-from kohya_runner.preflight.checks import machine_findings
-from kohya_runner.preflight.gpus import Gpu
-from kohya_runner.preflight.host import HostFacts
-from kohya_runner.preflight.needs import MachineNeeds, TrainerFacts
+from kohya_runner.machine.checks import machine_findings
+from kohya_runner.machine.gpus import Gpu
+from kohya_runner.machine.host import HostFacts
+from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 
 GB = 2**30
 PACKAGES = {"torch": "2.8.0", "xformers": "0.0.32", "bitsandbytes": "0.50.2", "prodigyopt": "1.1.2"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.preflight.model_file import LocalModel, model_findings
+from kohya_runner.artefact.model_file import LocalModel, model_findings
 
 
 def _safetensors(data: int = 8) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from model_headers import NAMES, header_bytes, without
 
-from kohya_runner.preflight.model_inspection import SLOTS, Inspected, identity_findings, inspect_file
+from kohya_runner.artefact.model_inspection import SLOTS, Inspected, identity_findings, inspect_file
 
 COMPONENTS = {
     ("flux", "clip_l"): "clip_l",
@@ -170,7 +170,7 @@ def test_size_type_and_the_hash_of_a_fetched_file_are_shown(look, odd_path):
 
 
 def test_every_family_has_a_slot_for_its_model_and_for_each_component_of_the_table():
-    from kohya_runner.trainers import families
+    from kohya_runner.engines import families
 
     for row in families.TABLE:
         assert {(row.family, "model"), *((row.family, c.name) for c in row.components)} <= set(SLOTS)

@@ -6,11 +6,11 @@ import time
 import pytest
 from model_headers import NAMES, header_bytes, small
 
-from kohya_runner.preflight import remote_header
-from kohya_runner.preflight.hub import Access
-from kohya_runner.preflight.model_inspection import identity_findings
-from kohya_runner.preflight.references import HubFile
-from kohya_runner.preflight.remote_header import inspect_hub_files
+from kohya_runner.artefact.model_inspection import identity_findings
+from kohya_runner.hub import Access
+from kohya_runner.machine import remote_header
+from kohya_runner.machine.references import HubFile
+from kohya_runner.machine.remote_header import inspect_hub_files
 
 FILE = HubFile("org/open", "m.safetensors", None, "r.yaml:3:8")
 LORA = small(NAMES["lora"])

@@ -2,11 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.preflight.downloads import PIPELINES, pipeline_bytes, pipeline_files
-from kohya_runner.preflight.hub_cache import cached_files, has_pipeline, has_tokenizer
-from kohya_runner.preflight.sizes import LATENTS, NETWORKS, LoraShape, latent_bytes, lora_bytes, state_bytes, text_bytes
-from kohya_runner.preflight.vram import moments
-from kohya_runner.trainers.families import families
+from kohya_runner.engines.families import families
+from kohya_runner.machine.downloads import PIPELINES, pipeline_bytes, pipeline_files
+from kohya_runner.machine.hub_cache import cached_files, has_pipeline, has_tokenizer
+from kohya_runner.machine.memory.sizes import (
+    LATENTS,
+    NETWORKS,
+    LoraShape,
+    latent_bytes,
+    lora_bytes,
+    state_bytes,
+    text_bytes,
+)
+from kohya_runner.machine.memory.vram import moments
 
 
 @pytest.mark.parametrize(

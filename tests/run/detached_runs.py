@@ -18,7 +18,7 @@ from pathlib import Path
 
 from practice_runs import wait_until
 
-from kohya_runner.run.identity import state_of
+from kohya_runner.record.process_identity import state_of
 
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / "recipes" / "quickstart.yaml")

@@ -48,7 +48,7 @@ class Practice:
         return tuple(f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items())
 
     def argv(self, **changes):
-        return (sys.executable, "-m", "kohya_runner.run.practice", SCRIPT, *self.options(**changes))
+        return (sys.executable, "-m", "kohya_runner.practice.trainer", SCRIPT, *self.options(**changes))
 
     def environ(self, fault="", step=0.01):
         extra = {"PYTHONPATH": str(ROOT), "KOHYA_PRACTICE_FAULT": fault, "KOHYA_PRACTICE_STEP_SECONDS": str(step)}

@@ -8,9 +8,9 @@ import time
 
 import PIL.Image
 
-from kohya_runner.run import record
-from kohya_runner.run.metrics_file import Appender
-from kohya_runner.run.record import Checkpoint, Exit, Process, Record, Timings, Trainer
+from kohya_runner.record import record
+from kohya_runner.record.metrics_file import Appender
+from kohya_runner.record.record import Checkpoint, Exit, Process, Record, Timings, Trainer
 
 NASTY = '<script>alert("x")</script>{{ 7 * 7 }}\' onload=alert(1) "'
 START = 1_764_000_000.0
@@ -76,7 +76,7 @@ def sampled(run_dir, number=12):
 
 def alive(run_dir):
     """The same run while it goes on, as far as its record says: this process is its runner."""
-    from kohya_runner.run.identity import this_process
+    from kohya_runner.record.process_identity import this_process
 
     here = Process.of(this_process())
     now = time.time()

@@ -9,13 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace as Namespace
 
-from kohya_runner.run import record
-from kohya_runner.run.events import Checkpoint, Modules, Step
-from kohya_runner.run.identity import this_process
-from kohya_runner.run.ladder import Grace
-from kohya_runner.run.record import Process, Record, Timings
+from kohya_runner.diagnosis.events import Checkpoint, Modules, Step
+from kohya_runner.engines.command import Command
+from kohya_runner.record import record
+from kohya_runner.record.process_identity import this_process
+from kohya_runner.record.record import Process, Record, Timings
+from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.supervise import Watch, supervise
-from kohya_runner.trainers.command import Command
 
 
 def main(run_dir: Path, settings: dict) -> None:

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from kohya_runner.record.record import Guarding, Record
 from kohya_runner.run import causes
 from kohya_runner.run.outcome import Outcome, Stop
-from kohya_runner.run.record import Guarding, Record
 
 WALL = "subprocess.CalledProcessError: Command '['python', 'train_network.py']' returned non-zero exit status 1."
 

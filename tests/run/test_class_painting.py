@@ -10,10 +10,10 @@ import PIL.Image
 import pytest
 
 from kohya_runner.dataset.class_images import ClassImages
+from kohya_runner.engines.command import Command
+from kohya_runner.engines.sd_scripts.class_painters import SCRIPT, Stage
 from kohya_runner.errors import TrainerError
-from kohya_runner.plan.class_painters import SCRIPT, Stage
 from kohya_runner.run.class_painting import _paint
-from kohya_runner.trainers.command import Command
 
 GENERATOR = """
 import re, sys

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 from number_files import numbers_file, trained
 
-from kohya_runner.run.content import PIECE, examine, examining
-from kohya_runner.run.safetensors_header import HeaderError
+from kohya_runner.artefact.content import PIECE, examine, examining
+from kohya_runner.artefact.safetensors_header import HeaderError
 
 
 def test_a_trained_file_has_no_problem_and_its_own_hash(odd_path):

@@ -180,17 +180,19 @@ def test_a_wish_need_not_be_waited_for(machine):
 def test_a_run_of_another_machine_is_stopped_through_its_folder(machine, monkeypatch):
     from onlookers import Lines
 
-    from kohya_runner.run import ledger, looking, stopping, views
+    from kohya_runner.record import ledger
+    from kohya_runner.run import run_status, views
+    from kohya_runner.run.stopping import stop
 
     machine.detach(step=0.2)
     machine.wait_for_step(1)
-    monkeypatch.setattr(looking, "boot_id", lambda: "another-boot")
-    monkeypatch.setattr("kohya_runner.run.identity.boot_id", lambda: "another-boot")
-    look = looking.Watcher(machine.run_dir).look()
+    monkeypatch.setattr(run_status, "boot_id", lambda: "another-boot")
+    monkeypatch.setattr("kohya_runner.record.process_identity.boot_id", lambda: "another-boot")
+    look = run_status.Watcher(machine.run_dir).look()
     assert (look.state, look.elsewhere) == ("running", True)
     assert views.one_run(str(machine.workspace), None).state == "running"
     assert machine.record()["state"] == "running"
-    stopping.stop(ledger.view(machine.run_dir), "after-step", Lines())
+    stop.stop(ledger.view(machine.run_dir), "after-step", Lines())
     assert machine.record()["state"] == "stopped"
 
 

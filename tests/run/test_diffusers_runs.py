@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kohya_runner.run.artefact import judge
+from kohya_runner.artefact.checkpoint import judge
+from kohya_runner.diagnosis.events import Fact, Phase, Step
+from kohya_runner.diagnosis.progress import Stream
+from kohya_runner.practice.files import DTYPES, safetensors
 from kohya_runner.run.checkpoints import found
-from kohya_runner.run.events import Fact, Phase, Step
-from kohya_runner.run.practice_files import DTYPES, safetensors
-from kohya_runner.run.progress import Stream
-from kohya_runner.run.writing import being_written
+from kohya_runner.run.incomplete_files import being_written
 
 ROOT = Path(__file__).parents[2]
 FINAL = "unet/diffusion_pytorch_model.safetensors"

@@ -16,7 +16,7 @@ import pytest
 from fault_rows import ANEW, BOTH, DONE, ON, REFUSED, ROWS, table
 from test_launch import RECIPE, Runner
 
-from kohya_runner.run.identity import identify
+from kohya_runner.record.process_identity import identify
 
 DOC = Path(__file__).parents[2] / "docs" / "faults.md"
 IDS = [f"{row.fault}, {row.when}" for row in ROWS]

@@ -5,8 +5,8 @@ from itertools import count
 import pytest
 from number_files import numbers_file, trained
 
+from kohya_runner.artefact.content import PIECE
 from kohya_runner.run import checkpoints
-from kohya_runner.run.content import PIECE
 from kohya_runner.run.gate import AT_ONCE, Expected, Gate
 
 NOTHING = Expected()

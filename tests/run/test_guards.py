@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.diagnosis.events import Epoch, Phase, Step, Work
+from kohya_runner.diagnosis.progress import PHASES, TRAINING
 from kohya_runner.recipe.guard import Diverged, Guard, Stalled
-from kohya_runner.run.events import Epoch, Phase, Step, Work
-from kohya_runner.run.guard_state import WINDOW, Look, State, StateFolder, heard, seen
-from kohya_runner.run.guards import GUARDS, SLOW, Prune, Warn, decide, prunable
+from kohya_runner.record.record import Checkpoint
+from kohya_runner.run.guards.state import WINDOW, Look, State, StateFolder, heard, seen
+from kohya_runner.run.guards.table import GUARDS, SLOW, Prune, Warn, decide, prunable
 from kohya_runner.run.outcome import Stop
-from kohya_runner.run.progress import PHASES, TRAINING
-from kohya_runner.run.record import Checkpoint
 
 GOOD = Checkpoint(file="cat-000001.safetensors", bytes=100_000_000, complete=True, checked=True, sha256="x")
 MIB = 1 << 20

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.run.host_memory import available, oom_kills
+from kohya_runner.machine.host_memory import available, oom_kills
 
 GIB = 1 << 30
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from practice_runs import wait_until
 
-from kohya_runner.run.identity import ProcessId, identify, state_of, this_process
+from kohya_runner.record.process_identity import ProcessId, identify, state_of, this_process
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
 
@@ -64,7 +64,7 @@ def test_a_name_with_blanks_and_brackets_is_no_obstacle(odd_path):
 
 
 def test_without_proc_the_pid_must_do(monkeypatch):
-    monkeypatch.setattr("kohya_runner.run.identity.boot_id", lambda: "")
+    monkeypatch.setattr("kohya_runner.record.process_identity.boot_id", lambda: "")
     assert ProcessId(os.getpid()).alive()
     child = subprocess.Popen((sys.executable, "-c", ""))
     child.wait()

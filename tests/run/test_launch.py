@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.run.identity import identify
+from kohya_runner.record.process_identity import identify
 
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / "recipes" / "quickstart.yaml")

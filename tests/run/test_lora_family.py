@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.run.lora_family import family_of
-from kohya_runner.run.safetensors_header import Header, Tensor
-from kohya_runner.trainers import families
+from kohya_runner.artefact.lora_family import family_of
+from kohya_runner.artefact.safetensors_header import Header, Tensor
+from kohya_runner.engines import families
 
 
 def header(names, metadata=None, shape=(4, 8)):

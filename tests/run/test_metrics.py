@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from kohya_runner.run import metrics_file
-from kohya_runner.run.event_files import Scalar, scalar_record, version_record
-from kohya_runner.run.events import Checkpoint, Epoch, Phase, Step
-from kohya_runner.run.metrics import Meter
-from kohya_runner.run.metrics_file import Appender, Reader, read
+from kohya_runner.diagnosis.events import Checkpoint, Epoch, Phase, Step
+from kohya_runner.record import metrics_file
+from kohya_runner.record.metrics_file import Appender, Reader, read
+from kohya_runner.run.metrics.event_files import Scalar, scalar_record, version_record
+from kohya_runner.run.metrics.observer import Meter
 
 ROOT = Path(__file__).parents[2]
 
@@ -143,7 +143,7 @@ def test_a_full_disk_loses_no_line_and_raises_nothing(folder):
     """Files may have 200 bytes for a while."""
     code = (
         "import json, resource, signal, sys\nfrom pathlib import Path\n"
-        "from kohya_runner.run.metrics_file import Appender\n"
+        "from kohya_runner.record.metrics_file import Appender\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "file = Appender(Path(sys.argv[1]))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))\n"
@@ -160,7 +160,7 @@ def test_a_full_disk_loses_no_line_and_raises_nothing(folder):
 
 def test_a_writer_that_is_killed_leaves_whole_lines(folder):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom kohya_runner.run.metrics_file import Appender\n"
+        "import sys\nfrom pathlib import Path\nfrom kohya_runner.record.metrics_file import Appender\n"
         "file = Appender(Path(sys.argv[1]))\nn = 0\n"
         "while True:\n    n += 1\n    file.add({'t': 1.0, 'step': n, 'loss': 0.5, 'elapsed': 1.0})\n"
     )

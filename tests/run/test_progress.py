@@ -5,19 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.run.events import (
-    Checkpoint,
-    Epoch,
-    Fact,
-    Finished,
-    Modules,
-    NoData,
-    Phase,
-    Removed,
-    Step,
-    Work,
-)
-from kohya_runner.run.progress import Stream
+from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Finished, Modules, NoData, Phase, Removed, Step, Work
+from kohya_runner.diagnosis.progress import Stream
 
 BAR = "steps:  12%|█▏        | 2/16 [00:12<01:20,  6.00s/it, avr_loss=0.123]"
 STEP = Step(2, 16, 6.0, 12.0, 80.0, 0.123)

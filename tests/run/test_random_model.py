@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.run.random_model import ensure_random_model, random_model_paths
-from kohya_runner.run.random_weights_worker import TOKENIZERS
+from kohya_runner.install.random_model import ensure_random_model, random_model_paths
+from kohya_runner.install.random_weights_worker import TOKENIZERS
 from kohya_runner.workspace import Workspace
 
 WRITES = """\

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from kohya_runner.masking import masked
-from kohya_runner.run.record import FILE, Checkpoint, Process, Record, RecordError, read, write
+from kohya_runner.record.record import FILE, Checkpoint, Process, Record, RecordError, read, write
 
 RECORD = Record(
     run_id="001",

@@ -9,8 +9,8 @@ import pytest
 from reported_runs import NASTY, measured, recorded, sampled
 
 from kohya_runner.errors import UsageError
-from kohya_runner.run import ledger
-from kohya_runner.run.report import write
+from kohya_runner.record import ledger
+from kohya_runner.show.run_page import write
 
 CHROMIUM = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 

@@ -8,9 +8,9 @@ import zipfile
 import pytest
 from safetensors_files import lora
 
-from kohya_runner.run.attempts import Attempt, Attempts
-from kohya_runner.run.states import sound, states_of
-from kohya_runner.trainers.resume_ways import CHECKPOINT, INITIAL_STEP, REMAINING
+from kohya_runner.engines.resume_ways import CHECKPOINT, INITIAL_STEP, REMAINING
+from kohya_runner.record.attempts import Attempt, Attempts
+from kohya_runner.record.states import sound, states_of
 
 
 def write_state(output, epoch, *, name="my cat", steps=4):

@@ -10,15 +10,15 @@ import pytest
 from onlookers import Onlooker
 from practice_runs import ROOT, wait_until
 
+from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Finished, Modules, Step
+from kohya_runner.engines.command import Command
 from kohya_runner.errors import TrainerError
-from kohya_runner.run.artefact import inspect
-from kohya_runner.run.events import Checkpoint, Epoch, Fact, Finished, Modules, Step
-from kohya_runner.run.group import Group
-from kohya_runner.run.identity import identify, state_of
-from kohya_runner.run.ladder import Grace
+from kohya_runner.record.process_identity import identify, state_of
 from kohya_runner.run.outcome import Stop
+from kohya_runner.run.process_group import Group
+from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.supervise import Watch, adopt, stop_group, supervise
-from kohya_runner.trainers.command import Command
 
 LONG = {"max_train_epochs": 500}
 DEAF = """

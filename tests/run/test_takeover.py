@@ -7,11 +7,11 @@ import pytest
 from onlookers import Lines
 from practice_runs import wait_until
 
+from kohya_runner.artefact.checkpoint import inspect
 from kohya_runner.errors import RunExistsError, UsageError
-from kohya_runner.run import ledger, lock, record
-from kohya_runner.run.artefact import inspect
-from kohya_runner.run.identity import identify, state_of
-from kohya_runner.run.ladder import Grace
+from kohya_runner.record import ledger, lock, record
+from kohya_runner.record.process_identity import identify, state_of
+from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, settle, stop_run
 
 GRACE = Grace(5, 5, 20)

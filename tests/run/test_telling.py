@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.run.events import Checkpoint, Epoch, Fact, Modules, NoData, Phase, Step, Work
-from kohya_runner.run.telling import Teller, duration, last_lines
+from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Modules, NoData, Phase, Step, Work
+from kohya_runner.run.progress_lines import Teller, duration, last_lines
 
 
 class Lines:

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from number_files import numbers_file, trained
 
-from kohya_runner.cli import main
+from kohya_runner.artefact.verify import LONGEST, verified, verify
+from kohya_runner.commands.cli import main
 from kohya_runner.errors import UsageError
-from kohya_runner.run.verify import LONGEST, verified, verify
 
 TRAINING = {
     "ss_output_name": "my cat",

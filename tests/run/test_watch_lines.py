@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 from reported_runs import NASTY, alive, measured, recorded
 
-from kohya_runner.run import looking, watch_lines, wish
-from kohya_runner.run.looking import Watcher
+from kohya_runner.run import run_status
+from kohya_runner.run.run_status import Watcher
+from kohya_runner.run.stopping import stop_request
+from kohya_runner.show import watch_lines
 
 
 @pytest.fixture
@@ -46,17 +48,17 @@ def test_nothing_that_a_terminal_would_obey_is_shown(run_dir):
 
 
 def test_a_wish_to_stop_is_shown(run_dir):
-    wish.leave(run_dir, wish.Wish("after-save", 1, 1e9))
+    stop_request.leave(run_dir, stop_request.Wish("after-save", 1, 1e9))
     assert "after the next save" in "\n".join(texts(Watcher(run_dir).look(), 80, 24))
 
 
 def test_a_run_of_another_machine_is_watched_by_the_time_of_its_files(run_dir, monkeypatch):
     before = {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
-    monkeypatch.setattr(looking, "boot_id", lambda: "another-boot")
+    monkeypatch.setattr(run_status, "boot_id", lambda: "another-boot")
     look = Watcher(run_dir).look()
     assert (look.state, look.elsewhere) == ("running", True)
     assert "running on another machine" in texts(look, 80, 24)[0]
-    monkeypatch.setattr(looking, "SILENT", -1.0)
+    monkeypatch.setattr(run_status, "SILENT", -1.0)
     look = Watcher(run_dir).look()
     assert look.state == "silent"
     assert "no sign of it for" in "\n".join(texts(look, 80, 24))

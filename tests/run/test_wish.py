@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from kohya_runner.run import wish
-from kohya_runner.run.events import Checkpoint, Epoch, Finished, Phase, Step
-from kohya_runner.run.wish import Wish, Wishes, harder
+from kohya_runner.diagnosis.events import Checkpoint, Epoch, Finished, Phase, Step
+from kohya_runner.run.stopping import stop_request
+from kohya_runner.run.stopping.stop_request import Wish, Wishes, harder
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def wishes(odd_path):
 
 
 def leave(folder, when, asks=1, t=None):
-    wish.leave(folder, Wish(when, asks, time.time() if t is None else t))
+    stop_request.leave(folder, Wish(when, asks, time.time() if t is None else t))
 
 
 def step(number):
@@ -120,6 +120,6 @@ def test_a_wish_for_an_earlier_trainer_is_not_obeyed(wishes, heard, odd_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"when":"never","asks":1,"t":1}', '{"when":"now"}', "\xff"])
 def test_a_file_that_says_nothing_is_no_wish(wishes, heard, odd_path, text):
-    (odd_path / wish.FILE).write_text(text, encoding="latin-1")
+    (odd_path / stop_request.FILE).write_text(text, encoding="latin-1")
     wishes.tick()
-    assert (heard, wish.read(odd_path)) == ([], None)
+    assert (heard, stop_request.read(odd_path)) == ([], None)

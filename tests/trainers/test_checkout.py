@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.engine_info import SD_SCRIPTS
 from kohya_runner.errors import TrainerError
-from kohya_runner.settings import Settings
-from kohya_runner.trainers.checkout import (
+from kohya_runner.install.checkout import (
     PINNED_COMMIT,
     Checkout,
     commit_of,
@@ -15,7 +15,7 @@ from kohya_runner.trainers.checkout import (
     find_checkout,
     find_python,
 )
-from kohya_runner.trainers.engines import SD_SCRIPTS
+from kohya_runner.settings import Settings
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 

@@ -7,16 +7,17 @@ from diffusers_cases import DIFFUSERS_CASES, DIFFUSERS_ERRORS, DiffusersCase
 from musubi_cases import ERRORS, MUSUBI_CASES, MusubiCase
 from rule_cases import BY_CODE
 
+from kohya_runner.engines.diffusers import rules as diffusers_rules
+from kohya_runner.engines.musubi import rules as musubi_rules
 from kohya_runner.findings import Severity
-from kohya_runner.trainers import rule_table_diffusers, rule_table_musubi
 
 CASES = (*MUSUBI_CASES, *DIFFUSERS_CASES)
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 every_table = pytest.mark.parametrize(
     ("table", "cases", "refused"),
     [
-        (rule_table_musubi, MUSUBI_CASES, ERRORS),
-        (rule_table_diffusers, DIFFUSERS_CASES, DIFFUSERS_ERRORS),
+        (musubi_rules, MUSUBI_CASES, ERRORS),
+        (diffusers_rules, DIFFUSERS_CASES, DIFFUSERS_ERRORS),
     ],
     ids=["musubi-tuner", "diffusers"],
 )
@@ -64,4 +65,4 @@ def test_every_error_is_among_the_cases_that_the_real_script_refuses(table, case
 
 def test_no_rule_of_another_engine_speaks_of_diffusers_scripts():
     said = {code for case in DIFFUSERS_CASES for which in ("bad", "good") for code in codes(case, which)}
-    assert said <= {rule.code for rule in rule_table_diffusers.RULES}
+    assert said <= {rule.code for rule in diffusers_rules.RULES}

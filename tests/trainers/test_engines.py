@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.plan.dialects import dialect_of
+from kohya_runner.engine_info import DIFFUSERS, ENGINES, MUSUBI_TUNER, SD_SCRIPTS, engine_of
+from kohya_runner.engines.dialects import dialect_of
+from kohya_runner.engines.families import TABLE
+from kohya_runner.install.checkout import Checkout, find_checkout, find_python
+from kohya_runner.options.lookup import all_scripts, options_for
+from kohya_runner.options.snapshot import shipped
 from kohya_runner.settings import KEYS, Settings, read_settings
-from kohya_runner.trainers.checkout import Checkout, find_checkout, find_python
-from kohya_runner.trainers.engines import DIFFUSERS, ENGINES, MUSUBI_TUNER, SD_SCRIPTS, engine_of
-from kohya_runner.trainers.families import TABLE
-from kohya_runner.trainers.options import all_scripts, options_for
-from kohya_runner.trainers.snapshot import shipped
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,9 +11,9 @@ import pytest
 from fake_checkout import fake_checkout
 
 from kohya_runner.errors import PreflightError, TrainerError
-from kohya_runner.trainers import environment
-from kohya_runner.trainers.checkout import Checkout
-from kohya_runner.trainers.environment import (
+from kohya_runner.install import environment
+from kohya_runner.install.checkout import Checkout
+from kohya_runner.install.environment import (
     Recorded,
     candidates,
     hub_transfer,
@@ -23,8 +23,8 @@ from kohya_runner.trainers.environment import (
     recorded,
     setup_home,
 )
-from kohya_runner.trainers.packages import EnvironmentPlan
-from kohya_runner.trainers.probe import PythonFacts
+from kohya_runner.install.packages import EnvironmentPlan
+from kohya_runner.install.probe import PythonFacts
 
 BASE = Path(sys.base_prefix) / "bin" / "python3"
 OFFLINE = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1"}

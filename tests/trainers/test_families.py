@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.preflight.architectures import ARCHITECTURES
-from kohya_runner.preflight.downloads import SINGLE_FILES
-from kohya_runner.preflight.model_inspection import MODEL, SLOTS
-from kohya_runner.preflight.sizes import LATENTS, NETWORKS
-from kohya_runner.recipe.scaffold_parts import ARGS, MODELS
-from kohya_runner.trainers.families import TABLE, families
-from kohya_runner.trainers.network_keys import modules_for
-from kohya_runner.trainers.options import options_for
+from kohya_runner.artefact.model_inspection import MODEL, SLOTS
+from kohya_runner.commands.new_parts import ARGS, MODELS
+from kohya_runner.engines.families import TABLE, families
+from kohya_runner.engines.sd_scripts.rules.network_keys import modules_for
+from kohya_runner.machine.downloads import SINGLE_FILES
+from kohya_runner.machine.memory.architectures import ARCHITECTURES
+from kohya_runner.machine.memory.sizes import LATENTS, NETWORKS
+from kohya_runner.options.lookup import options_for
 
 ROOT = Path(__file__).parents[2]
 LORAS = [row for row in TABLE if row.method == "lora" and row.engine == "sd-scripts"]

@@ -5,14 +5,15 @@ from method_cases import ERRORS, FAMILY, METHOD_CASES, OWN, MethodCase
 from rule_cases import BY_CODE
 from test_rules import UPSTREAM
 
+from kohya_runner.engines import families
+from kohya_runner.engines.rules.table import Context, evaluate
+from kohya_runner.engines.sd_scripts.rules import controls, methods, whole
+from kohya_runner.engines.sd_scripts.rules.lines import LINES
+from kohya_runner.engines.settings import Settings
 from kohya_runner.findings import Severity
-from kohya_runner.plan.settings import Settings
-from kohya_runner.trainers import families, rule_table_controls, rule_table_methods, rule_table_whole
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rule_lines import LINES
-from kohya_runner.trainers.rules import Context, evaluate
+from kohya_runner.options.lookup import options_for
 
-TABLES = (*rule_table_methods.RULES, *rule_table_controls.RULES, *rule_table_whole.RULES)
+TABLES = (*methods.RULES, *controls.RULES, *whole.RULES)
 OTHER_METHODS = [row for row in families.TABLE if row.method != "lora"]
 
 

@@ -6,12 +6,12 @@ import pytest
 from musubi_cases import MUSUBI_CASES, OWN, MusubiCase, row
 from rule_cases import Case
 
+from kohya_runner.engines.musubi import rules
+from kohya_runner.engines.musubi.rule_conditions import MOST_SWAPPED
+from kohya_runner.engines.rules.table import Context, evaluate
+from kohya_runner.engines.settings import Settings
 from kohya_runner.findings import Severity
-from kohya_runner.plan.settings import Settings
-from kohya_runner.trainers import rule_table_musubi
-from kohya_runner.trainers.musubi_conditions import MOST_SWAPPED
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rules import Context, evaluate
+from kohya_runner.options.lookup import options_for
 
 NEEDED = {"args.musubi_attention", "args.musubi_precision", "args.musubi_optimizer_missing"}
 
@@ -30,11 +30,11 @@ def test_the_scripts_own_defaults_do_not_run(family: str):
 @pytest.mark.parametrize("family", OWN)
 def test_no_rule_of_sd_scripts_is_asked_of_another_engine(family: str):
     found = evaluate(Context(Settings(options_for(row(family).script, None), {}), row(family)))
-    assert {f.code for f in found} <= {rule.code for rule in rule_table_musubi.RULES}
+    assert {f.code for f in found} <= {rule.code for rule in rules.RULES}
 
 
 def test_no_rule_of_this_engine_is_asked_of_sd_scripts():
-    assert not {f.code for f in Case("", {}).findings("bad")} & {rule.code for rule in rule_table_musubi.RULES}
+    assert not {f.code for f in Case("", {}).findings("bad")} & {rule.code for rule in rules.RULES}
 
 
 def test_every_variant_of_flux2_has_its_number_of_blocks():

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.trainers import options as options_module
-from kohya_runner.trainers.options import NOT_RUNNABLE, Option, ScriptOptions, matches_snapshot, options_for, scripts
-from kohya_runner.trainers.parser import argparse_parser
-from kohya_runner.trainers.snapshot import SHIPPED, Snapshot, decode, encode, shipped, write_shipped
-from kohya_runner.trainers.source_files import fingerprint
+from kohya_runner.options import lookup as options_module
+from kohya_runner.options.lookup import NOT_RUNNABLE, Option, ScriptOptions, matches_snapshot, options_for, scripts
+from kohya_runner.options.parser import argparse_parser
+from kohya_runner.options.snapshot import SHIPPED, Snapshot, decode, encode, shipped, write_shipped
+from kohya_runner.options.source_files import fingerprint
 
 SCRIPT = """\
 import argparse
@@ -128,7 +128,7 @@ def test_the_advice_is_a_clause(word: str, advice: str) -> None:
 
 def test_every_name_people_use_leads_to_an_option_of_some_script() -> None:
     known = {name for script in scripts() for name in options_for(script, None)}
-    from kohya_runner.trainers.script_options import PEOPLE_SAY
+    from kohya_runner.options.script_options import PEOPLE_SAY
 
     assert {name for names in PEOPLE_SAY.values() for name in names} <= known
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.trainers.packages import (
+from kohya_runner.install.packages import (
     BITSANDBYTES,
     TESTED,
     image_set,
@@ -14,7 +14,7 @@ from kohya_runner.trainers.packages import (
     requirement_lines,
     requirement_names,
 )
-from kohya_runner.trainers.probe import PythonFacts
+from kohya_runner.install.probe import PythonFacts
 
 REQUIREMENTS = """\
 accelerate==1.6.0

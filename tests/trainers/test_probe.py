@@ -7,7 +7,7 @@ import pytest
 from fake_checkout import fake_checkout
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.trainers.probe import deep_probe, probe
+from kohya_runner.install.probe import deep_probe, probe
 
 PYTHON = Path(sys.executable)
 

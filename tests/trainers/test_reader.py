@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.trainers.modules import Modules
-from kohya_runner.trainers.reader import read_script
-from kohya_runner.trainers.script_options import Option
-from kohya_runner.trainers.source_files import train_scripts
+from kohya_runner.options.modules import Modules
+from kohya_runner.options.reader import read_script
+from kohya_runner.options.script_options import Option
+from kohya_runner.options.source_files import train_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from kohya_runner.trainers.script_options import ScriptOptions
+    from kohya_runner.options.script_options import ScriptOptions
 
     Read = Callable[..., ScriptOptions]
 

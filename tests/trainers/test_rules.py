@@ -12,12 +12,12 @@ from musubi_cases import ERRORS as MUSUBI_ERRORS
 from musubi_cases import MUSUBI_CASES
 from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
+from kohya_runner.codes import PACKAGE, STAGES, find_codes
+from kohya_runner.engines import families
+from kohya_runner.engines.rules.table import RULES, SUBJECTS, Context, evaluate, rules_json, rules_markdown
+from kohya_runner.engines.settings import Settings
 from kohya_runner.findings import Severity
-from kohya_runner.plan.settings import Settings
-from kohya_runner.trainers import families
-from kohya_runner.trainers.codes import PACKAGE, STAGES, find_codes
-from kohya_runner.trainers.options import options_for
-from kohya_runner.trainers.rules import RULES, SUBJECTS, Context, evaluate, rules_json, rules_markdown
+from kohya_runner.options.lookup import options_for
 
 ROOT = Path(__file__).parents[2]
 BY_DEFAULT = {"hunyuan_image": ["args.hunyuan_precision"]}

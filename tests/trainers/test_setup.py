@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.errors import TrainerError
+from kohya_runner.install.setup import find_trainer, setup
 from kohya_runner.settings import Settings
-from kohya_runner.trainers.setup import find_trainer, setup
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from fake_checkout import fake_checkout
 
+from kohya_runner.engine_info import SD_SCRIPTS
 from kohya_runner.errors import TrainerError
-from kohya_runner.trainers import sources
-from kohya_runner.trainers.checkout import fetched_checkout
-from kohya_runner.trainers.engines import SD_SCRIPTS
+from kohya_runner.install import sources
+from kohya_runner.install.checkout import fetched_checkout
 
 REPOSITORY, SUBMODULE = SD_SCRIPTS.repository, SD_SCRIPTS.submodule
 NOBODY = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.commands.lookup import models
+from kohya_runner.engines import families
+from kohya_runner.engines.substitutes import FILL
 from kohya_runner.plan.support import find_support
 from kohya_runner.recipe.load import load
-from kohya_runner.trainers import families
-from kohya_runner.trainers.lookup import models
-from kohya_runner.trainers.substitutes import FILL
 
 ROOT = Path(__file__).parents[2]
 WORDS = {"supported", "stand-in", "not available upstream"}

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from option_values import differs, recipe_args
 
-from kohya_runner.trainers.options import Option, options_for, scripts
-from kohya_runner.trainers.parser import argparse_parser
-from kohya_runner.trainers.values import problem, tokens
+from kohya_runner.options.lookup import Option, options_for, scripts
+from kohya_runner.options.parser import argparse_parser
+from kohya_runner.options.values import problem, tokens
 
 SDXL = options_for("sdxl_train_network.py", None)
 FULL = options_for("sdxl_train.py", None)

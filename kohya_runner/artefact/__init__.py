@@ -1,0 +1,1 @@
+"""Model and LoRA files: their headers, their numbers, whose they are."""

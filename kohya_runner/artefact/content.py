@@ -1,0 +1,130 @@
+"""The inside of a checkpoint, read once from end to end: its hash, numbers that are none, weights that never moved."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.artefact.safetensors_header import LENGTH, read_header
+from kohya_runner.artefact.tensors import has_nonfinite, is_zero
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from kohya_runner.artefact.safetensors_header import Tensor
+
+PIECE = 4 << 20
+"""Bytes; a multiple of every type's width."""
+UPS = (
+    ".lora_up.weight", ".lora_B.weight", ".lora_B.default.weight", ".lora.up.weight", ".hada_w2_a", ".lokr_w2",
+    ".lokr_w2_b", ".oft_blocks", ".diff",
+)  # fmt: skip
+"""Weights that begin as zeros (networks/lora.py:77): where all of them still are, nothing was trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was found. ``nonfinite`` and ``zero`` count tensors, ``first`` is the first of the former."""
+
+    sha256: str
+    tensors: int = 0
+    nonfinite: int = 0
+    first: str = ""
+    ups: int = 0
+    zero: int = 0
+
+    @property
+    def untrained(self) -> bool:
+        """Whether none of the weights that begin as zeros has moved."""
+        return 0 < self.ups == self.zero
+
+    @property
+    def problem(self) -> str:
+        """The rest of a sentence about the file, "" where nothing is wrong with its numbers."""
+        if self.nonfinite:
+            return f"holds NaN or infinite numbers in {self.nonfinite} of {self.tensors} tensors, first in {self.first}"
+        return "holds no training: all its up weights are zero" if self.untrained else ""
+
+
+def examining(path: Path) -> Iterator[Content | None]:
+    """None after each piece, the findings at the end: who reads along decides when to go on.
+
+    The numbers of other files than safetensors are not looked at. ``HeaderError`` or ``OSError`` where the file cannot
+    be read.
+    """
+    digest = hashlib.sha256()
+    header = read_header(path) if path.suffix == ".safetensors" else None
+    with path.open("rb", buffering=PIECE) as file:
+        if header is None:
+            while data := file.read(PIECE):
+                digest.update(data)
+                yield None
+            yield Content(digest.hexdigest())
+            return
+        begin = header.total - max((tensor.end for tensor in header.tensors), default=0)
+        digest.update(file.read(begin))
+        tally = _Tally(len(header.tensors))
+        for tensor in header.tensors:
+            for data in _pieces(file, tensor):
+                digest.update(data)
+                tally.add(tensor, data)
+                yield None
+            tally.close(tensor)
+    yield tally.content(digest.hexdigest())
+
+
+def examine(path: Path) -> Content:
+    """All of it at once."""
+    *_, found = examining(path)
+    assert found is not None  # noqa: S101 - what comes last
+    return found
+
+
+def readable(text: str) -> str:
+    """A stranger's text as one that can be written anywhere: JSON may hold halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _pieces(file: BinaryIO, tensor: Tensor) -> Iterator[bytes]:
+    left = tensor.end - tensor.begin
+    while left:
+        data = file.read(min(left, PIECE))
+        if not data:
+            raise OSError("the file became shorter while it was read")
+        left -= len(data)
+        yield data
+
+
+class _Tally:
+    """Counts tensor by tensor."""
+
+    def __init__(self, tensors: int) -> None:
+        self._tensors = tensors
+        self._nonfinite: list[str] = []
+        self._ups = self._zero = 0
+        self._bad, self._moved = False, False
+
+    def add(self, tensor: Tensor, data: bytes) -> None:
+        """A piece of a tensor; what is known already is not looked for again."""
+        self._bad = self._bad or has_nonfinite(tensor.dtype, data)
+        if tensor.name.endswith(UPS):
+            self._moved = self._moved or not is_zero(tensor.dtype, data)
+
+    def close(self, tensor: Tensor) -> None:
+        """The end of a tensor."""
+        if self._bad:
+            self._nonfinite.append(readable(tensor.name[:120]))
+        if tensor.name.endswith(UPS):
+            self._ups += 1
+            self._zero += not self._moved
+        self._bad, self._moved = False, False
+
+    def content(self, sha256: str) -> Content:
+        first = self._nonfinite[0] if self._nonfinite else ""
+        return Content(sha256, self._tensors, len(self._nonfinite), first, self._ups, self._zero)
+
+
+assert PIECE % LENGTH == 0  # noqa: S101 - pieces hold whole numbers of any type

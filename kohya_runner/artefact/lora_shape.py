@@ -1,0 +1,114 @@
+"""What a LoRA file is made for and made of, from its header alone: no tensor is read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kohya_runner.artefact.checkpoint import PRACTICE, module_of
+from kohya_runner.artefact.safetensors_header import HeaderError, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kohya_runner.artefact.safetensors_header import Header
+
+LORA_PARTS = (".lora_down.", ".lora_up.")
+ALPHA = ".alpha"
+
+FAMILY_MARKS: tuple[tuple[str, str], ...] = (
+    ("flux", "lora_unet_single_blocks_"),
+    ("flux", "lora_unet_double_blocks_"),
+    ("sd3", "lora_unet_joint_blocks_"),
+    ("lumina", "lora_unet_layers_"),
+    ("anima", "lora_unet_blocks_"),
+    ("sdxl", "lora_te2_"),
+    ("sdxl", "lora_unet_input_blocks_4_1_"),
+    ("sdxl", "lora_unet_down_blocks_1_attentions_0_transformer_blocks_1_"),
+    ("sd", "lora_unet_down_blocks_"),
+)
+"""How the modules of a family are named (networks/lora.py, lora_flux.py, lora_sd3.py); the first that occurs counts.
+
+HunyuanImage (lora_hunyuan_image.py), FLUX.1 Kontext and FLUX.2 name their blocks as FLUX does, and SD 2 as
+SD 1.5: see ``SAME_NAMES``.
+"""
+SAME_NAMES = frozenset(
+    {("flux", "hunyuan_image"), ("flux", "flux_kontext"), ("flux", "flux2"), ("sd", "sd15"), ("sd", "sd2")}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Rank, modules and family of a file. ``problem`` is the rest of a sentence about it, "" if it can be compared."""
+
+    key: str = ""  # equal for two files that fit into the same slot
+    modules: frozenset[str] = frozenset()
+    ranks: tuple[int, ...] = ()
+    mark: str = ""  # the family that the names tell, "" where they tell none
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+    def number(self, name: str) -> int | None:
+        """A number of the metadata (``ss_epoch``, ``ss_steps``), None where there is none."""
+        text = self.metadata.get(name, "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+    def for_family(self, family: str) -> bool:
+        """Whether its names speak against this family."""
+        return not self.mark or self.mark == family or (self.mark, family) in SAME_NAMES
+
+
+def shape_of(path: Path) -> Shape:
+    """The shape of a file; every way in which it is no LoRA to compare becomes its ``problem``."""
+    try:
+        size = path.stat().st_size
+        header = read_header(path)
+    except HeaderError as fault:
+        return Shape(problem=str(fault))
+    except OSError as fault:
+        return Shape(problem=f"cannot be read: {fault.strerror or fault}")
+    if size != header.total:
+        return Shape(problem=f"is cut or has too much: {size:,} bytes instead of {header.total:,}")
+    return _shape(header)
+
+
+def _shape(header: Header) -> Shape:
+    if PRACTICE in header.metadata:
+        return Shape(problem="was written by the practice trainer: there is nothing in it")
+    weights = {t.name: t.shape for t in header.tensors if not t.name.endswith(ALPHA)}
+    strange = [name for name in weights if not any(part in name for part in LORA_PARTS)]
+    if strange or not weights:
+        what = "a whole model or a network of another kind" if strange else "empty"
+        return Shape(problem=f"is {what}, not a LoRA of lora_down and lora_up{_example(strange)}")
+    modules = frozenset(map(module_of, weights))
+    return Shape(
+        key=hashlib.sha256(repr(sorted(weights.items())).encode("utf-8", "replace")).hexdigest(),
+        modules=modules,
+        ranks=tuple(sorted({shape[0] for name, shape in weights.items() if LORA_PARTS[0] in name and shape})),
+        mark=next((family for family, mark in FAMILY_MARKS if any(m.startswith(mark) for m in modules)), ""),
+        metadata=header.metadata,
+    )
+
+
+def _example(names: list[str]) -> str:
+    return f" (it holds {names[0][:60]})" if names else ""
+
+
+def difference(one: Shape, reference: Shape) -> str:
+    """Why a file does not fit into the reference's slot, as the rest of a sentence; "" if it fits."""
+    if one.key == reference.key:
+        return ""
+    if one.mark != reference.mark and one.mark and reference.mark:
+        return f"is a LoRA for {one.mark}, the others are for {reference.mark}"
+    lacking, more = reference.modules - one.modules, one.modules - reference.modules
+    if lacking or more:
+        return f"has other modules than the others: {len(lacking)} are missing, {len(more)} are extra"
+    if one.ranks != reference.ranks:
+        return f"has rank {_ranks(one)}, the others have rank {_ranks(reference)}"
+    return "has modules of other sizes than the others"
+
+
+def _ranks(shape: Shape) -> str:
+    return ", ".join(map(str, shape.ranks[:4])) + ("..." if len(shape.ranks) > 4 else "")

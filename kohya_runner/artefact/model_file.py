@@ -1,0 +1,151 @@
+"""A light look at a base model or component on this machine: is it what its name says, and can the trainer open it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.artefact.safetensors_header import LENGTH, MAX_HEADER, HeaderError, read_header
+from kohya_runner.findings import Finding, error, warning
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = 512
+SAFETENSORS = ".safetensors"
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+BY_EXTENSION = frozenset({"sd15", "sd2", "sdxl"})
+"""Families whose loader looks at the extension alone (library/model_util.py:964); the others want safetensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A path as the recipe gives it, made absolute: what it is for, and where the recipe says so."""
+
+    path: Path
+    what: str = "model"
+    family: str = "sd15"
+    where: str = ""
+
+
+def model_findings(model: LocalModel) -> tuple[Finding, ...]:
+    """At most one finding: missing, a link that the trainer does not follow, or a file that is not what it says."""
+    if not os.path.exists(model.path):
+        return (_missing(model),)
+    link = _link_fault(model)
+    if link:
+        hint = f"write hf://ORG/REPO/{model.path.name}, which fetches a real file, or copy the file"
+        return (error("model.symlink", f"{model.what} {model.path} {link}", where=model.where, hint=hint),)
+    fault = _folder_fault(model) if model.path.is_dir() else _file_fault(model)
+    if fault:
+        what, hint = fault
+        return (error("model.format", f"{model.what} {model.path} {what}", where=model.where, hint=hint),)
+    return (pickled(f"{model.what} {model.path}", model.where),) if is_pickle(model.path.name) else ()
+
+
+def is_pickle(name: str) -> bool:
+    """Whether a file of this name is one that runs what its maker wrote into it when it is loaded."""
+    return name.lower().endswith(PICKLES)
+
+
+def pickled(subject: str, where: str) -> Finding:
+    """A warning about a pickle, of this machine or of the Hub (library/model_util.py:970)."""
+    text = f"{subject} is a pickle: to load it is to run what whoever made it put in"
+    return warning("model.pickle", text, where=where, hint="take a .safetensors file of the same model")
+
+
+def _missing(model: LocalModel) -> Finding:
+    dangling = model.path.is_symlink()
+    what = f"is a link to {model.path.readlink()}, which does not exist" if dangling else "does not exist"
+    hint = "write a path that exists, a Hub id (org/repo), or hf://org/repo/file.safetensors"
+    return error("model.missing", f"{model.what} {model.path} {what}", where=model.where, hint=hint)
+
+
+READS_LINK_ONCE = {"sdxl": "library/sdxl_train_util.py:69"}
+"""Families whose loader takes what a link says as it is, and where; the others follow it to its end."""
+
+
+def _link_fault(model: LocalModel) -> str:
+    """What the loaders make of a link: they resolve it themselves and then go by the extension they find."""
+    if model.what != "model" or model.family not in BY_EXTENSION or not model.path.is_symlink():
+        return ""
+    target = model.path.readlink()
+    reads_once = READS_LINK_ONCE.get(model.family)
+    if reads_once and not target.is_absolute():
+        return f"is a relative link to {target}; the trainer reads that as its own path ({reads_once})"
+    end = target if reads_once else model.path.resolve()
+    if model.path.is_file() and end.suffix.lower() != model.path.suffix.lower():
+        line = reads_once or "library/train_util.py:5527"
+        return f"is a link to {end}, which the trainer loads by that name, without the extension ({line})"
+    return ""
+
+
+def _folder_fault(model: LocalModel) -> tuple[str, str] | None:
+    if model.family not in BY_EXTENSION:
+        return "is a folder; this family's script takes one safetensors file", "name the file in it"
+    if (model.path / "model_index.json").is_file() or model.what != "model":
+        return None
+    inside = sorted(path.name for path in model.path.glob(f"*{SAFETENSORS}"))
+    hint = f"write {model.path / inside[0]}" if inside else "name a .safetensors file, or a folder that diffusers saved"
+    return "is a folder without model_index.json, so it is no diffusers model", hint
+
+
+def _file_fault(model: LocalModel) -> tuple[str, str] | None:
+    try:
+        size = model.path.stat().st_size
+        with model.path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as fault:
+        return f"cannot be read: {fault.strerror}", "make it readable"
+    return _known_mistake(head, size) or _content_fault(model, head)
+
+
+def _known_mistake(head: bytes, size: int) -> tuple[str, str] | None:
+    """Files that are something else entirely."""
+    again = "download it again, or write hf://org/repo/file.safetensors"
+    text = head.lstrip().lower()
+    if size == 0:
+        return "is empty", again
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the model", f"run 'git lfs pull' there; or {again}"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "is a web page, not a model: the download was refused", again
+    return None
+
+
+def _content_fault(model: LocalModel, head: bytes) -> tuple[str, str] | None:
+    suffix = model.path.suffix.lower()
+    by_extension = model.family in BY_EXTENSION
+    holds_safetensors = _looks_like_safetensors(head)
+    if by_extension and suffix != SAFETENSORS and holds_safetensors:
+        return (
+            f"holds safetensors but is named {suffix or 'without extension'}",
+            "rename it to .safetensors (library/model_util.py:964)",
+        )
+    if suffix == SAFETENSORS or holds_safetensors or not by_extension:
+        fault = safetensors_fault(model.path)
+        return (fault, "download it again, or write hf://org/repo/file.safetensors") if fault else None
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return None
+    return "is neither safetensors nor a checkpoint", f"name a {SAFETENSORS} or {PICKLES[0]} file"
+
+
+def _looks_like_safetensors(head: bytes) -> bool:
+    return (
+        len(head) > LENGTH
+        and head[LENGTH : LENGTH + 1] == b"{"
+        and int.from_bytes(head[:LENGTH], "little") <= MAX_HEADER
+    )
+
+
+def safetensors_fault(path: Path) -> str:
+    """Why a file is no complete safetensors file, "" if it is one; reads the header only."""
+    size = path.stat().st_size
+    try:
+        end = read_header(path).total
+    except HeaderError as fault:
+        return f"{fault}: it is truncated, broken or another format"
+    if end > size:
+        return f"is truncated: {size:,} of {end:,} bytes"
+    return "" if end == size else f"has {size - end:,} bytes too many"

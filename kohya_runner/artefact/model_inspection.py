@@ -1,0 +1,202 @@
+"""The base model and its components by their headers: the right family, the right slot, and loadable."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.artefact.checkpoint import PRACTICE
+from kohya_runner.artefact.integrity import is_recorded, record_path
+from kohya_runner.artefact.model_file import is_pickle
+from kohya_runner.artefact.model_identity import Identity, identify, main_dtype
+from kohya_runner.artefact.safetensors_header import Header, HeaderError, read_header
+from kohya_runner.findings import Finding, error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from kohya_runner.artefact.file_hash import Hashes
+
+MODEL = "model"
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One file of the recipe: ``slot`` is ``model`` or a component's name, ``name`` a path or ``hf://...``.
+
+    ``bytes`` and ``sha256`` are None and "" where nobody told them; ``problem`` is the rest of a sentence about it.
+    """
+
+    slot: str
+    name: str
+    where: str = ""
+    bytes: int | None = None
+    sha256: str = ""
+    identity: Identity | None = None
+    dtype: str = ""
+    practice: bool = False
+    problem: str = ""
+
+    def as_json(self) -> Mapping[str, object]:
+        """For ``plan --json``."""
+        known = self.identity
+        return {
+            "slot": self.slot,
+            "name": self.name,
+            "bytes": self.bytes,
+            "sha256": self.sha256 or None,
+            "kind": known.key if known else None,
+            "what": known.what if known else None,
+            "dtype": self.dtype or None,
+        }
+
+    def __str__(self) -> str:
+        """``model flux1-dev.safetensors: a FLUX.1 model, BF16, 23.8 GB, sha256 4610115bb0c8``."""
+        facts = [self.identity.what if self.identity else "", self.dtype]
+        facts += [f"{self.bytes / 1e9:.2f} GB"] if self.bytes is not None else []
+        facts += [f"sha256 {self.sha256[:SHOWN]}"] if self.sha256 else []
+        shown = ", ".join(fact for fact in facts if fact)
+        return f"{self.slot} {self.name.rpartition('/')[2]}" + (f": {shown}" if shown else "")
+
+
+def inspect_file(slot: str, path: Path, where: str = "", hashes: Hashes | None = None) -> Inspected | None:
+    """A file on this machine; None where it is no readable model file (``model_file`` says why)."""
+    sha256 = _recorded_sha(path) or (hashes.of(path) if hashes else "")
+    try:
+        seen = Inspected(slot, str(path), where, path.stat().st_size, sha256)
+        return seen if is_pickle(path.name) else with_header(seen, read_header(path))
+    except (OSError, HeaderError):
+        return None
+
+
+def with_header(seen: Inspected, header: Header) -> Inspected:
+    """The same file, with what its header tells. One shard of several is no whole model: nothing is said of it."""
+    known = None if SHARD.search(seen.name.partition("@")[0]) else identify(header)
+    return replace(seen, identity=known, dtype=main_dtype(header), practice=PRACTICE in header.metadata)
+
+
+def _recorded_sha(path: Path) -> str:
+    """The hash that a fetched file was checked against; a file of gigabytes is not read for it."""
+    if not is_recorded(path):
+        return ""
+    etag = json.loads(record_path(path).read_text(encoding="utf-8")).get("etag", "")
+    return etag if isinstance(etag, str) and SHA256.fullmatch(etag) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a slot of a family takes: the keys of ``model_identity``, and in words."""
+
+    keys: frozenset[str]
+    what: str
+
+
+def _want(what: str, *keys: str) -> Wanted:
+    return Wanted(frozenset(keys), what)
+
+
+_CLIP_L, _CLIP_G = _want("a CLIP-L text encoder", "clip_l"), _want("a CLIP-G text encoder", "clip_g")
+_T5, _AE = _want("a T5-XXL text encoder", "t5xxl"), _want("the 16-channel autoencoder (ae.safetensors)", "ae")
+_SD_VAE = _want("an SD or SDXL autoencoder", "vae")
+
+SLOTS: dict[tuple[str, str], Wanted] = {
+    ("sd15", MODEL): _want("a Stable Diffusion 1.x checkpoint", "sd15"),
+    ("sd2", MODEL): _want("a Stable Diffusion 2.x checkpoint", "sd2"),
+    ("sdxl", MODEL): _want("an SDXL checkpoint", "sdxl"),
+    ("sd3", MODEL): _want("a Stable Diffusion 3 or 3.5 model", "sd3"),
+    ("sd3", "clip_l"): _CLIP_L,
+    ("sd3", "clip_g"): _CLIP_G,
+    ("sd3", "t5xxl"): _T5,
+    ("sd3", "vae"): _AE,
+    ("flux", MODEL): _want("a FLUX.1 model", "flux"),
+    ("flux", "clip_l"): _CLIP_L,
+    ("flux", "t5xxl"): _T5,
+    ("flux", "ae"): _AE,
+    ("lumina", MODEL): _want("a Lumina Image 2.0 model", "lumina"),
+    ("lumina", "gemma2"): _want("the Gemma 2 2B text encoder", "gemma2"),
+    ("lumina", "ae"): _AE,
+    ("hunyuan_image", MODEL): _want("a HunyuanImage 2.1 model", "hunyuan_image"),
+    ("hunyuan_image", "text_encoder"): _want("the Qwen2.5-VL 7B text encoder", "qwen2_5_vl"),
+    ("hunyuan_image", "byt5"): _want("the ByT5 text encoder", "byt5"),
+    ("hunyuan_image", "vae"): _want("the HunyuanImage autoencoder", "hunyuan_vae"),
+    ("anima", MODEL): _want("an Anima model", "anima"),
+    ("anima", "qwen3"): _want("the Qwen3 0.6B text encoder", "qwen3"),
+    ("anima", "vae"): _want("the Qwen-Image autoencoder", "qwen_vae"),
+    ("flux_kontext", MODEL): _want("a FLUX.1 Kontext model", "flux"),
+    ("flux_kontext", "vae"): _AE,
+    ("flux_kontext", "text_encoder1"): _T5,
+    ("flux_kontext", "text_encoder2"): _CLIP_L,
+    ("flux2", MODEL): _want("a FLUX.2 model", "flux2"),
+    ("flux2", "vae"): _want("the FLUX.2 autoencoder", "flux2_vae"),
+    ("flux2", "text_encoder"): _want(
+        "the Mistral 3 or Qwen3 text encoder of FLUX.2", "mistral3", "qwen3_4b", "qwen3_8b"
+    ),
+    ("sd15", "vae"): _SD_VAE,
+    ("sd2", "vae"): _SD_VAE,
+    ("sdxl", "vae"): _SD_VAE,
+}
+CHROMA = _want("a Chroma model", "chroma")
+
+
+OTHER_MODELS = {("flux", MODEL, "chroma"): CHROMA}
+"""What is wanted instead with another model_type, by family and slot."""
+
+
+def identity_findings(
+    files: Iterable[Inspected], *, family: str, model_type: str = "flux", practice: bool = False
+) -> tuple[Finding, ...]:
+    """What stands against the files; ``model_type`` is the FLUX scripts' option, ``practice`` the kind of run."""
+    found: list[Finding] = []
+    for seen in files:
+        wanted = SLOTS.get((family, seen.slot))
+        wanted = OTHER_MODELS.get((family, seen.slot, model_type), wanted)
+        found += _findings(seen, wanted, family=family, practice=practice)
+    return tuple(found)
+
+
+def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: bool) -> Iterator[Finding]:
+    code = "model.family" if seen.slot == MODEL else "model.component"
+    if seen.problem:
+        hint = "name another file, or download it again"
+        yield error("model.format", f"{seen.slot} {seen.name} {seen.problem}", where=seen.where, hint=hint)
+    elif seen.practice and not practice:
+        message = f"{seen.slot} {seen.name} is of a practice run; it holds nothing that was trained"
+        yield error("model.practice", message, where=seen.where, hint="name a file that the real trainer wrote")
+    elif seen.identity is not None and wanted is not None:
+        known = seen.identity
+        if known.key not in wanted.keys:
+            message = f"{seen.slot} {seen.name} is {known.what}; family {family} wants {wanted.what} here"
+            yield error(code, message, where=seen.where, hint=_instead(known, seen.slot, family))
+        elif known.fault:
+            message = f"{seen.slot} {seen.name} is {known.what} and {known.fault}"
+            yield error(code, message, where=seen.where, hint=known.hint)
+
+
+ON_TOP = {
+    "lora": "a LoRA goes on top of a base model: write it under args.network_weights (to train it on) or "
+            "args.base_weights (to build on it)",
+    "embedding": "an embedding is no model; name a base model",
+    "controlnet": "a ControlNet is no base model; name the model it was made for",
+    "chroma": "write args: {model_type: chroma} for Chroma",
+}  # fmt: skip
+
+
+ON_TOP_OF: Mapping[str, tuple[str, ...]] = {"chroma": ("flux",)}
+"""Families for which the advice holds, where not for all."""
+
+
+def _instead(known: Identity, slot: str, family: str) -> str:
+    """Where this file belongs, if it belongs anywhere."""
+    if known.key in ON_TOP and family in ON_TOP_OF.get(known.key, (family,)):
+        return ON_TOP[known.key]
+    place = next((s for (f, s), wanted in SLOTS.items() if f == family and known.key in wanted.keys), None)
+    if place is not None and place != slot:
+        return f"write it under {'model' if place == MODEL else f'components.{place}'}"
+    other = next((f for (f, s), wanted in SLOTS.items() if s == MODEL and known.key in wanted.keys), None)
+    return f"write family: {other}, or name another file" if other and slot == MODEL else "name another file"

@@ -1,0 +1,159 @@
+"""What a LoRA file is and what is wrong with it: for files of any origin, headers and numbers alike."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.artefact.content import examine, readable
+from kohya_runner.artefact.model_identity import identify, main_dtype
+from kohya_runner.artefact.safetensors_header import HeaderError, read_header
+from kohya_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.artefact.safetensors_header import Header
+
+DOWNS = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", ".lora.down.weight", ".hada_w1_b")
+LONGEST = 200
+"""Characters of a stranger's text that are shown."""
+
+FACTS: tuple[tuple[str, str], ...] = (
+    ("name", "ss_output_name"), ("epoch", "ss_epoch"), ("epochs", "ss_num_epochs"), ("steps", "ss_steps"),
+    ("of steps", "ss_max_train_steps"), ("images per epoch", "ss_num_train_images"),
+    ("batch size", "ss_total_batch_size"), ("resolution", "ss_resolution"), ("learning rate", "ss_learning_rate"),
+    ("U-Net learning rate", "ss_unet_lr"), ("text encoder learning rate", "ss_text_encoder_lr"),
+    ("optimizer", "ss_optimizer"), ("scheduler", "ss_lr_scheduler"), ("network module", "ss_network_module"),
+    ("dim", "ss_network_dim"), ("alpha", "ss_network_alpha"), ("base model", "ss_sd_model_name"),
+    ("base version", "ss_base_model_version"), ("seed", "ss_seed"), ("sd-scripts", "ss_sd_scripts_commit_hash"),
+    ("comment", "ss_training_comment"),
+)  # fmt: skip
+"""What the trainer writes about a training (train_network.py:1005-1230), and how it is called here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """One file. ``problems`` are rests of sentences about it; ``notes`` stand against nothing."""
+
+    path: Path
+    what: str = ""
+    family: str = ""
+    bytes: int = 0
+    modules: int = 0
+    ranks: tuple[int, ...] = ()  # the most frequent first
+    dtype: str = ""
+    sha256: str = ""
+    training: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file can be used."""
+        return not self.problems
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "file": str(self.path), "ok": self.ok, "what": self.what, "family": self.family or None,
+            "bytes": self.bytes, "modules": self.modules, "ranks": list(self.ranks), "dtype": self.dtype,
+            "sha256": self.sha256, "training": dict(self.training), "problems": list(self.problems),
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def verify(paths: Iterable[Path], on_file: Callable[[Verified], None]) -> tuple[Verified, ...]:
+    """Every file, and of a folder every safetensors file in it; ``on_file`` hears of each as soon as it is read.
+
+    Raises ``UsageError`` for what is not there, before anything is read.
+    """
+    found: list[Verified] = []
+    for path in _files(tuple(paths)):
+        found.append(verified(path))
+        on_file(found[-1])
+    return tuple(found)
+
+
+def verified(path: Path) -> Verified:
+    """One file, read from end to end."""
+    if path.suffix != ".safetensors":
+        return _other(path)
+    facts = inspect(path)
+    if facts.problem:
+        return Verified(path, bytes=facts.bytes, problems=(readable(facts.problem),))
+    try:
+        return _read(path, facts.family, facts.modules, practice=facts.practice)
+    except (OSError, HeaderError) as fault:
+        return Verified(path, bytes=facts.bytes, problems=(readable(f"cannot be read: {fault}"),))
+
+
+def _read(path: Path, family: str, modules: int, *, practice: bool) -> Verified:
+    header, content = read_header(path), examine(path)
+    identity = identify(header)
+    ups = f"{content.zero} of {content.ups} up weights are zero: these modules were not trained"
+    return Verified(
+        path,
+        what=identity.what if identity else "tensors of an unknown kind",
+        family=family,
+        bytes=header.total,
+        modules=modules,
+        ranks=ranks(header),
+        dtype=main_dtype(header),
+        sha256=content.sha256,
+        training=training_facts(header.metadata),
+        problems=tuple(filter(None, (content.problem, "is a practice file, not a trained model" if practice else ""))),
+        notes=(ups,) if 0 < content.zero < content.ups else (),
+    )
+
+
+def ranks(header: Header) -> tuple[int, ...]:
+    """The ranks of a LoRA's modules, the most frequent first."""
+    counted = Counter(t.shape[0] for t in header.tensors if t.name.endswith(DOWNS) and t.shape)
+    return tuple(rank for rank, _ in counted.most_common())
+
+
+def training_facts(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What the file says of its training; a stranger's words, cut where they are long."""
+    said = {name: metadata[key] for name, key in FACTS if metadata.get(key) not in (None, "", "None")}
+    folders = _folders(metadata.get("ss_dataset_dirs", ""))
+    return {
+        name: readable(text)[:LONGEST] for name, text in {**said, **({"datasets": folders} if folders else {})}.items()
+    }
+
+
+def _folders(text: str) -> str:
+    """``10_cat (20 images)`` of the JSON that the trainer writes."""
+    try:
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return ""
+    rows = value.items() if isinstance(value, dict) else ()
+    return ", ".join(f"{name} ({row.get('img_count')} images)" for name, row in rows if isinstance(row, dict))
+
+
+def _other(path: Path) -> Verified:
+    """Files of torch may run code when they are loaded: they are looked at from outside alone."""
+    try:
+        size, whole = path.stat().st_size, zipfile.is_zipfile(path)
+    except OSError as fault:
+        return Verified(path, problems=(f"cannot be read: {fault.strerror or fault}",))
+    problem = "" if whole else "is neither a safetensors file nor a whole file of torch"
+    note = "its numbers were not looked at: loading a file of torch can run code"
+    what = "a file of torch" if whole else ""
+    return Verified(path, what, bytes=size, problems=(problem,) if problem else (), notes=(note,) if whole else ())
+
+
+def _files(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise UsageError(f"not there: {', '.join(missing)}")
+    found = tuple(f for p in paths for f in (sorted(p.glob("*.safetensors")) if p.is_dir() else (p,)))
+    if not found:
+        raise UsageError(f"no safetensors files in {', '.join(map(str, paths))}")
+    return found

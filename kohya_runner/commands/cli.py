@@ -1,0 +1,237 @@
+"""The commands: parse, call one function, print, exit code. Nothing is imported before it is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kohya_runner import __version__
+from kohya_runner.commands.dataset import as_path
+from kohya_runner.commands.entry import RunnerGroup
+
+_RECIPE = click.argument("recipe", type=click.Path(), callback=as_path)
+_SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
+_WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
+_SD_SCRIPTS = click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use.")
+_ALLOW = click.option("--allow", multiple=True, metavar="CODE", help="Turn the named error into a warning.")
+_FRESH = click.option("--fresh", is_flag=True, help="Read every picture again, whatever the cache knows.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+
+
+LATER = {
+    "compare": (
+        "compare",
+        "Paint the same prompts with every epoch, and pick by looking (the latest run, or what is named).",
+    ),
+    "dataset": ("dataset", "What the trainer will really see of the pictures and captions."),
+    "diagnose": (
+        "diagnose",
+        (
+            "Why did it fail? Reads any log of sd-scripts, kohya_ss's too; - is stdin, a name is a run "
+            "(default: the latest)."
+        ),
+    ),
+    "metrics": (
+        "live", "Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard."
+    ),
+    "report": (
+        "live", "Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings."
+    ),
+    "setup": (
+        "setup", "Get the trainer's sources and build its environment; does nothing where both are there."
+    ),
+    "stop": ("live", "Stop a run, now or at a better moment; asking again is harder."),
+    "verify": (
+        "verify", "Open LoRA files, ours or not: what they are, how they were trained, what is wrong with them."
+    ),
+    "watch": ("live", "Watch a run live; q or Ctrl-C leaves it alone."),
+}  # fmt: skip
+"""Commands that are imported when they are called: their module, and what --help says of them."""
+
+
+def _recipe_options(command: Any) -> Any:
+    for option in (_JSON, _FRESH, _ALLOW, _SD_SCRIPTS, _WORKSPACE, _SET, _RECIPE):
+        command = option(command)
+    return command
+
+
+@click.group(
+    cls=RunnerGroup, later=LATER, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="kohya-runner")
+def main() -> None:
+    """One YAML recipe becomes a checked, guarded sd-scripts training run.
+
+    No GPU minute is paid for a run that could have been known to fail.
+    """
+
+
+@main.command()
+@_recipe_options
+@click.option(
+    "--elsewhere",
+    is_flag=True,
+    help="The run is for another machine: leave this one's GPU, disk and trainer out.",
+)
+@click.option("--hash", "thorough", is_flag=True, help="Read the model files for their SHA-256; kept for later plans.")
+def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Show what a launch would do; nothing is written."""
+    from kohya_runner.plan.pipeline import make_plan
+    from kohya_runner.plan.report import exit_code, plan_json
+    from kohya_runner.plan.value import Request
+    from kohya_runner.show import console
+
+    made = make_plan(Request(elsewhere=elsewhere, **choices), on_progress=console.scan_progress(quiet=as_json))
+    if as_json:
+        console.json_object(plan_json(made))
+    else:
+        console.plan(made)
+    return exit_code(made)
+
+
+@main.command()
+@_recipe_options
+@click.option("--dry-run", is_flag=True, help="Stop after the plan; nothing is written.")
+@click.option("--practice", is_flag=True, help="A stand-in process instead of the trainer. Trains nothing.")
+@click.option("--once", is_flag=True, help="Done before with the same recipe and data: nothing to do, exit code 0.")
+@click.option("--again", is_flag=True, help="Train once more although the same run was done before.")
+@click.option("--detach", is_flag=True, help="Check here, then train in the background; see: watch, stop, logs -f.")
+@click.option("--resume", is_flag=True, help="Go on with the run of this name if it was cut; safe to repeat.")
+@click.option("--rehearse", is_flag=True, help="A few real steps and one save first: exact time, cost and space.")
+@click.option("--go", is_flag=True, help="After --rehearse, go on to the whole run if nothing stands against it.")
+def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Check everything, then train, watched."""
+    from kohya_runner.commands import launch as launch_cli
+    from kohya_runner.plan.value import Request
+
+    wishes = {name: choices.pop(name) for name in ("once", "again", "detach", "rehearse", "go")}
+    request = Request(deep=not dry_run, **choices)
+    return launch_cli.launch(request, launch_cli.Wishes(dry_run=dry_run, as_json=as_json, **wishes))
+
+
+@main.command()
+@_WORKSPACE
+@_JSON
+def runs(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """List the runs of this workspace."""
+    from kohya_runner.run import views
+    from kohya_runner.show import console
+
+    console.runs(views.all_runs(workspace), as_json=as_json)
+
+
+@main.command()
+@click.argument("run", required=False)
+@_WORKSPACE
+@click.option("--adopt", is_flag=True, help="Go on watching a trainer whose runner is gone.")
+@_JSON
+def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -> int:  # noqa: FBT001
+    """How a run is doing (the latest one, or the named one)."""
+    from kohya_runner.run import views
+    from kohya_runner.show import console
+
+    view = views.one_run(workspace, run)
+    if adopt:
+        with console.live(quiet=as_json, practice=False) as screen:
+            view = views.take_over(view, screen)
+    console.status(view, as_json=as_json)
+    return views.exit_code(view)
+
+
+@main.command()
+@click.argument("run", required=False)
+@_WORKSPACE
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=0),
+    default=40,
+    show_default=True,
+    help="How many lines; 0 for all.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until the run ends.")
+def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> None:  # noqa: FBT001
+    """Show the trainer's log of a run."""
+    from kohya_runner.run import views
+
+    for line in views.log_lines(views.one_run(workspace, run), lines, follow=follow):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("script", required=False)
+@click.argument("word", required=False)
+@_SD_SCRIPTS
+@_JSON
+def options(script: str | None, word: str | None, sd_scripts: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Look up the trainer's options: all scripts, those of one SCRIPT, or those that hold a WORD."""
+    from kohya_runner.commands import lookup
+    from kohya_runner.show import console
+
+    console.options(lookup.options(script, word, sd_scripts), as_json=as_json)
+
+
+@main.command()
+@_JSON
+def models(as_json: bool) -> None:  # noqa: FBT001
+    """Which model families and methods are supported."""
+    from kohya_runner.commands import lookup
+    from kohya_runner.show import console
+
+    console.models(lookup.models(), as_json=as_json)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--family", required=True, help="A family of: kohya-runner models")
+@click.option("--images", required=True, type=click.Path(), callback=as_path, help="The folder of pictures.")
+@click.option("--output", type=click.Path(), callback=as_path, help="The file to write; NAME.yaml by default.")
+def new(name: str, family: str, images: Any, output: Any) -> None:
+    """Write a commented recipe to start from."""
+    from pathlib import Path
+
+    from kohya_runner.commands.new import write
+    from kohya_runner.show import console
+
+    console.note(write(name, family, images, output or Path(f"{name}.yaml")))
+
+
+@main.command()
+@_SD_SCRIPTS
+@_WORKSPACE
+@_JSON
+def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:  # noqa: FBT001
+    """Can this machine train?"""
+    from kohya_runner.commands import doctor as examine
+    from kohya_runner.show import console
+
+    report = examine.doctor(sd_scripts, workspace)
+    console.doctor(report, as_json=as_json)
+    return report.exit_code
+
+
+@main.command()
+@_JSON
+@click.option("--markdown", is_flag=True, help="As docs/rules.md has them.")
+def rules(as_json: bool, markdown: bool) -> None:  # noqa: FBT001
+    """Everything that is checked before a run starts."""
+    from kohya_runner.engines.rules.table import rules_json, rules_markdown
+    from kohya_runner.show import console
+
+    if markdown:
+        click.echo(rules_markdown(), nl=False)
+    else:
+        console.rules(rules_json(), as_json=as_json)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    from kohya_runner.commands.schema import schema_text
+
+    click.echo(schema_text(), nl=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""``kohya-runner compare``: pick the epoch by looking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kohya_runner.commands.dataset import as_path
+
+if TYPE_CHECKING:
+    from kohya_runner.compare.view import Comparison
+
+FAILED = 8
+"""The exit code where a cell failed: the trainer's script ended with an error (docs/exit-codes.md)."""
+
+_OPTIONS = (
+    click.argument("targets", nargs=-1, metavar="[RUN|FOLDER|FILES...]"),
+    click.option("--prompts", "prompts_file", type=click.Path(), callback=as_path, help="A file, one prompt a line."),
+    click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A prompt; may be given several times."),
+    click.option("--negative", metavar="TEXT", help="The negative prompt of all of them."),
+    click.option("--seeds", metavar="N,N", help="A picture per prompt and seed (42)."),
+    click.option("--steps", type=int, help="Sampler steps (30)."),
+    click.option("--guidance", type=float, help="Guidance scale (7.5; flux 3.5)."),
+    click.option("--size", metavar="WxH", help="Pixels (the run's resolution, else 1024x1024)."),
+    click.option("--strengths", metavar="X,X", help="The LoRA's multipliers (1.0)."),
+    click.option("--sampler", metavar="NAME,NAME", help="Of sd15, sd2 and sdxl (ddim); several are an axis."),
+    click.option("--base/--no-base", default=None, help="A column of the base model alone (yes)."),
+    click.option("--trigger", "triggers", multiple=True, metavar="WORD", help="The LoRA's word, for the bleed figure."),
+    click.option("--control", "controls", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+                 help="A picture to edit, for flux_kontext and flux2: one for each prompt, or one for all."),
+    click.option("--clip", type=click.Path(), callback=as_path, metavar="DIR",
+                 help="A folder with a CLIP model, for two more figures; nothing is downloaded."),
+    click.option("--recipe", type=click.Path(), callback=as_path, help="For files: the recipe with their base model."),
+    click.option("--family", help="For files: the family of their base model."),
+    click.option("--model", metavar="FILE|ID", help="For files: their base model."),
+    click.option("--component", "components", multiple=True, metavar="NAME=FILE", help="For files: ae, clip_l, ..."),
+    click.option("--images", type=click.Path(), callback=as_path, metavar="FOLDER",
+                 help="Compare the sample pictures that a training made; paints nothing."),
+    click.option("--pick", type=int, metavar="N", help="Link the file of epoch N as NAME-picked.safetensors."),
+    click.option("--output", type=click.Path(), callback=as_path, metavar="DIR", help="Where the result goes."),
+    click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live."),
+    click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
+)  # fmt: skip
+
+
+def _options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_options
+def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None, **choices: Any) -> int:  # noqa: FBT001
+    """Paint the same prompts with every epoch, and pick by looking (the latest run, or what is named)."""
+    from kohya_runner.compare.subject import Named
+    from kohya_runner.errors import UsageError
+
+    names = ("targets", "recipe", "family", "model", "components", "output", "workspace")
+    named = Named(**{name: choices.pop(name) for name in names})
+    if images is not None:
+        if named.targets or pick is not None:
+            raise UsageError("--images goes alone", hint="leave the run and --pick out")
+        return _samples(images, named.output, as_json=as_json)
+    if pick is not None:
+        return _pick(named, pick, as_json=as_json)
+    return _sweep(named, choices, sd_scripts, as_json=as_json)
+
+
+def _sweep(named: Any, choices: dict[str, Any], sd_scripts: str | None, *, as_json: bool) -> int:
+    from kohya_runner.compare.settings import Wish
+    from kohya_runner.compare.sweep import compare as compared
+    from kohya_runner.run.stopping.stop_signals import raise_on_stop
+    from kohya_runner.show import console
+
+    raise_on_stop()
+    with console.live(quiet=as_json, practice=False) as screen:
+        found = compared(named, Wish(**choices), sd_scripts=sd_scripts, say=screen.event)
+    _show(found, as_json=as_json)
+    return FAILED if found.failed else 0
+
+
+def _samples(folder: Any, output: Any, *, as_json: bool) -> int:
+    from kohya_runner.compare.samples import compare_images
+
+    _show(compare_images(folder.absolute(), output.absolute() if output else None), as_json=as_json)
+    return 0
+
+
+def _pick(named: Any, number: int, *, as_json: bool) -> int:
+    from kohya_runner.compare.pick import choose, pick
+    from kohya_runner.compare.subject import find_subject
+    from kohya_runner.compare.sweep import find_checkpoints
+    from kohya_runner.show import console
+
+    subject = find_subject(named, painting=False)
+    record = pick(subject, choose(find_checkpoints(subject), number), number)
+    if as_json:
+        console.json_object({**record, "ok": True})
+    else:
+        console.note(f"{record['label']} is picked: {record['target']}")
+    return 0
+
+
+def _show(found: Comparison, *, as_json: bool) -> None:
+    from kohya_runner.compare.result import result_json
+    from kohya_runner.compare.write_up import PAGE, SHEET
+    from kohya_runner.show import console
+
+    if as_json:
+        console.json_object(result_json(found))
+        return
+    marks = {found.suggestion.column: "suggested"}
+    rows = found.table.rows()
+    lines = [
+        (head.label, *(_figure(found.table.columns[n].get(m.key)) for m in rows), marks.get(n, ""))
+        for n, head in enumerate(found.columns)
+    ]
+    console.table(("checkpoint", *(m.title for m in rows), ""), lines, empty="no checkpoints")
+    for skipped in found.skipped:
+        click.echo(f"left out: {skipped.path.name} {skipped.reason}")
+    for failed in found.failed:
+        row = f"prompt {failed.prompt + 1}, {failed.row.said(several=len(found.samplers) > 1)}"
+        click.echo(f"failed: {found.columns[failed.column].label}, {row}: {failed.problem}")
+    for note in found.notes:
+        click.echo(note)
+    if found.hint:
+        click.echo(found.hint)
+    click.echo(f"\nsuggestion: {found.suggestion.reason}")
+    click.echo(f"{found.folder / PAGE}\n{found.folder / SHEET}")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

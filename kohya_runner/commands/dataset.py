@@ -1,0 +1,121 @@
+"""``kohya-runner dataset``: what the trainer will really see of the pictures and captions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kohya_runner.plan.inspection import Inspection
+
+
+def as_path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    """A path as a ``Path``; the import costs a twentieth of a --help, so it waits."""
+    from pathlib import Path
+
+    return None if value is None else Path(value)
+
+
+COLOURS = {"error": "red", "warning": "yellow", "info": None}
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
+    click.option("--fresh", is_flag=True, help="Decode every image again, whatever the cache knows."),
+    click.option("--allow", "allowed", multiple=True, metavar="CODE", help="Turn the named error into a warning."),
+    click.option("--caption-extension", metavar="EXT", help="For a folder: extension of the captions (.txt)."),
+    click.option("--resolution", metavar="W,H", help="For a folder: resolution to train at (1024; sd15: 512)."),
+    click.option("--family", help="For a folder: the model family it is for (sdxl)."),
+    click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use."),
+    click.option("--workspace", metavar="DIR", help="Where the cache of what was read lives."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe."),
+    click.argument("target", type=click.Path(), callback=as_path, metavar="FOLDER|RECIPE"),
+)
+
+
+def _look_options(command: Any) -> Any:
+    for option in _OPTIONS:
+        command = option(command)
+    return command
+
+
+@click.group()
+def dataset() -> None:
+    """What the trainer will really see of the pictures and captions."""
+
+
+@dataset.command()
+@_look_options
+def check(as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Read every picture and caption of a folder or recipe, and say what is wrong."""
+    inspection = _inspected(quiet=as_json, **choices)
+    _show(inspection, as_json=as_json)
+    return inspection.exit_code
+
+
+@dataset.command()
+@_look_options
+@click.option("--output", required=True, type=click.Path(), callback=as_path, help="The HTML file to write.")
+@click.option("--pictures", type=click.IntRange(min=0), help="Most images with a thumbnail (3000).")
+def report(output: Any, pictures: int | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Write one self-contained HTML page of it, with a thumbnail and all details of each image."""
+    from kohya_runner.atomic import write_text
+    from kohya_runner.errors import UsageError
+    from kohya_runner.show import console
+    from kohya_runner.show.dataset_page import PICTURES, report_html
+
+    inspection = _inspected(quiet=as_json, **choices)
+    most = PICTURES if pictures is None else pictures
+    page = report_html(inspection, pictures=most, on_progress=console.scan_progress(quiet=as_json))
+    try:
+        write_text(output, page)
+    except OSError as problem:
+        raise UsageError(f"--output {output}: {problem.strerror or problem}") from problem
+    _show(inspection, as_json=as_json)
+    console.note(f"wrote {output}")
+    return inspection.exit_code
+
+
+def _inspected(*, quiet: bool, fresh: bool, allowed: tuple[str, ...], **wish: Any) -> Inspection:
+    from kohya_runner.errors import UsageError
+    from kohya_runner.findings import not_allowable
+    from kohya_runner.plan.inspection import inspect
+    from kohya_runner.plan.inspection_target import Wish, find_target
+    from kohya_runner.show import console
+
+    refused = not_allowable(allowed)
+    if refused:
+        raise UsageError(f"--allow: {refused}")
+    progress = console.scan_progress(quiet=quiet)
+    return inspect(find_target(Wish(**wish)), fresh=fresh, allowed=allowed, on_progress=progress)
+
+
+def _show(inspection: Inspection, *, as_json: bool) -> None:
+    from kohya_runner.plan.inspection import inspection_json, summary
+    from kohya_runner.show import console
+
+    if as_json:
+        console.json_object(inspection_json(inspection))
+        return
+    for label, text in summary(inspection):
+        click.echo(f"{click.style(f'{label:<10}', bold=True)}{_plain(text)}")
+    click.echo()
+    for finding in inspection.findings:
+        word = finding.severity.value
+        where = f"{finding.where}: " if finding.where else ""
+        mark = click.style(f"{word:<8}", fg=COLOURS[word], bold=word == "error")
+        click.echo(_plain(f"{mark} {finding.code}  {where}{finding.message}", keep=mark))
+        if finding.hint:
+            click.echo(f"         -> {_plain(finding.hint)}")
+    good = "nothing stands against training with this data"
+    errors = sum(1 for finding in inspection.findings if finding.severity.value == "error")
+    verdict = good if inspection.ok else f"{errors} error{'s' if errors > 1 else ''}: correct before training"
+    click.secho(f"\n{verdict}", fg="green" if inspection.ok else "red", bold=True)
+
+
+def _plain(text: str, keep: str = "") -> str:
+    """The text without control characters of strangers' names, which a terminal would obey; our own mark stays."""
+    rest = text[len(keep) :]
+    return keep + "".join(sign if sign.isprintable() else "\ufffd" for sign in rest)

@@ -1,0 +1,167 @@
+"""``kohya-runner doctor``: can this machine train? Every part looked at, none of it changed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner import __version__, hub
+from kohya_runner import workspace as workspaces
+from kohya_runner.engine_info import ENGINES
+from kohya_runner.errors import RunnerError, TrainerError, error_for
+from kohya_runner.findings import Finding, Severity, error, finding_json, warning
+from kohya_runner.install import probe
+from kohya_runner.install.setup import find_trainer
+from kohya_runner.machine.checks import machine_findings
+from kohya_runner.machine.disk import gib
+from kohya_runner.machine.host import HostFacts, read_host
+from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
+from kohya_runner.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kohya_runner.install.checkout import Checkout, TrainerPython
+    from kohya_runner.settings import Settings
+
+ROOMY = 30 * 10**9
+"""Bytes an SDXL run with its model and ten checkpoints takes; less free is worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """(part, what was found) rows, and what is wrong."""
+
+    rows: tuple[tuple[str, str], ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where a run can be started here."""
+        stages = {f.stage for f in self.findings if f.severity is Severity.ERROR}
+        return error_for(stages).exit_code if stages else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as one object."""
+        found = [finding_json(f) for f in self.findings]
+        return {"version": 1, "ok": not self.exit_code, "parts": dict(self.rows), "findings": found}
+
+
+def doctor(sd_scripts: str | None, workspace: str | None, environ: Mapping[str, str] | None = None) -> Report:
+    """Look at the machine; importing torch in the trainer's Python takes 5 to 30 seconds."""
+    env = dict(os.environ if environ is None else environ)
+    settings = read_settings(env)
+    try:
+        checkout, python = find_trainer(env, settings, sd_scripts=sd_scripts)
+    except RunnerError as fault:
+        return Report((), fault.findings or (error("trainer.missing", fault.message, hint=fault.hint),))
+    room = workspaces.choose(workspace, str(settings.workspace) if settings.workspace else None, env, Path.cwd())
+    host = read_host((room.root,), environ=env)
+    facts, deep, broken = _look(checkout, python)
+    trainer = _trainer(checkout, python, facts, deep)
+    reach = hub.access(env)
+    answer = hub.hub_facts(["stabilityai/stable-diffusion-xl-base-1.0"], reach)[0]
+    rows = (*_machine_rows(host), *_trainer_rows(checkout, python, facts, deep), *_disk_rows(room, host),
+            *_other_rows(env, settings),
+            ("Hub", "reachable" if answer.status == "ok" else f"{answer.status}: {answer.detail}"),
+            ("Hub token", "set" if reach.token else "none (gated models need one: HF_TOKEN)"))  # fmt: skip
+    found = broken or machine_findings(MachineNeeds("sdxl"), host, trainer)
+    return Report(rows, (*found, *_room(room, host)))
+
+
+def _look(
+    checkout: Checkout | None, python: TrainerPython | None
+) -> tuple[probe.PythonFacts | None, probe.DeepFacts | None, tuple[Finding, ...]]:
+    if python is None:
+        return None, None, ()
+    try:
+        facts = probe.probe(python.path)
+        return facts, probe.deep_probe(python.path, checkout.root) if checkout else None, ()
+    except TrainerError as fault:
+        return None, None, (error("trainer.import", fault.message, hint=fault.hint),)
+
+
+def _trainer(
+    checkout: Checkout | None,
+    python: TrainerPython | None,
+    facts: probe.PythonFacts | None,
+    deep: probe.DeepFacts | None,
+) -> TrainerFacts:
+    broken = (
+        [f"{name}: {why}" for name, why in deep.faults.items() if not name.startswith(("xformers", "bitsandbytes"))]
+        if deep
+        else []
+    )
+    return TrainerFacts(
+        python=python.path if python else None,
+        checkout=checkout.root if checkout else None,
+        commit=checkout.commit if checkout else None,
+        pinned=checkout.pinned if checkout else False,
+        versions=facts.packages if facts else {},
+        cuda=deep.cuda if deep else None,
+        gpu_name=deep.gpus[0].name if deep and deep.gpus else "",
+        bf16=deep.gpus[0].bf16 if deep and deep.gpus else None,
+        import_error="; ".join(broken),
+    )
+
+
+def _machine_rows(host: HostFacts) -> Iterator[tuple[str, str]]:
+    yield "kohya-runner", f"{__version__}, Python {platform.python_version()}"
+    memory = gib(host.ram_bytes) if host.ram_bytes else "unknown"
+    yield "machine", f"{host.cpus} CPU core(s), {memory} memory, /dev/shm {gib(host.shm_free_bytes or 0)} free"
+    yield (
+        "GPU",
+        "; ".join(f"{g.name}, {gib(g.total_bytes or 0)}" for g in host.gpus) or "none (nvidia-smi shows no GPU)",
+    )
+
+
+def _trainer_rows(
+    checkout: Checkout | None,
+    python: TrainerPython | None,
+    facts: probe.PythonFacts | None,
+    deep: probe.DeepFacts | None,
+) -> Iterator[tuple[str, str]]:
+    where = (
+        f"{(checkout.commit or 'unknown')[:10]} in {checkout.root} ({checkout.named_by})" if checkout else "not here"
+    )
+    yield "sd-scripts", where
+    yield "its Python", f"{python.path} ({python.named_by})" if python else "not here"
+    if facts:
+        yield "packages", ", ".join(f"{n} {v}" for n, v in facts.packages.items() if v)
+    if deep:
+        cuda = "CUDA works" if deep.cuda else f"no CUDA{f' ({deep.device_fault})' if deep.device_fault else ''}"
+        yield "torch", f"{deep.torch or 'cannot be imported'}, {cuda}"
+        for name in ("xformers", "xformers_extensions", "bitsandbytes"):
+            if name in deep.faults:
+                yield name, deep.faults[name].splitlines()[0]
+
+
+def _other_rows(environ: Mapping[str, str], settings: Settings) -> Iterator[tuple[str, str]]:
+    """The engines that only some recipes need, where they are there."""
+    for engine in (engine for engine in ENGINES.values() if not engine.default):
+        try:
+            checkout, python = find_trainer(environ, settings, engine=engine)
+        except RunnerError as fault:
+            yield engine.name, fault.message
+            continue
+        if checkout is not None:
+            commit = f"{(checkout.commit or 'unknown')[:10]}{'' if checkout.pinned else ', not the tested commit'}"
+            yield engine.name, f"{commit} in {checkout.root}; {python.path if python else 'no Python for it yet'}"
+
+
+def _disk_rows(room: workspaces.Workspace, host: HostFacts) -> Iterator[tuple[str, str]]:
+    system = host.filesystem_of(room.root)
+    free = gib(system.free_bytes) if system and system.free_bytes is not None else "unknown"
+    kind = f"{system.kind} on {system.mount}" if system else "unknown"
+    yield "workspace", f"{room.root}: {free} free ({kind})"
+
+
+def _room(room: workspaces.Workspace, host: HostFacts) -> Iterator[Finding]:
+    system = host.filesystem_of(room.root)
+    if system and system.free_bytes is not None and system.free_bytes < ROOMY:
+        need = "an SDXL run with its model and ten checkpoints takes about 30 GB"
+        message = f"{gib(system.free_bytes)} free in {room.root}: {need}"
+        yield warning("disk.tight", message, hint="choose another disk with --workspace or KOHYA_WORKSPACE")

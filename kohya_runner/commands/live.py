@@ -1,0 +1,184 @@
+"""``watch``, ``stop``, ``metrics`` and ``report``: a run that goes on somewhere, or has gone on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kohya_runner.commands.dataset import as_path
+
+if TYPE_CHECKING:
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.run.run_status import Look
+    from kohya_runner.run.stopping.stop_request import When
+
+_RUN = click.argument("run", required=False)
+_WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
+LINE_EVERY = 30.0
+
+
+def attend(child: int, made: Plan, *, as_json: bool) -> int:
+    """The foreground of a detached launch: show it until the trainer is there, then say how to watch it."""
+    from kohya_runner.run import detached
+    from kohya_runner.show import console
+
+    run_dir = made.ready.run_dir
+    became = detached.attend_launch(child, run_dir, console.note)
+    if became.code or became.record is None:
+        return became.code
+    name = f"{run_dir.parent.name}/{run_dir.name}"
+    trainer = became.record.process.pid if became.record.process else None
+    if as_json:
+        facts = {
+            "name": run_dir.parent.name,
+            "run_id": run_dir.name,
+            "path": str(run_dir),
+            "state": became.record.state,
+        }
+        console.json_object({"version": 1, "ok": True, **facts, "runner": child, "trainer": trainer})
+        return 0
+    click.echo(name)
+    where = f" --workspace {made.request.workspace}" if made.request.workspace else ""
+    console.note(f"{name} goes on without this terminal (runner {child}, trainer {trainer})")
+    for word in ("watch", "logs -f", "stop"):
+        console.note(f"    kohya-runner {word} {name}{where}")
+    return 0
+
+
+@click.command()
+@_RUN
+@_WORKSPACE
+@click.option("--adopt", is_flag=True, help="If its runner is gone: start another one in the background first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, whenever something has changed.")
+def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -> int:  # noqa: FBT001
+    """Watch a run live; q or Ctrl-C leaves it alone."""
+    import sys
+
+    from kohya_runner.record import ledger
+    from kohya_runner.run import views
+    from kohya_runner.run.run_status import Watcher
+
+    view = ledger.find(views.runs_folder(workspace), run)
+    watcher = Watcher(view.path)
+    try:
+        if adopt and view.state == "orphaned" and not _adopted(view):
+            return 0
+        if as_json or not sys.stdout.isatty():
+            look = _followed(watcher, as_json=as_json)
+        else:
+            from kohya_runner.show import watch_screen
+
+            look = watch_screen.watch(watcher)
+            _summary(look)
+    except KeyboardInterrupt:
+        return 0
+    return views.exit_code(look.view) if not look.elsewhere else 0
+
+
+def _adopted(view: Any) -> bool:
+    """In the parent true, once the run has a runner again; in the child, which is that runner, false at its end."""
+    from kohya_runner.run import detached, takeover
+    from kohya_runner.run.stopping.stop_sequence import Grace
+    from kohya_runner.run.stopping.stop_signals import raise_on_stop
+    from kohya_runner.show import console
+
+    child = detached.divide()
+    if child:
+        detached.attend(child, view.path, console.note)
+        return True
+    detached.settle_in(view.path)
+    raise_on_stop()
+    with console.live(quiet=False, practice=False) as screen:
+        takeover.adopt_run(view, screen, Grace())
+    return False
+
+
+def _followed(watcher: Any, *, as_json: bool) -> Look:
+    """Lines as the run goes on, to its end."""
+    import json
+    import time
+
+    from kohya_runner.run.run_status import ALIVE
+    from kohya_runner.show import watch_lines
+
+    last, last_time = None, 0.0
+    while True:
+        look: Look = watcher.look()
+        ended = look.state not in (*ALIVE, "silent")
+        changed = (look.state, look.phase, look.epoch, len(look.view.record.checkpoints if look.view.record else ()))
+        now = time.monotonic()
+        if as_json and (changed, look.step) != last:
+            click.echo(json.dumps(watch_lines.as_json(look), ensure_ascii=False))
+        elif not as_json and (changed != last or ended or now - last_time >= LINE_EVERY):
+            click.echo(watch_lines.plain(watch_lines.line(look)))
+            last_time = now
+        if ended:
+            return look
+        last = (changed, look.step) if as_json else changed
+        time.sleep(0.5)
+
+
+def _summary(look: Look) -> None:
+    from kohya_runner.show import watch_lines
+
+    name = f"{look.view.name}/{look.view.run_id}"
+    click.echo(f"{name} {look.state}: {watch_lines.plain(watch_lines.line(look))}")
+
+
+@click.command()
+@_RUN
+@_WORKSPACE
+@click.option("--now", "when", flag_value="now", help="At once; a checkpoint that is being written is finished.")
+@click.option("--after-step", "when", flag_value="after-step", help="Once the step that is being made is done.")
+@click.option("--after-save", "when", flag_value="after-save", help="Once the next checkpoint is whole.")
+@click.option("--no-wait", is_flag=True, help="Leave the wish and do not wait for the end.")
+def stop(run: str | None, workspace: str | None, when: When | None, no_wait: bool) -> None:  # noqa: FBT001
+    """Stop a run, now or at a better moment; asking again is harder."""
+    from kohya_runner.run import views
+    from kohya_runner.run.stopping import stop as stopping
+    from kohya_runner.show import console
+
+    view = views.one_run(workspace, run)
+    with console.live(quiet=False, practice=False) as screen:
+        view = stopping.stop(view, when or "now", screen, wait=not no_wait)
+    console.note(f"{view.name}/{view.run_id}: {view.state}")
+
+
+@click.command()
+@_RUN
+@_WORKSPACE
+@click.option("--output", type=click.Path(), callback=as_path, help="The file to write; report.html in its folder.")
+def report(run: str | None, workspace: str | None, output: Any) -> None:
+    """Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings."""
+    from kohya_runner.record import ledger
+    from kohya_runner.run import views
+    from kohya_runner.show import console
+    from kohya_runner.show.run_page import write
+
+    view = ledger.find(views.runs_folder(workspace), run)
+    console.note(f"wrote {write(view, output)}")
+
+
+@click.command()
+@_RUN
+@_WORKSPACE
+@click.option("--tensorboard", metavar="DIR", type=click.Path(), callback=as_path,
+              help="Write them as an event file into this folder.")  # fmt: skip
+def metrics(run: str | None, workspace: str | None, tensorboard: Any) -> None:
+    """Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard."""
+    import json
+
+    from kohya_runner.record import ledger
+    from kohya_runner.record.metrics_file import read
+    from kohya_runner.run import views
+    from kohya_runner.run.metrics.export import event_file, step_json
+    from kohya_runner.show import console
+
+    view = ledger.find(views.runs_folder(workspace), run)
+    found = read(view.path)
+    if tensorboard is not None:
+        console.note(f"wrote {event_file(view, found, tensorboard)}")
+        return
+    for step in found.steps:
+        click.echo(json.dumps(step_json(step)))

@@ -1,0 +1,71 @@
+"""``kohya-runner verify``: what a LoRA is, and whether it can be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kohya_runner.commands.dataset import as_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kohya_runner.artefact.verify import Verified
+
+
+def _as_paths(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:
+    return tuple(as_path(context, parameter, value) for value in values)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(), callback=_as_paths, metavar="FILES...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+def verify(files: tuple[Path, ...], as_json: bool) -> int:  # noqa: FBT001
+    """Open LoRA files, ours or not: what they are, how they were trained, what is wrong with them."""
+    from kohya_runner.artefact import verify as look
+    from kohya_runner.errors import NoCheckpointError
+    from kohya_runner.show import console
+
+    found = look.verify(files, _unseen if as_json else _show)
+    ok = all(file.ok for file in found)
+    if as_json:
+        console.json_object({"version": 1, "ok": ok, "files": [file.as_json() for file in found]})
+    return 0 if ok else NoCheckpointError.exit_code
+
+
+def _unseen(_: Verified) -> None:
+    return
+
+
+def _show(file: Verified) -> None:
+    click.secho(_plain(str(file.path)), bold=True)
+    for label, text in _lines(file):
+        click.echo(f"  {label:<11}{_plain(text)}")
+    for problem in file.problems:
+        click.secho(f"  WRONG      {_plain(f'{file.path.name} {problem}')}", fg="red", bold=True)
+    if file.ok:
+        click.secho("  nothing is wrong with it", fg="green")
+
+
+def _lines(file: Verified) -> Iterator[tuple[str, str]]:
+    from kohya_runner.plan.report import size
+
+    if file.what:
+        yield "what", f"{file.what}{f' for {file.family}' if file.family else ''}"
+    if file.bytes:
+        yield "size", size(file.bytes)
+    if file.modules:
+        rank = f", rank {', '.join(map(str, file.ranks[:5]))}" if file.ranks else ""
+        yield "weights", f"{file.modules} modules{rank}, {file.dtype}"
+    if file.sha256:
+        yield "sha256", file.sha256
+    if file.training:
+        yield "training", "; ".join(f"{name} {text}" for name, text in file.training.items())
+    yield from (("note", note) for note in file.notes)
+
+
+def _plain(text: str) -> str:
+    """Without control characters of strangers' names, which a terminal would obey."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)

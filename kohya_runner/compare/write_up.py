@@ -1,0 +1,175 @@
+"""From painted cells to what is shown: measured, weighed, and written as sheet, page and compare.json."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kohya_runner import atomic
+from kohya_runner.compare.clip import HINT, Asked, likenesses
+from kohya_runner.compare.clip import Found as Likenesses
+from kohya_runner.compare.knowledge import training_files
+from kohya_runner.compare.losses import losses_of
+from kohya_runner.compare.metrics import look, measure, training_of
+from kohya_runner.compare.page import report_html
+from kohya_runner.compare.pick import numbered
+from kohya_runner.compare.result import result_json
+from kohya_runner.compare.sheet import sheet_png
+from kohya_runner.compare.suggestion import suggest
+from kohya_runner.compare.view import Comparison, Head, Shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.compare.cells import Cell, Column, Grid
+    from kohya_runner.compare.checkpoints import Found
+    from kohya_runner.compare.clip import Likeness
+    from kohya_runner.compare.losses import Losses
+    from kohya_runner.compare.metrics import Table, Training
+    from kohya_runner.compare.painting import Place, Progress
+    from kohya_runner.compare.settings import Settings
+    from kohya_runner.compare.subject import Subject
+
+JSON = "compare.json"
+SHEET = "contact-sheet.png"
+PAGE = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How the pictures were made, and what a person should know of it."""
+
+    how: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    place: Place | None = None  # where the trainer's Python is, for what needs it
+    say: Callable[..., None] | None = None
+
+
+def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, made: Made) -> Comparison:
+    """Measure and write everything; the comparison."""
+    numbers = {checkpoint.path: number for number, checkpoint in numbered(found).items()}
+    heads = tuple(_head(column, numbers) for column in grid.columns)
+    shown = tuple(_shown(subject.output, cell, progress) for cell in grid.cells)
+    texts = (*grid.settings.prompts, *_rules(subject))
+    training = training_files(subject.base)
+    clip = _clip(grid.settings, shown, training, made)
+    table = measured(heads, shown, training_of(training, texts), grid.settings, clip.of)
+    comparison = Comparison(
+        name=f"{subject.name} {subject.run_dir.name}" if subject.run_dir else subject.name,
+        folder=subject.output,
+        columns=heads,
+        prompts=grid.settings.prompts,
+        seeds=grid.settings.seeds,
+        samplers=grid.settings.samplers,
+        controls=grid.settings.controls,
+        shown=shown,
+        table=table,
+        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),
+        how=_how(grid.settings, made.how),
+        skipped=found.skipped,
+        notes=(*made.notes, *clip.notes, *plain_notes(heads, table)),
+        hint="" if grid.settings.clip else HINT,
+        losses=_losses(subject),
+        command=_command(subject),
+    )
+    write(comparison)
+    return comparison
+
+
+def write(comparison: Comparison) -> None:
+    """The three files, each whole or not at all; compare.json last, so that what it stands for is there."""
+    comparison.folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_bytes(comparison.folder / SHEET, sheet_png(comparison))
+    atomic.write_text(comparison.folder / PAGE, report_html(comparison))
+    atomic.write_json(comparison.folder / JSON, result_json(comparison))
+
+
+def _clip(settings: Settings, shown: tuple[Shown, ...], training: tuple[Path, ...], made: Made) -> Likenesses:
+    if settings.clip is None or made.place is None or made.say is None:
+        return Likenesses({})
+    return likenesses(Asked(settings.clip, shown, settings.prompts, training), made.place, made.say)
+
+
+def measured(
+    heads: tuple[Head, ...], shown: tuple[Shown, ...], training: Training, settings: Settings,
+    clip: Mapping[Path, Likeness] | None = None,
+) -> Table:  # fmt: skip
+    """Look at every picture, then at every column."""
+    known = clip or {}
+    looked = [
+        [replace(one, clip=known.get(s.path)) for s in shown if s.column == number and s.path is not None
+         if (one := look(s.path, (s.prompt, s.sampler, s.seed), training.grid)) is not None]
+        for number in range(len(heads))
+    ]  # fmt: skip
+    base = next((number for number, head in enumerate(heads) if head.base), None)
+    return measure(looked, base, training, settings)
+
+
+def candidates(heads: tuple[Head, ...], shown: tuple[Shown, ...], table: Table) -> list[int]:
+    """The columns that may win: checkpoints whose every cell shows something, at the strength nearest to 1."""
+    nearest = min((abs(h.strength - 1) for h in heads if not h.base), default=0.0)
+    failed = {s.column for s in shown if s.path is None} | {n for n, count in enumerate(table.plain) if count}
+    return [
+        number
+        for number, head in enumerate(heads)
+        if not head.base and number not in failed and abs(head.strength - 1) == nearest
+    ]
+
+
+def plain_notes(heads: tuple[Head, ...], table: Table) -> list[str]:
+    """Pictures that show nothing: the scripts save NaN as black."""
+    return [
+        f"{head.label}: {count} picture(s) of one colour. The model's numbers became NaN or too large; it cannot win."
+        for head, count in zip(heads, table.plain, strict=True)
+        if count
+    ]
+
+
+def _head(column: Column, numbers: Mapping[Path, int]) -> Head:
+    checkpoint = column.checkpoint
+    if checkpoint is None:
+        return Head(column.label, base=True, strength=0.0)
+    return Head(
+        label=column.label,
+        number=numbers.get(checkpoint.path),
+        path=checkpoint.path,
+        sha256=checkpoint.sha256,
+        strength=column.strength,
+        epoch=checkpoint.epoch,
+        step=checkpoint.step,
+    )
+
+
+def _shown(output: Path, cell: Cell, progress: Progress) -> Shown:
+    path = output / cell.file
+    there = path.is_file()
+    problem = "" if there else progress.failed.get(cell.key, "was not painted")
+    return Shown(cell.column, cell.prompt, cell.seed, path if there else None, cell.key, problem, cell.sampler)
+
+
+def _rules(subject: Subject) -> list[str]:
+    """What the captions must begin with: it may say how large the pixel art is."""
+    datasets = [d for d in subject.recipe.get("datasets") or () if isinstance(d, dict)]
+    return [str((d.get("captions") or {}).get("starts_with") or "") for d in datasets]
+
+
+def _how(settings: Settings, how: Mapping[str, str]) -> dict[str, object]:
+    size = f"{settings.width}x{settings.height}"
+    painted = {"size": size, "steps": settings.steps, "guidance": settings.guidance}
+    named = ", ".join(settings.samplers)
+    more = {name: text for name, text in (("sampler", named), ("negative", settings.negative)) if text}
+    return {**painted, **more, **how}
+
+
+def _losses(subject: Subject) -> Losses | None:
+    if subject.run_dir is None or subject.record is None:
+        return None
+    return losses_of(subject.run_dir, subject.run_dir / subject.record.log)
+
+
+def _command(subject: Subject) -> str:
+    """The beginning of the command that picks; the number follows."""
+    target = subject.run_dir or (subject.files[0].parent if subject.files else subject.output.parent)
+    return f"kohya-runner compare {shlex.quote(str(target))} --pick"

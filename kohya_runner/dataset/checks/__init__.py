@@ -1,0 +1,1 @@
+"""Problems in datasets: checks over what was read, one row each."""

@@ -1,0 +1,190 @@
+"""What stands against captions: what the trainer stumbles over, and what the recipe promises about them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.captions import BOM, fewest_tokens, most_tokens
+from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, dotted
+from kohya_runner.findings import error, info, warning
+from kohya_runner.regex_timeout import TooSlowError, at_most
+from kohya_runner.text import counted, names, place, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kohya_runner.dataset.facts import Caption, Scan
+    from kohya_runner.findings import Finding
+
+PATTERN_SECONDS = 5.0
+"""How long a pattern may take on all captions of a folder: a careless one would take for ever."""
+
+
+def regex_problem(pattern: str) -> str | None:
+    """Why a ``captions.matches`` cannot be used, or None."""
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as problem:
+        return f"is no regular expression: {problem}"
+    return None
+
+
+def missing(scan: Scan) -> Iterator[Finding]:
+    """Images without a caption: the trainer takes the folder's name for it (library/train_util.py:2070)."""
+    paths = [image.path for image in scan.images if image.caption is None]
+    if not paths:
+        return
+    text = f"{counted(len(paths), 'image')} without a {dotted(scan.source.captions.extension)} file: {names(paths)}"
+    hint = f"the trainer would train them as '{scan.source.concept}'"
+    say = info if scan.source.regularization else error
+    yield say("caption.missing", text, where=place(scan.source, paths), hint=hint)
+
+
+def orphan(scan: Scan) -> Iterator[Finding]:
+    """Captions whose image is not there."""
+    if scan.orphans:
+        text = f"{counted(len(scan.orphans), 'caption')} without an image: {names(scan.orphans)}"
+        yield warning("caption.orphan", text, where=place(scan.source, scan.orphans))
+
+
+def empty(scan: Scan) -> Iterator[Finding]:
+    """Files of no byte: an assertion of the trainer (library/train_util.py:1964)."""
+    yield from _faulty(scan, CAPTION_EMPTY, "caption.empty", "empty, the trainer stops at them", "write a caption")
+
+
+def blank(scan: Scan) -> Iterator[Finding]:
+    """A blank first line: an empty prompt, without a word (library/train_util.py:1968)."""
+    text = "blank in the first line, the only one the trainer reads"
+    yield from _faulty(scan, CAPTION_BLANK, "caption.blank", text, "write the caption into the first line")
+
+
+def encoding(scan: Scan) -> Iterator[Finding]:
+    """Anything but UTF-8 ends the trainer (library/train_util.py:1961)."""
+    text = "not UTF-8, the trainer stops at them"
+    yield from _faulty(scan, CAPTION_ENCODING, "caption.encoding", text, "save as UTF-8")
+
+
+def unreadable(scan: Scan) -> Iterator[Finding]:
+    """Files that cannot be opened."""
+    bad = [caption for caption in _captions(scan) if caption.problem.startswith("unreadable")]
+    if bad:
+        reason = bad[0].problem.partition(": ")[2]
+        paths = [caption.path for caption in bad]
+        text = f"{counted(len(bad), 'caption')} cannot be read: {names(paths)}: {reason}"
+        yield error("caption.unreadable", text, where=place(scan.source, paths))
+
+
+def lines(scan: Scan) -> Iterator[Finding]:
+    """Several lines: only the first is used (library/train_util.py:1968) unless enable_wildcard picks one of them."""
+    paths = [caption.path for caption in _usable(scan) if caption.lines > 1]
+    if paths:
+        text = f"{counted(len(paths), 'caption')} of several lines, only the first is used: {names(paths)}"
+        hint = "join the lines (with enable_wildcard the trainer picks one of them by chance)"
+        yield warning("caption.lines", text, where=place(scan.source, paths), hint=hint)
+
+
+def bom(scan: Scan) -> Iterator[Finding]:
+    """A byte order mark stays in the prompt: the trainer opens as utf-8, not utf-8-sig (library/train_util.py:1958)."""
+    paths = [caption.path for caption in _captions(scan) if caption.bom]
+    if paths:
+        text = (
+            f"{counted(len(paths), 'caption')} with a byte order mark, which becomes part of the prompt: {names(paths)}"
+        )
+        yield warning("caption.bom", text, where=place(scan.source, paths), hint="save as UTF-8 without BOM")
+
+
+def starts_with(scan: Scan) -> Iterator[Finding]:
+    """The recipe's ``captions.starts_with``."""
+    start = scan.source.captions.starts_with
+    if start is not None:
+        rule = f"not beginning with {shortened(start)}"
+        yield from _broken(scan, "caption.starts_with", rule, lambda text: text.startswith(start))
+
+
+def contains_any(scan: Scan) -> Iterator[Finding]:
+    """The recipe's ``captions.contains_any``."""
+    words = scan.source.captions.contains_any
+    if words:
+        rule = f"with none of {', '.join(map(shortened, words))}"
+        yield from _broken(scan, "caption.contains_any", rule, lambda text: any(word in text for word in words))
+
+
+def contains_all(scan: Scan) -> Iterator[Finding]:
+    """The recipe's ``captions.contains_all``."""
+    words = scan.source.captions.contains_all
+    if words:
+        rule = f"without {' and '.join(map(shortened, words))}"
+        yield from _broken(scan, "caption.contains_all", rule, lambda text: all(word in text for word in words))
+
+
+def matches(scan: Scan) -> Iterator[Finding]:
+    """The recipe's ``captions.matches``. A pattern with a fault is not tried."""
+    pattern = scan.source.captions.matches
+    if pattern is None or regex_problem(pattern) is not None:
+        return
+    compiled = re.compile(pattern)
+    rule = f"not matching {shortened(pattern)}"
+    try:
+        with at_most(PATTERN_SECONDS):
+            found = tuple(_broken(scan, "caption.matches", rule, lambda text: compiled.search(text) is not None))
+    except TooSlowError:
+        text = f"captions.matches {shortened(pattern)} takes more than {PATTERN_SECONDS:.0f} s on {scan.source.folder}"
+        hint = "write a simpler pattern, without a repeat inside a repeat"
+        found = (error("caption.matches", text, where=scan.source.where, hint=hint),)
+    yield from found
+
+
+def max_tokens(scan: Scan) -> Iterator[Finding]:
+    """The recipe's ``captions.max_tokens``: an error where it is certain, a warning where it cannot be ruled out.
+
+    The trainer cuts off what is too long without a word (library/strategy_base.py:234).
+    """
+    limit = scan.source.captions.max_tokens
+    if limit is None:
+        return
+    captions = _usable(scan)
+    certain = [(fewest_tokens(c.text), c.path) for c in captions if fewest_tokens(c.text) > limit]
+    if certain:
+        paths = [path for _, path in certain]
+        text = f"{counted(len(paths), 'caption')} of more than {limit} tokens: {names(paths)}"
+        longest = f"the longest has at least {max(number for number, _ in certain)}"
+        yield error("caption.max_tokens", f"{text}; {longest}", where=place(scan.source, paths), hint="shorten")
+    perhaps = [(most_tokens(c.text), c.path) for c in captions if fewest_tokens(c.text) <= limit < most_tokens(c.text)]
+    if perhaps:
+        paths = [path for _, path in perhaps]
+        text = f"{counted(len(paths), 'caption')} could have more than {limit} tokens: {names(paths)}"
+        longest = f"at most {max(number for number, _ in perhaps)} by an estimate that never counts too few"
+        yield warning("caption.max_tokens", f"{text}; {longest}", where=place(scan.source, paths))
+
+
+def _captions(scan: Scan) -> tuple[Caption, ...]:
+    """Every caption of an image, once."""
+    return tuple({image.caption.path: image.caption for image in scan.images if image.caption}.values())
+
+
+def _usable(scan: Scan) -> tuple[Caption, ...]:
+    return tuple(caption for caption in _captions(scan) if not caption.problem)
+
+
+def _faulty(scan: Scan, problem: str, code: str, what: str, hint: str) -> Iterator[Finding]:
+    paths = [caption.path for caption in _captions(scan) if caption.problem == problem]
+    if paths:
+        text = f"{counted(len(paths), 'caption')} {what}: {names(paths)}"
+        yield error(code, text, where=place(scan.source, paths), hint=hint)
+
+
+def _broken(scan: Scan, code: str, rule: str, holds: Callable[[str], bool]) -> Iterator[Finding]:
+    """An error for the captions that break a rule. A byte order mark is no part of the text that is judged."""
+    bad = [caption for caption in _usable(scan) if not holds(caption.text.lstrip(BOM))]
+    if bad:
+        paths = [caption.path for caption in bad]
+        text = f"{counted(len(bad), 'caption')} {rule}: {names(paths)}; the first reads {shortened(bad[0].text)}"
+        yield error(code, text, where=place(scan.source, paths), hint="correct the captions, or the recipe's rule")
+
+
+CAPTION_CHECKS = (
+    missing, empty, blank, encoding, unreadable, orphan, lines, bom,
+    starts_with, contains_any, contains_all, matches, max_tokens,
+)  # fmt: skip
+"""Checks of one folder's captions. A new check is a row here."""

@@ -1,0 +1,243 @@
+"""What stands against an edit dataset: every row looked at, each fault with its line and column."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.edit import is_known_kind, path_problem
+from kohya_runner.dataset.edit_rows import INPUT, INSTRUCTION, KEYS, OUTPUT
+from kohya_runner.dataset.facts import IMAGE_EXTENSIONS
+from kohya_runner.dataset.tree.written_files import same_shape
+from kohya_runner.findings import error, warning
+from kohya_runner.suggest import nearest
+from kohya_runner.text import counted, printable, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from kohya_runner.dataset.edit import EditSet
+    from kohya_runner.dataset.edit_rows import Row
+    from kohya_runner.dataset.picture import Picture
+    from kohya_runner.findings import Finding
+
+    Check = Callable[[EditSet], Iterator[Finding]]
+
+MOST = 20
+"""Findings of one kind that are told one by one."""
+
+ALSO_CALLED: Mapping[str, str] = {
+    "input": INPUT, "source": INPUT, "source_image": INPUT, "original_image": INPUT, "before": INPUT, "control": INPUT,
+    "control_path": INPUT, "input_image_file_name": INPUT, "original": INPUT,
+    "output": OUTPUT, "target": OUTPUT, "target_image": OUTPUT, "edited_image": OUTPUT, "after": OUTPUT,
+    "image_path": OUTPUT, "edited_image_file_name": OUTPUT, "edited": OUTPUT,
+    "prompt": INSTRUCTION, "edit": INSTRUCTION, "edit_prompt": INSTRUCTION, "caption": INSTRUCTION,
+    "text": INSTRUCTION, "edit_instruction": INSTRUCTION,
+}  # fmt: skip
+"""What other datasets call the three."""
+
+
+def check_edits(edit: EditSet) -> tuple[Finding, ...]:
+    """All that stands against the rows of one metadata file, in one go."""
+    found = [finding for check in EDIT_CHECKS for finding in check(edit)]
+    return tuple(_few(found))
+
+
+def _few(found: Iterable[Finding]) -> Iterator[Finding]:
+    """The same findings; of a kind with very many, the last one told says how many more there are."""
+    by_kind: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for finding in found:
+        by_kind[finding.code, finding.severity.value].append(finding)
+    for group in by_kind.values():
+        yield from group[: MOST - 1]
+        for last in group[MOST - 1 : MOST]:
+            rest = len(group) - MOST
+            yield replace(last, message=f"{last.message} (and {rest} more of this kind)") if rest else last
+
+
+def unreadable_file(edit: EditSet) -> Iterator[Finding]:
+    """Places that are no JSON, or a file that is not there."""
+    for fault in edit.rows.faults:
+        yield error("dataset.edit_file", fault.what, where=fault.where, hint=fault.hint)
+
+
+def no_rows(edit: EditSet) -> Iterator[Finding]:
+    """A file with nothing in it."""
+    if not edit.rows.rows and not edit.rows.faults:
+        text = f"no rows in {printable(str(edit.source.folder))}"
+        hint = 'write one a line: {"input_image": "a.png", "instruction": "...", "output_image": "b.png"}'
+        yield error("dataset.empty", text, where=edit.source.where, hint=hint)
+
+
+def expected(edit: EditSet) -> Iterator[Finding]:
+    """Exactly as many pairs as the recipe says."""
+    wanted, found = edit.source.expect, len(edit.usable)
+    if wanted not in (None, found):
+        text = f"expected {wanted} edit pairs, found {found} of {counted(len(edit.pairs), 'row')} usable"
+        yield error("dataset.count", text, where=edit.source.where)
+
+
+def keys_of_rows(edit: EditSet) -> Iterator[Finding]:
+    """The three keys, each a text that is not empty."""
+    for row in edit.rows.rows:
+        for key in KEYS:
+            if key not in row.values:
+                yield error("dataset.edit_key", f"'{key}' is missing", where=row.place, hint=_meant(row, key))
+            elif not isinstance(row.values[key], str):
+                text = f"'{key}' must be text, it is {_kind(row.values[key])}"
+                yield error("dataset.edit_key", text, where=row.where(key), hint='write it in "double quotes"')
+
+
+def _meant(row: Row, key: str) -> str:
+    """The key of a row that is most likely a misspelt or differently named one."""
+    others = [name for name in row.values if name not in KEYS]
+    synonym = next((name for name in others if ALSO_CALLED.get(name.lower()) == key), None)
+    best = synonym or nearest(key, others)
+    return f"rename '{printable(best)}' to '{key}'" if best else f'add "{key}": ...'
+
+
+def _kind(value: object) -> str:
+    names = {"NoneType": "null", "bool": "true or false", "int": "a number", "float": "a number", "list": "a list"}
+    return names.get(type(value).__name__, "an object")
+
+
+def unknown_keys(edit: EditSet) -> Iterator[Finding]:
+    """Keys that no trainer is given; one that a row means as another is told as the missing one."""
+    first: dict[str, Row] = {}
+    often: Counter[str] = Counter()
+    for row in edit.rows.rows:
+        whole = all(key in row.values for key in KEYS)
+        for name in row.values:
+            if name not in KEYS and whole:
+                first.setdefault(name, row)
+                often[name] += 1
+    for name, row in first.items():
+        text = f"'{printable(name)}' is no key of an edit dataset ({counted(often[name], 'row')})"
+        close = nearest(name, KEYS)
+        hint = f"did you mean '{close}'?" if close else "it is passed over"
+        yield warning("dataset.edit_unknown_key", text, where=row.keys[name], hint=hint)
+
+
+def instructions(edit: EditSet) -> Iterator[Finding]:
+    """An empty caption stops sd-scripts (library/train_util.py:1964), of several lines it reads the first (:1967)."""
+    for pair in edit.pairs:
+        said, where = pair.row.values.get(INSTRUCTION), pair.row.where(INSTRUCTION)
+        if not isinstance(said, str):
+            continue
+        if not pair.instruction:
+            yield error("caption.edit_empty", "the instruction is empty", where=where, hint="say what is to be changed")
+        elif "\n" in said.strip() or "\r" in said.strip():
+            text = "the instruction has several lines, of which not every trainer reads more than the first"
+            hint = f"it is laid out in one line: {shortened(pair.instruction)}"
+            yield warning("caption.edit_lines", text, where=where, hint=hint)
+
+
+def partners(edit: EditSet) -> Iterator[Finding]:
+    """Both pictures there, readable, and of a kind that every trainer reads."""
+    names = _names_near(edit)
+    for pair in edit.pairs:
+        for key, picture in ((INPUT, pair.before), (OUTPUT, pair.after)):
+            value = pair.row.values.get(key)
+            if isinstance(value, str):
+                yield from _partner(edit, pair.row, key, picture, names)
+
+
+def _partner(
+    edit: EditSet, row: Row, key: str, picture: Picture | None, names: Mapping[str, list[str]]
+) -> Iterator[Finding]:
+    value, where = str(row.values[key]), row.where(key)
+    shown = f"{key} {shortened(value)}"
+    if problem := path_problem(value):
+        hint = f"write a path inside {printable(str(edit.source.folder.parent))}, relative to it"
+        yield error("dataset.edit_path", f"{shown} {problem}", where=where, hint=hint)
+    elif picture is None:
+        best = nearest(value, names.get(value.rpartition("/")[0], ()))
+        hint = f"did you mean {shortened(best)}?" if best else "paths are relative to the metadata file"
+        yield error("dataset.edit_missing", f"{shown} is not there", where=where, hint=hint)
+    elif picture.image.problem:
+        yield error("image.edit_unreadable", f"{shown} {picture.image.problem}", where=where, hint="replace it")
+    elif not is_known_kind(picture.image):
+        text = f"{shown} is of a kind that not every trainer reads"
+        hint = f"save it as one of {', '.join(IMAGE_EXTENSIONS)}"
+        yield error("image.edit_kind", text, where=where, hint=hint)
+
+
+def _names_near(edit: EditSet) -> Mapping[str, list[str]]:
+    """What lies in the folders in which something is missing, by the folder as the rows write it."""
+    missing = {
+        str(pair.row.values[key]).rpartition("/")[0]
+        for pair in edit.pairs
+        for key, picture in ((INPUT, pair.before), (OUTPUT, pair.after))
+        if picture is None and isinstance(pair.row.values.get(key), str) and not path_problem(pair.row.values[key])
+    }
+    found: dict[str, list[str]] = {}
+    for folder in missing:
+        place = edit.source.folder.parent / folder
+        listed = sorted(place.iterdir())[:5000] if place.is_dir() else []
+        found[folder] = [f"{folder}/{path.name}".lstrip("/") for path in listed if path.is_file()]
+    return found
+
+
+def same_picture(edit: EditSet) -> Iterator[Finding]:
+    """Nothing to learn but to leave a picture as it is."""
+    for pair in edit.pairs:
+        if pair.same:
+            text = "input and output are the same picture: what is learnt is to change nothing"
+            yield warning("image.edit_same", text, where=pair.row.where(OUTPUT), hint="remove the row, or name another")
+
+
+def shapes(edit: EditSet) -> Iterator[Finding]:
+    """Sizes that differ are made one; shapes that differ no longer show the same things at the same places.
+
+    With buckets sd-scripts stops in the middle of a run where a condition image has another size than its picture
+    (library/train_util.py:2537); musubi-tuner cuts it at the sides (dataset/image_video_dataset.py:448-479),
+    InstructPix2Pix squeezes each to a square by itself (train_instruct_pix2pix.py:415). None of them says so.
+    """
+    for pair in edit.usable:
+        one, other = (pair.control.width, pair.control.height), (pair.target.width, pair.target.height)
+        sizes = f"the input is {one[0]}x{one[1]}, the output {other[0]}x{other[1]}"
+        if not same_shape(one, other):
+            text = f"{sizes}: they have different shapes, and no longer show the same things at the same places"
+            hint = "save both in one shape, or allow it: the input is then cut at the sides to its output's shape"
+            yield error("image.edit_aspect", text, where=pair.row.where(INPUT), hint=hint)
+        elif one != other:
+            hint = "the input is laid out resized to its output's size; the file stays as it is"
+            yield warning("image.edit_size", sizes, where=pair.row.where(INPUT), hint=hint)
+
+
+def inputs(edit: EditSet) -> Iterator[Finding]:
+    """What the trainers overlook in the pictures before the edit; those after it are looked at as any picture."""
+    for pair in edit.usable:
+        traits = pair.before.traits if pair.before else None
+        where = pair.row.where(INPUT)
+        if traits is not None and traits.orientation != 1:
+            text = "the input has an EXIF rotation, which the trainers ignore"
+            yield warning("image.edit_rotation", text, where=where, hint="turn the pixels and save again")
+        if traits is not None and traits.transparent:
+            text = f"the input has {traits.transparent} transparent pixels; the colours below them are trained"
+            yield warning("image.edit_alpha", text, where=where, hint="paint them on the background you want")
+
+
+def twice(edit: EditSet) -> Iterator[Finding]:
+    """The same row again, and a picture that several rows lead to."""
+    rows: dict[tuple[str, str, str], Row] = {}
+    targets: dict[str, Row] = {}
+    for pair in edit.usable:
+        row, target = pair.row, str(pair.target.path)
+        same = rows.setdefault((str(pair.control.path), pair.instruction, target), row)
+        first = targets.setdefault(target, row)
+        if same is not row:
+            text = f"the same as the row in line {same.line}: it counts twice in every epoch"
+            yield warning("dataset.edit_duplicate", text, where=row.place, hint="remove one of them")
+        elif first is not row:
+            text = f"the row in line {first.line} has the same output"
+            hint = "right where several inputs lead to one picture; if not, name the other output"
+            yield warning("dataset.edit_target_twice", text, where=row.where(OUTPUT), hint=hint)
+
+
+EDIT_CHECKS: tuple[Check, ...] = (
+    unreadable_file, no_rows, expected, keys_of_rows, unknown_keys, instructions, partners, shapes, same_picture,
+    inputs, twice,
+)  # fmt: skip
+"""Checks of one edit dataset. A new check is a row here."""

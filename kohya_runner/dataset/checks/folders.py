@@ -1,0 +1,230 @@
+"""What stands against a dataset: pure checks over scans, one row each, one finding per kind and folder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.checks.captions import CAPTION_CHECKS
+from kohya_runner.dataset.facts import IMAGE_FORMATS
+from kohya_runner.findings import error, info, warning
+from kohya_runner.text import counted, names, place, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from kohya_runner.dataset.facts import Image, Scan
+    from kohya_runner.findings import Finding
+
+    Check = Callable[[Scan], Iterator[Finding]]
+    AcrossCheck = Callable[[tuple[Scan, ...]], Iterator[Finding]]
+
+OTHER_PICTURES = frozenset({
+    ".gif", ".tif", ".tiff", ".avif", ".jxl", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".svg", ".psd", ".ico", ".tga",
+    ".dds", ".ppm", ".pgm", ".exr", ".raw", ".dng",
+})  # fmt: skip
+"""Endings of pictures that the trainer passes over (library/train_util.py:104); .avif and .jxl need more packages."""
+PILLOW_LIMIT = 89_478_485  # pixels: above it Pillow warns, above twice of it it refuses
+
+
+def check_datasets(scans: Iterable[Scan]) -> tuple[Finding, ...]:
+    """All findings about the folders, in the recipe's order, then those about several of them."""
+    every = tuple(scans)
+    alone = tuple(finding for scan in every for check in checks_of(scan) for finding in check(scan))
+    return alone + tuple(finding for check in ACROSS_CHECKS for finding in check(every))
+
+
+def checks_of(scan: Scan) -> tuple[Check, ...]:
+    """The checks that hold for a folder, or for the metadata file of an edit dataset: it names its pictures itself."""
+    return (concept, content, huge, *CAPTION_CHECKS) if scan.source.edit else DATASET_CHECKS
+
+
+def missing(scan: Scan) -> Iterator[Finding]:
+    """A folder that cannot be listed."""
+    if scan.problem:
+        text = f"{printable(str(scan.source.folder))}: {scan.problem}"
+        yield error("dataset.missing", text, where=scan.source.where, hint="name the folder that holds the images")
+
+
+def level(scan: Scan) -> Iterator[Finding]:
+    """A folder of folders: the trainer, too, reads only one level (library/config_util.py:627)."""
+    filled = [(name, images) for name, images in scan.subfolders if images]
+    if scan.problem or scan.images or not filled:
+        return
+    name, images = filled[0]
+    text = f"{printable(str(scan.source.folder))} holds no images, its subfolders do"
+    folder = printable(str(scan.source.folder / name))
+    repeats, token = repeats_and_token(name)
+    asked = f", with concept: {token} and repeats: {repeats}" if repeats and token else ""
+    yield error(
+        "dataset.level",
+        text,
+        where=scan.source.where,
+        hint=f"give each its own entry under datasets, as images: {folder} ({counted(images, 'image')}){asked}",
+    )
+
+
+def empty(scan: Scan) -> Iterator[Finding]:
+    """A folder without any image, at any level."""
+    if not scan.problem and not scan.images and not any(images for _, images in scan.subfolders):
+        extensions = ", ".join(IMAGE_FORMATS)
+        text = f"no images in {printable(str(scan.source.folder))}"
+        yield error("dataset.empty", text, where=scan.source.where, hint=f"the trainer reads {extensions}")
+
+
+def count(scan: Scan) -> Iterator[Finding]:
+    """Exactly as many images and captions as the recipe says; of regularization images only the images."""
+    expected = scan.source.expect
+    if expected is None or scan.problem:
+        return
+    images = len(scan.images)
+    captions = len({image.caption.path for image in scan.images if image.caption}) + len(scan.orphans)
+    if scan.source.regularization:
+        if images != expected:
+            yield error(
+                "dataset.count", f"expected {counted(expected, 'image')}, found {images}", where=scan.source.where
+            )
+    elif (images, captions) != (expected, expected):
+        text = (
+            f"expected {counted(expected, 'image')} and {counted(expected, 'caption')}, found {images} and {captions}"
+        )
+        yield error("dataset.count", text, where=scan.source.where)
+
+
+def other_pictures(scan: Scan) -> Iterator[Finding]:
+    """``a.gif``: a picture that is left out without a word."""
+    found = [path for path in scan.strays if path.suffix.lower() in OTHER_PICTURES]
+    if found:
+        text = f"{counted(len(found), 'picture')} of kinds the trainer does not read: {names(found)}"
+        hint = f"save as one of {', '.join(IMAGE_FORMATS)}, or take out of the folder"
+        yield warning("dataset.other_pictures", text, where=place(scan.source, found), hint=hint)
+
+
+def strays(scan: Scan) -> Iterator[Finding]:
+    """Files that are neither image nor caption."""
+    found = [path for path in scan.strays if path.suffix.lower() not in OTHER_PICTURES]
+    if found:
+        text = f"{counted(len(found), 'file')} that the trainer does not read: {names(found)}"
+        yield info("dataset.strays", text, where=place(scan.source, found))
+
+
+def subfolders(scan: Scan) -> Iterator[Finding]:
+    """Images below a folder that has images itself: the trainer does not search on (library/train_util.py:2847)."""
+    below = [scan.source.folder / name for name, images in scan.subfolders if images]
+    if scan.images and below:
+        images = sum(images for _, images in scan.subfolders)
+        text = f"{counted(images, 'image')} in subfolders are not used: {names(below)}"
+        yield warning(
+            "dataset.subfolders", text, where=place(scan.source, below), hint="give them entries of their own"
+        )
+
+
+def extension(scan: Scan) -> Iterator[Finding]:
+    """``a.Png``: the trainer knows .png and .PNG alone (library/train_util.py:104)."""
+    mixed = [image.path for image in scan.images if _is_mixed(image.path.suffix)]
+    if mixed:
+        text = f"{counted(len(mixed), 'image')} with an extension the trainer would pass over: {names(mixed)}"
+        yield info("dataset.extension", text, where=place(scan.source, mixed), hint="laid out under the lower-case one")
+
+
+def stem_twice(scan: Scan) -> Iterator[Finding]:
+    """``a.png`` and ``a.jpg``: one caption file for two images."""
+    stems = Counter(_stem(image) for image in scan.images)
+    same = [image.path for image in scan.images if stems[_stem(image)] > 1]
+    if same:
+        text = f"{counted(len(same), 'image')} share a name and so a caption: {names(same)}"
+        yield warning(
+            "dataset.stem_twice", text, where=place(scan.source, same), hint="rename one of each, or remove it"
+        )
+
+
+def concept(scan: Scan) -> Iterator[Finding]:
+    """``10_cat`` as a concept: the number reads like repeats and becomes part of the name."""
+    repeats, token = repeats_and_token(scan.source.concept)
+    if repeats and token:
+        text = f"the concept '{scan.source.concept}' begins with a number, which stays part of the name"
+        hint = f"if it means repeats, write concept: {token} and repeats: {repeats}"
+        yield warning("dataset.concept", text, where=scan.source.where, hint=hint)
+
+
+def unreadable(scan: Scan) -> Iterator[Finding]:
+    """Files that cannot be decoded: the trainer notices after it has loaded the model (library/train_util.py:2959)."""
+    by_reason: dict[str, list[Image]] = {}
+    for image in scan.images:
+        if image.problem:
+            by_reason.setdefault(image.problem, []).append(image)
+    for reason, images in by_reason.items():
+        paths = [image.path for image in images]
+        text = f"{counted(len(paths), 'image')} cannot be used: {names(paths)}: {reason}"
+        yield error("image.unreadable", text, where=place(scan.source, paths), hint="replace or remove")
+
+
+def content(scan: Scan) -> Iterator[Finding]:
+    """A GIF named ``.png``: it is read all the same, of an animation the first picture."""
+    wrong = [i for i in scan.images if i.format and i.format not in IMAGE_FORMATS.get(i.path.suffix.lower(), ())]
+    if wrong:
+        kinds = ", ".join(sorted({image.format for image in wrong}))
+        paths = [image.path for image in wrong]
+        text = f"{counted(len(paths), 'image')} with other content than the name says ({kinds}): {names(paths)}"
+        yield info("image.format", text, where=place(scan.source, paths), hint="it is read by its content; rename it")
+
+
+def huge(scan: Scan) -> Iterator[Finding]:
+    """More pixels than Pillow takes for reasonable: the trainer reads it, slowly and with much memory."""
+    paths = [image.path for image in scan.images if image.width * image.height > PILLOW_LIMIT]
+    if paths:
+        text = f"{counted(len(paths), 'image')} of more than 89 megapixels: {names(paths)}"
+        yield warning("image.huge", text, where=place(scan.source, paths), hint="make them smaller")
+
+
+def same_folder(scans: tuple[Scan, ...]) -> Iterator[Finding]:
+    """Two entries that read the same folder: its images count twice."""
+    seen: dict[str, Scan] = {}
+    for scan in scans:
+        real = os.path.realpath(scan.source.folder)
+        if real in seen:
+            text = f"{printable(str(scan.source.folder))} is already the folder of another entry"
+            first = seen[real].source.where
+            hint = f"the other one: {first}" if first else ""
+            yield warning("dataset.same_folder", text, where=scan.source.where, hint=hint)
+        seen.setdefault(real, scan)
+
+
+def only_regularization(scans: tuple[Scan, ...]) -> Iterator[Finding]:
+    """Class images alone are no training data (library/train_util.py:2167)."""
+    if scans and all(scan.source.regularization for scan in scans):
+        text = "all datasets are regularization images: there is nothing to train on"
+        yield error("dataset.empty", text, where=scans[0].source.where, hint="add a dataset with regularization: false")
+
+
+def repeats_and_token(name: str) -> tuple[int | None, str]:
+    """What the trainer makes of a folder's name: repeats (None: it ignores the folder) and class token.
+
+    ``int()`` of what stands before the first underscore, the rest as it is (library/config_util.py:608).
+    """
+    first, _, rest = name.partition("_")
+    try:
+        repeats = int(first)
+    except ValueError:
+        return None, ""
+    return (repeats, rest) if repeats > 0 else (None, "")
+
+
+def _is_mixed(suffix: str) -> bool:
+    return suffix not in (suffix.lower(), suffix.upper())
+
+
+def _stem(image: Image) -> str:
+    return os.path.splitext(image.path.name)[0]  # noqa: PTH122 - what the trainer splits with
+
+
+DATASET_CHECKS: tuple[Check, ...] = (
+    missing, level, empty, count, concept, subfolders, stem_twice, extension, other_pictures,
+    strays, unreadable, content, huge,
+    *CAPTION_CHECKS,
+)  # fmt: skip
+"""Checks of one folder. A new check is a row here."""
+
+ACROSS_CHECKS: tuple[AcrossCheck, ...] = (same_folder, only_regularization)
+"""Checks over all folders of a recipe."""

@@ -1,0 +1,31 @@
+"""A finding together with the images it is about, for a page that shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.text import place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from kohya_runner.dataset.trainer_view import Seen
+    from kohya_runner.findings import Finding
+
+    Say = Callable[..., Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A finding, and the image files it is about."""
+
+    finding: Finding
+    paths: tuple[Path, ...] = ()
+
+
+def noted(say: Say, code: str, text: str, seen: Sequence[Seen], *, hint: str = "") -> Noted:
+    """A finding about some images of one folder."""
+    paths = tuple(one.image.path for one in seen)
+    return Noted(say(code, text, where=place(seen[0].source, paths), hint=hint), paths)

@@ -1,0 +1,214 @@
+"""What the trainer will do to pictures without a word: checks over what it will see, one row each."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.buckets import make_buckets, select
+from kohya_runner.dataset.checks.near_duplicates import exact, near
+from kohya_runner.dataset.checks.page_finding import Noted, noted
+from kohya_runner.findings import error, info, warning
+from kohya_runner.text import counted, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kohya_runner.dataset.buckets import Buckets
+    from kohya_runner.dataset.trainer_view import Rules, Seen
+
+    Check = Callable[[Sequence[Seen], Rules], Iterator[Noted]]
+    AcrossCheck = Callable[[Sequence[Seen]], Iterator[Noted]]
+
+SMOOTH = ("lanczos", "lanczos4", "bilinear", "linear", "bicubic", "cubic", "area", "box")
+"""Interpolations that blur small art when it grows. ``box`` and ``area`` blur wherever the factor is not whole."""
+ENLARGED = 1.5
+CROPPED = 0.15
+EXTREME = 3.0  # one side to the other
+FEW = 5  # groups named
+
+
+def rotation(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+    """The trainer reads no EXIF orientation (library/train_util.py:2948): a phone's picture lies on its side."""
+    turned = [one for one in seen if one.traits and one.traits.orientation != 1]
+    if turned:
+        text = f"{counted(len(turned), 'image')} with an EXIF rotation that the trainer ignores: {_names(turned)}"
+        yield noted(warning, "image.exif_rotation", text, turned, hint="turn the pixels and save again")
+
+
+def alpha(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """Without alpha_mask transparency is dropped, and what lies below it is trained (library/train_util.py:2955)."""
+    clear = [one for one in seen if one.traits and one.traits.transparent]
+    if not clear or rules.alpha_mask:
+        return
+    pixels = sum(one.traits.transparent for one in clear if one.traits)
+    share = pixels / sum(one.image.width * one.image.height for one in clear)
+    text = (
+        f"{counted(len(clear), 'image')} with {pixels} transparent pixels ({share:.0%} of them): {_names(clear)}; "
+        "the transparency is dropped and the colours below it are trained"
+    )
+    hint = "paint them on the background you want, or write alpha_mask: true to leave those pixels out of the loss"
+    yield noted(warning, "image.alpha", text, clear, hint=hint)
+
+
+def animated(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+    """Of an animation the first frame."""
+    moving = [one for one in seen if one.traits and one.traits.animated]
+    if moving:
+        text = f"{counted(len(moving), 'image')} with several frames, only the first is used: {_names(moving)}"
+        yield noted(warning, "image.animated", text, moving, hint="save the frames you want as single pictures")
+
+
+def cmyk(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+    """Pillow turns printing colours into RGB without the file's profile."""
+    printed = [one for one in seen if one.traits and one.traits.mode in ("CMYK", "LAB")]
+    if printed:
+        text = f"{counted(len(printed), 'image')} in CMYK or LAB, whose colours change on the way to RGB"
+        yield noted(warning, "image.cmyk", f"{text}: {_names(printed)}", printed, hint="save as RGB")
+
+
+def depth(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+    """16-bit grey is cut at 255 and not scaled: nearly all of it becomes white."""
+    clipped = [one for one in seen if one.traits and one.traits.clipped]
+    if clipped:
+        text = f"{counted(len(clipped), 'grey image')} of more than 8 bits, which becomes white: {_names(clipped)}"
+        yield noted(error, "image.depth", text, clipped, hint="save with 8 bits a channel")
+    dark = [one for one in seen if one.traits and one.traits.mode.startswith("I;16") and not one.traits.clipped]
+    if dark:
+        text = f"{counted(len(dark), 'grey image')} of 16 bits, of which the lowest 8 are taken for all: {_names(dark)}"
+        yield noted(warning, "image.depth", text, dark, hint="save with 8 bits a channel")
+
+
+def pixel_art(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """Small art that is enlarged, by a filter that blurs it or by a factor that is not whole."""
+    small = [one for one in seen if one.tiny and one.scale >= 2]
+    smooth = [one for one in small if one.interpolation in SMOOTH]
+    if smooth:
+        first = smooth[0]
+        text = (
+            f"{counted(len(smooth), 'small image')} enlarged up to {max(one.scale for one in smooth):.1f} times with "
+            f"{_used(smooth)}, which blurs every pixel's edge: {_names(smooth)}"
+        )
+        option = "write resize_interpolation: nearest, or " if rules.takes_interpolation else ""
+        hint = f"{option}enlarge them yourself by a whole factor ({_whole(first)})"
+        yield noted(warning, "image.blurred", text, smooth, hint=hint)
+    if rules.resize_interpolation != "nearest":
+        return
+    uneven = [one for one in small if not math.isclose(one.scale, round(one.scale), abs_tol=1e-9)]
+    if uneven:
+        text = (
+            f"{counted(len(uneven), 'small image')} enlarged by a factor that is not whole "
+            f"({uneven[0].scale:.2f}), so that some pixels become wider than others: {_names(uneven)}"
+        )
+        hint = f"enlarge them yourself by a whole factor ({_whole(uneven[0])}) and pad to the bucket"
+        yield noted(info, "image.uneven", text, uneven, hint=hint)
+
+
+def enlarged(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+    """Photographs that hold fewer pixels than they are trained at."""
+    grown = [one for one in seen if one.scale > ENLARGED and not one.tiny]
+    if grown:
+        text = f"{counted(len(grown), 'image')} enlarged up to {max(one.scale for one in grown):.1f} times"
+        hint = "take larger originals, a lower resolution, or bucket_no_upscale: true"
+        yield noted(warning, "image.enlarged", f"{text} with {_used(grown)}: {_names(grown)}", grown, hint=hint)
+
+
+def cropped(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """Pictures of which the crop takes a good part (library/train_util.py:2976-2985)."""
+    cut = [one for one in seen if one.lost > CROPPED]
+    if cut:
+        worst = max(cut, key=lambda one: one.lost)
+        text = (
+            f"{counted(len(cut), 'image')} losing more than {CROPPED:.0%} to the crop: {_names(cut)}; at most "
+            f"{worst.lost:.0%} ({worst.lost_pixels} pixels)"
+        )
+        buckets = rules.buckets is not None and rules.buckets.enable_bucket
+        hint = "crop them yourself, or raise max_bucket_reso" if buckets else "write enable_bucket: true"
+        yield noted(warning, "image.cropped", text, cut, hint=hint)
+
+
+def webp(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """WebP files whose size imagesize misreads by a pixel, where that costs a step of the bucket."""
+    if rules.buckets is None:
+        return
+    made = make_buckets(rules.buckets)
+    wrong = [one for one in seen if one.traits and one.traits.short and _bucket(made, one) != one.bucket]
+    if wrong:
+        text = f"{counted(len(wrong), 'WebP image')} that the trainer takes for a pixel smaller, and puts into"
+        hint = "save as PNG, or as WebP without metadata, alpha and animation"
+        yield noted(warning, "image.webp_size", f"{text} a smaller bucket: {_names(wrong)}", wrong, hint=hint)
+
+
+def _bucket(made: Buckets, one: Seen) -> tuple[int, int] | None:
+    choice = select(made, one.size)
+    return choice[0] if choice else None
+
+
+def aspect(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+    """Panoramas and banners."""
+    odd = [one for one in seen if min(one.size) > 0 and max(one.size) / min(one.size) >= EXTREME]
+    if odd:
+        text = f"{counted(len(odd), 'image')} more than {EXTREME:g} times as long as wide: {_names(odd)}"
+        yield noted(info, "image.aspect", text, odd, hint="cut them into pieces")
+
+
+def same_bytes(seen: Sequence[Seen]) -> Iterator[Noted]:
+    """The same file twice: it counts twice in every epoch."""
+    groups = exact(seen)
+    if groups:
+        text = f"{counted(len(groups), 'picture')} more than once, byte for byte: {_grouped(groups)}"
+        members = [one for group in groups for one in group]
+        yield noted(warning, "image.duplicate", text, members, hint="remove the copies, and use repeats to weigh")
+
+
+def same_look(seen: Sequence[Seen]) -> Iterator[Noted]:
+    """The same picture saved twice, or two frames of one film."""
+    groups = near(seen)
+    if groups:
+        text = f"{counted(len(groups), 'group')} of nearly the same picture: {_grouped(groups)}"
+        members = [one for group in groups for one in group]
+        yield noted(warning, "image.near_duplicate", text, members, hint="look at them, and keep the best of each")
+
+
+def balance(seen: Sequence[Seen]) -> Iterator[Noted]:
+    """How the concepts share an epoch."""
+    shown: dict[str, int] = {}
+    for one in seen:
+        if not one.source.regularization and not one.image.problem:
+            shown[one.source.concept] = shown.get(one.source.concept, 0) + one.source.repeats
+    if len(shown) < 2:
+        return
+    total = sum(shown.values())
+    parts = ", ".join(f"{concept} {number / total:.0%}" for concept, number in shown.items())
+    most, least = max(shown.values()), min(shown.values())
+    say = warning if most > 3 * least else info
+    hint = "change repeats" if say is warning else ""
+    yield Noted(say("dataset.balance", f"images of an epoch, repeats counted: {parts}", hint=hint))
+
+
+def _names(seen: Sequence[Seen]) -> str:
+    return names([one.image.path for one in seen])
+
+
+def _grouped(groups: Sequence[Sequence[Seen]]) -> str:
+    shown = "; ".join(" = ".join(one.image.path.name for one in group[:3]) for group in groups[:FEW])
+    return shown if len(groups) <= FEW else f"{shown}; and {len(groups) - FEW} more"
+
+
+def _used(seen: Sequence[Seen]) -> str:
+    return " and ".join(sorted({one.interpolation for one in seen}))
+
+
+def _whole(one: Seen) -> str:
+    """``42 times makes 1008x1008``."""
+    factor = max(1, math.floor(one.scale))
+    return f"{factor} times makes {one.image.width * factor}x{one.image.height * factor}"
+
+
+PICTURE_CHECKS: tuple[Check, ...] = (
+    depth, rotation, alpha, animated, cmyk, pixel_art, enlarged, cropped, webp, aspect,
+)  # fmt: skip
+"""Checks of one folder's pictures. A new check is a row here."""
+
+PICTURE_ACROSS: tuple[AcrossCheck, ...] = (same_bytes, same_look, balance)
+"""Checks over the pictures of all folders."""

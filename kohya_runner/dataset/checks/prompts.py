@@ -1,0 +1,151 @@
+"""What the text encoders will not get of a caption: cut off ends, trigger words that are missing or misspelt."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.checks.page_finding import Noted, noted
+from kohya_runner.dataset.tokens.count import alike
+from kohya_runner.findings import info, warning
+from kohya_runner.text import counted, names, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kohya_runner.dataset.tokens.count import Count
+    from kohya_runner.dataset.trainer_view import Rules, Seen
+
+    Check = Callable[[Sequence[Seen], Rules], Iterator[Noted]]
+
+_CHOICE = re.compile(r"(?<!\{)\{[^{}|]*\|[^{}]*\}(?!\})")
+_WORDS = re.compile(r"[\w']+")
+USUAL = 0.5  # share of captions with a word that make it one which all should have
+TAIL = 40
+
+
+def truncated(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """Captions that are cut off (library/strategy_base.py:234): for certain, or perhaps."""
+    for index, name in alike(rules.encoders):
+        encoder = rules.encoders[index]
+        limit = seen[0].counts[index].limit  # the encoder's, less what is written before every caption
+        certain = [one for one in seen if one.counts[index].fewest > limit]
+        if certain:
+            longest = max(certain, key=lambda one: one.counts[index].fewest)
+            text = (
+                f"{counted(len(certain), 'caption')} longer than the {limit} tokens of {name}: "
+                f"{_names(certain)}; the longest has {longest.counts[index].shown} and is cut {_end(longest, index)}"
+            )
+            hint = "shorten" + (f", or write max_token_length: {encoder.longer[0]}" if encoder.longer else "")
+            # beside T5 CLIP gives no more than one vector, and long captions are usual
+            say = info if encoder.kind == "clip" and any(other.kind == "t5" for other in rules.encoders) else warning
+            yield noted(say, "caption.truncated", text, certain, hint=hint)
+        perhaps = [one for one in seen if one.counts[index].fewest <= limit < one.counts[index].most]
+        if perhaps:
+            most = max(one.counts[index].most for one in perhaps)
+            text = (
+                f"{counted(len(perhaps), 'caption')} could be longer than the {limit} tokens of "
+                f"{name}: {_names(perhaps)}; at most {most} by an estimate that never counts too few"
+            )
+            yield noted(info, "caption.length", text, perhaps)
+
+
+def wildcards(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """``{red|blue}`` is chosen from with enable_wildcard alone (library/train_util.py:841-869)."""
+    if "enable_wildcard" in rules.changing:
+        return
+    found = [one for one in seen if _CHOICE.search(one.caption)]
+    if found:
+        text = f"{counted(len(found), 'caption')} with braces that are read as they stand: {_names(found)}"
+        yield noted(
+            warning, "caption.wildcard", text, found, hint="write enable_wildcard: true, or take the braces out"
+        )
+
+
+def trigger(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+    """Captions without the word that most captions have, and captions with one that looks like it."""
+    written = [one for one in seen if one.from_file and not one.source.regularization]
+    if not written or "enable_wildcard" in rules.changing:  # then chance takes a line
+        return
+    groups = triggers(written)
+    for words in groups:
+        without = [one for one in written if not any(_holds(one.caption, word) for word in words)]
+        meant = {id(one): near for one in without if (near := misspelt(one.caption, words))}
+        wrong = [one for one in without if id(one) in meant]
+        if wrong:
+            found, word = meant[id(wrong[0])]
+            text = f"{counted(len(wrong), 'caption')} with {shortened(found)} where {shortened(word)} was meant"
+            yield noted(warning, "caption.misspelt", f"{text}: {_names(wrong)}", wrong, hint="correct the spelling")
+        missing = [one for one in without if id(one) not in meant]
+        stated = words == written[0].source.captions.contains_any  # then caption.contains_any says it
+        if missing and not stated:
+            text = f"{counted(len(missing), 'caption')} without {' or '.join(map(shortened, words))}"
+            rest = f"{len(written) - len(without)} others have it"
+            yield noted(warning, "caption.trigger", f"{text}: {_names(missing)}; {rest}", missing)
+
+
+def triggers(seen: Sequence[Seen]) -> tuple[tuple[str, ...], ...]:
+    """Groups of words of which each caption should hold one: the recipe's, else the concept where most captions do."""
+    rules = seen[0].source.captions
+    stated = ((rules.contains_any,) if rules.contains_any else ()) + tuple((word,) for word in rules.contains_all)
+    if stated:
+        return stated
+    concept = seen[0].source.concept
+    forms = tuple(dict.fromkeys((concept, concept.replace("_", " "))))
+    having = sum(1 for one in seen if any(_holds(one.caption, form) for form in forms))
+    close = sum(1 for one in seen if misspelt(one.caption, forms)) if having else 0
+    return (forms,) if having and (having + close) >= USUAL * len(seen) else ()
+
+
+def misspelt(text: str, words: Sequence[str]) -> tuple[str, str] | None:
+    """What stands in the text in place of one of the words, and that word; None where nothing looks like one."""
+    said = [found[0] for found in _WORDS.finditer(text)]
+    for word in words:
+        parts = _WORDS.findall(word)
+        allowed = 0 if len(word) < 4 else 1 if len(word) < 8 else 2
+        for start in range(len(said) - len(parts) + 1) if parts else ():
+            piece = " ".join(said[start : start + len(parts)])
+            wanted = " ".join(parts)
+            if abs(len(piece) - len(wanted)) <= allowed and 0 < distance(piece, wanted, allowed) <= allowed:
+                return piece, word
+    return None
+
+
+def distance(one: str, other: str, most: int) -> int:
+    """Edit distance with swapped neighbours as one edit; ``most + 1`` for anything farther."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, start=1):
+        last, before, row = before, row, [i]
+        for j, b in enumerate(other, start=1):
+            best = min(row[j - 1] + 1, before[j] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                best = min(best, last[j - 2] + 1)
+            row.append(best)
+        if min(row) > most:
+            return most + 1
+    return row[-1]
+
+
+def _holds(text: str, word: str) -> bool:
+    return word in text
+
+
+def _end(one: Seen, index: int) -> str:
+    counted_so = one.counts[index]
+    cut = counted_so.cut or 0
+    where = "after" if counted_so.exact else "after, at the earliest,"
+    return f"{where} {shortened('…' + one.caption[max(0, cut - TAIL) : cut])}"
+
+
+def kept(text: str, count: Count) -> tuple[str, str]:
+    """What is read of a text for certain, and what is, or may be, cut off."""
+    return (text, "") if count.cut is None else (text[: count.cut], text[count.cut :])
+
+
+def _names(seen: Sequence[Seen]) -> str:
+    return names([one.image.path for one in seen])
+
+
+PROMPT_CHECKS: tuple[Check, ...] = (truncated, wildcards, trigger)
+"""Checks of one folder's prompts. A new check is a row here."""

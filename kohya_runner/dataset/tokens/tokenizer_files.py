@@ -1,0 +1,141 @@
+"""A text encoder's own tokenizer, made of the files it comes with: tokenizer.json, spiece.model, vocab and merges.
+
+The `tokenizers` library is what the trainer's transformers counts with, too; where files must be converted first it is
+done as there (transformers 4.54.1, convert_slow_tokenizer.py). Files of strangers: whatever is wrong with one means
+that there is no tokenizer, and an estimate takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.dataset.tokens.sentencepiece_file import UNIGRAM, SentencePiece, read_sentencepiece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+LARGEST = 64 << 20  # bytes; Gemma's tokenizer.json has 34 MB
+T5_EXTRA = 100  # <extra_id_0> and so on, beside the pieces of T5's file (models/t5/tokenization_t5.py)
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Where Qwen's pieces begin and end (convert_slow_tokenizer.py:428)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokenizer:
+    """A tokenizer of the `tokenizers` library, without the marks that are put around a text."""
+
+    backend: Any
+
+    def spans(self, text: str) -> tuple[tuple[int, int], ...]:
+        """Where in the text each token begins and ends; the blank before a word belongs to its token."""
+        return tuple(self.backend.encode(text, add_special_tokens=False).offsets)
+
+
+def read_tokenizer(folder: Path, *, converted: bool = False) -> Tokenizer | None:
+    """The tokenizer of a folder, None where there is none that can be read.
+
+    ``converted``: as transformers makes it where the folder has no tokenizer.json, although it has one.
+    """
+    ways = WAYS[1:] if converted else WAYS
+    for names, way in ways:
+        if all(_usable(folder / name) for name in names):
+            try:
+                return Tokenizer(way(folder))
+            except Exception:  # noqa: BLE001, S112 - the library raises plain Exception, files anything
+                continue
+    return None
+
+
+def _usable(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= LARGEST
+    except OSError:
+        return False
+
+
+def _whole(folder: Path) -> Any:
+    """tokenizer.json says it all; what else is to be one token stands in tokenizer_config.json."""
+    import tokenizers
+
+    made = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.no_truncation()
+    made.no_padding()
+    return _with_added(made, folder)
+
+
+def _from_pieces(folder: Path) -> Any:
+    """T5's spiece.model (convert_slow_tokenizer.py:577-672, :1063)."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    pieces = read_sentencepiece(folder / "spiece.model")
+    if pieces.kind != UNIGRAM:
+        raise ValueError("not a unigram model")
+    extra = [(f"<extra_id_{number}>", 0.0) for number in reversed(range(T5_EXTRA))]
+    made = Tokenizer(models.Unigram([*pieces.scores, *extra], unk_id=pieces.unknown, byte_fallback=False))
+    _add(made, _added_pieces(pieces))
+    steps: list[Any] = [normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Precompiled(pieces.charsmap), *steps] if pieces.charsmap else steps
+    )
+    made.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    # sentinels are added tokens: one anywhere in a text is a token of its own (models/t5/tokenization_t5_fast.py)
+    _add(made, [(name, True) for name, _ in extra])
+    return made
+
+
+def _added_pieces(pieces: SentencePiece) -> list[tuple[str, bool]]:
+    """Marks and what the makers chose; the unknown one counts as a mark (models/t5/tokenization_t5_fast.py:88)."""
+    unknown = pieces.scores[pieces.unknown][0]
+    return [*pieces.added, (unknown, True)]
+
+
+def _from_merges(folder: Path) -> Any:
+    """Qwen's vocab.json and merges.txt (convert_slow_tokenizer.py:400-443)."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    made = Tokenizer(model)
+    made.normalizer = normalizers.NFC()
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated", invert=False),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    return _with_added(made, folder)
+
+
+def _with_added(made: Any, folder: Path) -> Any:
+    path = folder / "tokenizer_config.json"
+    if not _usable(path):
+        return made
+    told = json.loads(path.read_text(encoding="utf-8")).get("added_tokens_decoder", {})
+    known = made.get_vocab(with_added_tokens=True)
+    rows = sorted((int(number), row) for number, row in told.items())
+    _add(made, [(row["content"], bool(row.get("special"))) for _, row in rows if row["content"] not in known], rows)
+    return made
+
+
+def _add(made: Any, tokens: Iterable[tuple[str, bool]], rows: Iterable[tuple[int, dict[str, Any]]] = ()) -> None:
+    """Texts that are one token each, wherever they stand."""
+    from tokenizers import AddedToken
+
+    told = {row["content"]: row for _, row in rows}
+    for text, special in tokens:
+        row = told.get(text, {})
+        flags = {name: bool(row.get(name)) for name in ("lstrip", "rstrip", "single_word", "normalized")}
+        token = AddedToken(text, special=special, **flags)
+        (made.add_special_tokens if special else made.add_tokens)([token])
+
+
+WAYS: tuple[tuple[tuple[str, ...], Callable[[Path], Any]], ...] = (
+    (("tokenizer.json",), _whole),
+    (("spiece.model",), _from_pieces),
+    (("vocab.json", "merges.txt"), _from_merges),
+)
+"""The files of a tokenizer, and how it is made of them, in the order of transformers' preference."""

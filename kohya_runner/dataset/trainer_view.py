@@ -1,0 +1,188 @@
+"""What the trainer will really see of every image: prompt, tokens, size after resizing, crop, interpolation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.dataset.buckets import BucketSettings, make_buckets, problems, select
+from kohya_runner.dataset.facts import CAPTION_BLANK
+from kohya_runner.dataset.tokens.count import count, same
+from kohya_runner.engines.sd_scripts.batching import parse_resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kohya_runner.dataset.facts import Image, Source
+    from kohya_runner.dataset.picture import Traits
+    from kohya_runner.dataset.survey import Survey
+    from kohya_runner.dataset.tokens.count import Count, Encoder
+
+    Size = tuple[int, int]
+
+TINY = 256  # pixels; the longer side of art that is enlarged on purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What of the trainer's options decides how images and captions are seen; the fields have the options' names."""
+
+    buckets: BucketSettings | None = None  # None: the resolution is not known, or no bucket can be made
+    resizes: bool = True  # without buckets and cached latents the trainer takes pictures as they are
+    resize_interpolation: str | None = None
+    takes_interpolation: bool = True  # whether the trainer has such an option
+    caption_prefix: str = ""
+    caption_suffix: str = ""
+    secondary_separator: str = ""
+    caption_separator: str = ","
+    as_written: bool = False  # text encoder outputs are cached: prefix and suffix are not used
+    alpha_mask: bool = False
+    changing: tuple[str, ...] = ()  # options that make the prompt another one each time
+    encoders: tuple[Encoder, ...] = ()
+
+
+CHANGING = (
+    "shuffle_caption", "enable_wildcard", "caption_dropout_rate", "caption_dropout_every_n_epochs",
+    "caption_tag_dropout_rate", "token_warmup_step",
+)  # fmt: skip
+
+
+def rules_from(option: Callable[[str], Any], encoders: tuple[Encoder, ...] = ()) -> Rules:
+    """The rules in the options, absent ones at the trainer's defaults (library/train_util.py:4560-4660)."""
+    enabled = bool(option("enable_bucket"))
+    cached = bool(option("cache_latents") or option("cache_latents_to_disk"))
+    return Rules(
+        buckets=_buckets(option),
+        resizes=enabled or cached,
+        resize_interpolation=option("resize_interpolation"),
+        caption_prefix=option("caption_prefix") or "",
+        caption_suffix=option("caption_suffix") or "",
+        secondary_separator=option("secondary_separator") or "",
+        caption_separator=option("caption_separator") or ",",
+        as_written=bool(option("cache_text_encoder_outputs") or option("cache_text_encoder_outputs_to_disk")),
+        alpha_mask=bool(option("alpha_mask")),
+        changing=tuple(name for name in CHANGING if option(name)),
+        encoders=encoders,
+    )
+
+
+def _buckets(option: Callable[[str], Any]) -> BucketSettings | None:
+    resolution = parse_resolution(option("resolution"))
+    if resolution is None:
+        return None
+    names = ("enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps", "bucket_no_upscale")
+    given = {name: value for name in names if (value := option(name)) is not None}
+    settings = BucketSettings(resolution, **given)
+    return None if problems(settings) else settings
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One image as the trainer will use it. ``bucket`` and ``resized`` are None where that is not known."""
+
+    image: Image
+    traits: Traits | None
+    source: Source
+    caption: str
+    from_file: bool
+    counts: tuple[Count, ...] = ()
+    bucket: Size | None = None
+    resized: Size | None = None
+    interpolation: str = ""  # "" where nothing is resized
+
+    @property
+    def size(self) -> Size:
+        """Width and height of the file."""
+        return (self.image.width, self.image.height)
+
+    @property
+    def scale(self) -> float:
+        """How many times larger it becomes; 1 where that is not known."""
+        return self.resized[0] / self.image.width if self.resized and self.image.width else 1.0
+
+    @property
+    def lost(self) -> float:
+        """The share of the picture that the crop takes away."""
+        if self.bucket is None or self.resized is None:
+            return 0.0
+        kept = min(self.bucket[0], self.resized[0]) * min(self.bucket[1], self.resized[1])
+        return 1 - kept / (self.resized[0] * self.resized[1])
+
+    @property
+    def lost_pixels(self) -> int:
+        """The same in pixels of the file."""
+        return round(self.lost * self.image.width * self.image.height)
+
+    @property
+    def tiny(self) -> bool:
+        """Whether it is small art of which every pixel counts."""
+        return 0 < max(self.size) <= TINY
+
+
+def see(survey: Survey, rules: Rules) -> Iterator[Seen]:
+    """Every image of a survey in order, those that cannot be read included."""
+    made = make_buckets(rules.buckets) if rules.buckets else None
+    places: dict[Size, tuple[Size, Size] | None] = {}
+    counts: dict[tuple[Count, ...], tuple[Count, ...]] = {}  # most captions are of a few lengths
+    for image, traits in zip(survey.scan.images, survey.traits, strict=True):
+        size = (image.width, image.height)
+        believed = told(size, traits)
+        if made is not None and believed not in places:
+            places[believed] = select(made, believed)
+        place = places.get(believed)
+        resized = place[1] if place and rules.resizes else size if place else None
+        text, from_file = prompt(image, survey.scan.source, rules)
+        yield Seen(
+            image,
+            traits,
+            survey.scan.source,
+            text,
+            from_file,
+            counts=counts.setdefault(found := _counts(text, rules.encoders), found),
+            bucket=place[0] if place else None,
+            resized=resized,
+            interpolation=interpolation(size, resized, rules.resize_interpolation) if resized else "",
+        )
+
+
+def _counts(text: str, encoders: tuple[Encoder, ...]) -> tuple[Count, ...]:
+    """The tokens for each encoder; those that count alike count once."""
+    made: dict[int, Count] = {}
+    for index, encoder in enumerate(encoders):
+        like = next((i for i in made if same(encoders[i], encoder)), None)
+        made[index] = count(encoder, text) if like is None else replace(made[like], encoder=encoder.name)
+    return tuple(made.values())
+
+
+def told(size: Size, traits: Traits | None) -> Size:
+    """The size the trainer chooses the bucket by: imagesize's, else Pillow's (library/train_util.py:1482)."""
+    short = traits is not None and traits.short and size[0] > 1
+    return (size[0] - 1, size[1] - 1) if short else size
+
+
+def interpolation(size: Size, resized: Size, asked: str | None) -> str:
+    """library/utils.py:236-240: area where no side grows, Lanczos else; what is asked for comes first."""
+    if size == resized:  # library/train_util.py:2971
+        return ""
+    return asked or ("area" if size[0] >= resized[0] and size[1] >= resized[1] else "lanczos")
+
+
+def prompt(image: Image, source: Source, rules: Rules) -> tuple[str, bool]:
+    """The text the encoders get, and whether it comes from a caption file (library/train_util.py:821-850, :2070).
+
+    A file without a byte, or one that is not UTF-8, stops the trainer; the layout leaves it out.
+    """
+    caption = image.caption
+    from_file = caption is not None and caption.problem in ("", CAPTION_BLANK)
+    text = caption.text if caption is not None and from_file else source.concept
+    if rules.as_written:
+        return text, from_file
+    if rules.caption_prefix:
+        text = f"{rules.caption_prefix} {text}"
+    if rules.caption_suffix:
+        text = f"{text} {rules.caption_suffix}"
+    if "enable_wildcard" not in rules.changing:
+        text = text.split("\n")[0]
+    if rules.secondary_separator:
+        text = text.replace(rules.secondary_separator, rules.caption_separator)
+    return text, from_file

@@ -1,0 +1,151 @@
+"""A log as lines: of any size, of any origin, and nothing in it reaches a terminal as it is.
+
+Of a long log the first and the last part are read. Bars that were redrawn are dropped, log records that rich wrapped at
+80 columns are joined, the marks of ranks and of kohya_ss's window are taken off, secrets are blotted out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from kohya_runner.diagnosis.bars import BAR, bar_event, find_bar
+from kohya_runner.diagnosis.events import Step
+from kohya_runner.diagnosis.known import NOTHING, Known, from_wall
+from kohya_runner.diagnosis.rich_log_lines import Wrapped, continuation, record
+from kohya_runner.masking import masked_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEAD = 1 << 20
+TAIL = 4 << 20
+"""Bytes of the beginning and of the end that are read."""
+LONGEST = 2000
+"""Characters of a line that are looked at; what is in the middle of a longer one is left out."""
+
+_ENDS = re.compile(r"\r\n|[\r\n]")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_RANK = re.compile(r"\[(?:rank)?(\d{1,4})\]: ?|\[default(\d{1,4})\]: ?")
+_TOKEN = re.compile(
+    r"((?:huggingface_token|wandb_api_key|api_key|token|password|secret)['\"]?\s{0,3}[=:]\s{0,3}['\"]?|Bearer\s+)"
+    r"[^\s'\",]{4,}",
+    re.IGNORECASE,
+)
+_HOOK = re.compile(r"https://[^\s'\"]*(?:api/webhooks|hooks\.slack\.com)[^\s'\"]*")
+_NAN = "loss=nan"
+_WALL = "CalledProcessError: Command "
+_WALL_ENDS = ("' returned non-zero", "' died with")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line, safe to show: ``rank`` is the process it names, -1 where it names none."""
+
+    text: str
+    rank: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What was read of a log, in its order; ``left_out`` bytes of the middle were not."""
+
+    lines: tuple[Line, ...]
+    left_out: int = 0
+    step: int = -1
+    total: int = 0
+    last_step_line: int = -1  # the index of the first line after the last bar of steps
+    known: Known = NOTHING
+
+
+def read_log(file: BinaryIO, *, head: int = HEAD, tail: int = TAIL) -> Log:
+    """The head and the tail of a log; a pipe is read through, and only its ends are kept."""
+    first = file.read(head)
+    rest, length = b"", len(first)
+    if file.seekable():
+        end = file.seek(0, 2)
+        file.seek(max(length, end - tail))
+        rest, length = file.read(tail), end
+    else:
+        while data := file.read(tail):
+            length += len(data)
+            rest = (rest + data)[-tail:]
+    return parse(first, rest, left_out=max(0, length - len(first) - len(rest)))
+
+
+def parse(first: bytes, rest: bytes = b"", *, left_out: int = 0) -> Log:
+    """The lines of the two parts; the broken line where the middle is left out is no line."""
+    if not left_out:
+        return _logged(list(_raw(first + rest)), 0)
+    gap = f"... {left_out:,} bytes left out ..."
+    return _logged([*list(_raw(first))[:-1], gap, *list(_raw(rest))[1:]], left_out)
+
+
+def _raw(data: bytes) -> Iterator[str]:
+    return iter(_ENDS.split(data.decode("utf-8", "replace")))
+
+
+def _logged(raw: list[str], left_out: int) -> Log:
+    """Bars become the place where the run was, but for the first NaN; all the rest becomes lines."""
+    found: list[Line] = []
+    step, total, after, known, nan = -1, 0, -1, NOTHING, False
+    for line in _unwrapped(raw):
+        text = line
+        if text.find(_WALL) >= 0:
+            known = from_wall(text) if len(text) < 1 << 16 else known
+        bar = find_bar(text)
+        if bar and isinstance(state := bar_event(bar), Step):
+            step, total, after = state.step, state.total, len(found)
+        if bar and (nan or _NAN not in text):
+            text = BAR.sub("", text).strip()
+        nan = nan or _NAN in text
+        found += _safe(text)
+    return Log(tuple(found), left_out, step, total, after, known)
+
+
+def _unwrapped(raw: list[str]) -> Iterator[str]:
+    held: Wrapped | None = None
+    for line in raw:
+        text = _ANSI.sub("", line).rstrip()
+        more = continuation(text) if held else None
+        if held and more is not None and len(held.text) < LONGEST:
+            held = held.joined(more)
+            continue
+        if held:
+            yield held.text
+        held = record(text)
+        if held is None and text.strip():
+            yield text
+    if held:
+        yield held.text
+
+
+def _safe(text: str) -> list[Line]:
+    """One line, or none: printable, masked, not too long, and of a command line only how it ended."""
+    match = _RANK.match(text)
+    rank = int(match.group(1) or match.group(2)) if match else -1
+    text = without_command(text[match.end() :] if match else text)
+    text = _shortened(shown(_shortened(text, 50 * LONGEST)), LONGEST)
+    return [Line(text, rank)] if text.strip() else []
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
+def without_command(text: str) -> str:
+    """What accelerate repeats is the whole command line, tokens and all: only how it ended is kept."""
+    start = text.find(_WALL)
+    if start < 0:
+        return text
+    ends = [place for sign in _WALL_ENDS if (place := text.rfind(sign)) >= 0]
+    return text[:start] + "CalledProcessError: the command" + (text[max(ends) + 1 :] if ends else " failed")
+
+
+def shown(text: str) -> str:
+    """The text without control characters, which a terminal would obey, and without secrets."""
+    plain = text
+    if not text.isprintable():
+        plain = "".join(sign if sign.isprintable() else " " if sign == "\t" else "\ufffd" for sign in text)
+    return _HOOK.sub("https://***", _TOKEN.sub(r"\1***", masked_text(plain)))

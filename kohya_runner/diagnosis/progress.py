@@ -1,0 +1,198 @@
+"""The trainer's output, read as it comes: bytes in, events out.
+
+Lines of the scripts go to stdout, log records and bars to stderr (facts of the pinned commit: train_network.py:987-1000
+and :1300, library/utils.py:62); both end up in one file. Records are laid out in columns by rich and wrapped there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kohya_runner.diagnosis.bars import bar_event, find_bar
+from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Finished, Modules, NoData, Phase, Removed, Step
+from kohya_runner.diagnosis.rich_log_lines import Wrapped, continuation, record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kohya_runner.diagnosis.events import Event
+
+STAGE = "kohya-runner stage: "
+"""How the runner's own line begins in the log of a run with several processes; what the next one does comes after."""
+STARTING = "starting"
+TRAINING = "training"
+SAVING = "saving a checkpoint"
+
+PHASES: tuple[tuple[str, str], ...] = (
+    ("prepare tokenizer", STARTING),
+    ("Using DreamBooth method", "reading the dataset"),
+    ("Loading dataset config from", "reading the dataset"),
+    ("Training with captions", "reading the dataset"),
+    ("prepare images", "reading the dataset"),
+    ("loading image sizes", "reading the dataset"),
+    ("preparing accelerator", "preparing the accelerator"),
+    ("loading model for process", "loading the model"),
+    ("Loading DiT model from", "loading the model"),  # musubi-tuner: training/trainer_base.py:1500
+    ("load StableDiffusion checkpoint", "loading the model"),
+    ("load Diffusers pretrained models", "loading the model"),
+    ("Building ", "loading the model"),
+    ("Loading state dict from", "loading the model"),
+    ("caching latents", "caching latents"),
+    ("caching Text Encoder outputs", "caching text encoder outputs"),
+    ("caching text encoder outputs", "caching text encoder outputs"),
+    ("cache Text Encoder outputs for", "caching text encoder outputs"),
+    ("import network module", "building the network"),
+    ("prepare optimizer", "preparing the optimizer"),
+    ("resume training from", "resuming"),
+    ("running training", TRAINING),
+    ("Initializing the InstructPix2Pix UNet", "loading the model"),  # diffusers' examples, here and below
+    ("Initializing the XL InstructPix2Pix UNet", "loading the model"),
+    ("***** Running training", TRAINING),
+    ("Saved state to", "saving the state"),
+    ("saving checkpoint", SAVING),
+    ("saving model:", SAVING),
+    ("save trained model as", SAVING),
+    ("saving state at", "saving the state"),
+    ("saving last state", "saving the state"),
+    ("generating sample images at step", "making sample images"),
+)
+"""How a line begins, and what the trainer does from then on (train_network.py, library/train_util.py)."""
+
+FACTS: tuple[tuple[str, str], ...] = (
+    ("num train images * repeats", "images_per_epoch"),
+    ("num train items", "images_per_epoch"),  # musubi-tuner: training/trainer_base.py:1805
+    ("num examples", "images_per_epoch"),  # the fine-tuning scripts: sdxl_train.py:583
+    ("num validation images * repeats", "validation_images"),
+    ("num reg images", "regularization_images"),
+    ("num batches per epoch", "batches_per_epoch"),
+    ("num epochs", "epochs"),
+    ("gradient accumulation steps", "gradient_accumulation_steps"),
+    ("total optimization steps", "total"),
+    ("Num examples", "images_per_epoch"),  # diffusers' examples, here and below
+    ("Num Epochs", "epochs"),
+    ("Gradient Accumulation steps", "gradient_accumulation_steps"),
+    ("Total optimization steps", "total"),
+)
+"""How a line of train_network.py:988-1000 begins, and the name of its number in ``StepsPlan``."""
+
+_NUMBER = re.compile(r"[:=]\s*(\d+)\s*$")
+_EPOCH = re.compile(r"epoch (\d+)/(\d+)\s*$")
+_MODULES = re.compile(r"(create|enable) LoRA for (.+?):? (\d+) modules")
+_WRITTEN = re.compile(r"(?:saving checkpoint:|saving model:|save trained model as .+? to) (.+)$")
+_REMOVED = re.compile(r"removing old (?:checkpoint|model): (.+)$")
+_LOGGED = re.compile(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d - [A-Z]+ - \S+ - ")
+"""How a record of diffusers' examples begins (train_instruct_pix2pix.py:460)."""
+_WRAPS = ("saving checkpoint:", "saving model:", "save trained model as", "removing old ")
+_ENDS = re.compile(rb"[\r\n]")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_LONGEST = 1 << 16  # bytes; a longer line is none of the trainer's
+
+
+class Stream:
+    """Reads a stream in pieces of any size; a bar that is not ended yet counts as soon as it is whole."""
+
+    def __init__(self) -> None:
+        """Start at the beginning of a run's output."""
+        self._rest = b""
+        self._wrapped: Wrapped | None = None
+        self._bar = ""  # the last one, which is often printed twice
+        self._phase = ""
+        self._staged = False  # the runner has said what this process does: its own words are not looked at
+        self._step = -1
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events in the bytes that came."""
+        *lines, self._rest = _ENDS.split(self._rest + data)
+        events = [event for line in lines for event in self._line(line)]
+        if len(self._rest) > _LONGEST:
+            events += self._line(self._rest)
+            self._rest = b""
+        return events + list(self._unended())
+
+    def close(self) -> list[Event]:
+        """The events in what was left unended."""
+        line, self._rest = self._rest, b""
+        return [*self._line(line), *self._unwrap()]
+
+    def _unended(self) -> Iterator[Event]:
+        """A bar stands without an end of line until its next state; waiting for it would lag by a whole step."""
+        if not self._rest.rstrip().endswith(b"]"):
+            return
+        text = _ANSI.sub("", self._rest.decode("utf-8", "replace"))
+        if (match := find_bar(text)) and not text[match.end() :].strip():
+            yield from self._drawn(match)
+
+    def _line(self, line: bytes) -> Iterator[Event]:
+        text = _ANSI.sub("", line.decode("utf-8", "replace")).rstrip()
+        if not text:
+            return
+        if self._wrapped and (more := continuation(text)) is not None:
+            self._wrapped = self._wrapped.joined(more)
+            return
+        yield from self._unwrap()
+        if match := find_bar(text):
+            yield from self._drawn(match)
+            text = text[match.end() :].rstrip()  # a record may follow on the same line
+        found = record(text)
+        if found and found.text.startswith(_WRAPS):
+            self._wrapped = found
+            return
+        yield from self._said(found.text if found else _LOGGED.sub("", text, count=1).strip())
+
+    def _unwrap(self) -> Iterator[Event]:
+        wrapped, self._wrapped = self._wrapped, None
+        if wrapped:
+            yield from self._said(wrapped.text)
+
+    def _drawn(self, match: re.Match[str]) -> Iterator[Event]:
+        if match.group(0) == self._bar:
+            return
+        self._bar = match.group(0)
+        event = bar_event(match)
+        if isinstance(event, Step):
+            if event.step > max(self._step, 0):
+                yield from self._enter(TRAINING)
+            self._step = event.step
+        yield event
+
+    def _enter(self, name: str) -> Iterator[Event]:
+        if name != self._phase:
+            self._phase = name
+            yield Phase(name)
+
+    def _said(self, text: str) -> Iterator[Event]:
+        if text.startswith(STAGE):
+            name = text.removeprefix(STAGE)
+            self._staged = name != STARTING
+            yield from self._enter(name)
+            return
+        for start, name in PHASES:
+            if text.startswith(start) and not self._staged:
+                yield from self._enter(name)
+                break
+        event = _event(text)
+        if event:
+            yield event
+
+
+def _event(text: str) -> Event | None:
+    """What one line says, if it is one that counts."""
+    if match := _EPOCH.match(text):
+        return Epoch(int(match.group(1)), int(match.group(2)))
+    if match := _MODULES.match(text):
+        return Modules(match.group(2), int(match.group(3)), enabled=match.group(1) == "enable")
+    if match := _WRITTEN.match(text):
+        return Checkpoint(Path(match.group(1)))
+    if match := _REMOVED.match(text):
+        return Removed(Path(match.group(1)))
+    if text.startswith("No data found"):
+        return NoData()
+    return Finished() if text.startswith("model saved.") else _fact(text)
+
+
+def _fact(text: str) -> Fact | None:
+    name = next((name for start, name in FACTS if text.startswith(start)), None)
+    number = _NUMBER.search(text) if name else None
+    return Fact(name, int(number.group(1))) if name and number else None

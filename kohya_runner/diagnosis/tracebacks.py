@@ -1,0 +1,234 @@
+"""The traceback that says why a run ended, out of a log that holds several.
+
+Python's own and the boxed ones of rich are read; of a chain the first exception is the cause; the last words
+of accelerate and torchrun, which only say that a child failed, are no cause, nor is a rank that died of another's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kohya_runner.diagnosis.lines import Line, Log
+
+OWN = 2
+"""How many of the innermost frames of the trainer's own files are shown, beside the innermost of all."""
+KEPT = 60
+MESSAGE = 12
+"""How many lines of an exception's message are kept."""
+
+_HEADER = re.compile(r"(?:\S.{0,60}?[ ])?(?P<original>Original )?Traceback \(most recent call last\):?$")
+_BOX = re.compile(r"\W{1,4}─+ ?Traceback \(most recent call last\) ?─+")
+_FRAME = re.compile(r' {1,6}File "(?P<file>[^"]*)", line (?P<line>\d+)(?:, in (?P<what>.*))?$')
+_BOX_FRAME = re.compile(r"(?P<file>(?:/|[A-Za-z]:\\)\S.*?):(?P<line>\d+) in (?P<what>\S+)")
+_EXCEPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,150}(?:: .*|:|)$")
+_MARKERS = re.compile(r" {1,}[\^~ ]+$|\s+\.{3} ?<|\s+\[Previous line repeated")
+_LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\][Pp]ython[\d.]*[/\\](?:lib[/\\])?|^<frozen")
+_AND_THEN = (
+    "The above exception was the direct cause of the following exception",
+    "During handling of the above exception, another exception occurred",
+)
+_WALLS = re.compile(r"(?:subprocess\.)?CalledProcessError\b|.*\bChildFailedError\b|.*\bProcessRaisedException\b")
+_ECHOES = re.compile(
+    r"\S*(?:DistBackendError|DistNetworkError|DistStoreError|ConnectionResetError|BrokenPipeError|SignalException)\b"
+    r"|RuntimeError: .{0,200}(?:Connection closed by peer|Connection reset by peer|Broken pipe|NCCL communicator)"
+)
+_HARMLESS = ("--- Logging error ---", "Exception ignored in")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the program was: file, line and function, and the line of code."""
+
+    place: str
+    code: str = ""
+    library: bool = False  # of Python itself or of a package
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """One exception: the innermost frames, and what it says, line by line."""
+
+    frames: tuple[Frame, ...]
+    message: tuple[str, ...]
+    start: int  # the index of its header among the lines of the log
+    chained: bool = False  # another exception stands before it, and is its cause
+    original: bool = False  # it stands inside the message of the one before it, and is its cause
+    rank: int = -1
+
+    @property
+    def error(self) -> str:
+        """The line with its name."""
+        return self.message[0] if self.message else ""
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Its message; many an exception only means something together with the code that raised it."""
+        code = self.frames[-1].code if self.frames else ""
+        return (f"{self.error} [{code}]" if code else self.error, *self.message[1:])
+
+    @property
+    def wall(self) -> bool:
+        """Whether it only says that a child failed."""
+        return bool(_WALLS.match(self.error))
+
+    @property
+    def echo(self) -> bool:
+        """Whether it is what the end of another rank did to this one."""
+        return bool(_ECHOES.match(self.error))
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Exceptions that followed from one another, the cause first."""
+
+    parts: tuple[Raised, ...] = field(default=())
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The lines worth reading: the innermost frames of the cause, its message, and what became of it."""
+        if not self.parts:
+            return ()
+        cause, *later = self.parts
+        lines = ["Traceback (innermost lines):"]
+        own = [frame for frame in cause.frames if not frame.library][-OWN:]
+        for frame in dict.fromkeys([*own, *cause.frames[-1:]]):
+            lines += [f"  {frame.place}", *([f"    {frame.code}"] if frame.code else [])]
+        lines += cause.message
+        lines += [f"then: {raised.error}" for raised in later]
+        return tuple(lines)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Every line of every message, the cause's first, with the line of code it was raised in, in brackets."""
+        return tuple(line for raised in self.parts for line in raised.said)
+
+
+def fatal(log: Log) -> Chain:
+    """The chain that ended the run; an empty one where the log holds none.
+
+    Of several ranks the first to fail counts, unless it only felt another's end.
+    """
+    chains = [chain for rank in _ranks(log.lines) for chain in _chains(tuple(_raised(log.lines, rank)))]
+    real = [chain for chain in chains if not chain.parts[-1].wall]
+    causes = [chain for chain in real if not chain.parts[0].echo] or real
+    if not causes:
+        return Chain()
+    ranked = [chain for chain in causes if chain.parts[0].rank >= 0]
+    if ranked:
+        return min(ranked, key=lambda chain: chain.parts[0].start)
+    return max(causes, key=lambda chain: chain.parts[-1].start)
+
+
+def wall(log: Log) -> str:
+    """How accelerate says that the trainer ended, its command line left out; "" where it says nothing."""
+    return next((line.text for line in reversed(log.lines) if "CalledProcessError: the command" in line.text), "")
+
+
+def _ranks(lines: Sequence[Line]) -> tuple[int, ...]:
+    return tuple(sorted({line.rank for line in lines}))
+
+
+def _chains(found: Sequence[Raised]) -> Iterator[Chain]:
+    """What belongs together; an original stands after the exception that carries it, and comes first."""
+    parts: list[Raised] = []
+    for raised in found:
+        if raised.original and parts:
+            parts = [replace(raised, rank=parts[0].rank), *parts]
+        elif raised.chained and parts:
+            parts = [*parts, raised]
+        else:
+            if parts:
+                yield Chain(tuple(parts))
+            parts = [raised]
+    if parts:
+        yield Chain(tuple(parts))
+
+
+def _raised(lines: Sequence[Line], rank: int) -> Iterator[Raised]:
+    """Every exception of one rank in its order, harmless ones left out."""
+    mine = [(number, line.text) for number, line in enumerate(lines) if line.rank == rank]
+    place, before = 0, ("", "")
+    while place < len(mine):
+        number, text = mine[place]
+        header, box = _HEADER.search(text), _BOX.search(text) if "Traceback" in text else None
+        if not (header and "Traceback" in text) and not box:
+            before = (before[1], text)
+            place += 1
+            continue
+        frames, message, place = (_boxed if box else _plain)(mine, place + 1)
+        if message and not any(text.startswith(_HARMLESS) for text in before):
+            chained = any(text.startswith(_AND_THEN) for text in before)
+            original = bool(header and header["original"])
+            yield Raised(tuple(frames[-KEPT:]), tuple(message), number, chained, original, rank)
+        before = ("", "")
+
+
+_Numbered = list[tuple[int, str]]
+
+
+def _plain(mine: _Numbered, place: int) -> tuple[list[Frame], list[str], int]:
+    """Python's own: frames, each with at most a line of code, then the exception and the rest of its message."""
+    frames: list[Frame] = []
+    while place < len(mine):
+        text = mine[place][1]
+        if match := _FRAME.match(text):
+            frames.append(_frame(match))
+            del frames[: len(frames) - KEPT if len(frames) > 2 * KEPT else 0]
+        elif text.startswith(" ") and frames:
+            if not frames[-1].code and not _MARKERS.match(text):
+                frames[-1] = replace(frames[-1], code=text.strip())
+        else:
+            break
+        place += 1
+    return frames, *_message(mine, place)
+
+
+def _boxed(mine: _Numbered, place: int) -> tuple[list[Frame], list[str], int]:
+    """rich's: frames between bars, the exception below the box."""
+    frames: list[Frame] = []
+    while place < len(mine) and mine[place][1].strip()[:1] in ("│", "|", "┃"):
+        text = mine[place][1].strip().strip("│|┃").strip()
+        if match := _BOX_FRAME.search(text):
+            frames.append(_frame(match))
+            del frames[: len(frames) - KEPT if len(frames) > 2 * KEPT else 0]
+        elif text.startswith("❱") and frames and not frames[-1].code:
+            code = text.removeprefix("❱").strip().lstrip("0123456789").strip(" │|")
+            frames[-1] = replace(frames[-1], code=code)
+        place += 1
+    while place < len(mine) and mine[place][1].strip()[:1] in ("╰", "└", "+"):
+        place += 1
+    return frames, *_message(mine, place)
+
+
+def _message(mine: _Numbered, place: int) -> tuple[list[str], int]:
+    """The exception's line, and what follows until something else begins."""
+    if place >= len(mine) or not _EXCEPTION.match(mine[place][1]):
+        return [], place
+    message = [mine[place][1]]
+    place += 1
+    while place < len(mine) and len(message) < MESSAGE and not _begins(mine[place][1]):
+        message.append(mine[place][1])
+        place += 1
+    return message, place
+
+
+def _begins(text: str) -> bool:
+    """Whether a line is no more of a message: another traceback, a bar, a record's time, a trainer's line."""
+    known = ("Traceback", "Original Traceback", "steps:", "[20", "20", "wandb:", *_AND_THEN, *_HARMLESS)
+    return text.lstrip().startswith(known) or "%|" in text or "Traceback (most recent" in text
+
+
+def _frame(match: re.Match[str]) -> Frame:
+    """The file without the folders of somebody's machine, as far as they say nothing."""
+    parts = re.split(r"[/\\]", match["file"])
+    for sign in ("site-packages", "dist-packages", "sd-scripts"):
+        if sign in parts[:-1]:
+            parts = parts[parts.index(sign) + 1 :]
+            break
+    what = f" in {match['what']}" if match["what"] else ""
+    return Frame(f"{'/'.join(parts[-4:])}:{match['line']}{what}", library=bool(_LIBRARY.search(match["file"])))

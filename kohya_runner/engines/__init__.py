@@ -1,0 +1,1 @@
+"""The trainers: what each offers, asks for and does with options and data."""

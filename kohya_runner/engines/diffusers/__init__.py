@@ -1,0 +1,1 @@
+"""diffusers' InstructPix2Pix examples: their rows, rules, steps and folders."""

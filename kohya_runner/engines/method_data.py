@@ -1,0 +1,168 @@
+"""What a method asks of a recipe beside its options: condition images, repeats, class images, words in captions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.edit import EditSet
+from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
+from kohya_runner.dataset.rows_file import is_rows_file
+from kohya_runner.dataset.tree.controls import with_controls
+from kohya_runner.dataset.tree.edit_layout import with_edits
+from kohya_runner.dataset.tree.metadata_file import with_metadata
+from kohya_runner.engines.edit_data import PAIRED, edit_findings, is_edit_entry, is_missing
+from kohya_runner.engines.sd_scripts import dataset_options
+from kohya_runner.engines.sd_scripts.dataset_config import with_config
+from kohya_runner.findings import Severity, error, warning
+from kohya_runner.text import counted, names, place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.survey import Survey
+    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.settings import Settings
+    from kohya_runner.findings import Finding
+    from kohya_runner.recipe.load import Loaded
+
+    Pairs = Paired | EditSet
+
+
+def read_pairs(loaded: Loaded, support: Support, surveys: Sequence[Survey]) -> tuple[Pairs, ...]:
+    """The edit pairs, or the condition images, of each dataset that names them; () for a method that uses none."""
+    if support.data not in PAIRED:
+        return ()
+    scans = [survey.scan for survey in surveys if survey.edit is None]
+    return (*(survey.edit for survey in surveys if survey.edit is not None), *_conditions(loaded, scans))
+
+
+def _conditions(loaded: Loaded, scans: Iterable[Scan]) -> tuple[Paired, ...]:
+    entries = {
+        (str(loaded.place("datasets", i, "images")), loaded.path_from(entry.images, "datasets", i, "images")): (
+            i,
+            entry,
+        )
+        for i, entry in loaded.datasets.items()
+    }
+    found = []
+    for scan in scans:
+        index, entry = entries.get((scan.source.where, scan.source.folder), (0, None))
+        if entry is not None and entry.conditioning is not None:
+            path = ("datasets", index, "conditioning")
+            found.append(read_conditions(scan, loaded.path_from(entry.conditioning, *path), str(loaded.place(*path))))
+    return tuple(found)
+
+
+def arranged(layout: Layout, support: Support, pairs: tuple[Pairs, ...]) -> Layout:
+    """The layout as this method's script reads it."""
+    edits = tuple(pair for pair in pairs if isinstance(pair, EditSet))
+    match support.data:
+        case "pairs" | "edit" | "controls" if edits:
+            return with_edits(layout, edits, fit=support.data != "controls")
+        case "controls":
+            return with_controls(layout, tuple(pair for pair in pairs if isinstance(pair, Paired)))
+        case "pairs":
+            return with_conditions(layout, tuple(pair for pair in pairs if isinstance(pair, Paired)))
+        case "metadata":
+            return with_metadata(layout)
+        case _:
+            return with_config(layout)
+
+
+def eased(found: Iterable[Finding], support: Support, settings: Settings, scans: tuple[Scan, ...]) -> Iterator[Finding]:
+    """The same findings; datasets without any caption are no fault where the concept or a template is the prompt."""
+    bare = {scan.source.where for scan in scans if not any(image.caption for image in scan.images)}
+    bare |= {str(image.path) for scan in scans for image in scan.images if scan.source.where in bare}
+    prompted = support.concept_prompts or settings.on("use_object_template") or settings.on("use_style_template")
+    for finding in found:
+        uncaptioned = finding.code == "caption.missing"
+        if support.data == "controls" and finding.code in CAPTIONS:
+            yield from CAPTIONS[finding.code](finding)
+        elif uncaptioned and support.data == "pairs":  # there is no class token (library/config_util.py:661)
+            yield replace(finding, hint="the trainer would train them with an empty prompt")
+        else:
+            easy = uncaptioned and prompted and finding.where in bare
+            yield replace(finding, severity=Severity.INFO) if easy else finding
+
+
+CAPTIONS: Mapping[str, Callable[[Finding], tuple[Finding, ...]]] = {
+    "caption.missing": lambda f: (replace(f, severity=Severity.ERROR, hint="the trainer leaves such pictures out"),),
+    "caption.lines": lambda _: (),
+}
+"""musubi-tuner reads no picture without a caption file, and all lines of it (dataset/media_utils.py:67)."""
+
+
+def findings(
+    loaded: Loaded, support: Support, settings: Settings, scans: tuple[Scan, ...], pairs: tuple[Pairs, ...]
+) -> Iterator[Finding]:
+    """Everything that the method has against the recipe's datasets and left-open options."""
+    yield from _missing_options(loaded, support, settings)
+    if support.data != "controls":  # those of musubi-tuner are read with its dataset file
+        yield from dataset_options.findings(loaded, support, settings.options)
+    for index, entry in loaded.datasets.items():
+        where = str(loaded.place("datasets", index))
+        if entry.regularization and not support.regularization:
+            text = f"{support.script} reads no class images"
+            yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
+        path = loaded.path_from(entry.images, "datasets", index, "images")
+        listed = is_rows_file(path)
+        edits = is_edit_entry(loaded, index) or is_missing(loaded, index)
+        wanted = support.data == "pairs" or support.needs_control
+        optional = support.data == "controls" and not support.needs_control
+        if not edits and not optional and (entry.conditioning is not None) != wanted:
+            yield _conditioning(support, where, wanted=wanted)
+        if support.data == "pairs" and listed and not edits:
+            text = f"{support.script} pairs two folders of pictures, and this is a metadata file"
+            yield error("recipe.method", text, where=where, hint="name the folder of the pictures")
+        if support.data == "pairs" and entry.repeats != 1:
+            text = f"repeats: {entry.repeats}: ControlNet shows each picture once an epoch (library/config_util.py:666)"
+            yield error("recipe.method", text, where=where, hint="write repeats: 1, and more epochs")
+    yield from _uneven_repeats(loaded, support)
+    yield from edit_findings(loaded, support)
+    for pair in (pair for pair in pairs if isinstance(pair, Paired)):
+        yield from check_pairs(pair, buckets=settings.on("enable_bucket"), sizes=support.data == "pairs")
+    if support.output == "embedding":
+        yield from _without_word(scans, settings)
+
+
+def _missing_options(loaded: Loaded, support: Support, settings: Settings) -> Iterator[Finding]:
+    for name, hint in support.needs.items():
+        if settings.get(name) is None:
+            text = f"args.{name} is missing: {support.script} stops without it"
+            yield error("args.missing", text, where=loaded.where("args"), hint=hint)
+
+
+CONDITIONING = "write conditioning: FOLDER, or images: FOLDER/metadata.jsonl with edits (docs/edit.md)"
+
+
+def _conditioning(support: Support, where: str, *, wanted: bool) -> Finding:
+    if wanted:
+        text = f"{support.script} trains with condition images, and this dataset has none"
+        return error("recipe.method", text, where=where, hint=CONDITIONING)
+    text = f"method: {support.method} uses no condition images"
+    return error("recipe.method", text, where=where, hint="leave conditioning out, or write method: controlnet")
+
+
+def _uneven_repeats(loaded: Loaded, support: Support) -> Iterator[Finding]:
+    """One metadata file has one --dataset_repeats."""
+    repeats = {entry.repeats for entry in loaded.datasets.values()}
+    if support.data == "metadata" and len(repeats) > 1:
+        text = f"{support.script} repeats all pictures alike, and the datasets have different repeats"
+        yield error("recipe.method", text, where=loaded.where("datasets"), hint="write the same repeats everywhere")
+
+
+def _without_word(scans: tuple[Scan, ...], settings: Settings) -> Iterator[Finding]:
+    """Without a template the captions are the prompts: one without the new word trains nothing of it."""
+    word = str(settings.get("token_string") or "")
+    if not word or settings.on("use_object_template") or settings.on("use_style_template"):
+        return
+    for scan in scans:
+        texts = ((i.path, i.caption.text if i.caption else scan.source.concept) for i in scan.images)
+        without = [path for path, text in texts if word not in text]
+        if without:
+            text = f"{counted(len(without), 'caption')} without '{word}', the word to train: {names(without)}"
+            hint = "add the word, or write use_object_template: true"
+            yield warning("caption.token", text, where=place(scan.source, without), hint=hint)

@@ -1,0 +1,1 @@
+"""musubi-tuner: its families, rules, buckets, steps, stages and painter."""

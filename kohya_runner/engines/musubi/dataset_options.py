@@ -1,0 +1,142 @@
+"""``datasets[].options`` for musubi-tuner: keys of its dataset config (dataset/config_utils.py:112), under its names.
+
+What a recipe says there of one entry holds for the folder that the entry is laid out in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.dataset.pairs import CONCEPT
+from kohya_runner.engines.musubi.buckets import STEP, MusubiBuckets
+from kohya_runner.engines.sd_scripts.batching import parse_resolution
+from kohya_runner.findings import error
+from kohya_runner.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from kohya_runner.dataset.facts import Folder
+    from kohya_runner.findings import Finding
+    from kohya_runner.recipe.load import Loaded
+
+LARGEST = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions:
+    """What the recipe says of one entry; ``given`` are the keys as they will stand in the dataset config."""
+
+    buckets: MusubiBuckets = field(default_factory=lambda: MusubiBuckets((0, 0)))
+    batch_size: int = 1
+    given: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a resolution."""
+        return min(self.buckets.resolution) > 0
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    found = None if isinstance(value, bool | float) else parse_resolution(value)
+    return found if found and all(STEP <= side <= LARGEST for side in found) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000 else None
+
+
+def _switch(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+_PIXELS = f"one or two whole numbers from {STEP} to {LARGEST}, such as 1024 or [1024, 768]"
+KEYS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "resolution": (_size, _PIXELS),
+    "batch_size": (_count, "a whole number from 1"),
+    "enable_bucket": (_switch, "true or false"),
+    "bucket_no_upscale": (_switch, "true or false"),
+    "no_resize_control": (_switch, "true or false"),
+    "control_resolution": (_size, _PIXELS),
+}
+"""Key -> how its value is read (None: not one) and what it must be."""
+INSTEAD: Mapping[str, str] = {
+    "num_repeats": "write repeats: in the entry itself",
+    "repeats": "write repeats: in the entry itself",
+    "train_batch_size": "this trainer calls it batch_size",
+    "caption_extension": "write it as captions.extension in the entry",
+    "image_directory": "write it as images: in the entry",
+    "image_jsonl_file": "write it as images: in the entry",
+    "control_directory": "write it as conditioning: in the entry",
+    "cache_directory": "the runner keeps one for each state of the data",
+    "bucket_reso_steps": "it is 16 for FLUX.1 Kontext and FLUX.2 (dataset/bucket.py:40)",
+    "multiple_target": "neither FLUX.1 Kontext nor FLUX.2 uses several targets",
+}
+"""What people write there -> the place for it."""
+
+
+def read_options(loaded: Loaded) -> tuple[dict[int, DatasetOptions], tuple[Finding, ...]]:
+    """The options of each entry by its number, and every fault in them."""
+    found: dict[int, DatasetOptions] = {}
+    faults: list[Finding] = []
+    for index, entry in loaded.datasets.items():
+        values: dict[str, Any] = {}
+        for key, value in entry.options.items():
+            problem = _fault(loaded, index, key, value)
+            faults += [problem] if problem else []
+            if not problem and value is not None:
+                values[key] = KEYS[key][0](value)
+        if entry.options.get("resolution") is None:
+            faults.append(_missing(loaded, index))
+        found[index] = _options(values)
+    return found, tuple(faults)
+
+
+def _missing(loaded: Loaded, index: int) -> Finding:
+    default = "the trainer would take 960x544 (dataset/config_utils.py:34)"
+    text = f"datasets.{index}.options.resolution is missing: {default}"
+    hint = "write options: {resolution: 1024, enable_bucket: true}"
+    return error("args.missing", text, where=str(loaded.place("datasets", index)), hint=hint)
+
+
+def _fault(loaded: Loaded, index: int, key: str, value: Any) -> Finding | None:
+    where = str(loaded.place("datasets", index, "options", key))
+    name = f"datasets.{index}.options.{key}"
+    if key not in KEYS:
+        hint = INSTEAD.get(key) or did_you_mean(key, KEYS)
+        return error("recipe.unknown_key", f"{name}: no option of a dataset for this trainer", where=where, hint=hint)
+    read, words = KEYS[key]
+    if value is None or read(value) is not None:
+        return None
+    return error("recipe.value", f"{name}: must be {words}", where=where)
+
+
+def _options(values: Mapping[str, Any]) -> DatasetOptions:
+    buckets = {key: value for key, value in values.items() if key != "batch_size"}
+    given = tuple((key, list(v) if isinstance(v, tuple) else v) for key, v in sorted(values.items()))
+    return DatasetOptions(MusubiBuckets(**{"resolution": (0, 0), **buckets}), values.get("batch_size", 1), given)
+
+
+def of_folder(loaded: Loaded, options: Mapping[int, DatasetOptions], folder: Folder) -> DatasetOptions:
+    """The options of the entries that a folder was laid out from."""
+    return next((options[i] for i in _entries(loaded, folder) if i in options), DatasetOptions())
+
+
+def disagreements(loaded: Loaded, options: Mapping[int, DatasetOptions], folder: Folder) -> Iterator[Finding]:
+    """Entries that share a folder and say different things about it."""
+    entries = _entries(loaded, folder)
+    for index in entries[1:]:
+        if options.get(index) != options.get(entries[0]):
+            first = f"datasets.{entries[0]}"
+            text = f"datasets.{index}.options: other options than {first}, whose folder {folder.name} it shares"
+            hint = "write the same options, or another concept or other repeats"
+            yield error("recipe.value", text, where=str(loaded.place("datasets", index)), hint=hint)
+
+
+def _entries(loaded: Loaded, folder: Folder) -> tuple[int, ...]:
+    """Edit pairs of the same repeats share a folder, pictures those of the same concept and repeats."""
+    alike = {index: entry for index, entry in loaded.datasets.items() if entry.repeats == folder.repeats}
+    named = tuple(index for index, entry in alike.items() if entry.concept == folder.concept)
+    edits = tuple(i for i, entry in alike.items() if entry.images.endswith((".json", ".jsonl")))
+    return (edits or named) if folder.concept == CONCEPT else named

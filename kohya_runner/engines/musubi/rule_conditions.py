@@ -1,0 +1,208 @@
+"""What the rules of musubi-tuner's scripts ask about a run's options."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from kohya_runner.engines.sd_scripts.rules.optimizer import EXACT, UNFIT, UNSURE
+from kohya_runner.engines.sd_scripts.rules.scheduler import ALWAYS_FAIL, ARGUMENTS
+from kohya_runner.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from kohya_runner.engines.rules.context import Context
+
+ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3")
+NETWORKS = ("networks.lora_flux", "networks.lora_flux_2", "networks.loha", "networks.lokr")
+OTHER_NETWORKS = (
+    "networks.lora", "networks.lora_framepack", "networks.lora_hidream_o1", "networks.lora_hv_1_5",
+    "networks.lora_ideogram4", "networks.lora_kandinsky", "networks.lora_krea2", "networks.lora_qwen_image",
+    "networks.lora_wan", "networks.lora_zimage",
+)  # fmt: skip
+"""They look for the blocks of other models and find none."""
+NETWORK_KEYS = (
+    "conv_dim", "conv_alpha", "rank_dropout", "module_dropout", "verbose", "exclude_patterns", "include_patterns",
+    "loraplus_lr_ratio",
+)  # fmt: skip
+MOST_SWAPPED = {"dev": 29, "klein-9b": 16, "klein-base-9b": 16, "klein-4b": 13, "klein-base-4b": 13}
+KONTEXT_MOST = 34
+SHIFTS = {"flux_kontext": "flux_shift", "flux2": "flux2_shift"}
+SAMPLES = ("sample_every_n_epochs", "sample_every_n_steps", "sample_at_first")
+SAVES = ("save_every_n_epochs", "save_every_n_steps", "sample_every_n_epochs", "sample_every_n_steps")
+SWAP_OPTIONS = ("use_pinned_memory_for_block_swap", "block_swap_h2d_only")
+ENCODERS = {"flux_kontext": ("text_encoder1", "text_encoder2", "vae"), "flux2": ("text_encoder", "vae")}
+CONSTANTS = ("constant", "adafactor")
+SCHEDULERS = (*ARGUMENTS, *ALWAYS_FAIL, "rex")
+OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")
+"""Names that are compared in lower case (training/trainer_base.py:166); others are classes of torch.optim."""
+ELSEWHERE = {
+    "lion": "lion_pytorch.Lion", "prodigy": "prodigyopt.Prodigy", "sgdnesterov": "SGD",
+    "pagedadamw": "bitsandbytes.optim.PagedAdamW", "pagedadamw32bit": "bitsandbytes.optim.PagedAdamW32bit",
+    "adamwschedulefree": "schedulefree.AdamWScheduleFree", "radamschedulefree": "schedulefree.RAdamScheduleFree",
+    "sgdschedulefree": "schedulefree.SGDScheduleFree", "dadaptadam": "dadaptation.DAdaptAdam",
+    "dadaptation": "dadaptation.DAdaptAdam",
+}  # fmt: skip
+"""What sd-scripts knows by a short name, and this trainer by its class alone."""
+UNREAD = ("img_in_txt_in_offloading", "guidance_scale")
+DISTILLED = ("klein-4b", "klein-9b")
+
+
+def version(context: Context) -> str:
+    return str(context.get("model_version") or "dev")
+
+
+def too_many_swapped(context: Context) -> bool:
+    return context.number("blocks_to_swap") > MOST_SWAPPED.get(version(context), MOST_SWAPPED["dev"])
+
+
+def attentions(context: Context) -> tuple[str, ...]:
+    return tuple(name for name in ATTENTION if context.on(name))
+
+
+def unknown_8bit(context: Context) -> bool:
+    kind = str(context.get("optimizer_type") or "")
+    return kind.lower().endswith("8bit") and kind.lower() != "adamw8bit" and "." not in kind
+
+
+def uneven_items(context: Context) -> str:
+    """Items that cannot be split into two at "=": a text with a second one."""
+    items = context.get("network_args")
+    texts = [str(item) for item in items] if isinstance(items, list | tuple) else []
+    return ", ".join(text for text in texts if text.count("=") != 1)
+
+
+def unknown_optimizer(context: Context) -> str:
+    """What to write instead of a name that torch.optim does not have."""
+    kind = str(context.get("optimizer_type") or "")
+    here = kind.lower() in OPTIMIZERS or kind in (*EXACT, *UNFIT, *UNSURE)
+    if not kind or here or "." in kind or kind.lower().endswith("8bit"):
+        return ""
+    known = ELSEWHERE.get(kind.lower())
+    return f"write {known}" if known else did_you_mean(kind, (*EXACT, "AdamW", "Adafactor")) or "write package.Class"
+
+
+def unknown_scheduler(context: Context) -> str:
+    """What to write instead; Adafactor brings its own."""
+    name = str(context.get("lr_scheduler") or "constant")
+    known = name in SCHEDULERS or name.lower() == "rex" or name.startswith("adafactor")
+    if known or own_scheduler(context) or relative(context):
+        return ""
+    return did_you_mean(name, SCHEDULERS) or "write constant, cosine or linear"
+
+
+def no_step_rules(context: Context) -> bool:
+    stated = context.get("lr_scheduler") == "piecewise_constant" and not own_scheduler(context)
+    return stated and not relative(context) and "step_rules" not in context.literals("lr_scheduler_args")
+
+
+def judged(context: Context) -> bool:
+    """Whether the network is one of the trainer's own LoRAs."""
+    return context.network_module in NETWORKS[:2]
+
+
+def unknown_keys(context: Context) -> str:
+    found = [key for key in context.network_args if key not in NETWORK_KEYS] if judged(context) else []
+    return ", ".join(f"{key} ({did_you_mean(key, NETWORK_KEYS) or 'not one of them'})" for key in found)
+
+
+def bad_patterns(context: Context) -> bool:
+    """The network adds a pattern of its own to the list."""
+    given = context.network_args.get("exclude_patterns")
+    return given is not None and not is_list(given)
+
+
+def is_list(text: str) -> bool:
+    try:
+        return isinstance(ast.literal_eval(text), list)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return False
+
+
+def warms_up(context: Context) -> bool:
+    scheduler = str(context.get("lr_scheduler") or "constant")
+    flat = scheduler in CONSTANTS or relative(context)
+    return flat and context.number("lr_warmup_steps") != 0 and not own_scheduler(context)
+
+
+def own_scheduler(context: Context) -> bool:
+    return bool(context.get("lr_scheduler_type")) or schedule_free(context)
+
+
+def schedule_free(context: Context) -> bool:
+    return str(context.get("optimizer_type") or "").lower().endswith("schedulefree")
+
+
+def adafactor(context: Context) -> bool:
+    return str(context.get("optimizer_type") or "").lower() == "adafactor"
+
+
+def relative(context: Context) -> bool:
+    """Adafactor that sets its own learning rate, which is what it does unless told otherwise."""
+    options = context.literals("optimizer_args")
+    return adafactor(context) and bool(options.get("relative_step", True) or options.get("warmup_init", False))
+
+
+def scheduler_of_adafactor(context: Context) -> bool:
+    wanted = str(context.get("lr_scheduler") or "").startswith("adafactor")
+    return wanted and not relative(context) and not own_scheduler(context)
+
+
+def fails_always(context: Context) -> bool:
+    return context.get("lr_scheduler") in ALWAYS_FAIL and not own_scheduler(context) and not relative(context)
+
+
+def other_shift(context: Context) -> bool:
+    sampling = context.get("timestep_sampling")
+    return sampling in SHIFTS.values() and sampling != SHIFTS[context.family]
+
+
+def not_recommended(context: Context) -> bool:
+    return context.get("timestep_sampling") not in SHIFTS.values()
+
+
+def flow_shift_unused(context: Context) -> bool:
+    return bool(context.given("discrete_flow_shift")) and context.get("timestep_sampling") not in ("shift", "sigma")
+
+
+def no_encoders(context: Context) -> str:
+    if not context.get("sample_prompts"):
+        return ""
+    return ", ".join(name for name in ENCODERS[context.family] if not context.get(name))
+
+
+def samples(context: Context) -> bool:
+    return any(context.get(name) for name in SAMPLES)
+
+
+def unknown_prompts(context: Context) -> bool:
+    name = context.get("sample_prompts")
+    return bool(name) and not str(name).endswith((".txt", ".toml", ".json"))
+
+
+def zeros(context: Context) -> str:
+    return context.listed(name for name in SAVES if context.get(name) == 0)
+
+
+def unused_swaps(context: Context) -> str:
+    given = [name for name in SWAP_OPTIONS if context.on(name)]
+    return context.listed(given) if context.number("blocks_to_swap") <= 0 else ""
+
+
+def h2d(context: Context) -> bool:
+    wanted = context.on("block_swap_h2d_only") and context.number("blocks_to_swap") > 0
+    return wanted and not context.on("gradient_checkpointing")
+
+
+def no_ring(context: Context) -> bool:
+    size = context.get("block_swap_ring_size")
+    return size is not None and size < 1 and context.number("blocks_to_swap") > 0
+
+
+def reversed_range(context: Context) -> bool:
+    low, high = context.get("min_timestep"), context.get("max_timestep")
+    first, last = 0 if low is None else low, 1000 if high is None else high
+    return first < 0 or last > 1000 or first >= last
+
+
+def tracker(context: Context) -> bool:
+    return context.get("log_with") in ("tensorboard", "all") and not context.get("logging_dir")

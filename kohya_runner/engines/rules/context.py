@@ -1,0 +1,197 @@
+"""What a rule is, and what it may look at: the effective options of one run and the facts around them."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from kohya_runner.findings import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from kohya_runner.engines.families import Support
+
+Moment = Literal["parse", "start", "after model load", "first step", "first save", "never, silently wrong"]
+"""When the trainer would have failed: ``start`` is seconds after the launch, ``after model load`` minutes to hours."""
+
+FLOW = ("flux", "sd3", "lumina", "hunyuan_image", "anima")
+"""Families that train with flow matching: their noise scheduler knows no betas."""
+
+REREAD = ("lumina",)
+"""Families that encode every caption anew while its outputs are cached (train_network.py:426)."""
+
+UNET = ("sd15", "sd2", "sdxl")
+
+LORA = ("lora",)
+WHOLE = ("finetune", "dreambooth")
+"""Methods that train the model itself."""
+PAIRS = ("controlnet", "lllite")
+"""Methods that train with condition images."""
+
+
+class EffectiveOptions(Protocol):
+    """Options by name as the trainer's parser reads them; ``given`` are those that will be passed."""
+
+    @property
+    def given(self) -> Mapping[str, Any]: ...
+
+    def get(self, name: str) -> Any: ...
+
+    def on(self, name: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run as the rules see it. None is "not known", and a rule that needs it is silent then.
+
+    ``prompts_found``: whether the file of ``sample_prompts`` exists. ``resume_step``: the step that the state of
+    ``resume`` was saved at. ``prompt_seeds``: those in that file. ``places``: ``file:line:column`` by option name.
+    """
+
+    options: EffectiveOptions
+    support: Support
+    num_processes: int = 1
+    total_steps: int | None = None
+    steps_per_epoch: int | None = None
+    resume_step: int | None = None
+    prompts_found: bool | None = None
+    prompt_seeds: tuple[int, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        return self.support.family
+
+    @property
+    def method(self) -> str:
+        return self.support.method
+
+    @property
+    def engine(self) -> str:
+        return self.support.engine
+
+    @property
+    def script(self) -> str:
+        return self.support.script
+
+    @property
+    def network_module(self) -> str:
+        return str(self.get("network_module") or "")
+
+    @property
+    def network_args(self) -> Mapping[str, str]:
+        """``network_args`` as the script splits them: at the first '=' (train_network.py:667)."""
+        return dict(_pairs(self.get("network_args")))
+
+    @property
+    def caches_text(self) -> bool:
+        """The second option switches the first one on (library/sdxl_train_util.py:372, flux_train_network.py:59)."""
+        return self.on("cache_text_encoder_outputs") or self.on("cache_text_encoder_outputs_to_disk")
+
+    @property
+    def uses_cached_text(self) -> bool:
+        """Whether what is cached is all that the model gets; a text encoder that is trained reads captions again."""
+        return self.caches_text and (self.family not in REREAD or self.on("network_train_unet_only"))
+
+    @property
+    def caches_latents(self) -> bool:
+        """The second option switches the first one on (library/train_util.py:4424)."""
+        return self.on("cache_latents") or self.on("cache_latents_to_disk")
+
+    def get(self, name: str) -> Any:
+        """The value that will take effect."""
+        return self.options.get(name)
+
+    def on(self, name: str) -> bool:
+        """Whether a switch is on."""
+        return self.options.on(name)
+
+    def given(self, *names: str) -> tuple[str, ...]:
+        """Those of the options that will be passed."""
+        return tuple(name for name in names if self.options.given.get(name) is not None)
+
+    def number(self, name: str) -> float:
+        """The value as a number; 0 where there is none."""
+        value = self.get(name)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+
+    def listed(self, names: Iterable[str]) -> str:
+        """``name: value, name: value``."""
+        return ", ".join(f"{name}: {shown(self.get(name))}" for name in names)
+
+    def literals(self, name: str) -> Mapping[str, Any]:
+        """``optimizer_args`` and the like as the trainer reads them (library/train_util.py:4860)."""
+        found = {key: _literal(text) for key, text in _pairs(self.get(name))}
+        return {key: value for key, value in found.items() if value is not UNREADABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One way in which options do not go together.
+
+    ``applies`` says whether, or what exactly: a text becomes ``{what}``. ``message`` names options as ``{option}``,
+    which stands for the value. ``families`` and ``methods`` are empty for all. ``upstream`` is a file and line of the
+    pinned commit; where another script has its own line, engines/sd_scripts/rules/lines.py names it. A rule is about the scripts
+    of one ``engine`` only.
+    """
+
+    code: str
+    options: tuple[str, ...]
+    applies: Callable[[Context], bool | str]
+    message: str
+    fix: str
+    upstream: str
+    moment: Moment
+    severity: Severity = Severity.ERROR
+    families: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    engine: str = "sd-scripts"
+
+    def concerns(self, context: Context) -> bool:
+        """Whether the rule is one of this engine, family and method."""
+        if self.engine != context.engine:
+            return False
+        family, method = context.family, context.method
+        return (not self.families or family in self.families) and (not self.methods or method in self.methods)
+
+
+def for_methods(rules: Iterable[Rule], methods: tuple[str, ...]) -> tuple[Rule, ...]:
+    """The rules limited to these methods, where they are not limited already."""
+    return tuple(rule if rule.methods else replace(rule, methods=methods) for rule in rules)
+
+
+WARNING, INFO = Severity.WARNING, Severity.INFO
+SILENT: Moment = "never, silently wrong"
+LOADED: Moment = "after model load"
+UNREADABLE = object()
+TU = "library/train_util.py"
+
+
+def shown(value: object) -> str:
+    """A value as a recipe writes it."""
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return "true" if value else "false"
+        case list() | tuple():
+            return " ".join(str(item) for item in value)
+        case _:
+            return str(value)
+
+
+def _pairs(items: object) -> list[tuple[str, str]]:
+    texts = items if isinstance(items, list | tuple) else ()
+    return [(key, text) for key, _, text in (str(item).partition("=") for item in texts)]
+
+
+def _literal(text: str) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return UNREADABLE  # a finding of its own (values.py)

@@ -1,0 +1,1 @@
+"""sd-scripts: its families, rules, steps, options and painter."""

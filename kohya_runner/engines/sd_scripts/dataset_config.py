@@ -1,0 +1,141 @@
+"""Options of one dataset alone: which there are, of what kind, and the dataset file that they are passed in.
+
+The keys are those of the trainer's own schemas (library/config_util.py:160-230 of the pinned commit). What is set
+per dataset decides buckets and batches, what is set per folder of it decides pictures and captions.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from kohya_runner.engines.sd_scripts.batching import parse_resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from kohya_runner.dataset.facts import Folder
+    from kohya_runner.dataset.tree.layout import Layout
+
+Kind = Literal["bool", "int", "str", "float", "number", "pair", "size", "dict"]
+"""What the schema asks for: ``number`` is a whole one or not, ``float`` never a whole one, ``pair`` two floats."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    """One key. ``per_dataset``: it makes buckets of its own."""
+
+    kind: Kind
+    per_dataset: bool = False
+
+
+def _keys(kind: Kind, *names: str, per_dataset: bool = False) -> dict[str, OwnKey]:
+    return dict.fromkeys(names, OwnKey(kind, per_dataset))
+
+
+KEYS: Mapping[str, OwnKey] = {
+    **_keys("bool", "color_aug", "flip_aug", "random_crop", "shuffle_caption", "enable_wildcard", "alpha_mask"),
+    **_keys("int", "keep_tokens", "token_warmup_min", "caption_dropout_every_n_epochs"),
+    **_keys("str", "keep_tokens_separator", "secondary_separator", "caption_separator", "caption_prefix"),
+    **_keys("str", "caption_suffix", "resize_interpolation"),
+    **_keys("number", "token_warmup_step", "caption_dropout_rate", "caption_tag_dropout_rate"),
+    **_keys("pair", "face_crop_aug_range"),
+    **_keys("dict", "custom_attributes"),
+    **_keys("bool", "bucket_no_upscale", "enable_bucket", per_dataset=True),
+    **_keys("int", "batch_size", "bucket_reso_steps", "max_bucket_reso", "min_bucket_reso", per_dataset=True),
+    **_keys("int", "validation_seed", per_dataset=True),
+    **_keys("float", "validation_split", "network_multiplier", per_dataset=True),
+    **_keys("size", "resolution", per_dataset=True),
+}
+"""By name. ``resize_interpolation`` may stand in both places; the folder's goes first (library/train_util.py:2144)."""
+INSTEAD: Mapping[str, str] = {
+    "num_repeats": "write repeats in the entry itself",
+    "class_tokens": "write concept in the entry itself",
+    "image_dir": "write images in the entry itself",
+    "is_reg": "write regularization in the entry itself",
+    "conditioning_data_dir": "write conditioning in the entry itself",
+    "metadata_file": "write images: FILE in the entry itself",
+    "caption_extension": "write captions: {extension: ...} in the entry itself",
+    "cache_info": "the trainer would then not notice added or removed images (library/train_util.py:1982)",
+    "train_batch_size": "write batch_size, as the trainer's dataset file calls it",
+    "dataset_repeats": "write repeats in the entry itself",
+}
+"""Keys that the runner sets, and what people write for a key of another name."""
+ARGUMENT: Mapping[str, str] = {"batch_size": "train_batch_size"}
+"""The option of the command line that a key stands for, where that is another name."""
+WITHOUT_ARGUMENT = ("network_multiplier", "custom_attributes")
+
+
+def canonical(options: Mapping[str, Any]) -> str:
+    """The options as one text that is equal for equal options; "" for none."""
+    return json.dumps(options, sort_keys=True) if options else ""
+
+
+def options_of(text: str) -> dict[str, Any]:
+    """The options of such a text."""
+    return dict(json.loads(text)) if text else {}
+
+
+def converted(key: str, value: Any) -> tuple[Any, str]:
+    """The value as the schema takes it, and what is wrong with it ("" for nothing)."""
+    kind = KEYS[key].kind
+    if kind == "pair":
+        return _pair(value)
+    if kind == "size":
+        sides = parse_resolution(value)
+        return list(sides or ()), "" if sides and min(sides) > 0 else "is no size: write 512 or [512, 768]"
+    types, words = _TYPES[kind]
+    if type(value) not in types:
+        return value, f"must be {words}, and is {json.dumps(value)}"
+    return (float(str(value)) if kind == "float" else value), ""
+
+
+_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "true or false"), "int": ((int,), "a whole number"), "str": ((str,), "text"),
+    "float": ((int, float), "a number"), "number": ((int, float), "a number"), "dict": ((dict,), "a mapping"),
+}  # fmt: skip
+
+
+def _pair(value: Any) -> tuple[Any, str]:
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        low, high = (float(part) for part in parts)
+    except (TypeError, ValueError):
+        return value, "must be two numbers, such as [1.0, 2.0]"
+    return [low, high], "" if low <= high else "must be two numbers, the smaller one first"
+
+
+def groups(folders: Iterable[Folder]) -> Iterator[tuple[dict[str, Any], tuple[Folder, ...]]]:
+    """The trainer's datasets: folders with the same options per dataset share buckets and batches."""
+    found: dict[str, list[Folder]] = {}
+    for folder in folders:
+        found.setdefault(canonical(per_dataset(folder)), []).append(folder)
+    yield from ((options_of(text), tuple(members)) for text, members in found.items())
+
+
+def per_dataset(folder: Folder) -> dict[str, Any]:
+    """Those of a folder's options that make buckets of their own."""
+    return {key: value for key, value in options_of(folder.options).items() if KEYS[key].per_dataset}
+
+
+def with_config(layout: Layout) -> Layout:
+    """The layout with the trainer's dataset file, where any dataset has options of its own; else as it is."""
+    if not any(folder.options for folder in layout.folders):
+        return layout
+    datasets = [
+        {**own, "subsets": [_subset(layout, folder) for folder in members]} for own, members in groups(layout.folders)
+    ]
+    return replace(layout, config=json.dumps({"datasets": datasets}, indent=1) + "\n")
+
+
+def _subset(layout: Layout, folder: Folder) -> dict[str, Any]:
+    """What the folder's name says without such a file (library/config_util.py:607), and its own options."""
+    own = {key: value for key, value in options_of(folder.options).items() if not KEYS[key].per_dataset}
+    return {
+        "image_dir": str(layout.folder_path(folder)),
+        "num_repeats": folder.repeats,
+        "class_tokens": folder.concept,
+        "is_reg": folder.regularization,
+        **own,
+    }

@@ -1,0 +1,1 @@
+"""The rules of sd-scripts, by what they are about."""

@@ -1,0 +1,137 @@
+"""Rules about the network: which module for which family, what is trained, ranks and starting weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kohya_runner.engines.rules.context import INFO, LOADED, SILENT, UNET, WARNING, Rule
+from kohya_runner.engines.sd_scripts.rules.network_keys import MODULES, PREFIX, is_external, modules_for
+from kohya_runner.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from kohya_runner.engines.rules.context import Context
+
+ONLY = ("network_train_unet_only", "network_train_text_encoder_only")
+OFT = ("networks.oft", "networks.oft_flux")
+LORA = (
+    "networks.lora", "networks.lora_fa", "networks.lora_flux", "networks.lora_sd3", "networks.lora_lumina",
+    "networks.lora_hunyuan_image", "networks.lora_anima",
+)  # fmt: skip
+FLUX_WIDTH = 3072
+SIZES = ("network_dim", "network_args")
+WITHOUT_DROPOUT = (*OFT, "networks.dylora")
+
+
+def _missing_module(context: Context) -> str:
+    """A module of the trainer's own package that is not there."""
+    name = context.network_module
+    if not name.startswith(PREFIX) or name in MODULES:
+        return ""
+    return did_you_mean(name, MODULES) or f"write {context.support.network_module}"
+
+
+def _wrong_module(context: Context) -> str:
+    row = MODULES.get(context.network_module)
+    own = context.support.network_module  # the one the row itself names
+    fits = row is None or context.family in row.families or context.network_module == own
+    return "" if fits else " or ".join(modules_for(context.family)) or context.support.network_module
+
+
+def _no_prefix(context: Context) -> str:
+    name = context.network_module
+    return f"{PREFIX}{name}" if is_external(name) and f"{PREFIX}{name}" in MODULES else ""
+
+
+def _no_rank(context: Context) -> bool:
+    """Ranks of their own in ``network_args`` count beside ``network_dim``."""
+    own = any(key.endswith(("_dim", "_dims")) for key in context.network_args)
+    dim = context.get("network_dim")
+    inert = own or context.on("dim_from_weights") or context.network_module not in LORA
+    return dim is not None and dim < 1 and not inert
+
+
+def _inert_with_weights(context: Context) -> str:
+    return context.listed(context.given("network_dim", "network_alpha", "network_dropout"))
+
+
+def _large_alpha(context: Context) -> bool:
+    return context.network_module in OFT and context.number("network_alpha") >= 1
+
+
+def _uneven_blocks(context: Context) -> bool:
+    """Every layer of FLUX is a multiple of 3072 wide."""
+    dim = context.get("network_dim") or 4
+    return context.network_module == "networks.oft_flux" and (dim < 1 or FLUX_WIDTH % dim != 0)
+
+
+def _no_norms(context: Context) -> bool:
+    return context.network_module in WITHOUT_DROPOUT and context.number("scale_weight_norms") > 0
+
+
+def _grows(context: Context) -> bool:
+    conv = any(key in context.network_args for key in ("conv_dim", "conv_block_dims"))
+    return bool(context.given("base_weights")) and context.network_module == "networks.lora" and not conv
+
+
+def _surplus(context: Context) -> str:
+    factors, files = context.get("base_weights_multiplier"), context.get("base_weights") or ()
+    return f"{len(factors)} for {len(files)}" if isinstance(factors, list) and len(factors) > len(files) else ""
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("args.network_module_missing", ("network_module",), lambda c: not c.network_module,
+         "network_module is not set, and the trainer has no default", "name one, such as networks.lora",
+         "train_network.py:643", LOADED),
+    Rule("args.network_module_unknown", ("network_module",), _missing_module,
+         "the trainer has no module {network_module}", "{what}", "train_network.py:643", LOADED),
+    Rule("args.network_module_family", ("network_module",), _wrong_module,
+         "network_module: {network_module} is made for another family: it attaches nothing to this one's model, or "
+         "the script stops at it", "write network_module: {what}", "networks/lora.py:867, flux_train_network.py:194",
+         LOADED),
+    Rule("args.network_module_prefix", ("network_module",), _no_prefix,
+         "network_module: {network_module} is none of the trainer's modules", "did you mean '{what}'?",
+         "train_network.py:643", LOADED, WARNING),
+    Rule("args.trains_nothing", ONLY, lambda c: all(c.on(name) for name in ONLY),
+         "network_train_unet_only and network_train_text_encoder_only leave nothing to train",
+         "leave one of the two out", "train_network.py:707", LOADED),
+    Rule("args.oft_unet", ("network_train_text_encoder_only", "network_module"),
+         lambda c: c.network_module in OFT and c.on("network_train_text_encoder_only"),
+         "{network_module} trains the U-Net, and network_train_text_encoder_only forbids it",
+         "leave network_train_text_encoder_only out", "networks/oft.py:336", LOADED),
+    Rule("args.oft_alpha", ("network_alpha", "network_module"), _large_alpha,
+         "network_alpha: {network_alpha} is large for {network_module}, where it is a constraint",
+         "write network_alpha: 1e-3 or so", "networks/oft.py:172", SILENT, WARNING),
+    Rule("args.oft_blocks", ("network_dim", "network_module"), _uneven_blocks,
+         "network_dim: {network_dim} is the number of blocks for {network_module}, and does not divide 3072",
+         "write a power of 2", "networks/oft_flux.py:63", LOADED, families=("flux",)),
+    Rule("args.network_dim", SIZES, _no_rank, "network_dim: {network_dim} makes no module", "write 1 or more",
+         "networks/lora.py:999", LOADED),
+    Rule("args.network_alpha", ("network_alpha",),
+         lambda c: c.get("network_alpha") == 0 and c.network_module in LORA,
+         "network_alpha: 0 means an alpha equal to the rank", "write the number you mean",
+         "networks/lora.py:71", SILENT, INFO),
+    Rule("args.network_dropout", ("network_dropout",),
+         lambda c: not 0 <= c.number("network_dropout") <= 1 and c.network_module in LORA,
+         "network_dropout: {network_dropout} is no probability", "write a number between 0 and 1",
+         "networks/lora.py:102", "first step"),
+    Rule("args.network_dropout_inert", ("network_dropout", "network_module"),
+         lambda c: c.network_module in WITHOUT_DROPOUT and c.number("network_dropout") > 0,
+         "network_dropout: {network_dropout} is not used by {network_module}", "leave it out",
+         "networks/dylora.py:183", SILENT, WARNING),
+    Rule("args.scale_weight_norms", ("scale_weight_norms", "network_module"), _no_norms,
+         "{network_module} has no scale_weight_norms ({scale_weight_norms})", "leave it out",
+         "train_network.py:698", SILENT, WARNING),
+    Rule("args.dim_from_weights", ("dim_from_weights", "network_weights"),
+         lambda c: c.on("dim_from_weights") and not c.given("network_weights"),
+         "dim_from_weights needs network_weights", "name the file with network_weights",
+         "train_network.py:671", LOADED),
+    Rule("args.dim_from_weights_inert", ("network_dim", "network_alpha", "network_dropout", "dim_from_weights"),
+         lambda c: _inert_with_weights(c) if c.on("dim_from_weights") and c.network_module in LORA else "",
+         "{what}: not looked at with dim_from_weights", "leave it out", "train_network.py:671", SILENT, INFO),
+    Rule("args.base_weights_grow", ("base_weights",), _grows,
+         "merging base_weights makes {network_module} attach to the ResNet blocks as well (SDXL: 750 modules, not 722)",
+         "expect a larger file", "networks/lora.py:1040", SILENT, WARNING, UNET),
+    Rule("args.base_weights_multiplier", ("base_weights_multiplier", "base_weights"), _surplus,
+         "base_weights_multiplier has more numbers than base_weights has files: {what}", "write one for each file",
+         "train_network.py:648", SILENT, WARNING),
+)  # fmt: skip

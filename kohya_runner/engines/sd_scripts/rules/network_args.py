@@ -1,0 +1,274 @@
+"""Rules about ``network_args``: unknown keys, values the module cannot read, lists of the wrong length."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from kohya_runner.engines.rules.context import LOADED, SILENT, WARNING, Rule
+from kohya_runner.engines.sd_scripts.rules.network_keys import MODULES, suggestion, unknown_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.sd_scripts.rules.network_keys import Kind
+
+ARGS = ("network_args",)
+BLOCK_LISTS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
+WEIGHTS = ("down_lr_weight", "up_lr_weight")
+PRESETS = ("cosine", "sine", "linear", "reverse_linear", "zeros")
+TRAIN_BLOCKS: Mapping[str, tuple[str, ...]] = {
+    "networks.lora_flux": ("all", "single", "double"),
+    "networks.lora_lumina": ("all", "transformer", "refiners", "noise_refiner", "context_refiner"),
+}
+BLOCK_COUNTS: Mapping[str, Mapping[str, int]] = {
+    "networks.lora_flux": {"train_double_block_indices": 19, "train_single_block_indices": 38},
+    "networks.lora_sd3": {"train_block_indices": 999},  # a number that no model has (networks/lora_sd3.py:123)
+}
+SD3_BLOCKS = 38
+LISTS: Mapping[str, tuple[str, int, str]] = {
+    "networks.lora_flux": ("in_dims", 5, "img, time, vector, guidance and txt"),
+    "networks.lora_sd3": ("emb_dims", 6, "context, t, x, y, final_mod and final_linear"),
+    "networks.lora_lumina": ("embedder_dims", 3, "x, t and cap"),
+}
+"""A key whose list must have so many numbers, and what they are for."""
+WITHOUT_CONV = ("networks.lora_flux", "networks.lora_sd3", "networks.lora_lumina", "networks.lora_hunyuan_image")
+TRAINS_T5 = ("networks.lora_flux", "networks.lora_sd3")
+OFF = ("false", "0", "no", "none", "")
+
+
+def _unknown(context: Context) -> str:
+    module = context.network_module
+    keys = unknown_keys(module, context.network_args)
+    hints = {key: suggestion(module, key) for key in keys}
+    return "; ".join(f"{key} ({hint})" if hint else key for key, hint in hints.items())
+
+
+def _unreadable(context: Context) -> str:
+    return ", ".join(f"{key}={text}" for key, text, kind in _typed(context) if not _READS[kind](text))
+
+
+def _not_quite_true(context: Context) -> str:
+    flags = [(key, text) for key, text, kind in _typed(context) if kind == "bool" and text != "True"]
+    flags += [(key, text) for key, text, kind in _typed(context) if kind == "flag" and text.lower() != "true"]
+    return ", ".join(f"{key}={text}" for key, text in flags if text.lower() not in OFF)
+
+
+def _typed(context: Context) -> Iterator[tuple[str, str, Kind]]:
+    row = MODULES.get(context.network_module)
+    if row is not None and not context.on("dim_from_weights"):
+        yield from ((key, text, row.keys[key]) for key, text in context.network_args.items() if key in row.keys)
+
+
+def _reads(convert: Callable[[str], object], text: str) -> bool:
+    try:
+        convert(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ints(text: str) -> list[int]:
+    bare = text.strip()
+    bare = bare[1:-1] if bare.startswith("[") and bare.endswith("]") else bare
+    return [int(part) for part in bare.split(",")]
+
+
+_READS: dict[str, Callable[[str], bool]] = {
+    "int": lambda text: _reads(int, text),
+    "float": lambda text: _reads(float, text),
+    "ints": lambda text: _reads(_ints, text),
+    "floats": lambda text: _reads(lambda t: [float(part) for part in t.split(",")], text),
+    "bool": lambda _: True,
+    "flag": lambda _: True,
+    "text": lambda _: True,
+}
+
+
+def _per_block(context: Context) -> bool:
+    return any(key in context.network_args for key in ("block_dims", *WEIGHTS, "mid_lr_weight"))
+
+
+BLOCKS = {("sdxl", "networks.lora"): 23}
+"""Entries of block_dims, where not 25 (networks/lora.py:533)."""
+WEIGHTED = {"sdxl": 9}
+"""Entries of down_lr_weight and its like, where not 12."""
+
+
+def _block_counts(context: Context) -> str:
+    """25 for SD 1.5 and 2; 23 for SDXL, which networks.lora alone knows."""
+    if context.network_module not in ("networks.lora", "networks.lora_fa") or not _per_block(context):
+        return ""
+    wanted = BLOCKS.get((context.family, context.network_module), 25)
+    counts = {key: context.network_args[key].count(",") + 1 for key in BLOCK_LISTS if key in context.network_args}
+    wrong = ", ".join(f"{key} has {count}" for key, count in counts.items() if count != wanted)
+    return f"{wrong} where {wanted} are needed" if wrong else ""
+
+
+def _inert_blocks(context: Context) -> str:
+    if context.network_module not in ("networks.lora", "networks.lora_fa") or _per_block(context):
+        return ""
+    return ", ".join(key for key in BLOCK_LISTS if key in context.network_args)
+
+
+def _no_preset(context: Context) -> str:
+    """A text without comma is a name, with an optional ``+number`` (networks/lora.py:607)."""
+    if context.network_module != "networks.lora":
+        return ""
+    found = {key: context.network_args[key] for key in WEIGHTS if key in context.network_args}
+    wrong = {key: text for key, text in found.items() if "," not in text and text.split("+")[0] not in PRESETS}
+    return ", ".join(f"{key}={text}" for key, text in wrong.items())
+
+
+def _weight_counts(context: Context) -> dict[str, int]:
+    if context.network_module != "networks.lora":
+        return {}
+    return {key: text.count(",") + 1 for key, text in context.network_args.items() if key in WEIGHTS and "," in text}
+
+
+def _blocks(context: Context) -> int:
+    return WEIGHTED.get(context.family, 12)
+
+
+def _too_many_weights(context: Context) -> str:
+    """Only a pair is cut; the trainer also slices the one that is not there (networks/lora.py:644)."""
+    pair = all(key in context.network_args for key in WEIGHTS)
+    wrong = {key: count for key, count in _weight_counts(context).items() if count > _blocks(context)}
+    text = ", ".join(f"{key} has {count}" for key, count in wrong.items())
+    return f"{text} where {_blocks(context)} fit" if text and not pair else ""
+
+
+def _odd_weights(context: Context) -> str:
+    wrong = {key: count for key, count in _weight_counts(context).items() if count != _blocks(context)}
+    text = ", ".join(f"{key} has {count}" for key, count in wrong.items())
+    return f"{text} where {_blocks(context)} are meant" if text and not _too_many_weights(context) else ""
+
+
+def _own_key(context: Context, key: str, modules: Iterable[str]) -> str | None:
+    return context.network_args.get(key) if context.network_module in modules else None
+
+
+def _list_lengths(context: Context) -> str:
+    key, wanted, what = LISTS.get(context.network_module, ("", 0, ""))
+    text = context.network_args.get(key)
+    wrong = text is not None and text.count(",") + 1 != wanted
+    return f"{key}={text} must be {wanted} numbers: {what}" if wrong else ""
+
+
+def _train_blocks(context: Context) -> str:
+    text = _own_key(context, "train_blocks", TRAIN_BLOCKS)
+    known = TRAIN_BLOCKS.get(context.network_module, ())
+    return f"{text!r} is none of {', '.join(known)}" if text is not None and text not in known else ""
+
+
+def _indices(context: Context) -> str:
+    counts = BLOCK_COUNTS.get(context.network_module, {})
+    faulty = [key for key, total in counts.items() if not _selects(context.network_args.get(key), total)]
+    return ", ".join(f"{key}={context.network_args[key]} (blocks 0 to {counts[key] - 1})" for key in faulty)
+
+
+def _empty_indices(context: Context) -> bool:
+    """Blocks that SD3's largest model has not, and the trainer does not look for."""
+    text = _own_key(context, "train_block_indices", TRAINS_T5)
+    return text is not None and _selects(text, 999) and not _selects(text, SD3_BLOCKS)
+
+
+def _selects(selection: str | None, total: int) -> bool:
+    """As networks/lora_flux.py:504 reads ``0-3,7``."""
+    if selection in (None, "all", "none", ""):
+        return True
+    for part in str(selection).split(","):
+        ends = part.split("-")
+        if len(ends) > 2 or not all(_reads(int, end) for end in ends):
+            return False
+        low, high = int(ends[0]), int(ends[-1])
+        if not 0 <= low <= high < total:
+            return False
+    return True
+
+
+def _one_way(context: Context, first: str, second: str) -> bool:
+    return first in context.network_args and second not in context.network_args
+
+
+def _ggpo(context: Context) -> bool:
+    return _one_way(context, "ggpo_beta", "ggpo_sigma") or _one_way(context, "ggpo_sigma", "ggpo_beta")
+
+
+def _unit(context: Context) -> str:
+    unit = context.network_args.get("unit", "1")
+    dim = context.get("network_dim") or 4
+    divides = not _reads(int, unit) or (int(unit) and dim % int(unit) == 0)
+    return "" if context.network_module != "networks.dylora" or divides else f"unit={unit}, network_dim: {dim}"
+
+
+def _dylora_conv(context: Context) -> str:
+    conv, dim = context.network_args.get("conv_dim"), context.get("network_dim") or 4
+    wrong = conv is not None and _reads(int, conv) and int(conv) != dim
+    return f"conv_dim={conv}, network_dim: {dim}" if wrong and context.network_module == "networks.dylora" else ""
+
+
+def _rank_dropout(context: Context) -> bool:
+    text = context.network_args.get("rank_dropout", "")
+    return _reads(float, text) and math.isclose(float(text), 1.0)
+
+
+def _trains_t5(context: Context) -> bool:
+    return _own_key(context, "train_t5xxl", TRAINS_T5) == "True"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("args.network_args_unknown", ARGS, _unknown, "network_args: {network_module} never looks at {what}",
+         "correct it or leave it out", "networks/lora.py:424", SILENT),
+    Rule("args.network_args_value", ARGS, _unreadable, "network_args: {network_module} cannot read {what}",
+         "write a number, or numbers with commas", "networks/lora.py:438", LOADED),
+    Rule("args.network_args_true", ARGS, _not_quite_true,
+         "network_args: {what} counts as no: only the text True is yes", "write True", "networks/lora_flux.py:563",
+         SILENT),
+    Rule("args.network_args_blocks", ARGS, _block_counts, "network_args: {what}", "write one number for each block",
+         "networks/lora.py:533", LOADED),
+    Rule("args.network_args_blocks_inert", ARGS, _inert_blocks,
+         "network_args: {what} does nothing without block_dims or down/mid/up_lr_weight", "write block_dims, too",
+         "networks/lora.py:449", SILENT, WARNING),
+    Rule("args.network_args_preset", ARGS, _no_preset,
+         "network_args: {what} is neither a list nor cosine, sine, linear, reverse_linear, zeros",
+         "write a list of numbers or one of the names", "networks/lora.py:627", LOADED),
+    Rule("args.network_args_weights", ARGS, _too_many_weights, "network_args: {what}, and the trainer stops at it",
+         "write fewer numbers", "networks/lora.py:644", LOADED),
+    Rule("args.network_args_weights_filled", ARGS, _odd_weights,
+         "network_args: {what}: the trainer cuts them or fills them up with 1", "write one number for each block",
+         "networks/lora.py:652", SILENT, WARNING),
+    Rule("args.network_args_conv_alpha", ARGS,
+         lambda c: c.network_module in MODULES and "conv_alpha" in MODULES[c.network_module].keys
+         and _one_way(c, "conv_alpha", "conv_dim"),
+         "network_args: conv_alpha does nothing without conv_dim", "write conv_dim, too", "networks/lora.py:437",
+         SILENT, WARNING),
+    Rule("args.network_args_conv_flux", ARGS, lambda c: _own_key(c, "conv_dim", WITHOUT_CONV) is not None,
+         "network_args: conv_dim does nothing here: this model has no convolutions", "leave it out",
+         "networks/lora_flux.py:894", SILENT, WARNING, ("flux", "sd3", "lumina", "hunyuan_image")),
+    Rule("args.network_args_rank_dropout", ARGS, _rank_dropout, "network_args: rank_dropout=1 divides by zero",
+         "write less than 1", "networks/lora.py:115", "first step"),
+    Rule("args.network_args_in_dims", ARGS, _list_lengths, "network_args: {what}", "write one number for each",
+         "networks/lora_flux.py:501, networks/lora_sd3.py:82, networks/lora_lumina.py:355", LOADED),
+    Rule("args.network_args_train_blocks", ARGS, _train_blocks, "network_args: train_blocks={what}",
+         "write one of them", "networks/lora_flux.py:558, networks/lora_lumina.py:368", LOADED),
+    Rule("args.network_args_indices", ARGS, _indices, "network_args: {what} selects what is not there",
+         "write numbers and ranges such as 0-3,7", "networks/lora_flux.py:528, networks/lora_sd3.py:109", LOADED),
+    Rule("args.network_args_indices_empty", ARGS, _empty_indices,
+         "network_args: train_block_indices names blocks that no SD3 model has: 0 to 37 at most, 0 to 23 of the medium",
+         "write the blocks that are there", "networks/lora_sd3.py:123", SILENT, WARNING, ("sd3",)),
+    Rule("args.network_args_ggpo", ARGS, _ggpo, "network_args: ggpo_beta and ggpo_sigma only act together",
+         "write both", "networks/lora_flux.py:565", SILENT, WARNING, ("flux", "hunyuan_image")),
+    Rule("args.network_args_unit", ARGS, _unit, "network_args: the rank must be a multiple of unit: {what}",
+         "write a unit that divides network_dim", "networks/dylora.py:39", LOADED),
+    Rule("args.network_args_dylora", ARGS, _dylora_conv, "network_args: conv_dim must be equal to the rank: {what}",
+         "write the same number", "networks/dylora.py:196", LOADED),
+    Rule("args.t5_cached", (*ARGS, "cache_text_encoder_outputs"), lambda c: _trains_t5(c) and c.caches_text,
+         "train_t5xxl=True with cached text encoder outputs", "leave one of the two out",
+         "flux_train_network.py:196, sd3_train_network.py:172", LOADED, families=("flux", "sd3")),
+    Rule("args.t5_unet_only", (*ARGS, "network_train_unet_only"),
+         lambda c: _trains_t5(c) and c.on("network_train_unet_only"),
+         "train_t5xxl=True does nothing with network_train_unet_only", "leave one of the two out",
+         "train_network.py:707", SILENT, WARNING, ("flux", "sd3")),
+)  # fmt: skip

@@ -1,0 +1,229 @@
+"""Rules about the optimizer, its arguments and the learning rates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.engines.rules.context import INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, Rule
+from kohya_runner.engines.sd_scripts.rules.method_rates import method_rates
+from kohya_runner.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kohya_runner.engines.rules.context import Context
+
+TYPE = ("optimizer_type",)
+ALIASES = ("use_8bit_adam", "use_lion_optimizer")
+ANY_CASE = (
+    "AdamW", "AdamW8bit", "Lion", "Lion8bit", "SGDNesterov", "SGDNesterov8bit", "PagedAdamW", "PagedAdamW8bit",
+    "PagedAdamW32bit", "PagedLion8bit", "DAdaptation", "DAdaptAdamPreprint", "DAdaptAdaGrad", "DAdaptAdam",
+    "DAdaptAdan", "DAdaptAdanIP", "DAdaptLion", "DAdaptSGD", "Prodigy", "Adafactor", "RAdamScheduleFree",
+    "AdamWScheduleFree", "SGDScheduleFree",
+)  # fmt: skip
+"""Names that library/train_util.py:4881-5116 compares in lower case."""
+EXACT = ("ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
+"""Classes of torch.optim, taken by their exact name (library/train_util.py:5126)."""
+UNFIT = ("LBFGS", "SparseAdam")
+UNSURE = ("Muon",)  # from torch 2.9 on
+LOWER = {name.lower(): name for name in ANY_CASE}
+
+ARGUMENTS: Mapping[str, frozenset[str]] = {
+    "adamw": frozenset(("betas", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "capturable",
+                        "differentiable", "fused")),
+    "sgdnesterov": frozenset(("momentum", "dampening", "weight_decay", "maximize", "foreach", "differentiable",
+                              "fused")),
+    "adafactor": frozenset(("eps", "clip_threshold", "decay_rate", "beta1", "weight_decay", "scale_parameter",
+                            "relative_step", "warmup_init")),
+}  # fmt: skip
+"""What the constructors take that come with the trainer's own requirements; the learning rate is passed beside it."""
+PLUGIN_ARGUMENTS: Mapping[str, frozenset[str]] = {
+    "adamw8bit": frozenset(("betas", "eps", "weight_decay", "amsgrad", "optim_bits", "args", "min_8bit_size",
+                            "percentile_clipping", "block_wise", "is_paged")),
+    "lion": frozenset(("betas", "weight_decay", "use_triton", "decoupled_weight_decay", "cautious_factor")),
+    "prodigy": frozenset(("betas", "beta3", "eps", "weight_decay", "decouple", "use_bias_correction",
+                          "safeguard_warmup", "d0", "d_coef", "growth_rate", "fsdp_in_use", "slice_p")),
+    "adamwschedulefree": frozenset(("betas", "eps", "weight_decay", "warmup_steps", "r", "weight_lr_power",
+                                    "foreach")),
+}  # fmt: skip
+"""What the constructors of optional packages take; they change with the package, so that this only warns."""
+FUSES = (
+    "sdxl_train.py", "train_control_net.py", "sdxl_train_control_net.py", "flux_train.py", "flux_train_control_net.py",
+    "sd3_train.py", "lumina_train.py", "anima_train.py",
+)  # fmt: skip
+"""Scripts that use fused_backward_pass (sdxl_train.py:523 and its like)."""
+RATES = (
+    "unet_lr", "text_encoder_lr", "learning_rate_te", "learning_rate_te1", "learning_rate_te2", "block_lr",
+    "control_net_lr",
+)  # fmt: skip
+RATE_FILTERS = (
+    "networks.lora", "networks.lora_flux", "networks.dylora", "networks.lora_sd3", "networks.lora_lumina",
+    "networks.lora_hunyuan_image", "networks.lora_anima",
+)  # fmt: skip
+"""Modules that drop every group of parameters whose learning rate is 0 (networks/lora.py:1187)."""
+
+
+def name_of(context: Context) -> str:
+    """The optimizer in lower case, as library/train_util.py:4828-4846 settles it."""
+    if context.on("use_8bit_adam"):
+        return "adamw8bit"
+    return "lion" if context.on("use_lion_optimizer") else str(context.get("optimizer_type") or "AdamW").lower()
+
+
+def schedule_free(context: Context) -> bool:
+    """Whether the scheduler is a dummy (library/train_util.py:5241)."""
+    return str(context.get("optimizer_type") or "").lower().endswith("schedulefree")
+
+
+def relative_step(context: Context) -> bool:
+    """Whether Adafactor finds its own rate: the default, and what warmup_init asks for (library/train_util.py:5049)."""
+    given = context.literals("optimizer_args")
+    return name_of(context) == "adafactor" and bool(given.get("relative_step", True) or given.get("warmup_init", False))
+
+
+def _unknown(context: Context) -> str:
+    """Why the name leads to no optimizer, with what to write."""
+    name = str(context.get("optimizer_type") or "AdamW")
+    if name_of(context) != name.lower() or name.lower() in LOWER or name in (*EXACT, *UNFIT, *UNSURE):
+        return ""
+    if "." in name and not name.lower().startswith("dadapt"):  # a class of any package
+        return ""
+    same = next((known for known in EXACT if known.lower() == name.lower()), None)
+    return f"write {same}" if same else did_you_mean(name, (*ANY_CASE, *EXACT)) or "write AdamW, or package.Class"
+
+
+def _alias_twice(context: Context) -> str:
+    given = [name for name in ALIASES if context.on(name)]
+    kind = [f"optimizer_type: {context.get('optimizer_type')}"] if context.get("optimizer_type") else []
+    return " and ".join(given + kind) if given and len(given + kind) > 1 else ""
+
+
+def _alias(context: Context) -> str:
+    known = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
+    return "" if _alias_twice(context) else ", ".join(new for old, new in known.items() if context.on(old))
+
+
+def _not_taken(context: Context, table: Mapping[str, frozenset[str]]) -> str:
+    known = table.get(name_of(context))
+    given = context.literals("optimizer_args")
+    wrong = [key for key in given if known is not None and key not in known and key not in ("lr", "params")]
+    return "; ".join(f"{key} {did_you_mean(key, known or ())}".strip() for key in wrong)
+
+
+def _rate_twice(context: Context) -> str:
+    builtin = name_of(context) in LOWER or str(context.get("optimizer_type")) in EXACT
+    return ", ".join(key for key in ("lr", "params") if key in context.literals("optimizer_args") and builtin)
+
+
+def _momentum(context: Context) -> str:
+    given = context.literals("optimizer_args")
+    wrong = {key: given[key] for key in ("momentum", "dampening") if key in given}
+    bad = not wrong.get("momentum", 0.9) or wrong.get("dampening", 0)
+    return ", ".join(f"{k}={v}" for k, v in wrong.items()) if bad and name_of(context) == "sgdnesterov" else ""
+
+
+def trained_rates(context: Context) -> tuple[float, ...]:
+    """The learning rates of the parts that are trained: text encoder first, then U-Net or DiT."""
+    if context.method not in LORA:
+        return method_rates(context)
+    default = context.number("learning_rate")
+    rates: list[float] = []
+    if not context.on("network_train_unet_only") and "oft" not in context.network_module:
+        given = context.get("text_encoder_lr") or []
+        encoders = 2 if context.network_args.get("train_t5xxl") == "True" else 1
+        rates += [float(item) for item in given[:encoders]] or [default]
+    if not context.on("network_train_text_encoder_only"):
+        rates.append(default if context.get("unet_lr") is None else context.number("unet_lr"))
+    return tuple(rates)
+
+
+def _all_zero(context: Context) -> bool:
+    rates = trained_rates(context)
+    own = any(key.startswith("network_reg_lrs") for key in context.network_args)
+    return bool(rates) and not any(rates) and context.network_module in RATE_FILTERS and not own
+
+
+def _still_unet(context: Context) -> bool:
+    trained = not context.on("network_train_text_encoder_only")
+    return trained and context.get("unet_lr") == 0 and context.network_module in RATE_FILTERS and not _all_zero(context)
+
+
+def _surplus_rates(context: Context) -> bool:
+    """train_network.py:735: a module without rates per encoder gets the first one alone."""
+    rates: Any = context.get("text_encoder_lr")
+    single = context.family in UNET
+    return isinstance(rates, list) and len(set(rates)) > 1 and single and context.network_module.startswith("networks.")
+
+
+def _low_rate(context: Context) -> bool:
+    adaptive = name_of(context) == "prodigy" or name_of(context).startswith("dadapt")
+    rates = [rate for rate in trained_rates(context) if rate]
+    return adaptive and bool(rates) and rates[0] <= 0.1
+
+
+def _rates_differ(context: Context) -> bool:
+    return len({rate for rate in trained_rates(context) if rate}) > 1
+
+
+def _adafactor_ignores(context: Context) -> str:
+    return context.listed(context.given("unet_lr", "text_encoder_lr")) if relative_step(context) else ""
+
+
+def _inert_rates(context: Context) -> str:
+    off = {"text_encoder_lr": "network_train_unet_only", "unet_lr": "network_train_text_encoder_only"}
+    return context.listed(name for name in context.given(*off) if context.on(off[name]))
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("args.optimizer_unknown", TYPE, _unknown, "optimizer_type: {optimizer_type} is no optimizer of the trainer",
+         "{what}", f"{TU}:5121", LOADED),
+    Rule("args.optimizer_unfit", TYPE, lambda c: str(c.get("optimizer_type")) in UNFIT,
+         "optimizer_type: {optimizer_type} cannot take the trainer's steps", "write AdamW", f"{TU}:5133",
+         "first step"),
+    Rule("args.optimizer_twice", (*ALIASES, *TYPE), _alias_twice, "{what} name two optimizers",
+         "keep optimizer_type alone", f"{TU}:4829", LOADED),
+    Rule("args.optimizer_alias", ALIASES, _alias, "an old way to write optimizer_type: {what}",
+         "write optimizer_type: {what}", f"{TU}:4836", SILENT, INFO),
+    Rule("args.optimizer_args", ("optimizer_args", *TYPE), lambda c: _not_taken(c, ARGUMENTS),
+         "optimizer_args: {optimizer_type} does not take {what}", "correct it or leave it out", f"{TU}:5098", LOADED),
+    Rule("args.optimizer_args_plugin", ("optimizer_args", *TYPE), lambda c: _not_taken(c, PLUGIN_ARGUMENTS),
+         "optimizer_args: {optimizer_type} probably does not take {what}", "correct it or leave it out", f"{TU}:4888",
+         LOADED, WARNING),
+    Rule("args.optimizer_args_lr", ("optimizer_args",), _rate_twice,
+         "optimizer_args: {what} is passed by the trainer already", "write learning_rate", f"{TU}:5098", LOADED),
+    Rule("args.optimizer_momentum", ("optimizer_args",), _momentum,
+         "optimizer_args: {what}: Nesterov needs a momentum and no dampening", "leave both out", f"{TU}:4977", LOADED),
+    Rule("args.fused_backward", ("fused_backward_pass", *TYPE, "gradient_accumulation_steps"),
+         lambda c: c.on("fused_backward_pass")
+         and (name_of(c) != "adafactor" or c.get("gradient_accumulation_steps") != 1),
+         "fused_backward_pass needs optimizer_type: Adafactor and gradient_accumulation_steps: 1",
+         "write both, or leave it out", f"{TU}:4848", LOADED),
+    Rule("args.fused_backward_inert", ("fused_backward_pass",),
+         lambda c: c.on("fused_backward_pass") and name_of(c) == "adafactor" and c.script not in FUSES
+         and c.get("gradient_accumulation_steps") == 1,
+         "fused_backward_pass does nothing in this script", "leave it out", "train_network.py:1443", SILENT, WARNING),
+    Rule("args.adafactor_rates", ("unet_lr", "text_encoder_lr", "optimizer_args"), _adafactor_ignores,
+         "{what}: Adafactor finds its own rate (relative_step) and ignores it",
+         "write optimizer_args: {{relative_step: false}}, or leave the rates out", f"{TU}:5073", SILENT, WARNING),
+    Rule("args.learning_rate_zero", ("learning_rate", "unet_lr", "text_encoder_lr"), _all_zero,
+         "every learning rate is 0: there is nothing to train", "write a learning_rate", "networks/lora.py:1187",
+         LOADED),
+    Rule("args.unet_lr", ("unet_lr",), _still_unet, "unet_lr: 0: only the text encoder is trained",
+         "write network_train_text_encoder_only: true if that is meant", "networks/lora.py:1187", SILENT, WARNING),
+    Rule("args.learning_rate_unused", ("unet_lr", "text_encoder_lr"), _inert_rates,
+         "{what}: this part is not trained", "leave it out", "train_network.py:707", SILENT, INFO),
+    Rule("args.text_encoder_lr", ("text_encoder_lr",), _surplus_rates,
+         "text_encoder_lr: {text_encoder_lr}: only the first is used, for every text encoder", "write one number",
+         "train_network.py:741", SILENT, WARNING),
+    Rule("args.learning_rate_low", ("learning_rate", "unet_lr", "text_encoder_lr", *TYPE), _low_rate,
+         "{optimizer_type} finds its own rate and multiplies it with this one, which is small",
+         "write learning_rate: 1.0", f"{TU}:4990", SILENT, WARNING),
+    Rule("args.learning_rate_differ", (*RATES, *TYPE),
+         lambda c: name_of(c) == "prodigy" and _rates_differ(c),
+         "{optimizer_type} stops at learning rates that differ between the parts", "write one learning_rate",
+         f"{TU}:4995", "first step"),
+    Rule("args.learning_rate_dadapt", (*RATES, *TYPE),
+         lambda c: name_of(c).startswith("dadapt") and _rates_differ(c),
+         "{optimizer_type} takes the first learning rate for all parts", "write one learning_rate", f"{TU}:4995",
+         SILENT, WARNING),
+)  # fmt: skip

@@ -1,0 +1,215 @@
+"""Rules about the learning rate scheduler and its warm-up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kohya_runner.engines.rules.context import INFO, LOADED, SILENT, TU, WARNING, Rule
+from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step, schedule_free
+from kohya_runner.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kohya_runner.engines.rules.context import Context
+
+NAME = ("lr_scheduler",)
+WARMUP = ("lr_warmup_steps",)
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "linear": ("last_epoch",),
+    "cosine": ("num_cycles", "last_epoch"),
+    "cosine_with_restarts": ("last_epoch",),
+    "polynomial": ("lr_end", "last_epoch"),
+    "constant": ("last_epoch",),
+    "constant_with_warmup": ("last_epoch",),
+    "inverse_sqrt": ("last_epoch",),
+    "cosine_with_min_lr": ("min_lr", "last_epoch"),
+    "warmup_stable_decay": ("warmup_type", "decay_type", "last_epoch"),
+    "piecewise_constant": ("step_rules", "last_epoch"),
+}
+"""Schedulers, and what ``lr_scheduler_args`` may hold: the rest is passed by the trainer (train_util.py:5321-5399)."""
+ALWAYS_FAIL = ("reduce_lr_on_plateau", "cosine_warmup_with_min_lr")
+OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "lr_scheduler_num_cycles": ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay"),
+    "lr_scheduler_power": ("polynomial",),
+    "lr_scheduler_timescale": ("inverse_sqrt",),
+    "lr_scheduler_min_lr_ratio": ("cosine_with_min_lr", "warmup_stable_decay"),
+    "lr_decay_steps": ("warmup_stable_decay",),
+}
+"""Options, and the schedulers that look at them."""
+NO_WARMUP = ("constant", "piecewise_constant")
+TORCH: Mapping[str, tuple[str, ...]] = {
+    "StepLR": ("step_size",), "MultiStepLR": ("milestones",), "ExponentialLR": ("gamma",), "ConstantLR": (),
+    "LinearLR": (), "PolynomialLR": (), "CosineAnnealingLR": ("T_max",), "CosineAnnealingWarmRestarts": ("T_0",),
+    "CyclicLR": ("base_lr", "max_lr"), "OneCycleLR": ("max_lr",), "LambdaLR": ("lr_lambda",),
+    "MultiplicativeLR": ("lr_lambda",), "SequentialLR": ("schedulers", "milestones"), "ChainedScheduler": (),
+    "ReduceLROnPlateau": (),
+}  # fmt: skip
+"""Classes of torch.optim.lr_scheduler and what they must be given."""
+LR_END = 1e-7
+
+
+def _name(context: Context) -> str:
+    """The scheduler that counts; "" where an optimizer or ``lr_scheduler_type`` takes its place."""
+    replaced = schedule_free(context) or relative_step(context) or context.get("lr_scheduler_type")
+    return "" if replaced else str(context.get("lr_scheduler"))
+
+
+def _warmup(context: Context) -> int:
+    """Steps; a fraction is one of all steps (library/train_util.py:5274). Unknown totals count as many."""
+    value = context.number("lr_warmup_steps")
+    if not isinstance(value, float):
+        return int(value)
+    total = context.total_steps
+    return int(value > 0) if total is None else int(value * total * context.num_processes)
+
+
+def _unknown(context: Context) -> str:
+    name = _name(context)
+    if not name or name in ARGUMENTS or name in ALWAYS_FAIL or name.startswith("adafactor"):
+        return ""
+    return did_you_mean(name, ARGUMENTS) or "write constant or cosine"
+
+
+def _needless_warmup(context: Context) -> str:
+    if schedule_free(context) or not _warmup(context):
+        return ""
+    if context.get("lr_scheduler_type"):
+        return f"lr_scheduler_type: {context.get('lr_scheduler_type')}"
+    if relative_step(context):
+        return "Adafactor with relative_step"
+    name = _name(context)
+    return f"lr_scheduler: {name}" if name == "constant" or name.startswith("adafactor:") else ""
+
+
+def _adafactor(context: Context) -> str:
+    """The name alone has no rate behind a colon to read (library/train_util.py:5317)."""
+    name = _name(context)
+    if not name.startswith("adafactor"):
+        return ""
+    if name_of(context) != "adafactor":
+        return "goes with optimizer_type: Adafactor only"
+    rate = (*name.split(":"), "")[1]
+    return "" if _is_number(rate) else "has no rate to read"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _min_lr(context: Context) -> str:
+    if _name(context) != "cosine_with_min_lr":
+        return ""
+    ways = [context.get("lr_scheduler_min_lr_ratio"), context.literals("lr_scheduler_args").get("min_lr")]
+    return {0: "and has none", 1: ""}.get(sum(way is not None for way in ways), "and has two")
+
+
+def _arguments(context: Context) -> str:
+    known = ARGUMENTS.get(_name(context))
+    wrong = [key for key in context.literals("lr_scheduler_args") if known is not None and key not in known]
+    return ", ".join(wrong)
+
+
+def _inert(context: Context) -> str:
+    used = _name(context)
+    names = context.given(*OWN_OPTIONS)
+    return context.listed(n for n in names if used in ARGUMENTS and used not in OWN_OPTIONS[n] and context.get(n) != 0)
+
+
+def _torch_arguments(context: Context) -> str:
+    name = str(context.get("lr_scheduler_type") or "")
+    given = context.literals("lr_scheduler_args")
+    missing = [key for key in TORCH.get(name, ()) if key not in given]
+    if name == "ReduceLROnPlateau":
+        return "the loss at each step, which the trainer does not give"
+    return "" if schedule_free(context) else ", ".join(missing)
+
+
+def _torch_unknown(context: Context) -> str:
+    name = str(context.get("lr_scheduler_type") or "")
+    if not name or "." in name or name in TORCH or schedule_free(context):
+        return ""
+    return did_you_mean(name, TORCH) or "write package.Class, or leave it out"
+
+
+def _ignored(context: Context) -> str:
+    """What a person set of the scheduler although something else decides."""
+    names = context.given("lr_scheduler", "lr_scheduler_type", "lr_warmup_steps", "lr_scheduler_args", *OWN_OPTIONS)
+    dull = ("constant", 0, "")
+    return context.listed(n for n in names if schedule_free(context) and context.get(n) not in dull)
+
+
+def _replaced(context: Context) -> bool:
+    given = context.given("lr_scheduler") and not str(context.get("lr_scheduler")).startswith("adafactor")
+    return bool(given) and relative_step(context) and context.get("lr_scheduler") != "constant"
+
+
+def _shrunk(context: Context) -> bool:
+    value = context.get("lr_warmup_steps")
+    warms = _name(context) in ARGUMENTS and _name(context) not in NO_WARMUP
+    return context.num_processes > 1 and isinstance(value, int) and value > 0 and warms
+
+
+def _too_long(context: Context) -> bool:
+    warms = _name(context) in ARGUMENTS and _name(context) not in NO_WARMUP
+    total = context.total_steps
+    return warms and total is not None and 0 < total * context.num_processes <= _warmup(context)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("args.scheduler_unknown", NAME, _unknown, "lr_scheduler: {lr_scheduler} is no scheduler of the trainer",
+         "{what}", f"{TU}:5326", LOADED),
+    Rule("args.scheduler_broken", NAME, lambda c: _name(c) in ALWAYS_FAIL,
+         "lr_scheduler: {lr_scheduler} cannot be made by the trainer: it passes arguments that this one refuses",
+         "write cosine_with_min_lr, or another one", f"{TU}:5393", LOADED),
+    Rule("args.warmup_needless", (*WARMUP, *NAME), _needless_warmup,
+         "lr_warmup_steps: {lr_warmup_steps} does not go with {what}",
+         "write lr_warmup_steps: 0, or lr_scheduler: constant_with_warmup", f"{TU}:5294", LOADED),
+    Rule("args.scheduler_adafactor", (*NAME, "optimizer_type"), _adafactor, "lr_scheduler: {lr_scheduler} {what}",
+         "leave lr_scheduler out, or write constant_with_warmup", f"{TU}:5313", LOADED),
+    Rule("args.scheduler_min_lr", ("lr_scheduler_min_lr_ratio", *NAME), _min_lr,
+         "lr_scheduler: cosine_with_min_lr needs one lowest rate {what}", "write lr_scheduler_min_lr_ratio: 0.1",
+         f"{TU}:5366", LOADED),
+    Rule("args.scheduler_steps", ("lr_scheduler_args", *NAME),
+         lambda c: _name(c) == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args"),
+         "lr_scheduler: piecewise_constant needs step_rules",
+         "write lr_scheduler_args: {{step_rules: \"'1:100,0.1:200,0.01'\"}}", f"{TU}:5324", LOADED),
+    Rule("args.scheduler_args", ("lr_scheduler_args", *NAME), _arguments,
+         "lr_scheduler_args: {lr_scheduler} cannot be given {what}", "leave it out", f"{TU}:5288", LOADED),
+    Rule("args.scheduler_end", ("learning_rate", *NAME),
+         lambda c: _name(c) == "polynomial" and "lr_end" not in c.literals("lr_scheduler_args")
+         and c.number("learning_rate") <= LR_END,
+         "lr_scheduler: polynomial falls to 1e-7, and learning_rate: {learning_rate} is not above it",
+         "write lr_scheduler_args: {{lr_end: 0}}, or a higher rate", f"{TU}:5355", LOADED),
+    Rule("args.scheduler_type_unknown", ("lr_scheduler_type",), _torch_unknown,
+         "lr_scheduler_type: {lr_scheduler_type} is no class of torch.optim.lr_scheduler", "{what}", f"{TU}:5303",
+         LOADED),
+    Rule("args.scheduler_type_args", ("lr_scheduler_args", "lr_scheduler_type"), _torch_arguments,
+         "lr_scheduler_type: {lr_scheduler_type} needs {what}", "write it under lr_scheduler_args, or take another",
+         f"{TU}:5310", LOADED),
+    Rule("args.scheduler_type_wins", (*NAME, "lr_scheduler_type"),
+         lambda c: bool(c.get("lr_scheduler_type") and c.given("lr_scheduler")) and not schedule_free(c),
+         "lr_scheduler: {lr_scheduler} does nothing beside lr_scheduler_type: {lr_scheduler_type}",
+         "leave one of the two out", f"{TU}:5300", SILENT, INFO),
+    Rule("args.scheduler_free", (*NAME, "lr_scheduler_type", *WARMUP, "optimizer_type"), _ignored,
+         "{what} does nothing with {optimizer_type}, which has no schedule", "leave it out", f"{TU}:5270", SILENT,
+         WARNING),
+    Rule("args.scheduler_replaced", (*NAME, "optimizer_args"), _replaced,
+         "lr_scheduler: {lr_scheduler} is replaced by Adafactor's own (relative_step)",
+         "write optimizer_args: {{relative_step: false}}, or leave lr_scheduler out", f"{TU}:5079", SILENT, WARNING),
+    Rule("args.scheduler_inert", (*OWN_OPTIONS, *NAME), _inert,
+         "{what} does nothing with lr_scheduler: {lr_scheduler}", "leave it out", f"{TU}:5346", SILENT, WARNING),
+    Rule("args.warmup_inert", (*WARMUP, *NAME), lambda c: _name(c) == "piecewise_constant" and _warmup(c) > 0,
+         "lr_warmup_steps: {lr_warmup_steps} does nothing with lr_scheduler: piecewise_constant",
+         "write it into step_rules", f"{TU}:5324", SILENT, WARNING),
+    Rule("args.warmup_processes", (*WARMUP, "num_processes"), _shrunk,
+         "lr_warmup_steps: {lr_warmup_steps} is divided by the number of processes: the scheduler steps once for each",
+         "write a fraction, such as 0.05", f"{TU}:5274", SILENT, WARNING),
+    Rule("args.warmup_long", WARMUP, _too_long,
+         "lr_warmup_steps: {lr_warmup_steps} is no shorter than the run: the full learning rate is never reached",
+         "write fewer steps", f"{TU}:5275", SILENT, WARNING),
+)  # fmt: skip

@@ -1,0 +1,283 @@
+"""How many images, batches, steps, epochs and checkpoints a run has: the numbers that the trainer will print."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.buckets import make_buckets, select
+from kohya_runner.dataset.buckets import problems as bucket_problems
+from kohya_runner.engines.saves import SavePlan, plan_saves
+from kohya_runner.engines.saves import problems as save_problems
+from kohya_runner.engines.sd_scripts.batching import with_own
+from kohya_runner.engines.sd_scripts.dataset_config import groups
+from kohya_runner.engines.sd_scripts.registration import Registered, Sample, Split, orders, register
+from kohya_runner.findings import Severity, error, info, warning
+from kohya_runner.text import counted, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kohya_runner.dataset.buckets import Buckets
+    from kohya_runner.dataset.facts import Entry, Folder
+    from kohya_runner.engines.sd_scripts.batching import Batching
+    from kohya_runner.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class BucketCount:
+    """A bucket: ``images`` as they lie there, ``samples`` with repeats, as the trainer counts."""
+
+    width: int
+    height: int
+    images: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepsPlan:
+    """What the trainer will print: the comments say under which name."""
+
+    images_per_epoch: int  # num train images * repeats
+    regularization_images: int  # num reg images: with repeats, used or not
+    regularization_used: int  # of one epoch
+    validation_images: int  # num validation images * repeats
+    batches_per_epoch: int  # num batches per epoch, of one process
+    steps_per_epoch: int
+    epochs: int  # num epochs
+    total: int  # total optimization steps
+    buckets: tuple[BucketCount, ...]
+    saves: SavePlan
+    exact: bool = True  # False: chance, or the file system, decides a part of it
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """File names in the order in which they appear; the last epoch has no number."""
+        return self.saves.checkpoints
+
+
+MOST_STEPS = 2_000_000
+MOST_CHECKPOINTS = 20_000
+"""More than anybody trains or keeps; the plan goes through every save of a run, so there must be an end."""
+
+
+def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
+    """The numbers for laid-out folders; None where the findings say that the trainer would not come to them.
+
+    Folders with other options per dataset are datasets of their own: each has its buckets and its batches, and its
+    class images are measured by its own pictures.
+    """
+    parts = [_Part(members, with_own(batching, own)) for own, members in groups(folders)] or [_Part((), batching)]
+    findings = [f for part in parts for f in _settings_problems(part.batching)]
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        return None, tuple(dict.fromkeys(findings))
+    made = [part.made() for part in parts]
+    findings += [f for part, one in zip(parts, made, strict=True) for f in _part_problems(part, one)]
+    batches = sum(one.batches for one in made)
+    against = _against(batches, batching)
+    if against is not None:
+        known = against.code == "steps.none" and any(finding.severity is Severity.ERROR for finding in findings)
+        return None, tuple(dict.fromkeys([*findings, *([] if known else [against])]))
+    ordered = any(folder.options for folder in folders)  # a dataset file lists the folders in our order
+    chance = next((c for p, one in zip(parts, made, strict=True) if (c := _chance(p, one, ordered=ordered))), None)
+    findings += [chance] if chance else []
+    return _plan(made, batching, exact=chance is None), tuple(dict.fromkeys(findings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the trainer's datasets."""
+
+    folders: tuple[Folder, ...]
+    batching: Batching
+
+    def made(self) -> _Made:
+        """What it becomes."""
+        buckets = make_buckets(self.batching.buckets)
+        found = register(self.folders, _split(self.batching))
+        counts = count_buckets(found.samples, buckets)
+        return _Made(buckets, found, counts, _batches(counts, self.batching))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Its pictures in their buckets, and the batches of an epoch."""
+
+    buckets: Buckets
+    found: Registered
+    counts: tuple[BucketCount, ...]
+    batches: int
+
+
+def _batches(counts: Sequence[BucketCount], batching: Batching) -> int:
+    return sum(math.ceil(bucket.samples / batching.train_batch_size) for bucket in counts)
+
+
+def _part_problems(part: _Part, made: _Made) -> Iterator[Finding]:
+    yield from _image_problems(made.found.samples, made.buckets, part.batching)
+    yield from _unused_classes(part.folders, made.found)
+
+
+def _against(batches: int, batching: Batching) -> Finding | None:
+    """What of the sums stands against a run."""
+    if not batches or _total(batches, batching) < 1:
+        return _nothing(batches)
+    if _total(batches, batching) > MOST_STEPS:
+        return _endless(_total(batches, batching))
+    if _total(batches, batching) // (batching.saves.save_every_n_steps or MOST_STEPS) > MOST_CHECKPOINTS:
+        return _too_many(batching.saves.save_every_n_steps or 0)
+    return None
+
+
+def count_buckets(samples: Sequence[Sample], made: Buckets) -> tuple[BucketCount, ...]:
+    """The buckets that hold something, sorted by size as the trainer does (library/train_util.py:1046)."""
+    images: Counter[tuple[int, int]] = Counter()
+    repeated: Counter[tuple[int, int]] = Counter()
+    for size, group in _by_size(samples).items():
+        choice = select(made, size)
+        if choice is not None:
+            images[choice[0]] += len(group)
+            repeated[choice[0]] += sum(sample.repeats for sample in group)
+    return tuple(BucketCount(*bucket, images[bucket], repeated[bucket]) for bucket in sorted(images))
+
+
+def _plan(made: Sequence[_Made], batching: Batching, *, exact: bool) -> StepsPlan:
+    """train_network.py:799-802 and :978-981, library/train_util.py:1078."""
+    batches = sum(one.batches for one in made)
+    per_process = math.ceil(batches / batching.num_processes)
+    steps_per_epoch = math.ceil(per_process / batching.gradient_accumulation_steps)
+    total = _total(batches, batching)
+    epochs = math.ceil(total / steps_per_epoch)
+    return StepsPlan(
+        images_per_epoch=sum(one.found.training for one in made),
+        regularization_images=sum(one.found.regularization for one in made),
+        regularization_used=sum(one.found.regularization_used for one in made),
+        validation_images=sum(one.found.validation for one in made),
+        batches_per_epoch=per_process,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        total=total,
+        buckets=_together(made),
+        saves=plan_saves(batching.saves, total=total, steps_per_epoch=steps_per_epoch, epochs=epochs),
+        exact=exact,
+    )
+
+
+def _together(made: Sequence[_Made]) -> tuple[BucketCount, ...]:
+    """The buckets of all datasets; those of one size are shown as one."""
+    sizes = sorted({(bucket.width, bucket.height) for one in made for bucket in one.counts})
+    every = [bucket for one in made for bucket in one.counts]
+    same = [[bucket for bucket in every if (bucket.width, bucket.height) == size] for size in sizes]
+    return tuple(
+        BucketCount(*size, sum(b.images for b in group), sum(b.samples for b in group))
+        for size, group in zip(sizes, same, strict=True)
+    )
+
+
+def _total(batches: int, batching: Batching) -> int:
+    if batching.max_train_epochs is None:
+        return batching.max_train_steps
+    steps = math.ceil(batches / batching.num_processes / batching.gradient_accumulation_steps)
+    return batching.max_train_epochs * steps
+
+
+def _endless(total: int) -> Finding:
+    text = f"{total} optimization steps: at ten steps a second that takes {total // 36_000} hours"
+    return error("steps.endless", text, hint="lower max_train_epochs, max_train_steps or the repeats")
+
+
+def _too_many(every: int) -> Finding:
+    text = f"save_every_n_steps is {every}: more than {MOST_CHECKPOINTS} checkpoints"
+    return error("steps.endless", text, hint="save less often")
+
+
+def _nothing(batches: int) -> Finding:
+    if batches:
+        text = "not one step would be taken"
+        return error("steps.none", text, hint="write a max_train_epochs or max_train_steps of 1 or more")
+    text = "no batch: the trainer says 'No data found' and ends with exit code 0"  # train_network.py:575
+    return error("steps.none", text, hint="see the other findings about the datasets")
+
+
+def _settings_problems(batching: Batching) -> Iterator[Finding]:
+    for name in ("train_batch_size", "gradient_accumulation_steps", "num_processes"):
+        if getattr(batching, name) < 1:
+            yield error(f"args.{name}", f"{name} is {getattr(batching, name)}: must be 1 or more")
+    if not 0 <= batching.validation_split < 1:
+        text = f"validation_split is {batching.validation_split}: must be 0 or more and less than 1"
+        yield error("args.validation_split", text)
+    elif batching.validation_split and batching.validation_seed is None:
+        # library/train_util.py:158-165 shuffles once for training and again for validation
+        text = "without validation_seed the images held out for validation are partly trained on, too"
+        yield warning("args.validation_seed", text, hint="write validation_seed: 42, or any other number")
+    yield from bucket_problems(batching.buckets, divisor=batching.reso_steps_divisor)
+    yield from save_problems(batching.saves)
+
+
+def _image_problems(samples: Sequence[Sample], made: Buckets, batching: Batching) -> Iterator[Finding]:
+    without = {size for size in {s.entry.size for s in samples} if select(made, size) is None}
+    small = [s.entry for s in samples if s.entry.size in without]
+    if small:
+        # ZeroDivisionError in library/train_util.py:345, or an empty picture in :2976
+        steps = batching.buckets.bucket_reso_steps
+        text = f"{counted(len(small), 'image')} too small for a bucket in steps of {steps}: {_named(small)}"
+        yield error("image.size", text, hint="leave bucket_no_upscale out, or lower bucket_reso_steps")
+    if batching.buckets.enable_bucket or batching.cache_latents or batching.face_crop:
+        return
+    width, height = batching.buckets.resolution
+    wrong = [s.entry for s in samples if not _fits(s.entry.size, (width, height), crop=batching.random_crop)]
+    if wrong:  # library/train_util.py:1634-1647
+        text = f"{counted(len(wrong), 'image')} not of exactly {width}x{height} pixels: {_named(wrong)}"
+        hint = "write enable_bucket: true or cache_latents: true, without either the trainer does not resize"
+        yield error("image.size", text, hint=hint)
+
+
+def _unused_classes(folders: Sequence[Folder], found: Registered) -> Iterator[Finding]:
+    """Class images beyond the number of training images are left out (library/train_util.py:2163)."""
+    there = [entry for folder in folders if folder.regularization for entry in folder.entries]
+    used = {id(sample.entry) for sample in found.samples}
+    unused = [entry for entry in there if id(entry) not in used]
+    if unused and len(unused) < len(there):
+        text = f"{counted(len(unused), 'class image')} of {len(there)} are never trained: {_named(unused)}"
+        hint = f"an epoch takes as many class images as training images, {found.training}: raise repeats, or take fewer"
+        yield warning("dataset.classes_unused", text, hint=hint)
+
+
+def _fits(size: tuple[int, int], wanted: tuple[int, int], *, crop: bool) -> bool:
+    return size == wanted or (crop and size[0] >= wanted[0] and size[1] >= wanted[1])
+
+
+def _named(entries: Sequence[Entry]) -> str:
+    return names([entry.image.path for entry in entries])
+
+
+def _chance(part: _Part, made: _Made, *, ordered: bool) -> Finding | None:
+    """Whether chance or the order in which the file system lists folders decides the number of batches."""
+    split = _split(part.batching)
+    for order in () if ordered else orders(part.folders, split):
+        if _batches(count_buckets(register(order, split).samples, made.buckets), part.batching) != made.batches:
+            text = "the number of batches depends on the order in which the file system lists the folders"
+            return info("steps.order", f"{text}: the plan may be off by a few")
+    if split.by_chance and len(_used(part.folders, made.buckets)) > 1:
+        text = "chance decides which images are held out, and so how many batches there are"
+        return info("steps.validation", f"{text}: the plan may be off by a few", hint="write validation_seed and seed")
+    return None
+
+
+def _split(batching: Batching) -> Split:
+    return Split(batching.validation_split, batching.validation_seed, batching.seed)
+
+
+def _used(folders: Sequence[Folder], made: Buckets) -> set[tuple[int, int]]:
+    """The buckets that any of the images goes to."""
+    sizes = {entry.size for folder in folders for entry in folder.entries}
+    return {choice[0] for size in sizes if (choice := select(made, size))}
+
+
+def _by_size(samples: Sequence[Sample]) -> dict[tuple[int, int], list[Sample]]:
+    groups: dict[tuple[int, int], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.entry.size, []).append(sample)
+    return groups

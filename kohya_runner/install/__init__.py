@@ -1,0 +1,1 @@
+"""The trainer's sources and its environment: found, made, asked."""

@@ -1,0 +1,182 @@
+"""Where the trainer's sources and its Python are, and which setting said so. Read from files; nothing is run."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kohya_runner.engine_info import SD_SCRIPTS, Engine
+from kohya_runner.errors import TrainerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kohya_runner.settings import Settings
+
+PINNED_COMMIT = SD_SCRIPTS.commit
+
+_SHA = re.compile(r"^[0-9a-f]{40}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The trainer's sources. ``commit`` is None where they are no git checkout, such as an unpacked archive."""
+
+    root: Path
+    commit: str | None
+    named_by: str
+    engine: Engine = SD_SCRIPTS
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is the commit this version of the runner was tested with."""
+        return self.commit == self.engine.commit
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerPython:
+    """The trainer's interpreter as it was named: links are kept, because a venv's Python is one."""
+
+    path: Path
+    named_by: str
+    own: bool = False  # made by ``kohya-runner setup``
+
+
+def project_root() -> Path | None:
+    """The git clone this package runs from, or None where it was installed without one."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / ".gitmodules").is_file() else None
+
+
+def is_checkout(root: Path, engine: Engine = SD_SCRIPTS) -> bool:
+    """Whether the folder holds the engine."""
+    return all((root / mark).is_file() for mark in engine.marks)
+
+
+def find_checkout(  # noqa: PLR0913 - each place of the search
+    option: str | None,
+    environ: Mapping[str, str],
+    *,
+    settings: Settings,
+    project: Path | None,
+    home: Path,
+    engine: Engine = SD_SCRIPTS,
+) -> Checkout | None:
+    """The option, the engine's environment variable, the settings, ``vendor/<engine>``, what ``setup`` fetched.
+
+    Raises:
+        TrainerError: a place that was named is no checkout of the engine.
+    """
+    named = (
+        (option if engine.option else None, engine.option),
+        (environ.get(engine.variable), f"${engine.variable}"),
+        (settings.path(engine.setting), f"{engine.setting}: in {settings.file}"),
+    )
+    for value, who in named:
+        if value:
+            return _named_checkout(_absolute(value), who, engine)
+    vendored = (project / engine.submodule, f"{engine.submodule} of this clone") if project else None
+    for root, who in filter(None, (vendored, (fetched_checkout(home, engine), "kohya-runner setup"))):
+        if is_checkout(root, engine):
+            return Checkout(root, commit_of(root), who, engine)
+    return None
+
+
+def fetched_checkout(home: Path, engine: Engine = SD_SCRIPTS) -> Path:
+    """Where ``setup`` puts the sources when the runner is installed without its git clone."""
+    return home / f"{engine.name}-{engine.commit[:12]}"
+
+
+def _named_checkout(root: Path, who: str, engine: Engine) -> Checkout:
+    if not root.is_dir():
+        owner = engine.repository.removeprefix("https://github.com/").removesuffix(".git")
+        raise TrainerError(f"{who} names {root}: there is no such folder", hint=f"name a checkout of {owner}")
+    lacking = [mark for mark in engine.marks if not (root / mark).is_file()]
+    if lacking:
+        raise TrainerError(
+            f"{who} names {root}, which is no {engine.name} checkout: it has no {lacking[0]}",
+            hint=f"name the folder that holds {engine.marks[0]}",
+        )
+    return Checkout(root, commit_of(root), who, engine)
+
+
+def find_python(
+    option: str | None,
+    environ: Mapping[str, str],
+    *,
+    settings: Settings,
+    recorded: Path | None,
+    engine: Engine = SD_SCRIPTS,
+) -> TrainerPython | None:
+    """The recipe's ``launch.python``, the engine's variable, the settings, the environment ``setup`` recorded.
+
+    Raises:
+        TrainerError: what was named is no executable file.
+    """
+    named = (
+        (option, "launch.python"),
+        (environ.get(engine.python_variable), f"${engine.python_variable}"),
+        (settings.path(engine.python_setting), f"{engine.python_setting}: in {settings.file}"),
+    )
+    for value, who in named:
+        if value:
+            return _named_python(_absolute(value), who)
+    if recorded is not None and os.access(recorded, os.X_OK):
+        return TrainerPython(recorded, "kohya-runner setup", own=True)
+    return None
+
+
+def _named_python(path: Path, who: str) -> TrainerPython:
+    if path.is_file() and os.access(path, os.X_OK):
+        return TrainerPython(path, who)
+    inside = path / "bin" / "python"
+    hint = f"write {inside}" if inside.is_file() else "name the python executable of the trainer's environment"
+    raise TrainerError(f"{who} names {path}, which is no executable file", hint=hint)
+
+
+def _absolute(value: str | Path) -> Path:
+    return Path(os.path.abspath(Path(value).expanduser()))
+
+
+def commit_of(root: Path) -> str | None:
+    """The commit that is checked out, read from git's own files; None where there is no git."""
+    git = _git_folder(root)
+    head = _text(git / "HEAD") if git else None
+    if git is None or head is None:
+        return None
+    if not head.startswith("ref: "):
+        return head if _SHA.match(head) else None
+    return _resolve(git, head.removeprefix("ref: "))
+
+
+def _git_folder(root: Path) -> Path | None:
+    """``.git`` itself, or what the ``.git`` file of a submodule or worktree points to."""
+    git = root / ".git"
+    if git.is_dir():
+        return git
+    pointer = _text(git) or ""
+    return root / pointer.removeprefix("gitdir: ") if pointer.startswith("gitdir: ") else None
+
+
+def _resolve(git: Path, ref: str) -> str | None:
+    """A branch's commit: a file of its own, or a line of packed-refs; a worktree shares the main folder's."""
+    common = git / (_text(git / "commondir") or ".")
+    for folder in (git, common):
+        loose = _text(folder / ref)
+        if loose and _SHA.match(loose):
+            return loose
+    for line in (_text(common / "packed-refs") or "").splitlines():
+        sha, _, name = line.partition(" ")
+        if name == ref and _SHA.match(sha):
+            return sha
+    return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,167 @@
+"""Whether the GPU, or the lack of one, bears the recipe's options.
+
+What fails on a CPU was found by running the pinned trainer there (torch 2.8, accelerate 1.6.0): bf16, full_bf16 and
+bitsandbytes from 0.50 on work, so they are no errors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kohya_runner.findings import Finding, error, warning
+from kohya_runner.machine.disk import gib
+from kohya_runner.machine.needs import UNET_FAMILIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kohya_runner.machine.gpus import Gpu
+    from kohya_runner.machine.host import HostFacts
+    from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
+
+    CpuRule = Callable[[MachineNeeds, TrainerFacts], tuple[str, str, str] | None]
+
+AMPERE = (8, 0)
+BLACKWELL = (12, 0)
+BLACKWELL_TORCH = (2, 7)
+BITSANDBYTES_ON_CPU = (0, 50)
+"""The first release whose optimizers step on CPU tensors: 0.46.1, 0.48.2 and 0.49.0 raise, 0.50.0 works."""
+BUSY = 0.2
+
+
+def driver(_: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """nvidia-smi sees a GPU that torch cannot use."""
+    if not host.gpus or trainer.cuda is not False:
+        return
+    gpu, torch = host.gpus[0], trainer.versions.get("torch") or "of unknown version"
+    message = (
+        f"nvidia-smi shows {gpu.name} with driver {gpu.driver}, but the trainer's torch {torch} finds no CUDA device"
+    )
+    hint = (
+        "that torch is a CPU build: install the CUDA one"
+        if "+cpu" in torch
+        else "the driver is too old for the CUDA that torch was built for: take a machine with a newer driver or "
+        "install a torch for an older CUDA; 'kohya-runner doctor' shows both"
+    )
+    yield error("device.driver", message, hint=hint)
+
+
+def no_gpu(needs: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """One error for each option that cannot run on a CPU; a warning where all of them can."""
+    if host.gpus or trainer.cuda:
+        return
+    faults = [fault for rule in CPU_RULES if (fault := rule(needs, trainer)) is not None]
+    for option, why, instead in faults:
+        message = f"there is no CUDA GPU here, and {why}"
+        yield error("device.none", message, where=needs.place(option), hint=f"write {instead}, or use a GPU")
+    if not faults:
+        message = "there is no CUDA GPU here: training runs on the CPU, 50 to 500 times slower"
+        yield warning("device.none", message, hint="use a GPU for anything but a trial")
+
+
+def _fp16(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
+    """Without autocast the fp32 LoRA meets fp16 weights: "expected m1 and m2 to have the same dtype"."""
+    if needs.mixed_precision != "fp16" or needs.full_fp16:
+        return None
+    why = "accelerate has no fp16 autocast on a CPU (accelerate/accelerator.py:539; it fails at networks/lora.py:98)"
+    return "mixed_precision", f"mixed_precision fp16 needs one: {why}", "mixed_precision: no"
+
+
+def _full_fp16(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
+    if not needs.full_fp16:
+        return None
+    why = "full_fp16 needs one: it patches a gradient scaler that a CPU has not (library/train_util.py:5600)"
+    return "full_fp16", why, "full_fp16: false and mixed_precision: no"
+
+
+def _fp8(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
+    unet_only = needs.args.get("fp8_base_unet") is True
+    if needs.family not in UNET_FAMILIES or not (needs.fp8_base or unet_only):
+        return None
+    option = "fp8_base_unet" if unet_only else "fp8_base"
+    return (
+        option,
+        f"{option} needs one: GroupNorm has no fp8 on a CPU (library/original_unet.py:467)",
+        f"{option}: false",
+    )
+
+
+XFORMERS_LINES = {"sdxl": "sdxl_train_network.py:65"}
+
+
+def _xformers(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
+    if not needs.xformers or needs.family not in UNET_FAMILIES:
+        return None
+    line = XFORMERS_LINES.get(needs.family, "train_network.py:185")
+    return "xformers", f"xformers needs one ({line} raises ValueError)", "sdpa: true instead of xformers: true"
+
+
+def _xformers_of_examples(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
+    option = "enable_xformers_memory_efficient_attention"
+    if needs.args.get(option) is not True:
+        return None
+    return option, f"{option} needs one (train_instruct_pix2pix.py:539)", f"{option}: false"
+
+
+def _eight_bit(needs: MachineNeeds, trainer: TrainerFacts) -> tuple[str, str, str] | None:
+    name = needs.optimizer.lower()
+    version = trainer.versions.get("bitsandbytes")
+    uses = name.endswith("8bit") or name in {"pagedadamw", "pagedadamw32bit"}
+    if not uses or version is None or numbers(version) >= BITSANDBYTES_ON_CPU:
+        return None
+    why = f"{needs.optimizer} needs one: bitsandbytes {version} steps on GPU tensors only (0.50 and later on both)"
+    return "optimizer_type", why, "optimizer_type: AdamW"
+
+
+CPU_RULES: tuple[CpuRule, ...] = (_fp16, _full_fp16, _fp8, _xformers, _xformers_of_examples, _eight_bit)
+
+
+def old_gpu(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iterator[Finding]:
+    """bf16 before Ampere: xformers refuses it, torch emulates it."""
+    old = next((gpu for gpu in host.gpus if gpu.capability is not None and gpu.capability < AMPERE), None)
+    if old is None or not (needs.mixed_precision == "bf16" or needs.full_bf16):
+        return
+    name = f"{old.name} (compute capability {_dotted(old)})"
+    where = needs.place("mixed_precision")
+    if needs.xformers and needs.family in UNET_FAMILIES:
+        message = f"xformers has no bf16 on {name}: it wants 8.0 or more (xformers/ops/fmha/common.py:480)"
+        yield error("device.bf16", message, where=where, hint="write mixed_precision: fp16, or sdpa: true for xformers")
+    else:
+        message = f"{name} has no bf16 of its own: torch emulates it, slowly"
+        yield warning("device.bf16", message, where=where, hint="write mixed_precision: fp16")
+
+
+def new_gpu(_: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """Blackwell needs torch 2.7 with CUDA 12.8; older wheels stop at "no kernel image is available"."""
+    torch = trainer.versions.get("torch")
+    new = next((gpu for gpu in host.gpus if gpu.capability is not None and gpu.capability >= BLACKWELL), None)
+    if new is not None and torch is not None and numbers(torch) < BLACKWELL_TORCH:
+        message = f"{new.name} (compute capability {_dotted(new)}) needs torch 2.7 or later; this is {torch}"
+        yield warning("device.torch", message, hint="install torch 2.8 for CUDA 12.8: 'kohya-runner setup'")
+
+
+def count(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iterator[Finding]:
+    """Every process takes a GPU of its own."""
+    if host.gpus and needs.num_processes > len(host.gpus):
+        message = f"launch.num_processes is {needs.num_processes}, but {len(host.gpus)} GPU(s) can be used here"
+        hint = f"write num_processes: {len(host.gpus)}"
+        yield error("device.count", message, where=needs.place("num_processes"), hint=hint)
+
+
+def busy(_: MachineNeeds, host: HostFacts, __: TrainerFacts) -> Iterator[Finding]:
+    """Another process holds a good part of the GPU's memory."""
+    for gpu in host.gpus:
+        if gpu.total_bytes and gpu.used_bytes and gpu.used_bytes > gpu.total_bytes * BUSY:
+            message = f"{gpu.name}: {gib(gpu.used_bytes)} of {gib(gpu.total_bytes)} are in use already"
+            yield warning("device.busy", message, hint="nvidia-smi shows by whom; a run left over?")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: (2, 8, 0) of ``2.8.0+cu128``."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _dotted(gpu: Gpu) -> str:
+    return ".".join(map(str, gpu.capability or ()))

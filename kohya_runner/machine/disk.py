@@ -1,0 +1,174 @@
+"""Whether what a run writes has room where it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kohya_runner.findings import Finding, error, warning
+from kohya_runner.machine.host import find_filesystem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kohya_runner.machine.filesystems import FileSystem
+
+SMALL_ROOT = 40 * 10**9
+"""A root disk up to this size is a rented container's: caches do not belong there."""
+TIGHT = 0.9
+"""Above this share of the free bytes the estimate's own error matters."""
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class DiskItem:
+    """Something a run will write. ``smaller`` are recipe lines that shrink it, and its bytes with each of them."""
+
+    what: str
+    bytes: int
+    path: Path
+    smaller: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """All items of one file system; ``system`` is None where the path is on none that was read."""
+
+    system: FileSystem | None
+    items: tuple[DiskItem, ...]
+
+    @property
+    def needed(self) -> int:
+        """Bytes."""
+        return sum(item.bytes for item in self.items)
+
+    @property
+    def free(self) -> int | None:
+        """Bytes, None where they cannot be known."""
+        return self.system.free_bytes if self.system else None
+
+    @property
+    def where(self) -> str:
+        """The first path that will be written."""
+        return str(self.items[0].path)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """What goes where, and what is wrong with that."""
+
+    uses: tuple[DiskUse, ...]
+    findings: tuple[Finding, ...]
+
+    def as_json(self) -> Mapping[str, object]:
+        """The ``disk`` object of ``plan --json``; ``free_bytes`` is null where any file system's is unknown."""
+        free = [use.free for use in self.uses]
+        return {
+            "free_bytes": None if None in free else sum(value or 0 for value in free),
+            "needed_bytes": sum(use.needed for use in self.uses),
+            "items": [_item_json(item) for use in self.uses for item in use.items],
+            "filesystems": [_use_json(use) for use in self.uses],
+        }
+
+
+def disk_plan(items: Iterable[DiskItem], filesystems: Iterable[FileSystem]) -> DiskPlan:
+    """The items summed per file system, against the room there."""
+    systems = tuple(filesystems)
+    groups: dict[FileSystem | None, list[DiskItem]] = {}
+    for item in items:
+        groups.setdefault(find_filesystem(systems, item.path), []).append(item)
+    uses = tuple(DiskUse(system, tuple(found)) for system, found in groups.items())
+    return DiskPlan(uses, tuple(finding for use in uses for finding in _judge(use, systems)))
+
+
+def _judge(use: DiskUse, systems: tuple[FileSystem, ...]) -> tuple[Finding, ...]:
+    small = _is_small_root(use.system)
+    if use.needed == 0:
+        return ()
+    if use.free is None:
+        return (_unknown(use),)
+    if use.needed > use.free:
+        return (_small_root(use, systems, fits=False) if small else _full(use),)
+    if small:
+        return (_small_root(use, systems, fits=True),)
+    return (_tight(use, use.free),) if use.needed > use.free * TIGHT else ()
+
+
+def _is_small_root(system: FileSystem | None) -> bool:
+    return system is not None and system.mount == Path("/") and (system.total_bytes or SMALL_ROOT) < SMALL_ROOT
+
+
+def _full(use: DiskUse) -> Finding:
+    return error("disk.full", f"{_sum(use)}, {_free(use)}", where=use.where, hint=what_would_fit(use))
+
+
+def _tight(use: DiskUse, free: int) -> Finding:
+    left = f"{gib(free - use.needed)} would be left of {gib(free)} on {_mount(use)}"
+    return warning("disk.tight", f"{_sum(use)}; {left}", where=use.where, hint=what_would_fit(use))
+
+
+def _unknown(use: DiskUse) -> Finding:
+    why = "its quota cannot be read" if use.system else "its file system could not be read"
+    hint = "set KOHYA_RUNNER_VOLUME_GB to the volume's size in GB" if use.system else "make the folder first"
+    return warning("disk.unknown", f"{_sum(use)}; {why}", where=use.where, hint=hint)
+
+
+def _small_root(use: DiskUse, systems: tuple[FileSystem, ...], *, fits: bool) -> Finding:
+    roomy = [s for s in systems if s is not use.system and (s.free_bytes or 0) > use.needed]
+    place = f" (such as {roomy[0].mount})" if roomy else ""
+    total = gib(use.system.total_bytes or 0) if use.system else ""
+    message = f"{_sum(use)} on the small root disk ({total} in all), {_free(use)}"
+    hint = f"set workspace: to a folder on the big disk{place}, or KOHYA_WORKSPACE"
+    make = warning if fits else error
+    return make("disk.cache_small", message, where=use.where, hint=hint)
+
+
+def what_would_fit(use: DiskUse) -> str:
+    """The one recipe line that makes it fit; else all of them together; else how much is missing."""
+    free = use.free or 0
+    shrunk = [(line, item.bytes - smaller) for item in use.items for line, smaller in item.smaller]
+    for line, saved in sorted(shrunk, key=lambda pair: pair[1]):
+        if use.needed - saved <= free * TIGHT:
+            return f"set {line}: then {gib(use.needed - saved)} are needed"
+    best = {item: max(item.smaller, key=lambda pair: item.bytes - pair[1]) for item in use.items if item.smaller}
+    least = use.needed - sum(item.bytes - smaller for item, (_, smaller) in best.items())
+    if best and least <= free:
+        return "set " + " and ".join(line for line, _ in best.values()) + f": then {gib(least)} are needed"
+    missing = use.needed - free
+    return f"free {gib(missing)} or set workspace: to a bigger disk" if missing > 0 else ""
+
+
+def gib(size: int) -> str:
+    """Bytes for people: 38 MiB, 6.5 GiB."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
+
+
+def _sum(use: DiskUse) -> str:
+    parts = sorted(use.items, key=lambda item: -item.bytes)
+    detail = ", ".join(f"{item.what} {gib(item.bytes)}" for item in parts if item.bytes)
+    return f"the run writes about {gib(use.needed)} ({detail})"
+
+
+def _free(use: DiskUse) -> str:
+    return f"{gib(use.free or 0)} free on {_mount(use)}"
+
+
+def _mount(use: DiskUse) -> str:
+    return str(use.system.mount) if use.system else "an unknown disk"
+
+
+def _item_json(item: DiskItem) -> Mapping[str, object]:
+    return {"what": item.what, "bytes": item.bytes, "path": str(item.path)}
+
+
+def _use_json(use: DiskUse) -> Mapping[str, object]:
+    system = use.system
+    return {
+        "mount": str(system.mount) if system else None,
+        "type": system.kind if system else None,
+        "network": system.is_network if system else None,
+        "free_bytes": use.free,
+        "total_bytes": system.total_bytes if system else None,
+        "needed_bytes": use.needed,
+    }

@@ -1,0 +1,228 @@
+"""Fetches files named ``hf://org/repo/file`` as real files, checked, and resumable after a kill.
+
+The trainer breaks on links into a Hub cache (library/train_util.py:5527, library/sdxl_train_util.py:69).
+hf_hub_download makes real files too, but since huggingface_hub 1.x it starts again from zero when its process was
+killed (file_download.py: a temporary name of its own for every process). So its metadata and its ``http_get`` are
+used, over a partial file that outlives us.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.artefact import integrity
+from kohya_runner.artefact.model_file import SAFETENSORS, safetensors_fault
+from kohya_runner.errors import PreflightError
+from kohya_runner.findings import Finding, error
+from kohya_runner.hub import TIMEOUT, Access, HubFact, HubNeed, hub_faults, hub_finding, status_of
+from kohya_runner.machine.disk import gib
+from kohya_runner.machine.references import HubFile, local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from kohya_runner.artefact.integrity import Remote
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Bytes of one file that are here, of how many."""
+
+    file: str
+    done: int
+    total: int
+
+
+def _silent(_: Progress) -> None:
+    """No progress wanted."""
+
+
+def fetch(
+    refs: Iterable[HubFile],
+    models: Path,
+    *,
+    reach: Access,
+    on_progress: Callable[[Progress], None] = _silent,
+    clock: Callable[[], float] = time.time,
+) -> tuple[Path, ...]:
+    """The local files in the order of ``refs``; what is complete already is neither fetched nor hashed again.
+
+    Raises:
+        PreflightError: a file cannot be had, does not fit on the disk or is not what the Hub says it is.
+    """
+    wanted = tuple(refs)
+    targets = {ref: _inside(local_path(ref, models), models) for ref in wanted}
+    lacking = [ref for ref, target in targets.items() if not integrity.is_recorded(target)]
+    remotes = {ref: _remote(ref, targets[ref], reach) for ref in lacking}
+    faults = tuple(found for found in remotes.values() if isinstance(found, Finding))
+    if faults:
+        raise PreflightError(str(faults[0]), findings=faults)
+    for ref, remote in remotes.items():
+        if isinstance(remote, integrity.Remote) and not _adopted(targets[ref], remote, clock):
+            _download(ref, targets[ref], remote, reach=reach, on_progress=on_progress)
+            _verify(ref, targets[ref], remote, clock)
+    return tuple(targets[ref] for ref in wanted)
+
+
+def _inside(target: Path, models: Path) -> Path:
+    """The target, which no link below the models folder may lead out of it."""
+    if not target.resolve().is_relative_to(models.resolve()):
+        raise PreflightError(f"{target} leads out of {models}", hint="remove the link in the models folder")
+    return target
+
+
+def _remote(ref: HubFile, target: Path, reach: Access) -> Remote | Finding | None:
+    """What the Hub says about the file; None where it cannot be asked and a whole file is there."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    try:
+        if reach.offline:
+            raise OSError("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set")
+        url = hf_hub_url(ref.repo, ref.path, revision=ref.revision, endpoint=reach.endpoint)
+        told = get_hf_file_metadata(url, token=reach.token or False, timeout=TIMEOUT, endpoint=reach.endpoint)
+    except hub_faults() as fault:
+        status, detail = status_of(fault, reach)
+        if status == "offline" and _whole(target):
+            return None
+        need = HubNeed(ref.repo, f"file {ref.path} of", ref.where)
+        return hub_finding(need, HubFact(ref.repo, status, detail), reach)
+    return integrity.Remote(told.location or url, told.size or 0, told.etag or "", told.commit_hash or "")
+
+
+def _whole(target: Path) -> bool:
+    """Whether a safetensors file put there by hand ends where its header says."""
+    return target.is_file() and target.suffix == SAFETENSORS and not safetensors_fault(target)
+
+
+def _adopted(target: Path, remote: Remote, clock: Callable[[], float]) -> bool:
+    """Whether a file without a record is the right one; a wrong one is set aside."""
+    if not target.exists():
+        return False
+    if integrity.matches(target, remote):
+        integrity.record(target, remote)
+        return True
+    integrity.set_aside(target, clock)
+    return False
+
+
+def _download(
+    ref: HubFile, target: Path, remote: Remote, *, reach: Access, on_progress: Callable[[Progress], None]
+) -> None:
+    """Into the partial file, from where an earlier one stopped; then under its name in one step."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{remote.key}.partial")
+    try:
+        with _locked(partial) as file:
+            _get(file, remote, reach, lambda done: on_progress(Progress(ref.text, done, remote.size)))
+            os.fsync(file.fileno())
+            os.replace(partial, target)  # noqa: PTH105 - the atomic call, by its name
+    except hub_faults() as fault:
+        raise _stopped(ref, partial, fault, reach) from None
+
+
+def _get(file: CountingFile, remote: Remote, reach: Access, report: Callable[[int], None]) -> None:
+    """Append what is missing; a connection that breaks is tried again, as huggingface_hub does for some breaks only."""
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    own = remote.url.startswith(reach.endpoint + "/")
+    headers = build_hf_headers(token=(reach.token or False) if own else False)  # no token for a storage host
+    if file.seek(0, os.SEEK_END) > remote.size:
+        file.seek(0)
+        file.truncate()
+    file.report = report
+    report(file.tell())
+    tries = 0
+    while file.tell() < remote.size:
+        try:
+            _append(file, remote, headers)
+        except hub_faults() as fault:  # noqa: PERF203 - a round is megabytes
+            tries += 1
+            if tries == TRIES or _is_full(fault) or status_of(fault, reach)[0] != "offline":
+                raise
+
+
+def _append(file: CountingFile, remote: Remote, headers: dict[str, str]) -> None:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    if hasattr(constants, "HF_HUB_ENABLE_HF_TRANSFER"):
+        # RunPod's images switch hf_transfer on; huggingface_hub 0.34 then fails where it is not installed.
+        constants.HF_HUB_ENABLE_HF_TRANSFER = False
+    http_get(remote.url, file, resume_size=file.tell(), headers=headers, expected_size=remote.size)
+
+
+def _is_full(fault: Exception) -> bool:
+    return isinstance(fault, OSError) and fault.errno in FULL_DISK
+
+
+class CountingFile(io.FileIO):
+    """A file that says after every write how long it is."""
+
+    report: Callable[[int], None] = staticmethod(lambda _: None)
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        """Write all of it: a short write of the raw file would leave a hole."""
+        view = memoryview(data)
+        while view:
+            view = view[super().write(view) or 0 :]
+        self.report(self.tell())
+        return len(data)
+
+
+@contextmanager
+def _locked(partial: Path) -> Iterator[CountingFile]:
+    """The partial file, open for one process alone; the lock ends with the process."""
+    with CountingFile(partial, "r+" if partial.exists() else "w+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PreflightError(f"another process is fetching {partial.name}", hint="wait until it is done") from None
+        except OSError:  # a network volume without locks
+            pass
+        yield file
+
+
+def _stopped(ref: HubFile, partial: Path, fault: Exception, reach: Access) -> PreflightError:
+    """The same findings as the checks', with what is kept for the next try."""
+    if isinstance(fault, OSError) and fault.errno in FULL_DISK:
+        finding = error(
+            "disk.full",
+            f"{ref.text}: {fault.strerror}",
+            where=str(partial.parent),
+            hint="free some room, then start again",
+        )
+        return PreflightError(str(finding), findings=(finding,))
+    status, detail = status_of(fault, reach)
+    if status != "offline":
+        finding = hub_finding(
+            HubNeed(ref.repo, f"file {ref.path} of", ref.where), HubFact(ref.repo, status, detail), reach
+        )
+        return PreflightError(str(finding), findings=(finding,))
+    kept = gib(partial.stat().st_size) if partial.exists() else "nothing"
+    finding = error("hub.offline", f"{ref.text}: the connection broke ({detail}); {kept} kept", where=ref.where,
+                    hint="start again: it goes on from there")  # fmt: skip
+    return PreflightError(str(finding), findings=(finding,))
+
+
+def _verify(ref: HubFile, target: Path, remote: Remote, clock: Callable[[], float]) -> None:
+    """Record a right file; set a wrong one aside, so that it is never loaded."""
+    if integrity.matches(target, remote):
+        integrity.record(target, remote)
+        return
+    aside = integrity.set_aside(target, clock)
+    finding = error("model.broken", f"{ref.text} arrived damaged; it was set aside as {aside}", where=ref.where,
+                    hint="start again; if it happens twice, a proxy or the disk changes the data")  # fmt: skip
+    raise PreflightError(str(finding), findings=(finding,))

@@ -1,0 +1,1 @@
+"""The trainer's own parser, read from its sources without importing them."""

@@ -1,0 +1,156 @@
+"""One ``parser.add_argument(...)`` call as an ``Option``."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.options.constants import NotConstantError, plain
+from kohya_runner.options.modules import External, Function
+from kohya_runner.options.script_options import Option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kohya_runner.options.script_options import Type
+
+UNREAD = frozenset({"help", "metavar", "deprecated"})
+"""Keywords that say nothing about what the option accepts."""
+READ = frozenset({"dest", "action", "type", "nargs", "choices", "default", "required"})
+
+TYPES: Mapping[str, Type] = {
+    "builtins.str": "str",
+    "builtins.int": "int",
+    "builtins.float": "float",
+    "pathlib.Path": "path",
+}
+
+INT_OR_FLOAT = """
+def f(value):
+    if value.endswith('%'):
+        try:
+            return float(value[:-1]) / 100.0
+        except ValueError:
+            raise
+    try:
+        float_value = float(value)
+        if float_value >= 1:
+            return int(value)
+        return float(value)
+    except ValueError:
+        raise
+"""
+"""The one type function of sd-scripts (library/train_util.py:3664), its messages left out."""
+
+WHOLE_OR_FLOAT = """
+def f(value):
+    if value.endswith('%'):
+        try:
+            return float(value[:-1]) / 100.0
+        except ValueError:
+            raise
+    try:
+        float_value = float(value)
+        if float_value >= 1 and float_value.is_integer():
+            return int(float_value)
+        return float_value
+    except ValueError:
+        raise
+"""
+"""That of musubi-tuner (training/parser_common.py:20), its messages left out."""
+
+TYPE_FUNCTIONS: Mapping[str, Type] = {INT_OR_FLOAT: "int_or_float", WHOLE_OR_FLOAT: "whole_or_float"}
+
+
+def declared(call: ast.Call, value: Callable[[ast.expr], object], where: str) -> Option:
+    """The option a call declares. ``value`` evaluates an expression in the place of the call.
+
+    Raises ``NotConstantError`` for anything that is not understood.
+    """
+    keywords = _keywords(call)
+    unknown = sorted(keywords.keys() - READ - UNREAD)
+    if unknown:
+        raise NotConstantError(call, f"add_argument has a keyword this version does not know: {', '.join(unknown)}")
+    given = {name: value(node) for name, node in keywords.items() if name in READ}
+    flags = tuple(_flag(call, value(node)) for node in call.args)
+    name = given.get("dest") or _name(flags)
+    if not flags or not isinstance(name, str):
+        raise NotConstantError(call, "cannot tell the name of this option")
+    try:
+        return _option(call, given, Option(name, flags, "one", "str", where=where))
+    except TypeError:
+        raise NotConstantError(
+            call, f"the option {flags[0]} has a default or choices that are no plain values"
+        ) from None
+
+
+def _option(call: ast.Call, given: Mapping[str, object], bare: Option) -> Option:
+    """``bare`` with everything the keywords say."""
+    default, required = plain(given.get("default"), call), given.get("required") is True
+    action, nargs = given.get("action", "store"), given.get("nargs")
+    if action == "store_true" and not given.keys() & {"type", "nargs", "choices"}:
+        off = default if "default" in given else False
+        return replace(bare, kind="switch", type="bool", default=off, required=required)
+    choices = plain(given.get("choices"), call)
+    if action != "store" or not isinstance(choices, tuple | None):
+        raise NotConstantError(call, f"cannot follow action={action!r}, choices={choices!r} of {bare.flags[0]}")
+    bare = replace(bare, type=_type(call, given.get("type")), choices=choices, default=default, required=required)
+    if nargs is None:
+        return bare
+    if nargs in {"*", "+"} or (type(nargs) is int and nargs > 0):
+        return replace(bare, kind="many", nargs=nargs)
+    raise NotConstantError(call, f"cannot follow nargs={nargs!r} of {bare.flags[0]}")
+
+
+def _type(call: ast.Call, given: object) -> Type:
+    match given:
+        case None:
+            return "str"
+        case External(name) if name in TYPES:
+            return TYPES[name]
+        case Function(node=node):
+            for text, kind in TYPE_FUNCTIONS.items():
+                if _outline(node) == _outline(ast.parse(text).body[0]):
+                    return kind
+            raise NotConstantError(
+                call, f"the type function {node.name} reads values in a way this version does not know"
+            )
+        case External(name):
+            raise NotConstantError(call, f"cannot follow type={name}")
+        case _:
+            raise NotConstantError(call, "cannot follow the type of this option")
+
+
+class _WithoutMessages(ast.NodeTransformer):
+    """What a type function does, without what it says when it fails."""
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        """A bare ``raise`` stands for any."""
+        return ast.copy_location(ast.Raise(exc=None, cause=None), node)
+
+
+def _outline(function: ast.stmt) -> str:
+    """A function's arguments, decorators and body as text, without its name, annotations and messages."""
+    assert isinstance(function, ast.FunctionDef)  # noqa: S101 - both callers hold one
+    bare = _WithoutMessages().visit(ast.parse(ast.unparse(function)).body[0])
+    names = ",".join(argument.arg for argument in bare.args.args)
+    return "\n".join([names, *(ast.unparse(node) for node in (*bare.decorator_list, *bare.body))])
+
+
+def _keywords(call: ast.Call) -> dict[str, ast.expr]:
+    if any(keyword.arg is None for keyword in call.keywords) or any(isinstance(a, ast.Starred) for a in call.args):
+        raise NotConstantError(call, "cannot follow * and ** in add_argument")
+    return {str(keyword.arg): keyword.value for keyword in call.keywords}
+
+
+def _flag(call: ast.Call, flag: object) -> str:
+    if not isinstance(flag, str) or not flag.startswith("-"):
+        raise NotConstantError(call, f"cannot follow {flag!r}: an option begins with '-'")
+    return flag
+
+
+def _name(flags: tuple[str, ...]) -> str:
+    """What argparse calls the value: the first long flag, else the first."""
+    first = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
+    return first.lstrip("-").replace("-", "_")

@@ -1,0 +1,135 @@
+"""``key=value`` options: what a mapping or a list of a recipe becomes, as each of the trainer's readers splits it."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from kohya_runner.options.scalars import BadValueError, number_text, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Style = Literal["text", "literal"]
+
+KEY_VALUE: Mapping[str, Style] = {
+    "network_args": "text",  # train_network.py:667: split at the first '=', the network module reads the text
+    "optimizer_args": "literal",  # library/train_util.py:4860: one '=', then ast.literal_eval
+    "lr_scheduler_args": "literal",  # library/train_util.py:5290: the same
+}
+"""Option -> how the trainer reads the part after the '='."""
+
+PATTERN_LISTS = frozenset({"exclude_patterns", "include_patterns"})
+"""``network_args`` that are Python lists all the same (networks/lora_anima.py:40, :50)."""
+
+PATTERN_NUMBERS = frozenset({"network_reg_lrs", "network_reg_dims"})
+"""``network_args`` that are ``pattern=number,pattern=number`` (networks/lora_flux.py:590)."""
+
+ANY_TEXT_IS_YES = frozenset({"enable_all_linear", "enable_conv"})
+"""``network_args`` for which the text ``False`` means yes (networks/oft.py:181)."""
+
+
+def items(option: str, value: object) -> tuple[str, ...]:
+    """The ``key=value`` items of a mapping, a list of ``k=v`` texts, or one such text.
+
+    In a mapping, null means absent, as everywhere. Raises ``BadValueError``.
+    """
+    style = KEY_VALUE[option]
+    if isinstance(value, Mapping):
+        return tuple(_pair(style, str(key), item) for key, item in value.items() if item is not None)
+    return tuple(_checked(style, item) for item in (value if isinstance(value, list | tuple) else [value]))
+
+
+def _pair(style: Style, key: str, value: object) -> str:
+    if not key.isidentifier():
+        raise BadValueError(f"'{key}' is no name the trainer could use; write a name such as conv_dim")
+    text = _literal(key, value) if style == "literal" else _text(key, value)
+    return _checked(style, f"{key}={text}")
+
+
+def _checked(style: Style, item: object) -> str:
+    """An item the trainer's reader takes apart again as it was meant."""
+    if not isinstance(item, str) or not item.partition("=")[1]:
+        raise BadValueError(f"{shown(item)} is no 'key=value'; write a mapping, such as {{key: value}}")
+    key, _, text = item.partition("=")
+    if not key.isidentifier():
+        raise BadValueError(f"'{key}' is no name the trainer could use; write a name such as conv_dim=8")
+    if style == "literal" and "=" in text:
+        raise BadValueError(f"{key}: the trainer allows no second '=' in '{item}'; write {key}=VALUE")
+    if style == "literal" or key in PATTERN_LISTS:
+        _must_be_literal(key, text)
+    if key in ANY_TEXT_IS_YES and text.strip().lower() in {"false", "0", "no", ""}:
+        raise BadValueError(f"{key}: the trainer takes any text for yes, '{text}' too; leave {key} out")
+    return item
+
+
+def _must_be_literal(key: str, text: str) -> None:
+    try:
+        with warnings.catch_warnings():  # about escapes such as \d, which the trainer's Python would print, too
+            warnings.simplefilter("ignore")
+            ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        fix = f'write {key}: "{text!r}"' if text else f"write {key}: \"''\" for an empty text"
+        raise BadValueError(f"{key}: the trainer reads '{text}' as a Python value and it is none; {fix}") from None
+
+
+def _literal(key: str, value: object) -> str:
+    """As ``ast.literal_eval`` reads it back: a list becomes a tuple, a text stands for itself."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and value:
+        inner = [_nested(key, item) for item in value]
+        return ",".join(inner) + ("," if len(inner) == 1 else "")
+    return _nested(key, value)
+
+
+def _nested(key: str, value: object) -> str:
+    match value:
+        case None | bool() | str():
+            return repr(value)
+        case int() | float():
+            return number_text(value)
+        case list() | tuple():
+            inner = [_nested(key, item) for item in value]
+            return f"({inner[0]},)" if len(inner) == 1 else f"({','.join(inner)})"
+        case Mapping():
+            return "{" + ",".join(f"{_nested(key, k)}:{_nested(key, v)}" for k, v in value.items()) + "}"
+        case _:
+            raise BadValueError(f"{key}: cannot be written as a Python value; write a number, a text or a list")
+
+
+def _text(key: str, value: object) -> str:
+    """As the network modules read it: True and False by their names, lists joined with commas."""
+    if key in PATTERN_LISTS and isinstance(value, list | tuple):
+        return repr([str(item) for item in value])
+    if key in PATTERN_NUMBERS and isinstance(value, Mapping):
+        return _joined(key, (f"{_part(key, k)}={_part(key, v)}" for k, v in value.items()))
+    if isinstance(value, list | tuple):
+        return _joined(key, (_part(key, item) for item in value))
+    return _scalar(key, value)
+
+
+def _joined(key: str, parts: Iterable[str]) -> str:
+    joined = ",".join(parts)
+    if not joined:
+        raise BadValueError(f"{key}: is empty; leave it out")
+    return joined
+
+
+def _part(key: str, value: object) -> str:
+    text = _scalar(key, value)
+    if "," in text or (key in PATTERN_NUMBERS and "=" in text):
+        raise BadValueError(f"{key}: '{text}' holds a separator; the trainer splits this text at every comma and '='")
+    return text
+
+
+def _scalar(key: str, value: object) -> str:
+    match value:
+        case bool() | str():
+            return str(value)
+        case int() | float():
+            return number_text(value)
+        case _:
+            raise BadValueError(f"{key}: write a number, a text, true or false, or a list of these")

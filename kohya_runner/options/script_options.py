@@ -1,0 +1,161 @@
+"""One train script's options, as its own parser declares them, and the names people try instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from kohya_runner.suggest import did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Scalar = bool | int | float | str | None
+Default = Scalar | tuple[Scalar, ...]
+Kind = Literal["switch", "one", "many"]
+Type = Literal["bool", "str", "int", "float", "int_or_float", "whole_or_float", "path"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One ``add_argument`` call of the trainer; ``where`` is the file and line of the call.
+
+    ``kind``: a switch takes no value (``store_true``), ``one`` takes a value, ``many`` takes ``nargs`` of them.
+    ``type`` is how argparse reads each value: ``int_or_float`` is ``library/train_util.py:3664`` of sd-scripts,
+    ``whole_or_float`` is ``training/parser_common.py:20`` of musubi-tuner, ``path`` is text.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    kind: Kind
+    type: Type
+    nargs: str | int | None = None
+    choices: tuple[Scalar, ...] | None = None
+    default: Default = None
+    where: str = ""
+    required: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The flag to pass: the first long one."""
+        return next((flag for flag in self.flags if flag.startswith("--")), self.flags[0])
+
+
+PEOPLE_SAY: Mapping[str, tuple[str, ...]] = {
+    "alpha": ("network_alpha",),
+    "base_model": ("pretrained_model_name_or_path",),
+    "batch": ("train_batch_size",),
+    "batch_size": ("train_batch_size",),
+    "bucket_resolution_steps": ("bucket_reso_steps",),
+    "checkpointing": ("gradient_checkpointing",),
+    "dim": ("network_dim",),
+    "dropout": ("network_dropout",),
+    "dtype": ("mixed_precision",),
+    "epoch": ("max_train_epochs",),
+    "epochs": ("max_train_epochs",),
+    "gradient_accumulation": ("gradient_accumulation_steps",),
+    "lora_alpha": ("network_alpha",),
+    "lora_dropout": ("network_dropout",),
+    "lora_rank": ("network_dim",),
+    "lr": ("learning_rate",),
+    "lr_te": ("text_encoder_lr", "learning_rate_te", "learning_rate_te1"),
+    "max_bucket_resolution": ("max_bucket_reso",),
+    "max_epochs": ("max_train_epochs",),
+    "max_steps": ("max_train_steps",),
+    "min_bucket_resolution": ("min_bucket_reso",),
+    "model": ("pretrained_model_name_or_path",),
+    "network_rank": ("network_dim",),
+    "num_epochs": ("max_train_epochs",),
+    "num_train_epochs": ("max_train_epochs",),
+    "optimizer": ("optimizer_type",),
+    "output": ("output_dir",),
+    "precision": ("mixed_precision",),
+    "prior_preservation_weight": ("prior_loss_weight",),
+    "rank": ("network_dim",),
+    "scheduler": ("lr_scheduler",),
+    "steps": ("max_train_steps",),
+    "te_lr": ("text_encoder_lr", "learning_rate_te", "learning_rate_te1"),
+    "text_encoder": ("text_encoder_lr",),
+    "train_batch": ("train_batch_size",),
+    "train_unet_only": ("network_train_unet_only",),
+    "warmup": ("lr_warmup_steps",),
+    "warmup_steps": ("lr_warmup_steps",),
+    "workers": ("max_data_loader_n_workers",),
+}
+"""What people write -> the trainer's name; where a script lacks the first, the next one."""
+
+ELSEWHERE: Mapping[str, str] = {
+    "cache_dir": "caches lie in the workspace: write workspace: DIR",
+    "class_prompt": "write 'class_prompt' in the entry of 'datasets' with regularization: true",
+    "conditioning_type": "write 'conditioning: FOLDER' in the entry of 'datasets'",
+    "instance_prompt": "write 'concept' in the entry of 'datasets', or captions beside the pictures",
+    "num_class_images": "write 'num_class_images' in the entry of 'datasets' with regularization: true",
+    "num_repeats": "write 'repeats' in the entry of 'datasets'",
+    "repeats": "write 'repeats' in the entry of 'datasets'",
+    "save_every_n_hours": "the trainer saves by epochs or steps: save_every_n_epochs, save_every_n_steps",
+    "target_modules": "the network module chooses its modules: see network_module and network_args",
+    "train_path": "write 'images' in an entry of 'datasets'",
+}
+"""What people write, and the place for it, where no option of the trainer is the answer."""
+
+_FEW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptOptions(Mapping[str, Option]):
+    """The options of one train script by exact name, in the parser's order.
+
+    argparse would take any unambiguous abbreviation (``--text_encoder`` becomes ``--text_encoder_lr``); a lookup here
+    never does.
+    """
+
+    script: str
+    rows: tuple[Option, ...]
+    _by_name: dict[str, Option] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the rows once."""
+        object.__setattr__(self, "_by_name", {row.name: row for row in self.rows})
+
+    def __getitem__(self, name: str) -> Option:
+        """The option of exactly this name, or a ``KeyError``."""
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, in the parser's order."""
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        """How many options the script has."""
+        return len(self._by_name)
+
+    def nearest(self, word: str) -> str | None:
+        """The option somebody who wrote ``word`` most likely means, or None."""
+        plain = _plain(word)
+        if plain in self:
+            return plain
+        if plain in ELSEWHERE:
+            return None
+        said = next((name for name in PEOPLE_SAY.get(plain, ()) if name in self), None)
+        longer = self._starting_with(plain)
+        return said or (longer[0] if len(longer) == 1 else nearest(plain, self))
+
+    def advice(self, word: str) -> str:
+        """What to write instead of ``word``, as a clause; empty where nothing comes close."""
+        plain = _plain(word)
+        longer = self._starting_with(plain)
+        if plain in ELSEWHERE and plain not in self:
+            return ELSEWHERE[plain]
+        if plain not in self and plain not in PEOPLE_SAY and 1 < len(longer) <= _FEW:
+            return "did you mean " + " or ".join(f"'{name}'" for name in longer) + "?"
+        best = self.nearest(word)
+        return did_you_mean(best, (best,)) if best else ""
+
+    def _starting_with(self, word: str) -> tuple[str, ...]:
+        return tuple(name for name in self if word and name.startswith(word))
+
+
+def _plain(word: str) -> str:
+    """``--Network-Dim`` as the parser's own names are spelt."""
+    return word.strip().lstrip("-").lower().replace("-", "_")

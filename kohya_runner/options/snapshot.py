@@ -1,0 +1,139 @@
+"""What was read from a checkout, as JSON; the pinned commit's is shipped with the package.
+
+``python -m kohya_runner.options.snapshot CHECKOUT [ENGINE]`` writes an engine's anew after its commit was changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from kohya_runner.atomic import write_text
+from kohya_runner.engine_info import ENGINES, SD_SCRIPTS, Engine
+from kohya_runner.errors import RunnerError, TrainerError
+from kohya_runner.install.checkout import commit_of
+from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Type
+from kohya_runner.options.source_files import train_scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SHIPPED = Path(__file__).with_name(SD_SCRIPTS.snapshot)
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was read from one checkout: the files (path to SHA-256) and the options of its scripts."""
+
+    commit: str
+    sources: Mapping[str, str]
+    scripts: Mapping[str, ScriptOptions]
+
+
+@lru_cache(maxsize=len(ENGINES))
+def shipped(engine: Engine = SD_SCRIPTS) -> Snapshot:
+    """The snapshot of an engine's pinned commit."""
+    return decode(SHIPPED.with_name(engine.snapshot).read_text(encoding="utf-8"))
+
+
+def read_checkout(checkout: Path, commit: str = "", engine: Engine = SD_SCRIPTS) -> Snapshot:
+    """The options of every train script of a checkout; a ``TrainerError`` for the first that cannot be followed."""
+    from kohya_runner.options.modules import Modules
+    from kohya_runner.options.reader import read_script
+
+    modules = Modules(checkout, engine.imports)
+    found = {script: read_script(script, modules) for script in train_scripts(checkout, engine)}
+    return Snapshot(commit, dict(sorted(modules.hashes.items())), found)
+
+
+def read_what_can_be(checkout: Path, engine: Engine = SD_SCRIPTS) -> Snapshot:
+    """``read_checkout`` without the scripts that cannot be followed."""
+    from kohya_runner.options.modules import Modules
+    from kohya_runner.options.reader import read_script
+
+    modules = Modules(checkout, engine.imports)
+    found: dict[str, ScriptOptions] = {}
+    for script in train_scripts(checkout, engine):
+        with contextlib.suppress(TrainerError):
+            found[script] = read_script(script, modules)
+    return Snapshot("", dict(sorted(modules.hashes.items())), found)
+
+
+def encode(snapshot: Snapshot) -> str:
+    """As JSON: each distinct option once, one a line, and every script as a list of their numbers."""
+    distinct = {_key(row): row for options in snapshot.scripts.values() for row in options.rows}
+    keys = sorted(distinct)
+    number = {key: index for index, key in enumerate(keys)}
+    lines = ",\n".join("  " + json.dumps(_row(distinct[key]), ensure_ascii=False) for key in keys)
+    members = {name: [number[_key(row)] for row in options.rows] for name, options in snapshot.scripts.items()}
+    listed = ",\n".join(f"  {json.dumps(name)}: {json.dumps(rows)}" for name, rows in members.items())
+    head = f'"version": {VERSION},\n"commit": {json.dumps(snapshot.commit)}'
+    sources = json.dumps(snapshot.sources, indent=2)
+    return f'{{\n{head},\n"sources": {sources},\n"options": [\n{lines}\n],\n"scripts": {{\n{listed}\n}}\n}}\n'
+
+
+def decode(text: str) -> Snapshot:
+    """The reverse of ``encode``; a ``ValueError``, ``LookupError`` or ``TypeError`` for anything else."""
+    data = json.loads(text)
+    if data["version"] != VERSION:
+        raise ValueError("written by another version")
+    rows = [_option(row) for row in data["options"]]
+    listed = {name: ScriptOptions(name, tuple(rows[i] for i in numbers)) for name, numbers in data["scripts"].items()}
+    return Snapshot(data["commit"], dict(data["sources"]), listed)
+
+
+def _key(option: Option) -> tuple[str, str, str]:
+    return (option.name, option.where, repr(option))
+
+
+_COMMON: dict[str, Any] = {
+    "kind": "one", "type": "str", "nargs": None, "choices": None, "default": None, "required": False,
+}  # fmt: skip
+
+
+def _common(name: str, kind: str) -> dict[str, Any]:
+    """What most options of a kind have in common; it is not written."""
+    common = {**_COMMON, "flags": (f"--{name}",)}
+    return {**common, "type": "bool", "default": False} if kind == "switch" else common
+
+
+def _row(option: Option) -> dict[str, Any]:
+    common = _common(option.name, option.kind)
+    special = {key: getattr(option, key) for key in common if not _same(getattr(option, key), common[key])}
+    return {"name": option.name, **special, "where": option.where}
+
+
+def _same(value: object, other: object) -> bool:
+    """Equal, and of one type: 1 is not 1.0, 0 is not False."""
+    return type(value) is type(other) and value == other
+
+
+def _option(row: dict[str, Any]) -> Option:
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    kind = str(given.get("kind", "one"))
+    fields = {**_common(row["name"], kind), **given}
+    if kind not in get_args(Kind) or fields["type"] not in get_args(Type) or not isinstance(fields["flags"], tuple):
+        raise ValueError("no option of this version")
+    return Option(**fields)
+
+
+def write_shipped(checkout: Path, target: Path | None = None, engine: Engine = SD_SCRIPTS) -> None:
+    """Write the snapshot of a checkout, which must be at the pinned commit and readable to the last option."""
+    commit = commit_of(checkout)
+    if commit != engine.commit:
+        raise TrainerError(f"{checkout} is at {commit}", hint=f"check out {engine.commit}, or change engines.py")
+    text = encode(read_checkout(checkout, engine.commit, engine))
+    write_text(target or SHIPPED.with_name(engine.snapshot), text)
+
+
+if __name__ == "__main__":
+    try:
+        write_shipped(Path(sys.argv[1]), engine=ENGINES[sys.argv[2] if sys.argv[2:] else SD_SCRIPTS.name])
+    except RunnerError as fault:
+        raise SystemExit(f"{fault.message}; {fault.hint}") from None

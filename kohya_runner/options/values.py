@@ -1,0 +1,186 @@
+"""A recipe's value for one option: what is wrong with it, and its command-line tokens.
+
+Both come from one rendering, so that a value without a problem always has tokens, and argparse reads from them exactly
+what the recipe said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from kohya_runner.options import keyvalues
+from kohya_runner.options.scalars import BadValueError, float_text, integer_text, plain_text, shown, steps_text
+from kohya_runner.suggest import nearest
+
+if TYPE_CHECKING:
+    from kohya_runner.options.script_options import Option
+
+__all__ = ["BadValueError", "problem", "tokens"]
+
+TEXTS: Mapping[str, Callable[[object], str]] = {
+    "str": plain_text,
+    "path": plain_text,
+    "int": integer_text,
+    "float": float_text,
+    "int_or_float": steps_text,
+    "whole_or_float": steps_text,
+}
+
+COMMA_JOINED: Mapping[str, str] = {
+    "resolution": "library/train_util.py:5410",
+    "face_crop_aug_range": "library/train_util.py:5418",
+    "block_lr": "sdxl_train.py:114",
+    "metadata_tags": "library/sai_model_spec.py:613",
+}
+"""Options of one text that the trainer splits at commas, and where; a recipe may write a list."""
+
+SDXL_BLOCKS = 23  # UNET_NUM_BLOCKS_FOR_BLOCK_LR, sdxl_train.py:49
+RESOLUTION = re.compile(r"^ *0*[1-9][0-9]*( *, *0*[1-9][0-9]*)? *$")
+RESOLUTION_X = re.compile(r"^ *([0-9]+) *[xX*\u00d7] *([0-9]+) *$")
+NEGATIVE_NUMBER = re.compile(r"^-\d+$|^-\d*\.\d+$")  # argparse's own idea of one
+
+SAID_OTHERWISE: Mapping[tuple[str, str], str] = {
+    ("mixed_precision", "False"): "'no'",
+    ("mixed_precision", "false"): "'no'",
+    ("mixed_precision", "float"): "'no'",
+    ("mixed_precision", "fp32"): "'no'",
+    ("max_token_length", "75"): "null: 75 is what the trainer does without the option",
+    ("save_precision", "fp32"): "float",
+    ("save_precision", "float32"): "float",
+    ("save_precision", "float16"): "fp16",
+    ("save_precision", "bfloat16"): "bf16",
+    ("mixed_precision", "float16"): "fp16",
+    ("mixed_precision", "bfloat16"): "bf16",
+}
+"""Values people give an option with choices -> what the trainer calls it."""
+
+
+def problem(option: Option, value: object) -> str | None:
+    """What is wrong with a recipe's value and what to write instead; None where the trainer takes it."""
+    try:
+        tokens(option, value)
+    except BadValueError as fault:
+        return str(fault)
+    return None
+
+
+def tokens(option: Option, value: object) -> tuple[str, ...]:
+    """The value as command-line tokens. Only None means "not passed": 0, 0.0 and "" are values like any other.
+
+    Raises ``BadValueError`` for a value that has a ``problem``.
+    """
+    if value is None:
+        return ()
+    if option.kind == "switch":
+        return _switch(option, value)
+    if option.kind == "many":
+        return _many(option, value)
+    text = _one(option, value)
+    return (f"{option.flag}={_passable(text)}",)
+
+
+def _switch(option: Option, value: object) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return (option.flag,) if value else ()
+    raise BadValueError(f"is a switch and got {shown(value)}; write true or false")
+
+
+def _many(option: Option, value: object) -> tuple[str, ...]:
+    """One item is attached with '=', so that it may begin with '-'; more are tokens of their own."""
+    items = tuple(_passable(item) for item in _items(option, value))
+    if isinstance(option.nargs, int) and items and len(items) != option.nargs:
+        raise BadValueError(f"takes {option.nargs} values and got {len(items)}; write a list of {option.nargs}")
+    if len(items) == 1:
+        return (f"{option.flag}={items[0]}",)
+    for item in items:
+        if item.startswith("-") and item != "-" and not NEGATIVE_NUMBER.match(item):
+            raise BadValueError(f"the trainer would take {shown(item)} for an option; write it without the leading '-'")
+    return (option.flag, *items) if items else ()
+
+
+def _items(option: Option, value: object) -> tuple[str, ...]:
+    if option.name in keyvalues.KEY_VALUE:
+        return keyvalues.items(option.name, value)
+    if isinstance(value, Mapping):
+        raise BadValueError("takes a list and got a mapping; write [first, second]")
+    return tuple(_chosen(option, item) for item in (value if isinstance(value, list | tuple) else (value,)))
+
+
+def _one(option: Option, value: object) -> str:
+    if isinstance(value, list | tuple):
+        if option.name not in COMMA_JOINED:
+            raise BadValueError("takes one value and got a list; write a single value")
+        value = ",".join(_part(item) for item in value)
+    text = _chosen(option, value)
+    check = _SHAPES.get(option.name)
+    if check:
+        check(text)
+    return text
+
+
+def _part(item: object) -> str:
+    text = plain_text(item)
+    if "," in text:
+        raise BadValueError(f"{shown(text)} holds a comma, and the trainer splits there; write two items")
+    return text
+
+
+def _chosen(option: Option, value: object) -> str:
+    """The text of one value, which is one of the option's choices where it has any."""
+    if option.choices is None:
+        return TEXTS[option.type](value)
+    allowed = [str(choice) for choice in option.choices if choice is not None]
+    known = SAID_OTHERWISE.get((option.name, str(value)))
+    if known:
+        raise BadValueError(f"{shown(value)} is not what the trainer calls it; write {known}")
+    text = TEXTS[option.type](value)
+    if text in allowed:
+        return text
+    listed = ", ".join(allowed) + (", or null" if None in option.choices else "")
+    best = nearest(text, allowed)
+    hint = f"did you mean '{best}'? " if best else ""
+    raise BadValueError(f"{shown(value)} is none of the choices; {hint}write one of: {listed}")
+
+
+def _passable(text: str) -> str:
+    """Text that survives the way into a process and through argparse."""
+    if text == "--":
+        raise BadValueError("'--' ends the options for the trainer's parser; write something else")
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadValueError("holds a character that no command line can; write it without")
+    return text
+
+
+def _resolution(text: str) -> None:
+    if RESOLUTION.match(text):
+        return
+    sides = RESOLUTION_X.match(text)
+    if sides:
+        raise BadValueError(f"the trainer does not read {shown(text)}; write {sides[1]},{sides[2]}")
+    raise BadValueError(f"{shown(text)} is no resolution; write 1024, or width,height such as 1024,768")
+
+
+def _crop_range(text: str) -> None:
+    parts = _numbers(text)
+    if len(parts) != 2 or parts[0] > parts[1]:
+        raise BadValueError(f"{shown(text)} is no range; write two numbers, the smaller one first, such as 2.0,4.0")
+
+
+def _block_rates(text: str) -> None:
+    """An empty text is no list for the trainer (sdxl_train.py:113)."""
+    if text and len(_numbers(text)) != SDXL_BLOCKS:
+        raise BadValueError(f"needs {SDXL_BLOCKS} learning rates, one per block of the U-Net; write a list of them")
+
+
+def _numbers(text: str) -> Sequence[float]:
+    return [float(float_text(part.strip())) for part in text.split(",")]
+
+
+_SHAPES: Mapping[str, Callable[[str], None]] = {
+    "resolution": _resolution,
+    "face_crop_aug_range": _crop_range,
+    "block_lr": _block_rates,
+}
+"""Texts the trainer takes apart, and the check that it can."""

@@ -1,0 +1,203 @@
+"""A whole look at datasets: read, seen as the trainer sees them, judged. ``dataset check`` and ``report`` show it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.dataset.checks.dataset_findings import judge
+from kohya_runner.dataset.checks.folders import checks_of
+from kohya_runner.dataset.checks.page_finding import Noted
+from kohya_runner.dataset.edit import edit_line, look
+from kohya_runner.dataset.scan_cache import ScanCache
+from kohya_runner.dataset.tokens.count import alike
+from kohya_runner.errors import error_for
+from kohya_runner.findings import Finding, Severity, allow, finding_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from kohya_runner.dataset.survey import Survey
+    from kohya_runner.dataset.trainer_view import Seen
+    from kohya_runner.plan.inspection_target import Target
+
+    Progress = Callable[[str, int, int], None]
+
+CACHE = "kohya-runner"
+ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFO)
+_PER_IMAGE = ("image", "caption")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Everything that was seen and said; ``seen`` and ``surveys`` in the order of the target's sources."""
+
+    target: Target
+    surveys: tuple[Survey, ...]
+    seen: tuple[Seen, ...]
+    noted: tuple[Noted, ...]
+    cache_problem: str = ""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, the worst first."""
+        return tuple(sorted((one.finding for one in self.noted), key=lambda f: ORDER.index(f.severity)))
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands against training with this data."""
+        return not any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the code of the first stage that holds an error."""
+        stages = {finding.stage for finding in self.findings if finding.severity is Severity.ERROR}
+        return error_for(stages).exit_code if stages else 0
+
+    @property
+    def decoded(self) -> int:
+        """How many images were read and not known from the cache."""
+        return sum(one.decoded for one in self.surveys)
+
+
+def inspect(
+    target: Target, *, fresh: bool = False, allowed: Collection[str] = (), on_progress: Progress | None = None
+) -> Inspection:
+    """Read, see and judge all folders of a target. What was read is kept in the workspace's cache."""
+    with ScanCache(target.workspace.cache / CACHE, fresh=fresh) as cache:
+        surveys = tuple(_surveyed(target, cache, on_progress))
+        problem = cache.problem
+    seen, judged = judge(surveys, target.rules, target.own)
+    said = [*(Noted(finding) for finding in target.findings), *judged]
+    final = allow([note.finding for note in said], allowed)
+    noted = tuple(replace(note, finding=finding) for note, finding in zip(said, final, strict=True))
+    return Inspection(target, surveys, seen, noted, problem)
+
+
+def _surveyed(target: Target, cache: ScanCache, on_progress: Progress | None) -> Iterator[Survey]:
+    for source in target.sources:
+
+        def show(done: int, total: int, name: str = source.folder.name) -> None:
+            if on_progress is not None:
+                on_progress(f"reading {name}", done, total)
+
+        yield look(source, cache, progress=show if on_progress else None)
+
+
+def codes_by_image(inspection: Inspection) -> dict[Path, tuple[str, ...]]:
+    """The codes of the findings about each image.
+
+    The checks of a folder name only a few files in their sentence; run over one image alone they say which it is.
+    """
+    found: dict[Path, set[str]] = {}
+    for note in inspection.noted:
+        for path in note.paths:
+            found.setdefault(path, set()).add(note.finding.code)
+    said = {f.code for f in inspection.findings if f.stage in _PER_IMAGE}
+    for one in inspection.surveys:
+        for image in one.scan.images:
+            alone = replace(one.scan, images=(image,), orphans=(), strays=(), subfolders=())
+            codes = {f.code for check in checks_of(alone) for f in check(alone) if f.stage in _PER_IMAGE} & said
+            if codes:
+                found.setdefault(image.path, set()).update(codes)
+    return {path: tuple(sorted(codes)) for path, codes in found.items()}
+
+
+def summary(inspection: Inspection) -> tuple[tuple[str, str], ...]:
+    """(label, text) for each line of the screen and of the page."""
+    rows = [("data", f"{inspection.target.name}, {inspection.target.stated}")]
+    for one in inspection.surveys:
+        source = one.scan.source
+        captions = sum(1 for image in one.scan.images if image.caption)
+        kind = "regularization images" if source.regularization else "images"
+        if one.edit is not None:
+            rows.append(("edits", edit_line(one.edit)))
+            continue
+        what = f"{len(one.scan.images)} {kind}, {captions} captions, as {source.repeats}_{source.concept}"
+        rows.append(("folder", f"{source.folder}: {what}"))
+    if buckets := bucket_counts(inspection.seen):
+        shown = ", ".join(f"{name} ({number})" for name, number in buckets[:6])
+        rest = f" and {len(buckets) - 6} more" if len(buckets) > 6 else ""
+        rows.append(("buckets", shown + rest))
+    rows += [("tokens", text) for text in token_lines(inspection)]
+    known = sum(one.edit.files if one.edit else len(one.scan.images) for one in inspection.surveys) - inspection.decoded
+    read = f"{inspection.decoded} images decoded, {known} known from the cache"
+    rows.append(
+        ("read", read + (f" (nothing is kept: {inspection.cache_problem})" if inspection.cache_problem else ""))
+    )
+    return tuple(rows)
+
+
+def bucket_counts(seen: Sequence[Seen]) -> tuple[tuple[str, int], ...]:
+    """``1024x1024`` and its images, the fullest first."""
+    counts = Counter(bucket_name(one) for one in seen if one.bucket)
+    return tuple(counts.most_common())
+
+
+def bucket_name(one: Seen) -> str:
+    """``832x1216``, "" where there is none."""
+    return f"{one.bucket[0]}x{one.bucket[1]}" if one.bucket else ""
+
+
+def token_lines(inspection: Inspection) -> Iterator[str]:
+    """For each encoder the longest caption, and whether it was counted or estimated."""
+    for index, name in alike(inspection.target.rules.encoders):
+        encoder = inspection.target.rules.encoders[index]
+        counts = [one.counts[index] for one in inspection.seen]
+        if counts:
+            longest = max(counts, key=lambda count: count.most)
+            how = "" if longest.exact or encoder.known else "; the tokenizer's files are not here"
+            yield f"{name}: {longest.limit} are read, the longest caption has {longest.shown}{how}"
+
+
+def inspection_json(inspection: Inspection) -> dict[str, Any]:
+    """All of it as one JSON object."""
+    codes = codes_by_image(inspection)
+    return {
+        "version": 1,
+        "ok": inspection.ok,
+        "target": inspection.target.name,
+        "rules": inspection.target.stated,
+        "findings": [finding_json(finding) for finding in inspection.findings],
+        "buckets": dict(bucket_counts(inspection.seen)),
+        "images": [image_json(one, codes.get(one.image.path, ())) for one in inspection.seen],
+    }
+
+
+def image_json(one: Seen, codes: Sequence[str] = ()) -> dict[str, Any]:
+    """What the trainer sees of one image."""
+    traits = one.traits
+    return {
+        "path": _text(str(one.image.path)),
+        "concept": one.source.concept,
+        "repeats": one.source.repeats,
+        "regularization": one.source.regularization,
+        "width": one.image.width,
+        "height": one.image.height,
+        "format": one.image.format,
+        "sha256": one.image.sha256,
+        "problem": one.image.problem,
+        "mode": traits.mode if traits else "",
+        "exif_orientation": traits.orientation if traits else 1,
+        "transparent_pixels": traits.transparent if traits else 0,
+        "animated": traits.animated if traits else False,
+        "caption": one.caption,
+        "caption_from": "file" if one.from_file else "class token",
+        "tokens": [
+            {"encoder": c.encoder, "limit": c.limit, "fewest": c.fewest, "most": c.most, "exact": c.exact, "cut": c.cut}
+            for c in one.counts
+        ],
+        "bucket": list(one.bucket) if one.bucket else None,
+        "resized": list(one.resized) if one.resized else None,
+        "scale": round(one.scale, 4),
+        "interpolation": one.interpolation or None,
+        "lost_pixels": one.lost_pixels,
+        "findings": list(codes),
+    }
+
+
+def _text(path: str) -> str:
+    """A path with undecodable bytes replaced: JSON has none."""
+    return path.encode("utf-8", "replace").decode()

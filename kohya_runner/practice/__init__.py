@@ -1,0 +1,1 @@
+"""The practice trainer: a stand-in process with the trainer's arguments, lines and files."""

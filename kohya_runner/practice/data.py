@@ -1,0 +1,119 @@
+"""The repeat folders as the trainer reads them, and the number of steps that follows."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import PIL.Image
+
+from kohya_runner.dataset.decode import FORMATS
+from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Entry, Folder, Image
+from kohya_runner.engines.families import TABLE
+from kohya_runner.engines.sd_scripts.batching import batching_from
+from kohya_runner.engines.sd_scripts.dataset_config import canonical
+from kohya_runner.engines.sd_scripts.steps import plan_steps
+from kohya_runner.findings import Severity
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from kohya_runner.engines.sd_scripts.batching import Batching
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+
+EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)})
+"""library/train_util.py:104: all lower or all upper, nothing between."""
+
+PROCESSES = "KOHYA_PRACTICE_PROCESSES"
+"""The number of processes that a run is planned for: the stand-in is one, and counts as all of them."""
+
+
+class SettingsError(Exception):
+    """The trainer would end with an AssertionError here."""
+
+
+def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
+    """The folders of ``--train_data_dir`` and ``--reg_data_dir`` (library/config_util.py:607-645)."""
+    extension = str(args.caption_extension)
+    if getattr(args, "dataset_config", None) is not None:
+        return tuple(_listed(Path(args.dataset_config), extension))
+    if getattr(args, "conditioning_data_dir", None) is not None:  # one flat folder (library/config_util.py:647)
+        return (
+            Folder("pairs", 1, regularization=False, entries=tuple(_entries(Path(args.train_data_dir), extension))),
+        )
+    return (
+        *_folders(args.train_data_dir, extension, regularization=False),
+        *_folders(getattr(args, "reg_data_dir", None), extension, regularization=True),
+    )
+
+
+def batching_of(args: argparse.Namespace, script: str) -> Batching:
+    """What decides the number of steps; ``SettingsError`` without a resolution (library/train_util.py:1921)."""
+    divisor = next((row.bucket_step for row in TABLE if row.script == script), None)
+    processes = int(os.environ.get(PROCESSES, "1"))
+    name = args.output_name or "last"
+    found = batching_from(vars(args), name, num_processes=processes, reso_steps_divisor=divisor)
+    if found is None:
+        raise SettingsError("resolution is required / resolution（解像度）指定は必須です")  # noqa: RUF001
+    return found
+
+
+def steps_of(folders: tuple[Folder, ...], batching: Batching) -> StepsPlan | None:
+    """The numbers of the run, None for no data; ``SettingsError`` where the trainer would not come so far."""
+    plan, findings = plan_steps(folders, batching)
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    if plan is not None and not errors:
+        return plan
+    if not any(folder.entries for folder in folders):
+        return None
+    raise SettingsError("; ".join(finding.message for finding in errors))
+
+
+def _listed(path: Path, extension: str) -> Iterator[Folder]:
+    """The folders of a dataset file as the runner writes it, each with the options of its own dataset."""
+    try:
+        datasets = json.loads(path.read_text(encoding="utf-8"))["datasets"]
+    except (OSError, ValueError, LookupError, TypeError) as fault:
+        raise SettingsError(f"{path} is no dataset file of the runner: {fault}") from fault
+    for made in datasets:
+        own = {name: value for name, value in made.items() if name != "subsets"}
+        for subset in made["subsets"]:
+            entries = tuple(_entries(Path(subset["image_dir"]), extension))
+            yield Folder(subset["class_tokens"], subset["num_repeats"], subset["is_reg"], entries, canonical(own))
+
+
+def _folders(root: str | None, extension: str, *, regularization: bool) -> Iterator[Folder]:
+    if root is None or not Path(root).is_dir():
+        return
+    for folder in Path(root).iterdir():
+        repeats, concept = _name(folder.name)
+        if folder.is_dir() and repeats > 0:
+            yield Folder(concept, repeats, regularization, tuple(_entries(folder, extension)))
+
+
+def _name(name: str) -> tuple[int, str]:
+    first, _, rest = name.partition("_")
+    try:
+        return int(first), rest
+    except ValueError:
+        return 0, ""
+
+
+def _entries(folder: Path, extension: str) -> Iterator[Entry]:
+    for path in sorted(folder.iterdir()):
+        if path.suffix in EXTENSIONS and not path.name.startswith("."):
+            caption = path.with_suffix(extension if extension.startswith(".") else f".{extension}")
+            width, height = size_of(path)
+            yield Entry(path.name, Image(path, width, height, 0, ""), caption.name if caption.is_file() else "")
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """From the file's head; 0 by 0 where it is none, which the trainer then divides by."""
+    try:
+        with PIL.Image.open(path, formats=FORMATS) as image:
+            return image.width, image.height
+    except OSError:
+        return 0, 0

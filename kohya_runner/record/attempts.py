@@ -1,0 +1,86 @@
+"""``attempts.json``: every start of one run, where it began and where it ended.
+
+The trainer counts the steps of a resumed run from 0 again (``global_step``, train_network.py:1275), so nothing that it
+writes says where in the run a state belongs. This file does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kohya_runner.atomic import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.record.ledger import RunView
+
+FILE = "attempts.json"
+GOING_ON = ("starting", "running", "orphaned")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class Attempt(_Part):
+    """One start. ``epoch`` and ``step`` are what was done before it; the rest is empty until the attempt is over."""
+
+    number: int = Field(ge=1)
+    world_size: int
+    steps_per_epoch: int
+    epoch: int = 0
+    step: int = 0
+    from_state: str = ""
+    log: str
+    queued: float
+    ended: float | None = None
+    outcome: str = ""  # as ``kohya-runner status`` says it: stopped, failed, lost, succeeded
+    why: str = ""
+    epochs_seen: int | None = None
+    steps_seen: int | None = None
+
+
+class Attempts(_Part):
+    """The whole file."""
+
+    version: Literal[1] = 1
+    attempts: tuple[Attempt, ...] = Field(default=(), strict=False)
+
+    def writer_of(self, epoch: int) -> Attempt | None:
+        """The attempt that wrote the state of an epoch: the last that began before it."""
+        return next((a for a in reversed(self.attempts) if a.epoch < epoch), None)
+
+
+def read(run_dir: Path) -> Attempts:
+    """The attempts of a run; none where the file is not there or cannot be understood."""
+    try:
+        return Attempts.model_validate_json((run_dir / FILE).read_bytes())
+    except (OSError, ValidationError):
+        return Attempts()
+
+
+def begun(run_dir: Path, attempt: Attempt) -> None:
+    """Add an attempt."""
+    _write(run_dir, (*read(run_dir).attempts, attempt))
+
+
+def closed(view: RunView) -> None:
+    """Write down how the last attempt ended, as far as it can be known now; nothing of one that goes on."""
+    record, known = view.record, read(view.path).attempts
+    if record is None or view.state in GOING_ON or not known or known[-1].outcome:
+        return
+    told = {
+        "ended": record.timings.ended,
+        "outcome": view.state,
+        "why": view.problem,
+        "epochs_seen": record.epochs_seen,
+        "steps_seen": record.steps_seen,
+    }
+    _write(view.path, (*known[:-1], known[-1].model_copy(update=told)))
+
+
+def _write(run_dir: Path, attempts: tuple[Attempt, ...]) -> None:
+    write_text(run_dir / FILE, Attempts(attempts=attempts).model_dump_json(indent=2) + "\n")

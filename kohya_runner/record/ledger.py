@@ -1,0 +1,126 @@
+"""The runs of a workspace, as their records and their processes say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from kohya_runner.artefact.checkpoint import judge
+from kohya_runner.errors import UsageError
+from kohya_runner.record import record as records
+from kohya_runner.record.record import UNDER_WAY, Record, RecordError
+from kohya_runner.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from kohya_runner.record.process_identity import ProcessId
+
+Effective = Literal["starting", "running", "orphaned", "succeeded", "failed", "stopped", "lost", "unreadable"]
+"""A record's state, corrected by what is alive: ``orphaned`` is a trainer that runs without its runner."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run as it stands now. Without a record (``unreadable``) only its folder is known."""
+
+    path: Path
+    state: Effective
+    record: Record | None = None
+    problem: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run's folder."""
+        return self.path.name
+
+    @property
+    def name(self) -> str:
+        """The name of the recipe, which is the folder above."""
+        return self.path.parent.name
+
+    @property
+    def trainer(self) -> ProcessId | None:
+        """The trainer's process, where there ever was one."""
+        return self.record.process.identity() if self.record and self.record.process else None
+
+    @property
+    def log(self) -> Path:
+        """The trainer's output."""
+        return self.path / (self.record.log if self.record else "train.log")
+
+    @property
+    def output_dir(self) -> Path:
+        """Where the checkpoints are."""
+        return self.path / (self.record.output_dir if self.record else "outputs")
+
+    @property
+    def runner(self) -> ProcessId | None:
+        """The process that watches, or watched."""
+        return self.record.runner.identity() if self.record and self.record.runner else None
+
+
+def runs(*runs_dirs: Path) -> tuple[RunView, ...]:
+    """All runs, the oldest first."""
+    views = [view(file.parent) for folder in runs_dirs for file in folder.glob(f"*/*/{records.FILE}")]
+    return tuple(sorted(views, key=_age))
+
+
+def view(run_dir: Path) -> RunView:
+    """One run, whatever state its folder is in."""
+    try:
+        record = records.read(run_dir)
+    except RecordError as fault:
+        return RunView(run_dir, "unreadable", problem=fault.message)
+    state, problem = _effective(run_dir, record)
+    return RunView(run_dir, state, record, problem)
+
+
+def find(runs_dir: Path, word: str | None) -> RunView:
+    """The run a person means: by id, by name (its latest), by the beginning of either; None is the latest of all."""
+    known = runs(runs_dir)
+    if not known:
+        raise UsageError(f"no runs in {runs_dir}", hint="start one with: kohya-runner launch RECIPE")
+    if word is None:
+        return known[-1]
+    exact = [v for v in known if word in (v.run_id, f"{v.name}/{v.run_id}")] or [v for v in known if v.name == word]
+    if exact:
+        return exact[-1]
+    begun = [v for v in known if word and (v.run_id.startswith(word) or v.name.startswith(word))]
+    if begun and (len({v.name for v in begun}) == 1 or len(begun) == 1):
+        return begun[-1]
+    raise UsageError(f"no run '{word}' in {runs_dir}", hint=_suggestion(word, begun or known))
+
+
+def done_before(known: Sequence[RunView], name: str, fingerprint: str) -> RunView | None:
+    """The last run that succeeded with the same options, data and trainer, and whose file is still there."""
+    for found in reversed(known):
+        kept = found.record
+        if kept and found.name == name and kept.fingerprint == fingerprint != "" and found.state == "succeeded":
+            return found if (found.path / kept.output_dir / kept.final).is_file() else None
+    return None
+
+
+def _effective(run_dir: Path, record: Record) -> tuple[Effective, str]:
+    if record.state not in UNDER_WAY or (record.runner and record.runner.identity().alive()):
+        return record.state, record.exit.why if record.exit else ""
+    if record.process and record.process.identity().alive():
+        return "orphaned", "its runner is gone, the trainer goes on"
+    started = record.timings.started
+    final = run_dir / record.output_dir / record.final
+    never = "the trainer was never started"
+    bad = next((c for c in record.checkpoints if c.nonfinite and not c.removed), None)
+    problem = judge(final, started, record.modules, practice=record.practice, holds=record.holds) if started else never
+    problem = problem or (f"{bad.file} {bad.problem}" if bad else "")
+    return ("lost", f"its runner is gone; {problem}") if problem else ("succeeded", "")
+
+
+def _age(view: RunView) -> tuple[float, str]:
+    record = view.record
+    return ((record.timings.queued or record.timings.started or 0.0) if record else 0.0, view.run_id)
+
+
+def _suggestion(word: str, known: Sequence[RunView]) -> str:
+    names = dict.fromkeys(view.name for view in known)
+    return did_you_mean(word, names) or did_you_mean(word, [view.run_id for view in known])

@@ -1,0 +1,122 @@
+"""``runs/<name>/active``: one run of a name at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.atomic import write_json
+from kohya_runner.errors import RunExistsError
+from kohya_runner.record.process_identity import ProcessId, this_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILE = "active"
+_GUARD = ".active.guard"
+_HALF_WRITTEN = 10.0
+"""Seconds that a lock without content is believed: its owner may be between creating and filling it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Who holds a name: the runner first and, once it is started, the trainer. Either keeps it held."""
+
+    run_id: str
+    owners: tuple[ProcessId, ...]
+
+    def live(self) -> ProcessId | None:
+        """An owner that is alive, None for a lock left behind."""
+        return next((owner for owner in self.owners if owner.alive()), None)
+
+
+def take(folder: Path, run_id: str) -> None:
+    """Hold the name for this process; ``RunExistsError`` where a live process holds it.
+
+    A lock left behind is taken over, and so is that of the same run when its trainer lives and its runner does not.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = Lock(run_id, (this_process(),))
+    with _guarded(folder):
+        if _created(folder / FILE, lock):
+            return
+        held = read(folder)
+        if held is None and _young(folder / FILE):
+            raise RunExistsError(f"{folder.name}: another launch is starting", hint="try again in a few seconds")
+        owner = held.live() if held else None
+        if held and owner and (held.run_id != run_id or owner == held.owners[0]):
+            raise _exists(folder, held, owner)
+        write_json(folder / FILE, _as_json(Lock(run_id, (*lock.owners, *((owner,) if owner else ())))))
+
+
+def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
+    """Let the trainer hold the name, too: it may outlive its runner."""
+    with _guarded(folder):
+        held = read(folder)
+        if held and held.run_id == run_id:
+            write_json(folder / FILE, _as_json(Lock(run_id, (*held.owners, owner))))
+
+
+def release(folder: Path, run_id: str) -> None:
+    """Let the name go, if this run holds it."""
+    with _guarded(folder):
+        held = read(folder)
+        if held and held.run_id == run_id:
+            (folder / FILE).unlink(missing_ok=True)
+
+
+def read(folder: Path) -> Lock | None:
+    """Who holds the name; None for nobody, and for a file that says nothing."""
+    try:
+        value = json.loads((folder / FILE).read_bytes())
+        owners = tuple(ProcessId(int(o["pid"]), int(o["started"]), str(o["boot_id"])) for o in value["owners"])
+        return Lock(str(value["run_id"]), owners)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _exists(folder: Path, held: Lock, owner: ProcessId) -> RunExistsError:
+    what = f"{folder.name}: run {held.run_id} is going on (process {owner.pid})"
+    hint = f"watch it with: kohya-runner status {folder.name}; end it with: kohya-runner stop {folder.name}"
+    return RunExistsError(what, hint=hint)
+
+
+def _created(path: Path, lock: Lock) -> bool:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(_as_json(lock), file)
+    except BaseException:  # a full disk, Ctrl-C: an empty lock would hold the name for nobody
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _young(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < _HALF_WRITTEN
+    except OSError:
+        return False
+
+
+def _as_json(lock: Lock) -> dict[str, Any]:
+    owners = [{"pid": o.pid, "started": o.started, "boot_id": o.boot_id} for o in lock.owners]
+    return {"run_id": lock.run_id, "owners": owners}
+
+
+@contextlib.contextmanager
+def _guarded(folder: Path) -> Iterator[None]:
+    """One at a time among those who look and then write; some network volumes cannot lock, and go without."""
+    with (folder / _GUARD).open("wb") as guard:
+        with contextlib.suppress(OSError):
+            fcntl.flock(guard, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,222 @@
+"""``metrics.jsonl``: what a run measured, one JSON object a line, only ever appended to.
+
+A line is written whole by one call; a line that a crash or a full disk cut is ended by the next writer and passed over
+by every reader. Each line has ``t`` (seconds since 1970) and is one of:
+
+    {"t", "step", "epoch", "loss", "seconds_per_step", "elapsed"}    a step, as the trainer's bar shows it
+    {"t", "step", "lr": {...}, "current"}                            the same step, as its TensorBoard events have it
+    {"t", "phase"}     {"t", "begins", "of", "step"} (an epoch)     {"t", "checkpoint", "step", "epoch"}
+
+``loss`` is the trainer's running mean, ``current`` the loss of that step alone: a number, "nan", "inf", "-inf", or
+"unknown" before the bar shows one. ``elapsed`` is the bar's own clock, in seconds.
+``late`` marks what was read from the log after the fact, by a runner that adopted the run: its ``t`` is not the time it
+happened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.record.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+FILE = "metrics.jsonl"
+BACKLOG = 2000
+"""Lines that wait where nothing can be written, because the disk is full."""
+LONGEST = 1 << 14  # bytes; a longer line is none of ours
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """What is known of one step; NaN is a value, None is unknown."""
+
+    t: float
+    step: int
+    epoch: int | None = None
+    loss: float | None = None
+    current: float | None = None
+    seconds_per_step: float | None = None
+    elapsed: float | None = None
+    lr: Mapping[str, float] = field(default_factory=dict)
+    late: bool = False
+
+    def joined(self, other: StepLine) -> StepLine:
+        """With what a second line says about the same step."""
+        return StepLine(
+            self.t, self.step,
+            epoch=self.epoch if other.epoch is None else other.epoch,
+            loss=self.loss if other.loss is None else other.loss,
+            current=self.current if other.current is None else other.current,
+            seconds_per_step=other.seconds_per_step or self.seconds_per_step,
+            elapsed=self.elapsed if other.elapsed is None else other.elapsed,
+            lr={**self.lr, **other.lr},
+            late=self.late,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A phase or an epoch that begins, or a checkpoint that is begun: ``kind`` says which."""
+
+    t: float
+    kind: str
+    name: str
+    step: int | None = None
+    epoch: int | None = None
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """All that a run measured; of a step that came twice (a resumed run) the later one counts."""
+
+    steps: tuple[StepLine, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+    def of(self, kind: str) -> tuple[Mark, ...]:
+        """The marks of one kind."""
+        return tuple(mark for mark in self.marks if mark.kind == kind)
+
+
+class Appender:
+    """Puts lines at the end of a file. A full disk loses none of the last ``BACKLOG`` of them and raises nothing."""
+
+    def __init__(self, path: Path) -> None:
+        """The file need not be there yet."""
+        self._path = path
+        self._waiting: list[bytes] = []
+        self._torn = _ends_torn(path)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Append one line, and those that could not be written before."""
+        kept = {name: _plain(value) for name, value in line.items() if value is not None}
+        self._waiting.append(json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
+        del self._waiting[:-BACKLOG]
+        data = (b"\n" if self._torn else b"") + b"".join(one + b"\n" for one in self._waiting)
+        try:
+            written = self._write(data)
+        except OSError:
+            return
+        self._torn = written != len(data)
+        if not self._torn:
+            self._waiting.clear()
+
+    def touch(self) -> None:
+        """Let the file's time say that somebody watches the run."""
+        try:
+            os.utime(self._path)
+        except OSError:
+            return
+
+    def _write(self, data: bytes) -> int:
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            return os.write(handle, data)
+        finally:
+            os.close(handle)
+
+
+class Reader:
+    """Takes in a file that grows."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin at its beginning; it need not be there yet."""
+        self._tail = Tail(path)
+        self._rest = b""
+        self._steps: dict[int, StepLine] = {}
+        self._last = 0
+        self._marks: list[Mark] = []
+
+    def look(self) -> Metrics:
+        """Everything up to now."""
+        for line in self._lines():
+            if step := _step(line):
+                self._take(step)
+            elif mark := _mark(line):
+                self._marks.append(mark)
+        return Metrics(tuple(sorted(self._steps.values(), key=lambda one: one.step)), tuple(self._marks))
+
+    def _take(self, step: StepLine) -> None:
+        """A run that was resumed from an earlier step has the steps after it once more."""
+        if step.elapsed is not None:
+            if step.step < self._last:
+                self._steps = {number: one for number, one in self._steps.items() if number < step.step}
+            self._last = step.step
+        known = self._steps.get(step.step)
+        self._steps[step.step] = known.joined(step) if known else step
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        for data in self._tail.read():
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            self._rest = self._rest if len(self._rest) <= LONGEST else b""
+            for line in lines:
+                try:
+                    value = json.loads(line) if len(line) <= LONGEST else None
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(value, dict):
+                    yield value
+
+
+def read(run_dir: Path) -> Metrics:
+    """What the file of a run's folder says; nothing where there is none."""
+    return Reader(run_dir / FILE).look()
+
+
+def _step(line: dict[str, Any]) -> StepLine | None:
+    t, step = number(line.get("t")), line.get("step")
+    if t is None or type(step) is not int or not ("loss" in line or "lr" in line):
+        return None
+    lr = line.get("lr")
+    rates = {str(k): rate for k, v in lr.items() if (rate := number(v)) is not None} if isinstance(lr, dict) else {}
+    return StepLine(
+        t, step, epoch=_whole(line.get("epoch")), loss=number(line.get("loss")), current=number(line.get("current")),
+        seconds_per_step=number(line.get("seconds_per_step")), elapsed=number(line.get("elapsed")), lr=rates,
+        late=line.get("late") is True,
+    )  # fmt: skip
+
+
+def _mark(line: dict[str, Any]) -> Mark | None:
+    t = number(line.get("t"))
+    kind = next((kind for kind in ("phase", "checkpoint", "begins") if kind in line), None)
+    if t is None or kind is None:
+        return None
+    epoch = line.get("begins" if kind == "begins" else "epoch")
+    name = "epoch" if kind == "begins" else str(line[kind])
+    return Mark(t, kind, name, _whole(line.get("step")), _whole(epoch), late=line.get("late") is True)
+
+
+def number(value: object) -> float | None:
+    """A number of the file: NaN and the infinities are texts there."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    return float(value) if value in ("nan", "inf", "-inf") and isinstance(value, str) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int else None
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return value
+
+
+def _ends_torn(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:  # not there, or empty
+        return False

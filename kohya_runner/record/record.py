@@ -1,0 +1,211 @@
+"""``record.json``: what a run was asked, on what it ran, and what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from kohya_runner.atomic import write_text
+from kohya_runner.diagnosis.events import Before
+from kohya_runner.errors import UsageError
+from kohya_runner.recipe.guard import Guard
+from kohya_runner.record.process_identity import ProcessId
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "record.json"
+LARGEST = 64 << 20
+"""Bytes; a longer file is no record."""
+
+State = Literal["starting", "running", "succeeded", "failed", "stopped", "lost"]
+UNDER_WAY: tuple[State, ...] = ("starting", "running")
+
+
+class RecordError(UsageError):
+    """A record that cannot be read."""
+
+
+class _Part(BaseModel):
+    """Strict, unchangeable; keys of later versions are passed over."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class Process(_Part):
+    """A process as ``identity.ProcessId`` knows it."""
+
+    pid: int = Field(gt=0)
+    started: int = 0
+    boot_id: str = ""
+
+    @classmethod
+    def of(cls, process: ProcessId) -> Process:
+        """For the file."""
+        return cls(pid=process.pid, started=process.started, boot_id=process.boot_id)
+
+    def identity(self) -> ProcessId:
+        """For asking whether it is alive."""
+        return ProcessId(self.pid, self.started, self.boot_id)
+
+
+class Trainer(_Part):
+    """The trainer's sources and its Python."""
+
+    path: str = ""
+    commit: str = ""
+    python: str = ""
+    packages: dict[str, str] = {}
+
+
+class Timings(_Part):
+    """Seconds since 1970, None for what has not come; ``seconds_per_step`` is the last that the trainer showed."""
+
+    queued: float | None = None
+    started: float | None = None
+    first_step: float | None = None
+    ended: float | None = None
+    seconds_per_step: float | None = None
+
+
+class Checkpoint(_Part):
+    """One file of the output folder; of a removed one (``save_last_n_epochs``) the facts are kept."""
+
+    file: str
+    bytes: int = 0
+    modules: int = 0
+    epoch: int | None = None
+    step: int | None = None
+    complete: bool = False
+    removed: bool = False
+    sha256: str = ""
+    family: str = ""  # where the file tells
+    checked: bool = False  # its numbers were read, too; of files over 1 GB only at the end of the run
+    nonfinite: int = 0  # tensors that hold NaN or infinity
+    untrained: bool = False  # all weights that begin as zeros still are
+    problem: str = ""  # the rest of a sentence about the file, "" for one without fault
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is there, whole, and without a known fault."""
+        return self.complete and not self.removed and not self.problem
+
+
+class Note(_Part):
+    """What the guards saw and did not stop the run for."""
+
+    time: float
+    code: str
+    text: str
+
+
+class Guarding(_Part):
+    """What the guards of a run go by, so that whoever adopts it guards it the same way."""
+
+    policy: Guard = Guard()
+    save_bytes: int = 0  # the largest checkpoint and state that are expected, together
+    quota_free: int | None = None  # room at the start, where the file system's own number is another's
+    oom_kills: int | None = None  # the kernel's count at the start
+
+
+class Exit(_Part):
+    """How the process ended; code and signal are unknown of an adopted one."""
+
+    code: int | None = None
+    signal: int | None = None
+    why: str = ""
+    stop: str = ""  # the code of the observer's ``Stop`` that ended it
+    cause: str = ""  # what it ended of, where the log or the kernel tells: ``memory.vram``, ``disk.full`` ...
+    peak_rss: int | None = None
+
+
+class Record(_Part):
+    """One run. Paths are relative to the run's folder where they lie in it, so that a workspace can be moved."""
+
+    version: Literal[1] = 1
+    state: State = "starting"
+    run_id: str
+    name: str
+    practice: bool = False
+    rehearsal: bool = False
+    attempt: int = 1  # how often it was started: attempts.json has them all
+    first_step: int = 0  # steps of the run that were done before this attempt
+    bar_offset: int | None = None  # what the trainer's bar lacks of the whole run's step; None: first_step
+    first_epoch: int = 0  # epochs of the run that the trainer of this attempt does not count
+    epoch_steps: int | None = None  # steps of an epoch, of a trainer that does not say when one begins
+    options: tuple[str, ...] = Field(default=(), strict=False)  # the trainer's, as a run that begins anew has them
+    recipe: dict[str, Any] = {}
+    argv: tuple[str, ...] = Field(strict=False)
+    cwd: str
+    env: dict[str, str] = {}
+    trainer: Trainer = Trainer()
+    fingerprint: str = ""  # equal for two launches of the same options, data and trainer
+    dataset: dict[str, Any] = {}
+    findings: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
+    gpus: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
+    log: str = "train.log"
+    output_dir: str = "outputs"
+    final: str
+    holds: str = ""  # how the name of a tensor of the last file begins; "" for a LoRA, whose modules are counted
+    timings: Timings = Timings()
+    steps_planned: int | None = None
+    steps_seen: int = 0
+    epochs_planned: int | None = None
+    epochs_seen: int = 0
+    loss: float | str | None = None  # "nan" and "inf" are no JSON numbers
+    modules: int | None = None
+    checkpoints: tuple[Checkpoint, ...] = Field(default=(), strict=False)
+    guard: Guarding = Guarding()
+    notes: tuple[Note, ...] = Field(default=(), strict=False)
+    nan_step: int | None = None  # the first whose loss was no finite number
+    runner: Process | None = None
+    process: Process | None = None
+    exit: Exit | None = None
+    budget: dict[str, Any] = {}  # as the recipe has it
+    finish: dict[str, Any] = {}  # what the recipe asks for after the run
+    diagnosis: dict[str, Any] | None = None  # why it failed, as ``diagnose --json`` says it
+    after: tuple[dict[str, Any], ...] = Field(default=(), strict=False)  # what was done after the run
+
+    @property
+    def before(self) -> Before:
+        """What earlier attempts have done of the run."""
+        offset = self.first_step if self.bar_offset is None else self.bar_offset
+        return Before(offset, self.first_epoch, self.steps_planned, self.epoch_steps)
+
+    @field_validator("log", "output_dir", "final", "run_id", "name")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        """A record may come from anybody: what it names lies in its own folder."""
+        if value.startswith("/") or "\0" in value or ".." in value.split("/"):
+            message = "leads out of the run's folder"
+            raise ValueError(message)
+        return value
+
+    def changed(self, **values: Any) -> Record:
+        """With other values."""
+        return self.model_copy(update=values)
+
+
+def write(run_dir: Path, record: Record) -> None:
+    """Put the record into the run's folder, whole or not at all."""
+    write_text(run_dir / FILE, record.model_dump_json(indent=2) + "\n")
+
+
+def read(path: Path) -> Record:
+    """The record in a file or a run's folder; ``RecordError`` names the file and what is wrong with it."""
+    file = path / FILE if path.is_dir() else path
+    try:
+        if file.stat().st_size > LARGEST:
+            raise RecordError(f"{file}: too large for a record")
+        return Record.model_validate_json(file.read_bytes())
+    except OSError as fault:
+        raise RecordError(f"{file}: {fault.strerror or fault}") from None
+    except ValidationError as fault:
+        raise RecordError(f"{file}: {_first(fault)}", hint="it was written by hand or by another version") from None
+
+
+def _first(fault: ValidationError) -> str:
+    detail = fault.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in detail["loc"])
+    return f"{where}: {detail['msg']}" if where else str(detail["msg"])

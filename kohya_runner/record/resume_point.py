@@ -1,0 +1,122 @@
+"""Which run a ``launch --resume`` goes on with, and from where: decided from what lies there, nothing is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.engines.resume_ways import attempt_name
+from kohya_runner.record import attempts, states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.engines.resume_ways import Way
+    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.record.attempts import Attempts
+    from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.record import Record
+    from kohya_runner.record.states import State
+
+CUT = ("failed", "stopped", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A run that was cut, the state it goes on from, and the states after that one, which are not whole."""
+
+    path: Path
+    record: Record
+    state: State
+    broken: tuple[State, ...]
+    known: Attempts
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.state.epoch
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt to come."""
+        return max([self.record.attempt, *(a.number for a in self.known.attempts)]) + 1
+
+    @property
+    def log(self) -> str:
+        """Each attempt has a log of its own."""
+        return f"trainer-{self.attempt:03d}.log"
+
+    def first_step(self, steps_per_epoch: int) -> int:
+        """Steps that are done, in the whole run."""
+        return self.epoch * steps_per_epoch if self.state.step is None else self.state.step
+
+    @property
+    def first_epoch(self) -> int:
+        """Epochs that are done and that the trainer of this attempt does not count."""
+        return self.epoch if self.state.way.recounts else 0
+
+    @property
+    def output_name(self) -> str:
+        """What the trainer of this attempt calls its files."""
+        return attempt_name(self.record.name, self.epoch) if self.state.way.recounts else self.record.name
+
+    def as_json(self, steps_per_epoch: int) -> Mapping[str, object]:
+        """The ``resume`` object of ``plan --json``."""
+        return {
+            "run": f"{self.record.name}/{self.record.run_id}",
+            "attempt": self.attempt,
+            "state": str(self.state.path),
+            "epochs_done": self.epoch,
+            "steps_done": self.first_step(steps_per_epoch),
+            "broken_states": [f"{state.path.name} {state.problem}" for state in self.broken],
+        }
+
+    def __str__(self) -> str:
+        """For one row of the screen."""
+        skipped = "".join(f"; {state.path.name} {state.problem}, so it is passed over" for state in self.broken)
+        run = f"{self.record.name}/{self.record.run_id}"
+        inside = "" if self.state.step is None else f", step {self.state.step}"
+        return f"{run} goes on after epoch {self.epoch}{inside} (attempt {self.attempt}){skipped}"
+
+
+def latest(views: Iterable[RunView], name: str, *, practice: bool) -> RunView | None:
+    """The newest run of a name; practice goes on with practice only. ``views`` are those of ``ledger.runs``."""
+    mine = [v for v in views if v.name == name and v.record is not None and v.record.practice == practice]
+    return mine[-1] if mine else None
+
+
+def find(views: Iterable[RunView], name: str, way: Way | None, *, practice: bool) -> Series | None:
+    """What can be continued; None where the newest run was not cut, or left no whole state before its last step."""
+    view = latest(views, name, practice=practice)
+    if way is None or view is None or view.record is None or view.state not in CUT:
+        return None
+    record, known = view.record, attempts.read(view.path)
+    each = known.attempts[-1].steps_per_epoch if known.attempts else 1
+    broken: list[State] = []
+    for state in map(states.sound, states.states_of(view.output_dir, name, way, each)):
+        if not state.problem and _before_the_end(state, record):
+            return Series(view.path, record, state, tuple(broken), known)
+        broken.append(state)
+    return None
+
+
+def _before_the_end(state: State, record: Record) -> bool:
+    if state.step is not None:
+        return record.steps_planned is None or state.step < record.steps_planned
+    return record.epochs_planned is None or state.epoch < record.epochs_planned
+
+
+def ahead(steps: StepsPlan, series: Series | None) -> StepsPlan:
+    """What of the run is still to come: for its time, its cost and the room on the disk."""
+    if series is None:
+        return steps
+    output = series.path / series.record.output_dir
+    files = sum((output / name).is_file() for name in steps.saves.checkpoints)
+    folders = sum((output / name).is_dir() for name in steps.saves.states)
+    saves = replace(
+        steps.saves,
+        most_checkpoints=max(1, steps.saves.most_checkpoints - files),
+        most_states=max(0, steps.saves.most_states - folders),
+    )
+    return replace(steps, total=max(1, steps.total - series.first_step(steps.steps_per_epoch)), saves=saves)

@@ -1,0 +1,111 @@
+"""Training states as they lie there: which of them are whole.
+
+A state is a folder, ``<name>-<epoch>-state`` or ``checkpoint-<step>``. Where the trainer keeps counts, it writes them
+into it first (``train_state.json``, a hook of its own, train_network.py:944), and the random states last (accelerate's
+save_accelerator_state), each file in place. What was killed in between is a folder that looks like a state and is none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.artefact.content import examine
+from kohya_runner.artefact.safetensors_header import HeaderError, read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.engines.resume_ways import Way
+
+ZIPS = ("optimizer.bin", "scheduler.bin")
+"""What torch.save wrote: a zip has its directory at the end, so a cut one has none."""
+LAST = "random_states_0.pkl"
+LARGEST = 1 << 16
+"""Bytes; longer numbers are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state: after how many epochs it was written, and where that may be inside one, after how many steps.
+
+    ``counted`` are the steps of its own attempt that the trainer counted, None where it writes none; ``problem`` is the
+    rest of a sentence about the folder, "" for a whole one.
+    """
+
+    path: Path
+    way: Way
+    epoch: int
+    step: int | None = None
+    counted: int | None = None
+    problem: str = ""
+
+
+def states_of(output_dir: Path, name: str, way: Way, steps_per_epoch: int = 1) -> tuple[State, ...]:
+    """The states with a number in their name, the newest first."""
+    pattern = re.compile(way.folder.format(name=re.escape(name)))
+    try:
+        found = [(path, pattern.fullmatch(path.name)) for path in output_dir.iterdir() if path.is_dir()]
+    except OSError:
+        return ()
+    read = [_read(_named(path, way, match, steps_per_epoch)) for path, match in found if match]
+    return tuple(sorted(read, key=lambda state: (-state.epoch, -(state.step or 0))))
+
+
+def _named(path: Path, way: Way, match: re.Match[str], steps_per_epoch: int) -> State:
+    """What its name says."""
+    said = match.groupdict()
+    if said.get("step") is not None:
+        return State(path, way, int(said["step"]) // steps_per_epoch, int(said["step"]))
+    return State(path, way, int(said["epoch"]) + int(said.get("before") or 0))
+
+
+def sound(state: State) -> State:
+    """The state with what is wrong with its numbers.
+
+    One that holds NaN would only train NaN on, one that was never trained is no better than a beginning. All weights
+    are read.
+    """
+    if state.problem:
+        return state
+    try:
+        found = examine(state.path / state.way.weights)
+    except (HeaderError, OSError):
+        return replace(state, problem=f"holds no readable {state.way.weights}")
+    return replace(state, problem=found.problem)
+
+
+def _read(state: State) -> State:
+    """The same with what its files say, and what is wrong with them."""
+    if not state.way.numbers:
+        return replace(state, problem=_missing(state))
+    try:
+        said, counted = _numbers(state.path / state.way.numbers)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return replace(state, problem=f"has no readable {state.way.numbers}")
+    problem = _missing(state) or ("" if said == state.epoch else f"says it is of epoch {said}")
+    return replace(state, counted=counted, problem=problem)
+
+
+def _numbers(file: Path) -> tuple[int, int]:
+    if file.stat().st_size > LARGEST:
+        raise ValueError(file)
+    value = json.loads(file.read_bytes())
+    return int(value["current_epoch"]), int(value["current_step"])
+
+
+def _missing(state: State) -> str:
+    """What is not there, or not whole."""
+    path, weights = state.path, state.way.weights
+    try:
+        if read_header(path / weights).total != (path / weights).stat().st_size:
+            return f"holds a cut {weights}"
+        for name in ZIPS:
+            if not zipfile.is_zipfile(path / name):
+                return f"holds no whole {name}"
+        return "" if (path / LAST).stat().st_size else f"holds an empty {LAST}"
+    except (HeaderError, OSError) as fault:
+        return f"is not whole: {getattr(fault, 'filename', '') or weights}"

@@ -1,1 +1,0 @@
-"""Why a training failed: the log in, the cause and what to write instead out."""

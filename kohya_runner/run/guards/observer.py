@@ -1,0 +1,151 @@
+"""The observer that guards a run: looks at disk and memory now and then, and does what the table of guards says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.machine.filesystems import used_bytes
+from kohya_runner.machine.host_memory import available
+from kohya_runner.run.guards.state import Look, State, StateFolder, heard, seen
+from kohya_runner.run.guards.table import Prune, Warn, decide
+from kohya_runner.run.incomplete_files import FRESH, LAST_OF_STATE
+from kohya_runner.run.outcome import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from kohya_runner.diagnosis.events import Event
+    from kohya_runner.record.record import Record
+    from kohya_runner.run.progress_lines import Screen
+    from kohya_runner.run.recorder import Recorder
+
+LOOK_SECONDS = 2.0
+STATE = "-state"
+"""How the trainer's state folders end (library/train_util.py:5791)."""
+MEASURE_SECONDS = 1.0
+
+
+class Guardian:
+    """Guards one run by the policy in its record."""
+
+    def __init__(self, recorder: Recorder, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` never goes back, and stands still while the machine sleeps."""
+        self._recorder = recorder
+        self._screen = screen
+        self._clock = clock
+        guard = recorder.now.guard
+        now = clock()
+        self._state = State(policy=guard.policy, now=now, since=now, save_bytes=guard.save_bytes)
+        self._looked = 0.0
+        self._told: set[str] = {note.code for note in recorder.now.notes}
+        self._stopped = False
+
+    def event(self, event: Event) -> None:
+        """Take in what the trainer said."""
+        self._state = heard(self._state, event, self._clock())
+
+    def tick(self) -> Stop | None:
+        """Decide; the first stop is the only one."""
+        now = self._clock()
+        self._state = replace(self._state, now=now, checkpoints=self._recorder.now.checkpoints)
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._state = seen(self._state, look(self._recorder), now)
+        if self._stopped:
+            return None
+        for verdict in decide(self._state):
+            match verdict:
+                case Stop():
+                    self._stopped = True
+                    return verdict
+                case Warn():
+                    self._warn(verdict.code, verdict.text)
+                case Prune():
+                    self._prune(verdict)
+        return None
+
+    def _warn(self, code: str, text: str) -> None:
+        if code not in self._told:
+            self._told.add(code)
+            self._tell(code, text)
+
+    def _tell(self, code: str, text: str) -> None:
+        self._recorder.note(code, text)
+        self._screen.event(f"WARNING {code}: {text}", lasting=True)
+
+    def _prune(self, verdict: Prune) -> None:
+        """Only state folders that lie in the output folder itself, whatever the decision says."""
+        output = self._recorder.run_dir / self._recorder.now.output_dir
+        self._tell(verdict.code, verdict.text)
+        for folder in verdict.folders:
+            if folder.parent == output and folder.name.endswith(STATE) and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+        self._state = replace(self._state, short=0)
+
+
+def look(recorder: Recorder) -> Look:
+    """Disk and memory as they are now."""
+    run_dir, record = recorder.run_dir, recorder.now
+    output = run_dir / record.output_dir
+    states = _states(output, record.timings.started or 0.0)
+    return Look(
+        log=_size(run_dir / record.log),
+        output=_tree_size(output),
+        free=_free(run_dir, record.guard.quota_free),
+        writing=_writing(record, states, time.time()),
+        states=states,
+        memory=available(),
+    )
+
+
+def _writing(record: Record, states: tuple[StateFolder, ...], now: float) -> bool:
+    """By what the record knows: opening every header again at every look would cost more than all the rest."""
+    return any(not c.complete and not c.removed for c in record.checkpoints) or any(
+        not state.complete and now - state.written < FRESH for state in states
+    )
+
+
+def _free(run_dir: Path, at_start: int | None) -> int | None:
+    """Where the file system's number is that of a whole cluster: what there was, less what this run has written."""
+    if at_start is not None:
+        used = used_bytes(run_dir, time.monotonic() + MEASURE_SECONDS, time.monotonic)
+        return None if used is None else max(0, at_start - used)
+    try:
+        numbers = os.statvfs(run_dir)
+    except OSError:
+        return None
+    return numbers.f_bavail * numbers.f_frsize
+
+
+def _states(output: Path, since: float) -> tuple[StateFolder, ...]:
+    found: list[StateFolder] = []
+    with contextlib.suppress(OSError):
+        for path in output.iterdir():
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if path.name.endswith(STATE) and path.is_dir() and not path.is_symlink() and status.st_mtime >= since:
+                    complete = any(path.glob(f"{LAST_OF_STATE}*"))
+                    found.append(StateFolder(path, status.st_mtime, _tree_size(path), complete))
+    return tuple(found)
+
+
+def _tree_size(folder: Path) -> int:
+    """Bytes of the files in a folder and in the folders in it."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            total += _size(path) if not path.is_dir() else sum(_size(inner) for inner in path.iterdir())
+    return total
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

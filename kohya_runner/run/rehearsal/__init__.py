@@ -1,0 +1,1 @@
+"""``launch --rehearse``: a few real steps, then figures for the whole run."""

@@ -1,0 +1,167 @@
+"""``launch --rehearse``: the real recipe for a few steps and one save, then exact figures for the whole run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.errors import NoCheckpointError, error_for
+from kohya_runner.findings import Finding, Severity, finding_json
+from kohya_runner.machine.disk import DiskItem, disk_plan
+from kohya_runner.machine.gpu_memory import Gauge
+from kohya_runner.machine.host import read_host
+from kohya_runner.plan import budget as budgets
+from kohya_runner.plan.cost import span
+from kohya_runner.plan.rehearsal import Saves, rehearsed, saves_of
+from kohya_runner.plan.report import size
+from kohya_runner.record import lock, record
+from kohya_runner.run import launch
+from kohya_runner.run.class_painting import with_class_images
+from kohya_runner.run.rehearsal import measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from kohya_runner.machine.disk import DiskPlan
+    from kohya_runner.plan.cost import TimePlan
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.record.record import Record
+    from kohya_runner.run.progress_lines import Screen
+    from kohya_runner.run.rehearsal.measure import Measured
+
+WORKER = "load_worker.py"
+LOAD_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a rehearsal showed, and what that means for the whole run."""
+
+    run_dir: Path
+    practice: bool
+    loaded: str
+    measured: Measured
+    saves: Saves
+    time: TimePlan
+    disk: DiskPlan
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the code of what stands against the whole run."""
+        stages = {f.stage for f in self.findings if f.severity is Severity.ERROR}
+        return error_for(stages).exit_code if stages else 0
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """(label, text) for each line of the screen."""
+        m, mark = self.measured, "   PRACTICE: none of this is true of the trainer" if self.practice else ""
+        yield "speed", f"{m.seconds_per_step:.3f} s a step over {m.steps} steps, warming up left out{mark}"
+        yield "set-up", f"{span(m.setup)} to the first step"
+        yield "checkpoint", f"{size(m.checkpoint_bytes)}, {m.checkpoint_seconds:.1f} s to write; {self.loaded}"
+        if m.state_bytes is not None:
+            yield "state", f"{size(m.state_bytes)}, {m.state_seconds or 0:.1f} s to write"
+        if self.saves.samples:
+            took = "not measured" if m.sample_seconds is None else f"{m.sample_seconds:.1f} s each"
+            yield "samples", f"{self.saves.samples} rounds of sample pictures, {took}"
+        yield "GPU", "no GPU seen" if m.peak_vram is None else f"{size(m.peak_vram)} in use at the peak (all programs)"
+        yield "RAM", f"{size(m.peak_ram)} at the peak (the largest process)"
+        yield "disk", ", ".join(f"{i.what} {size(i.bytes)}" for use in self.disk.uses for i in use.items)
+        yield "whole run", str(self.time)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of ``launch --rehearse --json`` (docs/resume.md)."""
+        items = [{"what": i.what, "bytes": i.bytes} for use in self.disk.uses for i in use.items]
+        return {
+            "version": 1,
+            "ok": not self.exit_code,
+            "practice": self.practice,
+            "rehearsal": str(self.run_dir),
+            "loaded": self.loaded,
+            "measured": dict(measure.as_json(self.measured)),
+            "whole_run": {**self.time.as_json(), "seconds": self._seconds, "checkpoints": self.saves.checkpoints,
+                          "states": self.saves.states, "sample_rounds": self.saves.samples, "disk": items},
+            "findings": [finding_json(f) for f in self.findings],
+        }  # fmt: skip
+
+    @property
+    def _seconds(self) -> float:
+        return self.measured.whole_run(self.time.steps, self.saves)
+
+
+def rehearse(plan: Plan, screen: Screen, environ: Mapping[str, str] | None = None) -> Rehearsal:
+    """Run the rehearsal of a plan that is ready; its files are removed again, its record and log stay.
+
+    Raises what ``launch.run`` raises, and ``NoCheckpointError`` where the file that it saved cannot be loaded.
+    """
+    env = dict(os.environ if environ is None else environ)
+    plan = with_class_images(plan, screen, env)
+    made, name = rehearsed(plan), plan.workspace.runs / plan.name
+    lock.take(name, "rehearsal")
+    output = made.ready.run_dir / "output"
+    try:
+        with Gauge(env) as gauge:
+            ended = launch.run(made, launch.Policy(again=True), screen, env)
+        measured = replace(measure.read(made.ready.run_dir, ended), peak_vram=gauge.peak)
+        loaded = _load(made, output / ended.final)
+        return _judged(plan, made.ready.run_dir, measured, loaded=loaded, ended=ended)
+    finally:
+        shutil.rmtree(output, ignore_errors=True)
+        lock.release(name, "rehearsal")
+
+
+def _judged(plan: Plan, run_dir: Path, measured: Measured, *, loaded: str, ended: Record) -> Rehearsal:
+    saves, total = saves_of(plan), plan.ready.steps.total
+    speed = round(measured.effective(total, saves), 4)
+    timings = ended.timings.model_copy(update={"seconds_per_step": speed})
+    record.write(run_dir, ended.changed(timings=timings))  # later plans count with it
+    time = measure.time_plan(measured, plan, speed, f"rehearsal {ended.name}/{ended.run_id}")
+    disk = _disk(plan, measured)
+    return Rehearsal(
+        run_dir, plan.request.practice, loaded, measured, saves, time, disk, (*disk.findings, *_budget(plan, time))
+    )
+
+
+def _budget(plan: Plan, time: TimePlan) -> tuple[Finding, ...]:
+    recipe = plan.loaded.recipe
+    if recipe is None:
+        return ()
+    places = {key: plan.loaded.where("budget", key) for key in type(recipe.budget).model_fields}
+    return budgets.findings(recipe.budget, time, steps_per_epoch=plan.ready.steps.steps_per_epoch, places=places)
+
+
+def _disk(plan: Plan, measured: Measured) -> DiskPlan:
+    """The files of the whole run by their true sizes; the room they need at once."""
+    saves, output = plan.ready.steps.saves, plan.ready.run_dir / "output"
+    items = [DiskItem("checkpoints", measured.checkpoint_bytes * saves.most_checkpoints, output)]
+    if measured.state_bytes is not None:
+        items.append(DiskItem("training states", measured.state_bytes * saves.most_states, output))
+    return disk_plan(items, read_host((plan.workspace.root, plan.workspace.runs), environ=os.environ).filesystems)
+
+
+def _load(plan: Plan, final: Path) -> str:
+    """Load the saved file as the trainer would; what was seen of it."""
+    if plan.request.practice or plan.python is None:
+        return f"{inspect(final).tensors} tensors by its header"
+    from pathlib import Path
+
+    worker = Path(__file__).with_name(WORKER)
+    done = subprocess.run(
+        (str(plan.python.path), str(worker), str(final)),
+        env={**os.environ, **plan.ready.command.env}, capture_output=True, text=True, timeout=LOAD_SECONDS, check=False,
+    )  # fmt: skip
+    try:
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        tensors, finite = int(found["tensors"]), bool(found["finite"])
+    except (ValueError, IndexError, KeyError, TypeError):
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise NoCheckpointError(f"{final.name}, saved by the rehearsal, cannot be loaded: {last}") from None
+    if not finite:
+        hint = "lower the learning rate, or train in bf16"
+        raise NoCheckpointError(f"{final.name} holds NaN or infinite numbers after the rehearsal's steps", hint=hint)
+    return f"loaded again: {tensors} tensors, all finite"

@@ -1,0 +1,169 @@
+"""``launch --resume``: what is there already, and what must be put in order before the trainer goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.errors import RunExistsError, TrainingFailedError
+from kohya_runner.record import attempts, ledger, resume_point
+from kohya_runner.record.attempts import Attempt
+from kohya_runner.record.record import UNDER_WAY
+from kohya_runner.run import checkpoints, publishing, views
+from kohya_runner.run.takeover import settle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.record import Checkpoint, Record
+    from kohya_runner.record.resume_point import Series
+    from kohya_runner.run import progress_lines
+
+ASIDE = "attempts"
+"""The folder in a run's folder for what a later attempt writes anew: nothing is overwritten, nothing is lost."""
+
+MOST_FAILURES = 3
+"""Attempts that may fail one after the other without a new state: a machine that restarts itself would pay for ever."""
+
+
+def standing(plan: Plan, screen: progress_lines.Screen) -> RunView | None:
+    """The run that leaves nothing to start: done before, or watched to its end now because its runner was gone.
+
+    Raises ``RunExistsError`` where a runner watches it.
+    """
+    known = ledger.runs(plan.workspace.runs)
+    done = ledger.done_before(known, plan.name, plan.fingerprint)
+    if done is not None and _settled(done):
+        screen.event("done before, with the same recipe, data and trainer: nothing to do", lasting=True)
+        return ledger.view(done.path)
+    view = resume_point.latest(known, plan.name, practice=plan.request.practice)
+    if view is not None and view.state == "orphaned":
+        screen.event(f"{view.name}/{view.run_id}: the trainer runs without its runner; watching on", lasting=True)
+        ended = views.take_over(view, screen)
+        note_end(ended.path)
+        return ended
+    if view is not None and view.state in ("starting", "running"):
+        hint = f"watch it with: kohya-runner status {view.name}"
+        raise RunExistsError(f"{view.name}: run {view.run_id} is going on", hint=hint)
+    return None
+
+
+def _settled(done: RunView) -> bool:
+    """Whether it is done, also where nobody watched its end: then it is judged and written down now."""
+    if done.record is None or done.record.state not in UNDER_WAY:
+        return True
+    view = settle(done)
+    note_end(done.path)
+    return view.state == "succeeded"
+
+
+def refuse_to_repeat(series: Series) -> None:
+    """Raise ``TrainingFailedError`` where the last attempts all failed on the way from this very state."""
+    last = series.known.attempts[-MOST_FAILURES:]
+    failed = [a for a in last if a.outcome == "failed" and a.from_state == series.state.path.name]
+    if len(failed) == MOST_FAILURES:
+        message = f"{len(failed)} attempts in a row failed after epoch {series.epoch}, the last: {failed[-1].why}"
+        hint = f"see {series.path / failed[-1].log}; when the cause is gone: launch --resume --again"
+        raise TrainingFailedError(message, hint=hint)
+
+
+def refuse_to_begin_again(plan: Plan) -> None:
+    """Raise ``TrainingFailedError`` where the last runs with the same options and data all failed without a state."""
+    mine = [v for v in ledger.runs(plan.workspace.runs) if v.name == plan.name and v.record is not None]
+    last = mine[-MOST_FAILURES:]
+    failed = [v for v in last if v.state == "failed" and v.record and v.record.fingerprint == plan.fingerprint]
+    if len(failed) == MOST_FAILURES:
+        numbers = ", ".join(view.run_id for view in failed)
+        message = f"runs {numbers} failed one after the other and left no state, the last: {failed[-1].problem}"
+        hint = f"see kohya-runner logs {plan.name}; when the cause is gone: launch --resume --again"
+        raise TrainingFailedError(message, hint=hint)
+
+
+def put_in_order(series: Series, screen: progress_lines.Screen) -> None:
+    """Close the last attempt's books, and clear the way: later checkpoints go aside, states that are not whole go.
+
+    Raises ``RunExistsError`` where the run is no longer what the plan was made for.
+    """
+    view = ledger.view(series.path)
+    if view.record != series.record or view.state not in resume_point.CUT:
+        raise RunExistsError(f"{view.name}/{view.run_id} was taken up by another launch", hint="launch again")
+    attempts.closed(view)
+    publishing.published(view.output_dir, view.record.changed(checkpoints=_found(series)))
+    folder = series.path / ASIDE / f"{series.attempt - 1:03d}"
+    for checkpoint in _found(series):
+        if not checkpoint.removed and not _belongs(checkpoint, series):
+            folder.mkdir(parents=True, exist_ok=True)
+            (view.output_dir / checkpoint.file).replace(folder / checkpoint.file)
+            whole = "" if checkpoint.complete else ", which is not whole,"
+            screen.event(f"{checkpoint.file}{whole} goes to {folder}: its epoch is trained again", lasting=True)
+    for state in series.broken:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(state.path)
+        screen.event(f"{state.path.name} {state.problem}: removed", lasting=True)
+
+
+def carried(plan: Plan) -> dict[str, Any]:
+    """What the record of a run that goes on takes over from its earlier attempts; nothing for a new one."""
+    series = plan.series
+    if series is None:
+        return {}
+    each = plan.ready.steps.steps_per_epoch
+    first = series.first_step(each)
+    kept = tuple(c for c in _found(series) if _belongs(c, series))
+    return {
+        "attempt": series.attempt,
+        "log": series.log,
+        "first_step": first,
+        "bar_offset": series.state.way.bar_offset(first, each),
+        "first_epoch": series.first_epoch,
+        "final": _final(plan, series),
+        "steps_seen": first,
+        "epochs_seen": series.epoch,
+        "checkpoints": kept,
+        "modules": series.record.modules,
+    }
+
+
+def _final(plan: Plan, series: Series) -> str:
+    """The last file, as the trainer of this attempt will call it."""
+    return plan.ready.steps.checkpoints[-1].replace(series.record.name, series.output_name, 1)
+
+
+def note_begin(plan: Plan, record: Record) -> None:
+    """Write the attempt into the ledger of the run."""
+    recipe, series = plan.loaded.recipe, plan.series
+    attempt = Attempt(
+        number=record.attempt,
+        world_size=recipe.launch.num_processes if recipe else 1,
+        steps_per_epoch=plan.ready.steps.steps_per_epoch,
+        epoch=series.epoch if series else 0,
+        step=record.first_step,
+        from_state=series.state.path.name if series else "",
+        log=record.log,
+        queued=record.timings.queued or time.time(),
+    )
+    attempts.begun(plan.ready.run_dir, attempt)
+
+
+def note_end(run_dir: Path) -> None:
+    """Write down how the attempt ended; one whose runner is killed is closed by the next."""
+    with contextlib.suppress(OSError):  # a full disk is no reason to forget how the run ended
+        attempts.closed(ledger.view(run_dir))
+
+
+def _found(series: Series) -> tuple[Checkpoint, ...]:
+    """Every checkpoint of the run, also those that its runner did not live to see."""
+    output = series.path / series.record.output_dir
+    return checkpoints.found(output, publishing.known(output, series.record.checkpoints), 0.0)
+
+
+def _belongs(checkpoint: Checkpoint, series: Series) -> bool:
+    """Whether it is of what is done; the file without a number is of the last epoch, which is not."""
+    if series.state.step is not None:
+        return checkpoint.step is not None and checkpoint.step <= series.state.step
+    done = checkpoint.epoch is not None and checkpoint.epoch <= series.epoch
+    return done and checkpoint.file != series.record.final and (checkpoint.complete or checkpoint.removed)

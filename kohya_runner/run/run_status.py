@@ -1,0 +1,181 @@
+"""A run as it stands, from its files alone: ``record.json``, ``metrics.jsonl``, the log. Nothing is written.
+
+So it may be looked at from another machine that mounts the workspace. The processes of that other machine cannot be
+seen; that somebody watches the run is told by the time of its files, which the runner renews every ten seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.diagnosis.bars import BAR, bar_event
+from kohya_runner.diagnosis.events import Step, Work
+from kohya_runner.record import ledger
+from kohya_runner.record.metrics_file import FILE, Metrics, Reader
+from kohya_runner.record.process_identity import boot_id
+from kohya_runner.record.record import UNDER_WAY
+from kohya_runner.run import phase_times, progress_lines
+from kohya_runner.run.stopping import stop_request as wish
+from kohya_runner.workspace import is_network_mount
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.record import Record
+
+ALIVE = ("starting", "running", "orphaned")
+SILENT = 120.0
+"""Seconds without a sign after which a run on another machine is taken to have lost its runner."""
+PREPARING = 3600.0
+"""The same before the trainer is there: fetching a model gives no sign."""
+LOG_LINES = 40
+_TAIL = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a run. What is not known is None."""
+
+    view: RunView
+    metrics: Metrics
+    state: str
+    now: float
+    elsewhere: bool = False  # its runner is on another machine, or was, before a restart of this one
+    last_sign: float | None = None
+    step: int = 0
+    total: int | None = None
+    phase: str = ""
+    work: str = ""  # of a bar that is not the one of the steps: caching, loading
+    free_bytes: int | None = None  # None on a network volume, whose size is not the one that is paid for
+    price: float | None = None  # an hour
+    lines: tuple[str, ...] = ()
+    wish: wish.Wish | None = None
+
+    @property
+    def loss(self) -> float | None:
+        """The last one, a running mean."""
+        return next((one.loss for one in reversed(self.metrics.steps) if one.loss is not None), None)
+
+    @property
+    def epoch(self) -> int | None:
+        """The one that goes on."""
+        record = self.view.record
+        begun = self.metrics.of("begins")
+        return max(begun[-1].epoch or 0 if begun else 0, record.epochs_seen if record else 0) or None
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Over the whole run by our own clock, else as the trainer's bar says it."""
+        record = self.view.record
+        own = record.timings.seconds_per_step if record else None
+        return own or next((one.seconds_per_step for one in reversed(self.metrics.steps) if one.seconds_per_step), None)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None before the second step."""
+        if self.state not in ALIVE or self.total is None or not self.seconds_per_step or self.step < 2:
+            return None
+        return max(0.0, (self.total - self.step) * self.seconds_per_step)
+
+    @property
+    def seconds_gone(self) -> float | None:
+        """Since the launch."""
+        record = self.view.record
+        began = (record.timings.queued or record.timings.started) if record else None
+        end = record.timings.ended if record else None
+        return None if began is None else max(0.0, (end or self.now) - began)
+
+    def cost(self, seconds: float | None) -> float | None:
+        """What a time costs at the recipe's price."""
+        return None if self.price is None or seconds is None else self.price * seconds / 3600
+
+
+class Watcher:
+    """Looks at one run again and again."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """``run_dir`` is the run's own folder."""
+        self.run_dir = run_dir
+        self._metrics = Reader(run_dir / FILE)
+        self._network = is_network_mount(run_dir)
+
+    def look(self) -> Look:
+        """The run as it stands now."""
+        view, metrics = ledger.view(self.run_dir), self._metrics.look()
+        record = view.record
+        bar = _last_bar(view.log)
+        elsewhere = _elsewhere(record)
+        signs = [sign for path in (self.run_dir / FILE, view.log, self.run_dir / "record.json")
+                 if (sign := _time(path)) is not None]  # fmt: skip
+        steps = [one.step for one in metrics.steps[-1:]] + ([bar.step] if isinstance(bar, Step) else [])
+        return Look(
+            view=view,
+            metrics=metrics,
+            state=_state(view, elsewhere=elsewhere, last_sign=max(signs, default=None)),
+            now=time.time(),
+            elsewhere=elsewhere,
+            last_sign=max(signs, default=None),
+            step=max([record.steps_seen if record else 0, *steps]),
+            total=bar.total if isinstance(bar, Step) else record.steps_planned if record else None,
+            phase=phase_times.current(metrics) or "starting the trainer",
+            work=f"{bar.done}/{bar.total}" if isinstance(bar, Work) else "",
+            free_bytes=None if self._network else _free(self.run_dir),
+            price=_price(record),
+            lines=tuple(progress_lines.last_lines(view.log, LOG_LINES)),
+            wish=wish.read(self.run_dir),
+        )
+
+
+def _state(view: RunView, *, elsewhere: bool, last_sign: float | None) -> str:
+    if not elsewhere or view.record is None:
+        return view.state
+    patience = SILENT if view.record.process else PREPARING
+    silent = last_sign is None or time.time() - last_sign > patience
+    return "silent" if silent else view.record.state
+
+
+def _elsewhere(record: Record | None) -> bool:
+    here = boot_id()
+    return bool(record and record.state in UNDER_WAY and record.runner and here and record.runner.boot_id != here)
+
+
+def _last_bar(log: Path) -> Step | Work | None:
+    """The last bar in the log, which a run that nobody watches goes on to draw."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return None
+    match = None
+    for line in reversed(text.replace("\r", "\n").split("\n")):
+        if "%|" in line and len(line) < 2000 and (match := BAR.search(line)):
+            break
+    return bar_event(match) if match else None
+
+
+def _price(record: Record | None) -> float | None:
+    """The price an hour that the recipe names."""
+    budget: Any = record.recipe.get("budget") if record else None
+    value: Any = budget.get("price_per_hour") if isinstance(budget, dict) else None
+    value = value.get("value") if isinstance(value, dict) else value
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _time(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _free(path: Path) -> int | None:
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None

@@ -1,0 +1,136 @@
+"""``stop.json``: the wish that a run should stop, at once or at a better moment, left where its runner sees it.
+
+The runner looks at every tick. When the moment has come it sends itself SIGTERM, so that there is one way only in which
+a run is stopped: the ladder of signals, which never cuts a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from kohya_runner.artefact.checkpoint import CLOCK_SLACK
+from kohya_runner.atomic import write_json
+from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Finished, Phase, Step
+from kohya_runner.diagnosis.progress import SAVING, TRAINING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.run.recorder import Recorder
+
+FILE = "stop.json"
+When = Literal["after-save", "after-step", "now"]
+"""From the most patient to the hardest."""
+ORDER: tuple[When, ...] = get_args(When)
+SAVES = (SAVING, "saving the state")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """When to stop; ``asks`` counts how often *now* was said, ``t`` is when the wish was left."""
+
+    when: When
+    asks: int = 1
+    t: float = 0.0
+
+
+def read(run_dir: Path) -> Wish | None:
+    """The wish for a run; None for none, and for a file that says nothing."""
+    try:
+        value: Any = json.loads((run_dir / FILE).read_bytes())
+        when = next((one for one in ORDER if one == value["when"]), None)
+        return Wish(when, int(value["asks"]), float(value["t"])) if when else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def leave(run_dir: Path, wish: Wish) -> Wish:
+    """Leave a wish, in place of one that is there."""
+    write_json(run_dir / FILE, {"version": 1, "when": wish.when, "asks": wish.asks, "t": wish.t})
+    return wish
+
+
+def harder(before: Wish | None, when: When, now: float) -> Wish:
+    """What a second wish makes of the first one: the harder of the two, and *now* of the same one again."""
+    if before is None:
+        return Wish(when, 1, now)
+    if before.when == "now":
+        return Wish("now", before.asks + 1, now)
+    return Wish(when if ORDER.index(when) > ORDER.index(before.when) else "now", 1, now)
+
+
+class Wishes:
+    """An observer that fulfils them. A wish from before the trainer's start was meant for another one."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """Wishes are looked for in the run's folder."""
+        self._recorder = recorder
+        self._stamp = (0, 0)
+        self._wish: Wish | None = None
+        self._phase = ""
+        self._saves = self._steps = self._step = 0
+        self._from = (0, 0, False)
+        self._sent = 0
+
+    def event(self, event: Event) -> None:
+        """Keep count of the moments at which a run may be stopped."""
+        saving = self._phase in SAVES
+        match event:
+            case Step() if event.step not in (0, self._step):  # the bar of a step is drawn twice
+                self._step = event.step
+                self._steps += 1
+            case Phase():
+                self._saves += saving and event.name not in SAVES
+                self._phase = event.name
+            case Epoch() | Finished() if saving:
+                self._saves += 1
+                self._phase = TRAINING
+            case Checkpoint():
+                self._phase = SAVING
+            case _:
+                pass
+
+    def tick(self) -> None:
+        """Send the signal if its moment has come."""
+        self._look()
+        wish = self._wish
+        if wish is None or not self._come(wish):
+            return
+        while self._sent < wish.asks:
+            self._sent += 1
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _look(self) -> None:
+        try:
+            status = (self._recorder.run_dir / FILE).stat()
+        except OSError:
+            return
+        if (status.st_mtime_ns, status.st_ino) == self._stamp:
+            return
+        self._stamp = (status.st_mtime_ns, status.st_ino)
+        found = read(self._recorder.run_dir)
+        if found and found.t >= (self._recorder.now.timings.started or 0.0) - CLOCK_SLACK:
+            if self._wish is None or found.when != self._wish.when:
+                self._from = (self._steps, self._saves, self._phase == TRAINING)
+            self._wish = found
+
+    def _come(self, wish: Wish) -> bool:
+        steps, saves, training = self._from
+        match wish.when:
+            case "after-step":
+                return not training or self._steps > steps
+            case "after-save":
+                return self._saves > saves
+            case "now":
+                return True
+
+
+def told(wish: Wish) -> str:
+    """The wish, for a person."""
+    words = {"after-save": "after the next save", "after-step": "after the step", "now": "now"}
+    return f"stop asked for at {time.strftime('%H:%M:%S', time.localtime(wish.t))}: {words[wish.when]}"

@@ -1,0 +1,96 @@
+"""How a run is stopped: INT, wait, TERM, wait, KILL, and never while a checkpoint is being written."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner.run.incomplete_files import being_written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from kohya_runner.run.process_group import Group
+
+RUNGS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+_KILL = RUNGS.index(signal.SIGKILL)
+FORCED = 3  # the third request kills, whatever is being written
+_UNKILLABLE = 30.0
+_DYING = 2.0
+_LOOK = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """How long each step may take, in seconds; ``save_s`` is how long a signal waits for a checkpoint."""
+
+    int_s: float = 60.0
+    term_s: float = 10.0
+    save_s: float = 120.0
+
+    def after(self, rung: int) -> float:
+        """How long to wait after the signal of a rung was sent."""
+        return (self.int_s, self.term_s, _UNKILLABLE)[rung]
+
+
+class Ladder:
+    """One stop, from the first request to the last signal. ``climb`` is called again and again and never waits."""
+
+    def __init__(self, group: Group, output_dir: Path, since: float, grace: Grace) -> None:
+        """Nothing is sent before the first request. ``since`` is the run's start: older files are not waited for."""
+        self.group = group
+        self.asked = 0
+        self._output_dir = output_dir
+        self._since = since
+        self._grace = grace
+        self._rung = 0
+        self._due = 0.0
+
+    @property
+    def given_up(self) -> bool:
+        """Whether even KILL did not help: the process is stuck in the kernel."""
+        return self._rung > _KILL and time.monotonic() > self._due
+
+    def ask(self) -> None:
+        """Ask to stop; asking again goes to the next signal at once, a third time to the last one."""
+        self.asked += 1
+        self._due = time.monotonic()
+        self._rung = max(self._rung, min(self.asked - 1, _KILL))
+
+    def climb(self) -> None:
+        """Send the next signal if its time has come and nothing is being written."""
+        now = time.monotonic()
+        if not self.asked or self._rung > _KILL or now < self._due:
+            return
+        if self._sent(now):
+            self._due = time.monotonic() + self._grace.after(self._rung)
+            self._rung += 1
+
+    def sweep(self, impatient: Callable[[], bool]) -> None:
+        """After the leader's end: kill what outlived it, once it is not writing a checkpoint, and see it gone."""
+        until = time.monotonic() + self._grace.save_s
+        while self.group.survivors() and time.monotonic() < until and not impatient():
+            if not self.busy() and self.group.signal_unless(signal.SIGKILL, self.busy):
+                break
+            time.sleep(_LOOK)
+        self.group.signal(signal.SIGKILL)
+        until = time.monotonic() + _DYING
+        while self.group.survivors() and time.monotonic() < until:
+            time.sleep(_LOOK)
+
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return being_written(self._output_dir, self._since, time.time()) is not None
+
+    def _sent(self, now: float) -> bool:
+        number = RUNGS[self._rung]
+        if self._patient(now):
+            return not self.busy() and self.group.signal_unless(number, self.busy)
+        self.group.signal(number)
+        return True
+
+    def _patient(self, now: float) -> bool:
+        return self.asked < FORCED and now < self._due + self._grace.save_s

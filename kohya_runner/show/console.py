@@ -1,0 +1,277 @@
+"""What people see: the only module that prints, and the only importer of rich. Results to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.findings import Finding, Severity, finding_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+    from kohya_runner.commands.doctor import Report
+    from kohya_runner.commands.lookup import ModelRow, OptionRow
+    from kohya_runner.errors import RunnerError
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.record import Record
+
+STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
+
+
+def json_object(value: Mapping[str, Any]) -> None:
+    """One object on stdout and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def note(text: str) -> None:
+    """A line for the person, on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def fault(error: RunnerError) -> None:
+    """Why a command ended, what to do, and every finding behind it."""
+    console = _console(stderr=True)
+    _findings(console, [f for f in error.findings if f.message != error.message])
+    console.print(f"kohya-runner: {error.message}", style="bold red")
+    if error.hint:
+        console.print(f"  {error.hint}")
+
+
+def fault_json(error: RunnerError) -> None:
+    """The same as one object: ``ok`` false, the exit code, the message, the findings."""
+    found = [finding_json(finding) for finding in error.findings]
+    said = {"exit_code": error.exit_code, "message": error.message, "hint": error.hint}
+    json_object({"version": 1, "ok": False, "error": said, "findings": found})
+
+
+def _findings(console: Console, findings: Sequence[Finding]) -> None:
+    if findings:
+        from kohya_runner.show.plan_screen import findings as show
+
+        show(console, findings)
+
+
+def plan(made: Plan) -> None:
+    """One readable screen: what will run, how long, where the space goes, what is wrong."""
+    from kohya_runner.show.plan_screen import show
+
+    show(_console(), made)
+
+
+def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, empty: str) -> None:
+    """Rows under headings; plain columns where stdout is no terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not lines:
+        note(empty)
+        return
+    grid = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for line in lines:
+        grid.add_row(*(Text(cell) for cell in line))
+    console = _console()
+    if not sys.stdout.isatty():
+        console.width = 400
+    console.print(grid)
+
+
+def scan_progress(*, quiet: bool) -> Callable[[str, int, int], None] | None:
+    """How far the reading of a dataset is: redrawn on a terminal, silent elsewhere and when it is quick."""
+    if quiet or not sys.stderr.isatty():
+        return None
+    started = last = time.monotonic()
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        finished = done >= total
+        if now - started < 1 or (now - last < 0.1 and not finished):
+            return
+        last = now
+        left = (now - started) / max(done, 1) * (total - done)
+        line = f"\r{what}: {done}/{total}, {left:.0f} s left\x1b[K"
+        sys.stderr.write("\r\x1b[K" if finished else line)
+        sys.stderr.flush()
+
+    return show
+
+
+class Screen:
+    """The running trainer: one line that is redrawn on a terminal, plain lines now and then elsewhere."""
+
+    def __init__(self, *, quiet: bool, practice: bool) -> None:
+        self.quiet, self.practice = quiet, practice
+        self.terminal = sys.stderr.isatty()
+        self.last_line, self.last_time = "", 0.0
+
+    def event(self, line: str, *, lasting: bool) -> None:
+        """Show a line; a lasting one stays, another is overwritten by the next (every 30 s where nothing can be)."""
+        if self.quiet or line == self.last_line:
+            return
+        mark = "PRACTICE " if self.practice else ""
+        now = time.monotonic()
+        if self.terminal:
+            sys.stderr.write(f"\r\x1b[K{mark}{line}" + ("\n" if lasting else ""))
+        elif lasting or now - self.last_time >= 30:
+            sys.stderr.write(f"{mark}{line}\n")
+            self.last_time = now
+        sys.stderr.flush()
+        self.last_line = line
+
+    def close(self) -> None:
+        """Leave the terminal on a fresh line."""
+        if self.terminal and not self.quiet:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+@contextmanager
+def live(*, quiet: bool, practice: bool) -> Iterator[Screen]:
+    """A screen for the time of a run."""
+    screen = Screen(quiet=quiet, practice=practice)
+    if practice:
+        screen.event(
+            "=" * 60 + "\nPRACTICE: a stand-in process, not the trainer. Nothing is learnt.\n" + "=" * 60, lasting=True
+        )
+    try:
+        yield screen
+    finally:
+        screen.close()
+
+
+def options(found: Sequence[OptionRow], *, as_json: bool) -> None:
+    """The answer of ``kohya-runner options``."""
+    if as_json:
+        json_object({"version": 1, "options": [row.as_json() for row in found]})
+        return
+    several = len({script for row in found for script in row.scripts}) > 1
+    lines = [
+        (row.name, row.takes, row.default, row.note or (f"{len(row.scripts)} script(s)" if several else ""), row.where)
+        for row in found
+    ]
+    table(("option", "takes", "default", "note", "declared at"), lines, empty="no options")
+
+
+def models(found: Sequence[ModelRow], *, as_json: bool) -> None:
+    """The answer of ``kohya-runner models``."""
+    if as_json:
+        json_object({"version": 1, "models": [row.as_json() for row in found]})
+        return
+    lines = [(row.family, row.method, row.state, row.title, row.detail) for row in found]
+    table(("family", "method", "state", "model", "detail"), lines, empty="no models")
+
+
+def doctor(report: Report, *, as_json: bool) -> None:
+    """What was found of this machine, and what is wrong with it."""
+    if as_json:
+        json_object(report.as_json())
+        return
+    table(("part", "found"), report.rows, empty="nothing could be looked at")
+    console = _console()
+    console.print()
+    _findings(console, report.findings)
+    text = "this machine cannot train yet" if report.exit_code else "this machine can train"
+    console.print(text, style="bold red" if report.exit_code else "bold green")
+
+
+def runs(found: Sequence[RunView], *, as_json: bool) -> None:
+    """One line per run."""
+    if as_json:
+        json_object({"version": 1, "runs": [_run_json(view) for view in found]})
+        return
+    lines = [(f"{v.name}/{v.run_id}", v.state, *_progress(v), v.problem) for v in found]
+    table(("run", "state", "steps", "checkpoints", ""), lines, empty="no runs yet")
+
+
+def _progress(view: RunView) -> tuple[str, str]:
+    kept = view.record
+    if kept is None:
+        return "", ""
+    present = [c for c in kept.checkpoints if not c.removed]
+    practice = " PRACTICE" if kept.practice else ""
+    return f"{kept.steps_seen}/{kept.steps_planned or '?'}", f"{len(present)}{practice}"
+
+
+def _run_json(view: RunView) -> dict[str, Any]:
+    record = json.loads(view.record.model_dump_json()) if view.record else None
+    return {"name": view.name, "run_id": view.run_id, "path": str(view.path), "state": view.state,
+            "problem": view.problem, "record": record}  # fmt: skip
+
+
+def status(view: RunView, *, as_json: bool) -> None:
+    """How one run is doing."""
+    if as_json:
+        json_object({"version": 1, **_run_json(view)})
+        return
+    from kohya_runner.plan.report import size
+    from kohya_runner.run.progress_lines import duration
+
+    kept = view.record
+    rows = [
+        ("run", f"{view.name}/{view.run_id}{'   PRACTICE' if kept and kept.practice else ''}"),
+        ("state", view.state),
+    ]
+    if view.problem:
+        rows.append(("why", view.problem))
+    if kept is not None:
+        steps = f"{kept.steps_seen} of {kept.steps_planned or '?'}"
+        tried = f", attempt {kept.attempt}" if kept.attempt > 1 else ""
+        rows.append(("steps", f"{steps}, epoch {kept.epochs_seen} of {kept.epochs_planned or '?'}{tried}"))
+        if kept.loss is not None:
+            rows.append(("loss", f"{kept.loss}"))
+        if kept.timings.seconds_per_step:
+            rows.append(("speed", f"{kept.timings.seconds_per_step} s/step"))
+        if kept.timings.started:
+            rows.append(("time", duration((kept.timings.ended or time.time()) - kept.timings.started)))
+        for c in kept.checkpoints:
+            state = "removed" if c.removed else size(c.bytes) if c.complete else "not whole"
+            rows.append(("checkpoint", f"{c.file}   {state}   {c.sha256[:12]}"))
+        rows += [("after", str(done.get("said"))) for done in kept.after]
+        rows.append(("log", str(view.path / kept.log)))
+    if view.state == "orphaned":
+        rows.append(("do", f"kohya-runner status {view.name} --adopt   or   kohya-runner stop {view.name}"))
+    for label, text in rows:
+        sys.stdout.write(f"{label:<11}{text}\n")
+
+
+def finished(record: Record, made: Plan, *, as_json: bool) -> None:
+    """What a successful run left."""
+    from kohya_runner.plan.report import size
+
+    if as_json:
+        json_object(json.loads(record.model_dump_json()))
+        return
+    output = made.workspace.runs / record.name / record.run_id / record.output_dir
+    mark = "PRACTICE: nothing was trained. " if record.practice else ""
+    note(f"{mark}done: {record.name}/{record.run_id}, {record.steps_seen} steps")
+    if isinstance(record.loss, str):
+        note(f"WARNING: the last loss is {record.loss}: what was trained after the first such step is worthless")
+    for c in record.checkpoints:
+        if not c.removed:
+            sys.stdout.write(f"{output / c.file}   {size(c.bytes)}   {c.modules} modules   sha256 {c.sha256[:16]}\n")
+
+
+def rules(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Every rule and every other code."""
+    if as_json:
+        json_object(found)
+        return
+    lines = [(r["code"], r["severity"], r["fails"], r["upstream"]) for r in found["rules"]]
+    table(("rule", "severity", "the trainer fails", "sd-scripts"), lines, empty="no rules")
+    lines = [(c["code"], " or ".join(c["severity"]), "", "") for c in found["codes"]]
+    table(("other codes", "severity", "", ""), lines, empty="no codes")

@@ -1,0 +1,123 @@
+"""The page: one HTML file with everything in it, for a browser without a network."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner import __version__
+from kohya_runner.dataset.checks.prompts import kept
+from kohya_runner.dataset.thumbnails import TINY, thumbnails
+from kohya_runner.plan.inspection import bucket_counts, bucket_name, codes_by_image, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kohya_runner.dataset.trainer_view import Seen
+    from kohya_runner.plan.inspection import Inspection
+
+    Progress = Callable[[str, int, int], None]
+
+TEMPLATE = "dataset_page.html.j2"
+PICTURES = 3000
+"""How many images get a thumbnail; those with findings come first. More would be a file no browser likes to open."""
+
+
+def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress: Progress | None = None) -> str:
+    """The page of an inspection. Whatever comes out of files is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    codes = codes_by_image(inspection)
+    chosen = _chosen(inspection.seen, codes, pictures)
+    drawn = dict(zip(chosen, thumbnails(chosen, _told(on_progress)), strict=True))
+    cards = [_card(one, codes.get(one.image.path, ()), drawn.get(one.image.path, "")) for one in inspection.seen]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    said = [
+        {"severity": f.severity.value, "code": f.code, "where": f.where, "message": f.message, "hint": f.hint}
+        for f in inspection.findings
+    ]
+    # a caption cannot name the nonce, which depends on it: a script in it would not run even unescaped
+    nonce = hashlib.sha256(repr((cards, said)).encode("utf-8", "replace")).hexdigest()[:32]
+    text = environment.get_template(TEMPLATE).render(
+        title=inspection.target.name, version=__version__, nonce=nonce, ok=inspection.ok, rows=summary(inspection),
+        findings=said, cards=cards, buckets=bucket_counts(inspection.seen),
+        folders=sorted({card["folder"] for card in cards}),
+        codes=sorted({code for card in cards for code in card["codes"]}),
+        undrawn=sum(not card["thumbnail"] and not card["problem"] for card in cards),
+    )  # fmt: skip
+    return _clean(text)
+
+
+def _chosen(seen: Sequence[Seen], codes: dict[Path, tuple[str, ...]], most: int) -> tuple[Path, ...]:
+    readable = [one.image.path for one in seen if not one.image.problem]
+    return tuple(dict.fromkeys(sorted(readable, key=lambda path: path not in codes)[: max(0, most)]))
+
+
+def _told(on_progress: Progress | None) -> Callable[[int, int], None] | None:
+    if on_progress is None:
+        return None
+    return lambda done, total: on_progress("drawing", done, total)
+
+
+def _card(one: Seen, codes: Sequence[str], drawn: str) -> dict[str, Any]:
+    """What the page shows of one image."""
+    index = max(range(len(one.counts)), key=lambda i: one.counts[i].most - one.counts[i].limit, default=None)
+    read, cut = kept(one.caption, one.counts[index]) if index is not None else (one.caption, "")
+    certain = index is not None and one.counts[index].exact
+    return {
+        "name": one.image.path.name,
+        "path": str(one.image.path),
+        "folder": str(one.source.folder),
+        "bucket": bucket_name(one),
+        "codes": list(codes),
+        "thumbnail": drawn,
+        "tiny": max(one.size) <= TINY,
+        "crop": _crop(one),
+        "read": read,
+        "cut": cut,
+        "cut_certain": certain,
+        "from_file": one.from_file,
+        "details": list(_details(one)),
+        "problem": one.image.problem,
+    }
+
+
+def _details(one: Seen) -> list[tuple[str, str]]:
+    size = f"{one.image.width}x{one.image.height} {one.image.format}, " if not one.image.problem else ""
+    rows = [("file", f"{size}{one.image.bytes} bytes")]
+    if one.resized and one.bucket:
+        how = f"to {one.resized[0]}x{one.resized[1]} ({one.scale:.3g} times) with {one.interpolation}"
+        rows.append(("resized", how if one.interpolation else "no, it is of that size"))
+        lost = (
+            f", {one.lost:.1%} of it cut away ({one.lost_pixels} pixels)" if one.lost_pixels else ", nothing cut away"
+        )
+        rows.append(("bucket", bucket_name(one) + lost))
+    said: dict[str, list[str]] = {}
+    for one_count in one.counts:
+        said.setdefault(f"{one_count.shown} of {one_count.limit}", []).append(one_count.encoder)
+    rows += [("tokens", f"{', '.join(names)}: {text}") for text, names in said.items()]
+    if traits := one.traits:
+        rows += [("mode", traits.mode)] if traits.mode != "RGB" else []
+        rows += [("EXIF", f"orientation {traits.orientation}, ignored")] if traits.orientation != 1 else []
+        rows += [("alpha", f"{traits.transparent} transparent pixels")] if traits.transparent else []
+        rows += [("frames", "several, the first is used")] if traits.animated else []
+    often = "once" if one.source.repeats == 1 else f"{one.source.repeats} times"
+    rows.append(("epoch", f"{often}, as {one.source.concept}"))
+    return rows
+
+
+def _crop(one: Seen) -> dict[str, float] | None:
+    """The part that is kept, in per cent of the picture; None where all of it is."""
+    if not one.lost_pixels or one.bucket is None or one.resized is None:
+        return None
+    width, height = (min(b, r) / r for b, r in zip(one.bucket, one.resized, strict=True))
+    return {name: round(100 * value, 2) for name, value in
+            (("left", (1 - width) / 2), ("top", (1 - height) / 2), ("width", width), ("height", height))}  # fmt: skip
+
+
+def _clean(text: str) -> str:
+    """UTF-8 without what it cannot hold: undecodable bytes of file names."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,164 @@
+"""The page of a run: one HTML file with everything in it, for a browser without a network."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner import __version__
+from kohya_runner.atomic import write_text
+from kohya_runner.dataset.thumbnails import thumbnails
+from kohya_runner.errors import UsageError
+from kohya_runner.plan.report import size
+from kohya_runner.run import progress_lines
+from kohya_runner.run.phase_times import spent
+from kohya_runner.run.progress_lines import duration
+from kohya_runner.run.run_status import Watcher
+from kohya_runner.run.stopping import stop_request
+from kohya_runner.show.run_page_curves import loss_charts, rate_charts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.record import Record
+    from kohya_runner.run.run_status import Look
+
+TEMPLATE = "run_page.html.j2"
+FILE = "report.html"
+SAMPLES = 240
+"""How many sample images are drawn, the latest; more would be a file no browser likes to open."""
+LOG_LINES = 60
+LONGEST = 4000  # characters of one value of the recipe
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+Row = tuple[str, str]
+
+
+def write(view: RunView, output: Path | None) -> Path:
+    """Write the page of a run, into its folder by default; where it is."""
+    path = output or view.path / FILE
+    if view.record is None:
+        raise UsageError(f"{view.path}: {view.problem}")
+    try:
+        write_text(path, report_html(Watcher(view.path).look(), view.record))
+    except OSError as fault:
+        raise UsageError(f"{path}: {fault.strerror or fault}", hint="name another file with --output") from fault
+    return path
+
+
+def report_html(look: Look, record: Record) -> str:
+    """The page. Whatever comes out of files is escaped; the template can reach nothing but what it is given."""
+    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    page = environment.get_template(TEMPLATE).render(
+        version=__version__, name=f"{record.name}/{record.run_id}", practice=record.practice, state=look.state,
+        why=_why(look, record), rows=tuple(_summary(look, record)), findings=record.findings,
+        loss=loss_charts(look.metrics, record), rates=rate_charts(look.metrics, record),
+        samples=_samples(look.view.output_dir / "sample"), checkpoints=tuple(map(_checkpoint, record.checkpoints)),
+        phases=tuple(_phases(look, record)), recipe=tuple(_leaves(record.recipe)), machine=tuple(_machine(record)),
+        packages=sorted(record.trainer.packages.items()), env=sorted(record.env.items()),
+        command=shlex.join(record.argv), log=progress_lines.last_lines(look.view.log, LOG_LINES), made=_time(look.now),
+    )  # fmt: skip
+    return page.encode("utf-8", "replace").decode()
+
+
+def _why(look: Look, record: Record) -> str:
+    said = [look.view.problem or (record.exit.why if record.exit else "")]
+    if look.wish and look.state == "stopped":
+        said.append(stop_request.told(look.wish))
+    return "; ".join(filter(None, said))
+
+
+def _summary(look: Look, record: Record) -> Iterator[Row]:
+    """What one wants to know first."""
+    yield "steps", f"{look.step} of {look.total or '?'}, epoch {look.epoch or 0} of {record.epochs_planned or '?'}"
+    if look.loss is not None:
+        yield "loss", f"{look.loss:.5g} at the end, the trainer's running mean"
+    if look.seconds_gone is not None:
+        began = record.timings.queued or record.timings.started
+        yield "time", f"{duration(look.seconds_gone)}, from {_time(began)}"
+    if look.seconds_per_step:
+        yield "speed", f"{look.seconds_per_step:.4g} s a step, saves and samples included"
+    if (cost := look.cost(look.seconds_gone)) is not None:
+        yield "cost", f"{cost:.2f} at {look.price:g} an hour"
+    data = record.dataset
+    folders = data.get("folders") or []
+    names = ", ".join(str(f.get("name")) for f in folders if isinstance(f, dict))
+    yield "dataset", f"{data.get('images', '?')} images, {data.get('captions', '?')} captions: {names}"
+    yield "exit", _exit(record)
+
+
+def _exit(record: Record) -> str:
+    if record.exit is None:
+        return "it has not ended"
+    code, signal = record.exit.code, record.exit.signal
+    how = f"signal {signal}" if signal else f"exit code {code}" if code is not None else "exit code not known"
+    memory = f", at most {size(record.exit.peak_rss)} of memory" if record.exit.peak_rss else ""
+    return how + memory
+
+
+def _checkpoint(kept: Any) -> dict[str, Any]:
+    state = "removed by the trainer" if kept.removed else "whole" if kept.complete else "not whole"
+    place = f"epoch {kept.epoch}" if kept.epoch else f"step {kept.step}" if kept.step else ""
+    return {"file": kept.file, "place": place, "size": size(kept.bytes), "modules": kept.modules or "",
+            "sha256": kept.sha256, "state": state, "good": kept.complete and not kept.removed}  # fmt: skip
+
+
+def _samples(folder: Path) -> dict[str, Any]:
+    """The trainer's own sample images, the latest ones, in the order in which they were made."""
+    try:
+        found = [(path.stat().st_mtime, path) for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    except OSError:
+        return {"cards": [], "left_out": 0}
+    paths = [path for _, path in sorted(found)]
+    shown = paths[-SAMPLES:]
+    drawn = zip(shown, thumbnails(shown), strict=True)
+    cards = [{"name": path.name, "picture": picture} for path, picture in drawn]
+    return {"cards": cards, "left_out": len(paths) - len(shown)}
+
+
+def _phases(look: Look, record: Record) -> Iterator[dict[str, Any]]:
+    found = spent(look.metrics, record)
+    whole = sum(one.seconds for one in found) or 1.0
+    for one in found:
+        seconds = f"{one.seconds:.1f} s" if one.seconds < 60 else duration(one.seconds)
+        yield {"phase": one.phase, "time": seconds if one.sure else f"about {seconds}", "times": one.times,
+               "share": round(100 * one.seconds / whole, 1)}  # fmt: skip
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
+    """(key, value, source) of everything the recipe says, in its order."""
+    if isinstance(value, dict) and "source" in value and "value" in value:
+        shown = value["value"]
+        text = "null" if shown is None else str(shown).lower() if isinstance(shown, bool) else str(shown)
+        yield ".".join(path), text[:LONGEST], str(value["source"])
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _leaves(one, (*path, str(key)))
+
+
+def _machine(record: Record) -> Iterator[Row]:
+    trainer = record.trainer
+    yield "trainer", trainer.path or "not known"
+    if trainer.commit:
+        yield "commit", trainer.commit
+    if trainer.python:
+        yield "python", trainer.python
+    for gpu in record.gpus:
+        yield "GPU", f"{gpu.get('name')}, {size(int(gpu.get('bytes') or 0))}, driver {gpu.get('driver') or '?'}"
+    if not record.gpus:
+        yield "GPU", "none was seen"
+    yield "folder", record.cwd
+    yield "fingerprint", record.fingerprint or "none"
+
+
+def _time(t: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(t)) if t else "?"

@@ -1,0 +1,153 @@
+"""The only place that knows the YAML library: text in, a tree with positions and a list of problems out."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from kohya_runner.findings import Finding, error
+from kohya_runner.yaml_tree import Node, Place, Scalar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 50_000
+MAX_DEPTH = 50
+_TAG = "tag:yaml.org,2002:"
+_KEPT_AS_TEXT = frozenset({"str", "timestamp", "value", "merge"})
+
+
+class _Reader:
+    """Walks the composed nodes of one document; aliases are followed, but not without end."""
+
+    def __init__(self, source: str, folder: Path) -> None:
+        self.source, self.folder = source, folder
+        self.problems: list[Finding] = []
+        self.count = 0
+        self.yaml = _parser()
+
+    def place(self, node: Any) -> Place:
+        mark = node.start_mark
+        return Place(self.source, self.folder, mark.line + 1, mark.column + 1)
+
+    def problem(self, place: Place, message: str, hint: str) -> None:
+        self.problems.append(error("recipe.syntax", message, where=str(place), hint=hint))
+
+    def read(self, node: Any, depth: int = 0, key: Place | None = None) -> Node:
+        self.count += 1
+        if self.count > MAX_NODES or depth > MAX_DEPTH:
+            raise _TooLargeError
+        place = self.place(node)
+        if isinstance(node, MappingNode):
+            return Node(self._mapping(node, depth), place, key)
+        if isinstance(node, SequenceNode):
+            return Node(tuple(self.read(child, depth + 1) for child in node.value), place, key)
+        return Node(self._scalar(node, place), place, key)
+
+    def _mapping(self, node: Any, depth: int) -> dict[str, Node]:
+        items: dict[str, Node] = {}
+        for key_node, value_node in node.value:
+            place = self.place(key_node)
+            if not isinstance(key_node, ScalarNode):
+                self.problem(place, "a key must be a plain word", "write key: value")
+                continue
+            key = str(key_node.value)
+            if key in items:
+                first = items[key].key_place
+                where = f"line {first.line}" if first else "above"
+                self.problem(
+                    place,
+                    f"the key '{key}' stands here a second time (first in {where})",
+                    "keep one of the two",
+                )
+                continue
+            items[key] = self.read(value_node, depth + 1, place)
+        return items
+
+    def _text(self, text: str, place: Place) -> str:
+        """A text that can be an argument of a process: no NUL, nothing that is no character."""
+        if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+            self.problem(place, "holds a NUL or half a character", "take it out: no file or argument can hold it")
+            return ""
+        return text
+
+    def _scalar(self, node: Any, place: Place) -> Scalar:
+        kind = str(node.tag).removeprefix(_TAG)
+        if kind in _KEPT_AS_TEXT:
+            return self._text(str(node.value), place)
+        if kind not in {"null", "bool", "int", "float"}:
+            self.problem(place, f"the tag '{node.tag}' is not allowed in a recipe", "write the plain value")
+            return None
+        value: Scalar = self.yaml.constructor.construct_object(node)
+        return value
+
+
+class _TooLargeError(Exception):
+    """More nodes, or deeper ones, than any recipe has."""
+
+
+def _parser() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.allow_duplicate_keys = True  # found and reported by _Reader, with both positions
+    return yaml
+
+
+def parse(text: str, source: str, folder: Path) -> tuple[Node | None, tuple[Finding, ...]]:
+    """The document as a tree (None where it could not be read) and every problem found on the way.
+
+    YAML 1.2: ``1e-4`` is a number, ``on`` is text, ``010`` is ten. Tags, recursive aliases and documents of absurd
+    size are refused; nothing in the text can run anything.
+    """
+    reader = _Reader(source, folder)
+    top = Place(source, folder, 1, 1)
+    if len(text) > MAX_BYTES:
+        return None, (error("recipe.syntax", f"larger than {MAX_BYTES} bytes; this is no recipe", where=str(top)),)
+    try:
+        document = _parser().compose(StringIO(text))
+        node = None if document is None else reader.read(document)
+    except MarkedYAMLError as fault:
+        return None, (_syntax(fault, source, folder),)
+    except (YAMLError, ValueError) as fault:
+        return None, (error("recipe.syntax", f"cannot be read as YAML: {_first_line(fault)}", where=str(top)),)
+    except (_TooLargeError, RecursionError):
+        return None, (error("recipe.syntax", "too many or too deeply nested values", where=str(top),
+                            hint="aliases (*name) count each time they are used"),)  # fmt: skip
+    return node, tuple(reader.problems)
+
+
+def parse_value(text: str, place: Place) -> Node:
+    """A value as ``--set`` gives it: read as YAML, or taken as plain text where that fails."""
+    node, problems = parse(text, place.source, place.folder)
+    if node is None or problems:
+        return Node(text if text.strip() else None, place)
+    return _moved(node, place)
+
+
+def _moved(node: Node, place: Place) -> Node:
+    """The same value, all of it at one place."""
+    if isinstance(node.value, dict):
+        return Node({key: _moved(child, place) for key, child in node.value.items()}, place, place)
+    if isinstance(node.value, tuple):
+        return Node(tuple(_moved(child, place) for child in node.value), place, place)
+    return Node(node.value, place, place)
+
+
+def _syntax(fault: MarkedYAMLError, source: str, folder: Path) -> Finding:
+    mark = fault.problem_mark or fault.context_mark
+    place = Place(source, folder, mark.line + 1, mark.column + 1) if mark else Place(source, folder, 1, 1)
+    what = fault.problem or fault.context or "not YAML"
+    hint = (
+        "indent with spaces, not tabs"
+        if "\\t" in what
+        else "check the indentation, the quotes and the colon of this line"
+    )
+    return error("recipe.syntax", f"not valid YAML: {what}", where=str(place), hint=hint)
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or ["unknown"])[0]
