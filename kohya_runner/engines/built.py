@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.plan.draft import Draft, Known
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import Series

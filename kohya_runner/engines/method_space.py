@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.engines.families import Support
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.steps_plan import StepsPlan
 
 HALF = ("fp16", "bf16")
 HALF_SCRIPTS = (

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kohya_runner.engines.diffusers.rows import UNET
+from kohya_runner.record.resume_way import ResumeWay
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-MARK = "+"
-"""In a name: what follows are the epochs that were done before. No recipe's name holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One way to go on; a script that has the options ``needs`` goes this way.
-
-    ``folder`` is a state's name, a regular expression after the run's name is put in; its groups say the epochs or
-    steps that were done, ``before`` those of earlier attempts. ``weights`` and ``numbers`` are files in it.
-    """
-
-    needs: tuple[str, ...]
-    sets: tuple[str, ...]  # options that --resume sets, and a recipe may not
-    folder: str
-    weights: str = "model.safetensors"
-    numbers: str = ""  # where the trainer writes its counts; "" where it writes none
-    recounts: bool = False  # epochs, steps and files are numbered from 1 again
-    steps_inside: bool = False  # whether it can go on inside an epoch, and end inside one
-    bar: Literal["anew", "epoch", "on"] = "anew"  # begins at 0, at 0 with what of the epoch is skipped, at what is done
-
-    def bar_offset(self, done: int, steps_per_epoch: int) -> int:
-        """What is to be added to the bar's number for the step in the whole run."""
-        return {"anew": done, "epoch": done - done % steps_per_epoch, "on": 0}[self.bar]
-
-
-INITIAL_STEP = Way(
+INITIAL_STEP = ResumeWay(
     needs=("initial_step",),
     sets=("resume", "initial_step", "initial_epoch", "skip_until_initial_step"),
     folder=r"{name}-(?P<epoch>\d{{6}})-state",
@@ -44,7 +19,7 @@ INITIAL_STEP = Way(
 )
 """train_network.py:1233: the whole run's numbers, beginning at a step."""
 
-CHECKPOINT = Way(
+CHECKPOINT = ResumeWay(
     needs=("resume_from_checkpoint",),
     sets=("resume_from_checkpoint",),
     folder=r"checkpoint-(?P<step>\d{{1,9}})",
@@ -57,7 +32,7 @@ CHECKPOINT = Way(
 CHECKPOINT_XL = replace(CHECKPOINT, needs=(*CHECKPOINT.needs, "pretrained_vae_model_name_or_path"), bar="on")
 """train_instruct_pix2pix_sdxl.py:921: it begins the epoch anew, and its bar at what is done."""
 
-REMAINING = Way(
+REMAINING = ResumeWay(
     needs=("resume", "max_train_steps", "output_name", "save_state", "lr_scheduler_type"),
     sets=("resume",),
     folder=r"{name}(?:\+(?P<before>\d{{6}}))?-(?P<epoch>\d{{6}})-state",
@@ -75,11 +50,6 @@ BROKEN: Mapping[str, str] = {
 WAYS = (INITIAL_STEP, CHECKPOINT_XL, CHECKPOINT, REMAINING)
 
 
-def way_of(options: Container[str]) -> Way | None:
+def way_of(options: Container[str]) -> ResumeWay | None:
     """The first way that a script with these options can go; None for none."""
     return next((way for way in WAYS if all(name in options for name in way.needs)), None)
-
-
-def attempt_name(name: str, epoch: int) -> str:
-    """The ``output_name`` of an attempt that numbers its files from 1 again, after this many epochs."""
-    return f"{name}{MARK}{epoch:06d}"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from kohya_runner.artefact.model_inspection import Inspected
     from kohya_runner.engines.families import Support
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.steps_plan import StepsPlan
 
 
 def load_of(settings: Settings, support: Support, *, steps: StepsPlan, files: Iterable[Inspected] = ()) -> Load:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.engines.families import Support
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.plan.value import Plan, Request
     from kohya_runner.recipe.models import Recipe
@@ -218,6 +218,4 @@ def _ahead(draft: Draft) -> StepsPlan | None:
     series, steps = draft.parts["series"], draft.parts["steps"]
     if series is None or steps is None:
         return cast("StepsPlan | None", steps)
-    from kohya_runner.record import resume_point
-
-    return resume_point.ahead(steps, series)
+    return resume_options.ahead(steps, series)

@@ -19,7 +19,7 @@ from kohya_runner.record.numbering import next_run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.options.lookup import ScriptOptions
     from kohya_runner.plan.value import Plan
 

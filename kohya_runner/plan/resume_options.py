@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kohya_runner.engines.built import Built
-    from kohya_runner.engines.resume_ways import Way
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.options.lookup import ScriptOptions
     from kohya_runner.plan.draft import Draft, Known
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import Series
+    from kohya_runner.record.resume_way import ResumeWay
 
 STEPWISE = ("save_every_n_steps", "stop_text_encoder_training", "token_warmup_step", "caption_dropout_every_n_epochs")
 """Options that count steps or epochs, from 0 again in every attempt; the first matters to every trainer."""
@@ -101,7 +101,7 @@ def _stepwise(loaded: Loaded, name: str) -> Finding:
     return error("args.step_states", message, where=loaded.where("args", name), hint=hint)
 
 
-def _of_steps(loaded: Loaded, steps: StepsPlan, way: Way) -> Iterator[Finding]:
+def _of_steps(loaded: Loaded, steps: StepsPlan, way: ResumeWay) -> Iterator[Finding]:
     """A run that ends inside an epoch; one that leaves no state, so that it begins anew when it is cut."""
     if not way.steps_inside and steps.total % steps.steps_per_epoch:
         yield _part_of_an_epoch(loaded, steps)
@@ -169,3 +169,18 @@ def resumed(draft: Draft, built: Built) -> Built:
     args = resume_args(known.settings, known.given, series, steps, processes)
     settings = as_parsed(options, args)
     return replace(built, known=replace(known, given=args, settings=settings), anew=known.given)
+
+
+def ahead(steps: StepsPlan, series: Series | None) -> StepsPlan:
+    """What of the run is still to come: for its time, its cost and the room on the disk."""
+    if series is None:
+        return steps
+    output = series.path / series.record.output_dir
+    files = sum((output / name).is_file() for name in steps.saves.checkpoints)
+    folders = sum((output / name).is_dir() for name in steps.saves.states)
+    saves = replace(
+        steps.saves,
+        most_checkpoints=max(1, steps.saves.most_checkpoints - files),
+        most_states=max(0, steps.saves.most_states - folders),
+    )
+    return replace(steps, total=max(1, steps.total - series.first_step(steps.steps_per_epoch)), saves=saves)

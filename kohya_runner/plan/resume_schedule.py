@@ -16,8 +16,8 @@ from kohya_runner.options import values
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.record.resume_point import Series
 
 LENGTHS = ("max_train_steps", "max_train_epochs", "output_name", "save_n_epoch_ratio", "resume")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kohya_runner.engines.sd_scripts.batching import Batching
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.steps_plan import StepsPlan
 
 EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)})
 """library/train_util.py:104: all lower or all upper, nothing between."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.practice.faults import Faults
 
 TENSORS = (("conv_in.weight", (8, CHANNELS, 3, 3)), ("conv_out.weight", (4, 8, 3, 3)))

@@ -17,7 +17,7 @@ from kohya_runner.practice.screen import BANNER, Bar, log, say
 if TYPE_CHECKING:
     import argparse
 
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.practice.faults import Faults
     from kohya_runner.practice.files import Writer
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.steps_plan import StepsPlan
 
 ABSENT: Mapping[str, Any] = {
     "save_n_epoch_ratio": None, "save_model_as": "safetensors", "network_train_unet_only": True,

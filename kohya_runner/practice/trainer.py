@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kohya_runner.dataset.facts import Folder
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.steps_plan import StepsPlan
 
 NO_DATA = (
     "No data found. Please verify arguments (train_data_dir must be the parent of folders with images) / "

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.resume_ways import attempt_name
 from kohya_runner.record import attempts, states
+from kohya_runner.record.resume_way import attempt_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from kohya_runner.engines.resume_ways import Way
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
     from kohya_runner.record.attempts import Attempts
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
+    from kohya_runner.record.resume_way import ResumeWay
     from kohya_runner.record.states import State
 
 CUT = ("failed", "stopped", "lost")
@@ -86,7 +85,7 @@ def latest(views: Iterable[RunView], name: str, *, practice: bool) -> RunView | 
     return mine[-1] if mine else None
 
 
-def find(views: Iterable[RunView], name: str, way: Way | None, *, practice: bool) -> Series | None:
+def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice: bool) -> Series | None:
     """What can be continued; None where the newest run was not cut, or left no whole state before its last step."""
     view = latest(views, name, practice=practice)
     if way is None or view is None or view.record is None or view.state not in CUT:
@@ -105,18 +104,3 @@ def _before_the_end(state: State, record: Record) -> bool:
     if state.step is not None:
         return record.steps_planned is None or state.step < record.steps_planned
     return record.epochs_planned is None or state.epoch < record.epochs_planned
-
-
-def ahead(steps: StepsPlan, series: Series | None) -> StepsPlan:
-    """What of the run is still to come: for its time, its cost and the room on the disk."""
-    if series is None:
-        return steps
-    output = series.path / series.record.output_dir
-    files = sum((output / name).is_file() for name in steps.saves.checkpoints)
-    folders = sum((output / name).is_dir() for name in steps.saves.states)
-    saves = replace(
-        steps.saves,
-        most_checkpoints=max(1, steps.saves.most_checkpoints - files),
-        most_states=max(0, steps.saves.most_states - folders),
-    )
-    return replace(steps, total=max(1, steps.total - series.first_step(steps.steps_per_epoch)), saves=saves)

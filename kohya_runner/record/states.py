@@ -19,7 +19,7 @@ from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kohya_runner.engines.resume_ways import Way
+    from kohya_runner.record.resume_way import ResumeWay
 
 ZIPS = ("optimizer.bin", "scheduler.bin")
 """What torch.save wrote: a zip has its directory at the end, so a cut one has none."""
@@ -37,14 +37,14 @@ class State:
     """
 
     path: Path
-    way: Way
+    way: ResumeWay
     epoch: int
     step: int | None = None
     counted: int | None = None
     problem: str = ""
 
 
-def states_of(output_dir: Path, name: str, way: Way, steps_per_epoch: int = 1) -> tuple[State, ...]:
+def states_of(output_dir: Path, name: str, way: ResumeWay, steps_per_epoch: int = 1) -> tuple[State, ...]:
     """The states with a number in their name, the newest first."""
     pattern = re.compile(way.folder.format(name=re.escape(name)))
     try:
@@ -55,7 +55,7 @@ def states_of(output_dir: Path, name: str, way: Way, steps_per_epoch: int = 1) -
     return tuple(sorted(read, key=lambda state: (-state.epoch, -(state.step or 0))))
 
 
-def _named(path: Path, way: Way, match: re.Match[str], steps_per_epoch: int) -> State:
+def _named(path: Path, way: ResumeWay, match: re.Match[str], steps_per_epoch: int) -> State:
     """What its name says."""
     said = match.groupdict()
     if said.get("step") is not None:

@@ -11,7 +11,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.resume_ways import MARK
+from kohya_runner.record.resume_way import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

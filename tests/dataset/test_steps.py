@@ -8,7 +8,8 @@ from pictures import laid
 
 from kohya_runner.dataset.facts import Folder
 from kohya_runner.engines.sd_scripts.batching import batching_from
-from kohya_runner.engines.sd_scripts.steps import BucketCount, StepsPlan, plan_steps
+from kohya_runner.engines.sd_scripts.steps import plan_steps
+from kohya_runner.engines.steps_plan import BucketCount, StepsPlan
 
 ROOT = Path("/nowhere")
 BESPOKE = {"resolution": "1024,1024", "train_batch_size": 2, "max_train_epochs": 10, "cache_latents": True}

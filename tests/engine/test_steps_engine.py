@@ -20,7 +20,8 @@ from kohya_runner.dataset.scan import scan
 from kohya_runner.dataset.tree.build import build
 from kohya_runner.dataset.tree.layout import Layout, plan_layout
 from kohya_runner.engines.sd_scripts.batching import batching_from
-from kohya_runner.engines.sd_scripts.steps import StepsPlan, plan_steps
+from kohya_runner.engines.sd_scripts.steps import plan_steps
+from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.findings import Finding, Severity
 
 pytestmark = pytest.mark.engine

@@ -10,10 +10,10 @@ from kohya_runner.engines.resume_ways import INITIAL_STEP
 from kohya_runner.install.checkout import Checkout
 from kohya_runner.options.lookup import options_for
 from kohya_runner.plan.resume_drift import Now, changes, grouped
-from kohya_runner.plan.resume_options import findings, state_args
+from kohya_runner.plan.resume_options import ahead, findings, state_args
 from kohya_runner.record.attempts import Attempt, Attempts
 from kohya_runner.record.record import Record, Trainer
-from kohya_runner.record.resume_point import Series, ahead
+from kohya_runner.record.resume_point import Series
 from kohya_runner.record.states import State
 
 RECIPE = "sd15_lora.yaml"

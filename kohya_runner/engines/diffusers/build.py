@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.findings import Finding
     from kohya_runner.plan.draft import Draft, Known
 

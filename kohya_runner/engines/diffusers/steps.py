@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.saves import SavePlan
-from kohya_runner.engines.sd_scripts.steps import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, StepsPlan
+from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, StepsPlan
 from kohya_runner.findings import error
 
 if TYPE_CHECKING:

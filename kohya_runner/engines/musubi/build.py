@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.musubi.buckets import Size
     from kohya_runner.engines.musubi.dataset_options import DatasetOptions
-    from kohya_runner.engines.sd_scripts.steps import StepsPlan
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.findings import Finding
     from kohya_runner.plan.draft import Draft, Known
     from kohya_runner.recipe.load import Loaded

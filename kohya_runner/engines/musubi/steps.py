@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engines.saves import plan_saves
 from kohya_runner.engines.saves import problems as save_problems
-from kohya_runner.engines.sd_scripts.steps import MOST_STEPS, BucketCount, StepsPlan
+from kohya_runner.engines.steps_plan import MOST_STEPS, BucketCount, StepsPlan
 from kohya_runner.findings import error
 
 if TYPE_CHECKING:

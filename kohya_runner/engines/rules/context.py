@@ -134,8 +134,8 @@ class Rule:
 
     ``applies`` says whether, or what exactly: a text becomes ``{what}``. ``message`` names options as ``{option}``,
     which stands for the value. ``families`` and ``methods`` are empty for all. ``upstream`` is a file and line of the
-    pinned commit; where another script has its own line, engines/sd_scripts/rules/lines.py names it. A rule is about the scripts
-    of one ``engine`` only.
+    pinned commit; where another script has its own line, engines/sd_scripts/rules/lines.py names it. A rule is about
+    the scripts of one ``engine`` only.
     """
 
     code: str

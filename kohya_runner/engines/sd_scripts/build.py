@@ -15,13 +15,14 @@ from kohya_runner.engines.rules.context import Context
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_options import evaluated, heaviest
 from kohya_runner.engines.sd_scripts.sample_seeds import sample_seeds
-from kohya_runner.engines.sd_scripts.steps import StepsPlan, plan_steps
+from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.settings import as_parsed, cache_key
 from kohya_runner.plan import resume_options
 from kohya_runner.record.numbering import next_run
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.findings import Finding
     from kohya_runner.plan.draft import Draft, Known
 

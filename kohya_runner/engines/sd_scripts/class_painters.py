@@ -1,7 +1,7 @@
 """Who paints class images, and how it is told: gen_img.py from a file of prompts, the other scripts by our questions.
 
-The minimal inference scripts make many pictures a start in their interactive mode alone; ``engines/sd_scripts/sweep_worker.py``
-answers their ``input()``, as it does for a sweep of epochs.
+The minimal inference scripts make many pictures a start in their interactive mode alone; ``sweep_worker.py`` beside
+this module answers their ``input()``, as it does for a sweep of epochs.
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
 from kohya_runner.dataset.buckets import problems as bucket_problems
-from kohya_runner.engines.saves import SavePlan, plan_saves
+from kohya_runner.engines.saves import plan_saves
 from kohya_runner.engines.saves import problems as save_problems
 from kohya_runner.engines.sd_scripts.batching import with_own
 from kohya_runner.engines.sd_scripts.dataset_config import groups
 from kohya_runner.engines.sd_scripts.registration import Registered, Sample, Split, orders, register
+from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, StepsPlan
 from kohya_runner.findings import Severity, error, info, warning
 from kohya_runner.text import counted, names
 
@@ -24,43 +25,6 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Entry, Folder
     from kohya_runner.engines.sd_scripts.batching import Batching
     from kohya_runner.findings import Finding
-
-
-@dataclass(frozen=True, slots=True)
-class BucketCount:
-    """A bucket: ``images`` as they lie there, ``samples`` with repeats, as the trainer counts."""
-
-    width: int
-    height: int
-    images: int
-    samples: int
-
-
-@dataclass(frozen=True, slots=True)
-class StepsPlan:
-    """What the trainer will print: the comments say under which name."""
-
-    images_per_epoch: int  # num train images * repeats
-    regularization_images: int  # num reg images: with repeats, used or not
-    regularization_used: int  # of one epoch
-    validation_images: int  # num validation images * repeats
-    batches_per_epoch: int  # num batches per epoch, of one process
-    steps_per_epoch: int
-    epochs: int  # num epochs
-    total: int  # total optimization steps
-    buckets: tuple[BucketCount, ...]
-    saves: SavePlan
-    exact: bool = True  # False: chance, or the file system, decides a part of it
-
-    @property
-    def checkpoints(self) -> tuple[str, ...]:
-        """File names in the order in which they appear; the last epoch has no number."""
-        return self.saves.checkpoints
-
-
-MOST_STEPS = 2_000_000
-MOST_CHECKPOINTS = 20_000
-"""More than anybody trains or keeps; the plan goes through every save of a run, so there must be an end."""
 
 
 def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
