@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("checkout_fixtures", "local_hub", "planned_recipes", "practice_fixtures")
+"""Fixtures of tests/support that more than one room uses."""
+
 for name in ("COLUMNS", "LINES"):  # pytest-xdist sets them, and they would win over the size of a test's own terminal
     os.environ.pop(name, None)
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from matrix import SD_SCRIPTS, note, page
 
 from kohya_runner.engines import families
 from kohya_runner.engines.sd_scripts import method_rows
 from kohya_runner.install.checkout import PINNED_COMMIT
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "engine"))
-
-from matrix import SD_SCRIPTS, note, page  # noqa: E402
 
 FAMILIES = families.families()
 METHODS = ("lora", "finetune", "dreambooth", "controlnet", "lllite", "textual_inversion")

@@ -1,7 +1,7 @@
 """How full each disk is at the run's moments: after the downloads, after the caches, at the fullest, at the end.
 
 The fullest moment is the sum of ``DiskUse.needed``: nothing but pruned checkpoints and states is ever removed, and both
-kinds are at their most in the same save, whatever the cadences (tests/preflight/test_disk_peak.py).
+kinds are at their most in the same save, whatever the cadences (tests/engines/test_disk_peak.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An estimate of the GPU memory a LoRA training takes, from the recipe's options alone.
 
 Weights, LoRA, gradients and optimizer are counted; activations are a model fitted to the published figures in
-``tests/preflight/vram_figures.py``, which a test holds it to. It is an estimate: drivers, fragmentation and library
+``tests/support/vram_figures.py``, which a test holds it to. It is an estimate: drivers, fragmentation and library
 versions move it by a tenth or two.
 """
 

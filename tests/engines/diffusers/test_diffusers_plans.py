@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from edit_plans import dataset, edits, errors
 from PIL import Image
-from test_edit_data import dataset, edits, errors
 
 from kohya_runner.dataset.tree.build import build, is_intact
 from kohya_runner.engines.diffusers.steps import Length, plan_steps

@@ -91,7 +91,8 @@ def test_another_run_does_not_let_go(odd_path):
 def test_of_many_at_once_one_gets_a_name_left_behind(odd_path):
     held(odd_path, "001", dead())
     script = (
-        "import sys, time, pathlib; from kohya_runner.record import lock; from kohya_runner.errors import RunExistsError\n"
+        "import sys, time, pathlib; from kohya_runner.record import lock\n"
+        "from kohya_runner.errors import RunExistsError\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "try:\n    lock.take(folder, sys.argv[2]); print('took', flush=True); sys.stdin.read()\n"
         "except RunExistsError:\n    print('refused', flush=True)"

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from kohya_runner.commands.cli import LATER, main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

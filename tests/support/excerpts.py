@@ -57,7 +57,7 @@ EXCERPTS = {
     "gated": raised("huggingface_hub.errors.GatedRepoError: 401 Client Error. (Request ID: Root=1-6)"),
     "no-network": raised("OSError: Can't load tokenizer for 'openai/clip-vit-large-patch14'. If you were trying to load it"),
     "no-such-repository": raised(
-        "ValueError: The provided pretrained_model_name_or_path \"a/b.safetensors\" is neither a valid local path nor a valid"
+        'ValueError: The provided pretrained_model_name_or_path "a/b.safetensors" is neither a valid local path nor a valid'
         " repo id. Please check the parameter."
     ),
     "no-data": "INFO     0 train images with repeats.\nERROR    No data found. Please verify arguments\n".replace(
@@ -116,7 +116,7 @@ EXCERPTS = {
     "resume-state": raised("ValueError: Tried to find /runs/cat-000002-state but folder does not exist"),
     "logger-key": raised("wandb.errors.errors.UsageError: api_key not configured (no-tty). call wandb.login(key=[..])"),
     "logging-dir": raised("ValueError: logging_dir is required when log_with is tensorboard / Tensorboardを使う場合"),
-    "interrupted": BAR + "Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n    x\nKeyboardInterrupt\n",
+    "interrupted": BAR + 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    x\nKeyboardInterrupt\n',
     "refused": raised("AssertionError: adafactor scheduler must be used with Adafactor optimizer / adafactor schedulerは"),
 }  # fmt: skip
 """One per row that explains a failure; the first line of each diagnosis is that row."""
