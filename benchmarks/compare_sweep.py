@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from kohya_runner.compare.subject import MODEL, of_run
+from kohya_runner.compare.subject import of_run
+from kohya_runner.engines.painting import MODEL
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.settings import read_settings
 

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.engines.painting import PictureRequest
+
 if TYPE_CHECKING:
     from kohya_runner.compare.checkpoints import Checkpoint
     from kohya_runner.compare.settings import Settings
@@ -57,6 +59,22 @@ class Grid:
     columns: tuple[Column, ...]
     cells: tuple[Cell, ...]
     settings: Settings
+
+    def request(self, cell: Cell) -> PictureRequest:
+        """A cell in the words of a painter."""
+        chosen = self.settings
+        return PictureRequest(
+            key=cell.key,
+            prompt=chosen.prompts[cell.prompt],
+            seed=cell.seed,
+            negative=chosen.negative,
+            steps=chosen.steps,
+            guidance=chosen.guidance,
+            width=chosen.width,
+            height=chosen.height,
+            strength=self.columns[cell.column].strength,
+            control=chosen.controls[cell.prompt] if chosen.controls else "",
+        )
 
 
 def columns_of(checkpoints: tuple[Checkpoint, ...], settings: Settings) -> tuple[Column, ...]:

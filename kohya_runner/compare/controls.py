@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kohya_runner.compare.settings import Settings, Wish
-    from kohya_runner.compare.subject import Base
-    from kohya_runner.engines.sd_scripts.painter import Engine
+    from kohya_runner.engines.painting import Base, Painter
 
 FOLDER = "controls"
 HOW = "write compare.controls, or name them with --control FILE"
@@ -28,7 +27,7 @@ STOOD_IN = "No control pictures were named: the inputs of training pairs stand i
 
 
 def with_controls(
-    settings: Settings, engine: Engine, base: Base, stated: Sequence[Path], output: Path
+    settings: Settings, engine: Painter, base: Base, stated: Sequence[Path], output: Path
 ) -> tuple[Settings, tuple[str, ...]]:
     """The settings with a picture for each prompt, and what a person should know of them.
 

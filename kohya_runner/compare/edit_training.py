@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.compare.subject import Base
+    from kohya_runner.engines.painting import Base
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 

@@ -12,7 +12,7 @@ from kohya_runner.record import record as records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.compare.subject import Base
+    from kohya_runner.engines.painting import Base
     from kohya_runner.record.record import Record
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})

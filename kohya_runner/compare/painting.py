@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner import atomic
 from kohya_runner.compare.cells import FOLDER
 from kohya_runner.engines.command import Command
-from kohya_runner.engines.sd_scripts.painter import WORKER, Job
+from kohya_runner.engines.painting import WORKER, PaintJob
 from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
 from kohya_runner.run import progress_lines
 from kohya_runner.run.supervise import Watch, supervise
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kohya_runner.compare.cells import Cell, Grid
-    from kohya_runner.compare.subject import Base
     from kohya_runner.diagnosis.events import Event
-    from kohya_runner.engines.sd_scripts.painter import Engine
+    from kohya_runner.engines.painting import Base, Painter
 
     Say = Callable[..., None]
 
@@ -72,7 +71,7 @@ def missing(grid: Grid, output: Path) -> tuple[Cell, ...]:
     return tuple({c.key: c for c in grid.cells if not (output / c.file).is_file()}.values())
 
 
-def paint(grid: Grid, engine: Engine, base: Base, place: Place, say: Say) -> Progress:
+def paint(grid: Grid, engine: Painter, base: Base, place: Place, say: Say) -> Progress:
     """Paint what is missing. A cell whose process dies is failed, the rest goes on in a new process.
 
     Raises:
@@ -125,7 +124,7 @@ class _Batch:
     """One process and its cells."""
 
     grid: Grid
-    engine: Engine
+    engine: Painter
     base: Base
     place: Place
     cells: tuple[Cell, ...]
@@ -168,7 +167,7 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
     for cell in batch.cells:
         column = columns[cell.column]
         weights = str(batch.engine.readable(column.checkpoint.path, scratch)) if column.checkpoint else None
-        line = batch.engine.line(batch.grid.settings, cell, column)
+        line = batch.engine.line(batch.grid.request(cell))
         rows.append({"key": cell.key, "weights": weights, "strength": column.strength, "line": line})
     return {
         "version": 1,
@@ -189,7 +188,7 @@ def _command(batch: _Batch, scratch: Path) -> Command:
     strength = chosen.strength if chosen.checkpoint else 0.0
     guidance = batch.grid.settings.guidance
     weights = batch.engine.readable(slot.path, scratch)
-    job = Job(scratch / "jobs.json", scratch, weights, strength, first.sampler, place.small_gpu, guidance)
+    job = PaintJob(scratch / "jobs.json", scratch, weights, strength, first.sampler, place.small_gpu, guidance)
     options = batch.engine.arguments(batch.base, job)
     script = str(place.checkout / batch.engine.script)
     head = (script,) if batch.engine.hooked else (str(WORKER), str(job.jobs), script)

@@ -13,7 +13,7 @@ from kohya_runner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from kohya_runner.engines.sd_scripts.painter import Engine
+    from kohya_runner.engines.painting import Painter
 
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
 _VARIANTS = re.compile(r"\{.+\}")
@@ -61,7 +61,7 @@ class Wish:
 
 
 def settings_from(
-    wish: Wish, recipe: Mapping[str, Any], *, engine: Engine, size: str | None, captions: tuple[str, ...] = ()
+    wish: Wish, recipe: Mapping[str, Any], *, engine: Painter, size: str | None, captions: tuple[str, ...] = ()
 ) -> Settings:
     """The command line's word, else the recipe's ``compare``, else the script's. All faults are told at once.
 
@@ -105,7 +105,7 @@ def _size(stated: str | None, trained: str | None, multiple: int, faults: list[s
     return max(multiple, width // multiple * multiple), max(multiple, height // multiple * multiple)
 
 
-def _samplers(wish: Wish, recipe: Mapping[str, Any], engine: Engine) -> tuple[str, ...]:
+def _samplers(wish: Wish, recipe: Mapping[str, Any], engine: Painter) -> tuple[str, ...]:
     """Those that were named, each once; the script's own where it leaves no choice."""
     if not engine.samplers:
         return ("",)
@@ -161,7 +161,7 @@ def _numbers(name: str, text: str | None, kind: Any, faults: list[str]) -> tuple
         return ()
 
 
-def _faults(settings: Settings, engine: Engine) -> Iterable[str]:
+def _faults(settings: Settings, engine: Painter) -> Iterable[str]:
     """What is wrong with the values, whoever said them."""
     if not any(prompt for prompt in settings.prompts):
         yield "there is no prompt: name a file with --prompts, or write compare.prompts into the recipe"

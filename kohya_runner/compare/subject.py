@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.compare.checkpoints import in_folder
+from kohya_runner.engines.painting import MODELS, Base
 from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
 from kohya_runner.run import views
@@ -20,28 +21,7 @@ if TYPE_CHECKING:
     from kohya_runner.workspace import Workspace
 
 FOLDER = "comparison"
-MODEL = "pretrained_model_name_or_path"
-MODELS = (MODEL, "dit")
-"""How the trainers' options call the base model."""
 HOW_TO_NAME = "name them with --recipe RECIPE, or with --family F and --model MODEL"
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The base model as the training had it. ``options`` are the training's own, by name; a switch is True."""
-
-    family: str
-    model: str
-    options: Mapping[str, str | bool] = field(default_factory=dict)
-
-    def text(self, name: str) -> str | None:
-        """An option's value, None where it was not given."""
-        value = self.options.get(name)
-        return None if value is None or value is True else str(value)
-
-    def on(self, name: str) -> bool:
-        """Whether a switch was given."""
-        return self.options.get(name) is True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from kohya_runner.compare import cells, checkpoints, painting
 from kohya_runner.compare.controls import stated_controls, with_controls
 from kohya_runner.compare.knowledge import captions_of, hashes_of, resolution_of, triggers_of
 from kohya_runner.compare.settings import Wish, settings_from, stated_samplers
-from kohya_runner.compare.subject import MODEL, Named, find_subject, of_run
+from kohya_runner.compare.subject import Named, find_subject, of_run
 from kohya_runner.compare.sweep_lock import held
 from kohya_runner.compare.write_up import Made, finished
 from kohya_runner.engine_info import ENGINES
-from kohya_runner.engines.sd_scripts import painter
+from kohya_runner.engines.musubi import painter as musubi
+from kohya_runner.engines.painting import MODEL, is_small
+from kohya_runner.engines.sd_scripts import painter as sd_scripts
 from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.gpus import read_gpus, run_command
@@ -28,15 +30,13 @@ if TYPE_CHECKING:
     from kohya_runner.compare.checkpoints import Found
     from kohya_runner.compare.painting import Place
     from kohya_runner.compare.settings import Settings
-    from kohya_runner.compare.subject import Base, Subject
+    from kohya_runner.compare.subject import Subject
     from kohya_runner.compare.view import Comparison
-    from kohya_runner.engines.sd_scripts.painter import Engine
+    from kohya_runner.engines.painting import Base, Painter
     from kohya_runner.install.checkout import Checkout, TrainerPython
 
     Say = Callable[..., None]
 
-SIDE_BY_SIDE = 44 << 30
-"""Bytes of GPU memory that hold FLUX or SD3 with their text encoders in half precision."""
 PARTS = (
     "vae", "clip_l", "clip_g", "t5xxl", "ae", "gemma2", "text_encoder", "byt5", "qwen3", "text_encoder1",
     "text_encoder2",
@@ -93,8 +93,21 @@ def find_checkpoints(subject: Subject) -> Found:
     )
 
 
+def painter_of(base: Base) -> Painter:
+    """What paints with a base model.
+
+    Raises:
+        UsageError: no script of a trainer paints for its family.
+    """
+    found = sd_scripts.painter(base) or musubi.painter(base)
+    if found is None:
+        known = ", ".join(row.family for row in (*sd_scripts.PAINTERS, *musubi.PAINTERS))
+        raise UsageError(f"family '{base.family}' cannot be compared", hint=f"choose from {known}")
+    return found
+
+
 def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, env: dict[str, str]) -> Comparison:
-    engine = painter.of_base(subject.base)
+    engine = painter_of(subject.base)
     settings, notes = choose_settings(subject, wish, engine)
     stated = stated_controls(wish, subject.recipe.get("compare") or {}, subject.recipe_folder)
     settings, more = with_controls(settings, engine, subject.base, stated, subject.output)
@@ -115,7 +128,7 @@ def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, en
         return finished(subject, found, grid, progress, Made(how, (*notes, *more), place, say))
 
 
-def choose_settings(subject: Subject, wish: Wish, engine: Engine) -> tuple[Settings, tuple[str, ...]]:
+def choose_settings(subject: Subject, wish: Wish, engine: Painter) -> tuple[Settings, tuple[str, ...]]:
     """The settings, and what a person should know of how they came about."""
     recipe = subject.recipe.get("compare") or {}
     size = None if recipe.get("size") else resolution_of(subject.base)
@@ -132,11 +145,11 @@ def choose_settings(subject: Subject, wish: Wish, engine: Engine) -> tuple[Setti
     return replace(settings, triggers=triggers if used else ()), tuple(notes)
 
 
-def _unused(wish: Wish, recipe: Mapping[str, Any], settings: Settings, engine: Engine) -> Iterator[str]:
+def _unused(wish: Wish, recipe: Mapping[str, Any], settings: Settings, engine: Painter) -> Iterator[str]:
     """What was asked for and cannot be had of a script."""
     if not engine.samplers and (wish.sampler or stated_samplers(recipe)):
         yield f"{engine.script} has one sampler, its own: compare.sampler and --sampler do nothing here."
-    if engine is painter.CHROMA and not settings.negative:
+    if engine.needs_negative and not settings.negative:
         yield f"{engine.script} guides Chroma by a negative prompt alone: without one there is no guidance."
 
 
@@ -154,7 +167,7 @@ def _is_gone(path: Path) -> bool:
     return path.is_absolute() and not path.exists()
 
 
-def _trainer(subject: Subject, engine: Engine, sd_scripts: str | None, env: Mapping[str, str]) -> Trainer:
+def _trainer(subject: Subject, engine: Painter, sd_scripts: str | None, env: Mapping[str, str]) -> Trainer:
     stated = (subject.recipe.get("launch") or {}).get("python")
     recorded = subject.record.trainer.python if stated and subject.record else None
     wanted = ENGINES[engine.trainer]
@@ -171,7 +184,7 @@ def _trainer(subject: Subject, engine: Engine, sd_scripts: str | None, env: Mapp
     return Trainer(checkout, python)
 
 
-def how_painted(base: Base, engine: Engine, checkout: Checkout) -> dict[str, str]:
+def how_painted(base: Base, engine: Painter, checkout: Checkout) -> dict[str, str]:
     """What a picture depends on besides its settings; part of each cell's key."""
     model = Path(base.model)
     chosen = {name: str(base.options[name]) for name in PICTURE_OPTIONS if name in base.options}
@@ -203,7 +216,7 @@ def _place(subject: Subject, trainer: Trainer, env: Mapping[str, str]) -> Place:
         python=trainer.python.path,
         env=child | _imports(trainer.checkout, env),
         environ=env,
-        small_gpu=any((gpu.total_bytes or SIDE_BY_SIDE) < SIDE_BY_SIDE for gpu in gpus),
+        small_gpu=is_small(gpus),
     )
 
 

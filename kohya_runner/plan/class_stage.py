@@ -8,10 +8,11 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.class_images import ClassImages
 from kohya_runner.dataset.scan import is_image
+from kohya_runner.engines.painting import is_small
 from kohya_runner.engines.sd_scripts import class_painters as painters
-from kohya_runner.engines.sd_scripts.batching import parse_resolution
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.text import counted
 
@@ -118,10 +119,16 @@ def _painted(loaded: Loaded, wanted: ClassImages, missing: int, where: str) -> I
     yield info("dataset.class_images", text, where=where, hint=hint)
 
 
-def stages(plan: Plan) -> tuple[painters.Stage, ...]:
+def stages(plan: Plan) -> tuple[painters.ClassPainting, ...]:
     """The processes to run before the training, in order; none where every picture is there."""
     if plan.command is None or plan.support is None or plan.request.practice:
         return ()
     made = (scan.source.made for scan in plan.scans)
     wanted = {images.folder: images for images in made if images is not None and images.missing()}
-    return tuple(painters.stage(plan, images) for images in wanted.values() if painters.can_paint(plan.support.family))
+    if not painters.can_paint(plan.support.family):
+        return ()
+    python = str(plan.python.path) if plan.python else "python3"
+    checkout = plan.checkout.root if plan.checkout else None
+    small = is_small(plan.gpus)
+    training = painters.TrainingCommand(plan.support.family, plan.args, plan.command, python, checkout, small_gpu=small)
+    return tuple(painters.painting_of(training, images) for images in wanted.values())

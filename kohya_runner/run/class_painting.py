@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.diagnosis.events import Event
-    from kohya_runner.engines.sd_scripts.class_painters import Stage
+    from kohya_runner.engines.sd_scripts.class_painters import ClassPainting
     from kohya_runner.plan.value import Plan
 
 LOG = "painting.log"
@@ -61,7 +61,7 @@ def _again(plan: Plan, environ: Mapping[str, str]) -> Plan:
     return new
 
 
-def _paint(stage: Stage, screen: progress_lines.Screen, environ: Mapping[str, str]) -> None:
+def _paint(stage: ClassPainting, screen: progress_lines.Screen, environ: Mapping[str, str]) -> None:
     """One process, its finished pictures moved into place as they come."""
     folder = stage.images.folder
     with _alone(folder):
@@ -103,7 +103,7 @@ def _alone(folder: Path) -> Iterator[None]:
 class _Mover:
     """Follows the pictures while they are painted, one after the other."""
 
-    def __init__(self, stage: Stage, missing: tuple[str, ...], screen: progress_lines.Screen) -> None:
+    def __init__(self, stage: ClassPainting, missing: tuple[str, ...], screen: progress_lines.Screen) -> None:
         self.stage = stage
         self.waiting = list(missing)
         self.total = len(missing)

@@ -12,12 +12,12 @@ from kohya_runner.compare.controls import STOOD_IN, stated_controls, with_contro
 from kohya_runner.compare.edit_training import trained_pairs, trained_size
 from kohya_runner.compare.knowledge import captions_of, resolution_of, training_files
 from kohya_runner.compare.settings import Settings, Wish
-from kohya_runner.compare.subject import Base, Named, find_subject, options_of
-from kohya_runner.compare.sweep import choose_settings
-from kohya_runner.engines.sd_scripts.painter import Job, find
+from kohya_runner.compare.subject import Named, find_subject, options_of
+from kohya_runner.compare.sweep import choose_settings, painter_of
+from kohya_runner.engines.painting import Base, PaintJob
 from kohya_runner.errors import UsageError
 
-KONTEXT, FLUX2, FLUX = find("flux_kontext"), find("flux2"), find("flux")
+KONTEXT, FLUX2, FLUX = (painter_of(Base(family, "")) for family in ("flux_kontext", "flux2", "flux"))
 SETTINGS = Settings(prompts=("make it red", "make it blue"), width=32, height=16, guidance=2.5)
 
 
@@ -137,8 +137,8 @@ def test_another_control_picture_is_another_cell():
     assert grid_of((Column("base", None, 0.0),), moved, {}).cells[0].key in keys
 
 
-def job(tmp_path: Path, strength: float) -> Job:
-    return Job(tmp_path / "jobs.json", tmp_path / "out", tmp_path / "a b.safetensors", strength, "", guidance=2.5)
+def job(tmp_path: Path, strength: float) -> PaintJob:
+    return PaintJob(tmp_path / "jobs.json", tmp_path / "out", tmp_path / "a b.safetensors", strength, "", guidance=2.5)
 
 
 def test_kontext_gets_its_parts_its_guidance_and_a_multiplier_with_every_lora(tmp_path):
@@ -164,7 +164,7 @@ def test_a_line_says_the_prompt_its_size_seed_and_control():
     settings = Settings(prompts=("make it red",), negative="blur", width=64, height=48, steps=2)
     settings = replace(settings, controls=("/a b/c.png",))
     grid = grid_of((Column("base", None, 0.0),), settings, {})
-    said = KONTEXT.line(settings, grid.cells[0], grid.columns[0])
+    said = KONTEXT.line(grid.request(grid.cells[0]))
     assert said == "make it red --w 64 --h 48 --s 2 --d 42 --n blur --ci /a b/c.png"
 
 

@@ -4,10 +4,17 @@ import pytest
 
 from kohya_runner.compare.cells import Column, Grid, grid_of
 from kohya_runner.compare.settings import Settings, Wish, settings_from
-from kohya_runner.compare.subject import Base, options_of, stated_values
+from kohya_runner.compare.subject import options_of, stated_values
+from kohya_runner.compare.sweep import painter_of
 from kohya_runner.engines import families
-from kohya_runner.engines.sd_scripts.painter import ENGINES, Job, find, of_base
+from kohya_runner.engines.musubi import painter as musubi
+from kohya_runner.engines.painting import Base, Painter, PaintJob
+from kohya_runner.engines.sd_scripts import painter as sd_scripts
 from kohya_runner.errors import UsageError
+
+
+def find(family: str) -> Painter:
+    return painter_of(Base(family, ""))
 
 
 def test_the_command_line_comes_before_the_recipe():
@@ -80,7 +87,9 @@ def test_no_prompt_at_all_is_an_error():
 
 
 def test_every_family_that_can_be_trained_can_be_compared():
-    assert {row.family for row in families.TABLE} <= {engine.family for engine in ENGINES}
+    assert {row.family for row in families.TABLE} <= {
+        engine.family for engine in (*sd_scripts.PAINTERS, *musubi.PAINTERS)
+    }
 
 
 def test_an_unknown_family_is_told_the_known_ones():
@@ -89,7 +98,7 @@ def test_an_unknown_family_is_told_the_known_ones():
 
 
 def job(tmp_path):
-    return Job(tmp_path / "jobs.json", tmp_path / "out", tmp_path / "a.safetensors", 0.8, "euler_a")
+    return PaintJob(tmp_path / "jobs.json", tmp_path / "out", tmp_path / "a.safetensors", 0.8, "euler_a")
 
 
 def test_gen_img_gets_the_family_because_it_would_guess_it_by_size(tmp_path):
@@ -111,7 +120,7 @@ def test_a_model_that_was_held_in_eight_bit_is_painted_in_eight_bit(tmp_path):
 def test_a_merged_lora_has_its_strength_at_load_and_the_base_has_none(tmp_path):
     with_lora = find("anima").arguments(Base("anima", "/m", {"qwen3": "/q"}), job(tmp_path))
     assert with_lora[with_lora.index("--lora_multiplier") + 1] == "0.8"
-    base = Job(tmp_path, tmp_path, tmp_path / "a", 0.0, "ddim")
+    base = PaintJob(tmp_path, tmp_path, tmp_path / "a", 0.0, "ddim")
     assert "--lora_weight" not in find("anima").arguments(Base("anima", "/m", {"qwen3": "/q"}), base)
 
 
@@ -127,7 +136,7 @@ def test_braces_would_be_variants_and_are_refused():
 
 def test_gen_img_gets_one_line_that_says_all():
     grid = one_cell_grid("a (red:1.2) cat")
-    line = find("sdxl").line(grid.settings, grid.cells[0], grid.columns[0])
+    line = find("sdxl").line(grid.request(grid.cells[0]))
     assert line == (
         f"a (red:1.2) cat --w 64 --h 48 --s 2 --l 7.500000 --d 42 --am 0.000000 --f {grid.cells[0].key}.png --n blurry"
     )
@@ -135,25 +144,25 @@ def test_gen_img_gets_one_line_that_says_all():
 
 def test_the_minimal_scripts_get_their_own_words():
     grid = one_cell_grid("a cat")
-    assert find("flux").line(grid.settings, grid.cells[0], grid.columns[0]) == (
+    assert find("flux").line(grid.request(grid.cells[0])) == (
         "a cat --w 64 --h 48 --s 2 --g 7.5 --d 42 --m 0.000000 --n blurry"
     )
 
 
 def test_chroma_is_guided_by_the_negative_prompt_and_has_no_distilled_guidance(tmp_path):
     base = Base("flux", "/m", {"model_type": "chroma", "t5xxl": "/t", "ae": "/a"})
-    engine = of_base(base)
+    engine = painter_of(base)
     assert {"--model_type=chroma", "--apply_t5_attn_mask"} <= set(engine.arguments(base, job(tmp_path)))
     grid = one_cell_grid("a cat")
-    assert engine.line(grid.settings, grid.cells[0], grid.columns[0]) == (
+    assert engine.line(grid.request(grid.cells[0])) == (
         "a cat --w 64 --h 48 --s 2 --g 0 --c 7.5 --d 42 --m 0.000000 --n blurry"
     )
-    assert of_base(Base("flux", "/m")) is find("flux")
+    assert painter_of(Base("flux", "/m")) is find("flux")
 
 
 def test_anima_reads_escape_sequences_so_a_prompt_is_written_with_them():
     grid = one_cell_grid("a caf\u00e9 \\n 'x'")
-    line = find("anima").line(grid.settings, grid.cells[0], grid.columns[0])
+    line = find("anima").line(grid.request(grid.cells[0]))
     prompt = line.split(" --")[0]
     assert prompt == "a caf\\xe9 \\\\n 'x'"
     assert prompt.encode().decode("unicode_escape") == "a caf\u00e9 \\n 'x'"

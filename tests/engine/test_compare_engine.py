@@ -18,7 +18,8 @@ import pytest
 from compare_families import ALL, PROMPTS, Picture, Swept
 from PIL import Image
 
-from kohya_runner.engines.sd_scripts.painter import find
+from kohya_runner.compare.sweep import painter_of
+from kohya_runner.engines.painting import Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Done:
 
     def alone(self, lora: Path | None, prompt: int, out: Path) -> bytes:
         """The same picture by a process of its own, without anything of ours in it."""
-        file = find(self.of.family).readable(lora, out.parent) if lora else None
+        file = painter_of(Base(self.of.family, "")).readable(lora, out.parent) if lora else None
         arguments = self.of.alone(Picture(self.models, file, PROMPTS[prompt], out))
         head = (str(CHILD), "plain", str(self.models / "tokenizers"), str(self.checkout / self.of.script))
         ended = subprocess.run(

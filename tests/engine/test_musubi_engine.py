@@ -22,8 +22,9 @@ from matrix import note
 from musubi_rig import encoders, environment, write_models
 from PIL import Image
 
+from kohya_runner.compare.sweep import painter_of
 from kohya_runner.engines import families
-from kohya_runner.engines.sd_scripts import painter
+from kohya_runner.engines.painting import Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -219,7 +220,7 @@ def test_the_lora_changes_what_the_generator_paints(first, trials):
     assert len(pictures) == len(told["cells"]) == 3
     assert all(len(set(picture)) > 50 for picture in pictures)  # neither black nor NaN
     assert len(told["controls"]) == 1
-    note(ran(first, trials) | {"loads_in": Path(painter.find(trials.family).script).name})
+    note(ran(first, trials) | {"loads_in": Path(painter_of(Base(trials.family, "")).script).name})
 
 
 @whole

@@ -19,7 +19,7 @@ from matrix import note
 from PIL import Image
 
 from kohya_runner.engines import families
-from kohya_runner.engines.sd_scripts.projections import linear
+from kohya_runner.engines.sd_scripts.painter import linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -129,7 +129,7 @@ def test_other_families_are_painted_by_their_own_script_whose_questions_are_answ
     (stage,) = stages(plan)
     told = json.loads(stage.told)
     worker, jobs, script = stage.command.argv[1:4]
-    assert (Path(worker).name, jobs) == ("sweep_worker.py", str(stage.file))
+    assert (Path(worker).name, jobs) == ("paint_worker.py", str(stage.file))
     assert script.endswith(f"{family}_minimal_inference.py")
     assert "--interactive" in stage.command.argv
     assert not any(token.startswith("--lora_weight") for token in stage.command.argv)

@@ -11,7 +11,7 @@ import pytest
 
 from kohya_runner.dataset.class_images import ClassImages
 from kohya_runner.engines.command import Command
-from kohya_runner.engines.sd_scripts.class_painters import SCRIPT, Stage
+from kohya_runner.engines.sd_scripts.class_painters import SCRIPT, ClassPainting
 from kohya_runner.errors import TrainerError
 from kohya_runner.run.class_painting import _paint
 
@@ -40,7 +40,7 @@ class Lines:
         self.said.append(line)
 
 
-def stage(root: Path, *, dies: int = -1, count: int = 5) -> Stage:
+def stage(root: Path, *, dies: int = -1, count: int = 5) -> ClassPainting:
     script = root / "it's a generator.py"
     script.write_text(GENERATOR, encoding="utf-8")
     images = ClassImages(root / "class images", "a dog", count, (16, 8))
@@ -48,10 +48,10 @@ def stage(root: Path, *, dies: int = -1, count: int = 5) -> Stage:
     argv = (sys.executable, str(script), str(scratch), str(scratch / "prompts.txt"), str(dies))
     lines = [f"{images.prompt} --d {images.seed(name)} --f {name}\n" for name in images.missing()]
     file = scratch / "prompts.txt"
-    return Stage(images, images.missing(), scratch, Command(argv, root, {}), SCRIPT, file, "".join(lines))
+    return ClassPainting(images, images.missing(), scratch, Command(argv, root, {}), SCRIPT, file, "".join(lines))
 
 
-def painted(one: Stage) -> list[str]:
+def painted(one: ClassPainting) -> list[str]:
     return sorted(path.name for path in one.images.folder.glob("*.png"))
 
 

@@ -1,26 +1,27 @@
 """Who paints class images, and how it is told: gen_img.py from a file of prompts, the other scripts by our questions.
 
-The minimal inference scripts make many pictures a start in their interactive mode alone; ``sweep_worker.py`` beside
-this module answers their ``input()``, as it does for a sweep of epochs.
+The minimal inference scripts make many pictures a start in their interactive mode alone; ``engines/paint_worker.py``
+answers their ``input()``, as it does for a sweep of epochs.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.command import Command
+from kohya_runner.engines.painting import MODELS, WORKER, Base, PaintJob, PictureRequest
+from kohya_runner.engines.sd_scripts.painter import painter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kohya_runner.compare.subject import Base
     from kohya_runner.dataset.class_images import ClassImages
-    from kohya_runner.engines.sd_scripts.painter import Engine
-    from kohya_runner.plan.value import Plan
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.painting import Painter
 
 SCRIPT = "gen_img.py"
 SWITCHES: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +42,31 @@ _MULTIPLIER = re.compile(r" --m \S+")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TrainingCommand:
+    """The training whose base model paints. ``command`` says where it runs; ``python`` and ``checkout`` may be ""."""
+
+    family: str
+    args: tuple[Arg, ...]
+    command: Command
+    python: str
+    checkout: Path | None
+    small_gpu: bool = False
+
+    @property
+    def base(self) -> Base:
+        """The base model as the training has it."""
+        options = {arg.name: arg.value if arg.value is True else str(arg.value) for arg in self.args if arg.tokens}
+        model = next(str(options[name]) for name in MODELS if name in options)
+        return Base(self.family, model, options)
+
+    def runs(self, script: str, before: tuple[str, ...], options: tuple[str, ...]) -> Command:
+        """A script of the trainer, run where the training runs."""
+        path = str(self.checkout / script) if self.checkout else script
+        return Command((self.python, *before, path, *options), self.command.cwd, self.command.env)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPainting:
     """One process that paints the missing pictures of a folder. ``told`` is the text of ``file``, which it reads."""
 
     images: ClassImages
@@ -66,95 +91,71 @@ def can_paint(family: str) -> bool:
 
 def multiple(family: str) -> int:
     """What both sides of a picture are a multiple of, in pixels."""
-    return _row(family).multiple if family in OTHERS else 8
+    return _row(Base(family, "")).multiple if family in OTHERS else 8
 
 
 def script_of(family: str) -> str:
     """The script that paints."""
-    return _row(family).script if family in OTHERS else SCRIPT
+    return _row(Base(family, "")).script if family in OTHERS else SCRIPT
 
 
-def stage(plan: Plan, images: ClassImages) -> Stage:
+def painting_of(training: TrainingCommand, images: ClassImages) -> ClassPainting:
     """The trainer's Python and its script, with what of the training's options decides a picture."""
-    assert plan.support is not None  # noqa: S101 - a plan that can be launched has one
     scratch = images.folder / ".painting"
-    return (_asked if plan.support.family in OTHERS else _by_file)(plan, images, scratch)
+    return (_asked if training.family in OTHERS else _by_file)(training, images, scratch)
 
 
-def _by_file(plan: Plan, images: ClassImages, scratch: Path) -> Stage:
+def _by_file(training: TrainingCommand, images: ClassImages, scratch: Path) -> ClassPainting:
     """A line for each picture (gen_img.py:2770-2975)."""
     width, height = images.size
     flags = f"--w {width} --h {height} --s {HOW['steps']} --l {HOW['scale']}"
     missing = images.missing()
     lines = (f"{images.prompt} {flags} --d {images.seed(name)} --f {name}" for name in missing)
     file = scratch / "prompts.txt"
-    command = _command(plan, SCRIPT, (), _gen_img(plan, scratch, file))
-    return Stage(images, missing, scratch, command, SCRIPT, file, "\n".join(lines) + "\n")
+    command = training.runs(SCRIPT, (), _gen_img(training, scratch, file))
+    return ClassPainting(images, missing, scratch, command, SCRIPT, file, "\n".join(lines) + "\n")
 
 
-def _gen_img(plan: Plan, scratch: Path, prompts: Path) -> tuple[str, ...]:
-    given = {arg.name: arg.value for arg in plan.args}
-    assert plan.support is not None  # noqa: S101 - the caller looked
+def _gen_img(training: TrainingCommand, scratch: Path, prompts: Path) -> tuple[str, ...]:
+    given = {arg.name: arg.value for arg in training.args}
     switches = [f"--{name}" for name in ("v_parameterization", "zero_terminal_snr") if given.get(name) is True]
     named = [f"--{n}={given[n]}" for n in ("vae", "clip_skip", "tokenizer_cache_dir") if given.get(n) is not None]
     return (
-        *SWITCHES[plan.support.family], *switches, *HALF.get(str(given.get("mixed_precision")), ()),
+        *SWITCHES[training.family], *switches, *HALF.get(str(given.get("mixed_precision")), ()),
         "--xformers" if given.get("xformers") is True else "--sdpa",
         f"--ckpt={given['pretrained_model_name_or_path']}", *named, f"--sampler={HOW['sampler']}", "--batch_size=1",
         "--images_per_prompt=1", f"--outdir={scratch}", f"--from_file={prompts}",
     )  # fmt: skip
 
 
-def _asked(plan: Plan, images: ClassImages, scratch: Path) -> Stage:
+def _asked(training: TrainingCommand, images: ClassImages, scratch: Path) -> ClassPainting:
     """One of the minimal inference scripts, without a LoRA."""
-    from kohya_runner.compare.sweep import SIDE_BY_SIDE
-    from kohya_runner.engines.sd_scripts.painter import WORKER, Job, of_base
-
-    base = _base(plan)
-    engine, file, missing = of_base(base), scratch / "jobs.json", images.missing()
-    small = any((gpu.total_bytes or SIDE_BY_SIDE) < SIDE_BY_SIDE for gpu in plan.gpus)
-    options = engine.arguments(base, Job(file, scratch, None, 0.0, "", small, engine.guidance))
-    command = _command(plan, engine.script, (str(WORKER), str(file)), options)
-    return Stage(images, missing, scratch, command, engine.script, file, _jobs(base, engine, images, scratch))
+    base = training.base
+    row, file, missing = _row(base), scratch / "jobs.json", images.missing()
+    options = row.arguments(base, PaintJob(file, scratch, None, 0.0, "", training.small_gpu, row.guidance))
+    command = training.runs(row.script, (str(WORKER), str(file)), options)
+    return ClassPainting(images, missing, scratch, command, row.script, file, _jobs(base, row, images, scratch))
 
 
-def _jobs(base: Base, engine: Engine, images: ClassImages, scratch: Path) -> str:
-    from kohya_runner.compare.cells import Cell, Column
-    from kohya_runner.compare.settings import Settings
+def _jobs(base: Base, row: Painter, images: ClassImages, scratch: Path) -> str:
+    width, height = images.size
 
-    column = Column("base", None, 0.0)
-    settings = Settings(
-        (images.prompt,), steps=HOW["steps"], guidance=engine.guidance, width=images.size[0], height=images.size[1]
-    )
-    cell = Cell("", 0, 0, 0)
-    rows = [
-        {"key": name.removesuffix(".png"), "weights": None, "strength": 0.0,
-         "line": _MULTIPLIER.sub("", engine.line(settings, replace(cell, seed=images.seed(name)), column))}
+    def line(name: str) -> str:
+        request = PictureRequest(
+            "", images.prompt, images.seed(name), "", HOW["steps"], row.guidance, width=width, height=height
+        )
+        return _MULTIPLIER.sub("", row.line(request))
+
+    cells = [
+        {"key": name.removesuffix(".png"), "weights": None, "strength": 0.0, "line": line(name)}
         for name in images.missing()
-    ]  # fmt: skip
-    told = {"version": 1, "events": str(scratch / "events.jsonl"), "outdir": str(scratch), "merged": engine.merged,
-            "tokenizers": base.text("tokenizer_cache_dir"), "cells": rows}  # fmt: skip
+    ]
+    told = {"version": 1, "events": str(scratch / "events.jsonl"), "outdir": str(scratch), "merged": row.merged,
+            "tokenizers": base.text("tokenizer_cache_dir"), "cells": cells}  # fmt: skip
     return json.dumps(told)
 
 
-def _base(plan: Plan) -> Base:
-    """The base model as the training has it."""
-    from kohya_runner.compare.subject import MODELS, Base
-
-    assert plan.support is not None  # noqa: S101 - the caller looked
-    options = {arg.name: arg.value if arg.value is True else str(arg.value) for arg in plan.args if arg.tokens}
-    model = next(str(options[name]) for name in MODELS if name in options)
-    return Base(plan.support.family, model, options)
-
-
-def _row(family: str) -> Engine:
-    from kohya_runner.engines.sd_scripts.painter import find
-
-    return find(family)
-
-
-def _command(plan: Plan, script: str, before: tuple[str, ...], options: tuple[str, ...]) -> Command:
-    assert plan.command is not None  # noqa: S101 - the caller looked
-    python = str(plan.python.path) if plan.python else "python3"
-    path = str(plan.checkout.root / script) if plan.checkout else script
-    return Command((python, *before, path, *options), plan.command.cwd, plan.command.env)
+def _row(base: Base) -> Painter:
+    row = painter(base)
+    assert row is not None  # noqa: S101 - OTHERS have one
+    return row

@@ -1,74 +1,36 @@
-"""The trainer's own script that paints for each family, and its command: one row each."""
+"""sd-scripts' own script that paints for each family, and its command: one row each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+import hashlib
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.musubi import painter as musubi
-from kohya_runner.engines.sd_scripts import projections
-from kohya_runner.errors import UsageError
+from kohya_runner.engines.painting import WORKER, Painter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from kohya_runner.compare.cells import Cell, Column
-    from kohya_runner.compare.settings import Settings
-    from kohya_runner.compare.subject import Base
+    from kohya_runner.engines.painting import Base, PaintJob, PictureRequest
 
 SAMPLERS = (
     "ddim", "pndm", "lms", "euler", "euler_a", "heun", "dpm_2", "dpm_2_a", "dpmsolver", "dpmsolver++", "dpmsingle",
     "k_lms", "k_euler", "k_euler_a", "k_dpm_2", "k_dpm_2_a",
 )  # fmt: skip
 """gen_img.py:3251; it takes one a process (:1706-1813)."""
-WORKER = Path(__file__).with_name("sweep_worker.py")
 FLOATS = {"bf16": "bf16", "fp16": "fp16"}
 """--mixed_precision of the training, and how the scripts call it; everything else is single precision."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a command needs besides the base model. ``small_gpu``: the models do not fit side by side."""
-
-    jobs: Path
-    outdir: Path
-    weights: Path | None
-    strength: float
-    sampler: str
-    small_gpu: bool = False
-    guidance: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """How a family's pictures are made: all of them in one process, where there is a choice of ``samplers`` one each.
-
-    ``merged``: the script merges a LoRA while it loads, so the parts that a LoRA goes into are loaded again for each.
-    ``multiple``: what both sides of a picture are a multiple of, in pixels.
-    """
-
-    family: str
-    script: str
-    arguments: Callable[[Base, Job], tuple[str, ...]]
-    line: Callable[[Settings, Cell, Column], str]
-    merged: bool = False
-    hooked: bool = False  # the script itself loads our module; otherwise ours runs the script
-    multiple: int = 8
-    guidance: float = 7.5  # the script's own default
-    samplers: tuple[str, ...] = ()
-    controls: str = ""  # pictures to edit: "needed", "optional", "" for a script that takes none
-    readable: Callable[[Path, Path], Path] = projections.as_it_is  # a LoRA as the script reads it, copied where need be
-    trainer: str = "sd-scripts"  # whose script it is (engine_info.py)
-
-
-def _gen_img(base: Base, job: Job) -> tuple[str, ...]:
+def _gen_img(base: Base, job: PaintJob) -> tuple[str, ...]:
     """gen_img.py: ``--network_weights`` makes the slot, the module given by ``--from_module`` fills it."""
     kind = {"sdxl": ("--sdxl", "--no_half_vae"), "sd2": ("--v2",)}.get(base.family, ("--v1",))
     return (
-        *kind, *_switches(base, "v_parameterization", "zero_terminal_snr"), *_half(base),
+        *kind, *base.switches("v_parameterization", "zero_terminal_snr"), *_half(base),
         "--xformers" if base.on("xformers") else "--sdpa",
-        f"--ckpt={base.model}", *_given(base, "vae", "clip_skip", "tokenizer_cache_dir"),
+        f"--ckpt={base.model}", *base.given("vae", "clip_skip", "tokenizer_cache_dir"),
         f"--sampler={job.sampler}", "--batch_size=1", "--images_per_prompt=1", f"--outdir={job.outdir}",
         "--network_module", base.text("network_module") or "networks.lora",
         "--network_weights", str(job.weights), "--network_mul", "1.0",
@@ -76,68 +38,55 @@ def _gen_img(base: Base, job: Job) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _flux(base: Base, job: Job) -> tuple[str, ...]:
+def _flux(base: Base, job: PaintJob) -> tuple[str, ...]:
     """flux_minimal_inference.py; with ``fp8_base`` the training held the model in 8 bit, so does this."""
     small = ("--flux_dtype=fp8",) if base.on("fp8_base") else ()
     chroma = ("--model_type=chroma",) if is_chroma(base) else ()
     # Chroma's model cannot do without the masks (library/chroma_models.py:699)
-    masks = ("--apply_t5_attn_mask",) if chroma else _switches(base, "apply_t5_attn_mask")
+    masks = ("--apply_t5_attn_mask",) if chroma else base.switches("apply_t5_attn_mask")
     return (
-        f"--ckpt_path={base.model}", *_given(base, "clip_l", "t5xxl", "ae"), f"--dtype={_float(base)}", *small, *chroma,
+        f"--ckpt_path={base.model}", *base.given("clip_l", "t5xxl", "ae"), f"--dtype={_float(base)}", *small, *chroma,
         *masks, *_offload(job), f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
     )  # fmt: skip
 
 
-def _sd3(base: Base, job: Job) -> tuple[str, ...]:
-    masks = _switches(base, "apply_lg_attn_mask", "apply_t5_attn_mask")
+def _sd3(base: Base, job: PaintJob) -> tuple[str, ...]:
+    masks = base.switches("apply_lg_attn_mask", "apply_t5_attn_mask")
     return (
-        f"--ckpt_path={base.model}", *_given(base, "clip_l", "clip_g", "t5xxl"), *_half(base), *masks, *_offload(job),
+        f"--ckpt_path={base.model}", *base.given("clip_l", "clip_g", "t5xxl"), *_half(base), *masks, *_offload(job),
         f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
     )  # fmt: skip
 
 
-def _lumina(base: Base, job: Job) -> tuple[str, ...]:
+def _lumina(base: Base, job: PaintJob) -> tuple[str, ...]:
     kinds = (f"--{name}={_float(base)}" for name in ("dtype", "gemma2_dtype", "ae_dtype"))
     return (
         f"--pretrained_model_name_or_path={base.model}", f"--gemma2_path={base.text('gemma2')}",
-        f"--ae_path={base.text('ae')}", *kinds, *_given(base, "discrete_flow_shift", "system_prompt"), *_offload(job),
+        f"--ae_path={base.text('ae')}", *kinds, *base.given("discrete_flow_shift", "system_prompt"), *_offload(job),
         f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
     )  # fmt: skip
 
 
-def _hunyuan_image(base: Base, job: Job) -> tuple[str, ...]:
+def _hunyuan_image(base: Base, job: PaintJob) -> tuple[str, ...]:
     return (
-        f"--dit={base.model}", *_given(base, "text_encoder", "byt5", "vae", "blocks_to_swap", "vae_chunk_size"),
-        *_switches(base, "fp8_scaled", "text_encoder_cpu"), *_merged(job), f"--save_path={job.outdir}", "--interactive",
+        f"--dit={base.model}", *base.given("text_encoder", "byt5", "vae", "blocks_to_swap", "vae_chunk_size"),
+        *base.switches("fp8_scaled", "text_encoder_cpu"), *job.merged, f"--save_path={job.outdir}", "--interactive",
     )  # fmt: skip
 
 
-def _anima(base: Base, job: Job) -> tuple[str, ...]:
+def _anima(base: Base, job: PaintJob) -> tuple[str, ...]:
     return (
-        f"--dit={base.model}", f"--text_encoder={base.text('qwen3')}", *_given(base, "vae", "vae_chunk_size"),
-        *_switches(base, "vae_disable_cache"), *_merged(job), f"--save_path={job.outdir}", "--interactive",
+        f"--dit={base.model}", f"--text_encoder={base.text('qwen3')}", *base.given("vae", "vae_chunk_size"),
+        *base.switches("vae_disable_cache"), *job.merged, f"--save_path={job.outdir}", "--interactive",
     )  # fmt: skip
 
 
-def _slotted(job: Job) -> tuple[str, ...]:
+def _slotted(job: PaintJob) -> tuple[str, ...]:
     """A LoRA whose weights are exchanged; none where the base model alone paints."""
     return ("--lora_weights", f"{job.weights};1.0") if job.weights else ()
 
 
-def _merged(job: Job) -> tuple[str, ...]:
-    """The first LoRA, merged when the models are loaded; none for the base column."""
-    return ("--lora_weight", str(job.weights), "--lora_multiplier", f"{job.strength:g}") if job.strength else ()
-
-
-def _given(base: Base, *names: str) -> tuple[str, ...]:
-    return tuple(f"--{name}={value}" for name in names if (value := base.text(name)) is not None)
-
-
-def _switches(base: Base, *names: str) -> tuple[str, ...]:
-    return tuple(f"--{name}" for name in names if base.on(name))
-
-
-def _offload(job: Job) -> tuple[str, ...]:
+def _offload(job: PaintJob) -> tuple[str, ...]:
     return ("--offload",) if job.small_gpu else ()
 
 
@@ -150,24 +99,24 @@ def _half(base: Base) -> tuple[str, ...]:
     return (f"--{kind}",) if kind else ()
 
 
-def _gen_img_line(settings: Settings, cell: Cell, column: Column) -> str:
+def _gen_img_line(picture: PictureRequest) -> str:
     """Its prompt line (gen_img.py:2770-2960)."""
-    negative = f" --n {settings.negative}" if settings.negative else ""
-    size = f"--w {settings.width} --h {settings.height} --s {settings.steps} --l {settings.guidance:f}"
-    strength = f"--am {column.strength:f} --f {cell.key}.png"
-    return f"{settings.prompts[cell.prompt]} {size} --d {cell.seed} {strength}{negative}"
+    negative = f" --n {picture.negative}" if picture.negative else ""
+    size = f"--w {picture.width} --h {picture.height} --s {picture.steps} --l {picture.guidance:f}"
+    strength = f"--am {picture.strength:f} --f {picture.key}.png"
+    return f"{picture.prompt} {size} --d {picture.seed} {strength}{negative}"
 
 
 def _interactive(
     guidance: str, *, multiplier: bool = True, spelt: Callable[[str], str] = str
-) -> Callable[[Settings, Cell, Column], str]:
+) -> Callable[[PictureRequest], str]:
     """The line of the minimal scripts' interactive mode; they differ in what they call the guidance."""
 
-    def line(settings: Settings, cell: Cell, column: Column) -> str:
-        negative = f" --n {spelt(settings.negative)}" if settings.negative else ""
-        size = f"--w {settings.width} --h {settings.height} --s {settings.steps} --{guidance} {settings.guidance:g}"
-        strength = f" --m {column.strength:f}" if multiplier else ""
-        return f"{spelt(settings.prompts[cell.prompt])} {size} --d {cell.seed}{strength}{negative}"
+    def line(picture: PictureRequest) -> str:
+        negative = f" --n {spelt(picture.negative)}" if picture.negative else ""
+        size = f"--w {picture.width} --h {picture.height} --s {picture.steps} --{guidance} {picture.guidance:g}"
+        strength = f" --m {picture.strength:f}" if multiplier else ""
+        return f"{spelt(picture.prompt)} {size} --d {picture.seed}{strength}{negative}"
 
     return line
 
@@ -177,23 +126,49 @@ def _escaped(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii")
 
 
-ENGINES: tuple[Engine, ...] = (
-    *(Engine(family, "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS)
+PROJECTIONS = ("_proj_in.lora_", "_proj_out.lora_")
+PIXEL = [1, 1]
+
+
+def linear(path: Path, folder: Path) -> Path:
+    """A LoRA of SD 2 as gen_img.py reads it: the file itself, or a copy in the folder whose projections are linear.
+
+    The training builds the U-Net's projections as convolutions of one pixel (library/train_util.py:5525), gen_img.py as
+    linear layers (library/model_util.py:1002): it stops at the two sides that the tensors have more. The numbers are
+    the same.
+    """
+    with path.open("rb") as file:
+        rows = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        flat = {name: _flat(name, row) for name, row in rows.items()}
+        if flat == rows:
+            return path
+        copy = folder / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.safetensors"
+        told = json.dumps(flat).encode()
+        with copy.open("wb") as out:
+            out.write(len(told).to_bytes(8, "little") + told)
+            shutil.copyfileobj(file, out)
+    return copy
+
+
+def _flat(name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    projects = any(part in name for part in PROJECTIONS)
+    return {**row, "shape": row["shape"][:2]} if projects and row["shape"][2:] == PIXEL else row
+
+
+PAINTERS: tuple[Painter, ...] = (
+    *(Painter(family, "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS)
       for family in ("sd15", "sdxl")),
-    Engine("sd2", "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS, readable=projections.linear),
-    Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g"), multiple=16, guidance=3.5),
-    Engine("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c"), multiple=16, guidance=5.0),
-    Engine("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g"), multiple=16, guidance=3.5),
-    Engine("hunyuan_image", "hunyuan_image_minimal_inference.py", _hunyuan_image,
-           _interactive("g", multiplier=False), merged=True, multiple=32, guidance=3.5),
-    Engine("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False, spelt=_escaped),
-           merged=True, multiple=32, guidance=3.5),
-    Engine("flux_kontext", musubi.KONTEXT, musubi.kontext, musubi.line, merged=True, multiple=16, guidance=2.5,
-           controls="needed", trainer="musubi-tuner"),
-    Engine("flux2", musubi.FLUX2, musubi.flux2, musubi.line, merged=True, multiple=16, guidance=4.0,
-           controls="optional", trainer="musubi-tuner"),
+    Painter("sd2", "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS, readable=linear),
+    Painter("flux", "flux_minimal_inference.py", _flux, _interactive("g"), multiple=16, guidance=3.5),
+    Painter("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c"), multiple=16, guidance=5.0),
+    Painter("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g"), multiple=16, guidance=3.5),
+    Painter("hunyuan_image", "hunyuan_image_minimal_inference.py", _hunyuan_image,
+            _interactive("g", multiplier=False), merged=True, multiple=32, guidance=3.5),
+    Painter("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False, spelt=_escaped),
+            merged=True, multiple=32, guidance=3.5),
 )  # fmt: skip
-CHROMA = Engine("flux", "flux_minimal_inference.py", _flux, _interactive("g 0 --c"), multiple=16, guidance=3.5)
+CHROMA = Painter("flux", "flux_minimal_inference.py", _flux, _interactive("g 0 --c"), multiple=16, guidance=3.5,
+                 needs_negative=True)  # fmt: skip
 """FLUX without a distilled guidance: what a person calls guidance is its classifier-free guidance, --c."""
 
 
@@ -202,23 +177,6 @@ def is_chroma(base: Base) -> bool:
     return base.family == "flux" and base.text("model_type") == "chroma"
 
 
-def of_base(base: Base) -> Engine:
-    """What paints with a base model.
-
-    Raises:
-        UsageError: nothing of the trainer paints for its family.
-    """
-    return CHROMA if is_chroma(base) else find(base.family)
-
-
-def find(family: str) -> Engine:
-    """The row of a family.
-
-    Raises:
-        UsageError: nothing of the trainer paints for it.
-    """
-    known = [engine.family for engine in ENGINES]
-    for engine in ENGINES:
-        if engine.family == family:
-            return engine
-    raise UsageError(f"family '{family}' cannot be compared", hint=f"choose from {', '.join(known)}")
+def painter(base: Base) -> Painter | None:
+    """What paints with a base model; None where none of these scripts does."""
+    return CHROMA if is_chroma(base) else next((row for row in PAINTERS if row.family == base.family), None)

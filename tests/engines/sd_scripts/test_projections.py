@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kohya_runner.artefact.safetensors_header import read_header
-from kohya_runner.engines.sd_scripts.painter import ENGINES, find
-from kohya_runner.engines.sd_scripts.projections import as_it_is, linear
+from kohya_runner.engines.sd_scripts.painter import PAINTERS, linear
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,5 +47,4 @@ def test_a_file_without_such_a_projection_is_read_as_it_is(tmp_path, name, shape
 
 
 def test_sd2_alone_needs_it():
-    assert find("sd2").readable is linear
-    assert all(engine.readable is as_it_is for engine in ENGINES if engine.family != "sd2")
+    assert {row.family for row in PAINTERS if row.readable is linear} == {"sd2"}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from kohya_runner.engines.sd_scripts.sweep_worker import Merged
+from kohya_runner.engines.paint_worker import Merged
 
 
 class Encoder:

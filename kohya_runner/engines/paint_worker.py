@@ -3,7 +3,7 @@
 gen_img.py loads this file as its ``--from_module`` and asks ``get_prompter`` for prompt lines (gen_img.py:2170-2184,
 :2732). The minimal inference scripts ask with ``input()`` in their interactive mode; for them this file is the program:
 
-    PYTHON sweep_worker.py JOBS SCRIPT [ARGUMENTS OF THE SCRIPT]
+    PYTHON paint_worker.py JOBS SCRIPT [ARGUMENTS OF THE SCRIPT]
 
 JOBS is a JSON file: ``events`` (where to write), ``outdir``, ``merged``, ``tokenizers`` and ``cells``, a list of
 ``key``, ``weights`` (a file, null for the base model), ``strength`` and ``line``. Events are JSON lines: ``begin``,
