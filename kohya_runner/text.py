@@ -1,4 +1,4 @@
-"""Files in a sentence: a few names and a count, and where a finding about them points."""
+"""Files and numbers in a sentence: a few names and a count."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from kohya_runner.dataset.facts import Source
 
 SHOWN = 5
 LONGEST = 80
@@ -23,11 +21,6 @@ def names(paths: Sequence[Path]) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 image``, ``2 images``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def place(source: Source, paths: Sequence[Path]) -> str:
-    """The file where there is one, else the recipe's entry, else the folder."""
-    return printable(str(paths[0])) if len(paths) == 1 else source.where or printable(str(source.folder))
 
 
 def shortened(text: str) -> str:

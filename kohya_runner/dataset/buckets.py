@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import error
 
@@ -34,6 +34,18 @@ class Buckets:
 
     settings: BucketSettings
     predefined: tuple[Size, ...]
+
+
+def parse_resolution(value: Any) -> tuple[int, int] | None:
+    """Width and height of ``"1024"``, ``"1024,768"``, 1024 or [1024, 768] (library/train_util.py:5410); else None."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    try:
+        numbers = [int(part) for part in parts]
+    except (TypeError, ValueError):
+        return None
+    if len(numbers) not in (1, 2):
+        return None
+    return numbers[0], numbers[-1]
 
 
 def problems(settings: BucketSettings, *, divisor: int | None = None) -> tuple[Finding, ...]:

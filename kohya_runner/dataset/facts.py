@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kohya_runner.text import printable
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kohya_runner.dataset.class_images import ClassImages
@@ -59,6 +62,10 @@ class Source:
     def edit(self) -> bool:
         """Whether ``folder`` is no folder but the metadata file of an edit dataset."""
         return self.folder.suffix in (".json", ".jsonl")
+
+    def place(self, paths: Sequence[Path]) -> str:
+        """Where a finding about files points: the one file, else the recipe's entry, else the folder."""
+        return printable(str(paths[0])) if len(paths) == 1 else self.where or printable(str(self.folder))
 
 
 CAPTION_EMPTY = "empty"

@@ -16,7 +16,7 @@ from kohya_runner.dataset.facts import CaptionRules, Entry, Folder, Source
 from kohya_runner.dataset.scan import scan
 from kohya_runner.dataset.tree.layout import tree_key
 from kohya_runner.findings import error, warning
-from kohya_runner.text import counted, names, place, printable
+from kohya_runner.text import counted, names, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,7 +72,7 @@ def _unreadable(paired: Paired) -> Iterator[Finding]:
     if broken:
         paths = [image.path for image in broken]
         text = f"{counted(len(paths), 'condition image')} cannot be used: {names(paths)}: {broken[0].problem}"
-        yield error("image.condition", text, where=place(paired.conditions.source, paths), hint="replace or remove")
+        yield error("image.condition", text, where=paired.conditions.source.place(paths), hint="replace or remove")
 
 
 def _alone(paired: Paired, where: str) -> Iterator[Finding]:
@@ -101,7 +101,7 @@ def _sizes(paired: Paired, *, buckets: bool) -> Iterator[Finding]:
     if odd:
         hint = "save both in one size"
         message = f"{counted(len(odd), 'picture')} {text}: {names(odd)}"
-        yield make("image.pair_size", message, where=place(paired.pictures.source, odd), hint=hint)
+        yield make("image.pair_size", message, where=paired.pictures.source.place(odd), hint=hint)
 
 
 def _same(paired: Paired) -> Iterator[Finding]:
@@ -110,7 +110,7 @@ def _same(paired: Paired) -> Iterator[Finding]:
     same = [image.path for image in images if image.sha256 == partners[image.path].sha256]
     if same:
         text = f"{counted(len(same), 'picture')} that are their own condition image: {names(same)}"
-        yield warning("image.pair_same", text, where=place(paired.pictures.source, same), hint="nothing can be learnt")
+        yield warning("image.pair_same", text, where=paired.pictures.source.place(same), hint="nothing can be learnt")
 
 
 def with_conditions(layout: Layout, paired: Iterable[Paired]) -> Layout:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.buckets import BucketSettings, make_buckets, problems, select
+from kohya_runner.dataset.buckets import BucketSettings, make_buckets, parse_resolution, problems, select
 from kohya_runner.dataset.facts import CAPTION_BLANK
 from kohya_runner.dataset.tokens.count import count, same
-from kohya_runner.engines.sd_scripts.batching import parse_resolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

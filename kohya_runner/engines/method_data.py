@@ -15,7 +15,7 @@ from kohya_runner.engines.edit_data import PAIRED, edit_findings, is_edit_entry,
 from kohya_runner.engines.sd_scripts import dataset_options
 from kohya_runner.engines.sd_scripts.dataset_config import with_config
 from kohya_runner.findings import Severity, error, warning
-from kohya_runner.text import counted, names, place
+from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -165,4 +165,4 @@ def _without_word(scans: tuple[Scan, ...], settings: Settings) -> Iterator[Findi
         if without:
             text = f"{counted(len(without), 'caption')} without '{word}', the word to train: {names(without)}"
             hint = "add the word, or write use_object_template: true"
-            yield warning("caption.token", text, where=place(scan.source, without), hint=hint)
+            yield warning("caption.token", text, where=scan.source.place(without), hint=hint)

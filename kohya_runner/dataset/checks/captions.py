@@ -9,7 +9,7 @@ from kohya_runner.dataset.captions import BOM, fewest_tokens, most_tokens
 from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, dotted
 from kohya_runner.findings import error, info, warning
 from kohya_runner.regex_timeout import TooSlowError, at_most
-from kohya_runner.text import counted, names, place, shortened
+from kohya_runner.text import counted, names, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,14 +38,14 @@ def missing(scan: Scan) -> Iterator[Finding]:
     text = f"{counted(len(paths), 'image')} without a {dotted(scan.source.captions.extension)} file: {names(paths)}"
     hint = f"the trainer would train them as '{scan.source.concept}'"
     say = info if scan.source.regularization else error
-    yield say("caption.missing", text, where=place(scan.source, paths), hint=hint)
+    yield say("caption.missing", text, where=scan.source.place(paths), hint=hint)
 
 
 def orphan(scan: Scan) -> Iterator[Finding]:
     """Captions whose image is not there."""
     if scan.orphans:
         text = f"{counted(len(scan.orphans), 'caption')} without an image: {names(scan.orphans)}"
-        yield warning("caption.orphan", text, where=place(scan.source, scan.orphans))
+        yield warning("caption.orphan", text, where=scan.source.place(scan.orphans))
 
 
 def empty(scan: Scan) -> Iterator[Finding]:
@@ -72,7 +72,7 @@ def unreadable(scan: Scan) -> Iterator[Finding]:
         reason = bad[0].problem.partition(": ")[2]
         paths = [caption.path for caption in bad]
         text = f"{counted(len(bad), 'caption')} cannot be read: {names(paths)}: {reason}"
-        yield error("caption.unreadable", text, where=place(scan.source, paths))
+        yield error("caption.unreadable", text, where=scan.source.place(paths))
 
 
 def lines(scan: Scan) -> Iterator[Finding]:
@@ -81,7 +81,7 @@ def lines(scan: Scan) -> Iterator[Finding]:
     if paths:
         text = f"{counted(len(paths), 'caption')} of several lines, only the first is used: {names(paths)}"
         hint = "join the lines (with enable_wildcard the trainer picks one of them by chance)"
-        yield warning("caption.lines", text, where=place(scan.source, paths), hint=hint)
+        yield warning("caption.lines", text, where=scan.source.place(paths), hint=hint)
 
 
 def bom(scan: Scan) -> Iterator[Finding]:
@@ -91,7 +91,7 @@ def bom(scan: Scan) -> Iterator[Finding]:
         text = (
             f"{counted(len(paths), 'caption')} with a byte order mark, which becomes part of the prompt: {names(paths)}"
         )
-        yield warning("caption.bom", text, where=place(scan.source, paths), hint="save as UTF-8 without BOM")
+        yield warning("caption.bom", text, where=scan.source.place(paths), hint="save as UTF-8 without BOM")
 
 
 def starts_with(scan: Scan) -> Iterator[Finding]:
@@ -149,13 +149,13 @@ def max_tokens(scan: Scan) -> Iterator[Finding]:
         paths = [path for _, path in certain]
         text = f"{counted(len(paths), 'caption')} of more than {limit} tokens: {names(paths)}"
         longest = f"the longest has at least {max(number for number, _ in certain)}"
-        yield error("caption.max_tokens", f"{text}; {longest}", where=place(scan.source, paths), hint="shorten")
+        yield error("caption.max_tokens", f"{text}; {longest}", where=scan.source.place(paths), hint="shorten")
     perhaps = [(most_tokens(c.text), c.path) for c in captions if fewest_tokens(c.text) <= limit < most_tokens(c.text)]
     if perhaps:
         paths = [path for _, path in perhaps]
         text = f"{counted(len(paths), 'caption')} could have more than {limit} tokens: {names(paths)}"
         longest = f"at most {max(number for number, _ in perhaps)} by an estimate that never counts too few"
-        yield warning("caption.max_tokens", f"{text}; {longest}", where=place(scan.source, paths))
+        yield warning("caption.max_tokens", f"{text}; {longest}", where=scan.source.place(paths))
 
 
 def _captions(scan: Scan) -> tuple[Caption, ...]:
@@ -171,7 +171,7 @@ def _faulty(scan: Scan, problem: str, code: str, what: str, hint: str) -> Iterat
     paths = [caption.path for caption in _captions(scan) if caption.problem == problem]
     if paths:
         text = f"{counted(len(paths), 'caption')} {what}: {names(paths)}"
-        yield error(code, text, where=place(scan.source, paths), hint=hint)
+        yield error(code, text, where=scan.source.place(paths), hint=hint)
 
 
 def _broken(scan: Scan, code: str, rule: str, holds: Callable[[str], bool]) -> Iterator[Finding]:
@@ -180,7 +180,7 @@ def _broken(scan: Scan, code: str, rule: str, holds: Callable[[str], bool]) -> I
     if bad:
         paths = [caption.path for caption in bad]
         text = f"{counted(len(bad), 'caption')} {rule}: {names(paths)}; the first reads {shortened(bad[0].text)}"
-        yield error(code, text, where=place(scan.source, paths), hint="correct the captions, or the recipe's rule")
+        yield error(code, text, where=scan.source.place(paths), hint="correct the captions, or the recipe's rule")
 
 
 CAPTION_CHECKS = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.dataset.checks.captions import CAPTION_CHECKS
 from kohya_runner.dataset.facts import IMAGE_FORMATS
 from kohya_runner.findings import error, info, warning
-from kohya_runner.text import counted, names, place, printable
+from kohya_runner.text import counted, names, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,7 +98,7 @@ def other_pictures(scan: Scan) -> Iterator[Finding]:
     if found:
         text = f"{counted(len(found), 'picture')} of kinds the trainer does not read: {names(found)}"
         hint = f"save as one of {', '.join(IMAGE_FORMATS)}, or take out of the folder"
-        yield warning("dataset.other_pictures", text, where=place(scan.source, found), hint=hint)
+        yield warning("dataset.other_pictures", text, where=scan.source.place(found), hint=hint)
 
 
 def strays(scan: Scan) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def strays(scan: Scan) -> Iterator[Finding]:
     found = [path for path in scan.strays if path.suffix.lower() not in OTHER_PICTURES]
     if found:
         text = f"{counted(len(found), 'file')} that the trainer does not read: {names(found)}"
-        yield info("dataset.strays", text, where=place(scan.source, found))
+        yield info("dataset.strays", text, where=scan.source.place(found))
 
 
 def subfolders(scan: Scan) -> Iterator[Finding]:
@@ -115,9 +115,7 @@ def subfolders(scan: Scan) -> Iterator[Finding]:
     if scan.images and below:
         images = sum(images for _, images in scan.subfolders)
         text = f"{counted(images, 'image')} in subfolders are not used: {names(below)}"
-        yield warning(
-            "dataset.subfolders", text, where=place(scan.source, below), hint="give them entries of their own"
-        )
+        yield warning("dataset.subfolders", text, where=scan.source.place(below), hint="give them entries of their own")
 
 
 def extension(scan: Scan) -> Iterator[Finding]:
@@ -125,7 +123,7 @@ def extension(scan: Scan) -> Iterator[Finding]:
     mixed = [image.path for image in scan.images if _is_mixed(image.path.suffix)]
     if mixed:
         text = f"{counted(len(mixed), 'image')} with an extension the trainer would pass over: {names(mixed)}"
-        yield info("dataset.extension", text, where=place(scan.source, mixed), hint="laid out under the lower-case one")
+        yield info("dataset.extension", text, where=scan.source.place(mixed), hint="laid out under the lower-case one")
 
 
 def stem_twice(scan: Scan) -> Iterator[Finding]:
@@ -135,7 +133,7 @@ def stem_twice(scan: Scan) -> Iterator[Finding]:
     if same:
         text = f"{counted(len(same), 'image')} share a name and so a caption: {names(same)}"
         yield warning(
-            "dataset.stem_twice", text, where=place(scan.source, same), hint="rename one of each, or remove it"
+            "dataset.stem_twice", text, where=scan.source.place(same), hint="rename one of each, or remove it"
         )
 
 
@@ -157,7 +155,7 @@ def unreadable(scan: Scan) -> Iterator[Finding]:
     for reason, images in by_reason.items():
         paths = [image.path for image in images]
         text = f"{counted(len(paths), 'image')} cannot be used: {names(paths)}: {reason}"
-        yield error("image.unreadable", text, where=place(scan.source, paths), hint="replace or remove")
+        yield error("image.unreadable", text, where=scan.source.place(paths), hint="replace or remove")
 
 
 def content(scan: Scan) -> Iterator[Finding]:
@@ -167,7 +165,7 @@ def content(scan: Scan) -> Iterator[Finding]:
         kinds = ", ".join(sorted({image.format for image in wrong}))
         paths = [image.path for image in wrong]
         text = f"{counted(len(paths), 'image')} with other content than the name says ({kinds}): {names(paths)}"
-        yield info("image.format", text, where=place(scan.source, paths), hint="it is read by its content; rename it")
+        yield info("image.format", text, where=scan.source.place(paths), hint="it is read by its content; rename it")
 
 
 def huge(scan: Scan) -> Iterator[Finding]:
@@ -175,7 +173,7 @@ def huge(scan: Scan) -> Iterator[Finding]:
     paths = [image.path for image in scan.images if image.width * image.height > PILLOW_LIMIT]
     if paths:
         text = f"{counted(len(paths), 'image')} of more than 89 megapixels: {names(paths)}"
-        yield warning("image.huge", text, where=place(scan.source, paths), hint="make them smaller")
+        yield warning("image.huge", text, where=scan.source.place(paths), hint="make them smaller")
 
 
 def same_folder(scans: tuple[Scan, ...]) -> Iterator[Finding]:

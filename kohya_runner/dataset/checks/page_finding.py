@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.text import place
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -28,4 +26,4 @@ class Noted:
 def noted(say: Say, code: str, text: str, seen: Sequence[Seen], *, hint: str = "") -> Noted:
     """A finding about some images of one folder."""
     paths = tuple(one.image.path for one in seen)
-    return Noted(say(code, text, where=place(seen[0].source, paths), hint=hint), paths)
+    return Noted(say(code, text, where=seen[0].source.place(paths), hint=hint), paths)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.pairs import CONCEPT
 from kohya_runner.engines.musubi.buckets import STEP, MusubiBuckets
-from kohya_runner.engines.sd_scripts.batching import parse_resolution
 from kohya_runner.findings import error
 from kohya_runner.suggest import did_you_mean
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.buckets import BucketSettings
+from kohya_runner.dataset.buckets import BucketSettings, parse_resolution
 from kohya_runner.engines.saves import SaveSettings
 
 if TYPE_CHECKING:
@@ -67,18 +67,6 @@ def with_own(batching: Batching, own: Mapping[str, Any]) -> Batching:
         buckets = replace(buckets, resolution=(values["resolution"][0], values["resolution"][1]))
     own_split = {name: values[name] for name in ("train_batch_size", *SPLIT) if name in values}
     return replace(batching, buckets=buckets, **own_split)
-
-
-def parse_resolution(value: Any) -> tuple[int, int] | None:
-    """Width and height of ``"1024"``, ``"1024,768"``, 1024 or [1024, 768] (library/train_util.py:5410); else None."""
-    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-    try:
-        numbers = [int(part) for part in parts]
-    except (TypeError, ValueError):
-        return None
-    if len(numbers) not in (1, 2):
-        return None
-    return numbers[0], numbers[-1]
 
 
 def _chosen(kind: type, given: Mapping[str, Any], *without: str) -> dict[str, Any]:

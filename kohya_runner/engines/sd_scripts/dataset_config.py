@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from kohya_runner.engines.sd_scripts.batching import parse_resolution
+from kohya_runner.dataset.buckets import parse_resolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engines.rules.table import evaluate
-from kohya_runner.engines.sd_scripts.batching import parse_resolution
 from kohya_runner.engines.sd_scripts.dataset_config import (
     ARGUMENT,
     INSTEAD,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from kohya_runner.dataset.buckets import BucketSettings
+from kohya_runner.dataset.buckets import BucketSettings, parse_resolution
 from kohya_runner.engines.saves import SaveSettings
-from kohya_runner.engines.sd_scripts.batching import Batching, batching_from, parse_resolution
+from kohya_runner.engines.sd_scripts.batching import Batching, batching_from
 
 
 @pytest.mark.parametrize(
