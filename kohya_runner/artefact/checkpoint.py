@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.lora_family import family_of
-from kohya_runner.artefact.safetensors_header import HeaderError, read_header
+from kohya_runner.artefact.lora import family_of, module_of
+from kohya_runner.artefact.safetensors_header import PRACTICE, HeaderError, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PRACTICE = "practice"
-"""The metadata key that marks a file of the practice trainer; its presence counts, whatever it says."""
-
 CLOCK_SLACK = 2.0
 """Seconds by which a file system's clock may be behind: network volumes and coarse time stamps."""
-
-_CHUNK = 1 << 20
-_MODULE = re.compile(
-    r"^(?P<module>.+?)\.(?:lora_(?:down|up|mid|A|B)|alpha$|dora_scale|hada_|lokr_|oft_|diff(?:_b)?$|scalar$)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +65,8 @@ def inspect(path: Path) -> Artefact:
         shapes=tuple(tensor.shape for tensor in header.tensors),
         metadata=header.metadata,
         family=family_of(header),
-        problem=_length_problem(size, header.total) or ("" if names else "holds no tensors"),
+        problem=header.length_problem(size) or ("" if names else "holds no tensors"),
     )
-
-
-def module_of(name: str) -> str:
-    """The module a tensor belongs to: ``lora_unet_x`` of ``lora_unet_x.lora_down.weight``, ``a`` of ``a.weight``."""
-    match = _MODULE.match(name)
-    return match["module"] if match else name.rpartition(".")[0] or name
 
 
 def judge(final: Path, started: float, expected_modules: int | None, *, practice: bool = False, holds: str = "") -> str:
@@ -125,18 +109,3 @@ def _content_problem(found: Artefact, expected_modules: int | None, *, practice:
     if expected_modules is not None and found.modules != expected_modules:
         return f"{found.path.name} holds {found.modules} modules, the trainer made {expected_modules}"
     return ""
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(_CHUNK):
-            digest.update(data)
-    return digest.hexdigest()
-
-
-def _length_problem(size: int, total: int) -> str:
-    if size < total:
-        return f"is cut: {size:,} of {total:,} bytes"
-    return f"has {size - total:,} bytes too many" if size > total else ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import LENGTH, read_header
-from kohya_runner.artefact.tensors import has_nonfinite, is_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,3 +128,69 @@ class _Tally:
 
 
 assert PIECE % LENGTH == 0  # noqa: S101 - pieces hold whole numbers of any type
+
+
+@dataclass(frozen=True, slots=True)
+class FloatFormat:
+    """A type of numbers.
+
+    ``exponent`` are the bits that are all set in NaN and infinity, ``tops`` the last bytes that such a number can have;
+    ``certain`` where these bytes are proof enough.
+    """
+
+    width: int  # bytes
+    exponent: int
+    tops: bytes
+    certain: bool = False
+
+
+_HALF = bytes((0x7C, 0x7D, 0x7E, 0x7F, 0xFC, 0xFD, 0xFE, 0xFF))
+FLOAT_FORMATS = {
+    "F16": FloatFormat(2, 0x7C00, _HALF, certain=True),
+    "BF16": FloatFormat(2, 0x7F80, b"\x7f\xff"),
+    "F32": FloatFormat(4, 0x7F80_0000, b"\x7f\xff"),
+    "F64": FloatFormat(8, 0x7FF0_0000_0000_0000, b"\x7f\xff"),
+    "C64": FloatFormat(4, 0x7F80_0000, b"\x7f\xff"),
+    "F8_E5M2": FloatFormat(1, 0x7C, _HALF, certain=True),
+    "F8_E4M3": FloatFormat(1, 0x7F, b"\x7f\xff", certain=True),  # no infinity; NaN alone has all bits set
+    "F8_E8M0": FloatFormat(1, 0xFF, b"\xff", certain=True),
+}
+"""Types that have NaN. Whole numbers and the packed F4 and F6 have none."""
+
+
+def has_nonfinite(dtype: str, data: bytes) -> bool:
+    """Whether a piece of whole numbers holds NaN or infinity; False for types that have none."""
+    layout = FLOAT_FORMATS.get(dtype)
+    if layout is None or not data:
+        return False
+    tops = data[layout.width - 1 :: layout.width]
+    if all(tops.find(top) < 0 for top in layout.tops):
+        return False
+    return layout.certain or _has_full_exponent(layout, data)
+
+
+def is_zero(dtype: str, data: bytes) -> bool:
+    """Whether all numbers of a piece are zero; -0.0 is zero."""
+    if data == bytes(len(data)):
+        return True
+    layout = FLOAT_FORMATS.get(dtype)
+    if layout is None or dtype == "F8_E8M0":
+        return False
+    last = layout.width - 1
+    signed = not data[last :: layout.width].translate(None, b"\x00\x80")
+    return signed and not any(any(data[place :: layout.width]) for place in range(last))
+
+
+def _has_full_exponent(layout: FloatFormat, data: bytes) -> bool:
+    """Exactly, for all numbers at once: the lowest bit of the exponent, added, runs over only if all bits are set."""
+    count = len(data) // layout.width
+    mask, one, carry = _masks(layout, count)
+    return bool(((int.from_bytes(data, "little") & mask) + one) & carry)
+
+
+@lru_cache(maxsize=32)
+def _masks(layout: FloatFormat, count: int) -> tuple[int, int, int]:
+    lowest = layout.exponent & -layout.exponent
+    bits = (layout.exponent, lowest, 1 << layout.width * 8 - 1)
+    mask, one, carry = (int.from_bytes(b.to_bytes(layout.width, "little") * count, "little") for b in bits)
+    return mask, one, carry

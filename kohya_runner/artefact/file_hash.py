@@ -1,9 +1,14 @@
-"""The SHA-256 of model files, read once: no gigabytes are read again while the file system says it is the same file."""
+"""The hashes of model files, and the record that a fetched file is what the Hub says it is.
+
+A file of gigabytes is read once: as long as the file system says that it is the same file, its hash is remembered.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +16,7 @@ from kohya_runner.atomic import write_json
 from kohya_runner.file_stamp import stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NAME = "model_hashes.json"
@@ -43,7 +49,7 @@ class Hashes:
         try:
             if not self.thorough and path.stat().st_size > QUICK:
                 return ""
-            found = _read(path)
+            found = sha256(path)
         except OSError:
             return ""
         after = stamp(str(path))
@@ -77,9 +83,79 @@ def _loaded(file: Path) -> dict[str, dict[str, str]]:
     return {name: row for name, row in rows.items() if isinstance(row, dict)}
 
 
-def _read(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
+def sha256(path: Path) -> str:
+    """The hash of a file, read in pieces."""
+    return _digest(path, hashlib.sha256())
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file on the Hub: address, bytes, etag (SHA-256 of an LFS file, git's blob id of others), commit."""
+
+    url: str
+    size: int
+    etag: str
+    commit: str
+
+    @property
+    def key(self) -> str:
+        """A short name for this content, fit for a file name."""
+        return re.sub(r"\W", "", self.etag)[:16] or "unknown"
+
+
+def record_path(target: Path) -> Path:
+    """Where the record of a file lies: beside it, hidden."""
+    return target.with_name(f".{target.name}.fetched.json")
+
+
+def is_recorded(target: Path) -> bool:
+    """Whether the file was checked before and has not changed since (size and modification time)."""
+    try:
+        found = json.loads(record_path(target).read_text(encoding="utf-8"))
+        status = target.stat()
+    except (OSError, ValueError):
+        return False
+    expected = {"version": VERSION, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return isinstance(found, dict) and expected.items() <= found.items()
+
+
+def record(target: Path, remote: Remote) -> None:
+    """Remember that the file is right."""
+    status = target.stat()
+    facts = {"version": VERSION, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    write_json(record_path(target), {**facts, "etag": remote.etag, "commit": remote.commit})
+
+
+def matches(target: Path, remote: Remote) -> bool:
+    """Size and content; where the Hub gives no hash of a known kind, the size alone."""
+    if target.stat().st_size != remote.size:
+        return False
+    if _SHA256.fullmatch(remote.etag):
+        return sha256(target) == remote.etag
+    if _SHA1.fullmatch(remote.etag):
+        blob = hashlib.sha1(f"blob {remote.size}\0".encode(), usedforsecurity=False)
+        return _digest(target, blob) == remote.etag
+    return True
+
+
+def set_aside(target: Path, clock: Callable[[], float]) -> Path:
+    """Rename a wrong file so that nothing loads it; its record goes."""
+    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(clock()))
+    names = (
+        target.with_name(f"{target.name}.broken-{moment}{suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 100)))
+    )
+    aside = next(name for name in names if not name.exists())
+    target.rename(aside)
+    record_path(target).unlink(missing_ok=True)
+    return aside
+
+
+def _digest(target: Path, digest: hashlib._Hash) -> str:
+    with target.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()

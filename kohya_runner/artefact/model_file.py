@@ -141,11 +141,7 @@ def _looks_like_safetensors(head: bytes) -> bool:
 
 def safetensors_fault(path: Path) -> str:
     """Why a file is no complete safetensors file, "" if it is one; reads the header only."""
-    size = path.stat().st_size
     try:
-        end = read_header(path).total
+        return read_header(path).length_problem(path.stat().st_size)
     except HeaderError as fault:
         return f"{fault}: it is truncated, broken or another format"
-    if end > size:
-        return f"is truncated: {size:,} of {end:,} bytes"
-    return "" if end == size else f"has {size - end:,} bytes too many"

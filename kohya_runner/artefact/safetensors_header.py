@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+PRACTICE = "practice"
+"""The metadata key that marks a file of the practice trainer; its presence counts, whatever it says."""
+
 LENGTH = 8
 MAX_HEADER = 100_000_000  # the limit of safetensors itself
 MAX_RANK = 64
@@ -46,6 +49,12 @@ class Header:
     tensors: tuple[Tensor, ...]
     metadata: Mapping[str, str]
     total: int
+
+    def length_problem(self, size: int) -> str:
+        """What is wrong with a file of ``size`` bytes, as the rest of a sentence about it; "" if it is whole."""
+        if size < self.total:
+            return f"is cut: {size:,} of {self.total:,} bytes"
+        return f"has {size - self.total:,} bytes too many" if size > self.total else ""
 
 
 def read_header(path: Path) -> Header:

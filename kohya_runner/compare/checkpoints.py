@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.checkpoint import sha256
-from kohya_runner.artefact.lora_shape import Shape, difference, shape_of
+from kohya_runner.artefact.file_hash import sha256
+from kohya_runner.artefact.lora import Shape, difference, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

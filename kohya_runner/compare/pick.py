@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
-from kohya_runner.artefact.checkpoint import sha256
+from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.compare.checkpoints import PICKED
 from kohya_runner.errors import RunExistsError, UsageError
 

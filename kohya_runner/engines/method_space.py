@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engines.sd_scripts.rules.methods import IGNORES_FULL_BF16
 from kohya_runner.engines.settings import optimizer_of
-from kohya_runner.machine.disk import DiskItem
-from kohya_runner.machine.disk_items import KEEP
+from kohya_runner.machine.disk import KEEP, DiskItem
 from kohya_runner.machine.memory.method_sizes import MethodShape, checkpoint_bytes, state_bytes
 from kohya_runner.machine.memory.sizes import WIDTH
 from kohya_runner.machine.memory.vram import moments

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.tokens.count import QUOTED, Encoder, read_merges
 from kohya_runner.dataset.tokens.tokenizer_files import read_tokenizer
 from kohya_runner.engines.families import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2, T5_XXL
-from kohya_runner.machine.hub_cache import repo_folder
+from kohya_runner.machine.downloads import repo_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.artefact import checkpoint as artefact
+from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.errors import RunnerError
 from kohya_runner.finish import message, policy, runpod
 from kohya_runner.finish.notify import notify
@@ -170,7 +170,7 @@ def unverified(run_dir: Path, ended: Record) -> str:
     for checkpoint in kept:
         path = run_dir / ended.output_dir / checkpoint.file
         try:
-            if path.stat().st_size != checkpoint.bytes or artefact.sha256(path) != checkpoint.sha256:
+            if path.stat().st_size != checkpoint.bytes or sha256(path) != checkpoint.sha256:
                 return f"{checkpoint.file} is not as it was written"
         except OSError as fault:
             return f"{checkpoint.file}: {fault.strerror or fault}"

@@ -46,7 +46,7 @@ class PythonFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class TorchDevice:
     """One device as torch sees it; sizes in bytes."""
 
     name: str
@@ -65,7 +65,7 @@ class DeepFacts:
 
     faults: Mapping[str, str]
     cuda: bool
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[TorchDevice, ...]
     torch: str | None
     torch_cuda: str | None  # the CUDA version the wheel was built for
     device_fault: str | None  # why there is no usable GPU, in torch's words
@@ -111,9 +111,9 @@ def deep_probe(
     )
 
 
-def _gpu(found: dict[str, Any]) -> Gpu:
+def _gpu(found: dict[str, Any]) -> TorchDevice:
     major, minor = found["capability"]
-    return Gpu(found["name"], found["bytes"], found["free"], (major, minor), found["bf16"])
+    return TorchDevice(found["name"], found["bytes"], found["free"], (major, minor), found["bf16"])
 
 
 def _ask(

@@ -26,7 +26,7 @@ TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
 
 
 @dataclass(frozen=True, slots=True)
-class RandomModel:
+class RandomWeights:
     """What ``--pretrained_model_name_or_path`` and ``--tokenizer_cache_dir`` get."""
 
     family: str
@@ -43,13 +43,13 @@ class RandomModel:
         )
 
 
-def random_model_paths(family: str, models: Path) -> RandomModel:
+def random_model_paths(family: str, models: Path) -> RandomWeights:
     """Where the model of a family is, or will be, below the workspace's ``models``."""
     folder = models / f"random-{family}"
-    return RandomModel(family, folder / f"random-{family}.safetensors", folder / "tokenizers")
+    return RandomWeights(family, folder / f"random-{family}.safetensors", folder / "tokenizers")
 
 
-def ensure_random_model(family: str, workspace: Workspace, *, python: Path, checkout: Path) -> RandomModel:
+def ensure_random_model(family: str, workspace: Workspace, *, python: Path, checkout: Path) -> RandomWeights:
     """The model, written now if it is not there: in a folder of its own that is renamed when it is whole.
 
     Raises:
@@ -99,7 +99,7 @@ def _write(family: str, folder: Path, *, python: Path, checkout: Path) -> None:
         raise TrainerError(f"the random {family} model {fault}", hint="is the disk full?")
 
 
-def _place(partial: Path, model: RandomModel) -> None:
+def _place(partial: Path, model: RandomWeights) -> None:
     """Rename the whole folder; where another process was faster, its result is as good."""
     folder = model.checkpoint.parent
     partial.chmod(0o755)

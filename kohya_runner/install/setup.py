@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Trainer:
+class InstalledTrainer:
     """A trainer that can be started."""
 
     checkout: Checkout
@@ -38,7 +38,7 @@ def setup(  # noqa: PLR0913 - what each setting may name
     sd_scripts: str | None = None,
     python: str | None = None,
     engine: Engine = SD_SCRIPTS,
-) -> Trainer:
+) -> InstalledTrainer:
     """Find or fetch the sources, find or make the environment. ``say`` hears one line for each thing that takes time.
 
     Raises:
@@ -56,10 +56,10 @@ def setup(  # noqa: PLR0913 - what each setting may name
         if named is not None:
             _complete(named, requirements, engine)
             say(f"the trainer's Python is there: {named.path} ({named.named_by})")
-            return Trainer(checkout, named)
+            return InstalledTrainer(checkout, named)
         plan = plan_for(environ, requirements, xformers=engine.xformers)
         made = make_environment(plan, checkout, home=home, environ=environ, say=say)
-        return Trainer(checkout, TrainerPython(made, "kohya-runner setup", own=True))
+        return InstalledTrainer(checkout, TrainerPython(made, "kohya-runner setup", own=True))
 
 
 def find_trainer(

@@ -1,10 +1,16 @@
-"""The checks of this machine and its trainer: a table of pure functions over facts."""
+"""The checks of this machine and its trainer, in one table; those of the trainer itself are here.
+
+Is it there, is it the tested commit, does it import, has it the packages that the recipe's options import?
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.machine import device_checks, resource_checks, trainer_checks
+from kohya_runner.findings import Finding, error, warning
+from kohya_runner.machine import device_checks, resource_checks
+from kohya_runner.machine.needs import UNET_FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,12 +20,123 @@ if TYPE_CHECKING:
     from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 
     Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
+    from collections.abc import Callable, Iterator
+
+    from kohya_runner.engine_info import Engine
+    from kohya_runner.machine.host import HostFacts
+    from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
+
+
+def setup_hint(engine: Engine) -> str:
+    """The command that installs the trainer."""
+    return "run 'kohya-runner setup'" if engine.default else f"run 'kohya-runner setup --engine {engine.name}'"
+
+
+def sources_and_python(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """Both halves of the trainer."""
+    engine = trainer.engine
+    if trainer.checkout is None:
+        named = f"{engine.option} or {engine.variable}" if engine.option else engine.variable
+        hint = f"{setup_hint(engine)}, or name a checkout with {named}"
+        yield error("trainer.missing", f"the trainer's sources ({engine.name}) are not here", hint=hint)
+    if trainer.python is None:
+        hint = f"{setup_hint(engine)}, or name a Python with launch.python or {engine.python_variable}"
+        yield error("trainer.missing", "the trainer's Python is not here", hint=hint)
+
+
+def commit(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """The line numbers and rules of the checks are those of the pinned commit."""
+    if trainer.checkout is not None and not trainer.pinned:
+        found = f"commit {trainer.commit[:12]}" if trainer.commit else "of no known commit"
+        message = f"{trainer.engine.name} is {found}, not the one this version was tested with"
+        hint = f"its options are read from its own sources; to get the tested one, {setup_hint(trainer.engine)}"
+        yield warning("trainer.commit", message, where=str(trainer.checkout), hint=hint)
+
+
+def imports(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """The trainer's Python could be started and imports the trainer."""
+    if trainer.import_error:
+        message = f"the trainer cannot be imported: {trainer.import_error}"
+        yield error("trainer.import", message, where=str(trainer.python or ""), hint=setup_hint(trainer.engine))
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A package that the trainer imports when an option asks for it; ``line`` is where."""
+
+    package: str
+    option: str
+    line: str
+    applies: Callable[[MachineNeeds], bool]
+    instead: str
+
+
+def _by_name(*names: str) -> Callable[[MachineNeeds], bool]:
+    return lambda needs: needs.optimizer.lower() in names
+
+
+def _prefix(name: str) -> Callable[[MachineNeeds], bool]:
+    return lambda needs: needs.optimizer.lower().startswith(name)
+
+
+def _suffix(name: str) -> Callable[[MachineNeeds], bool]:
+    return lambda needs: needs.optimizer.lower().endswith(name)
+
+
+def _module(name: str) -> Callable[[MachineNeeds], bool]:
+    """An optimizer given as ``package.module.Class`` (library/train_util.py:5128)."""
+    return lambda needs: needs.optimizer.partition(".")[0] == name and "." in needs.optimizer
+
+
+def _logs_to(name: str) -> Callable[[MachineNeeds], bool]:
+    return lambda needs: needs.args.get("log_with") in {name, "all"}
+
+
+def _xformers(needs: MachineNeeds) -> bool:
+    return needs.xformers and needs.family in UNET_FAMILIES
+
+
+ADAMW = "optimizer_type: AdamW"
+TRAIN_UTIL = "library/train_util.py"
+
+REQUIREMENTS: tuple[Requirement, ...] = (
+    Requirement("xformers", "xformers", f"{TRAIN_UTIL}:3371", _xformers, "sdpa: true instead of xformers: true"),
+    Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4894", _suffix("8bit"), ADAMW),
+    Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4945", _by_name("pagedadamw"), ADAMW),
+    Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4959", _by_name("pagedadamw32bit"), ADAMW),
+    Requirement("lion-pytorch", "optimizer_type", f"{TRAIN_UTIL}:4885", _by_name("lion"), ADAMW),
+    Requirement("dadaptation", "optimizer_type", f"{TRAIN_UTIL}:5007", _prefix("dadapt"), "optimizer_type: Prodigy"),
+    Requirement("prodigyopt", "optimizer_type", f"{TRAIN_UTIL}:5041", _by_name("prodigy"), ADAMW),
+    Requirement("schedulefree", "optimizer_type", f"{TRAIN_UTIL}:5104", _suffix("schedulefree"), ADAMW),
+    Requirement("prodigy-plus-schedule-free", "optimizer_type", f"{TRAIN_UTIL}:5130", _module("prodigyplus"), ADAMW),
+    Requirement("pytorch-optimizer", "optimizer_type", f"{TRAIN_UTIL}:5130", _module("pytorch_optimizer"), ADAMW),
+    Requirement("wandb", "log_with", f"{TRAIN_UTIL}:5459", _logs_to("wandb"), "log_with: tensorboard"),
+)
+"""What the trainer imports only for some options; everything else is in its requirements.txt."""
+
+
+def packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """One error per package that an option needs and that is known to be missing."""
+    said: set[str] = set()
+    for row in REQUIREMENTS:
+        known_missing = row.package in trainer.versions and trainer.versions[row.package] is None
+        if known_missing and row.package not in said and row.applies(needs):
+            said.add(row.package)
+            yield _missing(row, needs)
+
+
+def _missing(row: Requirement, needs: MachineNeeds) -> Finding:
+    value = f" {needs.optimizer}" if row.option == "optimizer_type" else ""
+    message = f"{row.option}{value} needs {row.package}, which the trainer's Python does not have ({row.line})"
+    hint = f"install {row.package} there, or write {row.instead}"
+    return error("trainer.package", message, where=needs.place(row.option), hint=hint)
+
 
 CHECKS: tuple[Check, ...] = (
-    trainer_checks.sources_and_python,
-    trainer_checks.commit,
-    trainer_checks.imports,
-    trainer_checks.packages,
+    sources_and_python,
+    commit,
+    imports,
+    packages,
     device_checks.driver,
     device_checks.no_gpu,
     device_checks.old_gpu,

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact import integrity
+from kohya_runner.artefact import file_hash
 from kohya_runner.artefact.model_file import SAFETENSORS, safetensors_fault
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Finding, error
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from kohya_runner.artefact.integrity import Remote
+    from kohya_runner.artefact.file_hash import Remote
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class DownloadProgress:
     """Bytes of one file that are here, of how many."""
 
     file: str
@@ -44,7 +44,7 @@ class Progress:
     total: int
 
 
-def _silent(_: Progress) -> None:
+def _silent(_: DownloadProgress) -> None:
     """No progress wanted."""
 
 
@@ -53,7 +53,7 @@ def fetch(
     models: Path,
     *,
     reach: Access,
-    on_progress: Callable[[Progress], None] = _silent,
+    on_progress: Callable[[DownloadProgress], None] = _silent,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Path, ...]:
     """The local files in the order of ``refs``; what is complete already is neither fetched nor hashed again.
@@ -63,13 +63,13 @@ def fetch(
     """
     wanted = tuple(refs)
     targets = {ref: _inside(local_path(ref, models), models) for ref in wanted}
-    lacking = [ref for ref, target in targets.items() if not integrity.is_recorded(target)]
+    lacking = [ref for ref, target in targets.items() if not file_hash.is_recorded(target)]
     remotes = {ref: _remote(ref, targets[ref], reach) for ref in lacking}
     faults = tuple(found for found in remotes.values() if isinstance(found, Finding))
     if faults:
         raise PreflightError(str(faults[0]), findings=faults)
     for ref, remote in remotes.items():
-        if isinstance(remote, integrity.Remote) and not _adopted(targets[ref], remote, clock):
+        if isinstance(remote, file_hash.Remote) and not _adopted(targets[ref], remote, clock):
             _download(ref, targets[ref], remote, reach=reach, on_progress=on_progress)
             _verify(ref, targets[ref], remote, clock)
     return tuple(targets[ref] for ref in wanted)
@@ -97,7 +97,7 @@ def _remote(ref: HubFile, target: Path, reach: Access) -> Remote | Finding | Non
             return None
         need = HubNeed(ref.repo, f"file {ref.path} of", ref.where)
         return hub_finding(need, HubFact(ref.repo, status, detail), reach)
-    return integrity.Remote(told.location or url, told.size or 0, told.etag or "", told.commit_hash or "")
+    return file_hash.Remote(told.location or url, told.size or 0, told.etag or "", told.commit_hash or "")
 
 
 def _whole(target: Path) -> bool:
@@ -109,22 +109,22 @@ def _adopted(target: Path, remote: Remote, clock: Callable[[], float]) -> bool:
     """Whether a file without a record is the right one; a wrong one is set aside."""
     if not target.exists():
         return False
-    if integrity.matches(target, remote):
-        integrity.record(target, remote)
+    if file_hash.matches(target, remote):
+        file_hash.record(target, remote)
         return True
-    integrity.set_aside(target, clock)
+    file_hash.set_aside(target, clock)
     return False
 
 
 def _download(
-    ref: HubFile, target: Path, remote: Remote, *, reach: Access, on_progress: Callable[[Progress], None]
+    ref: HubFile, target: Path, remote: Remote, *, reach: Access, on_progress: Callable[[DownloadProgress], None]
 ) -> None:
     """Into the partial file, from where an earlier one stopped; then under its name in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{remote.key}.partial")
     try:
         with _locked(partial) as file:
-            _get(file, remote, reach, lambda done: on_progress(Progress(ref.text, done, remote.size)))
+            _get(file, remote, reach, lambda done: on_progress(DownloadProgress(ref.text, done, remote.size)))
             os.fsync(file.fileno())
             os.replace(partial, target)  # noqa: PTH105 - the atomic call, by its name
     except hub_faults() as fault:
@@ -219,10 +219,10 @@ def _stopped(ref: HubFile, partial: Path, fault: Exception, reach: Access) -> Pr
 
 def _verify(ref: HubFile, target: Path, remote: Remote, clock: Callable[[], float]) -> None:
     """Record a right file; set a wrong one aside, so that it is never loaded."""
-    if integrity.matches(target, remote):
-        integrity.record(target, remote)
+    if file_hash.matches(target, remote):
+        file_hash.record(target, remote)
         return
-    aside = integrity.set_aside(target, clock)
+    aside = file_hash.set_aside(target, clock)
     finding = error("model.broken", f"{ref.text} arrived damaged; it was set aside as {aside}", where=ref.where,
                     hint="start again; if it happens twice, a proxy or the disk changes the data")  # fmt: skip
     raise PreflightError(str(finding), findings=(finding,))

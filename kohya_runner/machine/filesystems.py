@@ -1,4 +1,4 @@
-"""The file systems that a run would write to, and how much room they have."""
+"""The file systems that a run would write to: how much room they have, and whether the workspace can be written to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.findings import Finding, error
 from kohya_runner.workspace import NETWORK_TYPES, mount_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def read_filesystems(
         key = (parent.stat().st_dev, mount[0] if mount[0].startswith("mfs#") else "")
         devices.setdefault(key, []).append(path)
     return tuple(_read(tuple(found), environ, clock, mounts) for found in devices.values())
+
+
+def find_filesystem(filesystems: Iterable[FileSystem], path: Path) -> FileSystem | None:
+    """The file system that holds a path: the one asked about the nearest folder above it, else the nearest mount."""
+    known = [(folder, system) for system in filesystems for folder in (*system.paths, system.mount)]
+    above = [(len(folder.parts), system) for folder, system in known if path == folder or folder in path.parents]
+    return max(above, key=lambda pair: pair[0])[1] if above else None
 
 
 def existing_parent(path: Path) -> Path:
@@ -103,3 +111,22 @@ def _gigabytes(text: str | None) -> int | None:
         return int(float(text or "") * 10**9)
     except ValueError:
         return None
+
+
+LONGEST_NAME = 255
+LONGEST_PATH = 3800  # PATH_MAX is 4096; laid-out names come on top
+
+
+def workspace_findings(root: Path) -> tuple[Finding, ...]:
+    """An error where the folder is there and is none, cannot be made, or cannot be written to."""
+    hint = "choose another --workspace, or KOHYA_WORKSPACE"
+    if len(os.fsencode(root)) > LONGEST_PATH or any(len(os.fsencode(p)) > LONGEST_NAME for p in root.parts):
+        return (error("disk.unwritable", f"the workspace's name is too long: {str(root)[:60]}...", hint=hint),)
+    parent = existing_parent(root)
+    if not parent.is_dir():
+        return (error("disk.unwritable", f"{parent} is a file, so {root} cannot be the workspace", hint=hint),)
+    if not os.access(parent, os.W_OK | os.X_OK) or os.statvfs(parent).f_flag & os.ST_RDONLY:
+        return (
+            error("disk.unwritable", f"{parent} cannot be written to, so {root} cannot be the workspace", hint=hint),
+        )
+    return ()

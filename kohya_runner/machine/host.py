@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.machine.filesystems import FileSystem, read_filesystems
+from kohya_runner.machine.filesystems import FileSystem, find_filesystem, read_filesystems
 from kohya_runner.machine.gpus import Gpu, read_gpus, run_command
 
 if TYPE_CHECKING:
@@ -36,13 +36,6 @@ class HostFacts:
     def filesystem_of(self, path: Path) -> FileSystem | None:
         """See ``find_filesystem``."""
         return find_filesystem(self.filesystems, path)
-
-
-def find_filesystem(filesystems: Iterable[FileSystem], path: Path) -> FileSystem | None:
-    """The file system that holds a path: the one asked about the nearest folder above it, else the nearest mount."""
-    known = [(folder, system) for system in filesystems for folder in (*system.paths, system.mount)]
-    above = [(len(folder.parts), system) for folder, system in known if path == folder or folder in path.parents]
-    return max(above, key=lambda pair: pair[0])[1] if above else None
 
 
 def read_host(

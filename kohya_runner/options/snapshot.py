@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from kohya_runner.atomic import write_text
 from kohya_runner.engine_info import ENGINES, SD_SCRIPTS, Engine
 from kohya_runner.errors import RunnerError, TrainerError
-from kohya_runner.install.checkout import commit_of
 from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Type
 from kohya_runner.options.source_files import train_scripts
 
@@ -123,9 +123,8 @@ def _option(row: dict[str, Any]) -> Option:
     return Option(**fields)
 
 
-def write_shipped(checkout: Path, target: Path | None = None, engine: Engine = SD_SCRIPTS) -> None:
-    """Write the snapshot of a checkout, which must be at the pinned commit and readable to the last option."""
-    commit = commit_of(checkout)
+def write_shipped(checkout: Path, commit: str, target: Path | None = None, engine: Engine = SD_SCRIPTS) -> None:
+    """Write the snapshot of a checkout, whose ``commit`` must be the pinned one; every option must be readable."""
     if commit != engine.commit:
         raise TrainerError(f"{checkout} is at {commit}", hint=f"check out {engine.commit}, or change engines.py")
     text = encode(read_checkout(checkout, engine.commit, engine))
@@ -134,6 +133,10 @@ def write_shipped(checkout: Path, target: Path | None = None, engine: Engine = S
 
 if __name__ == "__main__":
     try:
-        write_shipped(Path(sys.argv[1]), engine=ENGINES[sys.argv[2] if sys.argv[2:] else SD_SCRIPTS.name])
+        head = subprocess.run(
+            ("git", "rev-parse", "HEAD"), cwd=sys.argv[1], check=True, stdout=subprocess.PIPE, encoding="ascii"
+        )
+        chosen = ENGINES[sys.argv[2] if sys.argv[2:] else SD_SCRIPTS.name]
+        write_shipped(Path(sys.argv[1]), head.stdout.strip(), engine=chosen)
     except RunnerError as fault:
         raise SystemExit(f"{fault.message}; {fault.hint}") from None

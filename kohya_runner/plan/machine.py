@@ -11,10 +11,9 @@ from kohya_runner import hub
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, error
 from kohya_runner.install import probe
-from kohya_runner.machine import hub_cache
-from kohya_runner.machine.checks import machine_findings
+from kohya_runner.machine import downloads
+from kohya_runner.machine.checks import REQUIREMENTS, machine_findings
 from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
-from kohya_runner.machine.trainer_checks import REQUIREMENTS
 from kohya_runner.options.lookup import matches_snapshot
 from kohya_runner.recipe.reference import HUB_ID
 
@@ -131,7 +130,7 @@ def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
     """In the Hub cache, or saved by the trainer under --tokenizer_cache_dir (library/strategy_base.py:59)."""
     if folder is not None and os.path.isdir(os.path.join(folder, repo.replace("/", "_"))):  # noqa: PTH118
         return True
-    return hub_cache.has_tokenizer(hub_cache.cached_files(cache, repo))
+    return downloads.has_tokenizer(downloads.cached_files(cache, repo))
 
 
 def hub_findings(models: Models, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:

@@ -16,8 +16,8 @@ from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import error, not_allowable
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
+from kohya_runner.machine.filesystems import workspace_findings
 from kohya_runner.machine.host import HostFacts, read_host
-from kohya_runner.machine.workplace import workspace_findings
 from kohya_runner.options.lookup import options_for
 from kohya_runner.plan import data, defaults, machine, reading, resume_options, space, weights
 from kohya_runner.plan.accelerate_options import launch_faults

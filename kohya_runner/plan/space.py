@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.class_images import is_planned
 from kohya_runner.engines.method_space import method_items
 from kohya_runner.engines.settings import optimizer_of
-from kohya_runner.machine import disk_items as items
+from kohya_runner.machine import disk as items
 from kohya_runner.machine import downloads
 from kohya_runner.machine.disk import DiskItem
-from kohya_runner.machine.hub_cache import cached_files, has_pipeline
+from kohya_runner.machine.downloads import cached_files, has_pipeline
 from kohya_runner.machine.memory.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_tokens
 from kohya_runner.machine.memory.vram import moments
 

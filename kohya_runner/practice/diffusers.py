@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.checkpoint import PRACTICE
+from kohya_runner.artefact.safetensors_header import PRACTICE
 from kohya_runner.engines.diffusers.imagefolder import NAME
 from kohya_runner.engines.diffusers.rows import CHANNELS, UNET
 from kohya_runner.engines.diffusers.steps import Length, plan_steps

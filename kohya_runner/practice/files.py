@@ -10,7 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.checkpoint import PRACTICE
+from kohya_runner.artefact.safetensors_header import PRACTICE
 
 if TYPE_CHECKING:
     import argparse

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.content import examining
-from kohya_runner.artefact.lora_family import ALIKE
+from kohya_runner.artefact.lora import ALIKE
 from kohya_runner.artefact.safetensors_header import HeaderError
 
 if TYPE_CHECKING:

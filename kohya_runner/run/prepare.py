@@ -12,7 +12,7 @@ from kohya_runner.dataset.tree.build import build, prune
 from kohya_runner.engines.musubi.dataset_config import CACHE
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
-from kohya_runner.machine.fetch import Progress, fetch
+from kohya_runner.machine.fetch import DownloadProgress, fetch
 from kohya_runner.plan.report import size
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ def models(plan: Plan, environ: Mapping[str, str], say: Say) -> None:
     ensure_random_model(family, plan.workspace, python=plan.python.path, checkout=plan.checkout.root)
 
 
-def _fetch_progress(say: Say) -> Callable[[Progress], None]:
+def _fetch_progress(say: Say) -> Callable[[DownloadProgress], None]:
     """A line per file: how much of how much, and how long it will still take."""
     begun: dict[str, tuple[float, int]] = {}
 
-    def show(progress: Progress) -> None:
+    def show(progress: DownloadProgress) -> None:
         now = time.monotonic()
         start, first = begun.setdefault(progress.file, (now, progress.done))
         rate = (progress.done - first) / max(now - start, 0.001)

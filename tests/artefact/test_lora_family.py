@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.artefact.lora_family import family_of
+from kohya_runner.artefact.lora import family_of
 from kohya_runner.artefact.safetensors_header import Header, Tensor
 from kohya_runner.engines import families
 

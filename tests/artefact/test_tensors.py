@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from number_files import PACK, packed
 
+from kohya_runner.artefact.content import FLOAT_FORMATS, has_nonfinite, is_zero
 from kohya_runner.artefact.safetensors_header import BITS
-from kohya_runner.artefact.tensors import LAYOUTS, has_nonfinite, is_zero
 
-WITH_NAN = sorted(LAYOUTS)
+WITH_NAN = sorted(FLOAT_FORMATS)
 
 
 def numbers(dtype, data):

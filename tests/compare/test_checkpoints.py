@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sweep_trainer import lora_file
 
-from kohya_runner.artefact.lora_shape import shape_of
+from kohya_runner.artefact.lora import shape_of
 from kohya_runner.compare.checkpoints import find, in_folder
 from kohya_runner.compare.subject import Named, find_subject
 from kohya_runner.errors import UsageError

@@ -169,7 +169,7 @@ def test_a_line_says_the_prompt_its_size_seed_and_control():
 
 
 def test_a_lora_of_these_families_is_named_like_one_of_flux(tmp_path):
-    from kohya_runner.artefact.lora_shape import Shape
+    from kohya_runner.artefact.lora import Shape
 
     assert Shape(mark="flux").for_family("flux_kontext")
     assert Shape(mark="flux").for_family("flux2")

@@ -85,7 +85,7 @@ def test_a_lost_tokenizer_file_is_written_again(odd_path):
 
 
 def test_a_checkpoint_that_is_too_short_is_never_put_in_place(odd_path):
-    with pytest.raises(TrainerError, match="is truncated"):
+    with pytest.raises(TrainerError, match="is cut"):
         ensure(odd_path, trainer(odd_path, cut=1))
     assert left(odd_path) == []
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.artefact import integrity
-from kohya_runner.artefact.integrity import record_path
+from kohya_runner.artefact import file_hash
+from kohya_runner.artefact.file_hash import record_path
 from kohya_runner.errors import PreflightError
 from kohya_runner.hub import Access
 from kohya_runner.machine import fetch as fetch_module
-from kohya_runner.machine.fetch import Progress, fetch
+from kohya_runner.machine.fetch import DownloadProgress, fetch
 from kohya_runner.machine.references import local_path, parse_ref
 
 DATA = bytes(range(256)) * 40_000  # 10 MB
@@ -50,15 +50,15 @@ def test_files_arrive_as_real_files_in_the_order_asked(hub, files, models):
 
 
 def test_progress_goes_up_to_the_whole_file(hub, files, models):
-    seen: list[Progress] = []
+    seen: list[DownloadProgress] = []
     fetch([REF], models, reach=hub.access(), on_progress=seen.append)
-    assert seen[-1] == Progress(REF.text, len(DATA), len(DATA))
+    assert seen[-1] == DownloadProgress(REF.text, len(DATA), len(DATA))
     assert [p.done for p in seen] == sorted(p.done for p in seen)
 
 
 def test_a_complete_file_needs_neither_network_nor_hashing(hub, files, models, monkeypatch):
     fetch([REF], models, reach=hub.access())
-    monkeypatch.setattr(integrity, "matches", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(file_hash, "matches", lambda *_: pytest.fail("hashed again"))
     assert fetch([REF], models, reach=Access("http://127.0.0.1:9", offline=True))[0].read_bytes() == DATA
 
 
@@ -221,7 +221,7 @@ def test_a_link_in_the_models_folder_may_not_lead_out_of_it(hub, files, models, 
 
 
 def test_ctrl_c_keeps_what_has_arrived(hub, files, models):
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: DownloadProgress) -> None:
         if progress.done:
             raise KeyboardInterrupt
 

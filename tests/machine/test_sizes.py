@@ -3,8 +3,14 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.engines.families import families
-from kohya_runner.machine.downloads import PIPELINES, pipeline_bytes, pipeline_files
-from kohya_runner.machine.hub_cache import cached_files, has_pipeline, has_tokenizer
+from kohya_runner.machine.downloads import (
+    PIPELINES,
+    cached_files,
+    has_pipeline,
+    has_tokenizer,
+    pipeline_bytes,
+    pipeline_files,
+)
 from kohya_runner.machine.memory.sizes import (
     LATENTS,
     NETWORKS,

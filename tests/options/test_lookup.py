@@ -199,8 +199,8 @@ def test_a_cache_that_cannot_be_written_is_no_failure(checkout: Path, tmp_path: 
 
 
 def test_the_snapshot_is_only_written_from_the_pinned_commit(checkout: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match="is at None"):
-        write_shipped(checkout, tmp_path / "snapshot.json")
+    with pytest.raises(TrainerError, match="is at 0000"):
+        write_shipped(checkout, "0" * 40, tmp_path / "snapshot.json")
 
 
 def test_line_ends_do_not_make_another_checkout(checkout: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from test_resume import Runner
 
 from kohya_runner.diagnosis.events import Step
-from kohya_runner.machine.gpu_memory import Gauge
+from kohya_runner.machine.gpus import PeakGpuMemory
 from kohya_runner.plan.rehearsal import Saves
 from kohya_runner.run.rehearsal.measure import Measured, per_step
 
@@ -103,9 +103,9 @@ def test_the_gauge_keeps_the_highest_of_what_nvidia_smi_says(odd_path, monkeypat
         encoding="utf-8",
     )
     program.chmod(0o755)
-    monkeypatch.setattr("kohya_runner.machine.gpu_memory.SECONDS", 0.02)
+    monkeypatch.setattr("kohya_runner.machine.gpus.SECONDS", 0.02)
     monkeypatch.setenv("PATH", f"{odd_path}:/usr/bin:/bin")
-    with Gauge({"PATH": f"{odd_path}:/usr/bin:/bin"}) as gauge:
+    with PeakGpuMemory({"PATH": f"{odd_path}:/usr/bin:/bin"}) as gauge:
         while not counter.exists() or counter.read_text().count(".") < 4:
             pass
     assert (gauge.before, gauge.peak) == (500 << 20, 9000 << 20)
@@ -113,6 +113,6 @@ def test_the_gauge_keeps_the_highest_of_what_nvidia_smi_says(odd_path, monkeypat
 
 def test_without_nvidia_smi_there_is_no_peak(odd_path, monkeypatch):
     monkeypatch.setenv("PATH", str(odd_path))
-    with Gauge({"PATH": str(odd_path)}) as gauge:
+    with PeakGpuMemory({"PATH": str(odd_path)}) as gauge:
         pass
     assert gauge.peak is None

@@ -23,7 +23,7 @@ ADAMW_MOMENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Modules:
+class LoraModules:
     """The LoRA modules of one part of a model, and their parameters per unit of rank."""
 
     count: int
@@ -34,29 +34,29 @@ class Modules:
 class Network:
     """The parts of a family that a LoRA trains; ``conv`` is what ``conv_dim`` adds."""
 
-    text_encoder: Modules
-    unet: Modules
-    conv: Modules = Modules(0, 0)
+    text_encoder: LoraModules
+    unet: LoraModules
+    conv: LoraModules = LoraModules(0, 0)
 
 
-_NONE = Modules(0, 0)
-_CLIP_L = Modules(72, 165_888)
-_CLIP_L_AND_G = Modules(264, 903_168)
+_NONE = LoraModules(0, 0)
+_CLIP_L = LoraModules(72, 165_888)
+_CLIP_L_AND_G = LoraModules(264, 903_168)
 
 NETWORKS: dict[str, Network] = {
-    "sd15": Network(_CLIP_L, Modules(192, 423_936), Modules(86, 626_880)),
-    "sd2": Network(Modules(138, 423_936), Modules(192, 432_128), Modules(86, 626_880)),
-    "sdxl": Network(_CLIP_L_AND_G, Modules(722, 2_659_840), Modules(66, 414_400)),
-    "sd3": Network(_CLIP_L_AND_G, Modules(377, 4_212_224)),  # 3.5-large; medium is less
-    "flux": Network(_CLIP_L, Modules(304, 4_786_176)),
-    "lumina": Network(Modules(182, 1_297_920), Modules(180, 1_651_776)),
-    "hunyuan_image": Network(_NONE, Modules(320, 5_877_760)),
-    "anima": Network(Modules(196, 630_784), Modules(280, 1_433_600)),
+    "sd15": Network(_CLIP_L, LoraModules(192, 423_936), LoraModules(86, 626_880)),
+    "sd2": Network(LoraModules(138, 423_936), LoraModules(192, 432_128), LoraModules(86, 626_880)),
+    "sdxl": Network(_CLIP_L_AND_G, LoraModules(722, 2_659_840), LoraModules(66, 414_400)),
+    "sd3": Network(_CLIP_L_AND_G, LoraModules(377, 4_212_224)),  # 3.5-large; medium is less
+    "flux": Network(_CLIP_L, LoraModules(304, 4_786_176)),
+    "lumina": Network(LoraModules(182, 1_297_920), LoraModules(180, 1_651_776)),
+    "hunyuan_image": Network(_NONE, LoraModules(320, 5_877_760)),
+    "anima": Network(LoraModules(196, 630_784), LoraModules(280, 1_433_600)),
     # musubi-tuner leaves the modulation out (networks/lora_flux.py:32)
-    "flux_kontext": Network(_NONE, Modules(228, 3_502_080)),
-    "flux2": Network(_NONE, Modules(160, 6_094_848)),  # dev
-    "flux2_klein_4b": Network(_NONE, Modules(80, 1_443_840)),
-    "flux2_klein_9b": Network(_NONE, Modules(112, 2_588_672)),
+    "flux_kontext": Network(_NONE, LoraModules(228, 3_502_080)),
+    "flux2": Network(_NONE, LoraModules(160, 6_094_848)),  # dev
+    "flux2_klein_4b": Network(_NONE, LoraModules(80, 1_443_840)),
+    "flux2_klein_9b": Network(_NONE, LoraModules(112, 2_588_672)),
 }
 
 

@@ -13,7 +13,7 @@ from kohya_runner.artefact.checkpoint import inspect
 from kohya_runner.errors import NoCheckpointError, error_for
 from kohya_runner.findings import Finding, Severity, finding_json
 from kohya_runner.machine.disk import DiskItem, disk_plan
-from kohya_runner.machine.gpu_memory import Gauge
+from kohya_runner.machine.gpus import PeakGpuMemory
 from kohya_runner.machine.host import read_host
 from kohya_runner.plan import budget as budgets
 from kohya_runner.plan.cost import span
@@ -105,7 +105,7 @@ def rehearse(plan: Plan, screen: Screen, environ: Mapping[str, str] | None = Non
     lock.take(name, "rehearsal")
     output = made.ready.run_dir / "output"
     try:
-        with Gauge(env) as gauge:
+        with PeakGpuMemory(env) as gauge:
             ended = launch.run(made, launch.Policy(again=True), screen, env)
         measured = replace(measure.read(made.ready.run_dir, ended), peak_vram=gauge.peak)
         loaded = _load(made, output / ended.final)
