@@ -31,8 +31,8 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read."""
     found: list[Path] = []
-    real = file_hash._read
-    monkeypatch.setattr(file_hash, "_read", lambda path: (found.append(path), real(path))[1])
+    real = file_hash.sha256
+    monkeypatch.setattr(file_hash, "sha256", lambda path: (found.append(path), real(path))[1])
     return found
 
 

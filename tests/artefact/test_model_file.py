@@ -86,7 +86,7 @@ def test_sdxl_follows_an_absolute_link(odd_path):
         pytest.param(b"", "is empty", id="empty"),
         pytest.param(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS", id="LFS pointer"),
         pytest.param(b"\n<!DOCTYPE html><html>", "web page", id="a web page"),
-        pytest.param(_safetensors(3), "truncated", id="truncated data"),
+        pytest.param(_safetensors(3), "is cut", id="truncated data"),
         pytest.param(_safetensors()[:20], "truncated", id="truncated header"),
         pytest.param(_safetensors(9), "too many", id="trailing data"),
         pytest.param((5).to_bytes(8, "little") + b"{bad}" + b"0" * 9, "broken", id="broken header"),
