@@ -1,4 +1,4 @@
-"""Files and numbers in a sentence: a few names and a count."""
+"""Words for people: sizes, durations, counts, a few names of many, and text that a terminal can show."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 LONGEST = 80
+
+
+def size(count: int | None) -> str:
+    """Bytes in powers of 1024, as nvidia-smi, PyTorch and ``df -h`` count: a card sold as 24 GB has 24 GiB."""
+    if count is None:
+        return "unknown"
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def duration(seconds: float) -> str:
+    """``1 h 02 min``, ``3 min 20 s``, ``7 s``."""
+    whole = int(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
 def names(paths: Sequence[Path]) -> str:

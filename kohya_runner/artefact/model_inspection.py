@@ -12,6 +12,7 @@ from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import Identity, identify, main_dtype
 from kohya_runner.artefact.safetensors_header import PRACTICE, Header, HeaderError, read_header
 from kohya_runner.findings import Finding, error
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -56,9 +57,9 @@ class Inspected:
         }
 
     def __str__(self) -> str:
-        """``model flux1-dev.safetensors: a FLUX.1 model, BF16, 23.8 GB, sha256 4610115bb0c8``."""
+        """``model flux1-dev.safetensors: a FLUX.1 model, BF16, 22.2 GiB, sha256 4610115bb0c8``."""
         facts = [self.identity.what if self.identity else "", self.dtype]
-        facts += [f"{self.bytes / 1e9:.2f} GB"] if self.bytes is not None else []
+        facts += [size(self.bytes)] if self.bytes is not None else []
         facts += [f"sha256 {self.sha256[:SHOWN]}"] if self.sha256 else []
         shown = ", ".join(fact for fact in facts if fact)
         return f"{self.slot} {self.name.rpartition('/')[2]}" + (f": {shown}" if shown else "")

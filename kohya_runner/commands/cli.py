@@ -166,20 +166,20 @@ def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> No
 @_JSON
 def options(script: str | None, word: str | None, sd_scripts: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Look up the trainer's options: all scripts, those of one SCRIPT, or those that hold a WORD."""
-    from kohya_runner.commands import lookup
+    from kohya_runner.engines import catalogue
     from kohya_runner.show import console
 
-    console.options(lookup.options(script, word, sd_scripts), as_json=as_json)
+    console.options(catalogue.options(script, word, sd_scripts), as_json=as_json)
 
 
 @main.command()
 @_JSON
 def models(as_json: bool) -> None:  # noqa: FBT001
     """Which model families and methods are supported."""
-    from kohya_runner.commands import lookup
+    from kohya_runner.engines import catalogue
     from kohya_runner.show import console
 
-    console.models(lookup.models(), as_json=as_json)
+    console.models(catalogue.models(), as_json=as_json)
 
 
 @main.command()
@@ -203,7 +203,7 @@ def new(name: str, family: str, images: Any, output: Any) -> None:
 @_JSON
 def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:  # noqa: FBT001
     """Can this machine train?"""
-    from kohya_runner.commands import doctor as examine
+    from kohya_runner.machine import doctor as examine
     from kohya_runner.show import console
 
     report = examine.doctor(sd_scripts, workspace)

@@ -50,7 +50,7 @@ def _show(file: Verified) -> None:
 
 
 def _lines(file: Verified) -> Iterator[tuple[str, str]]:
-    from kohya_runner.plan.report import size
+    from kohya_runner.text import size
 
     if file.what:
         yield "what", f"{file.what}{f' for {file.family}' if file.family else ''}"

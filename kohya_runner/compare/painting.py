@@ -18,6 +18,7 @@ from kohya_runner.engines.painting import WORKER, PaintJob
 from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
 from kohya_runner.run import progress_lines
 from kohya_runner.run.supervise import Watch, supervise
+from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +63,7 @@ class Progress:
         """``12 of 44 pictures (epoch 3), about 2 min 10 s left``."""
         done = len(self.seconds) + len(self.failed)
         mean = sum(self.times) / len(self.times) if self.times else None
-        left = f", about {progress_lines.duration(mean * (self.total - done))} left" if mean is not None else ""
+        left = f", about {duration(mean * (self.total - done))} left" if mean is not None else ""
         return f"{done} of {self.total} pictures ({label}){left}"
 
 

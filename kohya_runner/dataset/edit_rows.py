@@ -12,7 +12,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # what JSONDe
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.rows_file import PICTURE
-from kohya_runner.text import printable
+from kohya_runner.text import printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +69,7 @@ def read_rows(path: Path) -> Rows:
     except UnicodeDecodeError as fault:
         return Rows(faults=(Fault(f"{path}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
     if len(data) > LARGEST:
-        return Rows(faults=(Fault(f"{path}:1:1", f"is larger than {LARGEST >> 20} MiB"),))
+        return Rows(faults=(Fault(f"{path}:1:1", f"is larger than {size(LARGEST)}"),))
     name = printable(str(path))
     found = tuple(_lines(name, text) if path.suffix == ".jsonl" else _Page(name, text).entries())
     return Rows(

@@ -15,6 +15,7 @@ import PIL.Image
 
 from kohya_runner.dataset.decode import FORMATS, LARGE_FILE, LARGE_IMAGE, LARGEST_FILE
 from kohya_runner.dataset.facts import Image
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -59,7 +60,7 @@ def read_picture(path: Path) -> Picture:
     if not stat.S_ISREG(status.st_mode):
         return _broken(path, 0, "", "is not a regular file")
     if status.st_size > LARGEST_FILE:
-        return _broken(path, status.st_size, "", f"is too large for an image ({status.st_size >> 20} MiB)")
+        return _broken(path, status.st_size, "", f"is too large for an image ({size(status.st_size)})")
     with _turn(large=status.st_size > LARGE_FILE):
         try:
             data = path.read_bytes()

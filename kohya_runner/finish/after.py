@@ -15,6 +15,7 @@ from kohya_runner.finish import message, policy, runpod
 from kohya_runner.finish.notify import notify
 from kohya_runner.recipe.finish import Finish, Notify
 from kohya_runner.record import ledger, record
+from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,7 +182,7 @@ def _waited(run_dir: Path, chosen: policy.Decision, say: Callable[[str], None]) 
     """Wait for the grace period; why the pod is to be kept, "" if it is not."""
     keep = run_dir / policy.KEEP
     if chosen.wait > 0:
-        say(f"{chosen.why}. The pod is stopped in {chosen.wait / 60:g} min; keep it with: touch '{keep}'")
+        say(f"{chosen.why}. The pod is stopped in {duration(chosen.wait)}; keep it with: touch '{keep}'")
     until = time.time() + chosen.wait
     while not keep.exists() and time.time() < until:
         time.sleep(min(LOOK, max(0.01, until - time.time())))

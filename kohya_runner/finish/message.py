@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.masking import masked_text
+from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +66,7 @@ def text(said: Mapping[str, Any]) -> str:
         lines.append(f"{said['diagnosis']['code']}: {said['diagnosis']['cause']}")
         lines += [f"-> {fix}" for fix in said["diagnosis"]["fixes"][:2]]
     money = "" if said["cost"] is None else f", cost {said['cost']:.2f}"
-    hours = "" if said["seconds"] is None else f", {said['seconds'] / HOUR:.2f} h"
+    hours = "" if said["seconds"] is None else f", {duration(said['seconds'])}"
     lines.append(f"{said['steps']} of {said['steps_planned'] or '?'} steps{hours}{money}")
     kept = [found["file"] for found in said["checkpoints"]]
     lines.append(f"{len(kept)} checkpoint(s)" + (f", the last: {kept[-1]}" if kept else ""))

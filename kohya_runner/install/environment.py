@@ -19,6 +19,7 @@ from kohya_runner.engine_info import SD_SCRIPTS, Engine
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.install.packages import GIB, MINORS, plan_environment
 from kohya_runner.install.probe import PACKAGES, PythonFacts, deep_probe, probe
+from kohya_runner.text import size
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:
@@ -168,8 +169,7 @@ def _room(home: Path, plan: EnvironmentPlan) -> None:
     free = shutil.disk_usage(home).free
     if free < plan.needed_bytes:
         raise PreflightError(
-            f"the trainer's environment needs about {plan.needed_bytes / GIB:.0f} GiB in {home}, "
-            f"{free / GIB:.1f} GiB are free",
+            f"the trainer's environment needs about {size(plan.needed_bytes)} in {home}, {size(free)} are free",
             hint="set $KOHYA_RUNNER_HOME to a folder on a larger local disk",
         )
 

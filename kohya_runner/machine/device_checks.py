@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, warning
-from kohya_runner.machine.disk import gib
 from kohya_runner.machine.needs import UNET_FAMILIES
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +153,7 @@ def busy(_: MachineNeeds, host: HostFacts, __: TrainerFacts) -> Iterator[Finding
     """Another process holds a good part of the GPU's memory."""
     for gpu in host.gpus:
         if gpu.total_bytes and gpu.used_bytes and gpu.used_bytes > gpu.total_bytes * BUSY:
-            message = f"{gpu.name}: {gib(gpu.used_bytes)} of {gib(gpu.total_bytes)} are in use already"
+            message = f"{gpu.name}: {size(gpu.used_bytes)} of {size(gpu.total_bytes)} are in use already"
             yield warning("device.busy", message, hint="nvidia-smi shows by whom; a run left over?")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.machine.filesystems import find_filesystem
 from kohya_runner.machine.memory import sizes
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -105,7 +106,7 @@ def _full(use: DiskUse) -> Finding:
 
 
 def _tight(use: DiskUse, free: int) -> Finding:
-    left = f"{gib(free - use.needed)} would be left of {gib(free)} on {_mount(use)}"
+    left = f"{size(free - use.needed)} would be left of {size(free)} on {_mount(use)}"
     return warning("disk.tight", f"{_sum(use)}; {left}", where=use.where, hint=what_would_fit(use))
 
 
@@ -118,7 +119,7 @@ def _unknown(use: DiskUse) -> Finding:
 def _small_root(use: DiskUse, systems: tuple[FileSystem, ...], *, fits: bool) -> Finding:
     roomy = [s for s in systems if s is not use.system and (s.free_bytes or 0) > use.needed]
     place = f" (such as {roomy[0].mount})" if roomy else ""
-    total = gib(use.system.total_bytes or 0) if use.system else ""
+    total = size(use.system.total_bytes or 0) if use.system else ""
     message = f"{_sum(use)} on the small root disk ({total} in all), {_free(use)}"
     hint = f"set workspace: to a folder on the big disk{place}, or KOHYA_WORKSPACE"
     make = warning if fits else error
@@ -131,28 +132,23 @@ def what_would_fit(use: DiskUse) -> str:
     shrunk = [(line, item.bytes - smaller) for item in use.items for line, smaller in item.smaller]
     for line, saved in sorted(shrunk, key=lambda pair: pair[1]):
         if use.needed - saved <= free * TIGHT:
-            return f"set {line}: then {gib(use.needed - saved)} are needed"
+            return f"set {line}: then {size(use.needed - saved)} are needed"
     best = {item: max(item.smaller, key=lambda pair: item.bytes - pair[1]) for item in use.items if item.smaller}
     least = use.needed - sum(item.bytes - smaller for item, (_, smaller) in best.items())
     if best and least <= free:
-        return "set " + " and ".join(line for line, _ in best.values()) + f": then {gib(least)} are needed"
+        return "set " + " and ".join(line for line, _ in best.values()) + f": then {size(least)} are needed"
     missing = use.needed - free
-    return f"free {gib(missing)} or set workspace: to a bigger disk" if missing > 0 else ""
-
-
-def gib(size: int) -> str:
-    """Bytes for people: 38 MiB, 6.5 GiB."""
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
+    return f"free {size(missing)} or set workspace: to a bigger disk" if missing > 0 else ""
 
 
 def _sum(use: DiskUse) -> str:
     parts = sorted(use.items, key=lambda item: -item.bytes)
-    detail = ", ".join(f"{item.what} {gib(item.bytes)}" for item in parts if item.bytes)
-    return f"the run writes about {gib(use.needed)} ({detail})"
+    detail = ", ".join(f"{item.what} {size(item.bytes)}" for item in parts if item.bytes)
+    return f"the run writes about {size(use.needed)} ({detail})"
 
 
 def _free(use: DiskUse) -> str:
-    return f"{gib(use.free or 0)} free on {_mount(use)}"
+    return f"{size(use.free or 0)} free on {_mount(use)}"
 
 
 def _mount(use: DiskUse) -> str:

@@ -22,8 +22,8 @@ from kohya_runner.artefact.model_file import SAFETENSORS, safetensors_fault
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Finding, error
 from kohya_runner.hub import TIMEOUT, Access, HubFact, HubNeed, hub_faults, hub_finding, status_of
-from kohya_runner.machine.disk import gib
 from kohya_runner.machine.references import HubFile, local_path
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -211,7 +211,7 @@ def _stopped(ref: HubFile, partial: Path, fault: Exception, reach: Access) -> Pr
             HubNeed(ref.repo, f"file {ref.path} of", ref.where), HubFact(ref.repo, status, detail), reach
         )
         return PreflightError(str(finding), findings=(finding,))
-    kept = gib(partial.stat().st_size) if partial.exists() else "nothing"
+    kept = size(partial.stat().st_size) if partial.exists() else "nothing"
     finding = error("hub.offline", f"{ref.text}: the connection broke ({detail}); {kept} kept", where=ref.where,
                     hint="start again: it goes on from there")  # fmt: skip
     return PreflightError(str(finding), findings=(finding,))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, info, warning
-from kohya_runner.machine.disk import gib
 from kohya_runner.machine.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
 from kohya_runner.machine.memory.sizes import latent_bytes
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,8 @@ def shared_memory(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iter
     expected = workers * PREFETCH * batch * _example_bytes(needs)
     if host.shm_free_bytes is not None and expected > host.shm_free_bytes:
         message = (
-            f"max_data_loader_n_workers: {workers} workers hold about {gib(expected)} of batches in /dev/shm, "
-            f"which has {gib(host.shm_free_bytes)} free: the run can die with a bus error"
+            f"max_data_loader_n_workers: {workers} workers hold about {size(expected)} of batches in /dev/shm, "
+            f"which has {size(host.shm_free_bytes)} free: the run can die with a bus error"
         )
         hint = "write max_data_loader_n_workers: 0, or start the container with a larger --shm-size"
         yield warning("memory.shm", message, where=needs.place("max_data_loader_n_workers"), hint=hint)
@@ -46,12 +46,12 @@ def full_precision_download(needs: MachineNeeds, _: HostFacts, __: TrainerFacts)
         or wants_fp16_variant(needs.family, needs.mixed_precision)
     ):
         return
-    size = pipeline_bytes(needs.family, needs.mixed_precision) or 0
+    count = pipeline_bytes(needs.family, needs.mixed_precision) or 0
     message = (
-        f"model: as a Hub id costs a download of about {gib(size)} with mixed_precision {needs.mixed_precision}, "
+        f"model: as a Hub id costs a download of about {size(count)} with mixed_precision {needs.mixed_precision}, "
         "the float32 files (library/sdxl_train_util.py:89)"
     )
-    hint = f"its single file has {gib(SINGLE_FILES['sdxl'])}: {SDXL_FILE} for the official base model"
+    hint = f"its single file has {size(SINGLE_FILES['sdxl'])}: {SDXL_FILE} for the official base model"
     yield info("disk.download", message, where=needs.place("model"), hint=hint)
 
 

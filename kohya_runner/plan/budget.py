@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, info
-from kohya_runner.plan.cost import HOUR, TimePlan, span
+from kohya_runner.plan.cost import HOUR, TimePlan
+from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ def _fewer(time: TimePlan, seconds: float, steps_per_epoch: int, limit: str) -> 
     steps = (seconds - time.speed.setup) / time.speed.seconds_per_step
     epochs = math.floor(steps / steps_per_epoch)
     return (
-        f"write max_train_epochs: {epochs} ({span(seconds)} are enough for that), or {raised}"
+        f"write max_train_epochs: {epochs} ({duration(seconds)} are enough for that), or {raised}"
         if epochs >= 1
         else raised
     )

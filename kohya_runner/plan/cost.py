@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kohya_runner.text import duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -64,10 +66,10 @@ class TimePlan:
     def __str__(self) -> str:
         """For one row of the screen."""
         if self.speed is None or self.seconds is None:
-            return f"{self.steps} steps; the speed is not measured yet: no run like this one is on record here"
+            return f"{self.steps} steps; no time estimate yet: run `launch --rehearse` to measure the speed"
         money = "" if self.cost is None else f", costs about {self.cost:.2f} at {self.price_per_hour:g} an hour"
         pace = f"{self.speed.seconds_per_step:.2f} s a step, measured in {self.speed.run}"
-        return f"about {span(self.seconds)}{money}   ({self.steps} steps, {pace})"
+        return f"about {duration(self.seconds)}{money}   ({self.steps} steps, {pace})"
 
     def as_json(self) -> Mapping[str, object]:
         """The ``time`` object of ``plan --json``."""
@@ -80,14 +82,6 @@ class TimePlan:
             "price_per_hour": self.price_per_hour,
             "cost": self.cost,
         }
-
-
-def span(seconds: float) -> str:
-    """``3 h 45 min``, ``12 min``, ``40 s``."""
-    minutes = round(seconds / 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min" if minutes >= 2 else f"{round(seconds)} s"
 
 
 def measured(views: Iterable[RunView], *, name: str, argv: Sequence[str], gpus: Iterable[str]) -> Speed | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.machine.disk import gib
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +47,7 @@ class DiskTimeline:
     def __str__(self) -> str:
         """For one row of the screen."""
         moments = [("downloads", self.downloaded), ("caches", self.cached), ("peak", self.peak), ("end", self.end)]
-        return f"{self.mount or 'unknown disk'}: " + ", ".join(f"{name} {gib(size)}" for name, size in moments)
+        return f"{self.mount or 'unknown disk'}: " + ", ".join(f"{name} {size(count)}" for name, count in moments)
 
 
 def timelines(uses: Iterable[DiskUse], saves: SavePlan) -> tuple[DiskTimeline, ...]:

@@ -9,22 +9,13 @@ from kohya_runner.findings import Severity, finding_json
 from kohya_runner.masking import masked, masked_option, masked_text
 from kohya_runner.plan import class_stage
 from kohya_runner.plan.disk_timeline import timelines
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kohya_runner.engines.command import Command
     from kohya_runner.plan.value import Plan
-
-
-def size(count: int | None) -> str:
-    """Bytes for people: powers of ten, as disks are sold."""
-    if count is None:
-        return "unknown"
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value, units = value / 1000, units[1:]
-    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
 def rows(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from kohya_runner.engines.musubi.dataset_config import CACHE
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
 from kohya_runner.machine.fetch import DownloadProgress, fetch
-from kohya_runner.plan.report import size
+from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -57,7 +57,7 @@ def _fetch_progress(say: Say) -> Callable[[DownloadProgress], None]:
         now = time.monotonic()
         start, first = begun.setdefault(progress.file, (now, progress.done))
         rate = (progress.done - first) / max(now - start, 0.001)
-        left = f", {(progress.total - progress.done) / rate:.0f} s left" if rate > 0 else ""
+        left = f", {duration((progress.total - progress.done) / rate)} left" if rate > 0 else ""
         done = progress.done >= progress.total
         say(
             f"fetching {progress.file}: {size(progress.done)} of {size(progress.total)}{'' if done else left}",

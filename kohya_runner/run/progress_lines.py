@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Fact, Modules, NoData, Phase, Step, Work
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
+from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,14 +85,6 @@ class Teller:
             waited = time.monotonic() - self.since
             work = f" {self.work}" if self.work else ""
             self.screen.event(f"{self.phase}{work}, {duration(waited)}", lasting=False)
-
-
-def duration(seconds: float) -> str:
-    """``1 h 02 min``, ``3 min 20 s``, ``7 s``."""
-    whole = int(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
 def last_lines(log: Path, count: int) -> list[str]:

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, Severity, finding_json
+from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
-    from kohya_runner.commands.doctor import Report
-    from kohya_runner.commands.lookup import ModelRow, OptionRow
+    from kohya_runner.engines.catalogue import ModelRow, OptionRow
     from kohya_runner.errors import RunnerError
+    from kohya_runner.machine.doctor import Report
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
@@ -104,7 +105,7 @@ def scan_progress(*, quiet: bool) -> Callable[[str, int, int], None] | None:
             return
         last = now
         left = (now - started) / max(done, 1) * (total - done)
-        line = f"\r{what}: {done}/{total}, {left:.0f} s left\x1b[K"
+        line = f"\r{what}: {done}/{total}, {duration(left)} left\x1b[K"
         sys.stderr.write("\r\x1b[K" if finished else line)
         sys.stderr.flush()
 
@@ -218,8 +219,7 @@ def status(view: RunView, *, as_json: bool) -> None:
     if as_json:
         json_object({"version": 1, **_run_json(view)})
         return
-    from kohya_runner.plan.report import size
-    from kohya_runner.run.progress_lines import duration
+    from kohya_runner.text import duration, size
 
     kept = view.record
     rows = [
@@ -251,7 +251,7 @@ def status(view: RunView, *, as_json: bool) -> None:
 
 def finished(record: Record, made: Plan, *, as_json: bool) -> None:
     """What a successful run left."""
-    from kohya_runner.plan.report import size
+    from kohya_runner.text import size
 
     if as_json:
         json_object(json.loads(record.model_dump_json()))

@@ -11,13 +11,12 @@ from kohya_runner import __version__
 from kohya_runner.atomic import write_text
 from kohya_runner.dataset.thumbnails import thumbnails
 from kohya_runner.errors import UsageError
-from kohya_runner.plan.report import size
 from kohya_runner.run import progress_lines
 from kohya_runner.run.phase_times import spent
-from kohya_runner.run.progress_lines import duration
 from kohya_runner.run.run_status import Watcher
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.show.run_page_curves import loss_charts, rate_charts
+from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

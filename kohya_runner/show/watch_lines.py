@@ -7,11 +7,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.progress import TRAINING
-from kohya_runner.plan.report import size
-from kohya_runner.run.progress_lines import duration
 from kohya_runner.run.run_status import ALIVE
 from kohya_runner.run.stopping.stop_request import told
 from kohya_runner.show.curves import Window, braille
+from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

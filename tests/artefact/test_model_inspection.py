@@ -165,7 +165,7 @@ def test_size_type_and_the_hash_of_a_fetched_file_are_shown(look, odd_path):
     (odd_path / ".m.safetensors.fetched.json").write_text(json.dumps(record))
     seen = inspect_file("model", path)
     assert seen is not None
-    assert str(seen) == f"model m.safetensors: a FLUX.1 model, BF16, 0.00 GB, sha256 {digest[:12]}"
+    assert str(seen) == f"model m.safetensors: a FLUX.1 model, BF16, 211 B, sha256 {digest[:12]}"
     assert seen.as_json()["sha256"] == digest
 
 

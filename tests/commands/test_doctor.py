@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import sys
 
-from kohya_runner.commands.doctor import doctor
 from kohya_runner.findings import Severity
+from kohya_runner.machine.doctor import doctor
 
 
 def environ(folder, **more: str) -> dict[str, str]:

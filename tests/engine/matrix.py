@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
-from kohya_runner.commands import lookup
-from kohya_runner.engines import families
+from kohya_runner.engines import catalogue, families
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,7 +93,7 @@ def _cell(by_pair: Mapping[Pair, Mapping[str, Any]], family: str, method: str) -
         return "ran, loads" if run.get("loads_in") else "ran"
     if families.find(family, method) is not None:
         return "planned only"
-    states = {(row.family, row.method): row.state for row in lookup.models()}
+    states = {(row.family, row.method): row.state for row in catalogue.models()}
     return states.get((family, method), "-").removesuffix(" upstream")
 
 

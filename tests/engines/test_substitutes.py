@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.commands.lookup import models
 from kohya_runner.engines import families
+from kohya_runner.engines.catalogue import models
 from kohya_runner.engines.substitutes import FILL
 from kohya_runner.plan.support import find_support
 from kohya_runner.recipe.load import load

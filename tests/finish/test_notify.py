@@ -47,7 +47,7 @@ def test_ntfy_gets_text_and_its_headers(failed):
         "out-of-vram: the GPU's memory is full",
         "-> args: {a: 1}",
         "-> b",
-        "40 of 40 steps, 2.00 h, cost 1.00",
+        "40 of 40 steps, 2 h 00 min, cost 1.00",
         "1 checkpoint(s), the last: my cat.safetensors",
     ]
     assert (sent["headers"]["Title"], sent["headers"]["Priority"]) == ("my cat: failed", "high")

@@ -139,7 +139,7 @@ def test_what_cannot_be_installed_ends_the_setup(odd_path, checkout):
 
 def test_a_disk_that_is_too_small_is_known_before_anything_is_made(odd_path, checkout, monkeypatch):
     monkeypatch.setattr(environment.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**9}))
-    with pytest.raises(PreflightError, match=r"needs about 2 GiB in .*0\.9 GiB are free"):
+    with pytest.raises(PreflightError, match=r"needs about 2\.0 GiB in .*953\.7 MiB are free"):
         make(odd_path / "home", checkout)
     assert list((odd_path / "home").iterdir()) == []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.plan.cost import Speed, TimePlan, measured, span, speed_key
+from kohya_runner.plan.cost import Speed, TimePlan, measured, speed_key
 from kohya_runner.record import ledger, record
 from kohya_runner.record.record import Record, Timings
 
@@ -113,20 +113,12 @@ def test_time_and_cost_come_from_steps_speed_and_price():
 def test_without_a_speed_nothing_is_made_up():
     plan = TimePlan(1770, None, 0.5)
     assert (plan.seconds, plan.cost, plan.as_json()["seconds"]) == (None, None, None)
-    assert "not measured yet" in str(plan)
+    assert "no time estimate yet" in str(plan)
 
 
 def test_without_a_price_there_is_a_time_and_no_cost():
     plan = TimePlan(100, Speed(1.0, 0.0, "lads/001"))
     assert (plan.seconds, plan.cost, "cost" in str(plan)) == (100.0, None, False)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3570, "1 h 00 min"), (3540, "59 min"), (13500, "3 h 45 min")],
-)
-def test_a_span_is_said_in_two_units_at_most(seconds, text):
-    assert span(seconds) == text
 
 
 def test_a_rehearsal_is_measured_wherever_its_samples_were_painted(done, odd_path):

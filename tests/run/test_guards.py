@@ -251,7 +251,7 @@ def crowded(free, *, looks=2, states=(), writing=False, **changes):
 def test_a_disk_that_cannot_hold_the_next_save_stops_before_it():
     (stop,) = said(crowded(90 * MIB))
     assert (type(stop), stop.code) == (Stop, "disk.full")
-    assert "the next save takes 100" in stop.why
+    assert "the next save takes 95.4 MiB" in stop.why
 
 
 @pytest.mark.parametrize(

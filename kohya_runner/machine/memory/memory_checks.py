@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, warning
-from kohya_runner.machine.disk import gib
 from kohya_runner.machine.memory import ram, vram
 from kohya_runner.machine.memory.sizes import LoraShape, lora_bytes
 from kohya_runner.machine.memory.vram_savings import enough, savings
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,11 +62,11 @@ class MemoryPlan:
         """For one row of the screen."""
         parts = []
         if self.vram is not None:
-            have = f" of {gib(self.gpu_bytes)}" if self.gpu_bytes is not None else ""
-            parts.append(f"GPU about {gib(self.vram.total)}{have} ({_detail(self.vram.parts)}; {self.vram.stage})")
+            have = f" of {size(self.gpu_bytes)}" if self.gpu_bytes is not None else ""
+            parts.append(f"GPU about {size(self.vram.total)}{have} ({_detail(self.vram.parts)}; {self.vram.stage})")
         if self.ram is not None:
-            have = f" of {gib(self.ram_bytes)}" if self.ram_bytes is not None else ""
-            parts.append(f"host about {gib(self.ram.total)}{have}")
+            have = f" of {size(self.ram_bytes)}" if self.ram_bytes is not None else ""
+            parts.append(f"host about {size(self.ram.total)}{have}")
         return ("estimate: " + ", ".join(parts)) if parts else ""
 
     def as_json(self) -> Mapping[str, object]:
@@ -178,15 +178,15 @@ def _number(value: object, default: int) -> int:
 
 def _detail(parts: Mapping[str, int]) -> str:
     largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
-    return ", ".join(f"{name} {gib(size)}" for name, size in largest)
+    return ", ".join(f"{name} {size(count)}" for name, count in largest)
 
 
 def _vram_findings(plan: MemoryPlan, settings: vram.VramSettings, needs: MachineNeeds) -> Iterator[Finding]:
     if plan.vram is None or plan.gpu_bytes is None or plan.vram.total <= plan.gpu_bytes:
         return
     message = (
-        f"estimate: {plan.vram.stage} takes about {gib(plan.vram.total)} of GPU memory "
-        f"({_detail(plan.vram.parts)}), and the GPU has {gib(plan.gpu_bytes)}"
+        f"estimate: {plan.vram.stage} takes about {size(plan.vram.total)} of GPU memory "
+        f"({_detail(plan.vram.parts)}), and the GPU has {size(plan.gpu_bytes)}"
     )
     yield warning("memory.vram", message, where=needs.place("resolution"), hint=_what_fits(settings, plan.gpu_bytes))
 
@@ -197,10 +197,10 @@ def _what_fits(settings: vram.VramSettings, room: int) -> str:
     if not found:
         return "use a GPU with more memory"
     taken, needed = enough(settings, found, room)
-    lines = ", ".join(f"{saving.line} (saves {gib(saving.bytes)})" for saving in taken[:LINES])
+    lines = ", ".join(f"{saving.line} (saves {size(saving.bytes)})" for saving in taken[:LINES])
     if needed > room:
-        return f"use a GPU with more memory; even with {lines} about {gib(needed)} are needed"
-    return f"write {lines}: then about {gib(needed)} are needed"
+        return f"use a GPU with more memory; even with {lines} about {size(needed)} are needed"
+    return f"write {lines}: then about {size(needed)} are needed"
 
 
 def _ram_findings(plan: MemoryPlan, needs: MachineNeeds, swap: int) -> Iterator[Finding]:
@@ -208,10 +208,10 @@ def _ram_findings(plan: MemoryPlan, needs: MachineNeeds, swap: int) -> Iterator[
     if plan.ram is None or plan.ram_bytes is None or plan.ram.total <= plan.ram_bytes:
         return
     sure = plan.ram.certain > plan.ram_bytes + swap
-    what = f"loading the model takes {gib(plan.ram.certain)} of host memory and more" if sure else (
-        f"estimate: the run takes about {gib(plan.ram.total)} of host memory ({_detail(plan.ram.parts)})"
+    what = f"loading the model takes {size(plan.ram.certain)} of host memory and more" if sure else (
+        f"estimate: the run takes about {size(plan.ram.total)} of host memory ({_detail(plan.ram.parts)})"
     )  # fmt: skip
-    message = f"{what}, and this machine has {gib(plan.ram_bytes)}: the trainer would be killed"
+    message = f"{what}, and this machine has {size(plan.ram_bytes)}: the trainer would be killed"
     make = error if sure else warning
     yield make("memory.ram", message, where=needs.place("model"), hint=_less_ram(plan.ram, needs))
 

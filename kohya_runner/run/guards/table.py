@@ -7,10 +7,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.plan.report import size
 from kohya_runner.run.gate import AT_ONCE
 from kohya_runner.run.outcome import Stop
-from kohya_runner.run.progress_lines import duration
+from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

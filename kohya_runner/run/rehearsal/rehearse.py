@@ -16,13 +16,12 @@ from kohya_runner.machine.disk import DiskItem, disk_plan
 from kohya_runner.machine.gpus import PeakGpuMemory
 from kohya_runner.machine.host import read_host
 from kohya_runner.plan import budget as budgets
-from kohya_runner.plan.cost import span
 from kohya_runner.plan.rehearsal import Saves, rehearsed, saves_of
-from kohya_runner.plan.report import size
 from kohya_runner.record import lock, record
 from kohya_runner.run import launch
 from kohya_runner.run.class_painting import with_class_images
 from kohya_runner.run.rehearsal import measure
+from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +61,7 @@ class Rehearsal:
         """(label, text) for each line of the screen."""
         m, mark = self.measured, "   PRACTICE: none of this is true of the trainer" if self.practice else ""
         yield "speed", f"{m.seconds_per_step:.3f} s a step over {m.steps} steps, warming up left out{mark}"
-        yield "set-up", f"{span(m.setup)} to the first step"
+        yield "set-up", f"{duration(m.setup)} to the first step"
         yield "checkpoint", f"{size(m.checkpoint_bytes)}, {m.checkpoint_seconds:.1f} s to write; {self.loaded}"
         if m.state_bytes is not None:
             yield "state", f"{size(m.state_bytes)}, {m.state_seconds or 0:.1f} s to write"

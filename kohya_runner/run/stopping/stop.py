@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger
-from kohya_runner.run.progress_lines import duration
 from kohya_runner.run.run_status import ALIVE, Watcher
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, stop_run
+from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView

@@ -1,4 +1,4 @@
-"""``kohya-runner doctor``: can this machine train? Every part looked at, none of it changed."""
+"""Can this machine train? Every part of it looked at, none of it changed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from kohya_runner.findings import Finding, Severity, error, finding_json, warnin
 from kohya_runner.install import probe
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.checks import machine_findings
-from kohya_runner.machine.disk import gib
 from kohya_runner.machine.host import HostFacts, read_host
 from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 from kohya_runner.settings import read_settings
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -110,11 +110,11 @@ def _trainer(
 
 def _machine_rows(host: HostFacts) -> Iterator[tuple[str, str]]:
     yield "kohya-runner", f"{__version__}, Python {platform.python_version()}"
-    memory = gib(host.ram_bytes) if host.ram_bytes else "unknown"
-    yield "machine", f"{host.cpus} CPU core(s), {memory} memory, /dev/shm {gib(host.shm_free_bytes or 0)} free"
+    memory = size(host.ram_bytes) if host.ram_bytes else "unknown"
+    yield "machine", f"{host.cpus} CPU core(s), {memory} memory, /dev/shm {size(host.shm_free_bytes or 0)} free"
     yield (
         "GPU",
-        "; ".join(f"{g.name}, {gib(g.total_bytes or 0)}" for g in host.gpus) or "none (nvidia-smi shows no GPU)",
+        "; ".join(f"{g.name}, {size(g.total_bytes or 0)}" for g in host.gpus) or "none (nvidia-smi shows no GPU)",
     )
 
 
@@ -154,7 +154,7 @@ def _other_rows(environ: Mapping[str, str], settings: Settings) -> Iterator[tupl
 
 def _disk_rows(room: workspaces.Workspace, host: HostFacts) -> Iterator[tuple[str, str]]:
     system = host.filesystem_of(room.root)
-    free = gib(system.free_bytes) if system and system.free_bytes is not None else "unknown"
+    free = size(system.free_bytes) if system and system.free_bytes is not None else "unknown"
     kind = f"{system.kind} on {system.mount}" if system else "unknown"
     yield "workspace", f"{room.root}: {free} free ({kind})"
 
@@ -162,6 +162,6 @@ def _disk_rows(room: workspaces.Workspace, host: HostFacts) -> Iterator[tuple[st
 def _room(room: workspaces.Workspace, host: HostFacts) -> Iterator[Finding]:
     system = host.filesystem_of(room.root)
     if system and system.free_bytes is not None and system.free_bytes < ROOMY:
-        need = "an SDXL run with its model and ten checkpoints takes about 30 GB"
-        message = f"{gib(system.free_bytes)} free in {room.root}: {need}"
+        need = f"an SDXL run with its model and ten checkpoints takes about {size(ROOMY)}"
+        message = f"{size(system.free_bytes)} free in {room.root}: {need}"
         yield warning("disk.tight", message, hint="choose another disk with --workspace or KOHYA_WORKSPACE")

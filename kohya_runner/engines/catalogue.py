@@ -1,4 +1,4 @@
-"""What ``kohya-runner options`` and ``kohya-runner models`` answer."""
+"""What there is to choose from: the options of the trainers, and the families with their methods."""
 
 from __future__ import annotations
 
