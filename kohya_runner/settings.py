@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from kohya_runner.yaml_tree import Node
 
-KEYS = (*SETTINGS, "workspace")
+LISTS = ("trust", "env", "folders")
+"""Consents for every recipe, variables that a recipe may read, and folders that a dataset's links may lead into."""
+KEYS = (*SETTINGS, "workspace", *LISTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class Settings:
     musubi_python: Path | None = None
     diffusers: Path | None = None
     diffusers_python: Path | None = None
+    trust: tuple[str, ...] = ()  # KEY or KEY=VALUE, as after --trust
+    env: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = ()
 
     def path(self, key: str) -> Path | None:
         """What stands under one of ``KEYS``."""
@@ -65,8 +70,11 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise UsageError(f"{file}: {len(findings)} problem(s) in the settings", findings=findings)
     items = tree.value if tree is not None and isinstance(tree.value, dict) else {}
     home = Path(environ.get("HOME") or Path.home())
-    given = {key: str(node.value) for key, node in items.items() if node.value is not None}
-    return Settings(file, **{key: _path(text, file.parent, home) for key, text in given.items()})
+    given = {key: node.plain() for key, node in items.items() if node.value is not None}
+    lists = {key: tuple(map(str, value)) for key, value in given.items() if isinstance(value, list)}
+    folders = tuple(_path(text, file.parent, home) for text in lists.pop("folders", ()))
+    paths = {key: _path(str(value), file.parent, home) for key, value in given.items() if key not in LISTS}
+    return Settings(file, **paths, **lists, folders=folders)  # type: ignore[arg-type]
 
 
 def _faults(tree: Node | None) -> tuple[Finding, ...]:
@@ -82,6 +90,12 @@ def _fault(key: str, node: Node) -> tuple[Finding, ...]:
     if key not in KEYS:
         where = str(node.key_place or node.place)
         return (error("trainer.settings", f"{key}: is no setting", where=where, hint=did_you_mean(key, KEYS)),)
+    if key in LISTS:
+        entries = node.plain()
+        texts = isinstance(entries, list) and all(isinstance(entry, str) and entry.strip() for entry in entries)
+        fault = error("trainer.settings", f"{key}: is no list of texts", where=str(node.place),
+                      hint=f"write {key}: [first, second]")  # fmt: skip
+        return () if entries is None or texts else (fault,)
     if node.value is not None and not (isinstance(node.value, str) and node.value.strip()):
         hint = f"write {key}: /some/path"
         return (error("trainer.settings", f"{key}: is no path", where=str(node.place), hint=hint),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,3 +51,31 @@ def shortened(text: str) -> str:
 def printable(text: str) -> str:
     """The text with what no terminal or JSON file takes (undecodable bytes of a file name) replaced."""
     return text.encode("utf-8", "replace").decode()
+
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f\ud800-\udfff]"
+)
+"""What a terminal obeys or does not show: control characters, bidi, zero width. Tab and newline are left."""
+_BREAKS = re.compile("[\t\n]")
+
+
+def visible(text: str) -> str:
+    """A stranger's text as a terminal may show it: what would move the cursor or hide something stands as its code."""
+    return _UNSEEN.sub(_code, text)
+
+
+def visible_line(text: str) -> str:
+    """``visible`` without tabs and line breaks: a file's name cannot write a line of its own."""
+    return _BREAKS.sub(_code, visible(text))
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds a control character (C0, C1): no argument of a program needs one."""
+    return any(ord(sign) < 0x20 or 0x7F <= ord(sign) < 0xA0 for sign in text)
+
+
+def _code(found: re.Match[str]) -> str:
+    number = ord(found.group())
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -22,6 +22,7 @@ class Place:
     folder: Path
     line: int = 0  # from 1; 0 where there are no lines
     column: int = 0
+    by_user: bool = False  # on the command line: not a stranger's, whatever the source is called
 
     def __str__(self) -> str:
         """``file:line:column``, or the source alone."""
@@ -61,6 +62,16 @@ class Node:
                 return node
             node = child
         return node
+
+    def is_by_user(self, path: tuple[Key, ...]) -> bool:
+        """Whether the value at ``path``, to its last part, is of the command line."""
+        node = self
+        for key in path:
+            child = node.child(key)
+            if child is None:
+                return False
+            node = child
+        return all(leaf.place.by_user for _, leaf in node.leaves())
 
     def leaves(self, path: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], Node]]:
         """Every scalar below, with its path; an empty list or mapping counts as one."""

@@ -15,12 +15,13 @@ from kohya_runner.recipe.validate import readable_datasets, validate
 from kohya_runner.yaml_tree import Key, Node, Place, dotted, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from kohya_runner.recipe.models import Dataset, Recipe
 
 MAX_EXTENDS = 16
 MAX_KEYS = 20
+MAX_WORD = 500  # of a name that variables repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,16 @@ class Loaded:
         return Path(os.path.abspath(self.place(*path).folder / Path(text).expanduser()))
 
 
-def load(path: Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> Loaded:
+def load(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    environ: Mapping[str, str] | None = None,
+    readable: Collection[str] = (),
+) -> Loaded:
     """Read ``path``, what it extends and the ``--set`` overrides; nothing is raised for what the file says.
+
+    ``readable`` are variables of the environment that a recipe may read besides the usual ones.
 
     Raises:
         UsageError: there is no such file, or an override has no ``=``.
@@ -88,7 +97,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, environ: Mapping[str, str
             )
         )
         return Loaded(path, tree, None, tuple(findings))
-    rendered, faults = render(tree, _variables(tree, os.environ if environ is None else environ))
+    rendered, faults = render(tree, _variables(tree, os.environ if environ is None else environ, readable))
     findings.extend(faults)
     recipe, faults = validate(rendered)
     findings.extend(faults)
@@ -196,7 +205,7 @@ def _override(tree: Node, overrides: Sequence[str], findings: list[Finding]) -> 
             raise UsageError(f"--set {path}: is no path of keys; write --set args.network_dim=32")
         if keys[0] == "extends":
             raise UsageError("--set extends: a recipe's bases are read before --set; write them into the file")
-        place = Place(f"--set {path}", Path.cwd())  # without the value: it may be a secret
+        place = Place(f"--set {path}", Path.cwd(), by_user=True)  # without the value: it may be a secret
         tree = _put(tree, keys, yamlio.parse_value(value, place), findings)
     return tree
 
@@ -221,11 +230,12 @@ def _put(tree: Node, keys: list[str], value: Node, findings: list[Finding]) -> N
     return Node(children, tree.place, tree.key_place)
 
 
-def _variables(tree: Node, environ: Mapping[str, str]) -> Variables:
+def _variables(tree: Node, environ: Mapping[str, str], readable: Collection[str]) -> Variables:
     """What expressions may name: the recipe's own words that are plain text, and the environment."""
     words = {key: tree.child(key) for key in ("name", "family", "method")}
-    plain = {k: n.value for k, n in words.items() if n is not None and isinstance(n.value, str) and "{{" not in n.value}
-    return Variables(environ, plain)
+    texts = {key: node.value for key, node in words.items() if node is not None and isinstance(node.value, str)}
+    plain = {key: text for key, text in texts.items() if "{{" not in text and len(text) <= MAX_WORD}
+    return Variables(environ, plain, frozenset(readable))
 
 
 def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -13,7 +13,7 @@ from kohya_runner.yaml_tree import Key, Node, dotted
 from kohya_runner.yamlio import parse_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from jinja2 import nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -22,6 +22,16 @@ _FILTERS = frozenset({"default", "d", "lower", "upper", "replace", "trim", "int"
 _WHOLE = re.compile(r"\A\s*\{\{[^{}]*\}\}\s*\Z")
 _VARIABLE = re.compile(r"\A(?!__)[A-Za-z_][A-Za-z0-9_]*\Z")
 MAX_LENGTH = 10_000
+MAX_TEMPLATES = 2000
+TOO_MANY = (f"more than {MAX_TEMPLATES} different values with variables", "write the plain value")
+READABLE = re.compile(
+    r"HF_USER|HF_HOME|HOME|USER|LOGNAME|HOSTNAME|PWD|TMPDIR|KOHYA_WORKSPACE|RUNPOD_POD_ID|CUDA_VISIBLE_DEVICES"
+    r"|KOHYA_RECIPE_\w+"
+)
+"""The variables that a recipe may read: its values end in a log, in the model's metadata, perhaps on the Hub.
+``env:`` in the settings adds to them, and KOHYA_RECIPE_* is there to be read."""
+SILENT = ("finish", "notify")
+"""Where no variable is read at all: it would leave the machine with the message."""
 
 
 class _Env:
@@ -42,6 +52,14 @@ class Variables:
 
     env: Mapping[str, str]
     recipe: Mapping[str, str]
+    readable: Collection[str] = frozenset()  # variables beside READABLE
+    by_user: bool = False  # the value is of the command line: every variable that is no secret
+    silent: bool = False  # none at all
+
+    def may_read(self, name: str) -> bool:
+        """Whether an expression may ask the environment for this variable."""
+        known = name in self.readable or READABLE.fullmatch(name) is not None
+        return self.by_user or (known and not self.silent)
 
     def context(self) -> dict[str, object]:
         """What Jinja2 sees."""
@@ -57,13 +75,19 @@ def render(tree: Node, variables: Variables) -> tuple[Node, tuple[Finding, ...]]
     """The tree with every expression replaced by its value, and every expression that has none."""
     problems: list[Finding] = []
     environment: list[ImmutableSandboxedEnvironment] = []
+    known: dict[tuple[str, bool, bool], tuple[str, tuple[str, str] | None]] = {}
 
     def change(path: tuple[Key, ...], node: Node) -> Node:
         if not (isinstance(node.value, str) and has_template(node.value)):
             return node
         if not environment:
             environment.append(_environment())
-        text, problem = _render(environment[0], node.value, variables)
+        asked = (node.value, node.place.by_user, path[:2] == SILENT)
+        if asked not in known:  # an alias is rendered once, however often it is used
+            scope = replace(variables, by_user=asked[1], silent=asked[2])
+            many = len(known) >= MAX_TEMPLATES
+            known[asked] = ("", TOO_MANY) if many else _render(environment[0], node.value, scope)
+        text, problem = known[asked]
         if problem:
             problems.append(
                 error("recipe.variable", f"{dotted(path)}: {problem[0]}", where=str(node.place), hint=problem[1])
@@ -80,7 +104,18 @@ def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment.filters["replace"] = _replace
+    return environment
+
+
+def _replace(text: object, old: object, new: object, count: int = -1) -> str:
+    """``str.replace`` that stops before a chain of them fills the memory."""
+    before, what, by = str(text), str(old), str(new)
+    times = before.count(what) if count < 0 else min(count, before.count(what))
+    if len(before) + times * len(by) > MAX_LENGTH:
+        raise ValueError(f"the text becomes longer than {MAX_LENGTH} characters")
+    return before.replace(what, by, count)
 
 
 def _render(
@@ -103,9 +138,9 @@ def _render(
             "an environment variable it names is not set",
             "set it, or write {{ env.NAME | default('...') }}",
         )
-    except (TemplateError, TypeError, ValueError, OverflowError) as fault:
+    except (TemplateError, TypeError, ValueError, OverflowError, MemoryError) as fault:
         return "", (f"cannot be filled in: {fault}", "write {{ name }} or {{ env.NAME }}")
-    return result, None
+    return (result, None) if len(result) <= MAX_LENGTH else ("", ("too long once it is filled in", "shorten it"))
 
 
 def _allowed(template: nodes.Template, variables: Variables) -> tuple[str, str] | None:
@@ -118,7 +153,7 @@ def _allowed(template: nodes.Template, variables: Variables) -> tuple[str, str] 
         if isinstance(node, nodes.Name):
             fault = _name_fault(node.name, variables, alone=id(node) not in looked_into)
         elif isinstance(node, (nodes.Getattr, nodes.Getitem)):
-            fault = _env_fault(node)
+            fault = _env_fault(node, variables)
         elif isinstance(node, nodes.Filter) and node.name not in _FILTERS:
             fault = (f"the filter '{node.name}' is not available", did_you_mean(node.name, _FILTERS))
         elif not isinstance(node, (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Filter, nodes.Concat)):
@@ -138,7 +173,7 @@ def _name_fault(name: str, variables: Variables, *, alone: bool) -> tuple[str, s
     return None
 
 
-def _env_fault(node: nodes.Getattr | nodes.Getitem) -> tuple[str, str] | None:
+def _env_fault(node: nodes.Getattr | nodes.Getitem, variables: Variables) -> tuple[str, str] | None:
     name = _env_name(node)
     if name is None:
         return ("only env has names below it", "write {{ name }} or {{ env.NAME }}")
@@ -147,6 +182,9 @@ def _env_fault(node: nodes.Getattr | nodes.Getitem) -> tuple[str, str] | None:
             f"env.{name} holds a secret and may not be written into a recipe",
             "leave it in the environment: the trainer finds HF_TOKEN and WANDB_API_KEY there",
         )
+    if not variables.may_read(name):
+        hint = "write the address, or {env: NAME}" if variables.silent else f"allow it in your settings: env: [{name}]"
+        return (f"env.{name} is no variable that may be read here", hint)
     return None
 
 

@@ -194,7 +194,7 @@ def test_variables_are_filled_in_and_typed(write):
     text = (
         GOOD + '  network_dim: "{{ env.DIM }}"\n  training_comment: "{{ name }} by {{ env.WHO | default(\'me\') }}"\n'
     )
-    loaded = load(write(text), environ={"DIM": "16"})
+    loaded = load(write(text), environ={"DIM": "16"}, readable=("DIM", "WHO"))
     assert loaded.recipe is not None
     assert loaded.recipe.args["network_dim"] == 16
     assert loaded.recipe.args["training_comment"] == "baby by me"
@@ -203,7 +203,7 @@ def test_variables_are_filled_in_and_typed(write):
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("{{ env.NOPE }}", "an environment variable it names is not set"),
+        ("{{ env.HF_USER }}", "an environment variable it names is not set"),
         ("{{ nam }}", "there is no variable 'nam'; did you mean 'name'?"),
         ("{{ env.HF_TOKEN }}", "holds a secret"),
         ("{{ env['WANDB_API_KEY'] }}", "holds a secret"),
@@ -211,7 +211,9 @@ def test_variables_are_filled_in_and_typed(write):
         ("{{ env }}", "env alone is no value"),
         ("{{ env.DATABASE_URL }}", "holds a secret"),
         ("{{ env.GITHUB_PAT }}", "holds a secret"),
-        ("{{ env.HOMEPAGE }}", "not set"),
+        ("{{ env.HOMEPAGE }}", "no variable that may be read here; allow it in your settings: env: [HOMEPAGE]"),
+        ("{{ env.KOHYA_RECIPE_PAGE }}", "not set"),
+        ("{{ name " + "| replace('b', 'bbbbbbbbbb') " * 5 + "}}", "longer than 10000 characters"),
         ("{{ 'a' * 99999999 }}", "only variables and filters"),
         ("{% for x in 'ab' %}x{% endfor %}", "only variables and filters"),
         ("{{ env.__class__ }}", "only env has names below it"),
@@ -224,7 +226,7 @@ def test_variables_are_filled_in_and_typed(write):
 def test_an_expression_cannot_do_more_than_look_up(write, expression: str, message: str):
     loaded = load(
         write(GOOD + f'  training_comment: "{expression}"\n'),
-        environ={"HF_TOKEN": "hf_secret", "baby": "x", "HOMEPAGE": "https://me:pw@x"},
+        environ={"HF_TOKEN": "hf_secret", "baby": "x", "KOHYA_RECIPE_PAGE": "https://me:pw@x"},
     )
     text = "\n".join(messages(loaded)) or str(loaded.recipe and loaded.recipe.args)
     assert message in text
