@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import matrix
 import pytest
 from matrix import SD_SCRIPTS, note, page
 
@@ -71,7 +72,7 @@ def test_every_pair_of_a_family_is_there_or_absent_with_a_reason():
 
 def test_a_run_replaces_the_older_one_of_its_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "it's a matrix.json"
-    monkeypatch.setenv("KOHYA_MATRIX", str(path))
+    monkeypatch.setattr(matrix, "FILE", path)
     for steps in (2, 4):
         note({"family": "sd15", "method": "lora", "script": "train_network.py", "commit": "c", "steps": steps})
     (run,) = json.loads(path.read_text(encoding="utf-8"))["runs"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Row = dict[str, Any]
-VARIABLE = "KOHYA_OUTPUTS_ENGINE"
-EVERY = os.environ.get(VARIABLE) == "all"
-"""Whether every output is loaded; one of them is every day."""
 CHILD = Path(__file__).with_name("generator_child.py")
 PROMPT = "a photo of a sksdog"
 SCRIPTS = ("gen_img*.py", "*_gen_img.py", "*_minimal_inference.py")

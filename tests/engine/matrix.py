@@ -1,8 +1,6 @@
 """What was really run, as a page: the engine tests write docs/matrix.json, this writes docs/matrix.md of it.
 
-    export KOHYA_MATRIX=$PWD/docs/matrix.json KOHYA_OUTPUTS_ENGINE=all
-    export KOHYA_METHODS_ENGINE=all KOHYA_ENGINE_FAMILIES=all KOHYA_MUSUBI_ENGINE=all KOHYA_EDIT_ENGINE=all
-    PYTHON -m pytest tests/engine -k "tiny or musubi_engine or diffusers_engine"
+    PYTHON -m pytest tests/engine --tier full --matrix docs/matrix.json -k "tiny or musubi_engine or diffusers_engine"
     PYTHON tests/engine/matrix.py docs/matrix.json > docs/matrix.md
 
 A cell says "ran" where the file has a run of that pair by the script that the table names, and "loads" where what that
@@ -13,7 +11,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +21,8 @@ from kohya_runner.engines import catalogue, families
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-VARIABLE = "KOHYA_MATRIX"
+FILE: Path | None = None
+"""Where a run is written down; the tests' ``--matrix`` sets it."""
 SD_SCRIPTS = "sd-scripts"
 HEAD = """# What was run
 
@@ -52,15 +50,14 @@ COLUMNS = ("family", "method", "script", "steps", "loads in", "trainer", "date")
 
 
 def note(run: Mapping[str, Any]) -> None:
-    """Write a run down, in place of an older one of the same pair and variant; nothing happens without the variable."""
-    if not os.environ.get(VARIABLE):
+    """Write a run down, in place of an older one of the same pair and variant; nothing happens without a file."""
+    if FILE is None:
         return
-    path = Path(os.environ[VARIABLE])
-    known = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+    known = json.loads(FILE.read_text(encoding="utf-8"))["runs"] if FILE.is_file() else []
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     kept = [other for other in known if _pair(other) != _pair(run)]
     rows = sorted([*kept, {"engine": SD_SCRIPTS, **run, "date": today}], key=_pair)
-    atomic.write_json(path, {"version": 1, "runs": rows})
+    atomic.write_json(FILE, {"version": 1, "runs": rows})
 
 
 def page(runs: Iterable[Mapping[str, Any]]) -> str:

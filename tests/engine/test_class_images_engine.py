@@ -18,10 +18,7 @@ from tiny_methods import draw
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = [
-    pytest.mark.engine, pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("KOHYA_METHODS_ENGINE") != "all", reason="KOHYA_METHODS_ENGINE=all paints"),
-]  # fmt: skip
+pytestmark = pytest.mark.full
 ASKED = ('datasets.1.class_prompt="a photo of a dog"', "datasets.1.num_class_images=4")
 
 

@@ -19,10 +19,7 @@ from kohya_runner.engines.sd_scripts.class_painters import OTHERS
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.engine, pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("KOHYA_METHODS_ENGINE") != "all", reason="KOHYA_METHODS_ENGINE=all paints"),
-]  # fmt: skip
+pytestmark = pytest.mark.full
 DREAMBOOTH = {method.family: method for method in METHODS if method.method == "dreambooth" and method.family in OTHERS}
 ASKED = ('datasets.1.class_prompt="a photo of a dog"', "datasets.1.num_class_images=4")
 

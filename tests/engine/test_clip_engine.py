@@ -1,6 +1,6 @@
 """The CLIP figures by a tiny random CLIP in the trainer's own Python: the same as transformers' own forward pass.
 
-Only with KOHYA_COMPARE_ENGINE=all (half a minute).
+Only with --tier full (half a minute).
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ from kohya_runner.compare.view import Shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("KOHYA_COMPARE_ENGINE") != "all", reason="KOHYA_COMPARE_ENGINE=all runs it"),
-]
+pytestmark = pytest.mark.full
 
 CHILD = Path(__file__).parent / "clip_child.py"
 PROMPTS = ("a cat", "a portrait, it's longer than what this model reads at once, and is cut")

@@ -1,6 +1,6 @@
 """The epoch sweep by the unmodified scripts, on shrunk models: one load, and the same pixels as separate processes.
 
-Every day SD 1.5 alone; KOHYA_COMPARE_ENGINE=all adds every other family, and takes about ten minutes.
+Every day SD 1.5 alone; --tier full adds every other family, and takes about ten minutes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiers
 from compare_families import ALL, PROMPTS, Picture, Swept
 from PIL import Image
 
@@ -24,14 +25,13 @@ from kohya_runner.engines.painting import Base
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CHILD = HERE / "compare_child.py"
 EPOCHS = 3
-EVERYTHING = os.environ.get("KOHYA_COMPARE_ENGINE") == "all"
-FAMILIES = ALL if EVERYTHING else ALL[:1]
+FAMILIES = ALL if tiers.full() else ALL[:1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def swept(
         "KOHYA_WORKSPACE": str(root / "work space"),
     }
     models.mkdir()
-    with_clip = EVERYTHING and of.name == "sd15"
+    with_clip = tiers.full() and of.name == "sd15"
     clip = root / "tiny clip"
     for command in (
         (str(HERE / "tiny_models.py"), str(sd_scripts), of.family, str(models)),
@@ -134,7 +134,7 @@ def test_the_base_column_gives_the_pixels_of_the_base_model_alone(swept, tmp_pat
     assert swept.picture(0, 1) == swept.alone(None, 1, tmp_path / "alone")
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="KOHYA_COMPARE_ENGINE=all runs it")
+@pytest.mark.full
 @pytest.mark.parametrize("swept", ALL[:1], indirect=True, ids=["sd15"])
 def test_the_clip_figures_are_in_the_table_and_with_each_picture(swept):
     assert swept.told["notes"] == []

@@ -1,4 +1,4 @@
-"""A real run of the quickstart recipe on a whole SD 1.5 with random weights, swept (KOHYA_COMPARE_ENGINE=full).
+"""A real run of the quickstart recipe on a whole SD 1.5 with random weights, swept (--tier full).
 
 About five minutes on an idle machine of two cores. The learning rate is low: random weights that are trained hard paint
 NaN, which the scripts save as black.
@@ -20,11 +20,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.slow,
-    pytest.mark.skipif(os.environ.get("KOHYA_COMPARE_ENGINE") != "full", reason="KOHYA_COMPARE_ENGINE=full runs it"),
-]
+pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, RATE = 6, "1e-6"

@@ -19,7 +19,7 @@ from kohya_runner.plan.resume_schedule import CURVES, remaining_args
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 TOTAL, PER_EPOCH, EPOCH = 40, 5, 3

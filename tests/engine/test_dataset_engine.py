@@ -25,7 +25,7 @@ from kohya_runner.dataset.trainer_view import Rules, Seen, rules_from, see, told
 from kohya_runner.dataset.tree.build import build
 from kohya_runner.dataset.tree.layout import Layout, plan_layout
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "buckets": {"resolution": "256,256", "enable_bucket": True, "min_bucket_reso": 64, "max_bucket_reso": 512},

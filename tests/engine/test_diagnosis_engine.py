@@ -1,8 +1,7 @@
 """Faults made for real: the unmodified trainer on small random weights, and what ``diagnose`` says of its log.
 
-    KOHYA_DIAGNOSIS_ENGINE=all python -m pytest tests/engine/test_diagnosis_engine.py     every fault, about 4 minutes
-
-Without the variable three of them, about half a minute.
+Every day three of them, about half a minute; ``--tier full`` makes every fault, about 4 minutes, and ``--keep FOLDER``
+leaves each log there, for the excerpts of the unit tests.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiers
 from PIL import Image
 
 from kohya_runner.diagnosis.diagnose import diagnose
@@ -23,12 +23,10 @@ from kohya_runner.diagnosis.lines import read_log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-KEPT = os.environ.get("KOHYA_DIAGNOSIS_LOGS")
-"""A folder that gets every log, for the excerpts of the unit tests."""
 
 
 def cut(folder: Path) -> None:
@@ -105,7 +103,7 @@ MANY = {
     "tensorboard": Fault("logging-dir", {"log_with": "tensorboard"}),
     "xformers": Fault("no-xformers", {"sdpa": None, "xformers": True}),
 }
-FAULTS = MANY if os.environ.get("KOHYA_DIAGNOSIS_ENGINE") == "all" else FEW
+FAULTS = MANY if tiers.full() else FEW
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +156,7 @@ def test_the_trainers_own_words_are_understood(
             command, cwd=sd_scripts, env=environ(**home, **fault.environ), stdin=subprocess.DEVNULL, stdout=file,
             stderr=file, check=False, timeout=200,
         )  # fmt: skip
-    if KEPT:
-        (Path(KEPT) / f"{name}.log").write_bytes(log.read_bytes())
+    tiers.keep(f"faults/{name}.log", log.read_bytes())
     with log.open("rb") as file:
         found = diagnose(read_log(file))
     last = log.read_text("utf-8", "replace")[-1500:]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiers
 from diffusers_cases import DIFFUSERS_ERRORS
 from matrix import note
 from test_edit_engine import edits
@@ -22,12 +23,11 @@ from kohya_runner.engines import families
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-ALL = os.environ.get("KOHYA_EDIT_ENGINE") == "all"
-FAMILIES = ("sd15", "sdxl") if ALL else ("sd15",)
+FAMILIES = ("sd15", "sdxl") if tiers.full() else ("sd15",)
 SMALL = ("args.resolution=32", "args.train_batch_size=2", "args.gradient_accumulation_steps=1",
          "args.max_train_steps=null", "args.num_train_epochs=1", "args.checkpointing_steps=1",
          "args.checkpoints_total_limit=null", "args.mixed_precision=no")  # fmt: skip
@@ -154,7 +154,7 @@ def fate(place: Place, data: Path, *options: str) -> tuple[int, str]:
     return ended.returncode, ended.stderr
 
 
-@pytest.mark.skipif(not ALL, reason="KOHYA_EDIT_ENGINE=all")
+@pytest.mark.full
 def test_what_the_rules_call_an_error_ends_the_script_and_what_just_is_none_does_not(done):
     data = Path(
         next(t for t in done.read("record.json")["argv"] if t.startswith("--train_data_dir=")).partition("=")[2]
@@ -171,7 +171,7 @@ def test_what_the_rules_call_an_error_ends_the_script_and_what_just_is_none_does
         assert code == 0, said[-1500:]
 
 
-@pytest.mark.skipif(not ALL, reason="KOHYA_EDIT_ENGINE=all")
+@pytest.mark.full
 def test_without_a_seed_the_script_ends_before_it_loads_anything(done):
     data = Path(
         next(t for t in done.read("record.json")["argv"] if t.startswith("--train_data_dir=")).partition("=")[2]
@@ -181,7 +181,7 @@ def test_without_a_seed_the_script_ends_before_it_loads_anything(done):
     assert "manual_seed" in said
 
 
-@pytest.mark.skipif(not ALL, reason="KOHYA_EDIT_ENGINE=all")
+@pytest.mark.full
 def test_a_batch_that_is_not_full_ends_the_script_of_sdxl_alone(done):
     data = Path(
         next(t for t in done.read("record.json")["argv"] if t.startswith("--train_data_dir=")).partition("=")[2]
@@ -190,7 +190,7 @@ def test_a_batch_that_is_not_full_ends_the_script_of_sdxl_alone(done):
     assert (code != 0) == (done.place.family == "sdxl"), said[-1500:]
 
 
-@pytest.mark.skipif(not ALL, reason="KOHYA_EDIT_ENGINE=all")
+@pytest.mark.full
 def test_on_a_cpu_xformers_ends_the_script(done):
     data = Path(
         next(t for t in done.read("record.json")["argv"] if t.startswith("--train_data_dir=")).partition("=")[2]

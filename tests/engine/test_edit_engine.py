@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiers
 from PIL import Image
 from tiny_methods import fill_hub_cache
 
@@ -23,7 +24,7 @@ from kohya_runner.engines import families
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -34,7 +35,7 @@ SMALL = ("args.resolution=64", "args.min_bucket_reso=64", "args.max_train_epochs
          "args.train_batch_size=1")  # fmt: skip
 EVERY = ("sd15_controlnet", "sdxl_controlnet", "sdxl_lllite", "flux_controlnet")
 QUICK = ("sd15_controlnet",)
-"""What runs without being asked for; all of them with KOHYA_EDIT_ENGINE=all."""
+"""What runs without being asked for; all of them with --tier full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def edits(folder: Path) -> Path:
 
 
 def chosen() -> tuple[str, ...]:
-    return EVERY if os.environ.get("KOHYA_EDIT_ENGINE") == "all" else QUICK
+    return EVERY if tiers.full() else QUICK
 
 
 @pytest.fixture(scope="module", params=chosen())

@@ -18,7 +18,7 @@ from test_tiny_families_engine import FAMILIES, HERE, ROOT, SHRINK, draw
 
 from kohya_runner.record.process_identity import identify
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 SECONDS = 45
 

@@ -20,7 +20,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

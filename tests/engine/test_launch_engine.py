@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
 import time
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 PINNED = "48d368fa557731ad0488c07304dfeba8c07910eb"
 QUICKSTART = "recipes/quickstart.yaml"
@@ -226,8 +225,6 @@ def test_a_late_failure_is_told_with_its_cause_and_the_trainers_own_words(pod):
 @pytest.fixture(scope="module")
 def bespoke(make_pod) -> Run:
     """The proven recipe on a random-weight SDXL of full size."""
-    if os.environ.get("KOHYA_ENGINE_SDXL") != "1":
-        pytest.skip("SDXL OF FULL SIZE IS NOT RUN: set KOHYA_ENGINE_SDXL=1 (7 minutes, 16 GB of memory, 9 GB of disk)")
     pod = make_pod()
     if free_memory() < MEMORY or shutil.disk_usage(pod.workspace).free < DISK:
         pytest.skip("NO ROOM FOR SDXL: this test needs 16 GB of free memory and 9 GB of free disk")
@@ -236,6 +233,7 @@ def bespoke(make_pod) -> Run:
     return launched(pod, BESPOKE, *options(pictures), name="bespoke_baby_sdxl")
 
 
+@pytest.mark.full
 def test_the_bespoke_recipe_trains_sdxl(bespoke):
     assert bespoke.ended.code == 0, bespoke.ended.err
     assert bespoke.record["state"] == "succeeded"
@@ -244,6 +242,7 @@ def test_the_bespoke_recipe_trains_sdxl(bespoke):
     assert bespoke.record["trainer"]["commit"] == PINNED
 
 
+@pytest.mark.full
 def test_every_other_option_is_the_recipes_own(bespoke):
     proven = json.loads(bespoke.pod.run("plan", BESPOKE, "--elsewhere", "--json").out)
     (command,) = proven["commands"]
@@ -253,6 +252,7 @@ def test_every_other_option_is_the_recipes_own(bespoke):
     assert [name for name in ours if name in theirs] == [name for name in theirs if name in ours]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("file", EPOCHS)
 def test_an_sdxl_checkpoint_holds_986_trained_modules(bespoke, file):
     path = bespoke.output / file
@@ -264,6 +264,7 @@ def test_an_sdxl_checkpoint_holds_986_trained_modules(bespoke, file):
     assert (kept["modules"], kept["complete"], kept["sha256"]) == (986, True, sha256(path))
 
 
+@pytest.mark.full
 def test_the_steps_of_sdxl_are_the_planned_ones(bespoke):
     said = printed(bespoke.log)
     assert said == {name: bespoke.planned["steps"][name] for name in said}
@@ -272,12 +273,14 @@ def test_the_steps_of_sdxl_are_the_planned_ones(bespoke):
     assert "model saved." in bespoke.log.splitlines()[-3:]
 
 
+@pytest.mark.full
 def test_the_compare_prompts_lie_beside_the_checkpoints(bespoke):
     lines = (bespoke.pod.run_dir(bespoke.name) / "compare-prompts.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("portrait of bespoke punk, green solid background")
 
 
+@pytest.mark.full
 def test_sdxl_writes_nothing_outside_the_workspace(bespoke):
     assert bespoke.after == bespoke.before
     assert bespoke.pod.processes() == ()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import tiers
 from method_cases import METHOD_CASES, OWN, MethodCase
 from rule_cases import BY_CODE
 from tiny_methods import draw, fill_hub_cache
@@ -22,7 +23,7 @@ from kohya_runner.findings import Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ENTRY = {
@@ -134,9 +135,9 @@ def by_script(cases: list[MethodCase]) -> list[MethodCase]:
 
 
 def chosen() -> list[MethodCase]:
-    """Every twelfth case; all of them with KOHYA_RULES_ENGINE=all."""
+    """Every twelfth case; all of them with --tier full."""
     real = by_script([case for case in METHOD_CASES if case.real])
-    return real if os.environ.get("KOHYA_RULES_ENGINE") == "all" else real[::12]
+    return real if tiers.full() else real[::12]
 
 
 def plain() -> list[MethodCase]:
@@ -156,8 +157,7 @@ def fates() -> Iterator[list[tuple[str, str, str, str]]]:
     lines = [f"rules {rules}, runs {len(table)}, caught {caught}, missed {missed}, false alarms {false}"]
     lines += [f"{code} [{which}]: verdict {said}, trainer {did}" for code, which, said, did in table if said != did]
     print("\n" + "\n".join(lines))  # noqa: T201 - the table is what this test is for
-    if os.environ.get("KOHYA_RULES_TABLE"):
-        Path(os.environ["KOHYA_RULES_TABLE"]).write_text("\n".join(map(" | ".join, table)), encoding="utf-8")
+    tiers.keep("method rules.txt", "\n".join(map(" | ".join, table)))
 
 
 @pytest.mark.parametrize("which", ["bad", "good"])
@@ -170,7 +170,7 @@ def test_the_verdict_is_the_trainers(case: MethodCase, which: str, scripts: Scri
     assert finished is not stopped, said
 
 
-@pytest.mark.skipif(os.environ.get("KOHYA_RULES_ENGINE") != "all", reason="KOHYA_RULES_ENGINE=all runs every script")
+@pytest.mark.full
 @pytest.mark.parametrize("case", plain(), ids=lambda case: f"{case.family}-{case.method}")
 def test_the_run_under_every_case_is_in_order(case: MethodCase, scripts: Scripts):
     finished, said = scripts.fate(case, "bad")

@@ -22,7 +22,7 @@ from kohya_runner.run.metrics.event_files import EventFile, Scalar, scalar_recor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 SD15 = FAMILIES[0]
 ACCUMULATE = (

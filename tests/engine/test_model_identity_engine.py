@@ -13,7 +13,7 @@ from kohya_runner.artefact.model_identity import identify
 from kohya_runner.artefact.safetensors_header import Header, Tensor
 from kohya_runner.machine.memory.architectures import ARCHITECTURES
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 CHILD = Path(__file__).with_name("identity_child.py")
 PREFIXES = {"sd3": "model.diffusion_model.", "anima": "net.", "sdxl": "model.diffusion_model."}
 NAMES = (

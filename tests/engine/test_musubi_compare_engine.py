@@ -1,6 +1,6 @@
 """The epoch sweep by musubi-tuner's unmodified generators, on shrunk models: the pixels of separate processes.
 
-Only with KOHYA_COMPARE_ENGINE=all: about two minutes.
+Only with --tier full: about two minutes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ALL = os.environ.get("KOHYA_COMPARE_ENGINE") == "all"
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.slow,
-    pytest.mark.skipif(not ALL, reason="KOHYA_COMPARE_ENGINE=all paints with musubi-tuner, too"),
-]
+pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = ("make it red", "a cat, 'quoted'")

@@ -1,6 +1,6 @@
 """Whole launches of FLUX.1 Kontext and FLUX.2 by musubi-tuner's unmodified scripts, on shrunk models.
 
-Every day Kontext alone; KOHYA_MUSUBI_ENGINE=all adds FLUX.2, the generators, and that no old cache is ever trained.
+Every day Kontext alone; --tier full adds FLUX.2, the generators, and that no old cache is ever trained.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiers
 from matrix import note
 from musubi_rig import encoders, environment, write_models
 from PIL import Image
@@ -29,17 +30,15 @@ from kohya_runner.engines.painting import Base
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 ROOT = Path(__file__).parents[2]
-ALL = os.environ.get("KOHYA_MUSUBI_ENGINE") == "all"
 RECIPES = {"flux_kontext": "flux_kontext_lora.yaml", "flux2": "flux2_klein_lora.yaml"}
-FAMILIES = list(RECIPES) if ALL else ["flux_kontext"]
+FAMILIES = list(RECIPES) if tiers.full() else ["flux_kontext"]
 KINDS = ("texts", "latents")
 SIZES = ((64, 64), (64, 64), (96, 64))
 CPU = ("optimizer_type=AdamW", "fp8_base=false", "fp8_scaled=false", "max_data_loader_n_workers=0", "network_dim=4",
        "max_train_epochs=2", "learning_rate=0.05")  # fmt: skip
-whole = pytest.mark.skipif(not ALL, reason="KOHYA_MUSUBI_ENGINE=all proves this, too")
 
 
 @dataclass
@@ -211,7 +210,7 @@ def test_verify_knows_what_was_made(first, trials):
     assert f"a LoRA for {trials.family}" in ended.stdout
 
 
-@whole
+@pytest.mark.full
 def test_the_lora_changes_what_the_generator_paints(first, trials):
     ended = trials.command("compare", str(first.folder), "--steps=2", "--size=64x64", "--prompt=make it red", "--json")
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
@@ -223,7 +222,7 @@ def test_the_lora_changes_what_the_generator_paints(first, trials):
     note(ran(first, trials) | {"loads_in": Path(painter_of(Base(trials.family, "")).script).name})
 
 
-@whole
+@pytest.mark.full
 def test_a_changed_caption_is_not_trained_from_the_old_cache(first, trials):
     trials.rows[0]["instruction"] = "make it blue"
     again = trials.launch()
@@ -232,7 +231,7 @@ def test_a_changed_caption_is_not_trained_from_the_old_cache(first, trials):
     assert again.folder_of_caches != first.folder_of_caches
 
 
-@whole
+@pytest.mark.full
 def test_a_row_that_is_gone_is_not_trained(first, trials):
     kept = list(trials.rows)
     trials.rows.pop()
@@ -241,14 +240,14 @@ def test_a_row_that_is_gone_is_not_trained(first, trials):
     assert again.items == len(again.cached("latents")) == len(again.cached("texts")) == len(SIZES) - 1
 
 
-@whole
+@pytest.mark.full
 def test_another_resolution_makes_its_own_latents(first, trials):
     again = trials.launch(resolution="96")
     assert again.items == len(SIZES)
     assert len(again.differs(first, "latents")) == len(SIZES)
 
 
-@whole
+@pytest.mark.full
 def test_another_input_makes_its_own_latents(first, trials):
     picture = trials.root / "pairs" / "before 1.png"
     before = picture.read_bytes()
@@ -259,7 +258,7 @@ def test_another_input_makes_its_own_latents(first, trials):
     assert again.folder_of_caches != first.folder_of_caches
 
 
-@whole
+@pytest.mark.full
 @pytest.mark.parametrize("options", [{"no_resize_control": "true"}, {"control_resolution": "[96, 96]"}], ids=str)
 def test_inputs_in_a_size_of_their_own_are_trained(options: dict[str, str], first, trials):
     Image.new("RGB", (128, 128), "green").save(trials.root / "pairs" / "before 0.png")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import tiers
 from musubi_cases import MUSUBI_CASES, OWN, MusubiCase
 from musubi_rig import MODULES, Scripts, draw_pairs, encoders, write_dataset, write_models
 from rule_cases import BY_CODE
@@ -18,9 +18,9 @@ from kohya_runner.findings import Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
-ALL = os.environ.get("KOHYA_RULES_ENGINE") == "all"
+ALL = tiers.full()
 VARIANTS = {"dev": "flux2_dev", "klein-base-9b": "flux2_9b"}
 STAGES = {"latents": "cache_latents", "text": "cache_text_encoder_outputs", "train": "train_network"}
 CONTINUES = {"args.musubi_show_timesteps"}
@@ -93,7 +93,7 @@ def stops(case: MusubiCase, which: str) -> bool:
 
 
 def chosen() -> list[MusubiCase]:
-    """Two cases; all of them, in some minutes, with KOHYA_RULES_ENGINE=all."""
+    """Two cases; all of them, in some minutes, with --tier full."""
     real = [case for case in MUSUBI_CASES if case.real]
     usual = ("args.musubi_swap_kontext", "args.musubi_fp8_t5")
     return real if ALL else [case for case in real if case.code in usual]
@@ -110,8 +110,7 @@ def fates() -> Iterator[list[tuple[str, ...]]]:
     lines = [f"rules {rules}, runs {len(table)}, caught {caught}, missed {missed}, false alarms {false}"]
     lines += [f"{code} [{which}]: verdict {said}, trainer {did}" for code, which, said, did, _ in table if said != did]
     print("\n" + "\n".join(lines))  # noqa: T201 - the table is what this test is for
-    if os.environ.get("KOHYA_RULES_TABLE"):
-        Path(os.environ["KOHYA_RULES_TABLE"]).write_text("\n".join(map(" | ".join, table)), encoding="utf-8")
+    tiers.keep("musubi rules.txt", "\n".join(map(" | ".join, table)))
 
 
 @pytest.mark.parametrize("which", ["bad", "good"])
@@ -124,7 +123,7 @@ def test_the_verdict_is_the_trainers(case: MusubiCase, which: str, scripts: Scri
     assert finished is not foretold, said
 
 
-@pytest.mark.skipif(not ALL, reason="KOHYA_RULES_ENGINE=all trains every family")
+@pytest.mark.full
 @pytest.mark.parametrize("family", OWN)
 def test_the_run_under_every_case_is_in_order(family: str, scripts: Scripts):
     case = MusubiCase("", {}, family=family)

@@ -21,7 +21,7 @@ from kohya_runner.options.values import tokens
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 
 WORKER = Path(__file__).with_name("live_parsers.py")
 RUNNABLE = tuple(script for script in scripts() if script not in NOT_RUNNABLE)

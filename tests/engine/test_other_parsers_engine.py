@@ -17,7 +17,7 @@ from kohya_runner.options.lookup import Option, matches_snapshot, options_for
 from kohya_runner.options.snapshot import SHIPPED, encode, read_checkout
 from kohya_runner.settings import read_settings
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 WORKER = Path(__file__).with_name("engine_parsers.py")
 TYPES = {"path": "Path", "whole_or_float": "_int_or_float", "str": None, "bool": None}
 

@@ -21,7 +21,7 @@ from kohya_runner.plan.value import Plan, Request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -156,8 +156,7 @@ def test_class_images_are_measured_by_their_own_dataset(truth: Truth):
     assert sum(repeats for _, _, repeats, is_reg, *_ in wide["images"] if is_reg) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.environ.get("KOHYA_METHODS_ENGINE") != "all", reason="KOHYA_METHODS_ENGINE=all trains")
+@pytest.mark.full
 def test_a_real_training_takes_the_steps_that_were_planned(tmp_path: Path, sd_scripts: Path, trainer_python: Path):
     models = tmp_path / "it's a tiny model"
     models.mkdir()

@@ -12,7 +12,7 @@ import pytest
 
 from kohya_runner.machine.memory.sizes import NETWORKS
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 
 ON_CPU = """
 import json, sys, torch, accelerate

@@ -1,24 +1,24 @@
 """Runs of the real trainer, killed with SIGKILL at random moments three times, are the runs that were not killed.
 
-``KOHYA_RESUME_ENGINE=all`` kills twenty runs, else one.
+``--tier full`` kills twenty runs, else one.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiers
 from killed_runs import NAME, Case, Place, Whole, check, killed_three_times, read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
-SEEDS = range(20 if os.environ.get("KOHYA_RESUME_ENGINE") == "all" else 1)
+SEEDS = range(20 if tiers.full() else 1)
 
 
 def first_object(said: str) -> Any:

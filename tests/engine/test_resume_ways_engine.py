@@ -1,6 +1,6 @@
 """Runs of the real scripts that keep no count of a run: killed with SIGKILL, resumed, killed and resumed again.
 
-Every day an embedding and a pipeline, killed once; KOHYA_RESUME_ENGINE=all kills every script's run twice.
+Every day an embedding and a pipeline, killed once; --tier full kills every script's run twice.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiers
 from musubi_rig import encoders, environment, write_models
 from test_edit_engine import edits
 from test_musubi_engine import CPU as MUSUBI_CPU
@@ -34,11 +35,11 @@ from kohya_runner.record.states import states_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-ALL = os.environ.get("KOHYA_RESUME_ENGINE") == "all"
+ALL = tiers.full()
 KILLS = ("trainer", "both") if ALL else ("both",)
 EPOCHS = 6 if ALL else 4
 STEP_SECONDS = "0.3"
@@ -244,14 +245,14 @@ def test_a_whole_model_is_trained_to_its_last_step(whole_model):
     check_learning_rate(whole_model)
 
 
-@pytest.mark.skipif(not ALL, reason="KOHYA_RESUME_ENGINE=all proves this, too")
+@pytest.mark.full
 def test_a_lora_of_musubi_tuner_is_trained_to_its_last_step(musubi):
     in_turn(musubi)
     check_files(musubi)
     check_learning_rate(musubi)
 
 
-@pytest.mark.skipif(not ALL, reason="KOHYA_RESUME_ENGINE=all proves this, too")
+@pytest.mark.full
 def test_a_pipeline_goes_on_inside_an_epoch(pix2pix):
     pix2pix.sets = (*pix2pix.sets, "args.checkpointing_steps=3")  # of two steps is an epoch
     in_turn(pix2pix)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import tiers
 from PIL import Image
 from real_families import REAL, Zygote, start
 from rule_cases import BASE, BY_CODE, CASES, Case
@@ -19,7 +19,7 @@ from kohya_runner.findings import Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def stops_silently(case: Case, which: str) -> bool:
 
 
 def chosen() -> list[Case]:
-    """One case in 24; all of them, in about half an hour, with KOHYA_RULES_ENGINE=all."""
+    """One case in 24; all of them, in about half an hour, with --tier full."""
     real = [case for case in CASES if case.real]
-    return real if os.environ.get("KOHYA_RULES_ENGINE") == "all" else real[::24]
+    return real if tiers.full() else real[::24]
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,7 @@ def fates() -> Iterator[list[tuple[str, str, str, str]]]:
     lines = [f"rules {rules}, runs {len(table)}, caught {caught}, missed {missed}, false alarms {false}"]
     lines += [f"{code} [{which}]: verdict {said}, trainer {did}" for code, which, said, did in table if said != did]
     print("\n" + "\n".join(lines))  # noqa: T201 - the table is what this test is for
-    if os.environ.get("KOHYA_RULES_TABLE"):
-        Path(os.environ["KOHYA_RULES_TABLE"]).write_text("\n".join(map(" | ".join, table)), encoding="utf-8")
+    tiers.keep("rules.txt", "\n".join(map(" | ".join, table)))
 
 
 @pytest.mark.parametrize("which", ["bad", "good"])

@@ -24,7 +24,7 @@ from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.findings import Finding, Severity
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from generators import EVERY, REFUSED, Generator, Left
+import tiers
+from generators import REFUSED, Generator, Left
 from matrix import note
 from PIL import Image
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.engines.families import Support
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -94,7 +95,7 @@ ALL = (
 )
 USUAL = ("sd15", "sdxl", "flux", "anima")
 """Enough for every day: test_rules_engine.py trains every family's script, too."""
-FAMILIES = [f for f in ALL if f.name in USUAL or os.environ.get("KOHYA_ENGINE_FAMILIES") == "all"]
+FAMILIES = [f for f in ALL if f.name in USUAL or tiers.full()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ def test_what_ran_is_written_down(done):
     done.note()
 
 
-@pytest.mark.skipif(not EVERY, reason="KOHYA_OUTPUTS_ENGINE=all loads every LoRA that was trained")
+@pytest.mark.full
 def test_the_trainers_own_generator_loads_the_lora_and_it_changes_the_picture(done, tmp_path):
     if done.family.row.key in REFUSED:
         pytest.skip("the next test")
@@ -240,7 +241,7 @@ def test_the_trainers_own_generator_loads_the_lora_and_it_changes_the_picture(do
     done.note(loads_in=done.generator.of.script)
 
 
-@pytest.mark.skipif(not EVERY, reason="KOHYA_OUTPUTS_ENGINE=all tries every LoRA that was trained")
+@pytest.mark.full
 def test_a_lora_that_the_trainers_own_generator_cannot_load_is_written_down_with_the_reason(done, tmp_path):
     if (reason := REFUSED.get(done.family.row.key)) is None:
         pytest.skip("the test before")

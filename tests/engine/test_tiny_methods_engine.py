@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from generators import EVERY, NAMES, NO_GENERATOR, REFUSED, Generator, Left, renamed, rewritten
+import tiers
+from generators import NAMES, NO_GENERATOR, REFUSED, Generator, Left, renamed, rewritten
 from matrix import note
 from tiny_methods import draw, fill_hub_cache
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.engines.families import Support
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -84,14 +85,13 @@ METHODS = (
     Method("anima", "dreambooth", ()),
 )
 QUICK = ("sdxl_finetune", "sd15_finetune", "sdxl_controlnet")
-"""What runs without being asked for; all of them with KOHYA_METHODS_ENGINE=all."""
+"""What runs without being asked for; all of them with --tier full."""
 PAINTED = "sd15_finetune"
 """Whose output is loaded without being asked for."""
 
 
 def chosen() -> tuple[Method, ...]:
-    every = os.environ.get("KOHYA_METHODS_ENGINE") == "all"
-    return tuple(method for method in METHODS if every or method.name in QUICK)
+    return tuple(method for method in METHODS if tiers.full() or method.name in QUICK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +226,13 @@ def test_what_ran_is_written_down(done):
 
 def test_the_trainers_own_generator_loads_what_was_left_and_it_changes_the_picture(done, tmp_path):
     pair, kind = done.method.row.key, done.method.row.output
-    if pair in {**NO_GENERATOR, **REFUSED} or not (EVERY or done.method.name == PAINTED):
-        pytest.skip(f"there is none, or not asked for: every day {PAINTED}, all with KOHYA_OUTPUTS_ENGINE=all")
+    if pair in {**NO_GENERATOR, **REFUSED} or not (tiers.full() or done.method.name == PAINTED):
+        pytest.skip(f"there is none, or not asked for: every day {PAINTED}, all with --tier full")
     changes_the_picture(done.generator.paint(kind, done.left, tmp_path))
     done.note(loads_in=done.generator.of.script)
 
 
-@pytest.mark.skipif(not EVERY, reason="KOHYA_OUTPUTS_ENGINE=all tries all")
+@pytest.mark.full
 def test_what_the_trainers_own_generator_cannot_load_is_written_down_with_the_reason(done, tmp_path):
     pair, kind, left = done.method.row.key, done.method.row.output, done.left
     if pair in NO_GENERATOR:

@@ -20,7 +20,7 @@ from kohya_runner.dataset.tokens.tokenizer_files import Tokenizer, read_tokenize
 from kohya_runner.engines import families
 from kohya_runner.engines.text_encoders import BYT5_TOKENS, encoders
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 
 LIMIT = 20
 PROSE = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))

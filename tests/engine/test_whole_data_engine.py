@@ -1,7 +1,7 @@
 """Whole datasets, broken and odd, against sd-scripts' own dataset code: what the plan says, and what becomes of them.
 
 Each kind is planned as a recipe, laid out by hand as the trainer's manual says, and laid out by us; both trees go
-through the trainer's code, all in one process. ``KOHYA_DATA_TABLE=1`` prints the table.
+through the trainer's code, all in one process. ``--keep FOLDER`` leaves the table there.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tiers
 from whole_data_kinds import KINDS, Kind, Meant, picture
 
 from kohya_runner.dataset.tree.build import build
@@ -22,7 +22,7 @@ from kohya_runner.findings import Severity
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.daily
 
 CROPPED = 0.15
 STAGES = ("dataset", "image", "caption", "steps", "args", "recipe")
@@ -222,13 +222,11 @@ def test_the_numbers_of_the_plan_are_the_trainers(outcomes: dict[str, Outcome], 
     assert {name: (len(repeats), repeats[0]) for name, repeats in real.items()} == folders
 
 
-def test_there_are_enough_kinds_of_each_fate(outcomes: dict[str, Outcome], capsys: pytest.CaptureFixture[str]) -> None:
+def test_there_are_enough_kinds_of_each_fate(outcomes: dict[str, Outcome]) -> None:
     assert len(KINDS) >= 60
     for fate in (FAILS, WRONG, FINE):
         assert sum(one.by_hand == fate for one in outcomes.values()) > ENOUGH * len(KINDS)
-    if os.environ.get("KOHYA_DATA_TABLE"):
-        with capsys.disabled():
-            sys.stdout.write("\n".join(table(outcomes)))
+    tiers.keep("kinds of datasets.txt", "\n".join(table(outcomes)))
 
 
 def table(outcomes: dict[str, Outcome]) -> list[str]:

@@ -11,7 +11,6 @@ from kohya_runner.findings import Severity
 from kohya_runner.plan.report import exit_code, plan_json, rows
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted(p.relative_to(ROOT / "recipes") for p in (ROOT / "recipes").glob("*.yaml"))
 SEED = """
 --pretrained_model_name_or_path=stabilityai/stable-diffusion-xl-base-1.0 --resolution=1024,1024
 --output_name=bespoke_baby_sdxl --save_model_as=safetensors --max_train_epochs=10 --learning_rate=0.0001
@@ -61,29 +60,6 @@ def test_a_caption_without_its_beginning_is_refused(planned, pictures):
     plan = planned("bespoke_baby_sdxl.yaml", f"datasets.0.images={json.dumps(str(folder))}")
     assert [f.code for f in plan.findings if f.severity is Severity.ERROR] == ["caption.starts_with"]
     assert "lad_007" in errors(plan)[0]
-
-
-@pytest.mark.parametrize("recipe", RECIPES, ids=str)
-def test_every_recipe_plans_with_its_own_data_or_any(recipe, planned, pictures, edit_pairs, snapshot):
-    count = 203 if "bespoke" in recipe.name else 6
-    own = [] if recipe.name == "quickstart.yaml" else [f"datasets.0.images={json.dumps(str(pictures(count)))}"]
-    if "metadata.jsonl" in (ROOT / "recipes" / recipe).read_text(encoding="utf-8"):
-        own = [f"datasets.0.images={json.dumps(str(edit_pairs(6)))}"]
-    second = {"conditioning:": "0.conditioning", "regularization: true": "1.images"}
-    text = (ROOT / "recipes" / recipe).read_text(encoding="utf-8")
-    folders = [
-        f"datasets.{key}={json.dumps(str(pictures(6, name=key)))}" for word, key in second.items() if word in text
-    ]
-    plan = planned(recipe, *own, *folders)
-    assert errors(plan) == []
-    words = [re.sub(r"=/.*?/(ws|recipes|models)/", r"=\1/", t) for t in plan.command.argv[1:]]
-    assert [
-        re.sub(r"(/|-)[0-9a-f]{12}(/|\.|$)", r"\1KEY\2", w).replace(str(ROOT), "PROJECT") for w in words
-    ] == snapshot
-
-
-def test_there_are_recipes():
-    assert len(RECIPES) >= 4
 
 
 def test_nothing_is_written_by_a_plan(planned, pictures, odd_path):

@@ -99,7 +99,6 @@ def test_a_run_without_a_record_and_a_place_that_cannot_be_written_are_usage(run
         write(ledger.view(run_dir), run_dir / "record.json" / "x.html")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="NO BROWSER: the page was not looked at (apt-get install chromium)")
 @pytest.mark.parametrize("width", [1280, 420])
 def test_a_browser_shows_the_page_without_sideways_scrolling_or_a_word_of_complaint(page, run_dir, odd_path, width):

@@ -1,0 +1,15 @@
+"""Prints what the engine tests are told of the trainers: VARIABLE=path, a line each, empty where there is none."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from kohya_runner.engine_info import ENGINES
+from kohya_runner.install.setup import find_trainer
+from kohya_runner.settings import read_settings
+
+for engine in ENGINES.values():
+    checkout, python = find_trainer(os.environ, read_settings(os.environ), engine=engine)
+    sys.stdout.write(f"{engine.variable}={checkout.root if checkout else ''}\n")
+    sys.stdout.write(f"{engine.python_variable}={python.path if python else ''}\n")
