@@ -16,7 +16,7 @@ from types import ModuleType
 import tiny_transformers
 from tiny_transformers import save, tensors
 
-WORKER = Path(__file__).parents[2] / "kohya_runner" / "run" / "random_weights_worker.py"
+WORKER = Path(__file__).parents[2] / "kohya_runner" / "install" / "random_weights_worker.py"
 SEED = 42
 
 
