@@ -28,6 +28,7 @@ from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models
 from kohya_runner.plan.support import find_support, meant_support
 from kohya_runner.recipe.load import Loaded, load
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _subject(draft: Draft, known: Known) -> Subject:
 def _items(draft: Draft, known: Known, sizes: Mapping[Path, int]) -> list[DiskItem]:
     """What the run writes; a practice run fetches nothing."""
     room, layout, steps = draft.workspace, draft.parts["layout"], draft.parts["steps"]
-    output = room.runs / known.recipe.name / "output"
+    output = RunPaths(draft.parts["run_dir"]).output
     items = space.disk_items(known.settings, known.support, steps=steps, layout=layout, output=output) if steps else []
     if not draft.request.practice:
         items += space.model_items(known.models, known.support, room, precision=known.precision, sizes=sizes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from kohya_runner.machine.filesystems import MEASURE_SECONDS, used_bytes
 from kohya_runner.machine.host_memory import oom_kills
 from kohya_runner.recipe.guard import Guard
 from kohya_runner.record.record import Guarding
@@ -34,9 +36,14 @@ def _one_save(plan: Plan) -> int:
 
 
 def _quota_free(plan: Plan) -> int | None:
-    """The room on a volume whose own numbers are those of a whole cluster, where its size was declared."""
-    run_dir = plan.ready.run_dir
-    for use in plan.disk.uses if plan.disk else ():
-        if any(run_dir in item.path.parents for item in use.items):
-            return use.free if use.system and use.system.has_quota else None
-    return None
+    """The room on a volume whose own numbers are those of a whole cluster, where its size was declared.
+
+    The guard takes off all that lies in the run's folder, so what a resumed run has there already counts as room.
+    """
+    uses = plan.disk.uses if plan.disk else ()
+    use = next((u for u in uses if any(plan.workspace.runs in item.path.parents for item in u.items)), None)
+    if use is None or use.free is None or use.system is None or not use.system.has_quota:
+        return None
+    until = time.monotonic() + MEASURE_SECONDS
+    before = used_bytes(plan.ready.run_dir, until, time.monotonic) if plan.series else 0
+    return None if before is None else use.free + before

@@ -1,0 +1,61 @@
+"""Every name below ``runs/``: what a run writes and where. Nobody else spells one of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OUTPUT = "output"
+LOG = "trainer.log"
+_ATTEMPT_LOG = re.compile(r"trainer(?:-(\d{3,}))?\.log")
+ACTIVE, ACTIVE_GUARD = "active", ".active.guard"
+"""In ``runs/<name>``: who holds the name, and the lock that guards that file."""
+
+
+def attempt_log(number: int) -> str:
+    """The name of the log of an attempt: each has one of its own."""
+    return LOG if number <= 1 else f"trainer-{number:03d}.log"
+
+
+class RunPaths:
+    """The files and folders of one run, ``runs/<name>/<run id>``."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Nothing is read; the folder need not be there yet."""
+        self.run_dir = run_dir
+        self.name = run_dir.parent  # all runs of the recipe
+        self.runs = run_dir.parent.parent  # all runs of the workspace
+        self.record = run_dir / "record.json"
+        self.plan = run_dir / "plan.json"  # as ``plan --json`` prints it
+        self.attempts = run_dir / "attempts.json"
+        self.set_aside = run_dir / "attempts"  # what a later attempt writes anew: nothing is overwritten or lost
+        self.metrics = run_dir / "metrics.jsonl"
+        self.output = run_dir / OUTPUT  # checkpoints and training states
+        self.samples = self.output / "sample"  # the trainer chooses the name (library/train_util.py:6438)
+        self.log = run_dir / LOG  # of the first attempt
+        self.tensorboard = run_dir / "logs"  # the trainer's --logging_dir
+        self.runner_log = run_dir / "runner.log"  # what a detached runner says
+        self.sentinel_log = run_dir / "sentinel.log"
+        self.sentinel_lock = run_dir / ".sentinel"
+        self.stop_request = run_dir / "stop.json"
+        self.disk_reserve = run_dir / ".reserve"
+        self.keep_pod = run_dir / "keep-pod"  # made by a person who wants the pod to go on
+        self.still_billing = run_dir / "STILL-BILLING.txt"
+        self.prompts = run_dir / "compare-prompts.txt"  # as gen_img.py reads them
+        self.comparison = run_dir / "comparison"
+        self.report = run_dir / "report.html"
+
+    def attempt_log(self, number: int) -> Path:
+        """The log of an attempt; the first is 1."""
+        return self.run_dir / attempt_log(number)
+
+    def newest_log(self) -> Path:
+        """The log of the last attempt that began, as the folder tells without a record."""
+        try:
+            found = [(int(m[1] or 1), p) for p in self.run_dir.iterdir() if (m := _ATTEMPT_LOG.fullmatch(p.name))]
+        except OSError:
+            found = []
+        return max(found)[1] if found else self.log
