@@ -9,6 +9,7 @@ from kohya_runner.artefact.checkpoint import judge
 from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
 from kohya_runner.record.record import UNDER_WAY, Record, RecordError
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -47,13 +48,13 @@ class RunView:
 
     @property
     def log(self) -> Path:
-        """The trainer's output."""
-        return self.path / (self.record.log if self.record else "train.log")
+        """The trainer's output; that of the last attempt where no record names it."""
+        return self.path / self.record.log if self.record else RunPaths(self.path).newest_log()
 
     @property
     def output_dir(self) -> Path:
         """Where the checkpoints are."""
-        return self.path / (self.record.output_dir if self.record else "outputs")
+        return self.path / self.record.output_dir if self.record else RunPaths(self.path).output
 
     @property
     def runner(self) -> ProcessId | None:
@@ -117,8 +118,16 @@ def _effective(run_dir: Path, record: Record) -> tuple[Effective, str]:
 
 
 def _age(view: RunView) -> tuple[float, str]:
-    record = view.record
-    return ((record.timings.queued or record.timings.started or 0.0) if record else 0.0, view.run_id)
+    if view.record is None:
+        return _written(RunPaths(view.path).record), view.run_id
+    return view.record.timings.queued or view.record.timings.started or 0.0, view.run_id
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _suggestion(word: str, known: Sequence[RunView]) -> str:

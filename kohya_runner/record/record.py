@@ -11,6 +11,7 @@ from kohya_runner.diagnosis.events import Before
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.guard import Guard
 from kohya_runner.record.process_identity import ProcessId
+from kohya_runner.record.run_paths import LOG, OUTPUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,8 +145,8 @@ class Record(_Part):
     dataset: dict[str, Any] = {}
     findings: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
     gpus: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
-    log: str = "train.log"
-    output_dir: str = "outputs"
+    log: str = LOG
+    output_dir: str = OUTPUT
     final: str
     holds: str = ""  # how the name of a tensor of the last file begins; "" for a LoRA, whose modules are counted
     timings: Timings = Timings()

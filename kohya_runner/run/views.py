@@ -69,9 +69,9 @@ def exit_code(view: RunView) -> int:
 
 def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
     """The last lines of the trainer's log, then, if asked for, the new ones as they come."""
-    if view.record is None:
-        raise UsageError(f"{view.path}: {view.problem}")
     log = view.log
+    if view.record is None and not log.is_file():
+        raise UsageError(f"{view.problem}, and there is no {log.name} beside it")
     tail, rest = Tail(log, log.stat().st_size if log.is_file() else 0), b""
     yield from progress_lines.last_lines(log, count)
     while follow:

@@ -219,6 +219,7 @@ def status(view: RunView, *, as_json: bool) -> None:
     if as_json:
         json_object({"version": 1, **_run_json(view)})
         return
+    from kohya_runner.run.checkpoints import found as found_in
     from kohya_runner.text import duration, size
 
     kept = view.record
@@ -242,7 +243,9 @@ def status(view: RunView, *, as_json: bool) -> None:
             state = "removed" if c.removed else size(c.bytes) if c.complete else "not whole"
             rows.append(("checkpoint", f"{c.file}   {state}   {c.sha256[:12]}"))
         rows += [("after", str(done.get("said"))) for done in kept.after]
-        rows.append(("log", str(view.path / kept.log)))
+    else:
+        rows += [("file", f"{view.output_dir / c.file}   {size(c.bytes)}") for c in found_in(view.output_dir, (), 0.0)]
+    rows.append(("log", str(view.log)))
     if view.state == "orphaned":
         rows.append(("do", f"kohya-runner status {view.name} --adopt   or   kohya-runner stop {view.name}"))
     for label, text in rows:

@@ -12,7 +12,7 @@ BAR = "steps:  12%|█▏        | 2/16 [00:12<01:20,  6.00s/it, avr_loss=0.123]
 STEP = Step(2, 16, 6.0, 12.0, 80.0, 0.123)
 # as the trainer's own log handler laid it out with COLUMNS=160
 WRAPPED = (
-    f"2026-11-21 11:06:21 INFO     {'saving checkpoint: /runs/my cat/outputs/a name with spaces in it':<115}"
+    f"2026-11-21 11:06:21 INFO     {'saving checkpoint: /runs/my cat/output/a name with spaces in it':<115}"
     " train_util.py:5889\n"
     f"{'':29}so that it wraps-000001.safetensors{'':50}\n"
     f"{'':20}INFO     {'saving state at epoch 1':<115} train_util.py:5942\n"
@@ -134,7 +134,7 @@ def test_no_data_is_understood_in_its_record():
 
 def test_a_path_that_was_wrapped_at_a_blank_is_whole_again():
     assert events(WRAPPED)[0] == Checkpoint(
-        Path("/runs/my cat/outputs/a name with spaces in it so that it wraps-000001.safetensors")
+        Path("/runs/my cat/output/a name with spaces in it so that it wraps-000001.safetensors")
     )
 
 

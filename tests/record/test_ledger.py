@@ -20,7 +20,7 @@ GONE = Process(pid=1, started=1, boot_id="another boot")
 
 def a_run(runs, name="cat", run_id="001", queued=1.0, **values):
     folder = runs / name / run_id
-    (folder / "outputs").mkdir(parents=True)
+    (folder / "output").mkdir(parents=True)
     begun = {"state": "running", "runner": GONE, "process": GONE, "timings": Timings(queued=queued, started=queued)}
     record.write(
         folder, Record(run_id=run_id, name=name, argv=(), cwd="/", final="cat.safetensors", **{**begun, **values})
@@ -38,7 +38,7 @@ def test_a_live_trainer_without_its_runner_is_orphaned(odd_path):
 
 def test_a_run_without_processes_and_with_its_file_succeeded(odd_path):
     folder = a_run(odd_path)
-    lora(folder / "outputs" / "cat.safetensors")
+    lora(folder / "output" / "cat.safetensors")
     assert ledger.view(folder).state == "succeeded"
 
 
@@ -49,14 +49,14 @@ def test_a_run_without_processes_and_file_is_lost(odd_path):
 
 def test_a_cut_file_is_no_success(odd_path):
     folder = a_run(odd_path)
-    path = lora(folder / "outputs" / "cat.safetensors")
+    path = lora(folder / "output" / "cat.safetensors")
     os.truncate(path, path.stat().st_size - 1)
     assert ledger.view(folder).state == "lost"
 
 
 def test_a_practice_file_is_no_success_of_a_real_run(odd_path):
     folder = a_run(odd_path)
-    lora(folder / "outputs" / "cat.safetensors", metadata={"practice": "yes"})
+    lora(folder / "output" / "cat.safetensors", metadata={"practice": "yes"})
     assert ledger.view(folder).state == "lost"
 
 
@@ -79,6 +79,31 @@ def test_a_broken_record_does_not_hide_the_others(odd_path):
     a_run(odd_path)
     (a_run(odd_path, run_id="002") / record.FILE).write_text("{", encoding="utf-8")
     assert {view.run_id: view.state for view in ledger.runs(odd_path)} == {"001": "lost", "002": "unreadable"}
+
+
+def damaged(runs, *logs):
+    folder = a_run(runs)
+    for name in logs:
+        (folder / name).touch()
+    (folder / "record.json").write_text('{"version": 1, "state"', encoding="utf-8")
+    return folder
+
+
+def test_a_damaged_record_leaves_the_log_and_the_output_where_they_are(odd_path):
+    folder = damaged(odd_path, "trainer.log", "runner.log")
+    view = ledger.view(folder)
+    assert (view.state, view.log, view.output_dir) == ("unreadable", folder / "trainer.log", folder / "output")
+
+
+def test_a_damaged_record_of_a_resumed_run_leaves_the_log_of_the_last_attempt(odd_path):
+    logs = ("trainer.log", "trainer-002.log", "trainer-010.log", "trainer-009.log", "trainer-last.log")
+    assert ledger.view(folder := damaged(odd_path, *logs)).log == folder / "trainer-010.log"
+
+
+def test_a_run_with_a_damaged_record_is_as_old_as_that_file(odd_path):
+    old, new = damaged(odd_path), a_run(odd_path, run_id="002", queued=50.0)
+    os.utime(old / "record.json", (100.0, 100.0))
+    assert [view.path for view in ledger.runs(odd_path)] == [new, old]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +141,7 @@ def test_a_killed_runner_leaves_an_orphan_that_is_adopted_to_a_whole_record(prac
     assert view.state == "orphaned"
     recorder = Recorder(practice.run_dir, view.record.changed(runner=Process.of(this_process())))
     assert ledger.view(practice.run_dir).state == "running"
-    watch = Watch(practice.run_dir / "train.log", practice.output, (recorder,), grace=Grace(5, 5, 5))
+    watch = Watch(practice.run_dir / "trainer.log", practice.output, (recorder,), grace=Grace(5, 5, 5))
     ended = recorder.finish(adopt(view.trainer, watch, since=time.time() - 5))
     assert (ended.state, ended.steps_seen, ended.modules) == ("succeeded", 8, 8)
     assert [c.file for c in ended.checkpoints] == ["my cat-000001.safetensors", "my cat.safetensors"]

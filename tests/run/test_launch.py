@@ -257,3 +257,16 @@ def test_a_full_disk_of_the_reader_is_one_line(runner):
         done = subprocess.run(command, env=runner.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_with_a_damaged_record_shows_its_log_and_its_files(runner):
+    assert runner.launch()[0] == 0
+    folder = runner.workspace / "runs" / "quickstart" / "001"
+    (folder / "record.json").write_text("{", encoding="utf-8")
+    code, out, err = runner.run("logs", "quickstart")
+    assert (code, "model saved." in out) == (0, True), err
+    code, out, err = runner.run("status", "quickstart")
+    assert code == 2
+    assert "record.json" in out
+    assert str(folder / "trainer.log") in out
+    assert str(folder / "output" / "quickstart-000001.safetensors") in out

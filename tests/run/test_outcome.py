@@ -18,7 +18,7 @@ def record(kills=0):
 
 
 def found(tmp_path, *lines, code=1, signal=None, kills=0, **ended):
-    log = tmp_path / "train.log"
+    log = tmp_path / "trainer.log"
     log.write_text("\n".join(lines) + "\n", encoding="utf-8")
     cause = causes.find(Outcome(0.0, 1.0, code, signal, **ended), record(kills), log)
     return cause.code if cause else ""

@@ -36,7 +36,7 @@ def ended(pid):
 
 def watched(practice, **changes):
     """Watch a practice run in this process."""
-    settings = {"log": practice.run_dir / "train.log", "output_dir": practice.output, "grace": Grace(5, 5, 20)}
+    settings = {"log": practice.run_dir / "trainer.log", "output_dir": practice.output, "grace": Grace(5, 5, 20)}
     return Watch(**{**settings, **changes})
 
 
@@ -221,7 +221,7 @@ def test_an_orphan_is_stopped_with_its_checkpoint_whole(practice):
     wait_until(checkpoint.exists)
     runner.kill()
     runner.wait()
-    group = Group(identify(practice.trainer), str(practice.run_dir / "train.log"))
+    group = Group(identify(practice.trainer), str(practice.run_dir / "trainer.log"))
     left = int(practice.log().partition("left behind: ")[2].split()[0])
     assert stop_group(group, practice.output, since=time.time() - 60, grace=Grace(5, 5, 20))
     assert inspect(checkpoint).complete
@@ -243,7 +243,7 @@ def test_a_process_of_another_run_is_none_of_ours(practice, tmp_path):
     argv = (sys.executable, "-c", DEAF)
     other = practice.supervised_argv(argv, {**os.environ, "PYTHONPATH": str(ROOT)})
     wait_until(lambda: "deaf" in practice.log())
-    watch = Watch(tmp_path / "train.log", tmp_path)
+    watch = Watch(tmp_path / "trainer.log", tmp_path)
     supervise(Command((sys.executable, "-c", ""), Path(tmp_path), {}), watch, environ=os.environ)
     assert not ended(practice.trainer)
     assert other.poll() is None

@@ -32,7 +32,7 @@ class Practice:
 
     def __init__(self, root, train_dir):
         self.run_dir = root / "runs" / "my cat" / "001"
-        self.output = self.run_dir / "outputs"
+        self.output = self.run_dir / "output"
         self.output.mkdir(parents=True)
         self.train_dir = train_dir
         self.runners = []
@@ -84,7 +84,7 @@ class Practice:
         return json.loads((self.run_dir / "outcome.json").read_text(encoding="utf-8"))
 
     def log(self):
-        return (self.run_dir / "train.log").read_text(encoding="utf-8")
+        return (self.run_dir / "trainer.log").read_text(encoding="utf-8")
 
     def clean_up(self):
         for runner in self.runners:

@@ -45,7 +45,7 @@ def main(run_dir: Path, settings: dict) -> None:
                 modules[what] = number
 
     onlooker = Namespace(event=happened, tick=lambda: None)
-    watch = Watch(run_dir / "train.log", run_dir / "outputs", (onlooker,), started, grace=Grace(*settings["grace"]))
+    watch = Watch(run_dir / "trainer.log", run_dir / "output", (onlooker,), started, grace=Grace(*settings["grace"]))
     outcome = supervise(Command(tuple(settings["argv"]), run_dir, {}), watch, environ=os.environ)
     said = {**asdict(outcome), "fault": repr(outcome.fault) if outcome.fault else "", "modules": modules}
     (run_dir / "outcome.json").write_text(json.dumps(said), encoding="utf-8")
