@@ -137,7 +137,7 @@ def test_a_signal_stops_the_trainer_and_keeps_whole_checkpoints(runner, number, 
 
 
 def test_two_launches_of_one_name_do_not_meet(runner):
-    first = runner.start("launch", RECIPE, "--practice", KOHYA_PRACTICE_STEP_SECONDS="0.3")
+    first = runner.start("launch", RECIPE, "--practice", KOHYA_PRACTICE_STEP_SECONDS="0.6")
     runner.wait_for_step(1)
     code, _, err = runner.launch("--set", "args.seed=5")
     assert code == 7
