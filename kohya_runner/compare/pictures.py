@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import PIL.Image
 from PIL import ImageChops, ImageMath, ImageStat
 
-from kohya_runner.dataset.decode import FORMATS
+from kohya_runner.dataset.picture import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

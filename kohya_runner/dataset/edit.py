@@ -178,7 +178,7 @@ def _same(before: Picture, after: Picture) -> bool:
 def _pixels(path: Path) -> bytes:
     import PIL.Image
 
-    from kohya_runner.dataset.decode import FORMATS
+    from kohya_runner.dataset.picture import FORMATS
 
     try:
         with PIL.Image.open(path, formats=FORMATS) as opened:

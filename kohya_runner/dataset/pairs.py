@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.facts import CaptionRules, Entry, Folder, Source
-from kohya_runner.dataset.scan import scan
+from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.tree.layout import tree_key
 from kohya_runner.findings import error, warning
 from kohya_runner.text import counted, names, printable
@@ -47,7 +47,7 @@ class Paired:
 def read_conditions(pictures: Scan, folder: Path, where: str) -> Paired:
     """The condition images of one dataset, decoded like its pictures."""
     source = Source(folder, CONCEPT, captions=UNUSED_CAPTIONS, where=where)
-    return Paired(pictures, scan(source))
+    return Paired(pictures, survey(source).scan)
 
 
 def check_pairs(paired: Paired, *, buckets: bool, sizes: bool = True) -> Iterator[Finding]:

@@ -6,20 +6,31 @@ import hashlib
 import os
 import stat
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from kohya_runner.dataset.decode import FORMATS, LARGE_FILE, LARGE_IMAGE, LARGEST_FILE
 from kohya_runner.dataset.facts import Image
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+for _plugin in ("Png", "Jpeg", "WebP", "Bmp", "Gif", "Tiff", "Avif"):
+    with suppress(ImportError):  # AVIF came with Pillow 11.3
+        import_module(f"PIL.{_plugin}ImagePlugin")
+
+FORMATS = tuple(n for n in ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF") if n in PIL.Image.OPEN)
+"""All that a stranger's file is tried as: nothing that runs another program, as Pillow's EPS reader does."""
+
+LARGE_FILE = 64 << 20  # bytes
+LARGE_IMAGE = 24 << 20  # pixels
+LARGEST_FILE = 2 << 30  # bytes; more than Pillow's limit of pixels can need
 
 EXTENDED_WEBP = b"WEBPVP8X"  # with EXIF, profile, alpha or animation: imagesize 1.4.1 forgets to add 1 to its sides
 ORIENTATION = 0x0112  # the EXIF tag
@@ -52,7 +63,7 @@ class Picture:
 
 
 def read_picture(path: Path) -> Picture:
-    """As ``decode.read_image``, whose verdicts these are, and the traits beside it."""
+    """The facts and traits of one file, or its ``problem``. Large ones are decoded one at a time."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a quarter of the time of Path.stat, a hundred thousand times
     except OSError as error:

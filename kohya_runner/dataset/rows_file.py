@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.captions import understood
 from kohya_runner.dataset.facts import Scan
-from kohya_runner.dataset.scan import is_image
+from kohya_runner.dataset.listing import is_image
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import printable
 

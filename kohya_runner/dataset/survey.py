@@ -11,9 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.facts import Scan, dotted
-from kohya_runner.dataset.picture import read_picture
+from kohya_runner.dataset.listing import captions_by_stem, images_in, listed, stem
 from kohya_runner.dataset.rows_file import read_rows, scan_of
-from kohya_runner.dataset.scan import _by_stem, _count, _listed, _stem
 from kohya_runner.file_stamp import stamp
 
 if TYPE_CHECKING:
@@ -47,19 +46,22 @@ class Survey:
 
 
 def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
-    """As ``scan``, with the traits, and with nothing decoded that the cache knows. Memory grows by facts alone."""
+    """All facts about one source; nothing is decoded that the cache knows. Memory grows by facts alone.
+
+    Links to files are followed, wherever they lead. ``progress`` is called with (done, total), in this thread.
+    """
     if source.made is not None:
         return _made(source, source.made, cache, progress)
     if source.metadata is not None:
         return _listed_in_rows(source, source.metadata, cache, progress)
     try:
-        listing = _listed(source.folder, dotted(source.captions.extension))
+        listing = listed(source.folder, dotted(source.captions.extension))
     except OSError as error:
         return Survey(Scan(source, (), problem=error.strerror or str(error)))
-    captions = _by_stem(source, listing.captions)
+    captions = captions_by_stem(source, listing.captions)
     images, traits, decoded = [], [], 0
     for picture, fresh in pictures(source.folder, listing.images, cache, progress):
-        caption = captions.get(_stem(picture.image.path.name))
+        caption = captions.get(stem(picture.image.path.name))
         images.append(replace(picture.image, caption=caption) if caption else picture.image)
         traits.append(picture.traits)
         decoded += fresh
@@ -71,7 +73,7 @@ def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress
         tuple(images),
         orphans=tuple(sorted(known - used)),
         strays=tuple(source.folder / name for name in sorted([*listing.strays, *twice])),
-        subfolders=tuple((name, _count(source.folder / name)) for name in listing.folders),
+        subfolders=tuple((name, images_in(source.folder / name)) for name in listing.folders),
     )
     return Survey(found, tuple(traits), decoded)
 
@@ -132,6 +134,8 @@ def _ahead(
 
 
 def _read(path: Path, look: Callable[[str], Stamp | None]) -> _Read:
+    from kohya_runner.dataset.picture import read_picture  # Pillow costs start-up time that a wrong recipe need not pay
+
     before = look(str(path))
     picture = read_picture(path)
     return picture, before, look(str(path))

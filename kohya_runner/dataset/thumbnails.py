@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from kohya_runner.dataset.decode import FORMATS
+from kohya_runner.dataset.picture import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.class_images import ClassImages
-from kohya_runner.dataset.scan import is_image
+from kohya_runner.dataset.listing import is_image
 from kohya_runner.engines.painting import is_small
 from kohya_runner.engines.sd_scripts import class_painters as painters
 from kohya_runner.findings import Finding, error, info

@@ -12,8 +12,8 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.checks.folders import repeats_and_token
 from kohya_runner.dataset.edit_rows import SUFFIXES
 from kohya_runner.dataset.facts import CaptionRules, Source, dotted
+from kohya_runner.dataset.listing import is_image
 from kohya_runner.dataset.pairs import CONCEPT
-from kohya_runner.dataset.scan import is_image
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engine_info import ENGINES
 from kohya_runner.engines import families

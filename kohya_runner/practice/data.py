@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from kohya_runner.dataset.decode import FORMATS
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Entry, Folder, Image
+from kohya_runner.dataset.picture import FORMATS
 from kohya_runner.engines.families import TABLE
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import canonical

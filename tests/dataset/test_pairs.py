@@ -9,7 +9,7 @@ from PIL import Image
 
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.pairs import check_pairs, read_conditions, with_conditions
-from kohya_runner.dataset.scan import scan
+from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.tree.build import build, is_intact
 from kohya_runner.dataset.tree.layout import plan_layout
 from kohya_runner.dataset.tree.metadata_file import with_metadata
@@ -32,7 +32,7 @@ def sets(odd_path: Path) -> tuple[Path, Path]:
 
 
 def paired(pictures: Path, conditions: Path):
-    return read_conditions(scan(Source(pictures, "pairs", where="r.yaml:1:1")), conditions, "r.yaml:2:1")
+    return read_conditions(survey(Source(pictures, "pairs", where="r.yaml:1:1")).scan, conditions, "r.yaml:2:1")
 
 
 def codes(pair, *, buckets: bool = True) -> list[str]:
@@ -114,7 +114,7 @@ def test_a_stray_condition_image_is_not_taken_for_one_of_the_tree(sets, odd_path
 
 def test_the_metadata_file_names_every_picture_with_caption_and_size(sets, odd_path):
     draw(sets[0], "c.png")
-    layout = with_metadata(plan_layout([scan(Source(sets[0], "cat", repeats=3))], odd_path / "ws", "s"))
+    layout = with_metadata(plan_layout([survey(Source(sets[0], "cat", repeats=3)).scan], odd_path / "ws", "s"))
     build(layout)
     rows = json.loads(layout.metadata_file.read_text(encoding="utf-8"))
     assert all((layout.train_dir / key).is_file() for key in rows)

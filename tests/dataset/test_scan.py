@@ -11,7 +11,7 @@ import pytest
 from pictures import draw, pair, scanned, source
 
 from kohya_runner.dataset.checks.folders import check_datasets
-from kohya_runner.dataset.scan import scan
+from kohya_runner.dataset.survey import survey
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -158,7 +158,7 @@ def test_the_progress_ends_at_the_number_of_images(odd_path: Path) -> None:
     for n in range(7):
         draw(odd_path / f"{n}.png")
     seen: list[tuple[int, int]] = []
-    scan(source(odd_path), progress=lambda done, total: seen.append((done, total)))
+    survey(source(odd_path), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(n, 7) for n in range(1, 8)]
 
 
@@ -170,7 +170,7 @@ def test_ctrl_c_does_not_wait_for_the_rest(odd_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan(source(odd_path), progress=interrupt)
+        survey(source(odd_path), progress=interrupt)
 
 
 def test_a_name_that_is_no_text_is_scanned(odd_path: Path) -> None:

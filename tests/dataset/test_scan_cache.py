@@ -9,10 +9,9 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from pictures import draw, source
+from pictures import draw, scanned, source
 
 from kohya_runner.dataset.facts import Source
-from kohya_runner.dataset.scan import scan
 from kohya_runner.dataset.scan_cache import NAME, ScanCache
 from kohya_runner.dataset.survey import Survey, survey
 from kohya_runner.file_stamp import SETTLED
@@ -41,12 +40,10 @@ def test_a_survey_holds_the_scan(folder: Path):
     (folder / "broken.png").write_bytes(b"no picture")
     (folder / "orphan.txt").write_text("x", encoding="utf-8")
     (folder / "sub").mkdir()
-    assert survey(source(folder)).scan == scan(source(folder))
-
-
-def test_a_folder_that_is_not_there_is_its_problem(odd_path: Path):
-    missing = source(odd_path / "none")
-    assert survey(missing).scan == scan(missing)
+    found = survey(source(folder))
+    assert [i.path.name for i in found.scan.images if i.problem] == ["broken.png"]
+    assert (found.scan.orphans, found.scan.subfolders) == ((folder / "orphan.txt",), (("sub", 0),))
+    assert [traits is None for traits in found.traits] == [bool(i.problem) for i in found.scan.images]
 
 
 def test_the_second_time_nothing_is_decoded_and_all_is_the_same(folder: Path, odd_path: Path):
@@ -68,7 +65,7 @@ def test_an_edit_under_a_restored_mtime_is_noticed(folder: Path, odd_path: Path)
     assert path.read_bytes() != bytes(data)
     again = read(folder, odd_path)
     assert again.decoded == 1
-    assert again.scan == scan(source(folder))
+    assert again.scan == scanned(folder)
 
 
 def test_another_file_under_the_name_is_noticed(folder: Path, odd_path: Path):
@@ -76,7 +73,7 @@ def test_another_file_under_the_name_is_noticed(folder: Path, odd_path: Path):
     (folder / "4.png").rename(folder / "spare")
     (folder / "5.png").rename(folder / "4.png")
     (folder / "spare").rename(folder / "5.png")
-    assert read(folder, odd_path).scan == scan(source(folder))
+    assert read(folder, odd_path).scan == scanned(folder)
 
 
 def test_a_changed_caption_is_always_read(folder: Path, odd_path: Path):
@@ -115,7 +112,7 @@ def test_what_is_gone_from_the_folder_is_forgotten(folder: Path, odd_path: Path)
 @pytest.mark.parametrize("damage", [b"", b"no database at all" * 100, b"SQLite format 3\0" + bytes(200)])
 def test_a_damaged_cache_costs_speed_and_nothing_else(folder: Path, odd_path: Path, damage: bytes):
     (odd_path / NAME).write_bytes(damage)
-    assert read(folder, odd_path).scan == scan(source(folder))
+    assert read(folder, odd_path).scan == scanned(folder)
     assert read(folder, odd_path).decoded == 0
 
 

@@ -16,7 +16,7 @@ from steps_cases import BUCKETS, CASES, EPOCHS, FATAL, PLAIN, Case
 
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, select
 from kohya_runner.dataset.facts import Source
-from kohya_runner.dataset.scan import scan
+from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.tree.build import build
 from kohya_runner.dataset.tree.layout import Layout, plan_layout
 from kohya_runner.engines.sd_scripts.batching import batching_from
@@ -72,7 +72,7 @@ def write_sources(case: Case, root: Path) -> tuple[Source, ...]:
 
 
 def laid_out(sources: tuple[Source, ...], root: Path) -> Layout:
-    layout = plan_layout([scan(source) for source in sources], root / "datasets" / "x", "settings")
+    layout = plan_layout([survey(source).scan for source in sources], root / "datasets" / "x", "settings")
     build(layout)
     return layout
 

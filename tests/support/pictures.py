@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 
 from kohya_runner.dataset.facts import CaptionRules, Entry, Folder, Image, Source
-from kohya_runner.dataset.scan import scan
+from kohya_runner.dataset.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ def source(folder: Path, *, rules: dict[str, Any] | None = None, **more: Any) ->
 
 def scanned(folder: Path, *, rules: dict[str, Any] | None = None, **more: Any) -> Scan:
     """The scan of a dataset entry."""
-    return scan(source(folder, rules=rules, **more))
+    return survey(source(folder, rules=rules, **more)).scan
 
 
 def laid(root: Path, sizes: Iterable[tuple[int, int]], *, repeats: int = 1, regularization: bool = False) -> Folder:

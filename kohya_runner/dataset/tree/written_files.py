@@ -76,7 +76,7 @@ def fitted(path: Path, size: tuple[int, int]) -> bytes:
     import PIL.Image
     import PIL.ImageOps
 
-    from kohya_runner.dataset.decode import FORMATS
+    from kohya_runner.dataset.picture import FORMATS
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a decoder about a file: a finding says it
