@@ -55,7 +55,9 @@ def speed(root: Path, images: int, pieces: int) -> bool:
     """Bare loop and check in turns over the same pieces; the order changes from piece to piece."""
     folders = parted(draw(root / "pictures", images), root, pieces)
     time.sleep(SETTLED / 1e9 + 0.1)  # a file that was just written is not kept
-    bare, first, again = [], [], []
+    bare: list[float] = []
+    first: list[float] = []
+    again: list[float] = []
     for number, folder in enumerate(folders):
         sides = [(bare, decode_all), (first, checker(root / "room"))]
         for times, action in sides if number % 2 else reversed(sides):
@@ -73,8 +75,8 @@ def speed(root: Path, images: int, pieces: int) -> bool:
 
 def command(root: Path, images: int) -> bool:
     """The command as people give it, start-up included, twice."""
-    argv = (sys.executable, "-m", "kohya_runner", "dataset", "check", str(root / "pictures"))
-    argv += ("--workspace", str(root / "room of the command"))
+    room = str(root / "room of the command")
+    argv = (sys.executable, "-m", "kohya_runner", "dataset", "check", str(root / "pictures"), "--workspace", room)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     runs = [timed(subprocess.run, argv, env=env, stdout=subprocess.DEVNULL) for _ in range(2)]
     print(

@@ -37,10 +37,10 @@ def read_caption(path: Path) -> Caption:
         text = data.decode()
     except UnicodeDecodeError:
         return Caption(path, "", 0, digest, problem=CAPTION_ENCODING, bytes=len(data))
-    return replace(_understood(path, text, digest), bytes=len(data))
+    return replace(_caption(path, text, digest), bytes=len(data))
 
 
-def understood(text: str, where: str) -> Caption:
+def caption_from_text(text: str, where: str) -> Caption:
     """A caption that stands in a metadata file; ``where`` says in which row."""
     data = text.encode("utf-8", "surrogatepass")
     digest = hashlib.sha256(data).hexdigest()
@@ -48,10 +48,10 @@ def understood(text: str, where: str) -> Caption:
         data.decode()
     except UnicodeDecodeError:  # half a sign, written as \ud83d
         return Caption(Path(where), "", 0, digest, problem=CAPTION_ENCODING)
-    return replace(_understood(Path(where), text, digest), bytes=len(data), written=text)
+    return replace(_caption(Path(where), text, digest), bytes=len(data), written=text)
 
 
-def _understood(path: Path, text: str, digest: str) -> Caption:
+def _caption(path: Path, text: str, digest: str) -> Caption:
     # open() in text mode ends a line at \n, \r\n and \r, and nowhere else: not what str.splitlines() does
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = lines[0].strip()

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.captions import understood
+from kohya_runner.dataset.captions import caption_from_text
 from kohya_runner.dataset.facts import Image
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ClassImages:
 
     def caption(self, name: str) -> Caption:
         """Each is trained with the prompt that it was painted by."""
-        return understood(self.prompt, str(self.folder / name.replace(".png", ".txt")))
+        return caption_from_text(self.prompt, str(self.folder / name.replace(".png", ".txt")))
 
 
 def is_planned(image: Image) -> bool:

@@ -36,7 +36,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EditRow:
     """One object of the file as it stands there."""
 
     line: int
@@ -51,29 +51,29 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class EditRows:
     """A metadata file as read: its rows in order, and every place that could not be read."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[EditRow, ...] = ()
     faults: tuple[Fault, ...] = ()
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Path) -> EditRows:
     """The rows of a metadata file. Nothing is raised for what the file says; one bad line leaves the others."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
         text = data.decode("utf-8-sig")
     except OSError as fault:
-        return Rows(faults=(Fault(f"{path}:1:1", f"cannot be read: {fault.strerror or fault}"),))
+        return EditRows(faults=(Fault(f"{path}:1:1", f"cannot be read: {fault.strerror or fault}"),))
     except UnicodeDecodeError as fault:
-        return Rows(faults=(Fault(f"{path}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
+        return EditRows(faults=(Fault(f"{path}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
     if len(data) > LARGEST:
-        return Rows(faults=(Fault(f"{path}:1:1", f"is larger than {size(LARGEST)}"),))
+        return EditRows(faults=(Fault(f"{path}:1:1", f"is larger than {size(LARGEST)}"),))
     name = printable(str(path))
     found = tuple(_lines(name, text) if path.suffix == ".jsonl" else _Page(name, text).entries())
-    return Rows(
-        tuple(item for item in found if isinstance(item, Row)),
+    return EditRows(
+        tuple(item for item in found if isinstance(item, EditRow)),
         tuple(item for item in found if isinstance(item, Fault)),
     )
 
@@ -84,7 +84,7 @@ def is_edit(path: Path) -> bool:
     return first is not None and (any(key in first.values for key in KEYS) or not {*PICTURE} & {*first.values})
 
 
-def _first(path: Path) -> Row | None:
+def _first(path: Path) -> EditRow | None:
     """The first row, without reading all lines of a long file."""
     if path.suffix != ".jsonl":
         return next(iter(read_rows(path).rows), None)
@@ -94,10 +94,10 @@ def _first(path: Path) -> Row | None:
     except (OSError, ValueError):
         return None
     row = _Page("", line).only() if line else None
-    return row if isinstance(row, Row) else None
+    return row if isinstance(row, EditRow) else None
 
 
-def _lines(name: str, text: str) -> Iterator[Row | Fault]:
+def _lines(name: str, text: str) -> Iterator[EditRow | Fault]:
     """Of JSON lines: blank ones are passed over."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -113,7 +113,7 @@ class _Page:
         self._lines += [found.end() for found in re.finditer(r"\n", text)]
         self._last = 0
 
-    def only(self) -> Row | Fault:
+    def only(self) -> EditRow | Fault:
         """The one object of a line, and nothing after it."""
         try:
             row, after = self._row(self._skip(0))
@@ -122,7 +122,7 @@ class _Page:
             return Fault(self.place(fault.position), fault.what, "write one JSON object a line, in double quotes")
         return row
 
-    def entries(self) -> Iterator[Row | Fault]:
+    def entries(self) -> Iterator[EditRow | Fault]:
         """Of one JSON list: a fault ends the reading, as nobody knows where the next entry begins."""
         position = self._skip(0)
         try:
@@ -148,7 +148,7 @@ class _Page:
         if rest < len(self.text):
             raise _NoJsonError(rest, f"has something after {what}")
 
-    def _row(self, begin: int) -> tuple[Row, int]:
+    def _row(self, begin: int) -> tuple[EditRow, int]:
         """The object that begins here, and where it ends."""
         if self.text[begin : begin + 1] != "{":
             raise _NoJsonError(begin, "is no JSON object")
@@ -163,7 +163,7 @@ class _Page:
             keys[key], places[key] = self.place(position), self.place(value_at)
             values[key], position = self._value(value_at)
             position = self._after_item(position, "}")
-        return Row(self._line(begin) + self.first, self.place(begin), values, keys, places), position + 1
+        return EditRow(self._line(begin) + self.first, self.place(begin), values, keys, places), position + 1
 
     def _name(self, position: int) -> tuple[str, int]:
         if self.text[position : position + 1] != '"':

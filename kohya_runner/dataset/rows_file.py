@@ -11,7 +11,7 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.captions import understood
+from kohya_runner.dataset.captions import caption_from_text
 from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.listing import is_image
 from kohya_runner.findings import Finding, error
@@ -33,7 +33,7 @@ SHOWN = 5  # faults of one kind that are told one by one
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MetadataRow:
     """A picture by its path below the folder, its caption, and where that stands."""
 
     name: str
@@ -42,10 +42,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class MetadataRows:
     """A metadata file that was read; ``faults`` are (place, what is wrong)."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[MetadataRow, ...] = ()
     faults: tuple[tuple[str, str], ...] = ()
     edits: bool = False  # the rows are triples of the edit methods
 
@@ -64,18 +64,18 @@ def is_rows_file(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Path) -> MetadataRows:
     """Every row and every fault of a metadata file."""
     try:
         if path.stat().st_size > LARGEST:
-            return Rows(faults=((str(path), "is too large for a list of pictures"),))
+            return MetadataRows(faults=((str(path), "is too large for a list of pictures"),))
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
-        return Rows(faults=((str(path), f"cannot be read: {getattr(fault, 'strerror', None) or fault}"),))
+        return MetadataRows(faults=((str(path), f"cannot be read: {getattr(fault, 'strerror', None) or fault}"),))
     found = list(_lines(path, text) if path.suffix.lower() == ".jsonl" else _list(path, text))
     if any(isinstance(value, dict) and any(key in value for key in EDIT) for _, value in found):
-        return Rows(edits=True)
-    rows: list[Row] = []
+        return MetadataRows(edits=True)
+    rows: list[MetadataRow] = []
     faults: list[tuple[str, str]] = []
     seen: dict[str, str] = {}
     for where, value in found:
@@ -87,15 +87,15 @@ def read_rows(path: Path) -> Rows:
         else:
             seen[row.name] = where
             rows.append(row)
-    return Rows(tuple(sorted(rows, key=lambda row: row.name)), tuple(faults))
+    return MetadataRows(tuple(sorted(rows, key=lambda row: row.name)), tuple(faults))
 
 
-def surveyed_captions(rows: Rows) -> dict[str, Caption]:
+def surveyed_captions(rows: MetadataRows) -> dict[str, Caption]:
     """The captions by the picture's name; they are written into the laid-out tree."""
-    return {row.name: understood(row.caption, row.where) for row in rows.rows if row.caption is not None}
+    return {row.name: caption_from_text(row.caption, row.where) for row in rows.rows if row.caption is not None}
 
 
-def scan_of(source: Source, rows: Rows, images: tuple[Image, ...]) -> Scan:
+def scan_of(source: Source, rows: MetadataRows, images: tuple[Image, ...]) -> Scan:
     """The scan that a folder with these pictures and captions would give."""
     captions = surveyed_captions(rows)
     named = zip(images, rows.rows, strict=True)
@@ -132,7 +132,7 @@ def _parsed(text: str) -> Any:
         return _Unreadable(f"is no JSON: {fault}")
 
 
-def _row(where: str, value: Any) -> Row | str:
+def _row(where: str, value: Any) -> MetadataRow | str:
     """The row, or what is wrong with it."""
     if isinstance(value, _Unreadable):
         return value.what
@@ -146,7 +146,7 @@ def _row(where: str, value: Any) -> Row | str:
     return _named(where, name, caption)
 
 
-def _named(where: str, name: str, caption: str | None) -> Row | str:
+def _named(where: str, name: str, caption: str | None) -> MetadataRow | str:
     """The row of a picture in the folder; no other is taken."""
     plain = posixpath.normpath(name.replace("\\", "/"))
     outside = plain.startswith(("/", "../")) or plain == ".." or ":" in plain.split("/")[0]
@@ -154,7 +154,7 @@ def _named(where: str, name: str, caption: str | None) -> Row | str:
         return f"leads out of the folder of the metadata file: {printable(name)}"
     if not is_image(posixpath.basename(plain)):
         return f"names {printable(name)}, which the trainer reads no picture from"
-    return Row(plain, caption, where)
+    return MetadataRow(plain, caption, where)
 
 
 def _one(value: dict[str, Any], keys: tuple[str, ...]) -> Any:

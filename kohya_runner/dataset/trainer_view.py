@@ -76,7 +76,7 @@ def _buckets(option: Callable[[str], Any]) -> BucketSettings | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TrainerView:
     """One image as the trainer will use it. ``bucket`` and ``resized`` are None where that is not known."""
 
     image: Image
@@ -118,20 +118,20 @@ class Seen:
         return 0 < max(self.size) <= TINY
 
 
-def see(survey: Survey, rules: Rules) -> Iterator[Seen]:
+def trainer_views(survey: Survey, rules: Rules) -> Iterator[TrainerView]:
     """Every image of a survey in order, those that cannot be read included."""
     made = make_buckets(rules.buckets) if rules.buckets else None
     places: dict[Size, tuple[Size, Size] | None] = {}
     counts: dict[tuple[Count, ...], tuple[Count, ...]] = {}  # most captions are of a few lengths
     for image, traits in zip(survey.scan.images, survey.traits, strict=True):
         size = (image.width, image.height)
-        believed = told(size, traits)
+        believed = bucketing_size(size, traits)
         if made is not None and believed not in places:
             places[believed] = select(made, believed)
         place = places.get(believed)
         resized = place[1] if place and rules.resizes else size if place else None
         text, from_file = prompt(image, survey.scan.source, rules)
-        yield Seen(
+        yield TrainerView(
             image,
             traits,
             survey.scan.source,
@@ -153,7 +153,7 @@ def _counts(text: str, encoders: tuple[Encoder, ...]) -> tuple[Count, ...]:
     return tuple(made.values())
 
 
-def told(size: Size, traits: Traits | None) -> Size:
+def bucketing_size(size: Size, traits: Traits | None) -> Size:
     """The size the trainer chooses the bucket by: imagesize's, else Pillow's (library/train_util.py:1482)."""
     short = traits is not None and traits.short and size[0] > 1
     return (size[0] - 1, size[1] - 1) if short else size

@@ -1,4 +1,4 @@
-"""A whole look at datasets: read, seen as the trainer sees them, judged. ``dataset check`` and ``report`` show it."""
+"""Datasets inspected: read, viewed as the trainer will, checked. ``dataset check`` and ``report`` show it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.checks.dataset_findings import judge
+from kohya_runner.dataset.checks.dataset_findings import dataset_findings
 from kohya_runner.dataset.checks.folders import checks_of
-from kohya_runner.dataset.checks.page_finding import Noted
-from kohya_runner.dataset.edit import edit_line, look
+from kohya_runner.dataset.checks.page_finding import PageFinding
+from kohya_runner.dataset.edit import edit_line, read_source
 from kohya_runner.dataset.scan_cache import ScanCache
 from kohya_runner.dataset.tokens.count import alike
 from kohya_runner.errors import error_for
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.survey import Survey
-    from kohya_runner.dataset.trainer_view import Seen
+    from kohya_runner.dataset.trainer_view import TrainerView
     from kohya_runner.plan.inspection_target import Target
 
     Progress = Callable[[str, int, int], None]
@@ -32,18 +32,18 @@ _PER_IMAGE = ("image", "caption")
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Everything that was seen and said; ``seen`` and ``surveys`` in the order of the target's sources."""
+    """Everything that was read and found; ``views`` and ``surveys`` in the order of the target's sources."""
 
     target: Target
     surveys: tuple[Survey, ...]
-    seen: tuple[Seen, ...]
-    noted: tuple[Noted, ...]
+    views: tuple[TrainerView, ...]
+    page_findings: tuple[PageFinding, ...]
     cache_problem: str = ""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, the worst first."""
-        return tuple(sorted((one.finding for one in self.noted), key=lambda f: ORDER.index(f.severity)))
+        return tuple(sorted((one.finding for one in self.page_findings), key=lambda f: ORDER.index(f.severity)))
 
     @property
     def ok(self) -> bool:
@@ -65,15 +65,15 @@ class Inspection:
 def inspect(
     target: Target, *, fresh: bool = False, allowed: Collection[str] = (), on_progress: Progress | None = None
 ) -> Inspection:
-    """Read, see and judge all folders of a target. What was read is kept in the workspace's cache."""
+    """Read and check all folders of a target. What was read is kept in the workspace's cache."""
     with ScanCache(target.workspace.cache / CACHE, fresh=fresh) as cache:
         surveys = tuple(_surveyed(target, cache, on_progress))
         problem = cache.problem
-    seen, judged = judge(surveys, target.rules, target.own)
-    said = [*(Noted(finding) for finding in target.findings), *judged]
+    views, found = dataset_findings(surveys, target.rules, target.own)
+    said = [*(PageFinding(finding) for finding in target.findings), *found]
     final = allow([note.finding for note in said], allowed)
     noted = tuple(replace(note, finding=finding) for note, finding in zip(said, final, strict=True))
-    return Inspection(target, surveys, seen, noted, problem)
+    return Inspection(target, surveys, views, noted, problem)
 
 
 def _surveyed(target: Target, cache: ScanCache, on_progress: Progress | None) -> Iterator[Survey]:
@@ -83,7 +83,7 @@ def _surveyed(target: Target, cache: ScanCache, on_progress: Progress | None) ->
             if on_progress is not None:
                 on_progress(f"reading {name}", done, total)
 
-        yield look(source, cache, progress=show if on_progress else None)
+        yield read_source(source, cache, progress=show if on_progress else None)
 
 
 def codes_by_image(inspection: Inspection) -> dict[Path, tuple[str, ...]]:
@@ -92,7 +92,7 @@ def codes_by_image(inspection: Inspection) -> dict[Path, tuple[str, ...]]:
     The checks of a folder name only a few files in their sentence; run over one image alone they say which it is.
     """
     found: dict[Path, set[str]] = {}
-    for note in inspection.noted:
+    for note in inspection.page_findings:
         for path in note.paths:
             found.setdefault(path, set()).add(note.finding.code)
     said = {f.code for f in inspection.findings if f.stage in _PER_IMAGE}
@@ -117,7 +117,7 @@ def summary(inspection: Inspection) -> tuple[tuple[str, str], ...]:
             continue
         what = f"{len(one.scan.images)} {kind}, {captions} captions, as {source.repeats}_{source.concept}"
         rows.append(("folder", f"{source.folder}: {what}"))
-    if buckets := bucket_counts(inspection.seen):
+    if buckets := bucket_counts(inspection.views):
         shown = ", ".join(f"{name} ({number})" for name, number in buckets[:6])
         rest = f" and {len(buckets) - 6} more" if len(buckets) > 6 else ""
         rows.append(("buckets", shown + rest))
@@ -130,13 +130,13 @@ def summary(inspection: Inspection) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
-def bucket_counts(seen: Sequence[Seen]) -> tuple[tuple[str, int], ...]:
+def bucket_counts(views: Sequence[TrainerView]) -> tuple[tuple[str, int], ...]:
     """``1024x1024`` and its images, the fullest first."""
-    counts = Counter(bucket_name(one) for one in seen if one.bucket)
+    counts = Counter(bucket_name(one) for one in views if one.bucket)
     return tuple(counts.most_common())
 
 
-def bucket_name(one: Seen) -> str:
+def bucket_name(one: TrainerView) -> str:
     """``832x1216``, "" where there is none."""
     return f"{one.bucket[0]}x{one.bucket[1]}" if one.bucket else ""
 
@@ -145,7 +145,7 @@ def token_lines(inspection: Inspection) -> Iterator[str]:
     """For each encoder the longest caption, and whether it was counted or estimated."""
     for index, name in alike(inspection.target.rules.encoders):
         encoder = inspection.target.rules.encoders[index]
-        counts = [one.counts[index] for one in inspection.seen]
+        counts = [one.counts[index] for one in inspection.views]
         if counts:
             longest = max(counts, key=lambda count: count.most)
             how = "" if longest.exact or encoder.known else "; the tokenizer's files are not here"
@@ -161,12 +161,12 @@ def inspection_json(inspection: Inspection) -> dict[str, Any]:
         "target": inspection.target.name,
         "rules": inspection.target.stated,
         "findings": [finding_json(finding) for finding in inspection.findings],
-        "buckets": dict(bucket_counts(inspection.seen)),
-        "images": [image_json(one, codes.get(one.image.path, ())) for one in inspection.seen],
+        "buckets": dict(bucket_counts(inspection.views)),
+        "images": [image_json(one, codes.get(one.image.path, ())) for one in inspection.views],
     }
 
 
-def image_json(one: Seen, codes: Sequence[str] = ()) -> dict[str, Any]:
+def image_json(one: TrainerView, codes: Sequence[str] = ()) -> dict[str, Any]:
     """What the trainer sees of one image."""
     traits = one.traits
     return {

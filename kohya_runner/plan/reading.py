@@ -10,10 +10,10 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.checks.dataset_findings import judge
+from kohya_runner.dataset.checks.dataset_findings import dataset_findings
 from kohya_runner.dataset.checks.edits import check_edits
 from kohya_runner.dataset.checks.folders import check_datasets
-from kohya_runner.dataset.edit import look
+from kohya_runner.dataset.edit import read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ def read_all(
                 if on_progress is not None:
                     on_progress(f"reading {name}", done, total)
 
-            surveys.append(look(source, cache, progress=show if on_progress else None))
+            surveys.append(read_source(source, cache, progress=show if on_progress else None))
     return tuple(surveys)
 
 
@@ -55,7 +55,7 @@ def findings(
     surveys: Sequence[Survey], rules: Rules, own: Callable[[Source], Rules] | None = None
 ) -> tuple[Finding, ...]:
     """What stands against the data. Tokens are counted by ``dataset check``: a plan loads no tokenizer."""
-    return tuple(note.finding for note in judge(surveys, rules, own)[1])
+    return tuple(note.finding for note in dataset_findings(surveys, rules, own)[1])
 
 
 def alone(surveys: Sequence[Survey]) -> tuple[Finding, ...]:

@@ -14,7 +14,7 @@ from kohya_runner.plan.inspection import bucket_counts, bucket_name, codes_by_im
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kohya_runner.dataset.trainer_view import Seen
+    from kohya_runner.dataset.trainer_view import TrainerView
     from kohya_runner.plan.inspection import Inspection
 
     Progress = Callable[[str, int, int], None]
@@ -29,9 +29,9 @@ def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     codes = codes_by_image(inspection)
-    chosen = _chosen(inspection.seen, codes, pictures)
+    chosen = _chosen(inspection.views, codes, pictures)
     drawn = dict(zip(chosen, thumbnails(chosen, _told(on_progress)), strict=True))
-    cards = [_card(one, codes.get(one.image.path, ()), drawn.get(one.image.path, "")) for one in inspection.seen]
+    cards = [_card(one, codes.get(one.image.path, ()), drawn.get(one.image.path, "")) for one in inspection.views]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -43,7 +43,7 @@ def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress
     nonce = hashlib.sha256(repr((cards, said)).encode("utf-8", "replace")).hexdigest()[:32]
     text = environment.get_template(TEMPLATE).render(
         title=inspection.target.name, version=__version__, nonce=nonce, ok=inspection.ok, rows=summary(inspection),
-        findings=said, cards=cards, buckets=bucket_counts(inspection.seen),
+        findings=said, cards=cards, buckets=bucket_counts(inspection.views),
         folders=sorted({card["folder"] for card in cards}),
         codes=sorted({code for card in cards for code in card["codes"]}),
         undrawn=sum(not card["thumbnail"] and not card["problem"] for card in cards),
@@ -51,7 +51,7 @@ def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress
     return _clean(text)
 
 
-def _chosen(seen: Sequence[Seen], codes: dict[Path, tuple[str, ...]], most: int) -> tuple[Path, ...]:
+def _chosen(seen: Sequence[TrainerView], codes: dict[Path, tuple[str, ...]], most: int) -> tuple[Path, ...]:
     readable = [one.image.path for one in seen if not one.image.problem]
     return tuple(dict.fromkeys(sorted(readable, key=lambda path: path not in codes)[: max(0, most)]))
 
@@ -62,7 +62,7 @@ def _told(on_progress: Progress | None) -> Callable[[int, int], None] | None:
     return lambda done, total: on_progress("drawing", done, total)
 
 
-def _card(one: Seen, codes: Sequence[str], drawn: str) -> dict[str, Any]:
+def _card(one: TrainerView, codes: Sequence[str], drawn: str) -> dict[str, Any]:
     """What the page shows of one image."""
     index = max(range(len(one.counts)), key=lambda i: one.counts[i].most - one.counts[i].limit, default=None)
     read, cut = kept(one.caption, one.counts[index]) if index is not None else (one.caption, "")
@@ -85,7 +85,7 @@ def _card(one: Seen, codes: Sequence[str], drawn: str) -> dict[str, Any]:
     }
 
 
-def _details(one: Seen) -> list[tuple[str, str]]:
+def _details(one: TrainerView) -> list[tuple[str, str]]:
     size = f"{one.image.width}x{one.image.height} {one.image.format}, " if not one.image.problem else ""
     rows = [("file", f"{size}{one.image.bytes} bytes")]
     if one.resized and one.bucket:
@@ -109,7 +109,7 @@ def _details(one: Seen) -> list[tuple[str, str]]:
     return rows
 
 
-def _crop(one: Seen) -> dict[str, float] | None:
+def _crop(one: TrainerView) -> dict[str, float] | None:
     """The part that is kept, in per cent of the picture; None where all of it is."""
     if not one.lost_pixels or one.bucket is None or one.resized is None:
         return None

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from pictures import pair, source
 
-from kohya_runner.dataset.checks.dataset_findings import judge
+from kohya_runner.dataset.checks.dataset_findings import dataset_findings
 from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.trainer_view import rules_from
 
@@ -16,7 +16,7 @@ OPTIONS = {"resolution": "64", "enable_bucket": True, "min_bucket_reso": 64, "re
 
 def codes(folder: Path, **options: Any) -> list[str]:
     told = {**OPTIONS, **options}
-    _, noted = judge([survey(source(folder))], rules_from(told.get))
+    _, noted = dataset_findings([survey(source(folder))], rules_from(told.get))
     return sorted({note.finding.code for note in noted if note.finding.severity.value != "info"})
 
 

@@ -194,13 +194,13 @@ def test_pictures_are_read_once_and_known_the_next_time(odd_path):
         os.utime(path, (1, 1))
     with ScanCache(odd_path / "cache", clock=lambda: 1 << 62) as cache:
         assert looked(metadata).decoded == 4
-        from kohya_runner.dataset.edit import look
+        from kohya_runner.dataset.edit import read_source
         from kohya_runner.dataset.facts import Source
 
         source = Source(metadata, "pairs")
-        assert look(source, cache).decoded == 4
+        assert read_source(source, cache).decoded == 4
         cache.flush()
-        assert look(source, cache).decoded == 0
+        assert read_source(source, cache).decoded == 0
 
 
 def test_a_list_of_rows_is_read_as_lines_are(odd_path):

@@ -11,7 +11,7 @@ from PIL import Image
 from kohya_runner.dataset.tree.build import build, is_intact, prune
 from kohya_runner.dataset.tree.edit_layout import edit_folders, with_edits
 from kohya_runner.dataset.tree.layout import Layout, plan_layout
-from kohya_runner.dataset.tree.linking import WAYS
+from kohya_runner.dataset.tree.linking import LINK_METHODS
 from kohya_runner.errors import DatasetError
 
 
@@ -184,7 +184,7 @@ def test_a_stray_file_does_not_stay_in_the_tree(odd_path):
 
 def test_where_nothing_can_be_linked_the_pairs_are_copied(odd_path):
     layout = laid_out(odd_path, edit_dataset(odd_path / "data", 1))
-    assert build(layout, ways=(WAYS[-1],)).way == "copy"
+    assert build(layout, ways=(LINK_METHODS[-1],)).way == "copy"
     assert not (layout.train_dir / "000001.png").is_symlink()
     assert is_intact(layout)
 

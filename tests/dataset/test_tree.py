@@ -16,7 +16,7 @@ from pictures import draw, pair, scanned
 import kohya_runner
 from kohya_runner.dataset.tree.build import build, prune
 from kohya_runner.dataset.tree.layout import Layout, plan_layout
-from kohya_runner.dataset.tree.linking import WAYS, Way
+from kohya_runner.dataset.tree.linking import LINK_METHODS, LinkMethod
 from kohya_runner.errors import DatasetError, PreflightError
 
 LATENTS = "_0024x0024_sdxl.npz"
@@ -100,16 +100,16 @@ def test_nothing_is_left_but_the_tree(sources: Path, root: Path) -> None:
 
 @pytest.mark.parametrize("forbidden", [1, 2], ids=["hard link", "copy"])
 def test_where_a_link_is_forbidden_the_next_way_is_taken(sources: Path, root: Path, forbidden: int) -> None:
-    ways = (*(Way(way.name, refused) for way in WAYS[:forbidden]), *WAYS[forbidden:])
+    ways = (*(LinkMethod(way.name, refused) for way in LINK_METHODS[:forbidden]), *LINK_METHODS[forbidden:])
     found = layout(sources, root)
-    assert build(found, ways=ways).way == WAYS[forbidden].name
+    assert build(found, ways=ways).way == LINK_METHODS[forbidden].name
     assert not build(found).created
     assert all(not path.is_symlink() for path in only_folder(found).iterdir())
 
 
 def test_where_no_way_works_it_says_so(sources: Path, root: Path) -> None:
     with pytest.raises(PreflightError, match="Operation not permitted"):
-        build(layout(sources, root), ways=(Way("none", refused),))
+        build(layout(sources, root), ways=(LinkMethod("none", refused),))
     assert list(root.iterdir()) == []
 
 

@@ -21,7 +21,7 @@ from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.picture import read_picture
 from kohya_runner.dataset.survey import Survey, survey
 from kohya_runner.dataset.tokens.count import Encoder, count, read_merges
-from kohya_runner.dataset.trainer_view import Rules, Seen, rules_from, see, told
+from kohya_runner.dataset.trainer_view import Rules, TrainerView, bucketing_size, rules_from, trainer_views
 from kohya_runner.dataset.tree.build import build
 from kohya_runner.dataset.tree.layout import Layout, plan_layout
 
@@ -68,7 +68,7 @@ ODD = (
 class Truth:
     """What we said, and what the trainer's code did."""
 
-    seen: dict[str, dict[str, Seen]]  # by case and laid-out name
+    seen: dict[str, dict[str, TrainerView]]  # by case and laid-out name
     cases: dict[str, dict[str, Any]]
     paths: dict[str, Path]
     pictures: dict[str, Any]
@@ -99,9 +99,9 @@ def argv(options: dict[str, Any], layout: Layout) -> list[str]:
     return [f"--{name}" if value is True else f"--{name}={value}" for name, value in merged.items()]
 
 
-def expected(read: Survey, layout: Layout, rules: Rules) -> dict[str, Seen]:
+def expected(read: Survey, layout: Layout, rules: Rules) -> dict[str, TrainerView]:
     names = {entry.image.path: entry.name for entry in layout.folders[0].entries}
-    return {names[one.image.path]: one for one in see(read, rules)}
+    return {names[one.image.path]: one for one in trainer_views(read, rules)}
 
 
 def write_tokenizer(folder: Path) -> Path:
@@ -213,7 +213,7 @@ def test_the_size_is_what_the_trainer_loads_and_what_it_sorts_into_buckets_by(tr
     ours, real = read_picture(truth.paths[name]).image, truth.pictures[name]
     if real["error"] is None:
         assert [ours.width, ours.height] == real["size"]
-        assert list(told((ours.width, ours.height), read_picture(ours.path).traits)) == real["told"]
+        assert list(bucketing_size((ours.width, ours.height), read_picture(ours.path).traits)) == real["told"]
         assert real["channels"] == 3
 
 

@@ -47,7 +47,7 @@ def folder(odd_path: Path) -> Path:
 
 def test_a_good_dataset_has_no_findings(folder: Path):
     photo(folder / "a.png")
-    assert look(folder).noted == ()
+    assert look(folder).page_findings == ()
 
 
 def test_an_ignored_rotation_is_a_warning(folder: Path):
@@ -103,7 +103,7 @@ def test_the_prompt_has_prefix_and_suffix_unless_text_encoder_outputs_are_cached
     photo(folder / "a.png")
     words = "caption_prefix: 'art,', caption_suffix: end"
     prompts = [
-        look(recipe(folder, words + more), resolution=None).seen[0].caption
+        look(recipe(folder, words + more), resolution=None).views[0].caption
         for more in ("", ", cache_text_encoder_outputs: true")
     ]
     assert prompts == ["art, a cat end", "a cat"]
@@ -126,7 +126,7 @@ def test_a_webp_that_is_taken_for_smaller_is_told_where_it_costs_a_bucket(folder
     photo(folder / "a.webp", exif=PIL.Image.Exif().tobytes() + b"x")
     args = "enable_bucket: true, bucket_no_upscale: true"
     found = look(recipe(folder, args), resolution=None)
-    assert found.seen[0].bucket == (448, 448)
+    assert found.views[0].bucket == (448, 448)
     assert "image.webp_size" in {f.code for f in found.findings}
 
 
@@ -134,7 +134,7 @@ def test_a_panorama_is_extreme_and_loses_pixels(folder: Path):
     photo(folder / "a.png", (2400, 240))
     found = look(folder)
     assert {"image.aspect", "image.cropped"} <= {f.code for f in found.findings}
-    assert 0 < found.seen[0].lost_pixels < 2400 * 240
+    assert 0 < found.views[0].lost_pixels < 2400 * 240
 
 
 def test_copies_and_near_copies_are_told_apart(folder: Path):
@@ -192,7 +192,7 @@ def test_concepts_that_share_an_epoch_unequally_are_a_warning(folder: Path):
 
 def test_the_class_token_stands_in_for_a_missing_caption(folder: Path):
     draw(folder / "a.png", SIZE)
-    seen = look(folder).seen[0]
+    seen = look(folder).views[0]
     assert (seen.caption, seen.from_file) == ("cat", False)
 
 

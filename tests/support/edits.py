@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from kohya_runner.dataset.edit import look
+from kohya_runner.dataset.edit import read_source
 from kohya_runner.dataset.facts import Source
 
 if TYPE_CHECKING:
@@ -55,4 +55,4 @@ def write(folder: Path, *rows: Any) -> Path:
 
 def looked(metadata: Path, **more: Any) -> Survey:
     """The dataset as it is read."""
-    return look(Source(metadata, **{"concept": "pairs", "where": "recipe.yaml:3:5", **more}))
+    return read_source(Source(metadata, **{"concept": "pairs", "where": "recipe.yaml:3:5", **more}))

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.checks.edits import check_edits
 from kohya_runner.dataset.checks.folders import check_datasets
-from kohya_runner.dataset.checks.page_finding import Noted
+from kohya_runner.dataset.checks.page_finding import PageFinding
 from kohya_runner.dataset.checks.pictures import PICTURE_ACROSS, PICTURE_CHECKS
 from kohya_runner.dataset.checks.prompts import PROMPT_CHECKS
 from kohya_runner.dataset.facts import CAPTION_BLANK
-from kohya_runner.dataset.trainer_view import see
+from kohya_runner.dataset.trainer_view import trainer_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kohya_runner.dataset.facts import Image, Source
     from kohya_runner.dataset.survey import Survey
-    from kohya_runner.dataset.trainer_view import Rules, Seen
+    from kohya_runner.dataset.trainer_view import Rules, TrainerView
 
 
-def judge(
+def dataset_findings(
     surveys: Sequence[Survey], rules: Rules, own: Callable[[Source], Rules] | None = None
-) -> tuple[tuple[Seen, ...], tuple[Noted, ...]]:
+) -> tuple[tuple[TrainerView, ...], tuple[PageFinding, ...]]:
     """Every image as the trainer will see it, and all that was found, folders first.
 
     ``own`` gives the rules of a dataset with options of its own.
@@ -33,16 +33,16 @@ def judge(
         surveys = tuple(
             replace(one, scan=replace(one.scan, images=tuple(map(_any_line, one.scan.images)))) for one in surveys
         )
-    parts = tuple(tuple(see(one, how)) for one, how in zip(surveys, by, strict=True))
-    seen = tuple(one for part in parts for one in part)
-    said = [Noted(finding) for one in surveys if one.edit for finding in check_edits(one.edit)]
-    said += [Noted(finding) for finding in check_datasets(one.scan for one in surveys)]
+    parts = tuple(tuple(trainer_views(one, how)) for one, how in zip(surveys, by, strict=True))
+    views = tuple(one for part in parts for one in part)
+    said = [PageFinding(finding) for one in surveys if one.edit for finding in check_edits(one.edit)]
+    said += [PageFinding(finding) for finding in check_datasets(one.scan for one in surveys)]
     for part, how in zip(parts, by, strict=True):
         usable = tuple(one for one in part if not one.image.problem)
         said += [note for check in PICTURE_CHECKS if usable for note in check(usable, how)]
         said += [note for check in PROMPT_CHECKS if usable for note in check(usable, how)]
-    said += [note for check in PICTURE_ACROSS for note in check([one for one in seen if not one.source.edit])]
-    return seen, tuple(said)
+    said += [note for check in PICTURE_ACROSS for note in check([one for one in views if not one.source.edit])]
+    return views, tuple(said)
 
 
 def _any_line(image: Image) -> Image:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kohya_runner.dataset.trainer_view import Seen
+    from kohya_runner.dataset.trainer_view import TrainerView
 
 MEAN = 2.5  # of 255: mean difference of the signatures of one picture saved twice
 LARGEST = 24  # of 255: in any of the 64 fields
@@ -27,11 +27,11 @@ _SIDE = 8
 
 @dataclass(slots=True)
 class _Group:
-    first: Seen
+    first: TrainerView
     signature: bytes
     quarters: tuple[int, ...]
     ratio: float
-    others: list[Seen] | None = None  # nearly always None: there may be as many groups as pictures
+    others: list[TrainerView] | None = None  # nearly always None: there may be as many groups as pictures
 
 
 @dataclass(slots=True)
@@ -53,26 +53,26 @@ class _Known:
         self.cells[tuple(value // CELL for value in candidate.quarters)].append(candidate)
 
 
-def exact(pictures: Iterable[Seen]) -> tuple[tuple[Seen, ...], ...]:
+def exact(pictures: Iterable[TrainerView]) -> tuple[tuple[TrainerView, ...], ...]:
     """Groups of files with the same bytes."""
-    groups: dict[str, list[Seen]] = defaultdict(list)
-    for seen in pictures:
-        if not seen.image.problem:
-            groups[seen.image.sha256].append(seen)
+    groups: dict[str, list[TrainerView]] = defaultdict(list)
+    for view in pictures:
+        if not view.image.problem:
+            groups[view.image.sha256].append(view)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def near(pictures: Iterable[Seen]) -> tuple[tuple[Seen, ...], ...]:
+def near(pictures: Iterable[TrainerView]) -> tuple[tuple[TrainerView, ...], ...]:
     """Groups of different files that show nearly the same; of exact copies only the first takes part."""
     known = _Known(defaultdict(list), defaultdict(list))
     groups: list[_Group] = []
     hashes: set[str] = set()
-    for seen in pictures:
-        signature = seen.traits.signature if seen.traits else b""
-        if not signature or seen.image.sha256 in hashes:
+    for view in pictures:
+        signature = view.traits.signature if view.traits else b""
+        if not signature or view.image.sha256 in hashes:
             continue
-        hashes.add(seen.image.sha256)
-        candidate = _Group(seen, signature, _quarters(signature), seen.image.width / seen.image.height)
+        hashes.add(view.image.sha256)
+        candidate = _Group(view, signature, _quarters(signature), view.image.width / view.image.height)
         group = known.like(candidate)
         if group is None:
             known.add(candidate)
@@ -80,7 +80,7 @@ def near(pictures: Iterable[Seen]) -> tuple[tuple[Seen, ...], ...]:
         if group.others is None:
             group.others = []
             groups.append(group)
-        group.others.append(seen)
+        group.others.append(view)
     return tuple((group.first, *(group.others or ())) for group in groups)
 
 

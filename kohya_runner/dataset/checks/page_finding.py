@@ -9,21 +9,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from kohya_runner.dataset.trainer_view import Seen
+    from kohya_runner.dataset.trainer_view import TrainerView
     from kohya_runner.findings import Finding
 
     Say = Callable[..., Finding]
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class PageFinding:
     """A finding, and the image files it is about."""
 
     finding: Finding
     paths: tuple[Path, ...] = ()
 
 
-def noted(say: Say, code: str, text: str, seen: Sequence[Seen], *, hint: str = "") -> Noted:
+def page_finding(say: Say, code: str, text: str, views: Sequence[TrainerView], *, hint: str = "") -> PageFinding:
     """A finding about some images of one folder."""
-    paths = tuple(one.image.path for one in seen)
-    return Noted(say(code, text, where=seen[0].source.place(paths), hint=hint), paths)
+    paths = tuple(one.image.path for one in views)
+    return PageFinding(say(code, text, where=views[0].source.place(paths), hint=hint), paths)

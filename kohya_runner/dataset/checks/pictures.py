@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
 from kohya_runner.dataset.checks.near_duplicates import exact, near
-from kohya_runner.dataset.checks.page_finding import Noted, noted
+from kohya_runner.dataset.checks.page_finding import PageFinding, page_finding
 from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted, names
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kohya_runner.dataset.buckets import Buckets
-    from kohya_runner.dataset.trainer_view import Rules, Seen
+    from kohya_runner.dataset.trainer_view import Rules, TrainerView
 
-    Check = Callable[[Sequence[Seen], Rules], Iterator[Noted]]
-    AcrossCheck = Callable[[Sequence[Seen]], Iterator[Noted]]
+    Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
+    AcrossCheck = Callable[[Sequence[TrainerView]], Iterator[PageFinding]]
 
 SMOOTH = ("lanczos", "lanczos4", "bilinear", "linear", "bicubic", "cubic", "area", "box")
 """Interpolations that blur small art when it grows. ``box`` and ``area`` blur wherever the factor is not whole."""
@@ -28,17 +28,17 @@ EXTREME = 3.0  # one side to the other
 FEW = 5  # groups named
 
 
-def rotation(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+def rotation(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """The trainer reads no EXIF orientation (library/train_util.py:2948): a phone's picture lies on its side."""
-    turned = [one for one in seen if one.traits and one.traits.orientation != 1]
+    turned = [one for one in views if one.traits and one.traits.orientation != 1]
     if turned:
         text = f"{counted(len(turned), 'image')} with an EXIF rotation that the trainer ignores: {_names(turned)}"
-        yield noted(warning, "image.exif_rotation", text, turned, hint="turn the pixels and save again")
+        yield page_finding(warning, "image.exif_rotation", text, turned, hint="turn the pixels and save again")
 
 
-def alpha(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+def alpha(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """Without alpha_mask transparency is dropped, and what lies below it is trained (library/train_util.py:2955)."""
-    clear = [one for one in seen if one.traits and one.traits.transparent]
+    clear = [one for one in views if one.traits and one.traits.transparent]
     if not clear or rules.alpha_mask:
         return
     pixels = sum(one.traits.transparent for one in clear if one.traits)
@@ -48,40 +48,40 @@ def alpha(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
         "the transparency is dropped and the colours below it are trained"
     )
     hint = "paint them on the background you want, or write alpha_mask: true to leave those pixels out of the loss"
-    yield noted(warning, "image.alpha", text, clear, hint=hint)
+    yield page_finding(warning, "image.alpha", text, clear, hint=hint)
 
 
-def animated(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+def animated(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """Of an animation the first frame."""
-    moving = [one for one in seen if one.traits and one.traits.animated]
+    moving = [one for one in views if one.traits and one.traits.animated]
     if moving:
         text = f"{counted(len(moving), 'image')} with several frames, only the first is used: {_names(moving)}"
-        yield noted(warning, "image.animated", text, moving, hint="save the frames you want as single pictures")
+        yield page_finding(warning, "image.animated", text, moving, hint="save the frames you want as single pictures")
 
 
-def cmyk(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+def cmyk(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """Pillow turns printing colours into RGB without the file's profile."""
-    printed = [one for one in seen if one.traits and one.traits.mode in ("CMYK", "LAB")]
+    printed = [one for one in views if one.traits and one.traits.mode in ("CMYK", "LAB")]
     if printed:
         text = f"{counted(len(printed), 'image')} in CMYK or LAB, whose colours change on the way to RGB"
-        yield noted(warning, "image.cmyk", f"{text}: {_names(printed)}", printed, hint="save as RGB")
+        yield page_finding(warning, "image.cmyk", f"{text}: {_names(printed)}", printed, hint="save as RGB")
 
 
-def depth(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+def depth(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """16-bit grey is cut at 255 and not scaled: nearly all of it becomes white."""
-    clipped = [one for one in seen if one.traits and one.traits.clipped]
+    clipped = [one for one in views if one.traits and one.traits.clipped]
     if clipped:
         text = f"{counted(len(clipped), 'grey image')} of more than 8 bits, which becomes white: {_names(clipped)}"
-        yield noted(error, "image.depth", text, clipped, hint="save with 8 bits a channel")
-    dark = [one for one in seen if one.traits and one.traits.mode.startswith("I;16") and not one.traits.clipped]
+        yield page_finding(error, "image.depth", text, clipped, hint="save with 8 bits a channel")
+    dark = [one for one in views if one.traits and one.traits.mode.startswith("I;16") and not one.traits.clipped]
     if dark:
         text = f"{counted(len(dark), 'grey image')} of 16 bits, of which the lowest 8 are taken for all: {_names(dark)}"
-        yield noted(warning, "image.depth", text, dark, hint="save with 8 bits a channel")
+        yield page_finding(warning, "image.depth", text, dark, hint="save with 8 bits a channel")
 
 
-def pixel_art(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+def pixel_art(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """Small art that is enlarged, by a filter that blurs it or by a factor that is not whole."""
-    small = [one for one in seen if one.tiny and one.scale >= 2]
+    small = [one for one in views if one.tiny and one.scale >= 2]
     smooth = [one for one in small if one.interpolation in SMOOTH]
     if smooth:
         first = smooth[0]
@@ -91,7 +91,7 @@ def pixel_art(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
         )
         option = "write resize_interpolation: nearest, or " if rules.takes_interpolation else ""
         hint = f"{option}enlarge them yourself by a whole factor ({_whole(first)})"
-        yield noted(warning, "image.blurred", text, smooth, hint=hint)
+        yield page_finding(warning, "image.blurred", text, smooth, hint=hint)
     if rules.resize_interpolation != "nearest":
         return
     uneven = [one for one in small if not math.isclose(one.scale, round(one.scale), abs_tol=1e-9)]
@@ -101,21 +101,21 @@ def pixel_art(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
             f"({uneven[0].scale:.2f}), so that some pixels become wider than others: {_names(uneven)}"
         )
         hint = f"enlarge them yourself by a whole factor ({_whole(uneven[0])}) and pad to the bucket"
-        yield noted(info, "image.uneven", text, uneven, hint=hint)
+        yield page_finding(info, "image.uneven", text, uneven, hint=hint)
 
 
-def enlarged(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+def enlarged(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """Photographs that hold fewer pixels than they are trained at."""
-    grown = [one for one in seen if one.scale > ENLARGED and not one.tiny]
+    grown = [one for one in views if one.scale > ENLARGED and not one.tiny]
     if grown:
         text = f"{counted(len(grown), 'image')} enlarged up to {max(one.scale for one in grown):.1f} times"
         hint = "take larger originals, a lower resolution, or bucket_no_upscale: true"
-        yield noted(warning, "image.enlarged", f"{text} with {_used(grown)}: {_names(grown)}", grown, hint=hint)
+        yield page_finding(warning, "image.enlarged", f"{text} with {_used(grown)}: {_names(grown)}", grown, hint=hint)
 
 
-def cropped(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+def cropped(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """Pictures of which the crop takes a good part (library/train_util.py:2976-2985)."""
-    cut = [one for one in seen if one.lost > CROPPED]
+    cut = [one for one in views if one.lost > CROPPED]
     if cut:
         worst = max(cut, key=lambda one: one.lost)
         text = (
@@ -124,56 +124,58 @@ def cropped(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
         )
         buckets = rules.buckets is not None and rules.buckets.enable_bucket
         hint = "crop them yourself, or raise max_bucket_reso" if buckets else "write enable_bucket: true"
-        yield noted(warning, "image.cropped", text, cut, hint=hint)
+        yield page_finding(warning, "image.cropped", text, cut, hint=hint)
 
 
-def webp(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+def webp(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """WebP files whose size imagesize misreads by a pixel, where that costs a step of the bucket."""
     if rules.buckets is None:
         return
     made = make_buckets(rules.buckets)
-    wrong = [one for one in seen if one.traits and one.traits.short and _bucket(made, one) != one.bucket]
+    wrong = [one for one in views if one.traits and one.traits.short and _bucket(made, one) != one.bucket]
     if wrong:
         text = f"{counted(len(wrong), 'WebP image')} that the trainer takes for a pixel smaller, and puts into"
         hint = "save as PNG, or as WebP without metadata, alpha and animation"
-        yield noted(warning, "image.webp_size", f"{text} a smaller bucket: {_names(wrong)}", wrong, hint=hint)
+        yield page_finding(warning, "image.webp_size", f"{text} a smaller bucket: {_names(wrong)}", wrong, hint=hint)
 
 
-def _bucket(made: Buckets, one: Seen) -> tuple[int, int] | None:
+def _bucket(made: Buckets, one: TrainerView) -> tuple[int, int] | None:
     choice = select(made, one.size)
     return choice[0] if choice else None
 
 
-def aspect(seen: Sequence[Seen], _rules: Rules) -> Iterator[Noted]:
+def aspect(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """Panoramas and banners."""
-    odd = [one for one in seen if min(one.size) > 0 and max(one.size) / min(one.size) >= EXTREME]
+    odd = [one for one in views if min(one.size) > 0 and max(one.size) / min(one.size) >= EXTREME]
     if odd:
         text = f"{counted(len(odd), 'image')} more than {EXTREME:g} times as long as wide: {_names(odd)}"
-        yield noted(info, "image.aspect", text, odd, hint="cut them into pieces")
+        yield page_finding(info, "image.aspect", text, odd, hint="cut them into pieces")
 
 
-def same_bytes(seen: Sequence[Seen]) -> Iterator[Noted]:
+def same_bytes(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
     """The same file twice: it counts twice in every epoch."""
-    groups = exact(seen)
+    groups = exact(views)
     if groups:
         text = f"{counted(len(groups), 'picture')} more than once, byte for byte: {_grouped(groups)}"
         members = [one for group in groups for one in group]
-        yield noted(warning, "image.duplicate", text, members, hint="remove the copies, and use repeats to weigh")
+        hint = "remove the copies, and use repeats to weigh"
+        yield page_finding(warning, "image.duplicate", text, members, hint=hint)
 
 
-def same_look(seen: Sequence[Seen]) -> Iterator[Noted]:
+def same_look(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
     """The same picture saved twice, or two frames of one film."""
-    groups = near(seen)
+    groups = near(views)
     if groups:
         text = f"{counted(len(groups), 'group')} of nearly the same picture: {_grouped(groups)}"
         members = [one for group in groups for one in group]
-        yield noted(warning, "image.near_duplicate", text, members, hint="look at them, and keep the best of each")
+        hint = "look at them, and keep the best of each"
+        yield page_finding(warning, "image.near_duplicate", text, members, hint=hint)
 
 
-def balance(seen: Sequence[Seen]) -> Iterator[Noted]:
+def balance(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
     """How the concepts share an epoch."""
     shown: dict[str, int] = {}
-    for one in seen:
+    for one in views:
         if not one.source.regularization and not one.image.problem:
             shown[one.source.concept] = shown.get(one.source.concept, 0) + one.source.repeats
     if len(shown) < 2:
@@ -183,23 +185,23 @@ def balance(seen: Sequence[Seen]) -> Iterator[Noted]:
     most, least = max(shown.values()), min(shown.values())
     say = warning if most > 3 * least else info
     hint = "change repeats" if say is warning else ""
-    yield Noted(say("dataset.balance", f"images of an epoch, repeats counted: {parts}", hint=hint))
+    yield PageFinding(say("dataset.balance", f"images of an epoch, repeats counted: {parts}", hint=hint))
 
 
-def _names(seen: Sequence[Seen]) -> str:
-    return names([one.image.path for one in seen])
+def _names(views: Sequence[TrainerView]) -> str:
+    return names([one.image.path for one in views])
 
 
-def _grouped(groups: Sequence[Sequence[Seen]]) -> str:
+def _grouped(groups: Sequence[Sequence[TrainerView]]) -> str:
     shown = "; ".join(" = ".join(one.image.path.name for one in group[:3]) for group in groups[:FEW])
     return shown if len(groups) <= FEW else f"{shown}; and {len(groups) - FEW} more"
 
 
-def _used(seen: Sequence[Seen]) -> str:
-    return " and ".join(sorted({one.interpolation for one in seen}))
+def _used(views: Sequence[TrainerView]) -> str:
+    return " and ".join(sorted({one.interpolation for one in views}))
 
 
-def _whole(one: Seen) -> str:
+def _whole(one: TrainerView) -> str:
     """``42 times makes 1008x1008``."""
     factor = max(1, math.floor(one.scale))
     return f"{factor} times makes {one.image.width * factor}x{one.image.height * factor}"

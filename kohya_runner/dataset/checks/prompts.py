@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.checks.page_finding import Noted, noted
+from kohya_runner.dataset.checks.page_finding import PageFinding, page_finding
 from kohya_runner.dataset.tokens.count import alike
 from kohya_runner.findings import info, warning
 from kohya_runner.text import counted, names, shortened
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kohya_runner.dataset.tokens.count import Count
-    from kohya_runner.dataset.trainer_view import Rules, Seen
+    from kohya_runner.dataset.trainer_view import Rules, TrainerView
 
-    Check = Callable[[Sequence[Seen], Rules], Iterator[Noted]]
+    Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
 
 _CHOICE = re.compile(r"(?<!\{)\{[^{}|]*\|[^{}]*\}(?!\})")
 _WORDS = re.compile(r"[\w']+")
@@ -24,12 +24,12 @@ USUAL = 0.5  # share of captions with a word that make it one which all should h
 TAIL = 40
 
 
-def truncated(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """Captions that are cut off (library/strategy_base.py:234): for certain, or perhaps."""
     for index, name in alike(rules.encoders):
         encoder = rules.encoders[index]
-        limit = seen[0].counts[index].limit  # the encoder's, less what is written before every caption
-        certain = [one for one in seen if one.counts[index].fewest > limit]
+        limit = views[0].counts[index].limit  # the encoder's, less what is written before every caption
+        certain = [one for one in views if one.counts[index].fewest > limit]
         if certain:
             longest = max(certain, key=lambda one: one.counts[index].fewest)
             text = (
@@ -39,32 +39,32 @@ def truncated(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
             hint = "shorten" + (f", or write max_token_length: {encoder.longer[0]}" if encoder.longer else "")
             # beside T5 CLIP gives no more than one vector, and long captions are usual
             say = info if encoder.kind == "clip" and any(other.kind == "t5" for other in rules.encoders) else warning
-            yield noted(say, "caption.truncated", text, certain, hint=hint)
-        perhaps = [one for one in seen if one.counts[index].fewest <= limit < one.counts[index].most]
+            yield page_finding(say, "caption.truncated", text, certain, hint=hint)
+        perhaps = [one for one in views if one.counts[index].fewest <= limit < one.counts[index].most]
         if perhaps:
             most = max(one.counts[index].most for one in perhaps)
             text = (
                 f"{counted(len(perhaps), 'caption')} could be longer than the {limit} tokens of "
                 f"{name}: {_names(perhaps)}; at most {most} by an estimate that never counts too few"
             )
-            yield noted(info, "caption.length", text, perhaps)
+            yield page_finding(info, "caption.length", text, perhaps)
 
 
-def wildcards(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+def wildcards(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """``{red|blue}`` is chosen from with enable_wildcard alone (library/train_util.py:841-869)."""
     if "enable_wildcard" in rules.changing:
         return
-    found = [one for one in seen if _CHOICE.search(one.caption)]
+    found = [one for one in views if _CHOICE.search(one.caption)]
     if found:
         text = f"{counted(len(found), 'caption')} with braces that are read as they stand: {_names(found)}"
-        yield noted(
+        yield page_finding(
             warning, "caption.wildcard", text, found, hint="write enable_wildcard: true, or take the braces out"
         )
 
 
-def trigger(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
+def trigger(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """Captions without the word that most captions have, and captions with one that looks like it."""
-    written = [one for one in seen if one.from_file and not one.source.regularization]
+    written = [one for one in views if one.from_file and not one.source.regularization]
     if not written or "enable_wildcard" in rules.changing:  # then chance takes a line
         return
     groups = triggers(written)
@@ -75,26 +75,28 @@ def trigger(seen: Sequence[Seen], rules: Rules) -> Iterator[Noted]:
         if wrong:
             found, word = meant[id(wrong[0])]
             text = f"{counted(len(wrong), 'caption')} with {shortened(found)} where {shortened(word)} was meant"
-            yield noted(warning, "caption.misspelt", f"{text}: {_names(wrong)}", wrong, hint="correct the spelling")
+            yield page_finding(
+                warning, "caption.misspelt", f"{text}: {_names(wrong)}", wrong, hint="correct the spelling"
+            )
         missing = [one for one in without if id(one) not in meant]
         stated = words == written[0].source.captions.contains_any  # then caption.contains_any says it
         if missing and not stated:
             text = f"{counted(len(missing), 'caption')} without {' or '.join(map(shortened, words))}"
             rest = f"{len(written) - len(without)} others have it"
-            yield noted(warning, "caption.trigger", f"{text}: {_names(missing)}; {rest}", missing)
+            yield page_finding(warning, "caption.trigger", f"{text}: {_names(missing)}; {rest}", missing)
 
 
-def triggers(seen: Sequence[Seen]) -> tuple[tuple[str, ...], ...]:
+def triggers(views: Sequence[TrainerView]) -> tuple[tuple[str, ...], ...]:
     """Groups of words of which each caption should hold one: the recipe's, else the concept where most captions do."""
-    rules = seen[0].source.captions
+    rules = views[0].source.captions
     stated = ((rules.contains_any,) if rules.contains_any else ()) + tuple((word,) for word in rules.contains_all)
     if stated:
         return stated
-    concept = seen[0].source.concept
+    concept = views[0].source.concept
     forms = tuple(dict.fromkeys((concept, concept.replace("_", " "))))
-    having = sum(1 for one in seen if any(_holds(one.caption, form) for form in forms))
-    close = sum(1 for one in seen if misspelt(one.caption, forms)) if having else 0
-    return (forms,) if having and (having + close) >= USUAL * len(seen) else ()
+    having = sum(1 for one in views if any(_holds(one.caption, form) for form in forms))
+    close = sum(1 for one in views if misspelt(one.caption, forms)) if having else 0
+    return (forms,) if having and (having + close) >= USUAL * len(views) else ()
 
 
 def misspelt(text: str, words: Sequence[str]) -> tuple[str, str] | None:
@@ -131,7 +133,7 @@ def _holds(text: str, word: str) -> bool:
     return word in text
 
 
-def _end(one: Seen, index: int) -> str:
+def _end(one: TrainerView, index: int) -> str:
     counted_so = one.counts[index]
     cut = counted_so.cut or 0
     where = "after" if counted_so.exact else "after, at the earliest,"
@@ -143,8 +145,8 @@ def kept(text: str, count: Count) -> tuple[str, str]:
     return (text, "") if count.cut is None else (text[: count.cut], text[count.cut :])
 
 
-def _names(seen: Sequence[Seen]) -> str:
-    return names([one.image.path for one in seen])
+def _names(views: Sequence[TrainerView]) -> str:
+    return names([one.image.path for one in views])
 
 
 PROMPT_CHECKS: tuple[Check, ...] = (truncated, wildcards, trigger)

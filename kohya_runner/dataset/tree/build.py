@@ -17,7 +17,7 @@ from kohya_runner import atomic
 from kohya_runner.dataset.tree import manifest
 from kohya_runner.dataset.tree.latent_caches import carry_over, drop_unfinished, is_cache_of
 from kohya_runner.dataset.tree.layout import CONFIG, METADATA, head
-from kohya_runner.dataset.tree.linking import WAYS, leads_to, place
+from kohya_runner.dataset.tree.linking import LINK_METHODS, leads_to, place
 from kohya_runner.dataset.tree.written_files import caption_bytes, make, parts
 from kohya_runner.errors import PreflightError
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Folder
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.dataset.tree.linking import Way
-    from kohya_runner.dataset.tree.written_files import Part
+    from kohya_runner.dataset.tree.linking import LinkMethod
+    from kohya_runner.dataset.tree.written_files import WrittenFile
 
 SET_ASIDE = "set-aside"
 OURS = (manifest.NAME, METADATA, CONFIG, "metadata.jsonl")
@@ -41,7 +41,7 @@ _INFO_CACHE = "metadata_cache.json"  # what --cache_info writes (library/train_u
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BuiltTree:
     """What ``build`` did."""
 
     created: bool  # False: the tree was there and right
@@ -51,14 +51,14 @@ class Built:
     set_aside: tuple[Path, ...] = ()  # files somebody had put into the tree, and where they are now
 
 
-def build(layout: Layout, *, ways: tuple[Way, ...] = WAYS) -> Built:
+def build(layout: Layout, *, ways: tuple[LinkMethod, ...] = LINK_METHODS) -> BuiltTree:
     """Make the tree of a layout be there, whole. Nothing happens where it is. Sources are never written to.
 
     PreflightError where the disk refuses, DatasetError where a source changed since it was read.
     """
     try:
         if is_intact(layout):
-            return Built(created=False, dropped=drop_unfinished(layout.tree))
+            return BuiltTree(created=False, dropped=drop_unfinished(layout.tree))
         partial = layout.root / f".{layout.key}.partial-{os.getpid()}"
         try:
             return _built(layout, partial, ways)
@@ -95,7 +95,7 @@ def _holds(path: Path, text: str) -> bool:
         return False
 
 
-def _is_made(layout: Layout, part: Part, found: manifest.Manifest) -> bool:
+def _is_made(layout: Layout, part: WrittenFile, found: manifest.Manifest) -> bool:
     """Whether a file that leads to no source is as it was written: a caption by its text, a picture by its size."""
     try:
         if part.caption:
@@ -123,7 +123,7 @@ def _is_ours(tree: Path) -> bool:
     return found is not None and found.key == tree.name
 
 
-def _built(layout: Layout, partial: Path, ways: tuple[Way, ...]) -> Built:
+def _built(layout: Layout, partial: Path, ways: tuple[LinkMethod, ...]) -> BuiltTree:
     shutil.rmtree(partial, ignore_errors=True)
     for folder in (*layout.folders, *layout.conditions):
         _below(layout, folder, partial).mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def _built(layout: Layout, partial: Path, ways: tuple[Way, ...]) -> Built:
         _flush(directory)
     aside = _publish(layout, partial)
     _flush(layout.root)
-    return Built(created=True, way=ways[0].name, carried=carried, set_aside=aside)
+    return BuiltTree(created=True, way=ways[0].name, carried=carried, set_aside=aside)
 
 
 def _publish(layout: Layout, partial: Path) -> tuple[Path, ...]:

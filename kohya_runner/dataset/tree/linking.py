@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class LinkMethod:
     """One way to make a source appear under another name."""
 
     name: str
@@ -26,11 +26,15 @@ def _hard_link(source: Path, target: Path) -> None:
     os.link(os.path.realpath(source), target)  # link(2) itself does not follow symlinks
 
 
-WAYS = (Way("symlink", os.symlink), Way("hard link", _hard_link), Way("copy", shutil.copyfile))
+LINK_METHODS = (
+    LinkMethod("symlink", os.symlink),
+    LinkMethod("hard link", _hard_link),
+    LinkMethod("copy", shutil.copyfile),
+)
 """In the order of preference."""
 
 
-def place(source: Path, target: Path, size: int, ways: tuple[Way, ...]) -> tuple[Way, ...]:
+def place(source: Path, target: Path, size: int, ways: tuple[LinkMethod, ...]) -> tuple[LinkMethod, ...]:
     """Make ``target`` lead to ``source``; the ways that are left, the first of which worked.
 
     DatasetError where the file there has not the size that was read; OSError of the last way where none works.

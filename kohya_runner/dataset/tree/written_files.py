@@ -22,7 +22,7 @@ SAME_SHAPE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WrittenFile:
     """One file to write, and the entry it belongs to."""
 
     path: Path
@@ -30,18 +30,18 @@ class Part:
     caption: bool  # the caption of the entry, else its picture
 
 
-def parts(layout: Layout) -> Iterator[Part]:
+def parts(layout: Layout) -> Iterator[WrittenFile]:
     """Everything of a layout that is written and not linked."""
     for folder in (*layout.folders, *layout.conditions):
         place = layout.folder_path(folder)
         for entry in folder.entries:
             if entry.fit is not None:
-                yield Part(place / entry.name, entry, caption=False)
+                yield WrittenFile(place / entry.name, entry, caption=False)
             if entry.written and entry.caption and entry.image.caption:
-                yield Part(place / entry.caption, entry, caption=True)
+                yield WrittenFile(place / entry.caption, entry, caption=True)
 
 
-def make(part: Part, target: Path) -> int:
+def make(part: WrittenFile, target: Path) -> int:
     """Write one file; its size in bytes.
 
     Raises:
