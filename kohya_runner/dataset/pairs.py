@@ -1,4 +1,4 @@
-"""Pictures and their condition images: read together, checked as pairs, laid out side by side.
+"""Pictures and their condition images: read together, checked as pairs.
 
 ControlNet reads one flat folder and pairs by stem; a picture without a condition image stops it, and so does a
 condition image without a picture (library/train_util.py:2439-2490). The layout gives both the same stem, and leaves
@@ -8,21 +8,19 @@ out what has no partner.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.facts import CaptionRules, Entry, Folder, Source
+from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.survey import survey
-from kohya_runner.dataset.tree.layout import tree_key
 from kohya_runner.findings import error, warning
 from kohya_runner.text import counted, names, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from kohya_runner.dataset.facts import Image, Scan
-    from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.findings import Finding
 
 CONCEPT = "pairs"
@@ -111,23 +109,6 @@ def _same(paired: Paired) -> Iterator[Finding]:
     if same:
         text = f"{counted(len(same), 'picture')} that are their own condition image: {names(same)}"
         yield warning("image.pair_same", text, where=paired.pictures.source.place(same), hint="nothing can be learnt")
-
-
-def with_conditions(layout: Layout, paired: Iterable[Paired]) -> Layout:
-    """The layout as one flat folder of pictures and one of their condition images under the same stems."""
-    partners = {path: partner for pair in paired for path, partner in pair.partners.items()}
-    every = sorted((e for folder in layout.folders for e in folder.entries), key=lambda entry: entry.name)
-    pictures = tuple(entry for entry in every if entry.image.path in partners)
-    folders = (Folder(CONCEPT, 1, regularization=False, entries=pictures),) if pictures else ()
-    conditions = tuple(condition_entry(entry, partners[entry.image.path]) for entry in pictures)
-    laid = (Folder(CONCEPT, 1, regularization=False, entries=conditions, conditions=True),) if pictures else ()
-    key = tree_key((*folders, *laid), layout.settings_key)
-    return replace(layout, folders=folders, conditions=laid, key=key)
-
-
-def condition_entry(entry: Entry, image: Image) -> Entry:
-    """A condition image under its picture's laid-out stem."""
-    return Entry(f"{_stem(Path(entry.name))}{image.path.suffix.lower()}", image)
 
 
 def _stem(path: Path) -> str:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.edit import EditSet
-from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions, with_conditions
+from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions
 from kohya_runner.dataset.rows_file import is_rows_file
-from kohya_runner.dataset.tree.controls import with_controls
 from kohya_runner.dataset.tree.edit_layout import with_edits
-from kohya_runner.dataset.tree.metadata_file import with_metadata
+from kohya_runner.dataset.tree.layout import with_metadata
+from kohya_runner.dataset.tree.pair_layout import with_conditions, with_controls
 from kohya_runner.engines.edit_data import PAIRED, edit_findings, is_edit_entry, is_missing
 from kohya_runner.engines.sd_scripts import dataset_options
 from kohya_runner.engines.sd_scripts.dataset_config import with_config

@@ -1,18 +1,21 @@
-"""What stands against captions: what the trainer stumbles over, and what the recipe promises about them."""
+"""Problems in captions: what the trainer stumbles over, and what the recipe promises about them."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
+import threading
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import BOM, fewest_tokens, most_tokens
 from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, dotted
 from kohya_runner.findings import error, info, warning
-from kohya_runner.regex_timeout import TooSlowError, at_most
 from kohya_runner.text import counted, names, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from kohya_runner.dataset.facts import Caption, Scan
     from kohya_runner.findings import Finding
@@ -126,9 +129,9 @@ def matches(scan: Scan) -> Iterator[Finding]:
     compiled = re.compile(pattern)
     rule = f"not matching {shortened(pattern)}"
     try:
-        with at_most(PATTERN_SECONDS):
+        with _at_most(PATTERN_SECONDS):
             found = tuple(_broken(scan, "caption.matches", rule, lambda text: compiled.search(text) is not None))
-    except TooSlowError:
+    except _TooSlowError:
         text = f"captions.matches {shortened(pattern)} takes more than {PATTERN_SECONDS:.0f} s on {scan.source.folder}"
         hint = "write a simpler pattern, without a repeat inside a repeat"
         found = (error("caption.matches", text, where=scan.source.where, hint=hint),)
@@ -156,6 +159,33 @@ def max_tokens(scan: Scan) -> Iterator[Finding]:
         text = f"{counted(len(paths), 'caption')} could have more than {limit} tokens: {names(paths)}"
         longest = f"at most {max(number for number, _ in perhaps)} by an estimate that never counts too few"
         yield warning("caption.max_tokens", f"{text}; {longest}", where=scan.source.place(paths))
+
+
+class _TooSlowError(Exception):
+    """The work took longer than it may."""
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise ``_TooSlowError`` in the block after so many seconds.
+
+    Python's regular expressions look for signals while they match, so a timer can end one. Only the main thread hears
+    signals; in another there is no limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise _TooSlowError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _captions(scan: Scan) -> tuple[Caption, ...]:

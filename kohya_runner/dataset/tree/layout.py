@@ -10,10 +10,11 @@ concept, repeats and kind share one folder.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.facts import CAPTION_BLANK, Entry, Folder, dotted
@@ -186,3 +187,24 @@ def tree_key(folders: tuple[Folder, ...], settings_key: str, metadata: str = "")
             )
             digest.update(os.fsencode("\0".join(parts) + "\n"))
     return digest.hexdigest()[:12]
+
+
+def with_metadata(layout: Layout) -> Layout:
+    """The layout with the metadata file that fine_tune.py reads: every picture with its caption and its size.
+
+    Its keys are relative to --train_data_dir (library/train_util.py:2275). The size is always given: without it the
+    trainer takes a cached latent for the picture itself on the second run (library/train_util.py:2306-2317).
+    """
+    rows = {
+        f"{folder.name}/{entry.name}": {"caption": _trained_text(folder, entry), "image_size": list(entry.size)}
+        for folder in layout.folders
+        for entry in folder.entries
+    }
+    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    return replace(layout, metadata=text, key=tree_key(layout.folders, layout.settings_key, text))
+
+
+def _trained_text(folder: Folder, entry: Entry) -> str:
+    """What the trainer would read from the folder: the caption's first line, else the class token."""
+    caption = entry.image.caption if entry.caption else None
+    return folder.concept if caption is None else caption.text
