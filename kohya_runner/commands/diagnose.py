@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kohya_runner.record.run_state import LIVE
+
 if TYPE_CHECKING:
     from kohya_runner.diagnosis.diagnose import Diagnosis
 
@@ -58,4 +60,4 @@ def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str, boo
         raise UsageError(f"{view.path}: {view.problem}")
     if not view.log.is_file():
         raise UsageError(f"{view.log}: there is no log", hint=view.problem)
-    return of_run(view.path, view.record), str(view.log), view.state in views.ALIVE
+    return of_run(view.path, view.record), str(view.log), view.state in LIVE

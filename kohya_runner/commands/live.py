@@ -99,13 +99,13 @@ def _followed(watcher: Any, *, as_json: bool) -> Look:
     import json
     import time
 
-    from kohya_runner.run.run_status import ALIVE
+    from kohya_runner.record.run_state import LIVE
     from kohya_runner.show import watch_lines
 
     last, last_time = None, 0.0
     while True:
         look: Look = watcher.look()
-        ended = look.state not in (*ALIVE, "silent")
+        ended = look.state not in (*LIVE, "silent")
         changed = (look.state, look.phase, look.epoch, len(look.view.record.checkpoints if look.view.record else ()))
         now = time.monotonic()
         if as_json and (changed, look.step) != last:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.compare.edit_training import trained_pairs, trained_size
-from kohya_runner.record import record as records
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ def hashes_of(run_dir: Path | None, record: Record | None) -> dict[str, str]:
     if run_dir is None or record is None:
         return {}
     known = {}
-    written = (run_dir / records.FILE).stat().st_mtime
+    written = RunPaths(run_dir).record.stat().st_mtime
     for checkpoint in record.checkpoints:
         try:
             status = (run_dir / record.output_dir / checkpoint.file).stat()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.events import Epoch, Step
 from kohya_runner.diagnosis.progress import Stream
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-METRICS = "metrics.jsonl"
 LARGEST = 256 << 20
 """Bytes; a longer file is not read into memory."""
 MOST = 600
@@ -31,7 +31,7 @@ class Losses:
 
 def losses_of(run_dir: Path, log: Path) -> Losses | None:
     """From the run's ``metrics.jsonl``, else from the trainer's log; None where neither says a loss."""
-    found = _read(run_dir / METRICS, _of_metrics) or _read(log, _of_log)
+    found = _read(RunPaths(run_dir).metrics, _of_metrics) or _read(log, _of_log)
     return found if found and found.points else None
 
 

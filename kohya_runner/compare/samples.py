@@ -12,6 +12,7 @@ from kohya_runner.compare.suggestion import suggest
 from kohya_runner.compare.view import Comparison, Head, Shown
 from kohya_runner.compare.write_up import candidates, measured, write
 from kohya_runner.errors import UsageError
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,9 +62,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
 
 def _place(folder: Path) -> Path:
     """Beside the samples, or in the run's folder where there is one."""
-    from kohya_runner.record import record
-
-    run = next((p for p in (folder.parent, *folder.parent.parents[:2]) if (p / record.FILE).is_file()), None)
+    run = next((p for p in (folder.parent, *folder.parent.parents[:2]) if RunPaths(p).record.is_file()), None)
     return (run or folder) / f"{FOLDER}-samples"
 
 

@@ -12,6 +12,7 @@ from kohya_runner.compare.checkpoints import in_folder
 from kohya_runner.engines.painting import MODELS, Base
 from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import views
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def find_subject(named: Named, *, painting: bool = True) -> Subject:
 
 def _run_dir(path: Path) -> Path | None:
     """The run's folder, when it or its output folder is named."""
-    return next((p for p in (path, path.parent) if path.is_dir() and (p / records.FILE).is_file()), None)
+    return next((p for p in (path, path.parent) if path.is_dir() and RunPaths(p).record.is_file()), None)
 
 
 def of_run(run_dir: Path, named: Named | None = None) -> Subject:
@@ -90,7 +91,7 @@ def of_run(run_dir: Path, named: Named | None = None) -> Subject:
         name=record.name,
         files=in_folder(folder) if folder.is_dir() else (),
         base=Base(family, wish.model or _model(options), options),
-        output=wish.output or run_dir / FOLDER,
+        output=wish.output or RunPaths(run_dir).comparison,
         workspace=room,
         run_dir=run_dir,
         record=record,

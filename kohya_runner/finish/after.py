@@ -15,6 +15,8 @@ from kohya_runner.finish import message, policy, runpod
 from kohya_runner.finish.notify import notify
 from kohya_runner.recipe.finish import Finish, Notify
 from kohya_runner.record import ledger, record
+from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def _done(name: str, action: Callable[..., str], *given: Any) -> str:
 def conclude(run_dir: Path, screen: Screen, environ: Mapping[str, str], ended: Record | None = None) -> Record:
     """``finish`` with a screen; Ctrl-C while it waits leaves the pod alone, and the run as it was judged."""
     ended = ended or record.read(run_dir)
-    if ended.state in record.UNDER_WAY:
+    if ended.state in UNDER_WAY:
         return ended
     from kohya_runner.show import console
 
@@ -160,7 +162,7 @@ def _unmissable(run_dir: Path, text: str) -> None:
     with contextlib.suppress(OSError):
         console.note(text)
     with contextlib.suppress(OSError):
-        (run_dir / "STILL-BILLING.txt").write_text(text, encoding="utf-8")
+        RunPaths(run_dir).still_billing.write_text(text, encoding="utf-8")
 
 
 def unverified(run_dir: Path, ended: Record) -> str:
@@ -180,7 +182,7 @@ def unverified(run_dir: Path, ended: Record) -> str:
 
 def _waited(run_dir: Path, chosen: policy.Decision, say: Callable[[str], None]) -> str:
     """Wait for the grace period; why the pod is to be kept, "" if it is not."""
-    keep = run_dir / policy.KEEP
+    keep = RunPaths(run_dir).keep_pod
     if chosen.wait > 0:
         say(f"{chosen.why}. The pod is stopped in {duration(chosen.wait)}; keep it with: touch '{keep}'")
     until = time.time() + chosen.wait
@@ -193,8 +195,8 @@ def _waited(run_dir: Path, chosen: policy.Decision, say: Callable[[str], None]) 
 
 def _other_run(run_dir: Path) -> str:
     """A run that goes on here must not lose its pod."""
-    for view in ledger.runs(run_dir.parent.parent):
-        if view.path != run_dir and view.state in ("starting", "running", "orphaned"):
+    for view in ledger.runs(RunPaths(run_dir).runs):
+        if view.path != run_dir and view.state in LIVE:
             return f"{view.name}/{view.run_id} is {view.state}"
     return ""
 

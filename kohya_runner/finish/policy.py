@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from kohya_runner.finish.runpod import Action
     from kohya_runner.record.record import Record
 
-KEEP = "keep-pod"
-"""The file in the run's folder that cancels a stop, whoever touches it."""
 LEFT_ALONE = "SIGHUP"
 """The signal of a closed terminal: the one stop that nobody is there to answer for."""
 

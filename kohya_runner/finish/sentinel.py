@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import RunnerError
 from kohya_runner.record.process_identity import ProcessId, group_of, identify
+from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_state import UNDER_WAY
 from kohya_runner.run.guards.deadline import deadline
 from kohya_runner.run.process_group import RUN, Group
 from kohya_runner.run.stopping.stop_sequence import Grace
@@ -29,12 +31,9 @@ if TYPE_CHECKING:
     from kohya_runner.record.record import Record
     from kohya_runner.run.guards.deadline import Deadline
 
-LOG = "sentinel.log"
-LOCK = ".sentinel"
 LOOK = 1.0
 MARGIN = 30.0
 """Seconds that a living runner has, beside the grace of its own ladder, before the trainer is stopped without it."""
-UNDER_WAY = ("starting", "running")
 
 
 def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
@@ -43,7 +42,7 @@ def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
     if not limited and not any(begun.finish.get(name) for name in ("pod", "notify", "compare")):
         return
     env = {name: value for name, value in environ.items() if name != RUN}
-    with (run_dir / LOG).open("ab") as log, contextlib.suppress(OSError):
+    with RunPaths(run_dir).sentinel_log.open("ab") as log, contextlib.suppress(OSError):
         subprocess.Popen(
             (sys.executable, "-m", "kohya_runner.finish.sentinel", str(run_dir)),
             env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -52,7 +51,7 @@ def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
 
 def main(run_dir: Path) -> None:
     """Watch one run until nothing is left to do."""
-    with (run_dir / LOCK).open("wb") as held:
+    with RunPaths(run_dir).sentinel_lock.open("wb") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -84,7 +83,7 @@ class _Watch:
 
     def _read(self) -> None:
         """The record, where it is another one than at the last look."""
-        path = self._dir / "record.json"
+        path = RunPaths(self._dir).record
         with contextlib.suppress(OSError, ValueError):
             changed = path.stat().st_mtime_ns
             if changed != self._changed:

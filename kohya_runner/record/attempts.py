@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kohya_runner.atomic import write_text
+from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_state import LIVE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.record.ledger import RunView
-
-FILE = "attempts.json"
-GOING_ON = ("starting", "running", "orphaned")
 
 
 class _Part(BaseModel):
@@ -57,7 +56,7 @@ class Attempts(_Part):
 def read(run_dir: Path) -> Attempts:
     """The attempts of a run; none where the file is not there or cannot be understood."""
     try:
-        return Attempts.model_validate_json((run_dir / FILE).read_bytes())
+        return Attempts.model_validate_json(RunPaths(run_dir).attempts.read_bytes())
     except (OSError, ValidationError):
         return Attempts()
 
@@ -70,7 +69,7 @@ def begun(run_dir: Path, attempt: Attempt) -> None:
 def closed(view: RunView) -> None:
     """Write down how the last attempt ended, as far as it can be known now; nothing of one that goes on."""
     record, known = view.record, read(view.path).attempts
-    if record is None or view.state in GOING_ON or not known or known[-1].outcome:
+    if record is None or view.state in LIVE or not known or known[-1].outcome:
         return
     told = {
         "ended": record.timings.ended,
@@ -83,4 +82,4 @@ def closed(view: RunView) -> None:
 
 
 def _write(run_dir: Path, attempts: tuple[Attempt, ...]) -> None:
-    write_text(run_dir / FILE, Attempts(attempts=attempts).model_dump_json(indent=2) + "\n")
+    write_text(RunPaths(run_dir).attempts, Attempts(attempts=attempts).model_dump_json(indent=2) + "\n")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.checkpoint import judge
 from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
-from kohya_runner.record.record import UNDER_WAY, Record, RecordError
-from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.record import Record, RecordError
+from kohya_runner.record.run_paths import RECORD, RunPaths
+from kohya_runner.record.run_state import UNDER_WAY
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.record.process_identity import ProcessId
-
-Effective = Literal["starting", "running", "orphaned", "succeeded", "failed", "stopped", "lost", "unreadable"]
-"""A record's state, corrected by what is alive: ``orphaned`` is a trainer that runs without its runner."""
+    from kohya_runner.record.run_state import RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class RunView:
     """One run as it stands now. Without a record (``unreadable``) only its folder is known."""
 
     path: Path
-    state: Effective
+    state: RunState
     record: Record | None = None
     problem: str = ""
 
@@ -64,7 +63,7 @@ class RunView:
 
 def runs(*runs_dirs: Path) -> tuple[RunView, ...]:
     """All runs, the oldest first."""
-    views = [view(file.parent) for folder in runs_dirs for file in folder.glob(f"*/*/{records.FILE}")]
+    views = [view(file.parent) for folder in runs_dirs for file in folder.glob(f"*/*/{RECORD}")]
     return tuple(sorted(views, key=_age))
 
 
@@ -103,7 +102,7 @@ def done_before(known: Sequence[RunView], name: str, fingerprint: str) -> RunVie
     return None
 
 
-def _effective(run_dir: Path, record: Record) -> tuple[Effective, str]:
+def _effective(run_dir: Path, record: Record) -> tuple[RunState, str]:
     if record.state not in UNDER_WAY or (record.runner and record.runner.identity().alive()):
         return record.state, record.exit.why if record.exit else ""
     if record.process and record.process.identity().alive():

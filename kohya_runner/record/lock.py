@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.atomic import write_json
 from kohya_runner.errors import RunExistsError
 from kohya_runner.record.process_identity import ProcessId, this_process
+from kohya_runner.record.run_paths import ACTIVE, ACTIVE_GUARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FILE = "active"
-_GUARD = ".active.guard"
 _HALF_WRITTEN = 10.0
 """Seconds that a lock without content is believed: its owner may be between creating and filling it."""
 
@@ -44,15 +43,15 @@ def take(folder: Path, run_id: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lock = Lock(run_id, (this_process(),))
     with _guarded(folder):
-        if _created(folder / FILE, lock):
+        if _created(folder / ACTIVE, lock):
             return
         held = read(folder)
-        if held is None and _young(folder / FILE):
+        if held is None and _young(folder / ACTIVE):
             raise RunExistsError(f"{folder.name}: another launch is starting", hint="try again in a few seconds")
         owner = held.live() if held else None
         if held and owner and (held.run_id != run_id or owner == held.owners[0]):
             raise _exists(folder, held, owner)
-        write_json(folder / FILE, _as_json(Lock(run_id, (*lock.owners, *((owner,) if owner else ())))))
+        write_json(folder / ACTIVE, _as_json(Lock(run_id, (*lock.owners, *((owner,) if owner else ())))))
 
 
 def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
@@ -60,7 +59,7 @@ def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
     with _guarded(folder):
         held = read(folder)
         if held and held.run_id == run_id:
-            write_json(folder / FILE, _as_json(Lock(run_id, (*held.owners, owner))))
+            write_json(folder / ACTIVE, _as_json(Lock(run_id, (*held.owners, owner))))
 
 
 def release(folder: Path, run_id: str) -> None:
@@ -68,13 +67,13 @@ def release(folder: Path, run_id: str) -> None:
     with _guarded(folder):
         held = read(folder)
         if held and held.run_id == run_id:
-            (folder / FILE).unlink(missing_ok=True)
+            (folder / ACTIVE).unlink(missing_ok=True)
 
 
 def read(folder: Path) -> Lock | None:
     """Who holds the name; None for nobody, and for a file that says nothing."""
     try:
-        value = json.loads((folder / FILE).read_bytes())
+        value = json.loads((folder / ACTIVE).read_bytes())
         owners = tuple(ProcessId(int(o["pid"]), int(o["started"]), str(o["boot_id"])) for o in value["owners"])
         return Lock(str(value["run_id"]), owners)
     except (OSError, ValueError, TypeError, KeyError):
@@ -116,7 +115,7 @@ def _as_json(lock: Lock) -> dict[str, Any]:
 @contextlib.contextmanager
 def _guarded(folder: Path) -> Iterator[None]:
     """One at a time among those who look and then write; some network volumes cannot lock, and go without."""
-    with (folder / _GUARD).open("wb") as guard:
+    with (folder / ACTIVE_GUARD).open("wb") as guard:
         with contextlib.suppress(OSError):
             fcntl.flock(guard, fcntl.LOCK_EX)
         yield

@@ -21,13 +21,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.tail import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-FILE = "metrics.jsonl"
 BACKLOG = 2000
 """Lines that wait where nothing can be written, because the disk is full."""
 LONGEST = 1 << 14  # bytes; a longer line is none of ours
@@ -167,7 +167,7 @@ class Reader:
 
 def read(run_dir: Path) -> Metrics:
     """What the file of a run's folder says; nothing where there is none."""
-    return Reader(run_dir / FILE).look()
+    return Reader(RunPaths(run_dir).metrics).look()
 
 
 def _step(line: dict[str, Any]) -> StepLine | None:

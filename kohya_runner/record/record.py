@@ -11,17 +11,14 @@ from kohya_runner.diagnosis.events import Before
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.guard import Guard
 from kohya_runner.record.process_identity import ProcessId
-from kohya_runner.record.run_paths import LOG, OUTPUT
+from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
+from kohya_runner.record.run_state import RecordedState  # noqa: TC001 - pydantic reads the annotation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE = "record.json"
 LARGEST = 64 << 20
 """Bytes; a longer file is no record."""
-
-State = Literal["starting", "running", "succeeded", "failed", "stopped", "lost"]
-UNDER_WAY: tuple[State, ...] = ("starting", "running")
 
 
 class RecordError(UsageError):
@@ -125,7 +122,7 @@ class Record(_Part):
     """One run. Paths are relative to the run's folder where they lie in it, so that a workspace can be moved."""
 
     version: Literal[1] = 1
-    state: State = "starting"
+    state: RecordedState = "starting"
     run_id: str
     name: str
     practice: bool = False
@@ -190,12 +187,12 @@ class Record(_Part):
 
 def write(run_dir: Path, record: Record) -> None:
     """Put the record into the run's folder, whole or not at all."""
-    write_text(run_dir / FILE, record.model_dump_json(indent=2) + "\n")
+    write_text(RunPaths(run_dir).record, record.model_dump_json(indent=2) + "\n")
 
 
 def read(path: Path) -> Record:
     """The record in a file or a run's folder; ``RecordError`` names the file and what is wrong with it."""
-    file = path / FILE if path.is_dir() else path
+    file = RunPaths(path).record if path.is_dir() else path
     try:
         if file.stat().st_size > LARGEST:
             raise RecordError(f"{file}: too large for a record")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.record import attempts, states
 from kohya_runner.record.resume_way import attempt_name
+from kohya_runner.record.run_paths import attempt_log
+from kohya_runner.record.run_state import CUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from kohya_runner.record.record import Record
     from kohya_runner.record.resume_way import ResumeWay
     from kohya_runner.record.states import State
-
-CUT = ("failed", "stopped", "lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Series:
     @property
     def log(self) -> str:
         """Each attempt has a log of its own."""
-        return f"trainer-{self.attempt:03d}.log"
+        return attempt_log(self.attempt)
 
     def first_step(self, steps_per_epoch: int) -> int:
         """Steps that are done, in the whole run."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+RECORD = "record.json"
 OUTPUT = "output"
 LOG = "trainer.log"
 _ATTEMPT_LOG = re.compile(r"trainer(?:-(\d{3,}))?\.log")
@@ -28,7 +29,7 @@ class RunPaths:
         self.run_dir = run_dir
         self.name = run_dir.parent  # all runs of the recipe
         self.runs = run_dir.parent.parent  # all runs of the workspace
-        self.record = run_dir / "record.json"
+        self.record = run_dir / RECORD
         self.plan = run_dir / "plan.json"  # as ``plan --json`` prints it
         self.attempts = run_dir / "attempts.json"
         self.set_aside = run_dir / "attempts"  # what a later attempt writes anew: nothing is overwritten or lost

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.errors import CancelledError
 from kohya_runner.record import record as records
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.tail import Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LOG = "runner.log"
 _POLL = 0.1
 _HELD = frozenset({signal.SIGHUP, signal.SIGINT})
 
@@ -61,7 +61,7 @@ def stay(_run_dir: Path) -> None:
 
 def settle_in(run_dir: Path) -> None:
     """From now on everything that this process prints goes to the run's folder."""
-    handle = os.open(run_dir / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = os.open(RunPaths(run_dir).runner_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(handle, 1)
@@ -72,7 +72,7 @@ def settle_in(run_dir: Path) -> None:
 def attend(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
     """Show the child's talk until the trainer is there and the run is this child's, or the child has ended."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
-    talk = Talk(run_dir / LOG)
+    talk = Talk(RunPaths(run_dir).runner_log)
     while True:
         code = _ended(child)
         found = _record_of(run_dir, child)

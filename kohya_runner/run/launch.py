@@ -27,6 +27,8 @@ from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.record import ledger, lock, numbering, record
 from kohya_runner.record.process_identity import this_process
+from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
+from kohya_runner.record.run_state import LIVE
 from kohya_runner.run import class_painting, prepare, progress_lines, resume_effects, stages
 from kohya_runner.run.guards import facts as guard_facts
 from kohya_runner.run.observers import observers
@@ -40,9 +42,6 @@ if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.run.outcome import Outcome
-
-LOG = "trainer.log"
-IN_USE = ("starting", "running", "orphaned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def _locked(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) -
     resume_effects.note_begin(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
-        atomic.write_json(plan.ready.run_dir / "plan.json", plan_json(plan))
+        atomic.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan))
         _prepare(plan, screen, env)
         outcome = _supervise(plan, recorder, screen, env)
     except (RunnerError, OSError, KeyboardInterrupt) as fault:
@@ -138,10 +137,10 @@ def _prepare(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) 
     if not plan.request.practice:
         prepare.models(plan, env, screen.event)
     views = ledger.runs(plan.workspace.runs)
-    in_use = {str(v.record.dataset.get("key")) for v in views if v.record and v.state in IN_USE}
+    in_use = {str(v.record.dataset.get("key")) for v in views if v.record and v.state in LIVE}
     prepare.dataset(plan, in_use, screen.event)
     prepare.files(plan)
-    prepare.prompts(plan, plan.ready.run_dir)
+    prepare.prompts(plan)
 
 
 def _supervise(plan: Plan, recorder: Recorder, screen: progress_lines.Screen, env: Mapping[str, str]) -> Outcome:
@@ -154,7 +153,7 @@ def _supervise(plan: Plan, recorder: Recorder, screen: progress_lines.Screen, en
     log = plan.ready.run_dir / recorder.now.log
     watch = Watch(
         log=log,
-        output_dir=plan.ready.run_dir / "output",
+        output_dir=RunPaths(plan.ready.run_dir).output,
         observers=observers(recorder, screen),
         on_start=started,
         before=recorder.now.before,
@@ -175,7 +174,7 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
     why = final.exit.why if final.exit else ""
     kept = [c.file for c in final.checkpoints if c.usable]
     hint = (
-        f"kept: {len(kept)} checkpoint(s) in {plan.ready.run_dir / 'output'}, the last good one is {kept[-1]}"
+        f"kept: {len(kept)} checkpoint(s) in {RunPaths(plan.ready.run_dir).output}, the last good one is {kept[-1]}"
         if kept
         else f"the whole log: {plan.ready.run_dir / final.log}"
     )
@@ -213,7 +212,7 @@ def _begun(plan: Plan) -> record.Record:
         gpus=tuple({"name": g.name, "bytes": g.total_bytes, "driver": g.driver} for g in plan.gpus),
         findings=tuple(described["findings"]),
         log=LOG,
-        output_dir="output",
+        output_dir=OUTPUT,
         final=ready.steps.checkpoints[-1],
         holds=plan.support.holds if not plan.request.practice else "",
         timings=record.Timings(queued=time.time()),

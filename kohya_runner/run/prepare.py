@@ -13,11 +13,11 @@ from kohya_runner.engines.musubi.dataset_config import CACHE
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
 from kohya_runner.machine.fetch import DownloadProgress, fetch
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from pathlib import Path
 
     from kohya_runner.plan.value import Plan
     from kohya_runner.recipe.models import Compare
@@ -95,7 +95,7 @@ def files(plan: Plan) -> None:
 def folders(plan: Plan) -> None:
     """The caches and the run's own folders."""
     caches(plan)
-    (plan.ready.run_dir / "output").mkdir(parents=True, exist_ok=True)
+    RunPaths(plan.ready.run_dir).output.mkdir(parents=True, exist_ok=True)
 
 
 def caches(plan: Plan) -> None:
@@ -117,8 +117,8 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def prompts(plan: Plan, folder: Path) -> None:
+def prompts(plan: Plan) -> None:
     """Write the comparison prompts into the run's folder."""
     compare = plan.loaded.recipe.compare if plan.loaded.recipe else None
     if compare is not None and compare.prompts:
-        atomic.write_text(folder / "compare-prompts.txt", "\n".join(prompt_lines(compare)) + "\n")
+        atomic.write_text(RunPaths(plan.ready.run_dir).prompts, "\n".join(prompt_lines(compare)) + "\n")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.record.process_identity import ProcessId
+    from kohya_runner.record.run_state import RecordedState
     from kohya_runner.run.outcome import Outcome
 
 LOOK_SECONDS = 1.0
@@ -90,7 +91,7 @@ class Recorder:
         """Something stood in the way before the trainer was there, or somebody stopped it."""
         if self.now.state == "starting":
             timings = self.now.timings.model_copy(update={"ended": time.time()})
-            state: record.State = "stopped" if stopped else "failed"
+            state: RecordedState = "stopped" if stopped else "failed"
             self.now = self.now.changed(state=state, timings=timings, exit=record.Exit(why=why))
             disk_reserve.give_back(self.run_dir)
             self.save()
@@ -180,7 +181,7 @@ class Recorder:
             return
         self.save()
 
-    def _verdict(self, outcome: Outcome, problem: str, cause: causes.Cause | None) -> tuple[record.State, str]:
+    def _verdict(self, outcome: Outcome, problem: str, cause: causes.Cause | None) -> tuple[RecordedState, str]:
         """The file decides; how the process ended only says why there is none."""
         code = outcome.returncode
         if not problem and (self.finished or code in (0, None)):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import RunExistsError, TrainingFailedError
 from kohya_runner.record import attempts, ledger, resume_point
 from kohya_runner.record.attempts import Attempt
-from kohya_runner.record.record import UNDER_WAY
+from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_state import CUT, UNDER_WAY
 from kohya_runner.run import checkpoints, publishing, views
 from kohya_runner.run.takeover import settle
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from kohya_runner.record.record import Checkpoint, Record
     from kohya_runner.record.resume_point import Series
     from kohya_runner.run import progress_lines
-
-ASIDE = "attempts"
-"""The folder in a run's folder for what a later attempt writes anew: nothing is overwritten, nothing is lost."""
 
 MOST_FAILURES = 3
 """Attempts that may fail one after the other without a new state: a machine that restarts itself would pay for ever."""
@@ -46,7 +44,7 @@ def standing(plan: Plan, screen: progress_lines.Screen) -> RunView | None:
         ended = views.take_over(view, screen)
         note_end(ended.path)
         return ended
-    if view is not None and view.state in ("starting", "running"):
+    if view is not None and view.state in UNDER_WAY:
         hint = f"watch it with: kohya-runner status {view.name}"
         raise RunExistsError(f"{view.name}: run {view.run_id} is going on", hint=hint)
     return None
@@ -89,11 +87,11 @@ def put_in_order(series: Series, screen: progress_lines.Screen) -> None:
     Raises ``RunExistsError`` where the run is no longer what the plan was made for.
     """
     view = ledger.view(series.path)
-    if view.record != series.record or view.state not in resume_point.CUT:
+    if view.record != series.record or view.state not in CUT:
         raise RunExistsError(f"{view.name}/{view.run_id} was taken up by another launch", hint="launch again")
     attempts.closed(view)
     publishing.published(view.output_dir, view.record.changed(checkpoints=_found(series)))
-    folder = series.path / ASIDE / f"{series.attempt - 1:03d}"
+    folder = RunPaths(series.path).set_aside / f"{series.attempt - 1:03d}"
     for checkpoint in _found(series):
         if not checkpoint.removed and not _belongs(checkpoint, series):
             folder.mkdir(parents=True, exist_ok=True)

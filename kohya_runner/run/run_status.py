@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.diagnosis.bars import BAR, bar_event
 from kohya_runner.diagnosis.events import Step, Work
 from kohya_runner.record import ledger
-from kohya_runner.record.metrics_file import FILE, Metrics, Reader
+from kohya_runner.record.metrics_file import Metrics, Reader
 from kohya_runner.record.process_identity import boot_id
-from kohya_runner.record.record import UNDER_WAY
+from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.run import phase_times, progress_lines
 from kohya_runner.run.stopping import stop_request as wish
 from kohya_runner.workspace import is_network_mount
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
 
-ALIVE = ("starting", "running", "orphaned")
 SILENT = 120.0
 """Seconds without a sign after which a run on another machine is taken to have lost its runner."""
 PREPARING = 3600.0
@@ -78,7 +78,7 @@ class Look:
     @property
     def seconds_left(self) -> float | None:
         """None before the second step."""
-        if self.state not in ALIVE or self.total is None or not self.seconds_per_step or self.step < 2:
+        if self.state not in LIVE or self.total is None or not self.seconds_per_step or self.step < 2:
             return None
         return max(0.0, (self.total - self.step) * self.seconds_per_step)
 
@@ -101,16 +101,16 @@ class Watcher:
     def __init__(self, run_dir: Path) -> None:
         """``run_dir`` is the run's own folder."""
         self.run_dir = run_dir
-        self._metrics = Reader(run_dir / FILE)
+        self._metrics = Reader(RunPaths(run_dir).metrics)
         self._network = is_network_mount(run_dir)
 
     def look(self) -> Look:
         """The run as it stands now."""
         view, metrics = ledger.view(self.run_dir), self._metrics.look()
         record = view.record
-        bar = _last_bar(view.log)
+        paths, bar = RunPaths(self.run_dir), _last_bar(view.log)
         elsewhere = _elsewhere(record)
-        signs = [sign for path in (self.run_dir / FILE, view.log, self.run_dir / "record.json")
+        signs = [sign for path in (paths.metrics, view.log, paths.record)
                  if (sign := _time(path)) is not None]  # fmt: skip
         steps = [one.step for one in metrics.steps[-1:]] + ([bar.step] if isinstance(bar, Step) else [])
         return Look(

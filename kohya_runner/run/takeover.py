@@ -14,7 +14,8 @@ from kohya_runner.errors import UsageError
 from kohya_runner.finish import after, sentinel
 from kohya_runner.record import ledger, lock
 from kohya_runner.record.process_identity import this_process
-from kohya_runner.record.record import UNDER_WAY, Process
+from kohya_runner.record.record import Process
+from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.record.tail import Tail
 from kohya_runner.run.observers import observers
 from kohya_runner.run.outcome import Outcome
@@ -67,7 +68,7 @@ def settle(view: RunView) -> RunView:
 
 def stop_run(view: RunView, grace: Grace) -> RunView:
     """Stop a run, whoever watches it; what it has become. A checkpoint that is being written is finished first."""
-    if view.state not in ("starting", "running", "orphaned") or view.record is None:
+    if view.state not in LIVE or view.record is None:
         raise UsageError(f"run {view.run_id} is {view.state}", hint="there is nothing to stop")
     if view.runner and view.runner.alive():
         with contextlib.suppress(ProcessLookupError):

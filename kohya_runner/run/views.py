@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kohya_runner import workspace as workspaces
 from kohya_runner.errors import StalledError, UsageError
 from kohya_runner.record import ledger
+from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.record.tail import Tail
 from kohya_runner.run import progress_lines
 from kohya_runner.run.run_status import Watcher
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from kohya_runner.record.ledger import RunView
 
-ALIVE = ("starting", "running", "orphaned")
 FOLLOW_SECONDS = 0.5
 EXIT_CODES = {"failed": 8, "lost": 8, "stopped": 143, "unreadable": 2}
 
@@ -47,7 +47,7 @@ def one_run(workspace: str | None, word: str | None) -> RunView:
     """
     view = ledger.find(runs_folder(workspace), word)
     look = Watcher(view.path).look()
-    if look.elsewhere and look.state in ("starting", "running"):
+    if look.elsewhere and look.state in UNDER_WAY:
         return replace(view, state=look.view.record.state if look.view.record else view.state)
     return settle(view)
 
@@ -75,7 +75,7 @@ def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
     tail, rest = Tail(log, log.stat().st_size if log.is_file() else 0), b""
     yield from progress_lines.last_lines(log, count)
     while follow:
-        follow = ledger.view(view.path).state in ALIVE  # what came before its end is still told
+        follow = ledger.view(view.path).state in LIVE  # what came before its end is still told
         if follow:
             time.sleep(FOLLOW_SECONDS)
         data = rest + b"".join(tail.read())

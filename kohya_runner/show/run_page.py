@@ -11,6 +11,7 @@ from kohya_runner import __version__
 from kohya_runner.atomic import write_text
 from kohya_runner.dataset.thumbnails import thumbnails
 from kohya_runner.errors import UsageError
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import progress_lines
 from kohya_runner.run.phase_times import spent
 from kohya_runner.run.run_status import Watcher
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from kohya_runner.run.run_status import Look
 
 TEMPLATE = "run_page.html.j2"
-FILE = "report.html"
 SAMPLES = 240
 """How many sample images are drawn, the latest; more would be a file no browser likes to open."""
 LOG_LINES = 60
@@ -38,7 +38,7 @@ Row = tuple[str, str]
 
 def write(view: RunView, output: Path | None) -> Path:
     """Write the page of a run, into its folder by default; where it is."""
-    path = output or view.path / FILE
+    path = output or RunPaths(view.path).report
     if view.record is None:
         raise UsageError(f"{view.path}: {view.problem}")
     try:
@@ -61,7 +61,7 @@ def report_html(look: Look, record: Record) -> str:
         version=__version__, name=f"{record.name}/{record.run_id}", practice=record.practice, state=look.state,
         why=_why(look, record), rows=tuple(_summary(look, record)), findings=record.findings,
         loss=loss_charts(look.metrics, record), rates=rate_charts(look.metrics, record),
-        samples=_samples(look.view.output_dir / "sample"), checkpoints=tuple(map(_checkpoint, record.checkpoints)),
+        samples=_samples(RunPaths(look.view.path).samples), checkpoints=tuple(map(_checkpoint, record.checkpoints)),
         phases=tuple(_phases(look, record)), recipe=tuple(_leaves(record.recipe)), machine=tuple(_machine(record)),
         packages=sorted(record.trainer.packages.items()), env=sorted(record.env.items()),
         command=shlex.join(record.argv), log=progress_lines.last_lines(look.view.log, LOG_LINES), made=_time(look.now),

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.progress import TRAINING
-from kohya_runner.run.run_status import ALIVE
+from kohya_runner.record.run_state import LIVE
 from kohya_runner.run.stopping.stop_request import told
 from kohya_runner.show.curves import Window, braille
 from kohya_runner.text import duration, size
@@ -55,7 +55,7 @@ def _name(look: Look) -> str:
 def _title(look: Look) -> Line:
     record = look.view.record
     practice = (("warning", "  PRACTICE"),) if record and record.practice else ()
-    state = look.state + (" on another machine" if look.elsewhere and look.state in ALIVE else "")
+    state = look.state + (" on another machine" if look.elsewhere and look.state in LIVE else "")
     return (("bold", _name(look)), ("plain", "  "), (STATES.get(look.state, "plain"), state), *practice)
 
 
@@ -86,7 +86,7 @@ def phase(look: Look) -> str:
     record = look.view.record
     if look.state == "stopped" and look.wish:
         return told(look.wish)
-    if look.state not in ALIVE:
+    if look.state not in LIVE:
         return look.view.problem or look.state
     gone = ""
     marks = look.metrics.of("phase")
@@ -133,7 +133,7 @@ def _disk(look: Look) -> str:
 
 
 def _notes(look: Look) -> Iterator[Line]:
-    if look.wish and look.state in ALIVE:
+    if look.wish and look.state in LIVE:
         yield (("warning", told(look.wish)),)
     if look.state == "orphaned":
         yield (("warning", f"its runner is gone, the trainer goes on: kohya-runner watch {_name(look)} --adopt"),)

@@ -14,7 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from kohya_runner.run.run_status import ALIVE
+from kohya_runner.record.run_state import LIVE
 from kohya_runner.show import watch_lines
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def watch(watcher: Watcher) -> Look:
     console = Console(highlight=False, markup=False, emoji=False)
     look = watcher.look()
     with _keys() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
-        while look.state in ALIVE or look.state == "silent":
+        while look.state in LIVE or look.state == "silent":
             live.update(_drawn(look, console), refresh=True)
             if _left(keyboard):
                 break

@@ -77,7 +77,7 @@ def test_runs_come_in_the_order_of_their_start(odd_path):
 
 def test_a_broken_record_does_not_hide_the_others(odd_path):
     a_run(odd_path)
-    (a_run(odd_path, run_id="002") / record.FILE).write_text("{", encoding="utf-8")
+    (a_run(odd_path, run_id="002") / "record.json").write_text("{", encoding="utf-8")
     assert {view.run_id: view.state for view in ledger.runs(odd_path)} == {"001": "lost", "002": "unreadable"}
 
 

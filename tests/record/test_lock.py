@@ -25,7 +25,7 @@ def other():
 def held(folder, run_id, *owners):
     folder.mkdir(parents=True, exist_ok=True)
     owners = [{"pid": o.pid, "started": o.started, "boot_id": o.boot_id} for o in owners]
-    (folder / lock.FILE).write_text(json.dumps({"run_id": run_id, "owners": owners}), encoding="utf-8")
+    (folder / "active").write_text(json.dumps({"run_id": run_id, "owners": owners}), encoding="utf-8")
 
 
 def dead():
@@ -74,10 +74,10 @@ def test_a_run_is_not_taken_over_from_a_live_runner(odd_path, other):
 
 
 def test_a_lock_that_says_nothing_is_believed_only_while_it_is_young(odd_path):
-    (odd_path / lock.FILE).touch()
+    (odd_path / "active").touch()
     with pytest.raises(RunExistsError, match="starting"):
         lock.take(odd_path, "001")
-    os.utime(odd_path / lock.FILE, (time.time() - 60,) * 2)
+    os.utime(odd_path / "active", (time.time() - 60,) * 2)
     lock.take(odd_path, "001")
     assert lock.read(odd_path).run_id == "001"
 

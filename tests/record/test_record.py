@@ -6,7 +6,7 @@ import re
 import pytest
 
 from kohya_runner.masking import masked
-from kohya_runner.record.record import FILE, Checkpoint, Process, Record, RecordError, read, write
+from kohya_runner.record.record import Checkpoint, Process, Record, RecordError, read, write
 
 RECORD = Record(
     run_id="001",
@@ -23,7 +23,7 @@ RECORD = Record(
 def test_a_record_comes_back_as_it_was_written(odd_path):
     write(odd_path, RECORD)
     assert read(odd_path) == RECORD
-    assert read(odd_path / FILE) == RECORD
+    assert read(odd_path / "record.json") == RECORD
 
 
 def test_a_changed_record_leaves_the_first_as_it_was():
@@ -43,7 +43,7 @@ def test_a_changed_record_leaves_the_first_as_it_was():
     ids=["cut", "list", "version", "state", "type"],
 )
 def test_a_broken_record_is_named_with_its_file(odd_path, text, problem):
-    file = odd_path / FILE
+    file = odd_path / "record.json"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(RecordError, match=re.escape(f"{file}: ") + f".*{problem}"):
         read(odd_path)
@@ -55,7 +55,7 @@ def test_a_missing_record_is_named(odd_path):
 
 
 def test_keys_of_a_later_version_are_passed_over(odd_path):
-    (odd_path / FILE).write_text(json.dumps({**RECORD.model_dump(mode="json"), "later": 1}), encoding="utf-8")
+    (odd_path / "record.json").write_text(json.dumps({**RECORD.model_dump(mode="json"), "later": 1}), encoding="utf-8")
     assert read(odd_path) == RECORD
 
 

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 
 from kohya_runner.diagnosis.events import Checkpoint, Epoch, Phase, Step
-from kohya_runner.record import metrics_file
 from kohya_runner.record.metrics_file import Appender, Reader, read
 from kohya_runner.run.metrics.event_files import Scalar, scalar_record, version_record
 from kohya_runner.run.metrics.observer import Meter
@@ -210,7 +209,7 @@ def test_without_event_files_no_learning_rate_is_made_up(folder):
 
 
 def test_a_reader_follows_a_file_that_grows(folder):
-    reader, file = Reader(folder / metrics_file.FILE), Appender(folder / metrics_file.FILE)
+    reader, file = Reader(folder / "metrics.jsonl"), Appender(folder / "metrics.jsonl")
     assert reader.look().steps == ()
     for number in (1, 2):
         file.add({"t": 1.0, "step": number, "loss": 0.1, "elapsed": 1.0})

@@ -120,6 +120,6 @@ def test_a_wish_for_an_earlier_trainer_is_not_obeyed(wishes, heard, odd_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"when":"never","asks":1,"t":1}', '{"when":"now"}', "\xff"])
 def test_a_file_that_says_nothing_is_no_wish(wishes, heard, odd_path, text):
-    (odd_path / stop_request.FILE).write_text(text, encoding="latin-1")
+    (odd_path / "stop.json").write_text(text, encoding="latin-1")
     wishes.tick()
     assert (heard, stop_request.read(odd_path)) == ([], None)

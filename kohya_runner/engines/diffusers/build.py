@@ -20,6 +20,7 @@ from kohya_runner.findings import error, warning
 from kohya_runner.options import values
 from kohya_runner.plan import resume_options
 from kohya_runner.record.numbering import next_run
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def _by_runner(draft: Draft, known: Known, layout: Layout, run_dir: Path) -> Ite
     wished: list[tuple[str, Any, str]] = [
         (support.model_option, known.models.base, loaded.where("model")),
         ("train_data_dir", str(layout.tree), loaded.where("datasets")),
-        ("output_dir", str(run_dir / "output"), "runner: the run's folder"),
-        ("logging_dir", str(run_dir / "logs"), "runner: the run's folder"),
+        ("output_dir", str(RunPaths(run_dir).output), "runner: the run's folder"),
+        ("logging_dir", str(RunPaths(run_dir).tensorboard), "runner: the run's folder"),
     ]
     wished += [
         (name, value, f"runner: {support.script}") for name, value in support.unset(known.settings.given).items()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import Arg, has_cadence
 from kohya_runner.options import values
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def by_runner(loaded: Loaded, known: Known, config: Path, *, run_dir: Path, save
         (support.model_option, models.base, loaded.where("model")),
         *((support.flag_of(n), str(path), loaded.where("components", n)) for n, path in models.components.items()),
         ("dataset_config", str(config), loaded.where("datasets")),
-        ("output_dir", str(run_dir / "output"), "runner: the run's folder"),
+        ("output_dir", str(RunPaths(run_dir).output), "runner: the run's folder"),
         ("output_name", recipe.name, loaded.where("name")),
     ]
     if settings.given.get("network_module") is None:
@@ -42,7 +43,7 @@ def by_runner(loaded: Loaded, known: Known, config: Path, *, run_dir: Path, save
     if not has_cadence(settings.given):
         wished.append(("save_every_n_epochs", save_every, "runner: the trainer would save only at the end"))
     if settings.given.get("log_with") is not None:
-        wished.append(("logging_dir", str(run_dir / "logs"), "runner: log_with is set"))
+        wished.append(("logging_dir", str(RunPaths(run_dir).tensorboard), "runner: log_with is set"))
     return tuple(_args(settings.options, wished))
 
 

@@ -19,6 +19,7 @@ from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.settings import as_parsed, cache_key
 from kohya_runner.plan import resume_options
 from kohya_runner.record.numbering import next_run
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
@@ -37,8 +38,8 @@ def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
     series = resume_options.going_on(draft, known)
     run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
     places = arguments.Places(
-        model=models.base, components=models.components, layout=layout, output_dir=run_dir / "output",
-        logging_dir=run_dir / "logs", tokenizers=models.tokenizers,
+        model=models.base, components=models.components, layout=layout, output_dir=RunPaths(run_dir).output,
+        logging_dir=RunPaths(run_dir).tensorboard, tokenizers=models.tokenizers,
     )  # fmt: skip
     added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
     final = with_args(known, (*added, *known.given))

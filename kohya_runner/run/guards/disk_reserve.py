@@ -6,10 +6,11 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from kohya_runner.record.run_paths import RunPaths
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILE = ".reserve"
 BYTES = 1 << 18
 """Several times the largest record of an ordinary run."""
 
@@ -17,10 +18,10 @@ BYTES = 1 << 18
 def make(run_dir: Path) -> None:
     """Hold it back; bytes by chance, for some file systems keep no zeros. Where there is no room there is none."""
     with contextlib.suppress(OSError):
-        (run_dir / FILE).write_bytes(os.urandom(BYTES))
+        RunPaths(run_dir).disk_reserve.write_bytes(os.urandom(BYTES))
 
 
 def give_back(run_dir: Path) -> None:
     """Free it for what must be written now."""
     with contextlib.suppress(OSError):
-        (run_dir / FILE).unlink()
+        RunPaths(run_dir).disk_reserve.unlink()

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Phase, Step
-from kohya_runner.record.metrics_file import FILE, Appender, Metrics, Reader
+from kohya_runner.record.metrics_file import Appender, Metrics, Reader
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.metrics.event_files import MARK, EventFile
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from kohya_runner.run.metrics.event_files import Scalar
     from kohya_runner.run.recorder import Recorder
 
-LOGS = "logs"
 CLOSEST = 0.5  # seconds between two lines of steps
 SHARE = 20_000  # and this part of the run's age
 HEARTBEAT = 10.0
@@ -53,8 +53,8 @@ class Meter:
     def __init__(self, recorder: Recorder) -> None:
         """Go on with the file in the run's folder."""
         self._recorder = recorder
-        self._file = Appender(recorder.run_dir / FILE)
-        self._known = Reader(recorder.run_dir / FILE).look()
+        self._file = Appender(RunPaths(recorder.run_dir).metrics)
+        self._known = Reader(RunPaths(recorder.run_dir).metrics).look()
         self._late = bool(self._known.steps or self._known.marks)
         self._phases = len(self._known.of("phase"))
         self._last_step = max((one.step for one in self._known.steps if one.elapsed is not None), default=-1)
@@ -62,7 +62,7 @@ class Meter:
         self._finite = True
         self._epoch: int | None = None
         self._waiting: _Waiting | None = None
-        self._rates = _Rates(recorder.run_dir / LOGS, self._known)
+        self._rates = _Rates(RunPaths(recorder.run_dir).tensorboard, self._known)
         self._touched = self._looked = 0.0
 
     def event(self, event: Event) -> None:

@@ -11,6 +11,7 @@ from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.engines.resume_ways import INITIAL_STEP
 from kohya_runner.plan.cost import TimePlan
 from kohya_runner.plan.rehearsal import WARM_UP
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.states import LAST
 from kohya_runner.record.tail import Tail
 
@@ -65,7 +66,7 @@ def read(run_dir: Path, record: Record) -> Measured:
         checkpoint_seconds=_save_seconds(final),
         state_bytes=sum(p.stat().st_size for p in state.rglob("*") if p.is_file()) if state else None,
         state_seconds=_state_seconds(state) if state else None,
-        sample_seconds=_sample_seconds(output / "sample"),
+        sample_seconds=_sample_seconds(RunPaths(run_dir).samples),
         peak_ram=record.exit.peak_rss if record.exit else None,
     )
 

@@ -18,6 +18,7 @@ from kohya_runner.machine.host import read_host
 from kohya_runner.plan import budget as budgets
 from kohya_runner.plan.rehearsal import Saves, rehearsed, saves_of
 from kohya_runner.record import lock, record
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import launch
 from kohya_runner.run.class_painting import with_class_images
 from kohya_runner.run.rehearsal import measure
@@ -102,7 +103,7 @@ def rehearse(plan: Plan, screen: Screen, environ: Mapping[str, str] | None = Non
     plan = with_class_images(plan, screen, env)
     made, name = rehearsed(plan), plan.workspace.runs / plan.name
     lock.take(name, "rehearsal")
-    output = made.ready.run_dir / "output"
+    output = RunPaths(made.ready.run_dir).output
     try:
         with PeakGpuMemory(env) as gauge:
             ended = launch.run(made, launch.Policy(again=True), screen, env)
@@ -136,7 +137,7 @@ def _budget(plan: Plan, time: TimePlan) -> tuple[Finding, ...]:
 
 def _disk(plan: Plan, measured: Measured) -> DiskPlan:
     """The files of the whole run by their true sizes; the room they need at once."""
-    saves, output = plan.ready.steps.saves, plan.ready.run_dir / "output"
+    saves, output = plan.ready.steps.saves, RunPaths(plan.ready.run_dir).output
     items = [DiskItem("checkpoints", measured.checkpoint_bytes * saves.most_checkpoints, output)]
     if measured.state_bytes is not None:
         items.append(DiskItem("training states", measured.state_bytes * saves.most_states, output))

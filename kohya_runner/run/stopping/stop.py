@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger
-from kohya_runner.run.run_status import ALIVE, Watcher
+from kohya_runner.record.run_state import LIVE
+from kohya_runner.run.run_status import Watcher
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, stop_run
@@ -30,7 +31,7 @@ def stop(view: RunView, when: When, screen: Screen, *, wait: bool = True) -> Run
     """
     watcher = Watcher(view.path)
     look = watcher.look()
-    if look.state not in ALIVE or look.view.record is None:
+    if look.state not in LIVE or look.view.record is None:
         raise UsageError(f"run {view.run_id} is {look.state}", hint="there is nothing to stop")
     began = look.view.record.timings.started or 0.0
     before = stop_request.read(view.path)
@@ -48,7 +49,7 @@ def stop(view: RunView, when: When, screen: Screen, *, wait: bool = True) -> Run
 
 def _wait(watcher: Watcher, screen: Screen) -> None:
     """Until the run has ended. Ctrl-C ends the waiting alone: the wish stays."""
-    while (look := watcher.look()).state in ALIVE:
+    while (look := watcher.look()).state in LIVE:
         screen.event(_progress(look), lasting=False)
         time.sleep(LOOK_SECONDS)
 

@@ -17,13 +17,13 @@ from kohya_runner.artefact.checkpoint import CLOCK_SLACK
 from kohya_runner.atomic import write_json
 from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Finished, Phase, Step
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.run.recorder import Recorder
 
-FILE = "stop.json"
 When = Literal["after-save", "after-step", "now"]
 """From the most patient to the hardest."""
 ORDER: tuple[When, ...] = get_args(When)
@@ -42,7 +42,7 @@ class Wish:
 def read(run_dir: Path) -> Wish | None:
     """The wish for a run; None for none, and for a file that says nothing."""
     try:
-        value: Any = json.loads((run_dir / FILE).read_bytes())
+        value: Any = json.loads(RunPaths(run_dir).stop_request.read_bytes())
         when = next((one for one in ORDER if one == value["when"]), None)
         return Wish(when, int(value["asks"]), float(value["t"])) if when else None
     except (OSError, ValueError, TypeError, KeyError):
@@ -51,7 +51,7 @@ def read(run_dir: Path) -> Wish | None:
 
 def leave(run_dir: Path, wish: Wish) -> Wish:
     """Leave a wish, in place of one that is there."""
-    write_json(run_dir / FILE, {"version": 1, "when": wish.when, "asks": wish.asks, "t": wish.t})
+    write_json(RunPaths(run_dir).stop_request, {"version": 1, "when": wish.when, "asks": wish.asks, "t": wish.t})
     return wish
 
 
@@ -107,7 +107,7 @@ class Wishes:
 
     def _look(self) -> None:
         try:
-            status = (self._recorder.run_dir / FILE).stat()
+            status = RunPaths(self._recorder.run_dir).stop_request.stat()
         except OSError:
             return
         if (status.st_mtime_ns, status.st_ino) == self._stamp:
