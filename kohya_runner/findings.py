@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from kohya_runner.codes import CODES, STAGES
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
@@ -53,24 +55,25 @@ def finding_json(finding: Finding) -> dict[str, str]:
 
 def error(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
     """A finding that stops the launch."""
-    return Finding(Severity.ERROR, code, message, where, hint)
+    return _finding(Severity.ERROR, code, message, where, hint)
 
 
 def warning(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
     """A finding the user should read before the launch."""
-    return Finding(Severity.WARNING, code, message, where, hint)
+    return _finding(Severity.WARNING, code, message, where, hint)
 
 
 def info(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
     """A finding that is good to know."""
-    return Finding(Severity.INFO, code, message, where, hint)
+    return _finding(Severity.INFO, code, message, where, hint)
 
 
-STAGES = frozenset({
-    "recipe", "args", "dataset", "image", "caption", "steps", "model", "hub", "disk", "memory", "device", "trainer",
-    "budget",
-})  # fmt: skip
-"""The first half of every code."""
+def _finding(severity: Severity, code: str, message: str, where: str, hint: str) -> Finding:
+    """A finding with a code of the table; another code, or another severity, is a bug of ours."""
+    if severity.value not in CODES[code].severities:
+        raise ValueError(f"codes.TABLE does not know {code} as {severity.value}")
+    return Finding(severity, code, message, where, hint)
+
 
 NEVER_ALLOWED = ("recipe.", "args.value", "args.unknown", "args.owned", "args.missing", "steps.none",
                  "trainer.missing")  # fmt: skip

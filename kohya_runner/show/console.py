@@ -276,5 +276,5 @@ def rules(found: Mapping[str, Any], *, as_json: bool) -> None:
         return
     lines = [(r["code"], r["severity"], r["fails"], r["upstream"]) for r in found["rules"]]
     table(("rule", "severity", "the trainer fails", "sd-scripts"), lines, empty="no rules")
-    lines = [(c["code"], " or ".join(c["severity"]), "", "") for c in found["codes"]]
-    table(("other codes", "severity", "", ""), lines, empty="no codes")
+    others = [(c["code"], " or ".join(c["severity"]), c["summary"]) for c in found["codes"]]
+    table(("other codes", "severity", "meaning"), others, empty="no codes")

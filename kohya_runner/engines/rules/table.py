@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.codes import Code, find_codes
+from kohya_runner.codes import TABLE
 from kohya_runner.engines.diffusers import rules as rule_table_diffusers
 from kohya_runner.engines.musubi import rules as rule_table_musubi
 from kohya_runner.engines.rules.context import LORA, Context, Rule, for_methods, shown
@@ -27,6 +27,8 @@ from kohya_runner.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from kohya_runner.codes import Code
 
 __all__ = ["RULES", "SUBJECTS", "Context", "Rule", "evaluate", "rules_json", "rules_markdown"]
 
@@ -91,7 +93,7 @@ def _finding(rule: Rule, context: Context, what: str) -> Finding:
 def rules_json() -> dict[str, Any]:
     """Every rule and every other code, as plain data."""
     rules = [{"subject": subject, **_row(rule)} for subject, rows in SUBJECTS.items() for rule in rows]
-    return {"version": 1, "rules": rules, "codes": [_code(code) for code in _others()]}
+    return {"version": 1, "rules": rules, "codes": [_code(code) for code in TABLE]}
 
 
 def _row(rule: Rule) -> dict[str, Any]:
@@ -110,13 +112,7 @@ def _row(rule: Rule) -> dict[str, Any]:
 
 
 def _code(code: Code) -> dict[str, Any]:
-    return {"code": code.name, "stage": code.stage, "severity": list(code.severities), "where": list(code.modules)}
-
-
-def _others() -> tuple[Code, ...]:
-    """The codes that are no rows of this table."""
-    known = {rule.code for rule in RULES}
-    return tuple(code for code in find_codes() if code.name not in known)
+    return {"code": code.name, "stage": code.stage, "severity": list(code.severities), "summary": code.summary}
 
 
 def rules_markdown() -> str:
@@ -126,11 +122,8 @@ def rules_markdown() -> str:
         parts.append(f"## {subject}\n\n| code | severity | families | methods | message | what to do | fails | line |")
         parts[-1] += "\n|---|---|---|---|---|---|---|---|\n"
         parts[-1] += "".join(_markdown_row(rule) for rule in rows)
-    parts.append("## All other codes\n\n| code | severity | stage | found in |\n|---|---|---|---|\n")
-    parts[-1] += "".join(
-        f"| `{code.name}` | {' or '.join(code.severities)} | {code.stage} | {', '.join(code.modules)} |\n"
-        for code in _others()
-    )
+    parts.append("## All other codes\n\n| code | severity | meaning |\n|---|---|---|\n")
+    parts[-1] += "".join(f"| `{code.name}` | {' or '.join(code.severities)} | {code.summary} |\n" for code in TABLE)
     return "\n".join(parts)
 
 

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from kohya_runner import codes
+from kohya_runner.findings import Severity, error
+
+PACKAGE = Path(codes.__file__).parent
+TREES = [ast.parse(p.read_text(encoding="utf-8")) for p in sorted(PACKAGE.rglob("*.py")) if p.name != "codes.py"]
+NODES = [node for tree in TREES for node in ast.walk(tree)]
+TEXTS = {node.value for node in NODES if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def _said() -> set[tuple[str, str]]:
+    """(code, severity) of every call that names both."""
+    return {
+        (first.value, node.func.id)
+        for node in NODES
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in set(Severity)
+        and node.args
+        if isinstance(first := node.args[0], ast.Constant)
+    }
+
+
+def test_every_code_that_a_module_says_is_in_the_table():
+    assert {(name, how) for name, how in _said() if how not in codes.CODES[name].severities} == set()
+
+
+def test_every_code_of_the_table_is_said_somewhere():
+    joined = ("args", "recipe")  # stages of codes that end with the name of the option or key
+    unsaid = {c.name for c in codes.TABLE if c.name not in TEXTS}
+    assert {n for n in unsaid if not (n.split(".")[0] in joined and n.split(".")[1] in TEXTS)} == set()
+
+
+def test_codes_are_unique_and_stand_by_stage():
+    assert len(codes.CODES) == len(codes.TABLE)
+    stages = [codes.STAGES.index(code.stage) for code in codes.TABLE]
+    assert stages == sorted(stages)
+
+
+def test_a_code_that_is_not_in_the_table_is_a_bug():
+    with pytest.raises(KeyError):
+        error("caption.nonsense", "text")
+    with pytest.raises(ValueError, match=r"caption\.bom as error"):
+        error("caption.bom", "text")
