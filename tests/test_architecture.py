@@ -90,7 +90,6 @@ SPELT_ELSEWHERE: set[str] = {
 }
 NAMED_ELSEWHERE: set[str] = {
     "artefact/verify.py: sd-scripts",
-    "commands/new.py: musubi-tuner",
     "compare/sweep.py: musubi",
     "compare/sweep.py: sd_scripts",
     "diagnosis/tracebacks.py: sd-scripts",

@@ -33,8 +33,8 @@ def rows(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.forecast is not None:
         yield from plan.forecast.rows()
     if plan.left_open:
-        shown = ", ".join(f"{name}={'unset' if default is None else default}" for name, default, _ in plan.left_open)
-        yield "left open", f"{shown}   (the trainer's own defaults)"
+        shown = ", ".join(f"{name} {'unset' if default is None else default}" for name, default, _ in plan.left_open)
+        yield "not set", f"the trainer's defaults apply: {shown}"
     yield "trainer", _trainer(plan)
 
 

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kohya_runner.engines.families import TABLE
+from kohya_runner.recipe.load import load, raise_for
+from kohya_runner.recipe.starter import shipped_recipes, starter, starter_file
+
+LORAS = [row for row in TABLE if row.method == "lora"]
+
+
+@pytest.mark.parametrize("row", LORAS, ids=lambda row: row.family)
+def test_a_new_recipe_says_what_the_shipped_one_says(row, odd_path: Path):
+    file, made = starter_file(row.family, row.recipe), odd_path / "mine.yaml"
+    made.write_text(starter(file, name="mine", images="my 'art'", output="mine.yaml"), encoding="utf-8")
+    before, after = raise_for(load(file)), raise_for(load(made))
+    assert list(after.args.items()) == list(before.args.items())
+    assert (after.family, after.model, after.components) == (before.family, before.model, before.components)
+    (old,), (new,) = before.datasets, after.datasets
+    assert new == old.model_copy(update={"images": "my 'art'", "concept": "mine"})
+    assert after.name == "mine"
+
+
+def test_the_comments_come_along_with_commands_for_the_new_file():
+    text = starter(shipped_recipes() / "sdxl_lora.yaml", name="mine", images="art", output="'my recipe.yaml'")
+    assert "#   kohya-runner launch 'my recipe.yaml'\n" in text
+    assert "  no_half_vae: true              # SDXL's VAE overflows in fp16\n" in text
+    assert "extends" not in text
+    assert "$schema" not in text
