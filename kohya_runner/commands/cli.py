@@ -128,13 +128,14 @@ def runs(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
 @_JSON
 def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -> int:  # noqa: FBT001
     """How a run is doing (the latest one, or the named one)."""
+    from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run import views
     from kohya_runner.show import console
 
     view = views.one_run(workspace, run)
     if adopt:
         with console.live(quiet=as_json, practice=False) as screen:
-            view = views.take_over(view, screen)
+            view = views.take_over(view, screen, AFTER_RUN)
     console.status(view, as_json=as_json)
     return views.exit_code(view)
 

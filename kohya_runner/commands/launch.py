@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.commands import live
 from kohya_runner.commands.rehearse import only_one_of, rehearsed
+from kohya_runner.finish.after import AFTER_RUN
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.report import exit_code, plan_json
 from kohya_runner.run import detached, resume_effects, views
@@ -58,7 +59,7 @@ def _trained(made: Plan, wishes: Wishes) -> int:
         return live.attend(child, made, as_json=wishes.as_json)
     on_claim = detached.settle_in if wishes.detach else detached.stay
     with console.live(quiet=wishes.as_json, practice=made.request.practice) as screen:
-        record = run(made, Policy(once=wishes.once, again=wishes.again, on_claim=on_claim), screen)
+        record = run(made, Policy(once=wishes.once, again=wishes.again, on_claim=on_claim), screen, AFTER_RUN)
     console.finished(record, made, as_json=wishes.as_json)
     return 0
 
@@ -66,7 +67,7 @@ def _trained(made: Plan, wishes: Wishes) -> int:
 def _standing(made: Plan, wishes: Wishes) -> RunView | None:
     """The run that leaves nothing to launch, told to the person."""
     with console.live(quiet=wishes.as_json, practice=False) as screen:
-        view = resume_effects.standing(made, screen)
+        view = resume_effects.standing(made, screen, AFTER_RUN)
     if view is not None:
         console.status(view, as_json=wishes.as_json)
     return view

@@ -78,6 +78,7 @@ def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) ->
 
 def _adopted(view: Any) -> bool:
     """In the parent true, once the run has a runner again; in the child, which is that runner, false at its end."""
+    from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run import detached, takeover
     from kohya_runner.run.stopping.stop_sequence import Grace
     from kohya_runner.run.stopping.stop_signals import raise_on_stop
@@ -90,7 +91,7 @@ def _adopted(view: Any) -> bool:
     detached.settle_in(view.path)
     raise_on_stop()
     with console.live(quiet=False, practice=False) as screen:
-        takeover.adopt_run(view, screen, Grace())
+        takeover.adopt_run(view, screen, Grace(), AFTER_RUN)
     return False
 
 
@@ -135,13 +136,14 @@ def _summary(look: Look) -> None:
 @click.option("--no-wait", is_flag=True, help="Leave the wish and do not wait for the end.")
 def stop(run: str | None, workspace: str | None, when: When | None, no_wait: bool) -> None:  # noqa: FBT001
     """Stop a run, now or at a better moment; asking again is harder."""
+    from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run import views
     from kohya_runner.run.stopping import stop as stopping
     from kohya_runner.show import console
 
     view = views.one_run(workspace, run)
     with console.live(quiet=False, practice=False) as screen:
-        view = stopping.stop(view, when or "now", screen, wait=not no_wait)
+        view = stopping.stop(view, when or "now", screen, AFTER_RUN, wait=not no_wait)
     console.note(f"{view.name}/{view.run_id}: {view.state}")
 
 

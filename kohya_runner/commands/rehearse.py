@@ -24,11 +24,12 @@ def only_one_of(*, go: bool, resume: bool) -> None:
 
 def rehearsed(made: Any, *, as_json: bool, quiet: bool) -> Any:
     """Run the rehearsal of a plan, watched, and show what it measured; the rehearsal."""
+    from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run.rehearsal.rehearse import rehearse
     from kohya_runner.show import console
 
     with console.live(quiet=quiet, practice=made.request.practice) as screen:
-        found = rehearse(made, screen)
+        found = rehearse(made, screen, AFTER_RUN)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
     elif not quiet:

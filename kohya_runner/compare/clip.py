@@ -18,7 +18,7 @@ from kohya_runner.compare.cells import identity
 from kohya_runner.compare.painting import LOG
 from kohya_runner.engines.command import Command
 from kohya_runner.errors import CancelledError, TerminatedError
-from kohya_runner.run import progress_lines
+from kohya_runner.record.tail import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 
 if TYPE_CHECKING:
@@ -129,5 +129,5 @@ def _measured(
             raise kind(f"stopped by {outcome.stopped}", hint="the same command goes on from there")
         if outcome.returncode == 0 and result.is_file():
             return _known(result), ""
-    last = progress_lines.last_lines(place.output / LOG, 1)
+    last = last_lines(place.output / LOG, 1)
     return {}, last[-1][:200] if last else f"its process ended with code {outcome.returncode}"

@@ -16,7 +16,7 @@ from kohya_runner.compare.cells import FOLDER
 from kohya_runner.engines.command import Command
 from kohya_runner.engines.painting import WORKER, PaintJob
 from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
-from kohya_runner.run import progress_lines
+from kohya_runner.record.tail import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.text import duration
 
@@ -102,7 +102,7 @@ def paint(grid: Grid, engine: Painter, base: Base, place: Place, say: Say) -> Pr
 def _give_up(rest: Sequence[Cell], why: str, progress: Progress, place: Place) -> None:
     """Where nothing was painted at all the sweep has failed; else what is left is shown as failed."""
     if not progress.seconds and not any((place.output / FOLDER).glob("*.png")):
-        tail = "\n".join(progress_lines.last_lines(place.output / LOG, LAST_LINES))
+        tail = "\n".join(last_lines(place.output / LOG, LAST_LINES))
         raise TrainerError(f"the trainer's script painted nothing: {why}\n{tail}", hint=f"log: {place.output / LOG}")
     progress.failed |= {cell.key: f"not painted: {why}" for cell in rest}
 
@@ -158,7 +158,7 @@ def _process(batch: _Batch, progress: Progress, say: Say) -> str:
 
 
 def _last(place: Place) -> str:
-    lines = progress_lines.last_lines(place.output / LOG, 1)
+    lines = last_lines(place.output / LOG, 1)
     return f" ({lines[-1][:200]})" if lines else ""
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from kohya_runner.record.record import DoneBefore
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -91,31 +93,17 @@ class NoData:
 Event = Phase | Step | Work | Epoch | Fact | Modules | Checkpoint | Removed | Finished | NoData
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What of a run the trainer of this attempt does not count, because earlier ones did it: steps and epochs.
-
-    ``planned`` is the whole run's number of steps, None where it is not known; ``each`` the steps of an epoch, for a
-    trainer that does not say when one begins, and None for the others.
-    """
-
-    steps: int = 0
-    epochs: int = 0
-    planned: int | None = None
-    each: int | None = None
-
-
 class Numbering:
     """Numbers what a trainer says in the whole run, and says the epochs where it does not."""
 
-    def __init__(self, before: Before) -> None:
+    def __init__(self, before: DoneBefore) -> None:
         """Nothing was said yet."""
         self._before = before
         self._epoch = 0
 
     def numbered(self, event: Event) -> Iterator[Event]:
         """The event, after the epoch that begins with it."""
-        seen, each = continued(event, self._before), self._before.each
+        seen, each = continued(event, self._before), self._before.steps_per_epoch
         if isinstance(seen, Step) and seen.step and each:
             epoch = (seen.step - 1) // each + 1
             if epoch > self._epoch:
@@ -124,7 +112,7 @@ class Numbering:
         yield seen
 
 
-def continued(event: Event, before: Before) -> Event:
+def continued(event: Event, before: DoneBefore) -> Event:
     """What is said of a run that goes on, numbered in the whole run: the trainer's bar begins at 0 again.
 
     sd-scripts' bar still counts to the run's whole number (train_network.py:1351), so what it says is left is too much;
@@ -141,7 +129,7 @@ def continued(event: Event, before: Before) -> Event:
             return event
 
 
-def _step(event: Step, before: Before) -> Step:
+def _step(event: Step, before: DoneBefore) -> Step:
     if before.planned is not None and event.total + before.steps <= before.planned:
         return replace(event, step=event.step + before.steps, total=event.total + before.steps)
     bar = event.total - event.step

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.diagnosis.diagnose import Cause, Diagnosis, diagnose
 from kohya_runner.diagnosis.known import from_argv
 from kohya_runner.diagnosis.lines import read_log
-from kohya_runner.run.progress_lines import last_lines
+from kohya_runner.record.tail import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

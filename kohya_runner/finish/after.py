@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.errors import RunnerError
-from kohya_runner.finish import message, policy, runpod
+from kohya_runner.finish import message, policy, runpod, sentinel
 from kohya_runner.finish.notify import notify
-from kohya_runner.recipe.finish import Finish, Notify
+from kohya_runner.recipe.finish import Notify
 from kohya_runner.record import ledger, record
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.run_state import LIVE, UNDER_WAY
+from kohya_runner.run.observers import AfterRun
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
@@ -24,20 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.record.record import Record
-    from kohya_runner.run.progress_lines import Screen
+    from kohya_runner.run.observers import Reporter
 
 LOOK = 0.5
-
-
-def wanted(asked: Finish) -> dict[str, Any]:
-    """What the recipe asks for, as the record keeps it."""
-    receiver = asked.receiver
-    return {
-        "compare": asked.compare,
-        "pod": asked.pod,
-        "grace_minutes": asked.grace_minutes,
-        "notify": receiver.model_dump(exclude_none=True) if receiver else None,
-    }
 
 
 def finish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> Record:
@@ -62,19 +52,15 @@ def _done(name: str, action: Callable[..., str], *given: Any) -> str:
         return f"{name}: {type(fault).__name__}: {fault}"
 
 
-def conclude(run_dir: Path, screen: Screen, environ: Mapping[str, str], ended: Record | None = None) -> Record:
+def conclude(run_dir: Path, screen: Reporter, environ: Mapping[str, str], ended: Record | None = None) -> Record:
     """``finish`` with a screen; Ctrl-C while it waits leaves the pod alone, and the run as it was judged."""
     ended = ended or record.read(run_dir)
     if ended.state in UNDER_WAY:
         return ended
-    from kohya_runner.show import console
 
     def say(text: str) -> None:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            if getattr(screen, "quiet", False):  # a wait of minutes is told to whoever asked for JSON, too
-                console.note(text)
-            else:
-                screen.event(text, lasting=True)
+            screen.notice(text)
 
     try:
         return finish(run_dir, ended, say, environ)
@@ -151,18 +137,10 @@ def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapp
     _noted(run_dir, ended, "pod.asked", f"{chosen.action}: {chosen.why}")  # the pod may be gone before the answer
     result = runpod.end(pod, chosen.action, environ=environ, say=say)
     if not result.ok:
-        _unmissable(run_dir, runpod.banner(pod.id, chosen.action))
+        say(banner := runpod.banner(pod.id, chosen.action))
+        with contextlib.suppress(OSError):
+            RunPaths(run_dir).still_billing.write_text(banner, encoding="utf-8")
     return f"{chosen.action}: {'done' if result.ok else 'STILL BILLING'}: {'; '.join(result.said)}"
-
-
-def _unmissable(run_dir: Path, text: str) -> None:
-    """On stderr, whatever the screen leaves out, and in the run's folder."""
-    from kohya_runner.show import console
-
-    with contextlib.suppress(OSError):
-        console.note(text)
-    with contextlib.suppress(OSError):
-        RunPaths(run_dir).still_billing.write_text(text, encoding="utf-8")
 
 
 def unverified(run_dir: Path, ended: Record) -> str:
@@ -207,3 +185,6 @@ ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (
     ("pod", _pod),
 )
 """Key of ``record.finish``, and what is done. The comparison comes first: it needs the GPU."""
+
+AFTER_RUN = AfterRun(guard=sentinel.start, conclude=conclude)
+"""What every command hands to ``run``."""

@@ -107,3 +107,13 @@ class Finish(_Strict):
     def pod(self) -> Literal["", "stop", "terminate"]:
         """What becomes of the pod, "" for nothing."""
         return "stop" if self.stop_pod is True else self.stop_pod or ""
+
+    def recorded(self) -> dict[str, Any]:
+        """What the recipe asks for, as ``record.finish`` keeps it: no secrets, every value settled."""
+        receiver = self.receiver
+        return {
+            "compare": self.compare,
+            "pod": self.pod,
+            "grace_minutes": self.grace_minutes,
+            "notify": receiver.model_dump(exclude_none=True) if receiver else None,
+        }

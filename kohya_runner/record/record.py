@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kohya_runner.atomic import write_text
-from kohya_runner.diagnosis.events import Before
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.guard import Guard
 from kohya_runner.record.process_identity import ProcessId
@@ -23,6 +23,20 @@ LARGEST = 64 << 20
 
 class RecordError(UsageError):
     """A record that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoneBefore:
+    """Steps and epochs of a run that earlier attempts did, so that the trainer of this attempt does not count them.
+
+    ``planned`` is the whole run's number of steps, None where it is not known. ``steps_per_epoch`` is None for a
+    trainer that says itself when an epoch begins.
+    """
+
+    steps: int = 0
+    epochs: int = 0
+    planned: int | None = None
+    steps_per_epoch: int | None = None
 
 
 class _Part(BaseModel):
@@ -166,10 +180,10 @@ class Record(_Part):
     after: tuple[dict[str, Any], ...] = Field(default=(), strict=False)  # what was done after the run
 
     @property
-    def before(self) -> Before:
+    def before(self) -> DoneBefore:
         """What earlier attempts have done of the run."""
         offset = self.first_step if self.bar_offset is None else self.bar_offset
-        return Before(offset, self.first_epoch, self.steps_planned, self.epoch_steps)
+        return DoneBefore(offset, self.first_epoch, self.steps_planned, self.epoch_steps)
 
     @field_validator("log", "output_dir", "final", "run_id", "name")
     @classmethod

@@ -1,4 +1,4 @@
-"""A file that grows, read from where the last look ended."""
+"""The log of a run: what was appended since the last look, and its last lines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PIECE = 1 << 20
+_TAIL_BYTES = 1 << 18
 
 
 class Tail:
@@ -31,3 +32,15 @@ class Tail:
                     yield data
         except OSError:
             return
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a log; of a bar that was redrawn only its last state."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            data = file.read()
+    except OSError:
+        return []
+    lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in data.decode("utf-8", "replace").split("\n")]
+    return [line for line in lines if line][-count:] if count else [line for line in lines if line]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.machine.host_memory import oom_kills
-from kohya_runner.run import progress_lines
+from kohya_runner.record.tail import last_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ def find(outcome: Outcome, record: Record, log: Path) -> Cause | None:
     """Why a trainer ended with an error, None where nothing tells or where it was stopped or ended well."""
     if outcome.stopped or outcome.returncode == 0:
         return None
-    lines = progress_lines.last_lines(log, LINES)
+    lines = last_lines(log, LINES)
     if outcome.signal == signal.SIGBUS:
         return SHARED
     return in_words(lines) or _killed(outcome, lines, record.guard.oom_kills) or _speechless(log)

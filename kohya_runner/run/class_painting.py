@@ -13,7 +13,8 @@ from kohya_runner.errors import CancelledError, PreflightError, TerminatedError,
 from kohya_runner.findings import Severity
 from kohya_runner.plan.class_stage import stages
 from kohya_runner.plan.pipeline import make_plan
-from kohya_runner.run import prepare, progress_lines
+from kohya_runner.record.tail import last_lines
+from kohya_runner.run import prepare
 from kohya_runner.run.supervise import Watch, supervise
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.engines.sd_scripts.class_painters import ClassPainting
     from kohya_runner.plan.value import Plan
+    from kohya_runner.run.observers import Reporter
 
 LOG = "painting.log"
 LOCK = ".lock"
 LAST_LINES = 12
 
 
-def with_class_images(plan: Plan, screen: progress_lines.Screen, environ: Mapping[str, str]) -> Plan:
+def with_class_images(plan: Plan, screen: Reporter, environ: Mapping[str, str]) -> Plan:
     """The plan with every class image on the disk: itself where none is missing, else a new one of the same request.
 
     Raises:
@@ -61,7 +63,7 @@ def _again(plan: Plan, environ: Mapping[str, str]) -> Plan:
     return new
 
 
-def _paint(stage: ClassPainting, screen: progress_lines.Screen, environ: Mapping[str, str]) -> None:
+def _paint(stage: ClassPainting, screen: Reporter, environ: Mapping[str, str]) -> None:
     """One process, its finished pictures moved into place as they come."""
     folder = stage.images.folder
     with _alone(folder):
@@ -85,7 +87,7 @@ def _paint(stage: ClassPainting, screen: progress_lines.Screen, environ: Mapping
         raise kind(text, hint="the same command goes on from there")
     left = stage.images.missing()
     if left:
-        tail = "\n".join(progress_lines.last_lines(folder / LOG, LAST_LINES))
+        tail = "\n".join(last_lines(folder / LOG, LAST_LINES))
         text = f"{stage.script} ended with code {outcome.returncode} and left {len(left)} class images out\n{tail}"
         raise TrainerError(text, hint=f"the whole log: {folder / LOG}; the same command goes on from there")
 
@@ -103,7 +105,7 @@ def _alone(folder: Path) -> Iterator[None]:
 class _Mover:
     """Follows the pictures while they are painted, one after the other."""
 
-    def __init__(self, stage: ClassPainting, missing: tuple[str, ...], screen: progress_lines.Screen) -> None:
+    def __init__(self, stage: ClassPainting, missing: tuple[str, ...], screen: Reporter) -> None:
         self.stage = stage
         self.waiting = list(missing)
         self.total = len(missing)

@@ -21,7 +21,6 @@ from kohya_runner.errors import (
     TerminatedError,
     TrainingFailedError,
 )
-from kohya_runner.finish import after, sentinel
 from kohya_runner.install import probe
 from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
@@ -29,7 +28,7 @@ from kohya_runner.record import ledger, lock, numbering, record
 from kohya_runner.record.process_identity import this_process
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
 from kohya_runner.record.run_state import LIVE
-from kohya_runner.run import class_painting, prepare, progress_lines, resume_effects, stages
+from kohya_runner.run import class_painting, prepare, resume_effects, stages
 from kohya_runner.run.guards import facts as guard_facts
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.process_identity import ProcessId
+    from kohya_runner.run.observers import AfterRun, Reporter
     from kohya_runner.run.outcome import Outcome
 
 
@@ -54,7 +54,7 @@ class Policy:
 
 
 def run(
-    plan: Plan, policy: Policy, screen: progress_lines.Screen, environ: Mapping[str, str] | None = None
+    plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, environ: Mapping[str, str] | None = None
 ) -> record.Record:
     """Prepare, start, watch and judge; the record of a run that succeeded.
 
@@ -72,14 +72,14 @@ def run(
     if plan.series is None and plan.request.resume and not policy.again:
         resume_effects.refuse_to_begin_again(plan)
     try:
-        return _claimed(plan, screen, env, policy)
+        return _claimed(plan, policy, screen, after, env)
     except OSError as fault:
         where = fault.filename or plan.ready.run_dir
         message = f"{where}: {fault.strerror or fault}"
         raise PreflightError(message, hint="free some space, or choose another --workspace") from fault
 
 
-def _claimed(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str], policy: Policy) -> record.Record:
+def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> record.Record:
     """The run's own folder and its name, held while it goes on."""
     run_dir, series = plan.ready.run_dir, plan.series
     if series is None and not numbering.claim(run_dir):
@@ -94,17 +94,17 @@ def _claimed(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str], 
         policy.on_claim(run_dir)
         if series is not None:
             resume_effects.put_in_order(series, screen)
-        final, stopped = _locked(plan, screen, env)
+        final, stopped = _locked(plan, screen, after, env)
     except (RunnerError, OSError):
         lock.release(run_dir.parent, run_dir.name)
-        after.conclude(run_dir, screen, env)
+        after.conclude(run_dir, screen, env, None)
         raise
     finally:
         lock.release(run_dir.parent, run_dir.name)
     return _judged(plan, after.conclude(run_dir, screen, env, final), stopped)
 
 
-def _already(view: ledger.RunView, screen: progress_lines.Screen, *, once: bool) -> record.Record:
+def _already(view: ledger.RunView, screen: Reporter, *, once: bool) -> record.Record:
     assert view.record is not None  # noqa: S101 - found by its record
     if once:
         screen.event("done before, with the same recipe, data and trainer: nothing to do", lasting=True)
@@ -114,7 +114,7 @@ def _already(view: ledger.RunView, screen: progress_lines.Screen, *, once: bool)
     raise RunExistsError(message, hint="change something, or train once more with --again")
 
 
-def _locked(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) -> tuple[record.Record, str]:
+def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> tuple[record.Record, str]:
     """The run itself, with the name held; its record, and what stopped it."""
     begun = _begun(plan)
     resume_effects.note_begin(plan, begun)
@@ -122,6 +122,7 @@ def _locked(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) -
     try:
         atomic.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan))
         _prepare(plan, screen, env)
+        after.guard(plan.ready.run_dir, recorder.now, env)
         outcome = _supervise(plan, recorder, screen, env)
     except (RunnerError, OSError, KeyboardInterrupt) as fault:
         stopped = isinstance(fault, (KeyboardInterrupt, TerminatedError, CancelledError))
@@ -132,7 +133,7 @@ def _locked(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) -
     return final, outcome.stopped
 
 
-def _prepare(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) -> None:
+def _prepare(plan: Plan, screen: Reporter, env: Mapping[str, str]) -> None:
     prepare.folders(plan)
     if not plan.request.practice:
         prepare.models(plan, env, screen.event)
@@ -143,7 +144,7 @@ def _prepare(plan: Plan, screen: progress_lines.Screen, env: Mapping[str, str]) 
     prepare.prompts(plan)
 
 
-def _supervise(plan: Plan, recorder: Recorder, screen: progress_lines.Screen, env: Mapping[str, str]) -> Outcome:
+def _supervise(plan: Plan, recorder: Recorder, screen: Reporter, env: Mapping[str, str]) -> Outcome:
     folder, run_id = plan.ready.run_dir.parent, plan.ready.run_dir.name
 
     def started(process: ProcessId) -> None:
@@ -158,7 +159,6 @@ def _supervise(plan: Plan, recorder: Recorder, screen: progress_lines.Screen, en
         on_start=started,
         before=recorder.now.before,
     )
-    sentinel.start(plan.ready.run_dir, recorder.now, env)
     screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
     return stages.supervised(plan, watch, _with_token(env))
 
@@ -222,7 +222,7 @@ def _begun(plan: Plan) -> record.Record:
         runner=record.Process.of(this_process()),
         rehearsal=plan.request.rehearse,
         budget=recipe.budget.model_dump(exclude_none=True) if recipe and not plan.request.rehearse else {},
-        finish=after.wanted(recipe.finish) if recipe and not plan.request.rehearse else {},
+        finish=recipe.finish.recorded() if recipe and not plan.request.rehearse else {},
     ).changed(**resume_effects.carried(plan))
 
 

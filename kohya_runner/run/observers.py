@@ -1,13 +1,17 @@
-"""Whoever looks on while a trainer runs: hears what it says, and may ask for it to be stopped."""
+"""Whoever has to do with a run beside its trainer: who looks on, who is told, and what follows it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
     from kohya_runner.diagnosis.events import Event
+    from kohya_runner.record.record import Record
     from kohya_runner.run.outcome import Stop
-    from kohya_runner.run.progress_lines import Screen
     from kohya_runner.run.recorder import Recorder
 
 
@@ -21,7 +25,29 @@ class Observer(Protocol):
         """Called at every look, several times a second; the first ``Stop`` of any observer stops the run."""
 
 
-def observers(recorder: Recorder, screen: Screen) -> tuple[Observer, ...]:
+class Reporter(Protocol):
+    """Whatever shows a person lines about a run."""
+
+    def event(self, line: str, *, lasting: bool) -> None:
+        """Show a line; one that is not lasting may be overwritten by the next."""
+
+    def notice(self, line: str) -> None:
+        """Show a line that stays, also to a person who asked for JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class AfterRun:
+    """What happens beside and after a run. The commands hand it in, so that ``run`` knows none of it.
+
+    ``guard`` starts, before the trainer, whatever must outlive this process. ``conclude`` is called with the lock
+    released; it returns the record with what was done, and reads the record itself where none is given.
+    """
+
+    guard: Callable[[Path, Record, Mapping[str, str]], None]
+    conclude: Callable[[Path, Reporter, Mapping[str, str], Record | None], Record]
+
+
+def observers(recorder: Recorder, screen: Reporter) -> tuple[Observer, ...]:
     """Everybody who watches a run, launched or adopted: all they need to know is in its record.
 
     The recorder hears first, so that what the others read in the record is true.

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Fact, Modules, NoData, Phase, Step, Work
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from kohya_runner.run.observers import Reporter
 
-TAIL_BYTES = 1 << 18
 IN_PASSING = (TRAINING, SAVING)
 """Phases that lines of their own announce: the steps, and each checkpoint by its name."""
-
-
-class Screen(Protocol):
-    """Whatever shows lines."""
-
-    def event(self, line: str, *, lasting: bool) -> None:
-        """Show a line; one that is not lasting may be overwritten by the next."""
 
 
 class Teller:
     """Puts the trainer's events into lines."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Reporter) -> None:
         """Lines go to ``screen``."""
         self.screen = screen
         self.phase = "starting the trainer"
@@ -85,15 +77,3 @@ class Teller:
             waited = time.monotonic() - self.since
             work = f" {self.work}" if self.work else ""
             self.screen.event(f"{self.phase}{work}, {duration(waited)}", lasting=False)
-
-
-def last_lines(log: Path, count: int) -> list[str]:
-    """The last lines of a log; of a bar that was redrawn only its last state."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            data = file.read()
-    except OSError:
-        return []
-    lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in data.decode("utf-8", "replace").split("\n")]
-    return [line for line in lines if line][-count:] if count else [line for line in lines if line]

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Checkpoint, Record
     from kohya_runner.record.resume_point import Series
-    from kohya_runner.run import progress_lines
+    from kohya_runner.run.observers import AfterRun, Reporter
 
 MOST_FAILURES = 3
 """Attempts that may fail one after the other without a new state: a machine that restarts itself would pay for ever."""
 
 
-def standing(plan: Plan, screen: progress_lines.Screen) -> RunView | None:
+def standing(plan: Plan, screen: Reporter, after: AfterRun) -> RunView | None:
     """The run that leaves nothing to start: done before, or watched to its end now because its runner was gone.
 
     Raises ``RunExistsError`` where a runner watches it.
@@ -41,7 +41,7 @@ def standing(plan: Plan, screen: progress_lines.Screen) -> RunView | None:
     view = resume_point.latest(known, plan.name, practice=plan.request.practice)
     if view is not None and view.state == "orphaned":
         screen.event(f"{view.name}/{view.run_id}: the trainer runs without its runner; watching on", lasting=True)
-        ended = views.take_over(view, screen)
+        ended = views.take_over(view, screen, after)
         note_end(ended.path)
         return ended
     if view is not None and view.state in UNDER_WAY:
@@ -81,7 +81,7 @@ def refuse_to_begin_again(plan: Plan) -> None:
         raise TrainingFailedError(message, hint=hint)
 
 
-def put_in_order(series: Series, screen: progress_lines.Screen) -> None:
+def put_in_order(series: Series, screen: Reporter) -> None:
     """Close the last attempt's books, and clear the way: later checkpoints go aside, states that are not whole go.
 
     Raises ``RunExistsError`` where the run is no longer what the plan was made for.

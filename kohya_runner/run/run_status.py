@@ -19,7 +19,8 @@ from kohya_runner.record.metrics_file import Metrics, Reader
 from kohya_runner.record.process_identity import boot_id
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.run_state import LIVE, UNDER_WAY
-from kohya_runner.run import phase_times, progress_lines
+from kohya_runner.record.tail import last_lines
+from kohya_runner.run import phase_times
 from kohya_runner.run.stopping import stop_request as wish
 from kohya_runner.workspace import is_network_mount
 
@@ -126,7 +127,7 @@ class Watcher:
             work=f"{bar.done}/{bar.total}" if isinstance(bar, Work) else "",
             free_bytes=None if self._network else _free(self.run_dir),
             price=_price(record),
-            lines=tuple(progress_lines.last_lines(view.log, LOG_LINES)),
+            lines=tuple(last_lines(view.log, LOG_LINES)),
             wish=wish.read(self.run_dir),
         )
 

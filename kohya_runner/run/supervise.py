@@ -12,10 +12,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from kohya_runner.diagnosis.events import Before, Numbering
+from kohya_runner.diagnosis.events import Numbering
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import TrainerError
 from kohya_runner.record.process_identity import ProcessId, identify
+from kohya_runner.record.record import DoneBefore
 from kohya_runner.record.tail import Tail
 from kohya_runner.run.outcome import Outcome
 from kohya_runner.run.process_group import RUN, Group
@@ -56,7 +57,7 @@ class Watch:
     observers: tuple[Observer, ...] = ()
     on_start: Callable[[ProcessId], None] = _nothing
     grace: Grace = field(default_factory=Grace)
-    before: Before = field(default_factory=Before)  # of a run that goes on
+    before: DoneBefore = field(default_factory=DoneBefore)  # of a run that goes on
 
 
 @dataclass(frozen=True, slots=True)

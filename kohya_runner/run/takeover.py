@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from kohya_runner.diagnosis.events import Numbering
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import UsageError
-from kohya_runner.finish import after, sentinel
 from kohya_runner.record import ledger, lock
 from kohya_runner.record.process_identity import this_process
 from kohya_runner.record.record import Process
@@ -26,15 +25,15 @@ from kohya_runner.run.supervise import POLL, Watch, adopt, stop_group
 if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
+    from kohya_runner.run.observers import AfterRun, Reporter
     from kohya_runner.run.outcome import Stop
-    from kohya_runner.run.progress_lines import Screen
     from kohya_runner.run.stopping.stop_sequence import Grace
 
 BY_COMMAND = "kohya-runner stop"
 """Why a run ended that no runner watched when it was stopped."""
 
 
-def adopt_run(view: RunView, screen: Screen, grace: Grace) -> Record:
+def adopt_run(view: RunView, screen: Reporter, grace: Grace, after: AfterRun) -> Record:
     """Watch an orphaned run to its end and finish its record.
 
     Ctrl-C stops the trainer, as it would have stopped it under its first runner. Raises ``UsageError`` for a run that
@@ -47,8 +46,7 @@ def adopt_run(view: RunView, screen: Screen, grace: Grace) -> Record:
     try:
         lock.add_owner(view.path.parent, view.run_id, leader)
         recorder = Recorder(view.path, record.changed(runner=Process.of(this_process())))
-
-        sentinel.start(view.path, record, os.environ)
+        after.guard(view.path, record, os.environ)
         watch = Watch(view.log, view.output_dir, observers(recorder, screen), grace=grace, before=record.before)
         ended = recorder.finish(adopt(leader, watch, since=_since(record)))
     finally:

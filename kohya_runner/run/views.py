@@ -12,8 +12,7 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.errors import StalledError, UsageError
 from kohya_runner.record import ledger
 from kohya_runner.record.run_state import LIVE, UNDER_WAY
-from kohya_runner.record.tail import Tail
-from kohya_runner.run import progress_lines
+from kohya_runner.record.tail import Tail, last_lines
 from kohya_runner.run.run_status import Watcher
 from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, settle
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kohya_runner.record.ledger import RunView
+    from kohya_runner.run.observers import AfterRun, Reporter
 
 FOLLOW_SECONDS = 0.5
 EXIT_CODES = {"failed": 8, "lost": 8, "stopped": 143, "unreadable": 2}
@@ -52,9 +52,9 @@ def one_run(workspace: str | None, word: str | None) -> RunView:
     return settle(view)
 
 
-def take_over(view: RunView, screen: progress_lines.Screen) -> RunView:
+def take_over(view: RunView, screen: Reporter, after: AfterRun) -> RunView:
     """Go on watching a trainer whose runner was killed, to its end."""
-    adopt_run(view, screen, Grace())
+    adopt_run(view, screen, Grace(), after)
     return ledger.view(view.path)
 
 
@@ -73,7 +73,7 @@ def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
     if view.record is None and not log.is_file():
         raise UsageError(f"{view.problem}, and there is no {log.name} beside it")
     tail, rest = Tail(log, log.stat().st_size if log.is_file() else 0), b""
-    yield from progress_lines.last_lines(log, count)
+    yield from last_lines(log, count)
     while follow:
         follow = ledger.view(view.path).state in LIVE  # what came before its end is still told
         if follow:

@@ -134,6 +134,13 @@ class Screen:
         sys.stderr.flush()
         self.last_line = line
 
+    def notice(self, line: str) -> None:
+        """Show a line that stays, also where JSON was asked for: a wait of minutes must not look like a hang."""
+        if self.quiet:
+            note(line)
+        else:
+            self.event(line, lasting=True)
+
     def close(self) -> None:
         """Leave the terminal on a fresh line."""
         if self.terminal and not self.quiet:

@@ -12,7 +12,7 @@ from kohya_runner.atomic import write_text
 from kohya_runner.dataset.thumbnails import thumbnails
 from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run import progress_lines
+from kohya_runner.record.tail import last_lines
 from kohya_runner.run.phase_times import spent
 from kohya_runner.run.run_status import Watcher
 from kohya_runner.run.stopping import stop_request
@@ -64,7 +64,7 @@ def report_html(look: Look, record: Record) -> str:
         samples=_samples(RunPaths(look.view.path).samples), checkpoints=tuple(map(_checkpoint, record.checkpoints)),
         phases=tuple(_phases(look, record)), recipe=tuple(_leaves(record.recipe)), machine=tuple(_machine(record)),
         packages=sorted(record.trainer.packages.items()), env=sorted(record.env.items()),
-        command=shlex.join(record.argv), log=progress_lines.last_lines(look.view.log, LOG_LINES), made=_time(look.now),
+        command=shlex.join(record.argv), log=last_lines(look.view.log, LOG_LINES), made=_time(look.now),
     )  # fmt: skip
     return page.encode("utf-8", "replace").decode()
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Modules, NoData, Phase, Step, Work
-from kohya_runner.run.progress_lines import Teller, last_lines
+from kohya_runner.record.tail import last_lines
+from kohya_runner.run.progress_lines import Teller
 from kohya_runner.text import duration
 
 

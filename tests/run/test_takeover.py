@@ -9,6 +9,7 @@ from practice_runs import wait_until
 
 from kohya_runner.artefact.checkpoint import inspect
 from kohya_runner.errors import RunExistsError, UsageError
+from kohya_runner.finish.after import AFTER_RUN
 from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.process_identity import identify, state_of
 from kohya_runner.run.stopping.stop_sequence import Grace
@@ -36,7 +37,7 @@ def test_an_adopted_run_gets_a_whole_record(orphan):
     screen = Lines()
     view = orphan(step=0.1)
     assert view.state == "orphaned"
-    ended = adopt_run(view, screen, GRACE)
+    ended = adopt_run(view, screen, GRACE, AFTER_RUN)
     assert (ended.state, ended.steps_seen, ended.modules) == ("succeeded", 8, 8)
     assert [c.file for c in ended.checkpoints] == ["my cat-000001.safetensors", "my cat.safetensors"]
     assert "saving my cat.safetensors" in screen.lasting
@@ -45,11 +46,11 @@ def test_an_adopted_run_gets_a_whole_record(orphan):
 
 def test_while_it_is_adopted_nobody_else_can_take_it(orphan):
     view = orphan(step=0.1)
-    adopter = threading.Thread(target=adopt_run, args=(view, Lines(), GRACE))
+    adopter = threading.Thread(target=adopt_run, args=(view, Lines(), GRACE, AFTER_RUN))
     adopter.start()
     wait_until(lambda: ledger.view(view.path).state == "running")
     with pytest.raises(RunExistsError):
-        adopt_run(view, Lines(), GRACE)
+        adopt_run(view, Lines(), GRACE, AFTER_RUN)
     adopter.join()
     assert ledger.view(view.path).state == "succeeded"
 
@@ -57,7 +58,7 @@ def test_while_it_is_adopted_nobody_else_can_take_it(orphan):
 def test_a_run_that_is_watched_is_not_adopted(practice):
     runner = practice.supervised(step=0.1)
     with pytest.raises(UsageError, match="running"):
-        adopt_run(ledger.view(practice.run_dir), Lines(), GRACE)
+        adopt_run(ledger.view(practice.run_dir), Lines(), GRACE, AFTER_RUN)
     practice.outcome(runner)
 
 

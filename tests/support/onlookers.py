@@ -28,3 +28,6 @@ class Lines:
     def event(self, line, *, lasting):
         if lasting:
             self.lasting.append(line)
+
+    def notice(self, line):
+        self.lasting.append(line)

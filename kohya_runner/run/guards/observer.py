@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.record.record import Record
-    from kohya_runner.run.progress_lines import Screen
+    from kohya_runner.run.observers import Reporter
     from kohya_runner.run.recorder import Recorder
 
 LOOK_SECONDS = 2.0
@@ -34,7 +34,7 @@ MEASURE_SECONDS = 1.0
 class Guardian:
     """Guards one run by the policy in its record."""
 
-    def __init__(self, recorder: Recorder, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, recorder: Recorder, screen: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock`` never goes back, and stands still while the machine sleeps."""
         self._recorder = recorder
         self._screen = screen

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.cost import TimePlan
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.record import Record
-    from kohya_runner.run.progress_lines import Screen
+    from kohya_runner.run.observers import AfterRun, Reporter
     from kohya_runner.run.rehearsal.measure import Measured
 
 WORKER = "load_worker.py"
@@ -94,7 +94,7 @@ class Rehearsal:
         return self.measured.whole_run(self.time.steps, self.saves)
 
 
-def rehearse(plan: Plan, screen: Screen, environ: Mapping[str, str] | None = None) -> Rehearsal:
+def rehearse(plan: Plan, screen: Reporter, after: AfterRun, environ: Mapping[str, str] | None = None) -> Rehearsal:
     """Run the rehearsal of a plan that is ready; its files are removed again, its record and log stay.
 
     Raises what ``launch.run`` raises, and ``NoCheckpointError`` where the file that it saved cannot be loaded.
@@ -106,7 +106,7 @@ def rehearse(plan: Plan, screen: Screen, environ: Mapping[str, str] | None = Non
     output = RunPaths(made.ready.run_dir).output
     try:
         with PeakGpuMemory(env) as gauge:
-            ended = launch.run(made, launch.Policy(again=True), screen, env)
+            ended = launch.run(made, launch.Policy(again=True), screen, after, env)
         measured = replace(measure.read(made.ready.run_dir, ended), peak_vram=gauge.peak)
         loaded = _load(made, output / ended.final)
         return _judged(plan, made.ready.run_dir, measured, loaded=loaded, ended=ended)

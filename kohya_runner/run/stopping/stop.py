@@ -16,14 +16,14 @@ from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
-    from kohya_runner.run.progress_lines import Screen
+    from kohya_runner.run.observers import AfterRun, Reporter
     from kohya_runner.run.run_status import Look
     from kohya_runner.run.stopping.stop_request import When
 
 LOOK_SECONDS = 0.25
 
 
-def stop(view: RunView, when: When, screen: Screen, *, wait: bool = True) -> RunView:
+def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: bool = True) -> RunView:
     """Stop a run; what it has become. Asking again while it has not stopped is harder.
 
     A runner on this machine that is to stop now gets the signal; any other wish is left in the run's folder. A run
@@ -41,13 +41,13 @@ def stop(view: RunView, when: When, screen: Screen, *, wait: bool = True) -> Run
         return stop_run(look.view, Grace())
     screen.event(stop_request.told(stop_request.leave(view.path, wanted)), lasting=True)
     if look.state == "orphaned":
-        adopt_run(look.view, screen, Grace())
+        adopt_run(look.view, screen, Grace(), after)
     elif wait:
         _wait(watcher, screen)
     return ledger.view(view.path)
 
 
-def _wait(watcher: Watcher, screen: Screen) -> None:
+def _wait(watcher: Watcher, screen: Reporter) -> None:
     """Until the run has ended. Ctrl-C ends the waiting alone: the wish stays."""
     while (look := watcher.look()).state in LIVE:
         screen.event(_progress(look), lasting=False)
