@@ -22,8 +22,8 @@ import PIL.Image
 
 from kohya_runner.compare.subject import of_run
 from kohya_runner.engines.painting import MODEL
+from kohya_runner.engines.table import user_settings
 from kohya_runner.install.setup import find_trainer
-from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +84,7 @@ def sweep(files: list[Path], options: Mapping[str, str | bool], output: Path) ->
 
 def alone(file: Path, options: Mapping[str, str | bool], output: Path) -> Path:
     """One picture by one process of gen_img.py, with nothing of ours in it."""
-    checkout, python = find_trainer(os.environ, read_settings(os.environ))
+    checkout, python = find_trainer(os.environ, user_settings(os.environ))
     if checkout is None or python is None:
         sys.exit("there is no trainer: run kohya-runner setup")
     command = (

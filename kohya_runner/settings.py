@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import yamlio
-from kohya_runner.engine_info import SETTINGS
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kohya_runner.yaml_tree import Node
 
 LISTS = ("trust", "env", "folders")
 """Consents for every recipe, variables that a recipe may read, and folders that a dataset's links may lead into."""
-KEYS = (*SETTINGS, "workspace", *LISTS)
+WORKSPACE = "workspace"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Absolute paths, or None where the file does not say. ``file`` is where they stand, or would."""
+class UserSettings:
+    """Absolute paths by their keys, none where the file does not say. ``file`` is where they stand, or would."""
 
     file: Path
-    sd_scripts: Path | None = None
-    python: Path | None = None
-    workspace: Path | None = None
-    musubi_tuner: Path | None = None
-    musubi_python: Path | None = None
-    diffusers: Path | None = None
-    diffusers_python: Path | None = None
+    paths: Mapping[str, Path] = field(default_factory=dict)
     trust: tuple[str, ...] = ()  # KEY or KEY=VALUE, as after --trust
     env: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
 
     def path(self, key: str) -> Path | None:
-        """What stands under one of ``KEYS``."""
-        value = getattr(self, key)
-        return value if isinstance(value, Path) else None
+        """What stands under a key."""
+        return self.paths.get(key)
+
+    @property
+    def workspace(self) -> Path | None:
+        """Where runs and caches are, unless a command or a recipe says otherwise."""
+        return self.paths.get(WORKSPACE)
 
 
 def settings_file(environ: Mapping[str, str]) -> Path:
@@ -51,8 +48,8 @@ def settings_file(environ: Mapping[str, str]) -> Path:
     return Path(base) / "kohya-runner" / "config.yaml"
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings; all of them None where there is no such file.
+def read_settings(environ: Mapping[str, str], trainers: Iterable[str]) -> UserSettings:
+    """The settings; none where there is no such file. ``trainers`` are the keys that name trainers and their Pythons.
 
     Raises:
         UsageError: the file cannot be read, or says something it may not; its findings have file:line:column.
@@ -61,11 +58,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Settings(file)
+        return UserSettings(file)
     except (OSError, UnicodeDecodeError) as fault:
         raise UsageError(f"{file}: cannot be read: {fault}", hint="it is a short YAML file in UTF-8") from None
     tree, problems = yamlio.parse(text, str(file), file.parent)
-    findings = tuple(replace(p, code="trainer.settings") for p in problems) or _faults(tree)
+    findings = tuple(replace(p, code="trainer.settings") for p in problems) or _faults(
+        tree, (*trainers, WORKSPACE, *LISTS)
+    )
     if findings:
         raise UsageError(f"{file}: {len(findings)} problem(s) in the settings", findings=findings)
     items = tree.value if tree is not None and isinstance(tree.value, dict) else {}
@@ -74,22 +73,22 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     lists = {key: tuple(map(str, value)) for key, value in given.items() if isinstance(value, list)}
     folders = tuple(_path(text, file.parent, home) for text in lists.pop("folders", ()))
     paths = {key: _path(str(value), file.parent, home) for key, value in given.items() if key not in LISTS}
-    return Settings(file, **paths, **lists, folders=folders)  # type: ignore[arg-type]
+    return UserSettings(file, paths, **lists, folders=folders)
 
 
-def _faults(tree: Node | None) -> tuple[Finding, ...]:
+def _faults(tree: Node | None, keys: tuple[str, ...]) -> tuple[Finding, ...]:
     if tree is None or tree.value is None:
         return ()
     if not isinstance(tree.value, dict):
         hint = "write sd_scripts: PATH and python: PATH, each on its line"
         return (error("trainer.settings", "the settings are a mapping of keys", where=str(tree.place), hint=hint),)
-    return tuple(fault for key, node in tree.value.items() for fault in _fault(key, node))
+    return tuple(fault for key, node in tree.value.items() for fault in _fault(key, node, keys))
 
 
-def _fault(key: str, node: Node) -> tuple[Finding, ...]:
-    if key not in KEYS:
+def _fault(key: str, node: Node, keys: tuple[str, ...]) -> tuple[Finding, ...]:
+    if key not in keys:
         where = str(node.key_place or node.place)
-        return (error("trainer.settings", f"{key}: is no setting", where=where, hint=did_you_mean(key, KEYS)),)
+        return (error("trainer.settings", f"{key}: is no setting", where=where, hint=did_you_mean(key, keys)),)
     if key in LISTS:
         entries = node.plain()
         texts = isinstance(entries, list) and all(isinstance(entry, str) and entry.strip() for entry in entries)

@@ -9,13 +9,13 @@ import matrix
 import pytest
 from matrix import SD_SCRIPTS, note, page
 
-from kohya_runner.engines import families
-from kohya_runner.engines.sd_scripts import method_rows
-from kohya_runner.install.checkout import PINNED_COMMIT
+from kohya_runner.engines import table
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.table import ABSENT
 
 ROOT = Path(__file__).parents[1]
 
-FAMILIES = families.families()
+FAMILIES = table.families()
 METHODS = ("lora", "finetune", "dreambooth", "controlnet", "lllite", "textual_inversion")
 RUNS = json.loads((ROOT / "docs" / "matrix.json").read_text(encoding="utf-8"))["runs"]
 
@@ -26,9 +26,9 @@ def test_the_committed_page_is_that_of_the_committed_runs():
 
 def test_every_run_of_sd_scripts_is_of_the_pinned_commit_and_of_a_row():
     for run in [run for run in RUNS if run["engine"] == SD_SCRIPTS]:
-        row = families.find(run["family"], run["method"])
+        row = table.find(run["family"], run["method"])
         assert row is not None
-        assert (row.script, run["commit"]) == (run["script"], PINNED_COMMIT)
+        assert (row.script, run["commit"]) == (run["script"], SD.commit)
         assert run["steps"] >= 2
 
 
@@ -65,9 +65,9 @@ def test_only_a_run_whose_output_was_loaded_says_so():
 
 def test_every_pair_of_a_family_is_there_or_absent_with_a_reason():
     pairs = {(family, method) for family in FAMILIES for method in METHODS}
-    there = {row.key for row in families.TABLE}
-    assert pairs == (pairs & there) | (pairs & set(method_rows.ABSENT))
-    assert not there & set(method_rows.ABSENT)
+    there = {row.key for row in table.FAMILIES}
+    assert pairs == (pairs & there) | (pairs & set(ABSENT))
+    assert not there & set(ABSENT)
 
 
 def test_a_run_replaces_the_older_one_of_its_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

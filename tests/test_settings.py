@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.engines.table import user_settings
 from kohya_runner.errors import UsageError
-from kohya_runner.settings import Settings, read_settings, settings_file
+from kohya_runner.settings import UserSettings, settings_file
 
 
 @pytest.fixture
@@ -15,14 +16,14 @@ def config(odd_path: Path) -> Path:
     return file
 
 
-def read(config: Path, text: str, **environ: str) -> Settings:
+def read(config: Path, text: str, **environ: str) -> UserSettings:
     config.write_text(text, encoding="utf-8")
-    return read_settings({"XDG_CONFIG_HOME": str(config.parents[1]), "HOME": "/home/ann", **environ})
+    return user_settings({"XDG_CONFIG_HOME": str(config.parents[1]), "HOME": "/home/ann", **environ})
 
 
 def test_a_missing_file_says_nothing(odd_path):
-    settings = read_settings({"XDG_CONFIG_HOME": str(odd_path)})
-    assert settings == Settings(odd_path / "kohya-runner" / "config.yaml")
+    settings = user_settings({"XDG_CONFIG_HOME": str(odd_path)})
+    assert settings == UserSettings(odd_path / "kohya-runner" / "config.yaml")
 
 
 def test_the_file_is_below_home_without_xdg_config_home():
@@ -31,23 +32,23 @@ def test_the_file_is_below_home_without_xdg_config_home():
 
 def test_every_key_becomes_an_absolute_path(config):
     settings = read(config, "sd_scripts: ~/sd scripts\npython: ../venv/bin/python\nworkspace: /big disk\n")
-    assert settings.sd_scripts == Path("/home/ann/sd scripts")
-    assert settings.python == config.parents[1] / "venv/bin/python"
+    assert settings.path("sd_scripts") == Path("/home/ann/sd scripts")
+    assert settings.path("python") == config.parents[1] / "venv/bin/python"
     assert settings.workspace == Path("/big disk")
 
 
 def test_null_is_not_set(config):
-    assert read(config, "python: null\n").python is None
+    assert read(config, "python: null\n").path("python") is None
 
 
 def test_an_empty_file_says_nothing(config):
-    assert read(config, "# nothing yet\n") == Settings(config)
+    assert read(config, "# nothing yet\n") == UserSettings(config)
 
 
 def test_a_link_stays_a_link(config):
     link = config.parent / "python"
     link.symlink_to("/usr/bin/env")
-    assert read(config, "python: ./python\n").python == link
+    assert read(config, "python: ./python\n").path("python") == link
 
 
 @pytest.mark.parametrize(
@@ -78,4 +79,4 @@ def test_every_fault_is_reported_at_once(config):
 def test_a_file_that_is_not_utf8_is_a_usage_error(config):
     config.write_bytes(b"python: /\xff\n")
     with pytest.raises(UsageError, match="cannot be read"):
-        read_settings({"XDG_CONFIG_HOME": str(config.parents[1])})
+        user_settings({"XDG_CONFIG_HOME": str(config.parents[1])})

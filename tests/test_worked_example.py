@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from kohya_runner.engines import families
-from kohya_runner.engines.sd_scripts import method_rows
+from kohya_runner.engines import table
+from kohya_runner.engines.sd_scripts import families
 from kohya_runner.findings import Severity
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FAMILY, METHOD = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -26,11 +26,11 @@ FAMILY, METHOD = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 @pytest.fixture
 def row(monkeypatch: pytest.MonkeyPatch) -> Support:
     """The family's row, with both rows in the table."""
-    lora: Support = eval(FAMILY, dict(vars(families)))  # noqa: S307 - our own page
-    differences = eval(METHOD, dict(vars(method_rows)))  # noqa: S307
-    monkeypatch.setattr(method_rows, "DIFFERENCES", {**method_rows.DIFFERENCES, **differences})
-    monkeypatch.setattr(families, "TABLE", (*families.TABLE, lora, *method_rows.rows((lora,))))
-    return lora
+    known = dict(vars(families))
+    exec(FAMILY, known)  # noqa: S102 - our own page
+    rows = (known["SKETCH"], eval(METHOD, known))  # noqa: S307
+    monkeypatch.setattr(table, "FAMILIES", (*table.FAMILIES, *rows))
+    return known["SKETCH"]
 
 
 def planned(root: Path, *overrides: str) -> Plan:

@@ -204,10 +204,11 @@ def new(name: str, family: str, images: Any, output: Any) -> None:
 @_JSON
 def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:  # noqa: FBT001
     """Can this machine train?"""
+    from kohya_runner.engines.table import INFOS
     from kohya_runner.machine import doctor as examine
     from kohya_runner.show import console
 
-    report = examine.doctor(sd_scripts, workspace)
+    report = examine.doctor(tuple(INFOS.values()), sd_scripts, workspace)
     console.doctor(report, as_json=as_json)
     return report.exit_code
 

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.models import NAME
 from kohya_runner.recipe.starter import starter, starter_file
@@ -26,9 +26,9 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
     Raises:
         UsageError: a name that is no file name, an unknown family, a folder or file that is in the way.
     """
-    row = families.find(family, "lora")
+    row = table.find(family, "lora")
     if row is None:
-        raise UsageError(f"--family {family}: not supported", hint=did_you_mean(family, families.families()))
+        raise UsageError(f"--family {family}: not supported", hint=did_you_mean(family, table.families()))
     if not NAME.match(name):
         raise UsageError(f"{name}: a name has letters, digits, '.', '_' and '-' only")
     if not images.is_dir():

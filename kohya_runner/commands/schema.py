@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.ownership import OWNED
-from kohya_runner.options.lookup import options_for
+from kohya_runner.engines.table import options_for
 from kohya_runner.options.values import COMMA_JOINED
 from kohya_runner.recipe.models import Recipe
 
 if TYPE_CHECKING:
-    from kohya_runner.options.lookup import Option
+    from kohya_runner.options.script_options import Option
 
 _TYPES = {
     "str": ["string", "number"],
@@ -30,8 +30,8 @@ def recipe_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "kohya-runner recipe"
     schema.pop("required", None)
-    schema["properties"]["family"]["enum"] = list(families.families())
-    schema["properties"]["method"]["enum"] = sorted({row.method for row in families.TABLE})
+    schema["properties"]["family"]["enum"] = list(table.families())
+    schema["properties"]["method"]["enum"] = sorted({row.method for row in table.FAMILIES})
     schema["properties"]["args"] = {
         "type": "object",
         "description": "options of the trainer under their own names",
@@ -44,10 +44,10 @@ def recipe_schema() -> dict[str, Any]:
 def _args() -> dict[str, Any]:
     """Every option of every supported script; where scripts differ, the first row of the table describes it."""
     known: dict[str, Option] = {}
-    for row in families.TABLE:
+    for row in table.FAMILIES:
         for option in options_for(row.script, None).values():
             known.setdefault(option.name, option)
-    components = {component.name for row in families.TABLE for component in row.components}
+    components = {component.name for row in table.FAMILIES for component in row.components}
     return {name: _property(known[name]) for name in sorted(known.keys() - OWNED.keys() - components)}
 
 

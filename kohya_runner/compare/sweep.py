@@ -14,15 +14,14 @@ from kohya_runner.compare.settings import Wish, settings_from, stated_samplers
 from kohya_runner.compare.subject import Named, find_subject, of_run
 from kohya_runner.compare.sweep_lock import held
 from kohya_runner.compare.write_up import Made, finished
-from kohya_runner.engine_info import ENGINES
 from kohya_runner.engines.musubi import painter as musubi
 from kohya_runner.engines.painting import MODEL, is_small
 from kohya_runner.engines.sd_scripts import painter as sd_scripts
+from kohya_runner.engines.table import INFOS, user_settings
 from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.gpus import read_gpus, run_command
 from kohya_runner.plan.environment import child_env
-from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -170,9 +169,9 @@ def _is_gone(path: Path) -> bool:
 def _trainer(subject: Subject, engine: Painter, sd_scripts: str | None, env: Mapping[str, str]) -> Trainer:
     stated = (subject.recipe.get("launch") or {}).get("python")
     recorded = subject.record.trainer.python if stated and subject.record else None
-    wanted = ENGINES[engine.trainer]
+    wanted = INFOS[engine.trainer]
     checkout, python = find_trainer(
-        env, read_settings(env), sd_scripts=sd_scripts, python=recorded or None, engine=wanted
+        env, user_settings(env), sd_scripts=sd_scripts, python=recorded or None, engine=wanted
     )
     if checkout is None or python is None:
         lacking = f"{wanted.name} checkout" if checkout is None else "Python for the trainer"

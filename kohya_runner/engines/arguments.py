@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engine_info import ENGINES
 from kohya_runner.engines.ownership import PATHS, owned
+from kohya_runner.engines.table import INFOS
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.families import Support
-    from kohya_runner.options.lookup import ScriptOptions
+    from kohya_runner.engines.support import Support
+    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
 
 MANY_CHECKPOINTS = 50
@@ -55,7 +55,7 @@ def from_recipe(
     for name, raw in given.items():
         where = loaded.where("args", name)
         option = options.get(name)
-        instead = owned(name, ENGINES[support.engine]) or _component(name, support)
+        instead = owned(name, INFOS[support.engine]) or _component(name, support)
         if instead:
             findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=instead))
         elif option is None:

@@ -6,21 +6,19 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engine_info import engine_of
-from kohya_runner.engines import families, substitutes
+from kohya_runner.engines import substitutes, table
 from kohya_runner.engines.ownership import OWNED
-from kohya_runner.engines.sd_scripts import method_rows
+from kohya_runner.engines.table import all_scripts, info_of, options_for, user_settings
 from kohya_runner.errors import UsageError
 from kohya_runner.install.setup import find_trainer
-from kohya_runner.options.lookup import NOT_RUNNABLE, all_scripts, options_for
-from kohya_runner.settings import read_settings
+from kohya_runner.options.lookup import NOT_RUNNABLE
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kohya_runner.engines.families import Support
-    from kohya_runner.options.lookup import Option
+    from kohya_runner.engines.support import Support
+    from kohya_runner.options.script_options import Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ def options(script: str | None, word: str | None, sd_scripts: str | None) -> tup
         raise UsageError(f"{script}: no such train script", hint=did_you_mean(script, known))
     wanted = word if chosen else script
     names = (chosen,) if chosen else tuple(s for s in known if s not in NOT_RUNNABLE)
-    rows = _rows({name: options_for(name, checkout if engine_of(name).default else None) for name in names}, wanted)
+    rows = _rows({name: options_for(name, checkout if info_of(name).default else None) for name in names}, wanted)
     if not rows:
         first = options_for(chosen or "sdxl_train_network.py", checkout)
         raise UsageError(f"no option holds '{wanted}'", hint=first.advice(wanted or ""))
@@ -66,7 +64,7 @@ def _script(text: str | None, known: tuple[str, ...]) -> str | None:
         return None
     if text in known or f"{text}.py" in known:
         return text if text in known else f"{text}.py"
-    row = families.find(text, "lora")
+    row = table.find(text, "lora")
     return row.script if row else None
 
 
@@ -98,7 +96,7 @@ def _takes(option: Option) -> str:
 
 
 def _checkout(option: str | None) -> Path | None:
-    checkout, _ = find_trainer(os.environ, read_settings(os.environ), sd_scripts=option)
+    checkout, _ = find_trainer(os.environ, user_settings(os.environ), sd_scripts=option, engine=table.DEFAULT)
     return checkout.root if checkout else None
 
 
@@ -122,15 +120,15 @@ def models() -> tuple[ModelRow, ...]:
     """The rows of the table, then the pairs the trainer has nothing for, and what people ask for beside them."""
     ready = tuple(
         ModelRow(row.family, row.method, row.title, "supported", f"{_with_module(row)}; {row.recipe}")
-        for row in families.TABLE
+        for row in table.FAMILIES
     )
     never = tuple(
         ModelRow(family, method, _title(family), "not available upstream", reason)
-        for (family, method), reason in method_rows.ABSENT.items()
+        for (family, method), reason in table.ABSENT.items()
     )
     others = tuple(
         ModelRow(row.family, row.method, _title(row.family), row.state, row.reason)
-        for row in substitutes.substitutes(families.TABLE)
+        for row in substitutes.substitutes(table.FAMILIES)
     )
     return ready + never + others
 
@@ -140,4 +138,4 @@ def _with_module(row: Support) -> str:
 
 
 def _title(family: str) -> str:
-    return next((row.title for row in families.TABLE if row.family == family), family)
+    return next((row.title for row in table.FAMILIES if row.family == family), family)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.edit_rows import is_edit
 from kohya_runner.dataset.rows_file import is_rows_file
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.findings import error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
 
@@ -52,7 +52,7 @@ def _one(loaded: Loaded, support: Support, index: int) -> Iterator[Finding]:
     entry, where = loaded.datasets[index], str(loaded.place("datasets", index))
     if support.data not in PAIRED:
         text = f"method: {support.method} trains on pictures with captions, and this dataset holds edits"
-        rows = ", ".join(f"{row.family} {row.method}" for row in families.TABLE if row.data in PAIRED)
+        rows = ", ".join(f"{row.family} {row.method}" for row in table.FAMILIES if row.data in PAIRED)
         yield error("recipe.method", text, where=where, hint=f"name a folder of pictures, or train one of: {rows}")
     if entry.conditioning is not None:
         text = "an edit dataset brings its own condition images: the input of each row"

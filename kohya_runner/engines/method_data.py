@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
 

@@ -15,9 +15,9 @@ from kohya_runner.machine.memory.vram import moments
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.settings import Settings
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
 
 HALF = ("fp16", "bf16")
 HALF_SCRIPTS = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.engine_info import Engine
+    from kohya_runner.engine_info import EngineInfo
 
 OWNED: Mapping[str, str] = {
     "pretrained_model_name_or_path": "write it as 'model'",
@@ -74,7 +74,7 @@ BY_ENGINE: Mapping[str, Mapping[str, str]] = {
 """What is owned for one engine alone, by its name."""
 
 
-def owned(name: str, engine: Engine) -> str:
+def owned(name: str, engine: EngineInfo) -> str:
     """What to do instead of an option that the runner owns; "" for any other."""
     return BY_ENGINE.get(engine.name, {}).get(name) or OWNED.get(name, "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.diffusers.rows import UNET
+from kohya_runner.engines.diffusers.families import UNET
 from kohya_runner.record.resume_way import ResumeWay
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.families import Support
-    from kohya_runner.options.lookup import ScriptOptions
+    from kohya_runner.engines.support import Support
+    from kohya_runner.options.script_options import ScriptOptions
 
 LATENT_OPTIONS = (
     "vae", "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",

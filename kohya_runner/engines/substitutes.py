@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
 
 FILL = ("fill", "inpaint", "inpainting")
 """What a recipe may call the training of an inpainting model."""

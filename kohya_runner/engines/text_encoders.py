@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.tokens.count import QUOTED, Encoder, read_merges
 from kohya_runner.dataset.tokens.tokenizer_files import read_tokenizer
-from kohya_runner.engines.families import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2, T5_XXL
+from kohya_runner.engines.support import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2_REPO, T5_XXL
 from kohya_runner.machine.downloads import repo_folder
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.tokens.count import Merges
     from kohya_runner.dataset.tokens.tokenizer_files import Tokenizer
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
 
     Option = Callable[[str], Any]
 
@@ -70,7 +70,7 @@ _T5 = "T5-XXL"
 
 ROWS: dict[str, tuple[Row, ...]] = {
     "sd15": (Row("CLIP-L", CLIP_L, limit=_clip_length, longer=True),),
-    "sd2": (Row("CLIP-H", SD2, limit=_clip_length, longer=True, subfolder="tokenizer"),),
+    "sd2": (Row("CLIP-H", SD2_REPO, limit=_clip_length, longer=True, subfolder="tokenizer"),),
     "sdxl": (
         Row("CLIP-L", CLIP_L, limit=_clip_length, longer=True),
         Row("CLIP-G", CLIP_G, limit=_clip_length, longer=True),

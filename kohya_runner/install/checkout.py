@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import SD_SCRIPTS, Engine
 from kohya_runner.errors import TrainerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.settings import Settings
-
-PINNED_COMMIT = SD_SCRIPTS.commit
+    from kohya_runner.engine_info import EngineInfo
+    from kohya_runner.settings import UserSettings
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
 
@@ -28,7 +26,7 @@ class Checkout:
     root: Path
     commit: str | None
     named_by: str
-    engine: Engine = SD_SCRIPTS
+    engine: EngineInfo
 
     @property
     def pinned(self) -> bool:
@@ -51,7 +49,7 @@ def project_root() -> Path | None:
     return root if (root / ".gitmodules").is_file() else None
 
 
-def is_checkout(root: Path, engine: Engine = SD_SCRIPTS) -> bool:
+def is_checkout(root: Path, engine: EngineInfo) -> bool:
     """Whether the folder holds the engine."""
     return all((root / mark).is_file() for mark in engine.marks)
 
@@ -60,10 +58,10 @@ def find_checkout(  # noqa: PLR0913 - each place of the search
     option: str | None,
     environ: Mapping[str, str],
     *,
-    settings: Settings,
+    settings: UserSettings,
     project: Path | None,
     home: Path,
-    engine: Engine = SD_SCRIPTS,
+    engine: EngineInfo,
 ) -> Checkout | None:
     """The option, the engine's environment variable, the settings, ``vendor/<engine>``, what ``setup`` fetched.
 
@@ -85,12 +83,12 @@ def find_checkout(  # noqa: PLR0913 - each place of the search
     return None
 
 
-def fetched_checkout(home: Path, engine: Engine = SD_SCRIPTS) -> Path:
+def fetched_checkout(home: Path, engine: EngineInfo) -> Path:
     """Where ``setup`` puts the sources when the runner is installed without its git clone."""
     return home / f"{engine.name}-{engine.commit[:12]}"
 
 
-def _named_checkout(root: Path, who: str, engine: Engine) -> Checkout:
+def _named_checkout(root: Path, who: str, engine: EngineInfo) -> Checkout:
     if not root.is_dir():
         owner = engine.repository.removeprefix("https://github.com/").removesuffix(".git")
         raise TrainerError(f"{who} names {root}: there is no such folder", hint=f"name a checkout of {owner}")
@@ -107,9 +105,9 @@ def find_python(
     option: str | None,
     environ: Mapping[str, str],
     *,
-    settings: Settings,
+    settings: UserSettings,
     recorded: Path | None,
-    engine: Engine = SD_SCRIPTS,
+    engine: EngineInfo,
 ) -> TrainerPython | None:
     """The recipe's ``launch.python``, the engine's variable, the settings, the environment ``setup`` recorded.
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
-from kohya_runner.engine_info import SD_SCRIPTS, Engine
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.install.packages import GIB, MINORS, plan_environment
 from kohya_runner.install.probe import PACKAGES, PythonFacts, deep_probe, probe
@@ -25,6 +24,7 @@ from kohya_runner.workspace import is_network_mount
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.install.checkout import Checkout
     from kohya_runner.install.packages import EnvironmentPlan
 
@@ -76,7 +76,7 @@ class Recorded:
     stamp: str
 
 
-def recorded(home: Path, engine: Engine = SD_SCRIPTS) -> Recorded | None:
+def recorded(home: Path, engine: EngineInfo) -> Recorded | None:
     """What ``setup`` wrote down as its last act; None where it never came that far."""
     try:
         record = json.loads((home / engine.record).read_text(encoding="utf-8"))
@@ -205,7 +205,7 @@ def _runs(python: Path) -> bool:
     return True
 
 
-def _install(plan: EnvironmentPlan, folder: Path, what: tuple[Mapping[str, str], Engine], say: Say) -> None:
+def _install(plan: EnvironmentPlan, folder: Path, what: tuple[Mapping[str, str], EngineInfo], say: Say) -> None:
     """First torch, so that nothing else decides about it; xformers last, because a recipe can do without."""
     environ, engine = what
     limits, wanted = folder / "constraints.txt", folder / "requirements.txt"

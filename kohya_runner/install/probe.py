@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engine_info import SD_SCRIPTS, Engine
 from kohya_runner.errors import TrainerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kohya_runner.engine_info import EngineInfo
 
 WORKER = Path(__file__).with_name("probe_worker.py")
 PACKAGES = (
@@ -69,7 +70,7 @@ class DeepFacts:
     torch: str | None
     torch_cuda: str | None  # the CUDA version the wheel was built for
     device_fault: str | None  # why there is no usable GPU, in torch's words
-    needed: tuple[str, ...] = SD_SCRIPTS.needed_modules
+    needed: tuple[str, ...]
 
     @property
     def trains(self) -> bool:
@@ -88,9 +89,7 @@ def probe(python: Path, names: tuple[str, ...] = PACKAGES, *, seconds: float = F
     return PythonFacts(python, itself, str(found["python"]), bool(found["venv"]), dict(found["packages"]))
 
 
-def deep_probe(
-    python: Path, checkout: Path, engine: Engine = SD_SCRIPTS, *, seconds: float = DEEP_SECONDS
-) -> DeepFacts:
+def deep_probe(python: Path, checkout: Path, engine: EngineInfo, *, seconds: float = DEEP_SECONDS) -> DeepFacts:
     """Import torch and the trainer's modules there, and look at the GPUs. What does not work is a fact, not an error.
 
     Raises:

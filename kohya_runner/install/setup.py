@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import SD_SCRIPTS, Engine
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.checkout import Checkout, TrainerPython, find_checkout, find_python, project_root
 from kohya_runner.install.environment import lock, make_environment, plan_for, recorded, setup_home
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from kohya_runner.settings import Settings
+    from kohya_runner.engine_info import EngineInfo
+    from kohya_runner.settings import UserSettings
 
     Say = Callable[[str], None]
 
@@ -32,12 +32,12 @@ class InstalledTrainer:
 
 def setup(  # noqa: PLR0913 - what each setting may name
     environ: Mapping[str, str],
-    settings: Settings,
+    settings: UserSettings,
     *,
     say: Say,
     sd_scripts: str | None = None,
     python: str | None = None,
-    engine: Engine = SD_SCRIPTS,
+    engine: EngineInfo,
 ) -> InstalledTrainer:
     """Find or fetch the sources, find or make the environment. ``say`` hears one line for each thing that takes time.
 
@@ -64,11 +64,11 @@ def setup(  # noqa: PLR0913 - what each setting may name
 
 def find_trainer(
     environ: Mapping[str, str],
-    settings: Settings,
+    settings: UserSettings,
     *,
     sd_scripts: str | None = None,
     python: str | None = None,
-    engine: Engine = SD_SCRIPTS,
+    engine: EngineInfo,
 ) -> tuple[Checkout | None, TrainerPython | None]:
     """What is there already, without making anything.
 
@@ -83,12 +83,12 @@ def find_trainer(
 
 
 def _found(
-    environ: Mapping[str, str], settings: Settings, engine: Engine, *, option: str | None, home: Path
+    environ: Mapping[str, str], settings: UserSettings, engine: EngineInfo, *, option: str | None, home: Path
 ) -> Checkout | None:
     return find_checkout(option, environ, settings=settings, project=project_root(), home=home, engine=engine)
 
 
-def _requirements(root: Path, engine: Engine) -> str:
+def _requirements(root: Path, engine: EngineInfo) -> str:
     if not engine.requirement_file:
         return "\n".join(engine.requirements)
     file = root / engine.requirement_file
@@ -98,7 +98,7 @@ def _requirements(root: Path, engine: Engine) -> str:
         raise TrainerError(f"{file} cannot be read: {fault}", hint="is the checkout whole?") from None
 
 
-def _complete(python: TrainerPython, requirements: str, engine: Engine) -> None:
+def _complete(python: TrainerPython, requirements: str, engine: EngineInfo) -> None:
     """A Python that somebody named is theirs: it is used or refused, never changed."""
     needed = ("torch", "torchvision", *requirement_names(requirements))
     absent = missing(probe(python.path, (*PACKAGES, *needed, *OPENCV_BUILDS)), needed)

@@ -8,13 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import SD_SCRIPTS, Engine
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import error
 from kohya_runner.install.checkout import Checkout, commit_of, fetched_checkout, is_checkout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from kohya_runner.engine_info import EngineInfo
 
     Say = Callable[[str], None]
 
@@ -33,7 +34,7 @@ QUIET = (
 
 
 def fetch_sources(
-    environ: Mapping[str, str], *, project: Path | None, home: Path, say: Say, engine: Engine = SD_SCRIPTS
+    environ: Mapping[str, str], *, project: Path | None, home: Path, say: Say, engine: EngineInfo
 ) -> Checkout:
     """The pinned commit of the engine: as the clone's submodule, else in the runner's home.
 
@@ -54,13 +55,13 @@ def fetch_sources(
     return Checkout(root, commit_of(root), who, engine)
 
 
-def _hint(engine: Engine) -> str:
+def _hint(engine: EngineInfo) -> str:
     option = f"{engine.option} DIR, " if engine.option else ""
     there = f"{option}${engine.variable} or {engine.setting}: in the settings"
     return f"check the network, or name a checkout that is already there: {there}"
 
 
-def _unfetched(message: str, engine: Engine) -> TrainerError:
+def _unfetched(message: str, engine: EngineInfo) -> TrainerError:
     """The error by whose finding start_training.sh knows that the sources, and not something else, are missing."""
     hint = _hint(engine)
     return TrainerError(message, hint=hint, findings=(error("trainer.sources", message, hint=hint),))
@@ -72,7 +73,7 @@ def _git_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**ssh, **environ, "GIT_TERMINAL_PROMPT": "0"}
 
 
-def _reach(environ: Mapping[str, str], engine: Engine) -> None:
+def _reach(environ: Mapping[str, str], engine: EngineInfo) -> None:
     """Fail within seconds where the repository cannot be had, instead of hanging on a connection."""
     try:
         done = _git(("ls-remote", engine.repository, "HEAD"), Path("/"), environ, REACH_SECONDS)
@@ -82,13 +83,13 @@ def _reach(environ: Mapping[str, str], engine: Engine) -> None:
         raise _unfetched(f"the trainer's sources cannot be fetched: {_last_line(done)}", engine)
 
 
-def _update_submodule(project: Path, environ: Mapping[str, str], engine: Engine) -> Path:
+def _update_submodule(project: Path, environ: Mapping[str, str], engine: EngineInfo) -> Path:
     update = ("submodule", "update", "--init", "--depth", "1", str(engine.submodule))
     _must(update, project, _git_environment(environ), engine)
     return project / engine.submodule
 
 
-def _fetch_commit(target: Path, environ: Mapping[str, str], engine: Engine) -> Path:
+def _fetch_commit(target: Path, environ: Mapping[str, str], engine: EngineInfo) -> Path:
     """One commit, without its history, put into place in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     git = _git_environment(environ)
@@ -104,7 +105,7 @@ def _fetch_commit(target: Path, environ: Mapping[str, str], engine: Engine) -> P
     return target
 
 
-def _must(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str], engine: Engine) -> None:
+def _must(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str], engine: EngineInfo) -> None:
     try:
         done = _git(arguments, folder, environ, FETCH_SECONDS)
     except subprocess.TimeoutExpired:

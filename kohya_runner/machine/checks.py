@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
     from collections.abc import Callable, Iterator
 
-    from kohya_runner.engine_info import Engine
+    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.machine.host import HostFacts
     from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 
 
-def setup_hint(engine: Engine) -> str:
+def setup_hint(engine: EngineInfo) -> str:
     """The command that installs the trainer."""
     return "run 'kohya-runner setup'" if engine.default else f"run 'kohya-runner setup --engine {engine.name}'"
 

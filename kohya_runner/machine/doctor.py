@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner import __version__, hub
 from kohya_runner import workspace as workspaces
-from kohya_runner.engine_info import ENGINES
 from kohya_runner.errors import RunnerError, TrainerError, error_for
 from kohya_runner.findings import Finding, Severity, error, finding_json, warning
 from kohya_runner.install import probe
@@ -22,10 +21,11 @@ from kohya_runner.settings import read_settings
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.install.checkout import Checkout, TrainerPython
-    from kohya_runner.settings import Settings
+    from kohya_runner.settings import UserSettings
 
 ROOMY = 30 * 10**9
 """Bytes an SDXL run with its model and ten checkpoints takes; less free is worth a word."""
@@ -50,22 +50,31 @@ class Report:
         return {"version": 1, "ok": not self.exit_code, "parts": dict(self.rows), "findings": found}
 
 
-def doctor(sd_scripts: str | None, workspace: str | None, environ: Mapping[str, str] | None = None) -> Report:
-    """Look at the machine; importing torch in the trainer's Python takes 5 to 30 seconds."""
+def doctor(
+    engines: Sequence[EngineInfo],
+    sd_scripts: str | None,
+    workspace: str | None,
+    environ: Mapping[str, str] | None = None,
+) -> Report:
+    """Look at the machine; importing torch in the trainer's Python takes 5 to 30 seconds.
+
+    The default one of ``engines`` must be here, the others are told where they are.
+    """
+    default = next(engine for engine in engines if engine.default)
     env = dict(os.environ if environ is None else environ)
-    settings = read_settings(env)
+    settings = read_settings(env, [key for engine in engines for key in engine.settings])
     try:
-        checkout, python = find_trainer(env, settings, sd_scripts=sd_scripts)
+        checkout, python = find_trainer(env, settings, sd_scripts=sd_scripts, engine=default)
     except RunnerError as fault:
         return Report((), fault.findings or (error("trainer.missing", fault.message, hint=fault.hint),))
     room = workspaces.choose(workspace, str(settings.workspace) if settings.workspace else None, env, Path.cwd())
     host = read_host((room.root,), environ=env)
     facts, deep, broken = _look(checkout, python)
-    trainer = _trainer(checkout, python, facts, deep)
+    trainer = _trainer(default, checkout, python, facts, deep)
     reach = hub.access(env)
     answer = hub.hub_facts(["stabilityai/stable-diffusion-xl-base-1.0"], reach)[0]
-    rows = (*_machine_rows(host), *_trainer_rows(checkout, python, facts, deep), *_disk_rows(room, host),
-            *_other_rows(env, settings),
+    rows = (*_machine_rows(host), *_trainer_rows(default, checkout, python, facts, deep), *_disk_rows(room, host),
+            *_other_rows([engine for engine in engines if engine is not default], env, settings),
             ("Hub", "reachable" if answer.status == "ok" else f"{answer.status}: {answer.detail}"),
             ("Hub token", "set" if reach.token else "none (gated models need one: HF_TOKEN)"))  # fmt: skip
     found = broken or machine_findings(MachineNeeds("sdxl"), host, trainer)
@@ -79,12 +88,13 @@ def _look(
         return None, None, ()
     try:
         facts = probe.probe(python.path)
-        return facts, probe.deep_probe(python.path, checkout.root) if checkout else None, ()
+        return facts, probe.deep_probe(python.path, checkout.root, checkout.engine) if checkout else None, ()
     except TrainerError as fault:
         return None, None, (error("trainer.import", fault.message, hint=fault.hint),)
 
 
 def _trainer(
+    engine: EngineInfo,
     checkout: Checkout | None,
     python: TrainerPython | None,
     facts: probe.PythonFacts | None,
@@ -105,6 +115,7 @@ def _trainer(
         gpu_name=deep.gpus[0].name if deep and deep.gpus else "",
         bf16=deep.gpus[0].bf16 if deep and deep.gpus else None,
         import_error="; ".join(broken),
+        engine=engine,
     )
 
 
@@ -119,6 +130,7 @@ def _machine_rows(host: HostFacts) -> Iterator[tuple[str, str]]:
 
 
 def _trainer_rows(
+    engine: EngineInfo,
     checkout: Checkout | None,
     python: TrainerPython | None,
     facts: probe.PythonFacts | None,
@@ -127,7 +139,7 @@ def _trainer_rows(
     where = (
         f"{(checkout.commit or 'unknown')[:10]} in {checkout.root} ({checkout.named_by})" if checkout else "not here"
     )
-    yield "sd-scripts", where
+    yield engine.name, where
     yield "its Python", f"{python.path} ({python.named_by})" if python else "not here"
     if facts:
         yield "packages", ", ".join(f"{n} {v}" for n, v in facts.packages.items() if v)
@@ -139,9 +151,11 @@ def _trainer_rows(
                 yield name, deep.faults[name].splitlines()[0]
 
 
-def _other_rows(environ: Mapping[str, str], settings: Settings) -> Iterator[tuple[str, str]]:
+def _other_rows(
+    engines: Sequence[EngineInfo], environ: Mapping[str, str], settings: UserSettings
+) -> Iterator[tuple[str, str]]:
     """The engines that only some recipes need, where they are there."""
-    for engine in (engine for engine in ENGINES.values() if not engine.default):
+    for engine in engines:
         try:
             checkout, python = find_trainer(environ, settings, engine=engine)
         except RunnerError as fault:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import SD_SCRIPTS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kohya_runner.engine_info import Engine
+    from kohya_runner.engine_info import EngineInfo
 
 UNET_FAMILIES = frozenset({"sd15", "sd2", "sdxl"})
 """Families with a U-Net: ``--xformers`` acts on them (library/train_util.py:3366), and fp8 weights meet GroupNorm."""
@@ -69,4 +67,4 @@ class TrainerFacts:
     gpu_name: str = ""
     bf16: bool | None = None
     import_error: str = ""
-    engine: Engine = SD_SCRIPTS
+    engine: EngineInfo = field(kw_only=True)

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kohya_runner.atomic import write_text
-from kohya_runner.engine_info import ENGINES, SD_SCRIPTS, Engine, engine_of
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.script_options import Option, ScriptOptions
 from kohya_runner.options.snapshot import Snapshot, decode, encode, read_what_can_be, shipped
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["NOT_RUNNABLE", "Option", "ScriptOptions", "all_scripts", "matches_snapshot", "options_for", "scripts"]
+    from kohya_runner.engine_info import EngineInfo
+
+__all__ = ["NOT_RUNNABLE", "Option", "ScriptOptions", "engine_options", "matches_snapshot", "scripts"]
 
 NOT_RUNNABLE: Mapping[str, str] = MappingProxyType(
     {
@@ -29,32 +30,26 @@ NOT_RUNNABLE: Mapping[str, str] = MappingProxyType(
 """Scripts of the pinned trainer whose options can be read and which cannot run, and why."""
 
 
-def scripts(engine: Engine = SD_SCRIPTS) -> tuple[str, ...]:
+def scripts(engine: EngineInfo) -> tuple[str, ...]:
     """The train scripts of an engine's pinned commit."""
     return tuple(shipped(engine).scripts)
 
 
-def all_scripts() -> tuple[str, ...]:
-    """The train scripts of every engine."""
-    return tuple(script for engine in ENGINES.values() for script in scripts(engine))
-
-
-def matches_snapshot(checkout: Path, engine: Engine = SD_SCRIPTS) -> bool:
+def matches_snapshot(checkout: Path, engine: EngineInfo) -> bool:
     """Whether a checkout declares exactly the options of the snapshot: same files, no further train script."""
     known = shipped(engine)
     return unchanged(checkout, known.sources) and set(train_scripts(checkout, engine)) == set(known.scripts)
 
 
-def options_for(
-    script: str, checkout: Path | None, cache: Path | None = None, *, write_cache: bool = False
+def engine_options(
+    engine: EngineInfo, script: str, checkout: Path | None, cache: Path | None = None, *, write_cache: bool = False
 ) -> ScriptOptions:
-    """The options of one train script.
+    """The options of one train script of an engine.
 
     ``cache`` is a folder where what was read from a checkout other than the pinned one is looked up, and kept only
     with ``write_cache``. Raises ``TrainerError`` for a script that is not there and for sources that cannot be
     followed, with file and line.
     """
-    engine = engine_of(script)
     if checkout is None or matches_snapshot(checkout, engine):
         _must_exist(script, scripts(engine), "the trainer")
         return shipped(engine).scripts[script]
@@ -77,11 +72,11 @@ def _must_exist(script: str, known: tuple[str, ...], where: str) -> None:
         raise TrainerError(f"{where} has no train script '{script}'", hint=did_you_mean(script, known))
 
 
-def _read(script: str, checkout: Path, engine: Engine) -> ScriptOptions:
+def _read(script: str, checkout: Path, engine: EngineInfo) -> ScriptOptions:
     from kohya_runner.options.modules import Modules
     from kohya_runner.options.reader import read_script
 
-    return read_script(script, Modules(checkout, engine.imports))
+    return read_script(script, Modules(checkout, engine.imports), engine)
 
 
 def _kept(file: Path, checkout: Path) -> Snapshot | None:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import engine_of
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.constants import NotConstantError, evaluate, plain
 from kohya_runner.options.declaration import declared
@@ -21,6 +20,8 @@ from kohya_runner.options.script_options import Default, Option, ScriptOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from kohya_runner.engine_info import EngineInfo
 
 MAX_STATEMENTS = 20_000
 MAX_DEPTH = 20
@@ -58,9 +59,8 @@ class _Frame:
     done: bool = False
 
 
-def read_script(script: str, modules: Modules) -> ScriptOptions:
+def read_script(script: str, modules: Modules, engine: EngineInfo) -> ScriptOptions:
     """The options of one script of a checkout; a ``TrainerError`` with file and line where they cannot be followed."""
-    engine = engine_of(script)
     module = modules.module(engine.script_path(script))
     try:
         parser = _Walk(modules).entry(module, engine.entry)

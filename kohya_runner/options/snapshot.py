@@ -1,29 +1,26 @@
 """What was read from a checkout, as JSON; the pinned commit's is shipped with the package.
 
-``python -m kohya_runner.options.snapshot CHECKOUT [ENGINE]`` writes an engine's anew after its commit was changed.
+``python -m kohya_runner.engines.update_snapshot CHECKOUT [ENGINE]`` writes it anew after the commit was changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from kohya_runner.atomic import write_text
-from kohya_runner.engine_info import ENGINES, SD_SCRIPTS, Engine
-from kohya_runner.errors import RunnerError, TrainerError
+from kohya_runner.errors import TrainerError
 from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Type
 from kohya_runner.options.source_files import train_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHIPPED = Path(__file__).with_name(SD_SCRIPTS.snapshot)
+    from kohya_runner.engine_info import EngineInfo
+
 VERSION = 1
 
 
@@ -36,23 +33,28 @@ class Snapshot:
     scripts: Mapping[str, ScriptOptions]
 
 
-@lru_cache(maxsize=len(ENGINES))
-def shipped(engine: Engine = SD_SCRIPTS) -> Snapshot:
+def shipped_file(engine: EngineInfo) -> Path:
+    """Where the package has the snapshot of an engine."""
+    return Path(__file__).with_name(engine.snapshot)
+
+
+@lru_cache
+def shipped(engine: EngineInfo) -> Snapshot:
     """The snapshot of an engine's pinned commit."""
-    return decode(SHIPPED.with_name(engine.snapshot).read_text(encoding="utf-8"))
+    return decode(shipped_file(engine).read_text(encoding="utf-8"))
 
 
-def read_checkout(checkout: Path, commit: str = "", engine: Engine = SD_SCRIPTS) -> Snapshot:
+def read_checkout(checkout: Path, engine: EngineInfo, commit: str = "") -> Snapshot:
     """The options of every train script of a checkout; a ``TrainerError`` for the first that cannot be followed."""
     from kohya_runner.options.modules import Modules
     from kohya_runner.options.reader import read_script
 
     modules = Modules(checkout, engine.imports)
-    found = {script: read_script(script, modules) for script in train_scripts(checkout, engine)}
+    found = {script: read_script(script, modules, engine) for script in train_scripts(checkout, engine)}
     return Snapshot(commit, dict(sorted(modules.hashes.items())), found)
 
 
-def read_what_can_be(checkout: Path, engine: Engine = SD_SCRIPTS) -> Snapshot:
+def read_what_can_be(checkout: Path, engine: EngineInfo) -> Snapshot:
     """``read_checkout`` without the scripts that cannot be followed."""
     from kohya_runner.options.modules import Modules
     from kohya_runner.options.reader import read_script
@@ -61,7 +63,7 @@ def read_what_can_be(checkout: Path, engine: Engine = SD_SCRIPTS) -> Snapshot:
     found: dict[str, ScriptOptions] = {}
     for script in train_scripts(checkout, engine):
         with contextlib.suppress(TrainerError):
-            found[script] = read_script(script, modules)
+            found[script] = read_script(script, modules, engine)
     return Snapshot("", dict(sorted(modules.hashes.items())), found)
 
 
@@ -121,22 +123,3 @@ def _option(row: dict[str, Any]) -> Option:
     if kind not in get_args(Kind) or fields["type"] not in get_args(Type) or not isinstance(fields["flags"], tuple):
         raise ValueError("no option of this version")
     return Option(**fields)
-
-
-def write_shipped(checkout: Path, commit: str, target: Path | None = None, engine: Engine = SD_SCRIPTS) -> None:
-    """Write the snapshot of a checkout, whose ``commit`` must be the pinned one; every option must be readable."""
-    if commit != engine.commit:
-        raise TrainerError(f"{checkout} is at {commit}", hint=f"check out {engine.commit}, or change engines.py")
-    text = encode(read_checkout(checkout, engine.commit, engine))
-    write_text(target or SHIPPED.with_name(engine.snapshot), text)
-
-
-if __name__ == "__main__":
-    try:
-        head = subprocess.run(
-            ("git", "rev-parse", "HEAD"), cwd=sys.argv[1], check=True, stdout=subprocess.PIPE, encoding="ascii"
-        )
-        chosen = ENGINES[sys.argv[2] if sys.argv[2:] else SD_SCRIPTS.name]
-        write_shipped(Path(sys.argv[1]), head.stdout.strip(), engine=chosen)
-    except RunnerError as fault:
-        raise SystemExit(f"{fault.message}; {fault.hint}") from None

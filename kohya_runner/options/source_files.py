@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import SD_SCRIPTS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kohya_runner.engine_info import Engine
+    from kohya_runner.engine_info import EngineInfo
 
 
-def train_scripts(root: Path, engine: Engine = SD_SCRIPTS) -> tuple[str, ...]:
+def train_scripts(root: Path, engine: EngineInfo) -> tuple[str, ...]:
     """The train scripts of a checkout: those the engine lists, else the files in its root that train something."""
     entry = f"def {engine.entry}(".encode()
     if engine.scripts:
@@ -34,7 +32,7 @@ def unchanged(root: Path, hashes: Mapping[str, str]) -> bool:
     return all(content_hash(root / path) == digest for path, digest in hashes.items())
 
 
-def fingerprint(root: Path, engine: Engine = SD_SCRIPTS) -> str:
+def fingerprint(root: Path, engine: EngineInfo) -> str:
     """One hash over the files that may declare options: those beside the scripts and in the folders below."""
     below = f"{engine.folder}/**/*.py" if engine.folder else "library/**/*.py"
     files = sorted({*root.glob("*.py"), *root.glob(below)})

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import engine_of
 from kohya_runner.engines import arguments, command
+from kohya_runner.engines.table import info_of
 from kohya_runner.install.checkout import project_root
 from kohya_runner.install.environment import CPU_MEMORY
 from kohya_runner.plan.environment import child_env
@@ -17,7 +17,7 @@ from kohya_runner.plan.environment import child_env
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.engine_info import Engine
+    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.built import Built
     from kohya_runner.engines.command import Command
     from kohya_runner.plan.draft import Draft
@@ -35,7 +35,7 @@ def commands(draft: Draft, built: Built, *, on_cpu: bool) -> tuple[tuple[StageCo
     """The stages in their order, and the training."""
     known = built.known
     launch, script = known.recipe.launch, known.support.script
-    engine = engine_of(script)
+    engine = info_of(script)
     offline = not isinstance(known.recipe.model, str)  # random weights: nothing is to be downloaded
     env = child_env(draft.workspace, draft.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
     stages = tuple(
@@ -51,7 +51,7 @@ def commands(draft: Draft, built: Built, *, on_cpu: bool) -> tuple[tuple[StageCo
     return stages, command.Command(argv, root, env | _imports(draft, engine, root))
 
 
-def _alone(draft: Draft, engine: Engine, script: str, tokens: tuple[str, ...], env: Mapping[str, str]) -> Command:
+def _alone(draft: Draft, engine: EngineInfo, script: str, tokens: tuple[str, ...], env: Mapping[str, str]) -> Command:
     """One process without a launcher; the practice stand-in takes the same script and options."""
     if draft.request.practice:
         return command.Command(
@@ -61,7 +61,7 @@ def _alone(draft: Draft, engine: Engine, script: str, tokens: tuple[str, ...], e
     return command.Command((str(_python(draft)), str(path), *tokens), root, {**env, **_imports(draft, engine, root)})
 
 
-def _script(draft: Draft, engine: Engine, script: str) -> tuple[Path, Path]:
+def _script(draft: Draft, engine: EngineInfo, script: str) -> tuple[Path, Path]:
     """The working folder and the script; without a checkout it is relative to that folder, wherever it will be."""
     checkout = draft.parts["checkout"]
     root = checkout.root if checkout else (project_root() or Path.cwd()) / engine.submodule
@@ -74,7 +74,7 @@ def _python(draft: Draft) -> Path:
     return python.path if python else Path("python3")
 
 
-def _imports(draft: Draft, engine: Engine, root: Path) -> dict[str, str]:
+def _imports(draft: Draft, engine: EngineInfo, root: Path) -> dict[str, str]:
     """The engine's variables; a PYTHONPATH of the shell stays behind its own."""
     found = dict(engine.env(root))
     before = draft.environ.get("PYTHONPATH")

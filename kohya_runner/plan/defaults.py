@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engine_info import DIFFUSERS, engine_of
+from kohya_runner.engines.diffusers.families import DIFFUSERS
+from kohya_runner.engines.table import info_of
 from kohya_runner.findings import Finding, error, info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from kohya_runner.options.lookup import ScriptOptions
+    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
 
 
@@ -80,12 +81,12 @@ def left_open(options: ScriptOptions, args: Mapping[str, Any]) -> tuple[tuple[st
     """(option, its default, what that means) for each surprise the recipe leaves open."""
     return tuple(
         (row.option, options[row.option].default, row.effect)
-        for row in TABLES.get(engine_of(options.script).name, TABLE)
+        for row in TABLES.get(info_of(options.script).name, TABLE)
         if row.option in options
         and args.get(row.option) is None
         and not row.moot(args)
         and (row.option not in OF_LORAS or "network_module" in options)
-        and row.option not in UNREAD.get(engine_of(options.script).name, ())
+        and row.option not in UNREAD.get(info_of(options.script).name, ())
     )
 
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.method_data import Pairs
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.plan.machine import Asked
     from kohya_runner.plan.models import Models

@@ -17,9 +17,9 @@ from kohya_runner.plan.model_files import inspect_models
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.settings import Settings
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.machine.host import HostFacts
     from kohya_runner.machine.needs import MachineNeeds

@@ -15,13 +15,12 @@ from kohya_runner.dataset.facts import CaptionRules, Source, dotted
 from kohya_runner.dataset.listing import is_image
 from kohya_runner.dataset.pairs import CONCEPT
 from kohya_runner.dataset.trainer_view import Rules, rules_from
-from kohya_runner.engine_info import ENGINES
-from kohya_runner.engines import families
+from kohya_runner.engines import table
+from kohya_runner.engines.table import INFOS, user_settings
 from kohya_runner.engines.text_encoders import encoders
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
 from kohya_runner.hub import access
 from kohya_runner.plan.tokenizer_fetch import complete
-from kohya_runner.settings import read_settings
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -83,12 +82,12 @@ def _folder(wish: Wish, env: Mapping[str, str]) -> Target:
     if wish.overrides:
         raise UsageError("--set is for a recipe", hint="for a folder there are --family and --resolution")
     family = wish.family or "sdxl"
-    support = families.find(family, "lora")
+    support = table.find(family, "lora")
     if support is None:
-        raise UsageError(f"--family {family}: not supported", hint=did_you_mean(family, families.families()))
+        raise UsageError(f"--family {family}: not supported", hint=did_you_mean(family, table.families()))
     resolution = wish.resolution or str(RESOLUTIONS.get(family, 1024))
     options = {"resolution": resolution, "enable_bucket": True, "cache_latents": True}
-    fallback = read_settings(env).workspace
+    fallback = user_settings(env).workspace
     room = workspaces.choose(wish.workspace, str(fallback) if fallback else None, env, Path.cwd())
     root = _checkout(wish, env)
     places = _places(room, None)
@@ -124,14 +123,14 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     from kohya_runner.engines.dialects import dialect_of
     from kohya_runner.engines.sd_scripts import dataset_options
     from kohya_runner.engines.settings import as_parsed
-    from kohya_runner.options.lookup import options_for
+    from kohya_runner.engines.table import options_for
     from kohya_runner.plan import data
     from kohya_runner.recipe.load import load
 
     loaded = load(wish.target, wish.overrides, environ=env)
     if loaded.recipe is None:
         raise RecipeError(f"{wish.target} cannot be used", findings=loaded.findings)
-    support = families.find(loaded.recipe.family, loaded.recipe.method)
+    support = table.find(loaded.recipe.family, loaded.recipe.method)
     if support is None:
         raise RecipeError(
             f"{wish.target}: family {loaded.recipe.family} is not supported", hint="see: kohya-runner models"
@@ -157,7 +156,7 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
 def _room(wish: Wish, loaded: Loaded, env: Mapping[str, str]) -> Workspace:
     stated = loaded.recipe.workspace if loaded.recipe else None
     named = str(loaded.path_from(stated, "workspace")) if stated else None
-    fallback = read_settings(env).workspace
+    fallback = user_settings(env).workspace
     return workspaces.choose(wish.workspace, named or (str(fallback) if fallback else None), env, Path.cwd())
 
 
@@ -166,7 +165,7 @@ def _checkout(wish: Wish, env: Mapping[str, str], engine: str = "sd-scripts") ->
     from kohya_runner.install.setup import find_trainer
 
     try:
-        checkout, _ = find_trainer(env, read_settings(env), sd_scripts=wish.sd_scripts, engine=ENGINES[engine])
+        checkout, _ = find_trainer(env, user_settings(env), sd_scripts=wish.sd_scripts, engine=INFOS[engine])
     except TrainerError:
         if wish.sd_scripts:
             raise

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from kohya_runner.engine_info import Engine
+    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.support import Support
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.host import HostFacts
     from kohya_runner.plan.models import Models
@@ -52,7 +52,7 @@ class Trainer:
 
     checkout: Checkout | None
     python: TrainerPython | None
-    engine: Engine
+    engine: EngineInfo
     facts: Asked
 
 

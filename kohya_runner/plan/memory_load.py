@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kohya_runner.artefact.model_inspection import Inspected
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.settings import Settings
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
 
 
 def load_of(settings: Settings, support: Support, *, steps: StepsPlan, files: Iterable[Inspected] = ()) -> Load:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kohya_runner.engines.families import Component, Support
+    from kohya_runner.engines.support import Component, Support
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
 

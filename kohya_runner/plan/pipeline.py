@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kohya_runner import workspace as workspaces
-from kohya_runner.engine_info import ENGINES, SD_SCRIPTS
 from kohya_runner.engines import arguments, bounds, method_data
 from kohya_runner.engines.dialects import dialect_of
 from kohya_runner.engines.sd_scripts.dataset_options import rules_of
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.table import INFOS, options_for, user_settings
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import error, not_allowable
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.machine.filesystems import workspace_findings
 from kohya_runner.machine.host import HostFacts, read_host
-from kohya_runner.options.lookup import options_for
 from kohya_runner.plan import data, defaults, machine, reading, resume_options, space, weights
 from kohya_runner.plan.accelerate_options import launch_faults
 from kohya_runner.plan.commands import commands
@@ -29,18 +29,17 @@ from kohya_runner.plan.models import find_models
 from kohya_runner.plan.support import find_support, meant_support
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.plan.value import Plan, Request
     from kohya_runner.recipe.models import Recipe
-    from kohya_runner.settings import Settings as MachineSettings
+    from kohya_runner.settings import UserSettings
     from kohya_runner.workspace import Workspace
 
     Progress = Callable[[str, int, int], None]
@@ -59,7 +58,7 @@ def make_plan(
     if refused:
         raise UsageError(f"--allow {refused}")
     loaded = load(request.recipe, request.overrides, environ=env)
-    machine_settings = read_settings(env)
+    machine_settings = user_settings(env)
     draft = Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
     support, unknown = find_support(loaded)
     draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings, support)
@@ -86,7 +85,7 @@ def _salvage(draft: Draft, support: Support | None, on_progress: Progress | None
     draft.findings += [*faults, *reading.alone(surveys)]
 
 
-def _workspace(request: Request, loaded: Loaded, settings: MachineSettings, env: Mapping[str, str]) -> Workspace:
+def _workspace(request: Request, loaded: Loaded, settings: UserSettings, env: Mapping[str, str]) -> Workspace:
     """The option and the variable are relative to here, the recipe's own word to its file."""
     stated = loaded.recipe.workspace if loaded.recipe else None
     named = str(loaded.path_from(stated, "workspace")) if stated else None
@@ -95,14 +94,14 @@ def _workspace(request: Request, loaded: Loaded, settings: MachineSettings, env:
 
 
 def _trainer(
-    draft: Draft, settings: MachineSettings, support: Support | None
+    draft: Draft, settings: UserSettings, support: Support | None
 ) -> tuple[Checkout | None, TrainerPython | None]:
     launch = draft.loaded.recipe.launch.python if draft.loaded.recipe else None
     named = str(draft.loaded.path_from(launch, "launch", "python")) if launch else None
     if draft.request.elsewhere:
         return None, None
     try:
-        engine = ENGINES[support.engine] if support else SD_SCRIPTS
+        engine = INFOS[support.engine] if support else SD_SCRIPTS
         option = draft.request.sd_scripts
         return find_trainer(draft.environ, settings, sd_scripts=option, python=named, engine=engine)
     except TrainerError as fault:
@@ -198,7 +197,7 @@ def _machine(draft: Draft, known: Known, host: HostFacts) -> DiskPlan:
     sizes: Mapping[Path, int] = {}
     if trains:
         need = machine.needs(known.settings, support, args=known.given, recipe=known.recipe)
-        trainer = machine.Trainer(draft.parts["checkout"], draft.parts["python"], ENGINES[support.engine], draft.asked)
+        trainer = machine.Trainer(draft.parts["checkout"], draft.parts["python"], INFOS[support.engine], draft.asked)
         draft.findings += machine.examine(need, host, trainer, deep=draft.request.deep)
         cached = models.kind == "hub" and space.is_cached(models.base, support, room, known.precision)
         reach = machine.Reach(room, draft.environ, cached=cached, where=draft.loaded.where("model"),

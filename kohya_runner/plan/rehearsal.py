@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engines import arguments
 from kohya_runner.engines.arguments import Arg
+from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
-from kohya_runner.options.lookup import options_for
 from kohya_runner.record.numbering import next_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.options.lookup import ScriptOptions
+    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.plan.value import Plan
 
 STEPS = 20

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.built import Built
     from kohya_runner.engines.settings import Settings
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.options.lookup import ScriptOptions
+    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.plan.draft import Draft, Known
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import Series

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.settings import Settings
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
     from kohya_runner.plan.models import Models
     from kohya_runner.workspace import Workspace
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines import families, substitutes
-from kohya_runner.engines.sd_scripts import method_rows
+from kohya_runner.engines import substitutes, table
 from kohya_runner.findings import error
 from kohya_runner.suggest import did_you_mean, nearest
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
 
@@ -18,14 +17,14 @@ if TYPE_CHECKING:
 def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     """The row, or a finding that says which there are; a missing family is the recipe's own finding."""
     family, method = _family(loaded), _method(loaded)
-    row = families.find(family, method)
+    row = table.find(family, method)
     if row is not None or not family:
         return row, ()
-    known = families.methods(family)
-    word, value, choices = ("method", method, known) if known else ("family", family, families.families())
+    known = table.methods(family)
+    word, value, choices = ("method", method, known) if known else ("family", family, table.families())
     message = f"{word}: {value} is not supported" + (f" for family {family}" if known else "")
-    why = method_rows.ABSENT.get((family, method), "")
-    reason, instead = substitutes.refusal(family, method, families.TABLE)
+    why = table.ABSENT.get((family, method), "")
+    reason, instead = substitutes.refusal(family, method, table.FAMILIES)
     if known and reason:
         return None, (error("recipe.method", f"{message}: {reason}", where=loaded.where(word), hint=instead),)
     hint = f"{why}; write {', '.join(choices)}" if why else did_you_mean(value, choices)
@@ -34,10 +33,10 @@ def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
 
 def meant_support(loaded: Loaded) -> Support | None:
     """The row that a misspelt family or method most likely means, so that the options can be read by it."""
-    family = nearest(_family(loaded), families.families()) or ""
-    known = families.methods(family)
+    family = nearest(_family(loaded), table.families()) or ""
+    known = table.methods(family)
     method = nearest(_method(loaded), known) or next(iter(known), "")
-    return families.find(family, method)
+    return table.find(family, method)
 
 
 def _family(loaded: Loaded) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.tokens.count import Encoder
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
     from kohya_runner.hub import Access
 
 

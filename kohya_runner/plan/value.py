@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.built import TextFile
     from kohya_runner.engines.command import Command
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.disk import DiskPlan
     from kohya_runner.machine.gpus import Gpu

@@ -11,10 +11,10 @@ import PIL.Image
 
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Entry, Folder, Image
 from kohya_runner.dataset.picture import FORMATS
-from kohya_runner.engines.families import TABLE
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import canonical
 from kohya_runner.engines.sd_scripts.steps import plan_steps
+from kohya_runner.engines.table import FAMILIES
 from kohya_runner.findings import Severity
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
 
 def batching_of(args: argparse.Namespace, script: str) -> Batching:
     """What decides the number of steps; ``SettingsError`` without a resolution (library/train_util.py:1921)."""
-    divisor = next((row.bucket_step for row in TABLE if row.script == script), None)
+    divisor = next((row.bucket_step for row in FAMILIES if row.script == script), None)
     processes = int(os.environ.get(PROCESSES, "1"))
     name = args.output_name or "last"
     found = batching_from(vars(args), name, num_processes=processes, reso_steps_divisor=divisor)

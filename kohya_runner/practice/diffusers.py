@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import PRACTICE
+from kohya_runner.engines.diffusers.families import CHANNELS, UNET
 from kohya_runner.engines.diffusers.imagefolder import NAME
-from kohya_runner.engines.diffusers.rows import CHANNELS, UNET
 from kohya_runner.engines.diffusers.steps import Length, plan_steps
 from kohya_runner.engines.resume_ways import way_of
 from kohya_runner.practice.data import PROCESSES

@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import DIFFUSERS, MUSUBI_TUNER, engine_of
+from kohya_runner.engines.diffusers.families import DIFFUSERS
+from kohya_runner.engines.musubi.families import MUSUBI_TUNER
+from kohya_runner.engines.table import info_of, options_for
 from kohya_runner.errors import TrainerError
-from kohya_runner.options.lookup import options_for
 from kohya_runner.options.parser import argparse_parser
 from kohya_runner.practice import diffusers, musubi
 from kohya_runner.practice import faults as practice_faults
@@ -44,9 +45,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         raise TrainerError("name a train script, then its arguments")
     script = Path(argv[0]).name
     args = argparse_parser(options_for(script, None)).parse_args(list(argv[1:]))
-    if engine_of(script) is MUSUBI_TUNER:
+    if info_of(script) is MUSUBI_TUNER:
         return _musubi(args, script, environ)
-    if engine_of(script) is DIFFUSERS:
+    if info_of(script) is DIFFUSERS:
         say(BANNER)
         return diffusers.train(args, practice_faults.read(environ), environ)
     faults = practice_faults.read(environ)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import atomic, hub
 from kohya_runner.diagnosis.report import explained
-from kohya_runner.engine_info import ENGINES
 from kohya_runner.engines import arguments
+from kohya_runner.engines.table import INFOS
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,
@@ -203,7 +203,7 @@ def _begun(plan: Plan) -> record.Record:
         recipe=described["recipe"],
         argv=ready.command.argv,
         options=tuple(arguments.tokens(plan.anew)),
-        epoch_steps=None if ENGINES[plan.support.engine].says_epochs else ready.steps.steps_per_epoch,
+        epoch_steps=None if INFOS[plan.support.engine].says_epochs else ready.steps.steps_per_epoch,
         cwd=str(ready.command.cwd),
         env=masked(ready.command.env),
         trainer=_trainer(plan),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
+from kohya_runner.engines.table import user_settings
 from kohya_runner.errors import StalledError, UsageError
 from kohya_runner.record import ledger
 from kohya_runner.record.run_state import LIVE, UNDER_WAY
@@ -16,7 +17,6 @@ from kohya_runner.record.tail import Tail, last_lines
 from kohya_runner.run.run_status import Watcher
 from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, settle
-from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ EXIT_CODES = {"failed": 8, "lost": 8, "stopped": 143, "unreadable": 2}
 
 def runs_folder(workspace: str | None) -> Path:
     """Where the runs of a workspace are."""
-    settings = read_settings(os.environ)
+    settings = user_settings(os.environ)
     named = str(settings.workspace) if settings.workspace else None
     return workspaces.choose(workspace, named, os.environ, Path.cwd()).runs
 

@@ -4,7 +4,7 @@ import pytest
 
 from kohya_runner.artefact.lora import family_of
 from kohya_runner.artefact.safetensors_header import Header, Tensor
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 
 
 def header(names, metadata=None, shape=(4, 8)):
@@ -59,4 +59,4 @@ def test_hunyuan_image_has_the_names_of_flux_and_is_told_by_what_the_file_says()
 
 
 def test_the_families_of_the_table_are_called_the_same():
-    assert {"sd15", "sdxl", "flux"} <= set(families.families())
+    assert {"sd15", "sdxl", "flux"} <= set(table.families())

@@ -170,7 +170,7 @@ def test_size_type_and_the_hash_of_a_fetched_file_are_shown(look, odd_path):
 
 
 def test_every_family_has_a_slot_for_its_model_and_for_each_component_of_the_table():
-    from kohya_runner.engines import families
+    from kohya_runner.engines import table
 
-    for row in families.TABLE:
+    for row in table.FAMILIES:
         assert {(row.family, "model"), *((row.family, c.name) for c in row.components)} <= set(SLOTS)

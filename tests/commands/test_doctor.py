@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import sys
 
+from kohya_runner.engines.table import INFOS
 from kohya_runner.findings import Severity
 from kohya_runner.machine.doctor import doctor
+
+ENGINES = tuple(INFOS.values())
 
 
 def environ(folder, **more: str) -> dict[str, str]:
@@ -12,7 +15,7 @@ def environ(folder, **more: str) -> dict[str, str]:
 
 def test_a_machine_without_a_trainer_cannot_train_and_is_told_what_to_do(odd_path):
     (odd_path / "checkout").mkdir()
-    report = doctor(str(odd_path / "checkout"), str(odd_path / "ws"), environ(odd_path))
+    report = doctor(ENGINES, str(odd_path / "checkout"), str(odd_path / "ws"), environ(odd_path))
     assert report.exit_code == 5
     assert "is no sd-scripts checkout" in report.findings[0].message
 
@@ -23,7 +26,7 @@ def test_the_parts_are_shown_and_nothing_is_written(odd_path):
     (root / "train_network.py").touch()
     (root / "library" / "train_util.py").touch()
     before = sorted(odd_path.rglob("*"))
-    report = doctor(str(root), str(odd_path / "ws"), environ(odd_path, KOHYA_RUNNER_PYTHON=sys.executable))
+    report = doctor(ENGINES, str(root), str(odd_path / "ws"), environ(odd_path, KOHYA_RUNNER_PYTHON=sys.executable))
     rows = dict(report.rows)
     assert str(root) in rows["sd-scripts"]
     assert sys.executable in rows["its Python"]
@@ -35,5 +38,5 @@ def test_the_parts_are_shown_and_nothing_is_written(odd_path):
 
 
 def test_the_token_itself_is_never_shown(odd_path):
-    report = doctor(None, str(odd_path / "ws"), environ(odd_path, HF_TOKEN="hf_verysecret"))
+    report = doctor(ENGINES, None, str(odd_path / "ws"), environ(odd_path, HF_TOKEN="hf_verysecret"))
     assert "hf_verysecret" not in str(report)

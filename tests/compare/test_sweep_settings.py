@@ -6,7 +6,7 @@ from kohya_runner.compare.cells import Column, Grid, grid_of
 from kohya_runner.compare.settings import Settings, Wish, settings_from
 from kohya_runner.compare.subject import options_of, stated_values
 from kohya_runner.compare.sweep import painter_of
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.musubi import painter as musubi
 from kohya_runner.engines.painting import Base, Painter, PaintJob
 from kohya_runner.engines.sd_scripts import painter as sd_scripts
@@ -87,7 +87,7 @@ def test_no_prompt_at_all_is_an_error():
 
 
 def test_every_family_that_can_be_trained_can_be_compared():
-    assert {row.family for row in families.TABLE} <= {
+    assert {row.family for row in table.FAMILIES} <= {
         engine.family for engine in (*sd_scripts.PAINTERS, *musubi.PAINTERS)
     }
 

@@ -8,8 +8,8 @@ import pytest
 from kohya_runner.artefact.model_inspection import SLOTS
 from kohya_runner.dataset.tokens.count import QUOTED, Encoder, alike, count
 from kohya_runner.dataset.tokens.tokenizer_files import read_tokenizer
-from kohya_runner.engines import families
-from kohya_runner.engines.families import T5_XXL
+from kohya_runner.engines import table
+from kohya_runner.engines.support import T5_XXL
 from kohya_runner.engines.text_encoders import ROWS, encoders, missing
 from kohya_runner.hub import Access
 from kohya_runner.plan.tokenizer_fetch import complete
@@ -65,7 +65,7 @@ def test_files_that_are_no_tokenizer_leave_the_estimate(odd_path: Path, name: st
 
 def test_a_tokenizer_is_found_in_the_options_folder_before_the_checkout(odd_path: Path):
     spiece(odd_path / "own" / T5_XXL.replace("/", "_"))
-    support = families.find("flux", "lora")
+    support = table.find("flux", "lora")
     assert support is not None
     found = encoders(support, {}.get, places=(odd_path / "own",))[-1]
     assert found.known
@@ -73,7 +73,7 @@ def test_a_tokenizer_is_found_in_the_options_folder_before_the_checkout(odd_path
 
 
 def test_what_is_missing_is_asked_of_the_hub_by_its_files(odd_path: Path):
-    support = families.find("flux", "lora")
+    support = table.find("flux", "lora")
     assert support is not None
     lacking = missing(support, encoders(support, {}.get))
     assert [files for _, _, files in lacking] == [("merges.txt", "vocab.json"), ("spiece.model",)]
@@ -82,7 +82,7 @@ def test_what_is_missing_is_asked_of_the_hub_by_its_files(odd_path: Path):
 
 
 def test_without_the_hub_the_estimate_stays(odd_path: Path):
-    support = families.find("flux", "lora")
+    support = table.find("flux", "lora")
     assert support is not None
     dead = Access(endpoint="http://127.0.0.1:9", token=None)
     found = complete(support, lambda: encoders(support, {}.get), odd_path / "cache", dead)
@@ -91,7 +91,7 @@ def test_without_the_hub_the_estimate_stays(odd_path: Path):
 
 def test_every_family_the_trainer_has_says_what_reads_its_captions():
     assert set(ROWS) == {family for family, _ in SLOTS}
-    assert {row.family for row in families.TABLE} <= set(ROWS)
+    assert {row.family for row in table.FAMILIES} <= set(ROWS)
 
 
 def test_encoders_with_other_files_are_not_alike(odd_path: Path):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.dataset.tokens.count import Encoder, Merges, alike, count, read_merges
-from kohya_runner.engines import families
+from kohya_runner.engines import support as rows
+from kohya_runner.engines import table
 from kohya_runner.engines.text_encoders import encoders, find_merges
 
 MERGES = "#version: 0.2\nc a\nca t</w>\np i\npi x\n"
@@ -68,9 +69,9 @@ def test_a_file_that_is_no_text_is_no_tokenizer(odd_path: Path):
 def test_merges_are_found_in_the_options_folder_and_in_the_hub_cache(odd_path: Path):
     merges(odd_path / "own" / "openai_clip-vit-large-patch14")
     merges(odd_path / "hub" / "models--openai--clip-vit-large-patch14" / "snapshots" / "abc")
-    assert find_merges(families.CLIP_L, (odd_path / "own",)) is not None
-    assert find_merges(families.CLIP_L, (odd_path / "hub",)) is not None
-    assert find_merges(families.CLIP_G, (odd_path / "own", odd_path / "hub")) is None
+    assert find_merges(rows.CLIP_L, (odd_path / "own",)) is not None
+    assert find_merges(rows.CLIP_L, (odd_path / "hub",)) is not None
+    assert find_merges(rows.CLIP_G, (odd_path / "own", odd_path / "hub")) is None
 
 
 @pytest.mark.parametrize(
@@ -85,12 +86,12 @@ def test_merges_are_found_in_the_options_folder_and_in_the_hub_cache(odd_path: P
     ],
 )
 def test_each_family_has_its_limits(family: str, options: dict[str, int], model: str, limits: tuple[int, ...]):
-    support = families.find(family, "lora")
+    support = table.find(family, "lora")
     assert support is not None
     assert tuple(one.limit for one in encoders(support, options.get, model=model)) == limits
 
 
 def test_encoders_that_count_the_same_are_named_together():
-    support = families.find("sdxl", "lora")
+    support = table.find("sdxl", "lora")
     assert support is not None
     assert alike(encoders(support, {}.get)) == ((0, "CLIP-L and CLIP-G"),)

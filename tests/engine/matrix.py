@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
-from kohya_runner.engines import catalogue, families
+from kohya_runner.engines import catalogue, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,7 +63,7 @@ def note(run: Mapping[str, Any]) -> None:
 def page(runs: Iterable[Mapping[str, Any]]) -> str:
     """The page, in Markdown."""
     by_pair = {_pair(run): run for run in runs if _row_of(run)}
-    known = families.TABLE
+    known = table.FAMILIES
     methods = tuple(dict.fromkeys(row.method for row in known))
     named = tuple(dict.fromkeys(row.family for row in known))
     lines = [f"| family | {' | '.join(methods)} |", f"|{'---|' * (len(methods) + 1)}"]
@@ -80,7 +80,7 @@ def _pair(run: Mapping[str, Any]) -> Pair:
 
 
 def _row_of(run: Mapping[str, Any]) -> bool:
-    row = families.find(run["family"], run["method"])
+    row = table.find(run["family"], run["method"])
     return row is not None and row.script == run["script"]
 
 
@@ -88,7 +88,7 @@ def _cell(by_pair: Mapping[Pair, Mapping[str, Any]], family: str, method: str) -
     run = by_pair.get((family, method, ""))
     if run is not None:
         return "ran, loads" if run.get("loads_in") else "ran"
-    if families.find(family, method) is not None:
+    if table.find(family, method) is not None:
         return "planned only"
     states = {(row.family, row.method): row.state for row in catalogue.models()}
     return states.get((family, method), "-").removesuffix(" upstream")

@@ -12,8 +12,8 @@ import pytest
 
 from kohya_runner.engines import arguments
 from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
-from kohya_runner.options.lookup import options_for
 from kohya_runner.plan.resume_schedule import CURVES, remaining_args
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from diffusers_cases import DIFFUSERS_ERRORS
 from matrix import note
 from test_edit_engine import edits
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class Done:
 
     def note(self, **more: str) -> None:
         """Write the run down in the matrix."""
-        record, row = self.read("record.json"), families.find(self.place.family, "instruct_pix2pix")
+        record, row = self.read("record.json"), table.find(self.place.family, "instruct_pix2pix")
         assert row is not None
         note({"engine": row.engine, "family": row.family, "method": row.method, "script": row.script,
               "commit": record["trainer"]["commit"], "steps": record["steps_seen"], **more})  # fmt: skip

@@ -19,7 +19,7 @@ from PIL import Image
 from tiny_methods import fill_hub_cache
 
 from kohya_runner.artefact.checkpoint import inspect
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +132,7 @@ def test_the_trainer_found_the_instructions(done):
 
 def test_the_checkpoint_is_of_the_methods_kind(done):
     (family, method) = done.name.split("_")
-    row = families.find(family, method)
+    row = table.find(family, method)
     final = done.folder / "output" / f"{done.name}.safetensors"
     assert inspect(final).complete
     assert any(name.startswith(row.holds) for name in inspect(final).names)

@@ -16,7 +16,7 @@ from method_cases import METHOD_CASES, OWN, MethodCase
 from rule_cases import BY_CODE
 from tiny_methods import draw, fill_hub_cache
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.rules.context import SILENT
 from kohya_runner.findings import Severity
 
@@ -142,7 +142,7 @@ def chosen() -> list[MethodCase]:
 
 def plain() -> list[MethodCase]:
     """What each method starts from, nothing added."""
-    rows = [row for row in families.TABLE if row.method in OWN and row.engine == "sd-scripts"]
+    rows = [row for row in table.FAMILIES if row.method in OWN and row.engine == "sd-scripts"]
     return by_script([MethodCase("", {}, family=row.family, method=row.method) for row in rows])
 
 

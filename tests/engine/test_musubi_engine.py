@@ -24,7 +24,7 @@ from musubi_rig import encoders, environment, write_models
 from PIL import Image
 
 from kohya_runner.compare.sweep import painter_of
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.painting import Base
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def first(trials: Trials) -> Run:
 
 def ran(first: Run, trials: Trials) -> dict[str, Any]:
     """The run, for the matrix."""
-    row = families.find(trials.family, "lora")
+    row = table.find(trials.family, "lora")
     assert row is not None
     return {"engine": row.engine, "family": row.family, "method": row.method, "script": row.script,
             "commit": first.record["trainer"]["commit"], "steps": first.record["steps_seen"]}  # fmt: skip

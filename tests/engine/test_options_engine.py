@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from option_values import differs, recipe_args
 
-from kohya_runner.engine_info import SD_SCRIPTS
-from kohya_runner.options.lookup import NOT_RUNNABLE, Option, matches_snapshot, options_for, scripts
-from kohya_runner.options.snapshot import SHIPPED, encode, read_checkout
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.table import options_for
+from kohya_runner.options.lookup import NOT_RUNNABLE, matches_snapshot, scripts
+from kohya_runner.options.script_options import Option
+from kohya_runner.options.snapshot import encode, read_checkout, shipped_file
 from kohya_runner.options.values import tokens
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.daily
 
 WORKER = Path(__file__).with_name("live_parsers.py")
-RUNNABLE = tuple(script for script in scripts() if script not in NOT_RUNNABLE)
+RUNNABLE = tuple(script for script in scripts(SD) if script not in NOT_RUNNABLE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Live:
 
 @pytest.fixture(scope="module")
 def live(sd_scripts: Path, trainer_python: Path) -> Iterator[Live]:
-    argv = (str(trainer_python), str(WORKER), str(sd_scripts), *scripts())
+    argv = (str(trainer_python), str(WORKER), str(sd_scripts), *scripts(SD))
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(argv, text=True, encoding="utf-8", cwd=sd_scripts, **pipes) as process:
         yield Live(process)
@@ -53,11 +55,11 @@ def live(sd_scripts: Path, trainer_python: Path) -> Iterator[Live]:
 
 
 def test_the_snapshot_is_the_static_walk_of_the_pinned_checkout(sd_scripts: Path) -> None:
-    assert encode(read_checkout(sd_scripts, SD_SCRIPTS.commit)) == SHIPPED.read_text(encoding="utf-8")
+    assert encode(read_checkout(sd_scripts, SD, SD.commit)) == shipped_file(SD).read_text(encoding="utf-8")
 
 
 def test_the_pinned_checkout_is_recognised(sd_scripts: Path) -> None:
-    assert matches_snapshot(sd_scripts)
+    assert matches_snapshot(sd_scripts, SD)
 
 
 def _as_live(option: Option) -> dict[str, Any]:

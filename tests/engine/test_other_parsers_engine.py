@@ -10,21 +10,24 @@ from typing import Any
 
 import pytest
 
-from kohya_runner.engine_info import DIFFUSERS, MUSUBI_TUNER, Engine
+from kohya_runner.engine_info import EngineInfo
+from kohya_runner.engines.diffusers.families import DIFFUSERS
+from kohya_runner.engines.musubi.families import MUSUBI_TUNER
+from kohya_runner.engines.table import options_for, user_settings
 from kohya_runner.install.checkout import find_checkout, find_python, project_root
 from kohya_runner.install.environment import recorded, setup_home
-from kohya_runner.options.lookup import Option, matches_snapshot, options_for
-from kohya_runner.options.snapshot import SHIPPED, encode, read_checkout
-from kohya_runner.settings import read_settings
+from kohya_runner.options.lookup import matches_snapshot
+from kohya_runner.options.script_options import Option
+from kohya_runner.options.snapshot import encode, read_checkout, shipped_file
 
 pytestmark = pytest.mark.daily
 WORKER = Path(__file__).with_name("engine_parsers.py")
 TYPES = {"path": "Path", "whole_or_float": "_int_or_float", "str": None, "bool": None}
 
 
-def found(engine: Engine) -> tuple[Path, Path]:
+def found(engine: EngineInfo) -> tuple[Path, Path]:
     """Where the engine and its Python are, or a loud reason why the test does not run."""
-    settings, home = read_settings(os.environ), setup_home(os.environ)
+    settings, home = user_settings(os.environ), setup_home(os.environ)
     done = recorded(home, engine)
     root = find_checkout(None, os.environ, settings=settings, project=project_root(), home=home, engine=engine)
     known = done.python if done else None
@@ -50,11 +53,11 @@ def described(option: Option) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("engine", [MUSUBI_TUNER, DIFFUSERS], ids=lambda engine: engine.name)
-def test_snapshot_walk_and_live_parsers_are_one(engine: Engine) -> None:
+def test_snapshot_walk_and_live_parsers_are_one(engine: EngineInfo) -> None:
     root, python = found(engine)
     assert matches_snapshot(root, engine)
-    shipped = SHIPPED.with_name(engine.snapshot).read_text(encoding="utf-8")
-    assert encode(read_checkout(root, engine.commit, engine)) == shipped
+    shipped = shipped_file(engine).read_text(encoding="utf-8")
+    assert encode(read_checkout(root, engine, engine.commit)) == shipped
     environ = {**os.environ, **engine.env(root), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     argv = (python, WORKER, root / engine.folder, engine.entry, *engine.scripts)
     ended = subprocess.run(argv, capture_output=True, text=True, check=False, env=environ, timeout=120)

@@ -29,7 +29,7 @@ from test_tiny_methods_engine import CPU, METHODS, SMALL, Method, places
 from tiny_methods import fill_hub_cache
 
 from kohya_runner.engines.resume_ways import BROKEN, way_of
-from kohya_runner.options.lookup import options_for
+from kohya_runner.engines.table import options_for
 from kohya_runner.record.states import states_of
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from generators import REFUSED, Generator, Left
 from matrix import note
 from PIL import Image
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.sd_scripts.painter import linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
 
 pytestmark = pytest.mark.daily
 
@@ -52,7 +52,7 @@ class Family:
 
     @property
     def row(self) -> Support:
-        row = families.find(self.of or self.name, "lora")
+        row = table.find(self.of or self.name, "lora")
         assert row is not None
         return row
 

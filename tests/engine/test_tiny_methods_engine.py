@@ -19,12 +19,12 @@ from matrix import note
 from tiny_methods import draw, fill_hub_cache
 
 from kohya_runner.artefact.checkpoint import inspect
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
 
 pytestmark = pytest.mark.daily
 
@@ -55,7 +55,7 @@ class Method:
 
     @property
     def row(self) -> Support:
-        row = families.find(self.family, self.method)
+        row = table.find(self.family, self.method)
         assert row is not None
         return row
 

@@ -17,7 +17,7 @@ import pytest
 
 from kohya_runner.dataset.tokens.count import QUOTED, Encoder, count
 from kohya_runner.dataset.tokens.tokenizer_files import Tokenizer, read_tokenizer
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.text_encoders import BYT5_TOKENS, encoders
 
 pytestmark = pytest.mark.daily
@@ -131,7 +131,7 @@ def test_byt5_gets_the_words_in_quotes_byte_by_byte(truth: Truth) -> None:
 
 @pytest.mark.parametrize("family", ["flux"])
 def test_a_checkout_alone_is_enough_to_count_t5(truth: Truth, family: str) -> None:
-    support = families.find(family, "lora")
+    support = table.find(family, "lora")
     assert support is not None
     found = encoders(support, {}.get, checkout=truth.checkout)[-1]
     assert count(found, "a cat sitting on a mat").exact

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engine_info import DIFFUSERS, ENGINES, MUSUBI_TUNER, SD_SCRIPTS, engine_of
 from kohya_runner.engines.dialects import dialect_of
-from kohya_runner.engines.families import TABLE
+from kohya_runner.engines.diffusers.families import DIFFUSERS
+from kohya_runner.engines.musubi.families import MUSUBI_TUNER
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.table import FAMILIES, INFOS, SETTINGS, all_scripts, info_of, options_for, user_settings
 from kohya_runner.install.checkout import Checkout, find_checkout, find_python
-from kohya_runner.options.lookup import all_scripts, options_for
 from kohya_runner.options.snapshot import shipped
-from kohya_runner.settings import KEYS, Settings, read_settings
+from kohya_runner.settings import UserSettings
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=ENGINES.values(), ids=ENGINES)
+@pytest.fixture(params=INFOS.values(), ids=INFOS)
 def engine(request: pytest.FixtureRequest):
     return request.param
 
@@ -52,22 +53,22 @@ def test_the_clone_pins_the_commit_of_the_table(engine):
 
 def test_no_two_engines_share_a_script():
     assert len(set(all_scripts())) == len(all_scripts())
-    assert all(engine_of(script) is engine for engine in ENGINES.values() for script in engine.scripts)
+    assert all(info_of(script) is engine for engine in INFOS.values() for script in engine.scripts)
 
 
 def test_every_row_of_the_families_has_an_engine_a_dialect_and_its_script():
-    for row in TABLE:
+    for row in FAMILIES:
         assert callable(dialect_of(row.engine).build)
-        assert engine_of(row.script) is ENGINES[row.engine]
+        assert info_of(row.script) is INFOS[row.engine]
         assert len(options_for(row.script, None)) > 10
 
 
 def test_the_settings_have_a_place_for_each(engine, odd_path):
-    assert {engine.setting, engine.python_setting} <= set(KEYS)
+    assert {engine.setting, engine.python_setting} <= set(SETTINGS)
     file = odd_path / "kohya-runner" / "config.yaml"
     file.parent.mkdir()
     file.write_text(f"{engine.setting}: a checkout\n{engine.python_setting}: ../bin/python\n", encoding="utf-8")
-    settings = read_settings({"XDG_CONFIG_HOME": str(odd_path), "HOME": "/home/ann"})
+    settings = user_settings({"XDG_CONFIG_HOME": str(odd_path), "HOME": "/home/ann"})
     assert settings.path(engine.setting) == file.parent / "a checkout"
     assert settings.path(engine.python_setting) == odd_path / "bin" / "python"
 
@@ -75,13 +76,13 @@ def test_the_settings_have_a_place_for_each(engine, odd_path):
 def test_an_engine_is_found_by_its_own_variable_and_setting_alone(engine, odd_path):
     named, told = sources(odd_path / "named", engine), sources(odd_path / "told", engine)
     where = {"project": None, "home": odd_path / "home", "engine": engine}
-    settings = Settings(odd_path / "config.yaml", **{engine.setting: told})
+    settings = UserSettings(odd_path / "config.yaml", {engine.setting: told})
     assert find_checkout(None, {}, settings=settings, **where) == Checkout(
         told, None, f"{engine.setting}: in {odd_path}/config.yaml", engine
     )
     found = find_checkout(None, {engine.variable: str(named)}, settings=settings, **where)
     assert found == Checkout(named, None, f"${engine.variable}", engine)
-    assert find_checkout(None, {}, settings=Settings(odd_path / "config.yaml"), **where) is None
+    assert find_checkout(None, {}, settings=UserSettings(odd_path / "config.yaml"), **where) is None
 
 
 def test_sd_scripts_keep_their_names():
@@ -94,7 +95,7 @@ def test_sd_scripts_keep_their_names():
 def test_the_option_names_sd_scripts_and_nothing_else(odd_path):
     elsewhere = sources(odd_path / "sd", SD_SCRIPTS)
     found = find_checkout(
-        str(elsewhere), {}, settings=Settings(odd_path), project=None, home=odd_path, engine=MUSUBI_TUNER
+        str(elsewhere), {}, settings=UserSettings(odd_path), project=None, home=odd_path, engine=MUSUBI_TUNER
     )
     assert found is None
 
@@ -104,9 +105,9 @@ def test_a_python_of_one_engine_is_none_of_another(odd_path):
     python.write_text("#!/bin/sh\n")
     python.chmod(0o755)
     environ = {"KOHYA_RUNNER_PYTHON": str(python)}
-    settings = Settings(odd_path / "config.yaml")
+    settings = UserSettings(odd_path / "config.yaml")
     assert find_python(None, environ, settings=settings, recorded=None, engine=MUSUBI_TUNER) is None
-    assert find_python(None, environ, settings=settings, recorded=None) is not None
+    assert find_python(None, environ, settings=settings, recorded=None, engine=SD_SCRIPTS) is not None
 
 
 def test_modules_are_imported_from_where_the_engine_keeps_them():

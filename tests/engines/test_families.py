@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.artefact.model_inspection import MODEL, SLOTS
-from kohya_runner.engines.families import TABLE, families
 from kohya_runner.engines.sd_scripts.rules.network_keys import modules_for
+from kohya_runner.engines.table import FAMILIES, families, options_for
 from kohya_runner.machine.downloads import SINGLE_FILES
 from kohya_runner.machine.memory.architectures import ARCHITECTURES
 from kohya_runner.machine.memory.sizes import LATENTS, NETWORKS
-from kohya_runner.options.lookup import options_for
 from kohya_runner.recipe.starter import starter_file
 
 ROOT = Path(__file__).parents[2]
-LORAS = [row for row in TABLE if row.method == "lora" and row.engine == "sd-scripts"]
-OTHERS = [row for row in TABLE if row.engine != "sd-scripts"]
+LORAS = [row for row in FAMILIES if row.method == "lora" and row.engine == "sd-scripts"]
+OTHERS = [row for row in FAMILIES if row.engine != "sd-scripts"]
 
 
 @pytest.fixture(params=LORAS, ids=lambda row: row.family)

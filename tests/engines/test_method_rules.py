@@ -5,16 +5,16 @@ from method_cases import ERRORS, FAMILY, METHOD_CASES, OWN, MethodCase
 from rule_cases import BY_CODE
 from test_rules import UPSTREAM
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.rules.table import Context, evaluate
 from kohya_runner.engines.sd_scripts.rules import controls, methods, whole
 from kohya_runner.engines.sd_scripts.rules.lines import LINES
 from kohya_runner.engines.settings import Settings
+from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
-from kohya_runner.options.lookup import options_for
 
 TABLES = (*methods.RULES, *controls.RULES, *whole.RULES)
-OTHER_METHODS = [row for row in families.TABLE if row.method != "lora"]
+OTHER_METHODS = [row for row in table.FAMILIES if row.method != "lora"]
 
 
 def codes(case: MethodCase, which: str) -> set[str]:
@@ -63,21 +63,21 @@ def test_a_methods_own_defaults_break_no_rule(row):
 
 
 def test_a_rule_of_another_method_is_silent():
-    row = families.find("sdxl", "finetune")
+    row = table.find("sdxl", "finetune")
     assert row is not None
     settings = Settings(options_for(row.script, None), {"cache_text_encoder_outputs": True})
     assert evaluate(Context(settings, row)) == ()
 
 
 def test_the_lines_are_of_scripts_and_rules_that_there_are():
-    scripts = {row.script for row in families.TABLE}
+    scripts = {row.script for row in table.FAMILIES}
     assert set(LINES) <= set(BY_CODE)
     assert {script for lines in LINES.values() for script in lines} <= scripts
     assert all(UPSTREAM.fullmatch(line) for lines in LINES.values() for line in lines.values())
 
 
 def test_methods_of_rules_are_methods_of_the_table():
-    known = {row.method for row in families.TABLE}
+    known = {row.method for row in table.FAMILIES}
     assert {method for rule in BY_CODE.values() for method in rule.methods} <= known
 
 

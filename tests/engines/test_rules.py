@@ -12,11 +12,11 @@ from musubi_cases import MUSUBI_CASES
 from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
 from kohya_runner.codes import CODES
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.rules.table import RULES, SUBJECTS, Context, evaluate, rules_json, rules_markdown
 from kohya_runner.engines.settings import Settings
+from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
-from kohya_runner.options.lookup import options_for
 
 ROOT = Path(__file__).parents[2]
 BY_DEFAULT = {"hunyuan_image": ["args.hunyuan_precision"]}
@@ -55,7 +55,9 @@ def test_a_finding_names_the_trainers_line_and_a_place_in_the_recipe(case: Case)
     assert finding.where.startswith("recipe.yaml:1:") or not stated & set(rule.options)
 
 
-@pytest.mark.parametrize("family", [row.family for row in families.LORA if row.engine == "sd-scripts"])
+@pytest.mark.parametrize(
+    "family", [row.family for row in table.FAMILIES if row.method == "lora" and row.engine == "sd-scripts"]
+)
 def test_the_trainers_defaults_break_no_rule_but_a_missing_network(family: str):
     row = support(family)
     found = evaluate(Context(Settings(options_for(row.script, None), row.added), row))
@@ -80,12 +82,12 @@ def test_codes_are_unique_and_belong_to_the_options():
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_a_rule_names_options_that_a_script_has(rule):
-    scripts = {row.script for row in families.TABLE if row.engine == rule.engine}
+    scripts = {row.script for row in table.FAMILIES if row.engine == rule.engine}
     known = {name for script in scripts for name in options_for(script, None)} | {"num_processes"}
     assert set(rule.options) <= known
     places = set(re.findall(r"(?<!\{)\{(\w+)\}", rule.message + rule.fix))
     assert places <= known | {"what"}
-    assert set(rule.families) <= {row.family for row in families.TABLE if row.engine == rule.engine}
+    assert set(rule.families) <= {row.family for row in table.FAMILIES if row.engine == rule.engine}
     assert UPSTREAM.fullmatch(rule.upstream)
 
 

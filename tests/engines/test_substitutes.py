@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.catalogue import models
 from kohya_runner.engines.substitutes import FILL
 from kohya_runner.plan.support import find_support
@@ -30,7 +30,7 @@ def test_every_pair_has_one_of_three_words_and_a_reason():
     assert all(row.detail for row in rows)
 
 
-@pytest.mark.parametrize("family", families.families())
+@pytest.mark.parametrize("family", table.families())
 @pytest.mark.parametrize("method", FILL)
 def test_filling_is_refused_with_the_reason_and_the_substitutes(family, method):
     finding = refused(family, method)
@@ -44,7 +44,7 @@ def test_filling_is_refused_with_the_reason_and_the_substitutes(family, method):
 
 def test_models_say_that_nobody_trains_a_fill_model():
     states = {row.family: row.state for row in models() if row.method == "fill"}
-    assert set(states) == set(families.families())
+    assert set(states) == set(table.families())
     assert set(states.values()) == {"not available upstream"}
 
 

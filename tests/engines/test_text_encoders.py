@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.dataset.tokens.count import count
-from kohya_runner.engines.families import find
+from kohya_runner.engines.table import find
 from kohya_runner.engines.text_encoders import encoders
 
 LIMITS = [

@@ -5,23 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engine_info import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.checkout import (
-    PINNED_COMMIT,
     Checkout,
     commit_of,
     fetched_checkout,
     find_checkout,
     find_python,
 )
-from kohya_runner.settings import Settings
+from kohya_runner.settings import UserSettings
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 def sources(folder: Path) -> Path:
-    for mark in SD_SCRIPTS.marks:
+    for mark in SD.marks:
         (folder / mark).parent.mkdir(parents=True, exist_ok=True)
         (folder / mark).write_text("")
     return folder
@@ -41,28 +40,30 @@ def places(odd_path: Path) -> dict[str, Path]:
 
 def find(odd_path: Path, option: Path | None = None, variable: Path | None = None, setting: Path | None = None):
     environ = {"KOHYA_RUNNER_SD_SCRIPTS": str(variable)} if variable else {}
-    settings = Settings(odd_path / "config.yaml", sd_scripts=setting)
+    settings = UserSettings(odd_path / "config.yaml", {"sd_scripts": setting} if setting else {})
     text = str(option) if option else None
-    return find_checkout(text, environ, settings=settings, project=odd_path / "clone", home=odd_path / "home")
+    return find_checkout(
+        text, environ, settings=settings, project=odd_path / "clone", home=odd_path / "home", engine=SD
+    )
 
 
 def test_the_option_comes_first(odd_path, places):
     found = find(odd_path, places["option"], places["variable"], places["setting"])
-    assert found == Checkout(places["option"], None, "--sd-scripts")
+    assert found == Checkout(places["option"], None, "--sd-scripts", SD)
 
 
 def test_the_variable_comes_before_the_settings(odd_path, places):
     found = find(odd_path, None, places["variable"], places["setting"])
-    assert found == Checkout(places["variable"], None, "$KOHYA_RUNNER_SD_SCRIPTS")
+    assert found == Checkout(places["variable"], None, "$KOHYA_RUNNER_SD_SCRIPTS", SD)
 
 
 def test_the_settings_come_before_the_submodule(odd_path, places):
     found = find(odd_path, setting=places["setting"])
-    assert found == Checkout(places["setting"], None, f"sd_scripts: in {odd_path}/config.yaml")
+    assert found == Checkout(places["setting"], None, f"sd_scripts: in {odd_path}/config.yaml", SD)
 
 
 def test_the_submodule_is_found_without_any_setting(odd_path, places):
-    assert find(odd_path) == Checkout(odd_path / "clone/vendor/sd-scripts", None, "vendor/sd-scripts of this clone")
+    assert find(odd_path) == Checkout(odd_path / "clone/vendor/sd-scripts", None, "vendor/sd-scripts of this clone", SD)
 
 
 def test_an_empty_submodule_is_no_checkout(odd_path):
@@ -71,8 +72,8 @@ def test_an_empty_submodule_is_no_checkout(odd_path):
 
 
 def test_what_setup_fetched_is_found(odd_path):
-    root = sources(fetched_checkout(odd_path / "home"))
-    assert find(odd_path) == Checkout(root, None, "kohya-runner setup")
+    root = sources(fetched_checkout(odd_path / "home", SD))
+    assert find(odd_path) == Checkout(root, None, "kohya-runner setup", SD)
 
 
 def test_a_named_place_that_is_no_checkout_says_who_named_it(odd_path, places):
@@ -129,31 +130,40 @@ def test_the_commit_is_what_git_says_also_in_a_worktree(odd_path):
 
 
 def test_only_the_pinned_commit_is_pinned():
-    assert Checkout(Path("/x"), PINNED_COMMIT, "").pinned
-    assert not Checkout(Path("/x"), None, "").pinned
+    assert Checkout(Path("/x"), SD.commit, "", SD).pinned
+    assert not Checkout(Path("/x"), None, "", SD).pinned
 
 
 def test_the_recipes_python_comes_first(odd_path):
     python, other = executable(odd_path / "a" / "python"), executable(odd_path / "b" / "python")
-    settings = Settings(odd_path / "config.yaml", python=other)
-    found = find_python(str(python), {"KOHYA_RUNNER_PYTHON": str(other)}, settings=settings, recorded=other)
+    settings = UserSettings(odd_path / "config.yaml", {"python": other})
+    found = find_python(str(python), {"KOHYA_RUNNER_PYTHON": str(other)}, settings=settings, recorded=other, engine=SD)
     assert found is not None
     assert (found.path, found.named_by, found.own) == (python, "launch.python", False)
 
 
 def test_the_environment_of_setup_comes_last(odd_path):
     python = executable(odd_path / "python")
-    found = find_python(None, {}, settings=Settings(odd_path / "config.yaml"), recorded=python)
+    found = find_python(None, {}, settings=UserSettings(odd_path / "config.yaml"), recorded=python, engine=SD)
     assert found is not None
     assert found.own
 
 
 def test_no_python_is_none(odd_path):
-    assert find_python(None, {}, settings=Settings(odd_path / "config.yaml"), recorded=odd_path / "gone") is None
+    assert (
+        find_python(None, {}, settings=UserSettings(odd_path / "config.yaml"), recorded=odd_path / "gone", engine=SD)
+        is None
+    )
 
 
 def test_a_venvs_folder_gets_the_path_to_write(odd_path):
     python = executable(odd_path / "venv" / "bin" / "python")
     with pytest.raises(TrainerError) as caught:
-        find_python(None, {"KOHYA_RUNNER_PYTHON": str(odd_path / "venv")}, settings=Settings(odd_path), recorded=None)
+        find_python(
+            None,
+            {"KOHYA_RUNNER_PYTHON": str(odd_path / "venv")},
+            settings=UserSettings(odd_path),
+            recorded=None,
+            engine=SD,
+        )
     assert caught.value.hint == f"write {python}"

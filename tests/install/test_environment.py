@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fake_checkout import fake_checkout
 
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.install import environment
 from kohya_runner.install.checkout import Checkout
@@ -36,7 +37,9 @@ PLAN = EnvironmentPlan(
 def make(home: Path, checkout: Path, plan: EnvironmentPlan = PLAN) -> tuple[Path, list[str]]:
     said: list[str] = []
     home.mkdir(exist_ok=True)
-    return make_environment(plan, Checkout(checkout, None, "a test"), home=home, environ=OFFLINE, say=said.append), said
+    return make_environment(
+        plan, Checkout(checkout, None, "a test", SD), home=home, environ=OFFLINE, say=said.append
+    ), said
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_an_environment_is_recorded_when_it_is_complete(made):
-    known = recorded(made.home)
+    known = recorded(made.home, SD)
     assert known is not None
     assert (known.python, known.stamp) == (made.python, PLAN.stamp)
 
@@ -124,11 +127,11 @@ def test_a_half_made_environment_is_finished_not_used(odd_path, checkout):
     (checkout / "library" / "train_util.py").write_text("import no_such_module")
     with pytest.raises(TrainerError, match=r"cannot import library\.train_util: .*no_such_module"):
         make(odd_path / "home", checkout)
-    assert recorded(odd_path / "home") is None
+    assert recorded(odd_path / "home", SD) is None
     (checkout / "library" / "train_util.py").write_text("")
     python, said = make(odd_path / "home", checkout)
     assert said[0].startswith("going on with the half-made environment")
-    assert recorded(odd_path / "home") == Recorded(python, PLAN.stamp)
+    assert recorded(odd_path / "home", SD) == Recorded(python, PLAN.stamp)
 
 
 def test_what_cannot_be_installed_ends_the_setup(odd_path, checkout):
@@ -146,7 +149,7 @@ def test_a_disk_that_is_too_small_is_known_before_anything_is_made(odd_path, che
 
 def test_a_record_of_an_environment_that_is_gone_does_not_count(odd_path):
     (odd_path / "trainer.json").write_text(json.dumps({"python": str(odd_path / "gone"), "stamp": "x"}))
-    assert recorded(odd_path) is None
+    assert recorded(odd_path, SD) is None
 
 
 def test_a_second_setup_waits_for_the_first(odd_path):

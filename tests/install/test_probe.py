@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fake_checkout import fake_checkout
 
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.probe import deep_probe, probe
 
@@ -56,31 +57,33 @@ def test_a_python_that_hangs_is_given_up(odd_path):
 
 
 def test_a_trainer_that_imports_trains(checkout):
-    facts = deep_probe(PYTHON, checkout)
+    facts = deep_probe(PYTHON, checkout, SD)
     assert facts.trains
     assert (facts.torch, facts.torch_cuda, facts.cuda) == ("2.8.0+cu128", "12.8", False)
 
 
 def test_why_there_is_no_gpu_is_in_torchs_own_words(checkout):
-    assert deep_probe(PYTHON, checkout).device_fault == "RuntimeError: Found no NVIDIA driver on your system."
+    assert deep_probe(PYTHON, checkout, SD).device_fault == "RuntimeError: Found no NVIDIA driver on your system."
 
 
 def test_missing_xformers_does_not_stop_a_trainer(checkout):
-    facts = deep_probe(PYTHON, checkout)
+    facts = deep_probe(PYTHON, checkout, SD)
     assert "No module named 'xformers'" in facts.faults["xformers"]
     assert facts.trains
 
 
 @pytest.mark.parametrize("text", ["import no_such_module", "raise SystemExit(1)", "1 / 0"])
 def test_a_trainer_module_that_does_not_import_is_a_fact(odd_path, text):
-    facts = deep_probe(PYTHON, fake_checkout(odd_path / "broken", {"library/train_util.py": text}))
+    facts = deep_probe(PYTHON, fake_checkout(odd_path / "broken", {"library/train_util.py": text}), SD)
     assert not facts.trains
     assert set(facts.faults) >= {"library.train_util"}
 
 
 def test_a_broken_torch_leaves_the_device_unknown(odd_path):
     facts = deep_probe(
-        PYTHON, fake_checkout(odd_path / "broken", {"torch/__init__.py": "raise OSError('libcudart.so.12')"})
+        PYTHON,
+        fake_checkout(odd_path / "broken", {"torch/__init__.py": "raise OSError('libcudart.so.12')"}),
+        SD,
     )
     assert facts.faults["torch"] == "OSError: libcudart.so.12"
     assert facts.torch is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fake_checkout import fake_checkout
 
-from kohya_runner.engine_info import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.errors import TrainerError
 from kohya_runner.install import sources
 from kohya_runner.install.checkout import fetched_checkout
@@ -52,7 +52,7 @@ def test_the_pinned_commit_is_fetched_into_the_home(odd_path, upstream):
 def test_nothing_half_fetched_is_left_behind(odd_path, upstream):
     environ, _ = upstream  # it does not have the pinned commit
     with pytest.raises(TrainerError, match="git fetch failed"):
-        sources.fetch_sources(environ, project=None, home=odd_path / "home", say=str)
+        sources.fetch_sources(environ, project=None, home=odd_path / "home", say=str, engine=SD_SCRIPTS)
     assert list((odd_path / "home").iterdir()) == []
 
 
@@ -63,7 +63,7 @@ def test_a_clone_gets_its_submodule(odd_path, upstream):
     git(clone, "init", "--quiet")
     (clone / ".gitmodules").write_text(f'[submodule "{SUBMODULE}"]\n\tpath = {SUBMODULE}\n\turl = {REPOSITORY}\n')
     git(clone, "update-index", "--add", "--cacheinfo", f"160000,{commit},{SUBMODULE}")
-    found = sources.fetch_sources(environ, project=clone, home=odd_path / "home", say=str)
+    found = sources.fetch_sources(environ, project=clone, home=odd_path / "home", say=str, engine=SD_SCRIPTS)
     assert (found.root, found.commit) == (clone / SUBMODULE, commit)
 
 
@@ -73,7 +73,7 @@ def test_an_address_that_cannot_be_reached_is_one_line_and_what_to_do(odd_path):
         "GIT_CONFIG_KEY_0": "url.https://sd-scripts.invalid/.insteadOf", "GIT_CONFIG_VALUE_0": "https://github.com/",
     }  # fmt: skip
     with pytest.raises(TrainerError, match=r"cannot be fetched: fatal: .*sd-scripts.invalid") as caught:
-        sources.fetch_sources(environ, project=None, home=odd_path, say=str)
+        sources.fetch_sources(environ, project=None, home=odd_path, say=str, engine=SD_SCRIPTS)
     assert "--sd-scripts" in caught.value.hint
     assert "\n" not in str(caught.value)
 
@@ -84,9 +84,9 @@ def test_a_server_that_never_answers_is_given_up(odd_path, monkeypatch):
     fake.chmod(0o755)
     monkeypatch.setattr(sources, "REACH_SECONDS", 0.3)
     with pytest.raises(TrainerError, match="no answer within"):
-        sources.fetch_sources({"PATH": str(odd_path)}, project=None, home=odd_path, say=str)
+        sources.fetch_sources({"PATH": str(odd_path)}, project=None, home=odd_path, say=str, engine=SD_SCRIPTS)
 
 
 def test_a_machine_without_git_says_so(odd_path):
     with pytest.raises(TrainerError, match="git is not installed"):
-        sources.fetch_sources({"PATH": str(odd_path)}, project=None, home=odd_path, say=str)
+        sources.fetch_sources({"PATH": str(odd_path)}, project=None, home=odd_path, say=str, engine=SD_SCRIPTS)

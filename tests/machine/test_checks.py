@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.findings import Severity
 from kohya_runner.machine.checks import machine_findings
 from kohya_runner.machine.gpus import Gpu
@@ -13,7 +14,7 @@ from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 
 GB = 2**30
 PACKAGES = {"torch": "2.8.0", "xformers": "0.0.32", "bitsandbytes": "0.50.2", "prodigyopt": "1.1.2"}
-TRAINER = TrainerFacts(Path("/venv/bin/python"), Path("/sd-scripts"), "48d3", pinned=True, versions=PACKAGES)
+TRAINER = TrainerFacts(Path("/venv/bin/python"), Path("/sd-scripts"), "48d3", pinned=True, versions=PACKAGES, engine=SD)
 RTX = Gpu("RTX 4090", 24 * GB, 0, (8, 9), "570.1")
 POD = HostFacts(shm_free_bytes=64 * GB, cpus=8, gpus=(RTX,))
 LAPTOP = replace(POD, gpus=())
@@ -38,11 +39,11 @@ def test_an_ordinary_run_on_an_ordinary_gpu_has_no_findings():
 
 
 def test_a_run_for_elsewhere_asks_nothing_of_this_machine():
-    assert _found(replace(PLAIN, elsewhere=True, num_processes=9), LAPTOP, TrainerFacts()) == []
+    assert _found(replace(PLAIN, elsewhere=True, num_processes=9), LAPTOP, TrainerFacts(engine=SD)) == []
 
 
 def test_a_missing_trainer_is_two_errors_that_name_setup():
-    findings = machine_findings(PLAIN, POD, TrainerFacts())
+    findings = machine_findings(PLAIN, POD, TrainerFacts(engine=SD))
     assert [finding.code for finding in findings] == ["trainer.missing", "trainer.missing"]
     assert all("kohya-runner setup" in finding.hint for finding in findings)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.engines.families import families
+from kohya_runner.engines.table import families
 from kohya_runner.machine.downloads import (
     PIPELINES,
     cached_files,

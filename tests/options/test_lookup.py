@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.table import options_for
+from kohya_runner.engines.update_snapshot import write_shipped
 from kohya_runner.errors import TrainerError
 from kohya_runner.options import lookup as options_module
-from kohya_runner.options.lookup import NOT_RUNNABLE, Option, ScriptOptions, matches_snapshot, options_for, scripts
+from kohya_runner.options.lookup import NOT_RUNNABLE, matches_snapshot, scripts
 from kohya_runner.options.parser import argparse_parser
-from kohya_runner.options.snapshot import SHIPPED, Snapshot, decode, encode, shipped, write_shipped
+from kohya_runner.options.script_options import Option, ScriptOptions
+from kohya_runner.options.snapshot import Snapshot, decode, encode, shipped, shipped_file
 from kohya_runner.options.source_files import fingerprint
 
 SCRIPT = """\
@@ -36,7 +40,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_the_snapshot_has_the_options_of_every_train_script() -> None:
-    assert len(scripts()) == 22
+    assert len(scripts(SD_SCRIPTS)) == 22
     assert [len(options_for(name, None)) for name in ("train_network.py", "flux_train_network.py", "fine_tune.py")] == [
         193,
         215,
@@ -45,14 +49,14 @@ def test_the_snapshot_has_the_options_of_every_train_script() -> None:
 
 
 def test_the_snapshot_is_small_and_holds_no_help_texts() -> None:
-    text = SHIPPED.read_text(encoding="utf-8")
+    text = shipped_file(SD_SCRIPTS).read_text(encoding="utf-8")
     assert len(text) < 120_000
     assert text.isascii()
     assert '"help"' not in text
 
 
 def test_writing_the_snapshot_again_changes_nothing() -> None:
-    assert encode(decode(SHIPPED.read_text(encoding="utf-8"))) == SHIPPED.read_text(encoding="utf-8")
+    assert encode(decode(shipped_file(SD_SCRIPTS).read_text())) == shipped_file(SD_SCRIPTS).read_text()
 
 
 def test_a_snapshot_keeps_the_types_of_defaults() -> None:
@@ -78,7 +82,7 @@ def test_an_option_says_where_it_is_declared() -> None:
 
 
 def test_a_script_that_cannot_run_is_named_as_such() -> None:
-    assert set(NOT_RUNNABLE) <= set(scripts())
+    assert set(NOT_RUNNABLE) <= set(scripts(SD_SCRIPTS))
 
 
 def test_an_abbreviation_is_no_option() -> None:
@@ -127,7 +131,7 @@ def test_the_advice_is_a_clause(word: str, advice: str) -> None:
 
 
 def test_every_name_people_use_leads_to_an_option_of_some_script() -> None:
-    known = {name for script in scripts() for name in options_for(script, None)}
+    known = {name for script in scripts(SD_SCRIPTS) for name in options_for(script, None)}
     from kohya_runner.options.script_options import PEOPLE_SAY
 
     assert {name for names in PEOPLE_SAY.values() for name in names} <= known
@@ -141,7 +145,7 @@ def test_an_unknown_script_is_an_error_with_the_nearest_name() -> None:
 
 
 def test_another_checkout_is_read_from_its_sources(checkout: Path) -> None:
-    assert not matches_snapshot(checkout)
+    assert not matches_snapshot(checkout, SD_SCRIPTS)
     assert options_for("my_train.py", checkout).rows == (
         Option("network_dim", ("--network_dim",), "one", "int", default=4, where="my_train.py:5"),
         Option("tags", ("--tags",), "many", "str", nargs="*", choices=("a", "b"), where="my_train.py:6"),
@@ -199,15 +203,15 @@ def test_a_cache_that_cannot_be_written_is_no_failure(checkout: Path, tmp_path: 
 
 
 def test_the_snapshot_is_only_written_from_the_pinned_commit(checkout: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match="is at 0000"):
-        write_shipped(checkout, "0" * 40, tmp_path / "snapshot.json")
+    with pytest.raises(TrainerError, match="is at None"):
+        write_shipped(checkout, SD_SCRIPTS, tmp_path / "snapshot.json")
 
 
 def test_line_ends_do_not_make_another_checkout(checkout: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(checkout, copy)
     (copy / "my_train.py").write_bytes(SCRIPT.replace("\n", "\r\n").encode())
-    assert fingerprint(copy) == fingerprint(checkout)
+    assert fingerprint(copy, SD_SCRIPTS) == fingerprint(checkout, SD_SCRIPTS)
 
 
 def test_the_rebuilt_parser_has_the_trainers_defaults() -> None:
@@ -223,5 +227,5 @@ def test_the_rebuilt_parser_takes_abbreviations_like_the_trainers() -> None:
 
 
 def test_every_snapshot_row_belongs_to_a_hashed_file() -> None:
-    files = {row.where.rpartition(":")[0] for options in shipped().scripts.values() for row in options.rows}
-    assert files <= set(shipped().sources)
+    files = {row.where.rpartition(":")[0] for options in shipped(SD_SCRIPTS).scripts.values() for row in options.rows}
+    assert files <= set(shipped(SD_SCRIPTS).sources)

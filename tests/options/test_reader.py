@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.modules import Modules
 from kohya_runner.options.reader import read_script
@@ -54,7 +55,7 @@ def read(tmp_path: Path) -> Read:
             f"import argparse\n{dedent(top)}\ndef setup_parser():\n    parser = argparse.ArgumentParser()\n{setup}\n"
         )
         (root / "a_train.py").write_text(source + "    return parser\n", encoding="utf-8")
-        return read_script("a_train.py", Modules(root))
+        return read_script("a_train.py", Modules(root), SD_SCRIPTS)
 
     return reading
 
@@ -249,7 +250,7 @@ def test_nothing_of_the_checkout_is_run(read: Read, tmp_path: Path) -> None:
 def test_a_file_that_is_no_python_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "a_train.py").write_text(text, encoding="utf-8")
     with pytest.raises(TrainerError, match=r"a_train\.py: cannot be read as Python"):
-        read_script("a_train.py", Modules(tmp_path))
+        read_script("a_train.py", Modules(tmp_path), SD_SCRIPTS)
 
 
 def test_many_calls_within_calls_come_to_an_end(read: Read) -> None:
@@ -262,4 +263,4 @@ def test_train_scripts_are_those_that_train(tmp_path: Path) -> None:
     for name in ("a_train.py", "fine_tune.py", "gen_img.py"):
         (tmp_path / name).write_text("def setup_parser():\n    pass\n", encoding="utf-8")
     (tmp_path / "train_forwarder.py").write_text("from a_train import setup_parser\n", encoding="utf-8")
-    assert train_scripts(tmp_path) == ("a_train.py", "fine_tune.py")
+    assert train_scripts(tmp_path, SD_SCRIPTS) == ("a_train.py", "fine_tune.py")

@@ -9,16 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from option_values import differs, recipe_args
 
-from kohya_runner.options.lookup import Option, options_for, scripts
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.table import options_for
+from kohya_runner.options.lookup import scripts
 from kohya_runner.options.parser import argparse_parser
+from kohya_runner.options.script_options import Option
 from kohya_runner.options.values import problem, tokens
 
 SDXL = options_for("sdxl_train_network.py", None)
 FULL = options_for("sdxl_train.py", None)
-PARSERS = {script: argparse_parser(options_for(script, None)) for script in scripts()}
+PARSERS = {script: argparse_parser(options_for(script, None)) for script in scripts(SD_SCRIPTS)}
 
 
-@pytest.mark.parametrize("script", scripts())
+@pytest.mark.parametrize("script", scripts(SD_SCRIPTS))
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_argparse_reads_back_what_the_recipe_said(script: str, data: st.DataObject) -> None:
@@ -38,7 +41,7 @@ ANYTHING = st.recursive(
 
 
 @settings(max_examples=1500, deadline=None)
-@given(script=st.sampled_from(scripts()), data=st.data(), value=ANYTHING)
+@given(script=st.sampled_from(scripts(SD_SCRIPTS)), data=st.data(), value=ANYTHING)
 def test_what_has_no_problem_is_taken_by_the_parser(script: str, data: st.DataObject, value: Any) -> None:
     option = data.draw(st.sampled_from(options_for(script, None).rows))
     found = problem(option, value)

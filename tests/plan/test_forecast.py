@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.table import options_for
 from kohya_runner.machine.gpus import Gpu
 from kohya_runner.machine.host import HostFacts
-from kohya_runner.options.lookup import options_for
 from kohya_runner.plan import machine
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models

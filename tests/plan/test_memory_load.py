@@ -17,7 +17,7 @@ def load(planned, pictures):
         plan: Plan = planned(recipe, f"datasets.0.images={pictures(3)}", "datasets.0.expect=null", *overrides)
         assert plan.steps is not None
         assert plan.support is not None
-        from kohya_runner.options.lookup import options_for
+        from kohya_runner.engines.table import options_for
 
         options = options_for(plan.support.script, None, plan.workspace.cache, write_cache=False)
         return load_of(as_parsed(options, plan.args), plan.support, steps=plan.steps)

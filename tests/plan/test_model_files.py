@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.hub import Access
 from kohya_runner.plan.model_files import inspect_models
 from kohya_runner.plan.models import find_models
@@ -37,7 +37,7 @@ def inspected(odd_path: Path):
 
     def make(*overrides: str, reach: Access | None = None, recipe: str = "flux_lora.yaml"):
         loaded = load(ROOT / "recipes" / recipe, overrides, environ={})
-        row = families.find(loaded.recipe.family, "lora")
+        row = table.find(loaded.recipe.family, "lora")
         models = find_models(loaded, row, Workspace(odd_path / "ws"), look=True)
         return inspect_models(loaded, models, reach=reach)
 

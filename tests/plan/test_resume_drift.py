@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from kohya_runner.engines.resume_ways import INITIAL_STEP
+from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.table import options_for
 from kohya_runner.install.checkout import Checkout
-from kohya_runner.options.lookup import options_for
 from kohya_runner.plan.resume_drift import Now, changes, grouped
 from kohya_runner.plan.resume_options import ahead, findings, state_args
 from kohya_runner.record.attempts import Attempt, Attempts
@@ -24,7 +25,7 @@ COMMIT = "48d368fa" + "0" * 32
 def now(planned, pictures) -> Now:
     plan = planned(RECIPE, f"datasets.0.images={pictures(4)}", "args.max_train_epochs=4")
     assert plan.ok, plan.findings
-    checkout = Checkout(plan.workspace.root, COMMIT, "a test")
+    checkout = Checkout(plan.workspace.root, COMMIT, "a test", SD_SCRIPTS)
     return Now(plan.loaded, plan.args, plan.layout, plan.steps, checkout, plan.workspace.runs)
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from kohya_runner.engine_info import ENGINES
+from kohya_runner.engines.table import INFOS
 from kohya_runner.options.snapshot import shipped
 from kohya_runner.plan.trust.table import GO_WITH, KEYS, OPTIONS, Effect, is_shipped
 from kohya_runner.recipe.models import Recipe
@@ -20,7 +20,7 @@ HARMLESS_TYPES = {"bool", "int", "float", "int_or_float", "whole_or_float"}
 
 
 def _options():
-    for engine in ENGINES.values():
+    for engine in INFOS.values():
         for script in shipped(engine).scripts.values():
             yield from script.rows
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.families import TABLE
+from kohya_runner.engines.table import FAMILIES
 from kohya_runner.recipe.load import load, raise_for
 from kohya_runner.recipe.starter import shipped_recipes, starter, starter_file
 
-LORAS = [row for row in TABLE if row.method == "lora"]
+LORAS = [row for row in FAMILIES if row.method == "lora"]
 
 
 @pytest.mark.parametrize("row", LORAS, ids=lambda row: row.family)

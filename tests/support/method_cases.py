@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from rule_cases import ADAFACTOR, BASE, CACHED, PRODIGY, STEPS, Case, opt
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.arguments import Arg
 from kohya_runner.engines.rules.table import Context, evaluate
 from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
-from kohya_runner.options.lookup import options_for
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
 
 OWN: dict[str, dict[str, Any]] = {
@@ -41,7 +41,7 @@ class MethodCase(Case):
 
     @property
     def row(self) -> Support:
-        row = families.find(self.family, self.method)
+        row = table.find(self.family, self.method)
         assert row is not None
         return row
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.arguments import Arg
 from kohya_runner.engines.rules.table import Context, evaluate
 from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
-from kohya_runner.options.lookup import options_for
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
 
 BASE: dict[str, Any] = {
@@ -71,7 +71,7 @@ class MusubiCase:
 
 
 def row(family: str) -> Support:
-    found = families.find(family, "lora")
+    found = table.find(family, "lora")
     assert found is not None
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from kohya_runner.options.keyvalues import KEY_VALUE, PATTERN_LISTS, PATTERN_NUMBERS
-from kohya_runner.options.lookup import Option, ScriptOptions
+from kohya_runner.options.script_options import Option, ScriptOptions
 
 TEXT = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0") | st.sampled_from("-= ,'\"%/"), max_size=12

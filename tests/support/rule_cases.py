@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import rule_cases_families
 
-from kohya_runner.engines import families
+from kohya_runner.engines import table
 from kohya_runner.engines.arguments import Arg
 from kohya_runner.engines.rules.table import RULES, Context, evaluate
 from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
-from kohya_runner.options.lookup import options_for
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
 
 BASE: dict[str, Any] = {
@@ -65,7 +65,7 @@ class Case:
 
 
 def support(family: str) -> Support:
-    row = families.find(family, "lora")
+    row = table.find(family, "lora")
     assert row is not None
     return row
 

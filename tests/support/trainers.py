@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from kohya_runner.engine_info import ENGINES
+from kohya_runner.engines.table import INFOS, user_settings
 from kohya_runner.install.setup import find_trainer
-from kohya_runner.settings import read_settings
 
-for engine in ENGINES.values():
-    checkout, python = find_trainer(os.environ, read_settings(os.environ), engine=engine)
+for engine in INFOS.values():
+    checkout, python = find_trainer(os.environ, user_settings(os.environ), engine=engine)
     sys.stdout.write(f"{engine.variable}={checkout.root if checkout else ''}\n")
     sys.stdout.write(f"{engine.python_variable}={python.path if python else ''}\n")

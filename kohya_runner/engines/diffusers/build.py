@@ -11,8 +11,8 @@ from kohya_runner.dataset.tree.layout import plan_layout
 from kohya_runner.engines import method_data
 from kohya_runner.engines.arguments import Arg, cadence
 from kohya_runner.engines.built import Built, Dialect
+from kohya_runner.engines.diffusers.families import UNET
 from kohya_runner.engines.diffusers.imagefolder import with_imagefolder
-from kohya_runner.engines.diffusers.rows import UNET
 from kohya_runner.engines.diffusers.steps import Length, plan_steps
 from kohya_runner.engines.rules.table import evaluate
 from kohya_runner.engines.sd_scripts.build import context, with_args

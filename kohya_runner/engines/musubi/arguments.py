@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kohya_runner.engines.families import StageRow
-    from kohya_runner.options.lookup import ScriptOptions
+    from kohya_runner.engines.support import StageRow
+    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.plan.draft import Known
     from kohya_runner.recipe.load import Loaded
 

@@ -17,7 +17,7 @@ from kohya_runner.engines.musubi.steps import Length, Part, plan_steps
 from kohya_runner.engines.rules.table import evaluate
 from kohya_runner.engines.saves import SaveSettings
 from kohya_runner.engines.sd_scripts.build import context, with_args
-from kohya_runner.options.lookup import options_for
+from kohya_runner.engines.table import options_for
 from kohya_runner.plan import resume_options
 from kohya_runner.record.numbering import next_run
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.musubi.dataset_options import DatasetOptions
     from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.support import Support
     from kohya_runner.recipe.load import Loaded
 
 CACHE_OPTIONS = ("vae_dtype", "fp8_text_encoder", "fp8_t5")

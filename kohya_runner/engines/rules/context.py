@@ -12,7 +12,7 @@ from kohya_runner.findings import Severity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from kohya_runner.engines.families import Support
+    from kohya_runner.engines.support import Support
 
 Moment = Literal["parse", "start", "after model load", "first step", "first save", "never, silently wrong"]
 """When the trainer would have failed: ``start`` is seconds after the launch, ``after model load`` minutes to hours."""

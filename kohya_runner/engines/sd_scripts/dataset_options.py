@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Folder, Source
     from kohya_runner.dataset.tokens.count import Encoder
-    from kohya_runner.engines.families import Support
     from kohya_runner.engines.rules.context import Context, EffectiveOptions
     from kohya_runner.engines.settings import Settings
-    from kohya_runner.options.lookup import ScriptOptions
+    from kohya_runner.engines.support import Support
+    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
 
 

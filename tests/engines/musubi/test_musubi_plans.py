@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
-from kohya_runner.options.lookup import options_for
 from kohya_runner.options.parser import argparse_parser
 from kohya_runner.plan.report import plan_json
 

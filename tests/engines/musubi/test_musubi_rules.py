@@ -10,8 +10,8 @@ from kohya_runner.engines.musubi import rules
 from kohya_runner.engines.musubi.rule_conditions import MOST_SWAPPED
 from kohya_runner.engines.rules.table import Context, evaluate
 from kohya_runner.engines.settings import Settings
+from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
-from kohya_runner.options.lookup import options_for
 
 NEEDED = {"args.musubi_attention", "args.musubi_precision", "args.musubi_optimizer_missing"}
 

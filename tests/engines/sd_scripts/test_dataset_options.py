@@ -8,8 +8,8 @@ import pytest
 
 from kohya_runner.dataset.tree.build import build
 from kohya_runner.engines.sd_scripts.dataset_config import KEYS
+from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
-from kohya_runner.options.lookup import options_for
 from kohya_runner.options.parser import argparse_parser
 from kohya_runner.plan.report import plan_json
 from kohya_runner.practice.data import batching_of, read_folders, steps_of

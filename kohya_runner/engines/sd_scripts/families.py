@@ -1,0 +1,259 @@
+"""sd-scripts and what it trains: a row for each family's LoRA, and rows of the other methods with what differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.engine_info import EngineInfo
+from kohya_runner.engines.support import (
+    BYT5,
+    CLIP_G,
+    CLIP_L,
+    GEMMA2,
+    QWEN_VL,
+    SD2_REPO,
+    T5_XXL,
+    Component,
+    Support,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SD_SCRIPTS = EngineInfo(
+    name="sd-scripts",
+    title="sd-scripts",
+    repository="https://github.com/kohya-ss/sd-scripts.git",
+    commit="48d368fa557731ad0488c07304dfeba8c07910eb",
+    marks=("train_network.py", "library/train_util.py"),
+    setting="sd_scripts",
+    python_setting="python",
+    size="30 MB, well under a minute",
+    requirement_file="requirements.txt",
+    needed_modules=("torch", "torchvision", "library.train_util", "networks.lora"),
+    default=True,
+    xformers=True,
+)
+"""Its commit is pinned with every rule, line number and option of this package."""
+
+SD15 = Support(
+    family="sd15",
+    method="lora",
+    title="Stable Diffusion 1.5",
+    script="train_network.py",
+    network_module="networks.lora",
+    random_model=True,
+    tokenizers=(CLIP_L,),
+    modules={"text_encoder": 72, "unet": 192, "unet_conv": 278},
+    recipe="recipes/sd15_lora.yaml",
+    reads_long=True,
+)
+SD2 = Support(
+    family="sd2",
+    method="lora",
+    title="Stable Diffusion 2.x",
+    script="train_network.py",
+    network_module="networks.lora",
+    tokenizers=(SD2_REPO,),
+    modules={"text_encoder": 138, "unet": 192, "unet_conv": 278},
+    recipe="recipes/sd2_lora.yaml",
+    added={"v2": True},
+    reads_long=True,
+)
+SDXL = Support(
+    family="sdxl",
+    method="lora",
+    title="Stable Diffusion XL",
+    script="sdxl_train_network.py",
+    network_module="networks.lora",
+    random_model=True,
+    bucket_step=32,
+    tokenizers=(CLIP_L, CLIP_G),
+    modules={"text_encoder": 264, "unet": 722, "unet_conv": 788},
+    recipe="recipes/bespoke_baby_sdxl.yaml",
+    reads_long=True,
+)
+SD3 = Support(
+    family="sd3",
+    method="lora",
+    title="Stable Diffusion 3 and 3.5",
+    script="sd3_train_network.py",
+    network_module="networks.lora_sd3",
+    # All three are needed: those inside a file "incl_clips" keep a "transformer." before their names, which the
+    # loader does not take away, so that they are never filled (library/sd3_utils.py:112).
+    components=(
+        Component("clip_l", "the CLIP-L text encoder, one safetensors file"),
+        Component("clip_g", "the CLIP-G text encoder, one safetensors file"),
+        Component("t5xxl", "the T5-XXL text encoder, one safetensors file"),
+        Component("vae", "another autoencoder than the base model's own", required=False),
+    ),
+    hub_model=False,
+    tokenizers=(CLIP_L, CLIP_G, T5_XXL),
+    bucket_step=32,
+    modules={"text_encoder": 264, "unet": 377},  # 3.5 large; 263 of 3.5 medium, 237 of 3 medium
+    recipe="recipes/sd3_lora.yaml",
+)
+FLUX = Support(
+    family="flux",
+    method="lora",
+    title="FLUX.1",
+    script="flux_train_network.py",
+    network_module="networks.lora_flux",
+    components=(
+        Component("clip_l", "the CLIP-L text encoder, one safetensors file", unless={"model_type": "chroma"}),
+        Component("t5xxl", "the T5-XXL text encoder, one safetensors file"),
+        Component("ae", "the autoencoder (ae.safetensors)"),
+    ),
+    hub_model=False,
+    tokenizers=(CLIP_L, T5_XXL),
+    modules={"text_encoder": 72, "unet": 304},
+    recipe="recipes/flux_lora.yaml",
+)
+LUMINA = Support(
+    family="lumina",
+    method="lora",
+    title="Lumina Image 2.0",
+    script="lumina_train_network.py",
+    network_module="networks.lora_lumina",
+    components=(
+        Component("gemma2", "the Gemma 2 2B text encoder, one safetensors file"),
+        Component("ae", "the autoencoder (ae.safetensors of FLUX.1)"),
+    ),
+    hub_model=False,
+    tokenizers=(GEMMA2,),
+    modules={"text_encoder": 182, "unet": 180},
+    recipe="recipes/lumina_lora.yaml",
+)
+HUNYUAN_IMAGE = Support(
+    family="hunyuan_image",
+    method="lora",
+    title="HunyuanImage 2.1",
+    script="hunyuan_image_train_network.py",
+    network_module="networks.lora_hunyuan_image",
+    components=(
+        Component("text_encoder", "the Qwen2.5-VL 7B text encoder, one bf16 safetensors file"),
+        Component("byt5", "the ByT5 text encoder, one fp16 safetensors file"),
+        Component("vae", "the HunyuanImage 2.1 autoencoder"),
+    ),
+    hub_model=False,
+    tokenizers=(QWEN_VL, BYT5),
+    modules={"text_encoder": 0, "unet": 320},
+    recipe="recipes/hunyuan_image_lora.yaml",
+)
+ANIMA = Support(
+    family="anima",
+    method="lora",
+    title="Anima",
+    script="anima_train_network.py",
+    network_module="networks.lora_anima",
+    components=(
+        Component("qwen3", "the Qwen3 0.6B text encoder, one safetensors file"),
+        Component("vae", "the Qwen-Image autoencoder"),
+    ),
+    hub_model=False,
+    bucket_step=16,
+    modules={"text_encoder": 196, "unet": 280},
+    recipe="recipes/anima_lora.yaml",
+)
+SAFETENSORS: Mapping[str, Any] = {"save_model_as": "safetensors"}
+"""The full fine-tunes save in the format of their source, as .ckpt from a .safetensors; textual inversion as .pt
+(sdxl_train.py:238, train_db.py:145, train_textual_inversion.py:786)."""
+V2: Mapping[str, Any] = {**SAFETENSORS, "v2": True}
+TORCH: Mapping[str, Any] = {**SAFETENSORS, "attn_mode": "torch"}
+"""anima_train.py takes attn_mode as it is, and without stops at the first step (library/anima_models.py:372)."""
+UNET = "model.diffusion_model."
+WORD = "write the new word, one that the tokenizer does not know, such as token_string: sksdog"
+LLLITE = {
+    "cond_emb_dim": "write cond_emb_dim: 32, the size of the condition's embedding",
+    "network_dim": "write network_dim: 64, the rank of each module",
+}
+
+
+def _other(lora: Support, method: str, script: str, **fields: Any) -> Support:
+    """The row of another method of the family of a LoRA."""
+    added = V2 if lora.added.get("v2") else SAFETENSORS
+    return replace(
+        lora,
+        method=method,
+        recipe=f"recipes/{lora.family}_{method}.yaml",
+        script=script,
+        network_module="",
+        modules=None,
+        **{"added": added, **fields},
+    )
+
+
+def finetune(lora: Support, script: str, **fields: Any) -> Support:
+    """The whole model. ``fields`` are what is the script's own, beside the start of its tensors' names."""
+    return _other(lora, "finetune", script, **{"output": "model", "holds": UNET, **fields})
+
+
+def dreambooth(lora: Support, script: str, **fields: Any) -> Support:
+    """The whole model from pictures without captions: their concept is the prompt."""
+    given = {"output": "model", "holds": UNET, "concept_prompts": True, **fields}
+    return _other(lora, "dreambooth", script, **given)
+
+
+def controlnet(lora: Support, script: str, *, holds: str = "zero_convs.", **fields: Any) -> Support:
+    """A ControlNet: pictures with condition images, no class images."""
+    pairs = {"output": "controlnet", "data": "pairs", "regularization": False, "holds": holds}
+    return _other(lora, "controlnet", script, **{**pairs, **fields})
+
+
+def textual_inversion(lora: Support, script: str, *, holds: str = "emb_params") -> Support:
+    """The embedding of a new word."""
+    return _other(lora, "textual_inversion", script, output="embedding", holds=holds, needs={"token_string": WORD})
+
+
+FAMILIES: tuple[Support, ...] = (
+    SD15,
+    dreambooth(SD15, "train_db.py"),
+    finetune(SD15, "fine_tune.py", data="metadata", regularization=False),
+    controlnet(SD15, "train_control_net.py"),
+    textual_inversion(SD15, "train_textual_inversion.py"),
+    SD2,
+    dreambooth(SD2, "train_db.py"),
+    finetune(SD2, "fine_tune.py", data="metadata", regularization=False),
+    controlnet(SD2, "train_control_net.py"),
+    textual_inversion(SD2, "train_textual_inversion.py"),
+    SDXL,
+    finetune(SDXL, "sdxl_train.py"),
+    dreambooth(SDXL, "sdxl_train.py"),
+    controlnet(SDXL, "sdxl_train_control_net.py", holds="controlnet_down_blocks."),
+    _other(
+        SDXL, "lllite", "sdxl_train_control_net_lllite.py", output="lllite", data="pairs", regularization=False,
+        holds="lllite_unet_", needs=LLLITE,
+    ),
+    textual_inversion(SDXL, "sdxl_train_textual_inversion.py", holds="clip_g"),
+    SD3,
+    finetune(SD3, "sd3_train.py", bucket_step=8),
+    dreambooth(SD3, "sd3_train.py", bucket_step=8),
+    FLUX,
+    finetune(FLUX, "flux_train.py", bucket_step=16, holds="double_blocks."),
+    dreambooth(FLUX, "flux_train.py", bucket_step=16, holds="double_blocks."),
+    controlnet(FLUX, "flux_train_control_net.py", bucket_step=16, holds="controlnet_blocks."),
+    LUMINA,
+    finetune(LUMINA, "lumina_train.py", bucket_step=16, holds="layers."),
+    dreambooth(LUMINA, "lumina_train.py", bucket_step=16, holds="layers."),
+    HUNYUAN_IMAGE,
+    ANIMA,
+    finetune(ANIMA, "anima_train.py", holds="net.blocks.", added=TORCH),
+    dreambooth(ANIMA, "anima_train.py", holds="net.blocks.", added=TORCH),
+)  # fmt: skip
+"""Every family with every method that the pinned scripts train it with; LoRA first."""
+
+NO_CONTROL = "sd-scripts trains ControlNets for SD 1.5, 2, SDXL and FLUX.1 only"
+NO_LLLITE = "sd-scripts trains ControlNet-LLLite for SDXL only"
+NO_EMBEDDING = "sd-scripts trains embeddings for SD 1.5, 2 and SDXL only"
+NO_HUNYUAN = "sd-scripts trains LoRAs for HunyuanImage only: it has no script for the whole model"
+WITHOUT_PAIRS = ("sd3", "lumina", "hunyuan_image", "anima")
+
+ABSENT: Mapping[tuple[str, str], str] = {
+    ("hunyuan_image", "finetune"): NO_HUNYUAN,
+    ("hunyuan_image", "dreambooth"): NO_HUNYUAN,
+    **{(family, "controlnet"): NO_CONTROL for family in WITHOUT_PAIRS},
+    **{(family, "lllite"): NO_LLLITE for family in ("sd15", "sd2", "flux", *WITHOUT_PAIRS)},
+    **{(family, "textual_inversion"): NO_EMBEDDING for family in ("flux", *WITHOUT_PAIRS)},
+}
+"""Pairs that the pinned commit has no script for, with the reason."""
