@@ -121,6 +121,12 @@ def texts(tree: ast.AST) -> set[str]:
     return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
+def test_the_tests_are_in_the_rooms_of_what_they_test():
+    folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir()} - {"__pycache__"}
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    assert folders - rooms == {"engine", "recipes", "support"}
+
+
 def test_a_folder_has_at_most_25_modules():
     folders = Counter(name_of(path.parent) for path in MODULES)
     assert {folder for folder, count in folders.items() if count > 25} <= LARGE_FOLDERS
