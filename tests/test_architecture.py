@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.record.run_paths import RunPaths
+
 PACKAGE = Path(__file__).parents[1] / "kohya_runner"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 IN_THE_TRAINERS_PYTHON = re.compile(r"_worker\.py$")
@@ -29,11 +31,11 @@ OWNERS = {"rich": {"console.py", "plan_screen.py", "watch_screen.py"}, "ruamel":
 TABLES = (ast.Assign, ast.AnnAssign)
 """A module that is for the larger part assignments is a table, and may be longer."""
 
-RUN_FILES = {
-    "trainer.log", "runner.log", "sentinel.log", "record.json", "attempts.json", "plan.json", "metrics.jsonl",
-    "stop.json", "compare-prompts.txt", "picked.json", "keep-pod", "STILL-BILLING.txt",
-}  # fmt: skip
-RUN_FOLDERS = {"output", "logs"}
+_RUN = Path("workspace", "runs", "name", "001")
+_NAMES = {path.name for path in vars(RunPaths(_RUN)).values() if _RUN in path.parents}
+RUN_FILES = {name for name in _NAMES if not name.isalpha()}
+RUN_FOLDERS = _NAMES - RUN_FILES
+"""These are words, too: they count where a path is joined."""
 ENGINE_NAMES = {"sd-scripts", "musubi-tuner"}
 ENGINE_PACKAGES = {"sd_scripts", "musubi", "diffusers", "MUSUBI_TUNER", "DIFFUSERS"}
 
@@ -42,7 +44,6 @@ LARGE_FOLDERS: set[str] = {
     "plan",
 }
 SAME_CLASS_NAMES: set[str] = {
-    "Built",
     "Cause",
     "Checkpoint",
     "Curve",
@@ -52,10 +53,8 @@ SAME_CLASS_NAMES: set[str] = {
     "Line",
     "Look",
     "Modules",
-    "Part",
     "Place",
     "Row",
-    "Rows",
     "Settings",
     "State",
     "Subject",
@@ -65,29 +64,30 @@ SAME_CLASS_NAMES: set[str] = {
     "Work",
 }
 SPELT_ELSEWHERE: set[str] = {
-    "compare/pick.py: picked.json",
+    "compare/write_up.py: report.html",
 }
 NAMED_ELSEWHERE: set[str] = {
     "artefact/verify.py: sd-scripts",
     "compare/sweep.py: musubi",
     "compare/sweep.py: sd_scripts",
     "diagnosis/tracebacks.py: sd-scripts",
-    "machine/doctor.py: sd-scripts",
     "plan/class_stage.py: sd_scripts",
     "plan/data.py: sd_scripts",
     "plan/defaults.py: DIFFUSERS",
+    "plan/defaults.py: diffusers",
     "plan/defaults.py: musubi-tuner",
     "plan/inspection_target.py: sd-scripts",
     "plan/inspection_target.py: sd_scripts",
     "plan/pipeline.py: sd_scripts",
     "plan/report.py: sd-scripts",
     "plan/resume_drift.py: sd-scripts",
-    "plan/support.py: sd_scripts",
     "practice/data.py: sd_scripts",
     "practice/diffusers.py: diffusers",
     "practice/musubi.py: musubi",
     "practice/trainer.py: DIFFUSERS",
     "practice/trainer.py: MUSUBI_TUNER",
+    "practice/trainer.py: diffusers",
+    "practice/trainer.py: musubi",
     "run/class_painting.py: sd_scripts",
     "run/prepare.py: musubi",
     "show/console.py: sd-scripts",
