@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import LENGTH, MAX_HEADER, HeaderError, read_header
-from kohya_runner.findings import Finding, error, warning
+from kohya_runner.findings import Finding, error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HEAD = 512
 SAFETENSORS = ".safetensors"
-PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 BY_EXTENSION = frozenset({"sd15", "sd2", "sdxl"})
 """Families whose loader looks at the extension alone (library/model_util.py:964); the others want safetensors."""
 
@@ -41,18 +40,7 @@ def model_findings(model: LocalModel) -> tuple[Finding, ...]:
     if fault:
         what, hint = fault
         return (error("model.format", f"{model.what} {model.path} {what}", where=model.where, hint=hint),)
-    return (pickled(f"{model.what} {model.path}", model.where),) if is_pickle(model.path.name) else ()
-
-
-def is_pickle(name: str) -> bool:
-    """Whether a file of this name is one that runs what its maker wrote into it when it is loaded."""
-    return name.lower().endswith(PICKLES)
-
-
-def pickled(subject: str, where: str) -> Finding:
-    """A warning about a pickle, of this machine or of the Hub (library/model_util.py:970)."""
-    text = f"{subject} is a pickle: to load it is to run what whoever made it put in"
-    return warning("model.pickle", text, where=where, hint="take a .safetensors file of the same model")
+    return ()
 
 
 def _missing(model: LocalModel) -> Finding:
@@ -128,7 +116,7 @@ def _content_fault(model: LocalModel, head: bytes) -> tuple[str, str] | None:
         return (fault, "download it again, or write hf://org/repo/file.safetensors") if fault else None
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return None
-    return "is neither safetensors nor a checkpoint", f"name a {SAFETENSORS} or {PICKLES[0]} file"
+    return "is neither safetensors nor a checkpoint", f"name a {SAFETENSORS} or .ckpt file"
 
 
 def _looks_like_safetensors(head: bytes) -> bool:

@@ -15,6 +15,9 @@ _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", he
 _WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
 _SD_SCRIPTS = click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use.")
 _ALLOW = click.option("--allow", multiple=True, metavar="CODE", help="Turn the named error into a warning.")
+_TRUST = click.option(
+    "--trust", multiple=True, metavar="KEY", help="Let this key of the recipe do what it asks for (docs/security.md)."
+)
 _FRESH = click.option("--fresh", is_flag=True, help="Read every picture again, whatever the cache knows.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 
@@ -51,7 +54,7 @@ LATER = {
 
 
 def _recipe_options(command: Any) -> Any:
-    for option in (_JSON, _FRESH, _ALLOW, _SD_SCRIPTS, _WORKSPACE, _SET, _RECIPE):
+    for option in (_JSON, _FRESH, _TRUST, _ALLOW, _SD_SCRIPTS, _WORKSPACE, _SET, _RECIPE):
         command = option(command)
     return command
 

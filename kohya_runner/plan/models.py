@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.model_file import LocalModel, is_pickle, model_findings, pickled
+from kohya_runner.artefact.model_file import LocalModel, model_findings
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
 from kohya_runner.install.random_model import random_model_paths
@@ -64,7 +64,6 @@ class _Search:
             self.findings += fault.findings
             return ref.text
         target = local_path(file, self.workspace.models)
-        self.findings += [pickled(ref.text, ref.where)] if is_pickle(file.path) else []
         self.fetches.append(Fetch(file, target))
         return str(target)
 

@@ -27,6 +27,7 @@ from kohya_runner.plan.fingerprint import fingerprint
 from kohya_runner.plan.forecast import Subject, forecast
 from kohya_runner.plan.models import find_models
 from kohya_runner.plan.support import find_support, meant_support
+from kohya_runner.plan.trust.consent import Consents, check_keys, consequences
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.record.run_paths import RunPaths
 
@@ -57,9 +58,10 @@ def make_plan(
     refused = not_allowable(request.allow)
     if refused:
         raise UsageError(f"--allow {refused}")
-    loaded = load(request.recipe, request.overrides, environ=env)
     machine_settings = user_settings(env)
+    loaded = load(request.recipe, request.overrides, environ=env, readable=machine_settings.env)
     draft = Draft(request, env, loaded, _workspace(request, loaded, machine_settings, env), list(loaded.findings))
+    _trust(draft, machine_settings)
     support, unknown = find_support(loaded)
     draft.parts["checkout"], draft.parts["python"] = _trainer(draft, machine_settings, support)
     draft.findings += unknown
@@ -69,6 +71,15 @@ def make_plan(
     else:
         _salvage(draft, support or meant_support(loaded), on_progress)
     return draft.finish()
+
+
+def _trust(draft: Draft, settings: UserSettings) -> None:
+    """What the recipe makes happen beside the training; an error for each that nobody allowed."""
+    keys = (*draft.request.trust, *settings.trust)
+    check_keys(keys)
+    told = consequences(draft.loaded, draft.workspace, Consents(keys, settings.workspace))
+    draft.parts["consequences"] = told
+    draft.findings += [finding for one in told if (finding := one.finding())]
 
 
 def _salvage(draft: Draft, support: Support | None, on_progress: Progress | None) -> None:
@@ -97,7 +108,8 @@ def _trainer(
     draft: Draft, settings: UserSettings, support: Support | None
 ) -> tuple[Checkout | None, TrainerPython | None]:
     launch = draft.loaded.recipe.launch.python if draft.loaded.recipe else None
-    named = str(draft.loaded.path_from(launch, "launch", "python")) if launch else None
+    refused = any(one.key == "launch.python" and not one.allowed for one in draft.parts["consequences"])
+    named = str(draft.loaded.path_from(launch, "launch", "python")) if launch and not refused else None
     if draft.request.elsewhere:
         return None, None
     try:

@@ -142,6 +142,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "version": 1,
         "ok": plan.ok,
         "recipe": _recipe(plan),
+        "consequences": [one.as_json() for one in plan.consequences],
         "commands": [_command(c) for c in (*(s.command for s in class_stage.stages(plan)), *plan.commands)],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),

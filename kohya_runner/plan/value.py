@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kohya_runner.machine.references import HubFile
     from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.forecast import Forecast
+    from kohya_runner.plan.trust.consent import Consequence
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import Series
     from kohya_runner.workspace import Workspace
@@ -38,6 +39,7 @@ class Request:
     workspace: str | None = None
     sd_scripts: str | None = None
     allow: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()  # keys of the recipe whose consequences are allowed
     elsewhere: bool = False  # the run is for another machine
     practice: bool = False  # a stand-in process instead of the trainer
     fresh: bool = False  # read every picture again, whatever the cache knows
@@ -73,6 +75,7 @@ class Plan:
     loaded: Loaded
     workspace: Workspace
     findings: tuple[Finding, ...]
+    consequences: tuple[Consequence, ...] = ()  # what happens beside the training
     support: Support | None = None
     checkout: Checkout | None = None
     python: TrainerPython | None = None

@@ -63,7 +63,7 @@ class Loaded:
 
     def path_from(self, text: str, *path: Key) -> Path:
         """A path as the recipe states it, relative to the file it was written in."""
-        return Path(os.path.abspath(self.place(*path).folder / Path(text).expanduser()))
+        return Path(os.path.abspath(self.place(*path).folder / os.path.expanduser(text)))  # noqa: PTH111 - ~nobody raises nothing
 
 
 def load(

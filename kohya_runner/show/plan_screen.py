@@ -25,6 +25,12 @@ MARK = 8
 
 def show(console: Console, made: Plan) -> None:
     """What will run, how long, where the space goes; what is wrong, the worst first; the command, if it can go."""
+    if made.consequences:
+        console.print(Text("this recipe will also:", style="bold yellow"))
+        for one in made.consequences:
+            allowed = "" if one.allowed else f"   (needs --trust {one.key})"
+            hanging(console, Text("  - "), Text(f"{one.text}   {one.where}{allowed}"), 4)
+        console.print()
     for label, text in rows(made):
         hanging(console, Text(f"{label:<{LABEL}}", style="bold"), Text(text), LABEL)
     shown = [f for f in made.findings if f.code != "args.default"]

@@ -100,16 +100,16 @@ def test_what_is_no_safetensors_file_is_named(odd_path, content, says):
     assert _codes(odd_path / "m.safetensors") == ["model.format"]
 
 
-def test_a_pickle_is_a_warning(odd_path):
+def test_a_pickle_that_is_one_is_what_its_name_says(odd_path):
     (odd_path / "m.ckpt").write_bytes(b"PK\x03\x04" + b"0" * 99)
     found = model_findings(LocalModel(odd_path / "m.ckpt"))
-    assert [(f.severity.value, f.code) for f in found] == [("warning", "model.pickle")]
+    assert found == ()
 
 
 def test_safetensors_under_another_name_are_loaded_as_a_pickle(odd_path):
     (odd_path / "m.ckpt").write_bytes(_safetensors())
     assert _codes(odd_path / "m.ckpt", "sdxl") == ["model.format"]
-    assert _codes(odd_path / "m.ckpt", "flux") == ["model.pickle"]
+    assert _codes(odd_path / "m.ckpt", "flux") == []
 
 
 def test_a_text_file_is_no_checkpoint(odd_path):

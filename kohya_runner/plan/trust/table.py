@@ -92,6 +92,16 @@ GO_WITH: Mapping[str, str] = {
 }
 """Options that do nothing without another one, whose consent is theirs."""
 
+MODELS = frozenset({
+    "ae", "base_weights", "byt5", "clip_g", "clip_l", "controlnet_model_name_or_path", "dit", "gemma2",
+    "llm_adapter_path", "network_weights", "pretrained_vae_model_name_or_path", "qwen3", "t5xxl", "text_encoder",
+    "text_encoder1", "text_encoder2", "vae", "weights",
+})  # fmt: skip
+"""Options whose files are loaded as weights."""
+
+PLAIN_NAMES = ("log_prefix", "log_tracker_name")
+"""Options whose text becomes the name of a folder below --logging_dir (library/train_util.py:5591)."""
+
 _CLASS = r"[A-Z]\w*"
 _OPTIMIZERS = (
     rf"torch\.optim(\.[a-z_]+)?\.{_CLASS}",

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kohya_runner.artefact.model_code import code_in, is_pickle
+
+PIPE = json.dumps({"_class_name": ["my", "Pipe"]})
+IMPORT = json.dumps({"unet": ["antigravity", "Net"]})
+
+
+@pytest.mark.parametrize("name", ["m.ckpt", "m.PT", "m.pth", "m.bin", "m.pkl"])
+def test_a_pickle_is_known_by_its_name(odd_path: Path, name: str):
+    assert is_pickle(name)
+    assert "is a pickle" in code_in(odd_path / name)
+
+
+def test_a_file_of_another_name_is_loaded_as_a_pickle_and_a_safetensors_file_is_not(odd_path: Path):
+    for name in ("m", "m.safetensors", "m.sft"):
+        (odd_path / name).write_bytes(b"x")
+    assert "is a pickle" in code_in(odd_path / "m")
+    assert code_in(odd_path / "m.safetensors") == code_in(odd_path / "m.sft") == code_in(odd_path / "gone") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        pytest.param("unet/my.py", "print()", "holds Python code (unet/my.py)", id="module"),
+        pytest.param("model_index.json", PIPE, "_class_name is a list", id="list"),
+        pytest.param("unet/config.json", PIPE, "_class_name is a list", id="part"),
+        pytest.param("model_index.json", IMPORT, "import antigravity", id="import"),
+        pytest.param("unet/diffusion_pytorch_model.bin", "x", "its weights as a pickle", id="weights"),
+    ],
+)
+def test_a_folder_that_brings_code_is_found(odd_path: Path, name: str, text: str, said: str):
+    (odd_path / name).parent.mkdir(exist_ok=True)
+    (odd_path / name).write_text(text, encoding="utf-8")
+    assert said in code_in(odd_path)
+
+
+def test_a_usual_folder_brings_none(odd_path: Path):
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "feature_extractor": [None, None],
+    }
+    (odd_path / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    for name in ("unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "model.ckpt",
+                 "safety_checker/pytorch_model.bin"):  # fmt: skip
+        (odd_path / name).parent.mkdir(exist_ok=True)
+        (odd_path / name).write_bytes(b"x")
+    assert code_in(odd_path) == ""
