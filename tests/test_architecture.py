@@ -44,24 +44,17 @@ LARGE_FOLDERS: set[str] = {
     "plan",
 }
 SAME_CLASS_NAMES: set[str] = {
-    "Cause",
-    "Checkpoint",
     "Curve",
     "Found",
     "Known",
     "Length",
     "Line",
-    "Look",
-    "Modules",
     "Place",
     "Row",
     "Settings",
-    "State",
     "Subject",
     "Trainer",
     "Wish",
-    "Wishes",
-    "Work",
 }
 SPELT_ELSEWHERE: set[str] = {
     "compare/write_up.py: report.html",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class LaunchOptions:
     """The options of ``launch`` that are no part of the plan."""
 
     dry_run: bool = False
@@ -33,7 +33,7 @@ class Wishes:
     go: bool = False
 
 
-def launch(request: Request, wishes: Wishes) -> int:
+def launch(request: Request, wishes: LaunchOptions) -> int:
     """Plan, show, then do what was asked for; the exit code."""
     only_one_of(go=wishes.go and not wishes.rehearse, resume=request.resume and wishes.rehearse)
     raise_on_stop()
@@ -53,7 +53,7 @@ def launch(request: Request, wishes: Wishes) -> int:
     return _trained(made, wishes)
 
 
-def _trained(made: Plan, wishes: Wishes) -> int:
+def _trained(made: Plan, wishes: LaunchOptions) -> int:
     """Here, or in the background with only the beginning watched from here."""
     if wishes.detach and (child := detached.divide()):
         return live.attend(child, made, as_json=wishes.as_json)
@@ -64,7 +64,7 @@ def _trained(made: Plan, wishes: Wishes) -> int:
     return 0
 
 
-def _standing(made: Plan, wishes: Wishes) -> RunView | None:
+def _standing(made: Plan, wishes: LaunchOptions) -> RunView | None:
     """The run that leaves nothing to launch, told to the person."""
     with console.live(quiet=wishes.as_json, practice=False) as screen:
         view = resume_effects.standing(made, screen, AFTER_RUN)

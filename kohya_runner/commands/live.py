@@ -10,7 +10,7 @@ from kohya_runner.commands.dataset import as_path
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
-    from kohya_runner.run.run_status import Look
+    from kohya_runner.run.run_status import RunStatus
     from kohya_runner.run.stopping.stop_request import When
 
 _RUN = click.argument("run", required=False)
@@ -57,10 +57,10 @@ def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) ->
 
     from kohya_runner.record import ledger
     from kohya_runner.run import views
-    from kohya_runner.run.run_status import Watcher
+    from kohya_runner.run.run_status import StatusReader
 
     view = ledger.find(views.runs_folder(workspace), run)
-    watcher = Watcher(view.path)
+    watcher = StatusReader(view.path)
     try:
         if adopt and view.state == "orphaned" and not _adopted(view):
             return 0
@@ -95,7 +95,7 @@ def _adopted(view: Any) -> bool:
     return False
 
 
-def _followed(watcher: Any, *, as_json: bool) -> Look:
+def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
     """Lines as the run goes on, to its end."""
     import json
     import time
@@ -105,7 +105,7 @@ def _followed(watcher: Any, *, as_json: bool) -> Look:
 
     last, last_time = None, 0.0
     while True:
-        look: Look = watcher.look()
+        look: RunStatus = watcher.look()
         ended = look.state not in (*LIVE, "silent")
         changed = (look.state, look.phase, look.epoch, len(look.view.record.checkpoints if look.view.record else ()))
         now = time.monotonic()
@@ -120,7 +120,7 @@ def _followed(watcher: Any, *, as_json: bool) -> Look:
         time.sleep(0.5)
 
 
-def _summary(look: Look) -> None:
+def _summary(look: RunStatus) -> None:
     from kohya_runner.show import watch_lines
 
     name = f"{look.view.name}/{look.view.run_id}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kohya_runner.diagnosis.events import Step, Work
+from kohya_runner.diagnosis.events import OtherBar, Step
 
 BAR = re.compile(
     r"(?:(?P<label>[^\r\n|%]{0,80}?):\s+)?(?:\d+%)\|[^|\r\n]*\|\s*(?P<done>\d+)/(?P<total>\d+)\s"
@@ -22,12 +22,12 @@ def find_bar(text: str) -> re.Match[str] | None:
     return BAR.search(text) if _SIGN in text and len(text) < _LONGEST else None
 
 
-def bar_event(match: re.Match[str]) -> Step | Work:
+def bar_event(match: re.Match[str]) -> Step | OtherBar:
     """What a match of ``BAR`` says."""
     done, total = int(match["done"]), int(match["total"])
     label = (match["label"] or "").strip()
     if label.lower() != LABEL:
-        return Work(label, done, total)
+        return OtherBar(label, done, total)
     loss = _LOSS.search(match["more"])
     return Step(
         done,

@@ -33,7 +33,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class OtherBar:
     """Any other bar: caching, validation, loading. ``what`` is its label, often empty."""
 
     what: str
@@ -58,7 +58,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Modules:
+class ModulesMade:
     """How many LoRA modules were made; with ``enabled``, how many of them are trained and saved."""
 
     what: str
@@ -67,14 +67,14 @@ class Modules:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class CheckpointStarted:
     """The trainer begins to write this file or folder."""
 
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class CheckpointRemoved:
     """The trainer removes this checkpoint (``save_last_n_epochs``, ``save_last_n_steps``)."""
 
     path: Path
@@ -90,7 +90,7 @@ class NoData:
     """``No data found``: the trainer ends now, with exit code 0."""
 
 
-Event = Phase | Step | Work | Epoch | Fact | Modules | Checkpoint | Removed | Finished | NoData
+Event = Phase | Step | OtherBar | Epoch | Fact | ModulesMade | CheckpointStarted | CheckpointRemoved | Finished | NoData
 
 
 class Numbering:

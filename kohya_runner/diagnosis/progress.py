@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.diagnosis.bars import bar_event, find_bar
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Finished, Modules, NoData, Phase, Removed, Step
+from kohya_runner.diagnosis.events import (
+    CheckpointRemoved,
+    CheckpointStarted,
+    Epoch,
+    Fact,
+    Finished,
+    ModulesMade,
+    NoData,
+    Phase,
+    Step,
+)
 from kohya_runner.diagnosis.rich_log_lines import Wrapped, continuation, record
 
 if TYPE_CHECKING:
@@ -182,11 +192,11 @@ def _event(text: str) -> Event | None:
     if match := _EPOCH.match(text):
         return Epoch(int(match.group(1)), int(match.group(2)))
     if match := _MODULES.match(text):
-        return Modules(match.group(2), int(match.group(3)), enabled=match.group(1) == "enable")
+        return ModulesMade(match.group(2), int(match.group(3)), enabled=match.group(1) == "enable")
     if match := _WRITTEN.match(text):
-        return Checkpoint(Path(match.group(1)))
+        return CheckpointStarted(Path(match.group(1)))
     if match := _REMOVED.match(text):
-        return Removed(Path(match.group(1)))
+        return CheckpointRemoved(Path(match.group(1)))
     if text.startswith("No data found"):
         return NoData()
     return Finished() if text.startswith("model saved.") else _fact(text)

@@ -22,7 +22,7 @@ from kohya_runner.record.process_identity import ProcessId, group_of, identify
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.run_state import UNDER_WAY
 from kohya_runner.run.guards.deadline import deadline
-from kohya_runner.run.process_group import RUN, Group
+from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stopping.stop_sequence import Grace
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LOOK = 1.0
 MARGIN = 30.0
-"""Seconds that a living runner has, beside the grace of its own ladder, before the trainer is stopped without it."""
+"""Seconds that a living runner has, beside the grace of its own sequence, before the trainer is stopped without it."""
 
 
 def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
@@ -124,7 +124,7 @@ class _Watch:
         """A trainer whose runner was killed before it could write that down; it is written down now."""
         from kohya_runner.record import record
 
-        pids = Group(ProcessId(0), self._log).members()
+        pids = ProcessGroup(ProcessId(0), self._log).members()
         leader = next((identify(pid) for pid in pids if group_of(pid) == pid), None)
         if leader is not None:
             begun = record.read(self._dir)
@@ -154,7 +154,7 @@ class _Watch:
         if watched:
             self._stopped = True
             output = self._dir / str(self._said.get("output_dir"))
-            stop_group(Group(trainer, self._log), output, since=self._started or 0.0, grace=Grace())
+            stop_group(ProcessGroup(trainer, self._log), output, since=self._started or 0.0, grace=Grace())
             return False
         if not self._held():
             return False

@@ -62,7 +62,7 @@ class Process(_Part):
         return ProcessId(self.pid, self.started, self.boot_id)
 
 
-class Trainer(_Part):
+class RecordedTrainer(_Part):
     """The trainer's sources and its Python."""
 
     path: str = ""
@@ -81,7 +81,7 @@ class Timings(_Part):
     seconds_per_step: float | None = None
 
 
-class Checkpoint(_Part):
+class SavedCheckpoint(_Part):
     """One file of the output folder; of a removed one (``save_last_n_epochs``) the facts are kept."""
 
     file: str
@@ -151,7 +151,7 @@ class Record(_Part):
     argv: tuple[str, ...] = Field(strict=False)
     cwd: str
     env: dict[str, str] = {}
-    trainer: Trainer = Trainer()
+    trainer: RecordedTrainer = RecordedTrainer()
     fingerprint: str = ""  # equal for two launches of the same options, data and trainer
     dataset: dict[str, Any] = {}
     findings: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
@@ -167,7 +167,7 @@ class Record(_Part):
     epochs_seen: int = 0
     loss: float | str | None = None  # "nan" and "inf" are no JSON numbers
     modules: int | None = None
-    checkpoints: tuple[Checkpoint, ...] = Field(default=(), strict=False)
+    checkpoints: tuple[SavedCheckpoint, ...] = Field(default=(), strict=False)
     guard: Guarding = Guarding()
     notes: tuple[Note, ...] = Field(default=(), strict=False)
     nan_step: int | None = None  # the first whose loss was no finite number

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
     from kohya_runner.record.resume_way import ResumeWay
-    from kohya_runner.record.states import State
+    from kohya_runner.record.states import TrainingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Series:
 
     path: Path
     record: Record
-    state: State
-    broken: tuple[State, ...]
+    state: TrainingState
+    broken: tuple[TrainingState, ...]
     known: Attempts
 
     @property
@@ -92,7 +92,7 @@ def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice
         return None
     record, known = view.record, attempts.read(view.path)
     each = known.attempts[-1].steps_per_epoch if known.attempts else 1
-    broken: list[State] = []
+    broken: list[TrainingState] = []
     for state in map(states.sound, states.states_of(view.output_dir, name, way, each)):
         if not state.problem and _before_the_end(state, record):
             return Series(view.path, record, state, tuple(broken), known)
@@ -100,7 +100,7 @@ def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice
     return None
 
 
-def _before_the_end(state: State, record: Record) -> bool:
+def _before_the_end(state: TrainingState, record: Record) -> bool:
     if state.step is not None:
         return record.steps_planned is None or state.step < record.steps_planned
     return record.epochs_planned is None or state.epoch < record.epochs_planned

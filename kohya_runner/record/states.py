@@ -29,7 +29,7 @@ LARGEST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class TrainingState:
     """One state: after how many epochs it was written, and where that may be inside one, after how many steps.
 
     ``counted`` are the steps of its own attempt that the trainer counted, None where it writes none; ``problem`` is the
@@ -44,7 +44,7 @@ class State:
     problem: str = ""
 
 
-def states_of(output_dir: Path, name: str, way: ResumeWay, steps_per_epoch: int = 1) -> tuple[State, ...]:
+def states_of(output_dir: Path, name: str, way: ResumeWay, steps_per_epoch: int = 1) -> tuple[TrainingState, ...]:
     """The states with a number in their name, the newest first."""
     pattern = re.compile(way.folder.format(name=re.escape(name)))
     try:
@@ -55,15 +55,15 @@ def states_of(output_dir: Path, name: str, way: ResumeWay, steps_per_epoch: int 
     return tuple(sorted(read, key=lambda state: (-state.epoch, -(state.step or 0))))
 
 
-def _named(path: Path, way: ResumeWay, match: re.Match[str], steps_per_epoch: int) -> State:
+def _named(path: Path, way: ResumeWay, match: re.Match[str], steps_per_epoch: int) -> TrainingState:
     """What its name says."""
     said = match.groupdict()
     if said.get("step") is not None:
-        return State(path, way, int(said["step"]) // steps_per_epoch, int(said["step"]))
-    return State(path, way, int(said["epoch"]) + int(said.get("before") or 0))
+        return TrainingState(path, way, int(said["step"]) // steps_per_epoch, int(said["step"]))
+    return TrainingState(path, way, int(said["epoch"]) + int(said.get("before") or 0))
 
 
-def sound(state: State) -> State:
+def sound(state: TrainingState) -> TrainingState:
     """The state with what is wrong with its numbers.
 
     One that holds NaN would only train NaN on, one that was never trained is no better than a beginning. All weights
@@ -78,7 +78,7 @@ def sound(state: State) -> State:
     return replace(state, problem=found.problem)
 
 
-def _read(state: State) -> State:
+def _read(state: TrainingState) -> TrainingState:
     """The same with what its files say, and what is wrong with them."""
     if not state.way.numbers:
         return replace(state, problem=_missing(state))
@@ -97,7 +97,7 @@ def _numbers(file: Path) -> tuple[int, int]:
     return int(value["current_epoch"]), int(value["current_step"])
 
 
-def _missing(state: State) -> str:
+def _missing(state: TrainingState) -> str:
     """What is not there, or not whole."""
     path, weights = state.path, state.way.weights
     try:

@@ -24,7 +24,7 @@ LINES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class ExitCause:
     """A short name for programs, and the rest of a sentence after a colon."""
 
     code: str
@@ -32,44 +32,46 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class CausePattern:
     """One row: what stands in the log."""
 
     pattern: re.Pattern[str]
-    cause: Cause
+    cause: ExitCause
 
 
-SHARED = Cause(
+SHARED = ExitCause(
     "memory.shared",
     "the shared memory (/dev/shm) is too small for the data loader; lower args.max_data_loader_n_workers",
 )
-VRAM = Cause(
+VRAM = ExitCause(
     "memory.vram",
     "the GPU's memory is full; lower args.train_batch_size or set args.gradient_checkpointing, args.fp8_base",
 )
-HOST = Cause("memory.host", "this machine's memory is full; set args.lowram or take a machine with more")
-KILLED = Cause("memory.host", f"the kernel killed it, because {HOST.why}")
-FROM_OUTSIDE = Cause(
+HOST = ExitCause("memory.host", "this machine's memory is full; set args.lowram or take a machine with more")
+KILLED = ExitCause("memory.host", f"the kernel killed it, because {HOST.why}")
+FROM_OUTSIDE = ExitCause(
     "killed", "something outside killed it; where memory is limited by the host, that is the most likely reason"
 )
-DISK = Cause("disk.full", "the disk is full; free some space, or choose another --workspace")
+DISK = ExitCause("disk.full", "the disk is full; free some space, or choose another --workspace")
 
-WORDS: tuple[Words, ...] = (
-    Words(
+PATTERNS: tuple[CausePattern, ...] = (
+    CausePattern(
         re.compile(
             r"Bus error|insufficient shared memory|unable to (?:open|write|allocate) shared memory|Unexpected bus error"
         ),
         SHARED,
     ),
-    Words(
+    CausePattern(
         re.compile(
             r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory"
             r"|CUBLAS_STATUS_ALLOC_FAILED|HIP out of memory"
         ),
         VRAM,
     ),
-    Words(re.compile(r"No space left on device|Disk quota exceeded|StorageFull|PytorchStreamWriter failed"), DISK),
-    Words(
+    CausePattern(
+        re.compile(r"No space left on device|Disk quota exceeded|StorageFull|PytorchStreamWriter failed"), DISK
+    ),
+    CausePattern(
         re.compile(r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|^MemoryError\b|Cannot allocate memory"),
         HOST,
     ),
@@ -79,7 +81,7 @@ WORDS: tuple[Words, ...] = (
 _SIGKILL = re.compile(r"died with <Signals\.SIGKILL: 9>|\(pid: \d+\) .*SIGKILL|exitcode\s*:\s*-9\b")
 
 
-def find(outcome: Outcome, record: Record, log: Path) -> Cause | None:
+def find(outcome: Outcome, record: Record, log: Path) -> ExitCause | None:
     """Why a trainer ended with an error, None where nothing tells or where it was stopped or ended well."""
     if outcome.stopped or outcome.returncode == 0:
         return None
@@ -89,12 +91,12 @@ def find(outcome: Outcome, record: Record, log: Path) -> Cause | None:
     return in_words(lines) or _killed(outcome, lines, record.guard.oom_kills) or _speechless(log)
 
 
-def in_words(lines: list[str]) -> Cause | None:
+def in_words(lines: list[str]) -> ExitCause | None:
     """What the last lines say."""
-    return next((row.cause for row in WORDS if any(row.pattern.search(line) for line in lines)), None)
+    return next((row.cause for row in PATTERNS if any(row.pattern.search(line) for line in lines)), None)
 
 
-def _speechless(log: Path) -> Cause | None:
+def _speechless(log: Path) -> ExitCause | None:
     """Where the log's own disk is full the trainer's last words were lost with the rest."""
     try:
         system = os.statvfs(log.parent)
@@ -103,7 +105,7 @@ def _speechless(log: Path) -> Cause | None:
     return DISK if system.f_bavail * system.f_frsize < LEAST_BYTES else None
 
 
-def _killed(outcome: Outcome, lines: list[str], before: int | None) -> Cause | None:
+def _killed(outcome: Outcome, lines: list[str], before: int | None) -> ExitCause | None:
     """SIGKILL, of the process itself or of the one that accelerate started; the kernel counts those it kills."""
     if outcome.signal != signal.SIGKILL and not any(_SIGKILL.search(line) for line in lines):
         return None

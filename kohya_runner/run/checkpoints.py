@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.checkpoint import CLOCK_SLACK, inspect
-from kohya_runner.record.record import Checkpoint
+from kohya_runner.record.record import SavedCheckpoint
 from kohya_runner.run.incomplete_files import FRESH
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _EPOCH = re.compile(r"(?:\+(\d{6}))?-(\d{6})\.")  # EPOCH_FILE_NAME, library/tra
 _STEP = re.compile(r"-step(\d{8})\.|^checkpoint-(\d+)/")  # STEP_FILE_NAME, library/train_util.py; diffusers' states
 
 
-def found(output_dir: Path, known: tuple[Checkpoint, ...], since: float) -> tuple[Checkpoint, ...]:
+def found(output_dir: Path, known: tuple[SavedCheckpoint, ...], since: float) -> tuple[SavedCheckpoint, ...]:
     """The known ones, those that are gone marked so, and the new ones in the order in which they were written."""
     here = _listed(output_dir, since)
     names = {checkpoint.file for checkpoint in known}
@@ -40,17 +40,17 @@ def _listed(output_dir: Path, since: float) -> dict[str, Path]:
     return {name: path for _, name, path in sorted(dated)}
 
 
-def _still(checkpoint: Checkpoint, path: Path | None) -> Checkpoint:
+def _still(checkpoint: SavedCheckpoint, path: Path | None) -> SavedCheckpoint:
     if path is None:
         return checkpoint.model_copy(update={"removed": True})
     return checkpoint if checkpoint.complete else _described(checkpoint.file, path)
 
 
-def _described(name: str, path: Path) -> Checkpoint:
+def _described(name: str, path: Path) -> SavedCheckpoint:
     epoch, step = _EPOCH.search(name), _STEP.search(name)
     facts = inspect(path) if path.suffix == ".safetensors" else None
     complete = facts.complete if facts else _rests(path)
-    return Checkpoint(
+    return SavedCheckpoint(
         file=name,
         bytes=facts.bytes if facts else _size(path),
         modules=facts.modules if facts else 0,

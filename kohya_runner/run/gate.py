@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.artefact.content import Content
-    from kohya_runner.record.record import Checkpoint
+    from kohya_runner.record.record import SavedCheckpoint
 
 SLICE = 0.1
 """Seconds of one look; a pass of the watch has a quarter of a second. A LoRA of 228 MB takes half a second in all."""
@@ -31,7 +31,7 @@ class Expected:
     family: str = ""
 
 
-class Gate:
+class CheckpointCheck:
     """Judges the checkpoints of one output folder, one after the other."""
 
     def __init__(self, output_dir: Path, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -41,7 +41,7 @@ class Gate:
         self._file = ""
         self._reading: Iterator[Content | None] = iter(())
 
-    def slice(self, checkpoints: tuple[Checkpoint, ...], expected: Expected) -> tuple[Checkpoint, ...]:
+    def slice(self, checkpoints: tuple[SavedCheckpoint, ...], expected: Expected) -> tuple[SavedCheckpoint, ...]:
         """With what could be found out in one slice of time."""
         until = self._clock() + SLICE
         waiting = [c for c in checkpoints if _waits(c) and c.bytes <= AT_ONCE]
@@ -50,16 +50,16 @@ class Gate:
                 return tuple(judged if c is waiting[0] else c for c in checkpoints)
         return checkpoints
 
-    def rest(self, checkpoints: tuple[Checkpoint, ...], expected: Expected) -> tuple[Checkpoint, ...]:
+    def rest(self, checkpoints: tuple[SavedCheckpoint, ...], expected: Expected) -> tuple[SavedCheckpoint, ...]:
         """With all that is still to be found out."""
         return tuple(self._to_the_end(c, expected) if _waits(c) else c for c in checkpoints)
 
-    def _to_the_end(self, checkpoint: Checkpoint, expected: Expected) -> Checkpoint:
+    def _to_the_end(self, checkpoint: SavedCheckpoint, expected: Expected) -> SavedCheckpoint:
         while True:
             if (judged := self._read_on(checkpoint, expected)) is not None:
                 return judged
 
-    def _read_on(self, checkpoint: Checkpoint, expected: Expected) -> Checkpoint | None:
+    def _read_on(self, checkpoint: SavedCheckpoint, expected: Expected) -> SavedCheckpoint | None:
         """A piece further; the checkpoint as it is judged when that was the last one."""
         if self._file != checkpoint.file:
             self._file, self._reading = checkpoint.file, examining(self._output_dir / checkpoint.file)
@@ -74,7 +74,7 @@ class Gate:
         return judged(checkpoint, found, expected)
 
 
-def judged(checkpoint: Checkpoint, found: Content, expected: Expected) -> Checkpoint:
+def judged(checkpoint: SavedCheckpoint, found: Content, expected: Expected) -> SavedCheckpoint:
     """With its hash and what is wrong with it."""
     return checkpoint.model_copy(
         update={
@@ -87,7 +87,7 @@ def judged(checkpoint: Checkpoint, found: Content, expected: Expected) -> Checkp
     )
 
 
-def _other(checkpoint: Checkpoint, expected: Expected) -> str:
+def _other(checkpoint: SavedCheckpoint, expected: Expected) -> str:
     """Why the file cannot be of this run."""
     same = checkpoint.family == expected.family or expected.family in ALIKE.get(checkpoint.family, ())
     if expected.family and checkpoint.family and not same:
@@ -97,5 +97,5 @@ def _other(checkpoint: Checkpoint, expected: Expected) -> str:
     return ""
 
 
-def _waits(checkpoint: Checkpoint) -> bool:
+def _waits(checkpoint: SavedCheckpoint) -> bool:
     return checkpoint.complete and not checkpoint.removed and not checkpoint.sha256

@@ -226,12 +226,12 @@ def _begun(plan: Plan) -> record.Record:
     ).changed(**resume_effects.carried(plan))
 
 
-def _trainer(plan: Plan) -> record.Trainer:
+def _trainer(plan: Plan) -> record.RecordedTrainer:
     if plan.request.practice or plan.checkout is None or plan.python is None:
-        return record.Trainer(path="practice" if plan.request.practice else "")
+        return record.RecordedTrainer(path="practice" if plan.request.practice else "")
     facts = probe.probe(plan.python.path)
     packages = {name: version for name, version in facts.packages.items() if version}
-    return record.Trainer(
+    return record.RecordedTrainer(
         path=str(plan.checkout.root), commit=plan.checkout.commit or "", python=str(plan.python.path),
         packages={"python": facts.python, **packages},
     )  # fmt: skip

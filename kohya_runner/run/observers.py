@@ -53,16 +53,16 @@ def observers(recorder: Recorder, screen: Reporter) -> tuple[Observer, ...]:
     The recorder hears first, so that what the others read in the record is true.
     """
     from kohya_runner.run.guards.deadline import BudgetWatch
-    from kohya_runner.run.guards.observer import Guardian
-    from kohya_runner.run.metrics.observer import Meter
-    from kohya_runner.run.progress_lines import Teller
-    from kohya_runner.run.stopping.stop_request import Wishes
+    from kohya_runner.run.guards.observer import GuardObserver
+    from kohya_runner.run.metrics.observer import MetricsRecorder
+    from kohya_runner.run.progress_lines import ProgressLines
+    from kohya_runner.run.stopping.stop_request import StopRequests
 
     return (
         recorder,
-        Meter(recorder),
-        Wishes(recorder),
-        Teller(screen),
-        Guardian(recorder, screen),
+        MetricsRecorder(recorder),
+        StopRequests(recorder),
+        ProgressLines(screen),
+        GuardObserver(recorder, screen),
         BudgetWatch(recorder),
     )

@@ -28,7 +28,7 @@ _STILL = frozenset({"", "T", "t", "Z", "X"})
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ProcessGroup:
     """The processes of a run: ``leader`` is the first one, in a session and a group of its own."""
 
     leader: ProcessId

@@ -6,7 +6,17 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Fact, Modules, NoData, Phase, Step, Work
+from kohya_runner.diagnosis.events import (
+    CheckpointStarted,
+    Epoch,
+    Event,
+    Fact,
+    ModulesMade,
+    NoData,
+    OtherBar,
+    Phase,
+    Step,
+)
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
 from kohya_runner.text import duration
 
@@ -17,7 +27,7 @@ IN_PASSING = (TRAINING, SAVING)
 """Phases that lines of their own announce: the steps, and each checkpoint by its name."""
 
 
-class Teller:
+class ProgressLines:
     """Puts the trainer's events into lines."""
 
     def __init__(self, screen: Reporter) -> None:
@@ -44,14 +54,14 @@ class Teller:
             case Phase():
                 self.phase, self.since, self.work = event.name, time.monotonic(), ""
                 line = "" if event.name in IN_PASSING else event.name
-            case Work():
+            case OtherBar():
                 self.work = f"{event.done}/{event.total}"
             case Epoch():
                 line = f"epoch {event.number}/{event.total}"
                 self.epoch, self.phase = f"{line}  ", TRAINING
-            case Checkpoint():
+            case CheckpointStarted():
                 line = f"saving {event.path.name}"
-            case Modules() if not event.enabled:
+            case ModulesMade() if not event.enabled:
                 line = f"{event.number} LoRA modules for {event.what}"
             case Fact(name="total"):
                 line = f"{event.value} steps in all"

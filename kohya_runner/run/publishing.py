@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from kohya_runner.record.record import Checkpoint, Record
+    from kohya_runner.record.record import Record, SavedCheckpoint
 
 _OWN = re.compile(rf"(?P<name>[^/]+){re.escape(MARK)}(?P<before>\d{{6}})(?:-(?P<epoch>\d{{6}}))?(?P<suffix>\.\w+)")
 
@@ -38,12 +38,12 @@ def published(output_dir: Path, record: Record) -> Record:
     return record.changed(checkpoints=checkpoints, final=names.get(record.final, record.final))
 
 
-def known(output_dir: Path, checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, ...]:
+def known(output_dir: Path, checkpoints: Iterable[SavedCheckpoint]) -> tuple[SavedCheckpoint, ...]:
     """The same, where a runner was killed between renaming and writing it down."""
     return tuple(_renamed(c) if _was_renamed(output_dir, c) else c for c in checkpoints)
 
 
-def _published(output_dir: Path, checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint]:
+def _published(output_dir: Path, checkpoints: Iterable[SavedCheckpoint]) -> Iterator[SavedCheckpoint]:
     for checkpoint in checkpoints:
         source, target = output_dir / checkpoint.file, output_dir / run_name(checkpoint.file)
         if checkpoint.complete and not checkpoint.removed and source != target and not target.exists():
@@ -52,10 +52,10 @@ def _published(output_dir: Path, checkpoints: Iterable[Checkpoint]) -> Iterator[
         yield _renamed(checkpoint) if _was_renamed(output_dir, checkpoint) else checkpoint
 
 
-def _was_renamed(output_dir: Path, checkpoint: Checkpoint) -> bool:
+def _was_renamed(output_dir: Path, checkpoint: SavedCheckpoint) -> bool:
     name = run_name(checkpoint.file)
     return name != checkpoint.file and not (output_dir / checkpoint.file).exists() and (output_dir / name).exists()
 
 
-def _renamed(checkpoint: Checkpoint) -> Checkpoint:
+def _renamed(checkpoint: SavedCheckpoint) -> SavedCheckpoint:
     return checkpoint.model_copy(update={"file": run_name(checkpoint.file)})

@@ -7,10 +7,19 @@ import time
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact import checkpoint as artefact
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Finished, Modules, NoData, Removed, Step
+from kohya_runner.diagnosis.events import (
+    CheckpointRemoved,
+    CheckpointStarted,
+    Epoch,
+    Event,
+    Finished,
+    ModulesMade,
+    NoData,
+    Step,
+)
 from kohya_runner.record import record
 from kohya_runner.run import causes, checkpoints, publishing
-from kohya_runner.run.gate import Expected, Gate
+from kohya_runner.run.gate import CheckpointCheck, Expected
 from kohya_runner.run.guards import disk_reserve
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ class Recorder:
         self.now = begun
         self.finished = self.no_data = False
         self._enabled: dict[str, int] = {}
-        self._gate = Gate(run_dir / begun.output_dir)
+        self._check = CheckpointCheck(run_dir / begun.output_dir)
         self._written = self._looked = 0.0
         self._changed = False
         disk_reserve.make(run_dir)
@@ -58,7 +67,7 @@ class Recorder:
 
     def tick(self) -> None:
         """Now and then look for new checkpoints, read on in those that are not judged, put the numbers on the disk."""
-        self._judged(self._gate.slice(self.now.checkpoints, self._expected))
+        self._judged(self._check.slice(self.now.checkpoints, self._expected))
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._look()
@@ -72,12 +81,12 @@ class Recorder:
         self._looked = time.monotonic()
         self._judged(tuple(self._last_epoch(c) for c in seen))
 
-    def _judged(self, seen: tuple[record.Checkpoint, ...]) -> None:
+    def _judged(self, seen: tuple[record.SavedCheckpoint, ...]) -> None:
         if seen != self.now.checkpoints:
             self.now = self.now.changed(checkpoints=seen)
             self.save()
 
-    def _last_epoch(self, checkpoint: record.Checkpoint) -> record.Checkpoint:
+    def _last_epoch(self, checkpoint: record.SavedCheckpoint) -> record.SavedCheckpoint:
         """The file without a number is the last epoch."""
         if checkpoint.file != self.now.final or checkpoint.epoch is not None:
             return checkpoint
@@ -103,9 +112,9 @@ class Recorder:
                 self._step(event)
             case Epoch():
                 self.now = self.now.changed(epochs_seen=event.number)
-            case Modules() if event.enabled:
+            case ModulesMade() if event.enabled:
                 self._enabled[event.what] = event.number
-            case Checkpoint() | Removed():
+            case CheckpointStarted() | CheckpointRemoved():
                 self._looked = 0.0
             case Finished():
                 self.finished = True
@@ -150,7 +159,7 @@ class Recorder:
         output = self.run_dir / self.now.output_dir
         self._look()
         expected, practice = self.expected_modules or self.now.modules, self.now.practice
-        judged = self._gate.rest(self.now.checkpoints, self._expected)
+        judged = self._check.rest(self.now.checkpoints, self._expected)
         last, holds = output / self.now.final, self.now.holds
         problem = artefact.judge(last, self._since, expected, practice=practice, holds=holds)
         problem = problem or _content_problem(self.now.final, judged)
@@ -181,7 +190,7 @@ class Recorder:
             return
         self.save()
 
-    def _verdict(self, outcome: Outcome, problem: str, cause: causes.Cause | None) -> tuple[RecordedState, str]:
+    def _verdict(self, outcome: Outcome, problem: str, cause: causes.ExitCause | None) -> tuple[RecordedState, str]:
         """The file decides; how the process ended only says why there is none."""
         code = outcome.returncode
         if not problem and (self.finished or code in (0, None)):
@@ -198,14 +207,14 @@ class Recorder:
         return "failed", problem if code == 0 else "; ".join(filter(None, parts))
 
 
-def _content_problem(final: str, judged: tuple[record.Checkpoint, ...]) -> str:
+def _content_problem(final: str, judged: tuple[record.SavedCheckpoint, ...]) -> str:
     """Why a whole final file is no result, or which other checkpoint shows that it cannot be one."""
     last = [c for c in judged if c.file == final]
     bad = [c for c in (*last, *judged) if (c.problem if c.file == final else c.nonfinite)]
     return f"{bad[0].file} {bad[0].problem}" if bad else ""
 
 
-def _exit(outcome: Outcome, why: str, cause: causes.Cause | None) -> record.Exit:
+def _exit(outcome: Outcome, why: str, cause: causes.ExitCause | None) -> record.Exit:
     """``stop`` only where it is why the run failed: a trainer may have come to its end all the same."""
     stop = outcome.stop.code if outcome.stop and why == outcome.stopped else ""
     named = cause.code if cause else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.record import Checkpoint, Record
+    from kohya_runner.record.record import Record, SavedCheckpoint
     from kohya_runner.record.resume_point import Series
     from kohya_runner.run.observers import AfterRun, Reporter
 
@@ -153,13 +153,13 @@ def note_end(run_dir: Path) -> None:
         attempts.closed(ledger.view(run_dir))
 
 
-def _found(series: Series) -> tuple[Checkpoint, ...]:
+def _found(series: Series) -> tuple[SavedCheckpoint, ...]:
     """Every checkpoint of the run, also those that its runner did not live to see."""
     output = series.path / series.record.output_dir
     return checkpoints.found(output, publishing.known(output, series.record.checkpoints), 0.0)
 
 
-def _belongs(checkpoint: Checkpoint, series: Series) -> bool:
+def _belongs(checkpoint: SavedCheckpoint, series: Series) -> bool:
     """Whether it is of what is done; the file without a number is of the last epoch, which is not."""
     if series.state.step is not None:
         return checkpoint.step is not None and checkpoint.step <= series.state.step

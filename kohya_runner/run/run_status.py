@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.bars import BAR, bar_event
-from kohya_runner.diagnosis.events import Step, Work
+from kohya_runner.diagnosis.events import OtherBar, Step
 from kohya_runner.record import ledger
 from kohya_runner.record.metrics_file import Metrics, Reader
 from kohya_runner.record.process_identity import boot_id
@@ -39,7 +39,7 @@ _TAIL = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RunStatus:
     """One look at a run. What is not known is None."""
 
     view: RunView
@@ -55,7 +55,7 @@ class Look:
     free_bytes: int | None = None  # None on a network volume, whose size is not the one that is paid for
     price: float | None = None  # an hour
     lines: tuple[str, ...] = ()
-    wish: wish.Wish | None = None
+    wish: wish.StopRequest | None = None
 
     @property
     def loss(self) -> float | None:
@@ -96,7 +96,7 @@ class Look:
         return None if self.price is None or seconds is None else self.price * seconds / 3600
 
 
-class Watcher:
+class StatusReader:
     """Looks at one run again and again."""
 
     def __init__(self, run_dir: Path) -> None:
@@ -105,7 +105,7 @@ class Watcher:
         self._metrics = Reader(RunPaths(run_dir).metrics)
         self._network = is_network_mount(run_dir)
 
-    def look(self) -> Look:
+    def look(self) -> RunStatus:
         """The run as it stands now."""
         view, metrics = ledger.view(self.run_dir), self._metrics.look()
         record = view.record
@@ -114,7 +114,7 @@ class Watcher:
         signs = [sign for path in (paths.metrics, view.log, paths.record)
                  if (sign := _time(path)) is not None]  # fmt: skip
         steps = [one.step for one in metrics.steps[-1:]] + ([bar.step] if isinstance(bar, Step) else [])
-        return Look(
+        return RunStatus(
             view=view,
             metrics=metrics,
             state=_state(view, elsewhere=elsewhere, last_sign=max(signs, default=None)),
@@ -124,7 +124,7 @@ class Watcher:
             step=max([record.steps_seen if record else 0, *steps]),
             total=bar.total if isinstance(bar, Step) else record.steps_planned if record else None,
             phase=phase_times.current(metrics) or "starting the trainer",
-            work=f"{bar.done}/{bar.total}" if isinstance(bar, Work) else "",
+            work=f"{bar.done}/{bar.total}" if isinstance(bar, OtherBar) else "",
             free_bytes=None if self._network else _free(self.run_dir),
             price=_price(record),
             lines=tuple(last_lines(view.log, LOG_LINES)),
@@ -145,7 +145,7 @@ def _elsewhere(record: Record | None) -> bool:
     return bool(record and record.state in UNDER_WAY and record.runner and here and record.runner.boot_id != here)
 
 
-def _last_bar(log: Path) -> Step | Work | None:
+def _last_bar(log: Path) -> Step | OtherBar | None:
     """The last bar in the log, which a run that nobody watches goes on to draw."""
     try:
         with log.open("rb") as file:

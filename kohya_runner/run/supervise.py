@@ -19,9 +19,9 @@ from kohya_runner.record.process_identity import ProcessId, identify
 from kohya_runner.record.record import DoneBefore
 from kohya_runner.record.tail import Tail
 from kohya_runner.run.outcome import Outcome
-from kohya_runner.run.process_group import RUN, Group
-from kohya_runner.run.stopping.stop_sequence import FORCED, Grace, Ladder
-from kohya_runner.run.stopping.stop_signals import receiving
+from kohya_runner.run.process_group import RUN, ProcessGroup
+from kohya_runner.run.stopping.stop_sequence import FORCED, Grace, StopSequence
+from kohya_runner.run.stopping.stop_signals import stop_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.command import Command
     from kohya_runner.run.observers import Observer
     from kohya_runner.run.outcome import Stop
-    from kohya_runner.run.stopping.stop_signals import Received
+    from kohya_runner.run.stopping.stop_signals import StopSignals
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,47 +75,47 @@ def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], hea
     the log, after the ``heading``.
     """
     started = time.time()
-    with receiving() as received:
-        session = _Session(watch, received, started, _size(watch.log))
+    with stop_signals() as signals:
+        session = _Session(watch, signals, started, _size(watch.log))
         if heading:
             with watch.log.open("a", encoding="utf-8") as log:
                 log.write(f"{heading}\n")
         process = _start(command, watch.log, {**environ, **command.env, RUN: str(watch.log)})
         leader = identify(process.pid)
         session.guarded(watch.on_start, leader)
-        ladder = Ladder(Group(leader, str(watch.log)), watch.output_dir, started, watch.grace)
-        session.follow(ladder, lambda: not _has_ended(leader.pid))
+        sequence = StopSequence(ProcessGroup(leader, str(watch.log)), watch.output_dir, started, watch.grace)
+        session.follow(sequence, lambda: not _has_ended(leader.pid))
         return session.outcome(_reap(process))
 
 
 def adopt(leader: ProcessId, watch: Watch, *, since: float) -> Outcome:
     """Watch a trainer whose runner is gone, its log from the beginning. What it left must be judged by its files."""
-    with receiving() as received:
-        session = _Session(watch, received, since, 0)
-        group = Group(leader, str(watch.log))
+    with stop_signals() as signals:
+        session = _Session(watch, signals, since, 0)
+        group = ProcessGroup(leader, str(watch.log))
         group.thaw()  # its runner may have been killed in the moment of a standstill
-        session.follow(Ladder(group, watch.output_dir, since, watch.grace), leader.alive)
+        session.follow(StopSequence(group, watch.output_dir, since, watch.grace), leader.alive)
         return session.outcome(_End())
 
 
-def stop_group(group: Group, output_dir: Path, *, since: float, grace: Grace) -> bool:
+def stop_group(group: ProcessGroup, output_dir: Path, *, since: float, grace: Grace) -> bool:
     """Stop a run that nobody watches, as Ctrl-C would; whether it is gone."""
-    ladder = Ladder(group, output_dir, since, grace)
+    sequence = StopSequence(group, output_dir, since, grace)
     group.thaw()
-    ladder.ask()
-    while group.leader.alive() and not ladder.given_up:
-        ladder.climb()
+    sequence.ask()
+    while group.leader.alive() and not sequence.given_up:
+        sequence.climb()
         time.sleep(POLL / 5)
-    ladder.sweep(lambda: False)
+    sequence.sweep(lambda: False)
     return not group.leader.alive()
 
 
 class _Session:
     """One watch over one trainer."""
 
-    def __init__(self, watch: Watch, received: Received, started: float, offset: int) -> None:
+    def __init__(self, watch: Watch, signals: StopSignals, started: float, offset: int) -> None:
         self._watch = watch
-        self._received = received
+        self._received = signals
         self._started = started
         self._tail = Tail(watch.log, offset)
         self._stream = Stream()
@@ -124,14 +124,14 @@ class _Session:
         self._fault: Exception | None = None
         self._silenced: set[object] = set()
 
-    def follow(self, ladder: Ladder, running: Callable[[], bool]) -> None:
+    def follow(self, sequence: StopSequence, running: Callable[[], bool]) -> None:
         """Look until the trainer is gone, or cannot be stopped; nothing of the run is left then."""
-        while running() and not ladder.given_up:
+        while running() and not sequence.given_up:
             self._listen()
-            self._decide(ladder)
-            ladder.climb()
-            time.sleep(POLL if not ladder.asked else POLL / 5)
-        ladder.sweep(lambda: len(self._received.numbers) >= FORCED)
+            self._decide(sequence)
+            sequence.climb()
+            time.sleep(POLL if not sequence.asked else POLL / 5)
+        sequence.sweep(lambda: len(self._received.numbers) >= FORCED)
         self._listen()
         self._tell(self._stream.close())
 
@@ -163,13 +163,13 @@ class _Session:
             for observer in self._watch.observers:
                 self.guarded(observer.event, event)
 
-    def _decide(self, ladder: Ladder) -> None:
+    def _decide(self, sequence: StopSequence) -> None:
         for observer in self._watch.observers:
             wish = self.guarded(observer.tick)
             self._stop = self._stop or wish
         wanted = max(len(self._received.numbers), 1 if self._stop else 0)
-        while ladder.asked < wanted:
-            ladder.ask()
+        while sequence.asked < wanted:
+            sequence.ask()
 
 
 def _start(command: Command, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -18,7 +18,7 @@ from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.record.tail import Tail
 from kohya_runner.run.observers import observers
 from kohya_runner.run.outcome import Outcome
-from kohya_runner.run.process_group import Group
+from kohya_runner.run.process_group import ProcessGroup
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import POLL, Watch, adopt, stop_group
 
@@ -82,7 +82,7 @@ def end_run(view: RunView, grace: Grace, stop: Stop | None = None) -> None:
     if view.record is None or view.trainer is None:
         return
     since = _since(view.record)
-    stop_group(Group(view.trainer, str(view.log)), view.output_dir, since=since, grace=grace)
+    stop_group(ProcessGroup(view.trainer, str(view.log)), view.output_dir, since=since, grace=grace)
     outcome = Outcome(since, time.time(), stopped=stop.why if stop else BY_COMMAND, stop=stop)
     _caught_up(view, view.record).finish(outcome)
     lock.release(view.path.parent, view.run_id)

@@ -14,7 +14,7 @@ from kohya_runner.errors import StalledError, UsageError
 from kohya_runner.record import ledger
 from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.record.tail import Tail, last_lines
-from kohya_runner.run.run_status import Watcher
+from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, settle
 
@@ -46,7 +46,7 @@ def one_run(workspace: str | None, word: str | None) -> RunView:
     A run that another machine watches, on a volume that both share, is left to that machine.
     """
     view = ledger.find(runs_folder(workspace), word)
-    look = Watcher(view.path).look()
+    look = StatusReader(view.path).look()
     if look.elsewhere and look.state in UNDER_WAY:
         return replace(view, state=look.view.record.state if look.view.record else view.state)
     return settle(view)

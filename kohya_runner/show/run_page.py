@@ -14,7 +14,7 @@ from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.tail import last_lines
 from kohya_runner.run.phase_times import spent
-from kohya_runner.run.run_status import Watcher
+from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.show.run_page_curves import loss_charts, rate_charts
 from kohya_runner.text import duration, size
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
-    from kohya_runner.run.run_status import Look
+    from kohya_runner.run.run_status import RunStatus
 
 TEMPLATE = "run_page.html.j2"
 SAMPLES = 240
@@ -42,13 +42,13 @@ def write(view: RunView, output: Path | None) -> Path:
     if view.record is None:
         raise UsageError(f"{view.path}: {view.problem}")
     try:
-        write_text(path, report_html(Watcher(view.path).look(), view.record))
+        write_text(path, report_html(StatusReader(view.path).look(), view.record))
     except OSError as fault:
         raise UsageError(f"{path}: {fault.strerror or fault}", hint="name another file with --output") from fault
     return path
 
 
-def report_html(look: Look, record: Record) -> str:
+def report_html(look: RunStatus, record: Record) -> str:
     """The page. Whatever comes out of files is escaped; the template can reach nothing but what it is given."""
     from jinja2 import FileSystemLoader, StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
@@ -69,14 +69,14 @@ def report_html(look: Look, record: Record) -> str:
     return page.encode("utf-8", "replace").decode()
 
 
-def _why(look: Look, record: Record) -> str:
+def _why(look: RunStatus, record: Record) -> str:
     said = [look.view.problem or (record.exit.why if record.exit else "")]
     if look.wish and look.state == "stopped":
         said.append(stop_request.told(look.wish))
     return "; ".join(filter(None, said))
 
 
-def _summary(look: Look, record: Record) -> Iterator[Row]:
+def _summary(look: RunStatus, record: Record) -> Iterator[Row]:
     """What one wants to know first."""
     yield "steps", f"{look.step} of {look.total or '?'}, epoch {look.epoch or 0} of {record.epochs_planned or '?'}"
     if look.loss is not None:
@@ -124,7 +124,7 @@ def _samples(folder: Path) -> dict[str, Any]:
     return {"cards": cards, "left_out": len(paths) - len(shown)}
 
 
-def _phases(look: Look, record: Record) -> Iterator[dict[str, Any]]:
+def _phases(look: RunStatus, record: Record) -> Iterator[dict[str, Any]]:
     found = spent(look.metrics, record)
     whole = sum(one.seconds for one in found) or 1.0
     for one in found:

@@ -15,7 +15,7 @@ from kohya_runner.text import duration, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kohya_runner.run.run_status import Look
+    from kohya_runner.run.run_status import RunStatus
 
 Line = tuple[tuple[str, str], ...]
 """Pieces of (style, text)."""
@@ -32,7 +32,7 @@ _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _GAPS = re.compile(r" {3,}")  # the columns of log records
 
 
-def screen(look: Look, width: int, height: int) -> list[Line]:
+def screen(look: RunStatus, width: int, height: int) -> list[Line]:
     """The whole screen: what matters most is kept where it is low, the log and the curve get the rest."""
     top = [_title(look), *_progress(look, width), *_notes(look)]
     bottom = [*_checkpoints(look), *_findings(look)]
@@ -48,18 +48,18 @@ def screen(look: Look, width: int, height: int) -> list[Line]:
     return [*lines[: height - 1], foot]
 
 
-def _name(look: Look) -> str:
+def _name(look: RunStatus) -> str:
     return f"{look.view.name}/{look.view.run_id}"
 
 
-def _title(look: Look) -> Line:
+def _title(look: RunStatus) -> Line:
     record = look.view.record
     practice = (("warning", "  PRACTICE"),) if record and record.practice else ()
     state = look.state + (" on another machine" if look.elsewhere and look.state in LIVE else "")
     return (("bold", _name(look)), ("plain", "  "), (STATES.get(look.state, "plain"), state), *practice)
 
 
-def _progress(look: Look, width: int) -> Iterator[Line]:
+def _progress(look: RunStatus, width: int) -> Iterator[Line]:
     yield (("plain", phase(look)),)
     share = min(1.0, look.step / look.total) if look.total else 0.0
     numbers = f" {share:4.0%}  step {look.step}/{look.total or '?'}{epochs(look)}"
@@ -81,7 +81,7 @@ def _flowing(pieces: Iterable[str], width: int) -> Iterator[Line]:
         yield (("plain", line),)
 
 
-def phase(look: Look) -> str:
+def phase(look: RunStatus) -> str:
     """What the trainer does, or how it ended."""
     record = look.view.record
     if look.state == "stopped" and look.wish:
@@ -97,30 +97,30 @@ def phase(look: Look) -> str:
     return f"{look.phase}{gone}"
 
 
-def epochs(look: Look) -> str:
+def epochs(look: RunStatus) -> str:
     """``  epoch 2/10``."""
     record = look.view.record
     return f"  epoch {look.epoch}/{record.epochs_planned or '?'}" if look.epoch and record else ""
 
 
-def _loss(look: Look) -> str:
+def _loss(look: RunStatus) -> str:
     if look.loss is None:
         return ""
     return f"loss {look.loss:.4f}" if math.isfinite(look.loss) else f"loss {look.loss}"
 
 
-def _speed(look: Look) -> str:
+def _speed(look: RunStatus) -> str:
     return f"{look.seconds_per_step:.2f} s/step" if look.seconds_per_step else ""
 
 
-def times(look: Look) -> str:
+def times(look: RunStatus) -> str:
     """How long it has taken, and will take."""
     gone = "" if look.seconds_gone is None else f"{duration(look.seconds_gone)} gone"
     left = "" if look.seconds_left is None else f"{duration(look.seconds_left)} left"
     return ", ".join(filter(None, (gone, left)))
 
 
-def _money(look: Look) -> str:
+def _money(look: RunStatus) -> str:
     spent = look.cost(look.seconds_gone)
     if spent is None:
         return ""
@@ -128,11 +128,11 @@ def _money(look: Look) -> str:
     return f"cost {spent:.2f}" + (f" of {whole:.2f}" if whole is not None else "")
 
 
-def _disk(look: Look) -> str:
+def _disk(look: RunStatus) -> str:
     return "" if look.free_bytes is None else f"{size(look.free_bytes)} free"
 
 
-def _notes(look: Look) -> Iterator[Line]:
+def _notes(look: RunStatus) -> Iterator[Line]:
     if look.wish and look.state in LIVE:
         yield (("warning", told(look.wish)),)
     if look.state == "orphaned":
@@ -144,7 +144,7 @@ def _notes(look: Look) -> Iterator[Line]:
         yield (("error", "the loss is no number: what is trained from here on is worthless"),)
 
 
-def _plot(look: Look, width: int, height: int) -> list[Line]:
+def _plot(look: RunStatus, width: int, height: int) -> list[Line]:
     """The curve of the loss over the whole length of the run, with the epochs below; nothing without two points."""
     points = [(float(s.step), s.loss) for s in look.metrics.steps if s.loss is not None]
     begun = points[len(points) // 50 :]  # a steep beginning would leave a flat line of the rest
@@ -159,7 +159,7 @@ def _plot(look: Look, width: int, height: int) -> list[Line]:
     return [*lines, (("soft", f"{'epoch':>{LABEL - 1}} {_axis(look, window, wide)}"),)]
 
 
-def _axis(look: Look, window: Window, wide: int) -> str:
+def _axis(look: RunStatus, window: Window, wide: int) -> str:
     """Where each epoch begins; a number that would touch the one before is left out."""
     axis = [" "] * wide
     free = 0
@@ -172,7 +172,7 @@ def _axis(look: Look, window: Window, wide: int) -> str:
     return "".join(axis).rstrip()
 
 
-def _checkpoints(look: Look) -> Iterator[Line]:
+def _checkpoints(look: RunStatus) -> Iterator[Line]:
     kept = [c for c in look.view.record.checkpoints if not c.removed] if look.view.record else []
     if not kept:
         return
@@ -183,7 +183,7 @@ def _checkpoints(look: Look) -> Iterator[Line]:
         yield (("good" if c.complete else "warning", "  " + plain(c.file)), ("soft", f"   {state}"))
 
 
-def _findings(look: Look) -> Iterator[Line]:
+def _findings(look: RunStatus) -> Iterator[Line]:
     found: list[dict[str, Any]] = list(look.view.record.findings) if look.view.record else []
     shown = [f for f in found if f.get("severity") in SEVERITIES]
     if shown:
@@ -195,7 +195,7 @@ def _findings(look: Look) -> Iterator[Line]:
         yield (("soft", f"and {len(shown) - MOST_FINDINGS} more: kohya-runner report {_name(look)}"),)
 
 
-def _log(look: Look, number: int) -> list[Line]:
+def _log(look: RunStatus, number: int) -> list[Line]:
     if number < 1 or not look.lines:
         return []
     return [(), *((("soft", _GAPS.sub("  ", plain(_ANSI.sub("", line)))),) for line in look.lines[-number:])]
@@ -206,13 +206,13 @@ def plain(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " if sign == "\t" else "\ufffd" for sign in text)
 
 
-def line(look: Look) -> str:
+def line(look: RunStatus) -> str:
     """The run in one line, for where nothing can be redrawn."""
     parts = (f"{phase(look)}{epochs(look)}", f"step {look.step}/{look.total or '?'}", _loss(look), _speed(look))
     return ", ".join(filter(None, (*parts, times(look), _money(look))))
 
 
-def as_json(look: Look) -> dict[str, Any]:
+def as_json(look: RunStatus) -> dict[str, Any]:
     """The run in one object, for programs."""
     record = look.view.record
     loss = None if look.loss is None else look.loss if math.isfinite(look.loss) else str(look.loss)

@@ -20,7 +20,7 @@ from kohya_runner.show import watch_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kohya_runner.run.run_status import Look, Watcher
+    from kohya_runner.run.run_status import RunStatus, StatusReader
     from kohya_runner.show.watch_lines import Line
 
 STYLES = {"plain": "", "bold": "bold", "soft": "dim", "good": "green", "warning": "yellow", "error": "bold red",
@@ -29,7 +29,7 @@ LOOK_SECONDS = 0.5
 LEAVE = frozenset({"q", "Q", "\x03", "\x1b"})
 
 
-def watch(watcher: Watcher) -> Look:
+def watch(watcher: StatusReader) -> RunStatus:
     """Show the run until it has ended or the person leaves; the last look at it."""
     console = Console(highlight=False, markup=False, emoji=False)
     look = watcher.look()
@@ -42,7 +42,7 @@ def watch(watcher: Watcher) -> Look:
     return look
 
 
-def _drawn(look: Look, console: Console) -> Group:
+def _drawn(look: RunStatus, console: Console) -> Group:
     width, height = console.size
     return Group(*(_text(line, width) for line in watch_lines.screen(look, width, height)))
 

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Finished, Modules, NoData, Phase, Removed, Step, Work
+from kohya_runner.diagnosis.events import (
+    CheckpointRemoved,
+    CheckpointStarted,
+    Epoch,
+    Fact,
+    Finished,
+    ModulesMade,
+    NoData,
+    OtherBar,
+    Phase,
+    Step,
+)
 from kohya_runner.diagnosis.progress import Stream
 
 BAR = "steps:  12%|█▏        | 2/16 [00:12<01:20,  6.00s/it, avr_loss=0.123]"
@@ -85,11 +96,11 @@ def test_a_loss_that_is_no_number_is_a_value():
 @pytest.mark.parametrize(
     ("bar", "work"),
     [
-        ("100%|██████████| 5/5 [00:00<00:00, 23.75it/s]", Work("", 5, 5)),
-        ("read caption:  40%|████      | 2/5 [00:00<00:00, 3.75it/s]", Work("read caption", 2, 5)),
+        ("100%|██████████| 5/5 [00:00<00:00, 23.75it/s]", OtherBar("", 5, 5)),
+        ("read caption:  40%|████      | 2/5 [00:00<00:00, 3.75it/s]", OtherBar("read caption", 2, 5)),
         (
             "epoch validation steps:  40%|████      | 2/5 [00:00<00:00, 3.75it/s, val_loss=0.1]",
-            Work("epoch validation steps", 2, 5),
+            OtherBar("epoch validation steps", 2, 5),
         ),
     ],
     ids=["bare", "labelled", "validation"],
@@ -112,12 +123,12 @@ def test_a_record_may_follow_a_bar_on_its_line():
         ("  gradient accumulation steps / 勾配を合計するステップ数 = 4", Fact("gradient_accumulation_steps", 4)),
         ("  total optimization steps / 学習ステップ数: 10150", Fact("total", 10150)),
         ("epoch 3/10", Epoch(3, 10)),
-        ("create LoRA for Text Encoder: 264 modules.", Modules("Text Encoder", 264, enabled=False)),
-        ("create LoRA for Text Encoder 1: 72 modules.", Modules("Text Encoder 1", 72, enabled=False)),
-        ("create LoRA for FLUX all blocks: 304 modules.", Modules("FLUX all blocks", 304, enabled=False)),
-        ("enable LoRA for U-Net: 722 modules", Modules("U-Net", 722, enabled=True)),
-        ("saving checkpoint: /a b/it's.safetensors", Checkpoint(Path("/a b/it's.safetensors"))),
-        ("removing old checkpoint: /a b/it's.safetensors", Removed(Path("/a b/it's.safetensors"))),
+        ("create LoRA for Text Encoder: 264 modules.", ModulesMade("Text Encoder", 264, enabled=False)),
+        ("create LoRA for Text Encoder 1: 72 modules.", ModulesMade("Text Encoder 1", 72, enabled=False)),
+        ("create LoRA for FLUX all blocks: 304 modules.", ModulesMade("FLUX all blocks", 304, enabled=False)),
+        ("enable LoRA for U-Net: 722 modules", ModulesMade("U-Net", 722, enabled=True)),
+        ("saving checkpoint: /a b/it's.safetensors", CheckpointStarted(Path("/a b/it's.safetensors"))),
+        ("removing old checkpoint: /a b/it's.safetensors", CheckpointRemoved(Path("/a b/it's.safetensors"))),
         ("model saved.", Finished()),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
@@ -133,13 +144,13 @@ def test_no_data_is_understood_in_its_record():
 
 
 def test_a_path_that_was_wrapped_at_a_blank_is_whole_again():
-    assert events(WRAPPED)[0] == Checkpoint(
+    assert events(WRAPPED)[0] == CheckpointStarted(
         Path("/runs/my cat/output/a name with spaces in it so that it wraps-000001.safetensors")
     )
 
 
 def test_a_path_that_was_cut_inside_a_word_is_whole_again():
-    assert events(FOLDED) == [Checkpoint(Path(f"/w{'x' * 113}yy.safetensors"))]
+    assert events(FOLDED) == [CheckpointStarted(Path(f"/w{'x' * 113}yy.safetensors"))]
 
 
 def test_phases_come_once_each_and_training_comes_back_after_a_save():
@@ -185,7 +196,7 @@ def test_what_musubi_tuner_says_is_understood():
     assert names == [
         "caching text encoder outputs", "starting", "loading the model", "building the network", "training",
     ]  # fmt: skip
-    assert Modules("U-Net", 22, enabled=True) in found
+    assert ModulesMade("U-Net", 22, enabled=True) in found
     assert Fact("images_per_epoch", 9) in found
     assert Fact("total", 14) in found
     assert [e.step for e in found if isinstance(e, Step)] == [1]

@@ -13,9 +13,9 @@ from kohya_runner.install.checkout import Checkout
 from kohya_runner.plan.resume_drift import Now, changes, grouped
 from kohya_runner.plan.resume_options import ahead, findings, state_args
 from kohya_runner.record.attempts import Attempt, Attempts
-from kohya_runner.record.record import Record, Trainer
+from kohya_runner.record.record import Record, RecordedTrainer
 from kohya_runner.record.resume_point import Series
-from kohya_runner.record.states import State
+from kohya_runner.record.states import TrainingState
 
 RECIPE = "sd15_lora.yaml"
 COMMIT = "48d368fa" + "0" * 32
@@ -34,11 +34,11 @@ def series(now: Now, *, argv: tuple[str, ...] | None = None, steps: int = 0, **o
     facts = {
         "run_id": "001", "name": "sd15_lora", "argv": argv or ("/python", "/sd 'x'/train_network.py", *tokens),
         "cwd": "/", "final": "sd15_lora.safetensors", "dataset": {"key": now.layout.key},
-        "trainer": Trainer(commit=COMMIT),
+        "trainer": RecordedTrainer(commit=COMMIT),
     }  # fmt: skip
     spe = now.steps.steps_per_epoch
     known = Attempts(attempts=(Attempt(number=1, world_size=1, steps_per_epoch=spe, log="trainer.log", queued=0.0),))
-    state = State(now.runs / "sd15_lora-000002-state", INITIAL_STEP, 2, counted=steps or 2 * spe)
+    state = TrainingState(now.runs / "sd15_lora-000002-state", INITIAL_STEP, 2, counted=steps or 2 * spe)
     return Series(now.runs / "sd15_lora" / "001", Record(**(facts | other)), state, (), known)
 
 
@@ -65,7 +65,7 @@ def test_another_model_file_is_a_change(now):
 
 
 def test_another_commit_of_the_trainer_is_a_change(now):
-    (found,) = changes(series(now, trainer=Trainer(commit="f" * 40)), now)
+    (found,) = changes(series(now, trainer=RecordedTrainer(commit="f" * 40)), now)
     assert (found.code, found.message) == ("trainer.resume", "sd-scripts: was ffffffffff, is 48d368fa00")
 
 

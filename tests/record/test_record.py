@@ -6,7 +6,7 @@ import re
 import pytest
 
 from kohya_runner.masking import masked
-from kohya_runner.record.record import Checkpoint, Process, Record, RecordError, read, write
+from kohya_runner.record.record import Process, Record, RecordError, SavedCheckpoint, read, write
 
 RECORD = Record(
     run_id="001",
@@ -15,7 +15,7 @@ RECORD = Record(
     cwd="/a b",
     final="my cat.safetensors",
     recipe={"args": {"learning_rate": 1e-4, "seed": 0}},
-    checkpoints=(Checkpoint(file="my cat.safetensors", bytes=3, complete=True),),
+    checkpoints=(SavedCheckpoint(file="my cat.safetensors", bytes=3, complete=True),),
     runner=Process(pid=1, started=2, boot_id="x"),
 )
 

@@ -188,7 +188,7 @@ def test_a_run_of_another_machine_is_stopped_through_its_folder(machine, monkeyp
     machine.wait_for_step(1)
     monkeypatch.setattr(run_status, "boot_id", lambda: "another-boot")
     monkeypatch.setattr("kohya_runner.record.process_identity.boot_id", lambda: "another-boot")
-    look = run_status.Watcher(machine.run_dir).look()
+    look = run_status.StatusReader(machine.run_dir).look()
     assert (look.state, look.elsewhere) == ("running", True)
     assert views.one_run(str(machine.workspace), None).state == "running"
     assert machine.record()["state"] == "running"

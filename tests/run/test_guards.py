@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.diagnosis.events import Epoch, Phase, Step, Work
+from kohya_runner.diagnosis.events import Epoch, OtherBar, Phase, Step
 from kohya_runner.diagnosis.progress import PHASES, TRAINING
 from kohya_runner.recipe.guard import Diverged, Guard, Stalled
-from kohya_runner.record.record import Checkpoint
-from kohya_runner.run.guards.state import WINDOW, Look, State, StateFolder, heard, seen
+from kohya_runner.record.record import SavedCheckpoint
+from kohya_runner.run.guards.state import WINDOW, GuardState, Readings, StateFolder, heard, seen
 from kohya_runner.run.guards.table import GUARDS, SLOW, Prune, Warn, decide, prunable
 from kohya_runner.run.outcome import Stop
 
-GOOD = Checkpoint(file="cat-000001.safetensors", bytes=100_000_000, complete=True, checked=True, sha256="x")
+GOOD = SavedCheckpoint(file="cat-000001.safetensors", bytes=100_000_000, complete=True, checked=True, sha256="x")
 MIB = 1 << 20
 
 
@@ -27,7 +27,7 @@ def step(number, loss=0.1, pace=1.0):
 
 def after(*events, state=None, every=1.0):
     """The state after events that came one after the other."""
-    state = state or State()
+    state = state or GuardState()
     for event in events:
         state = heard(state, event, state.now + every)
     return state
@@ -35,7 +35,7 @@ def after(*events, state=None, every=1.0):
 
 def trained(steps=10, pace=1.0, **changes):
     """In the middle of the steps."""
-    state = State(policy=Guard(**changes))
+    state = GuardState(policy=Guard(**changes))
     return after(Phase(TRAINING), *(step(n, pace=pace) for n in range(1, steps + 1)), state=state, every=pace)
 
 
@@ -106,7 +106,7 @@ def test_weights_that_never_moved_are_a_warning():
 
 def with_losses(losses, **changes):
     """The first stop for divergence, and the step at which it came."""
-    state = State(policy=Guard(**changes))
+    state = GuardState(policy=Guard(**changes))
     for number, loss in enumerate(losses, start=1):
         state = heard(state, step(number, loss), float(number))
         if found := [verdict for verdict in decide(state) if verdict.code == "loss.diverged"]:
@@ -197,7 +197,7 @@ def test_the_first_steps_may_compile():
 
 
 @pytest.mark.parametrize(
-    "event", [Work("validation steps", 3, 9), Work("", 4, 20), Epoch(2, 9), Phase("caching latents")]
+    "event", [OtherBar("validation steps", 3, 9), OtherBar("", 4, 20), Epoch(2, 9), Phase("caching latents")]
 )
 def test_any_bar_or_phase_is_progress(event):
     state = heard(later(trained(), 590), event, trained().now + 590)
@@ -212,11 +212,11 @@ def test_the_same_step_drawn_again_is_none():
 
 def test_growing_files_are_progress_and_a_growing_log_only_outside_the_steps():
     caching = after(Phase("caching latents"))
-    assert said(later(seen(caching, Look(log=5), caching.now + 2390), 100)) == []
+    assert said(later(seen(caching, Readings(log=5), caching.now + 2390), 100)) == []
     training = trained()
-    talking = seen(training, Look(log=5), training.now + 590)
+    talking = seen(training, Readings(log=5), training.now + 590)
     assert codes(later(talking, 20)) == [(Stop, "progress.stalled")]
-    writing = seen(training, Look(output=5), training.now + 590)
+    writing = seen(training, Readings(output=5), training.now + 590)
     assert said(later(writing, 20)) == []
 
 
@@ -244,7 +244,7 @@ def crowded(free, *, looks=2, states=(), writing=False, **changes):
     """A run whose disk holds so much more, looked at a few times."""
     state = replace(trained(**changes), checkpoints=(GOOD,))
     for _ in range(looks):
-        state = seen(state, Look(free=free, states=states, writing=writing), state.now + 1)
+        state = seen(state, Readings(free=free, states=states, writing=writing), state.now + 1)
     return state
 
 
@@ -278,7 +278,7 @@ def test_states_count_for_the_next_save():
 def test_before_the_first_save_the_plan_is_believed():
     state = replace(trained(), save_bytes=500 * MIB)
     for _ in range(2):
-        state = seen(state, Look(free=400 * MIB), state.now + 1)
+        state = seen(state, Readings(free=400 * MIB), state.now + 1)
     assert codes(state) == [(Stop, "disk.full")]
 
 
@@ -300,9 +300,9 @@ def test_the_newest_complete_state_and_all_checkpoints_are_kept():
 
 
 def test_memory_that_is_nearly_used_up_is_a_warning():
-    low = seen(trained(), Look(memory=(300 * MIB, 64 << 30)), 20.0)
+    low = seen(trained(), Readings(memory=(300 * MIB, 64 << 30)), 20.0)
     assert codes(low) == [(Warn, "memory.low")]
-    assert said(seen(trained(), Look(memory=(8 << 30, 64 << 30)), 20.0)) == []
+    assert said(seen(trained(), Readings(memory=(8 << 30, 64 << 30)), 20.0)) == []
 
 
 def test_every_code_is_in_the_documents():

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Phase, Step
+from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Phase, Step
 from kohya_runner.record.metrics_file import Appender, Reader, read
 from kohya_runner.run.metrics.event_files import Scalar, scalar_record, version_record
-from kohya_runner.run.metrics.observer import Meter
+from kohya_runner.run.metrics.observer import MetricsRecorder
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,9 +44,9 @@ def folder(odd_path):
 def test_a_slow_run_has_a_line_for_each_step_phase_epoch_and_checkpoint(folder, monkeypatch):
     clock = iter(float(n) for n in range(1000))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    meter = Meter(recorder(folder))
+    meter = MetricsRecorder(recorder(folder))
     for event in (Phase("training"), Epoch(1, 2), step(1), step(2), Phase("saving a checkpoint"),
-                  Checkpoint(Path("/x/my cat.safetensors")), step(3, math.nan)):  # fmt: skip
+                  CheckpointStarted(Path("/x/my cat.safetensors")), step(3, math.nan)):  # fmt: skip
         meter.event(event)
         meter.tick()
     found = read(folder)
@@ -62,7 +62,7 @@ def test_a_slow_run_has_a_line_for_each_step_phase_epoch_and_checkpoint(folder, 
 
 
 def test_a_fast_run_is_thinned_but_the_last_step_before_a_save_is_there(folder):
-    meter = Meter(recorder(folder))
+    meter = MetricsRecorder(recorder(folder))
     for number in range(1, 500):
         meter.event(step(number))
         meter.event(step(number, 0.2))  # the bar is drawn twice
@@ -73,7 +73,7 @@ def test_a_fast_run_is_thinned_but_the_last_step_before_a_save_is_there(folder):
 
 
 def test_the_first_loss_that_is_no_number_gets_its_line(folder):
-    meter = Meter(recorder(folder))
+    meter = MetricsRecorder(recorder(folder))
     for number in range(1, 100):
         meter.event(step(number, math.inf if number >= 50 else 0.1))
     meter.event(Phase("x"))
@@ -84,7 +84,7 @@ def test_the_file_of_a_month_is_bounded(folder, monkeypatch):
     now = [1_000_000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "time", lambda: now[0])
-    meter = Meter(recorder(folder))
+    meter = MetricsRecorder(recorder(folder))
     counted = []
     meter._file = SimpleNamespace(add=counted.append, touch=lambda: None)
     for number in range(1, 500_000):
@@ -95,25 +95,25 @@ def test_the_file_of_a_month_is_bounded(folder, monkeypatch):
 
 def test_an_adopted_run_has_no_line_twice_and_says_what_it_saw_late(folder):
     events = [Phase("loading the model"), Phase("training"), Epoch(1, 2), *map(step, range(1, 6)),
-              Phase("saving a checkpoint"), Checkpoint(Path("a-000001.safetensors"))]  # fmt: skip
-    first = Meter(recorder(folder))
+              Phase("saving a checkpoint"), CheckpointStarted(Path("a-000001.safetensors"))]  # fmt: skip
+    first = MetricsRecorder(recorder(folder))
     for event in events:
         first.event(event)
         first.tick()
     before = lines(folder)
     for _ in range(3):  # adopted several times in a row
-        again = Meter(recorder(folder))
+        again = MetricsRecorder(recorder(folder))
         for event in events:
             again.event(event)
         again.tick()
     assert lines(folder) == before
-    later = Meter(recorder(folder))
+    later = MetricsRecorder(recorder(folder))
     for event in (*events, Phase("training"), Epoch(2, 2), *map(step, range(6, 9)), Phase("saving a checkpoint")):
         later.event(event)
     assert steps(folder)[-3:] == [6, 7, 8]
     assert all(line.get("late") for line in lines(folder)[len(before) :])
     later.tick()
-    later.event(Checkpoint(Path("a.safetensors")))
+    later.event(CheckpointStarted(Path("a.safetensors")))
     assert "late" not in lines(folder)[-1]
 
 
@@ -190,19 +190,19 @@ def test_learning_rates_come_from_the_trainers_event_files(folder):
     rows.append(Scalar(1700000009.0, 1, "loss/epoch_average", 0.5))
     data = version_record(1.0) + b"".join(map(scalar_record, rows))
     (logs / "events.out.tfevents.1.pod").write_bytes(data)
-    meter = Meter(recorder(folder))
+    meter = MetricsRecorder(recorder(folder))
     meter.event(step(1))
     meter.tick()
     found = read(folder).steps
     assert [s.lr for s in found] == [{"textencoder": n / 10, "unet": n / 10} for n in (1, 2, 3)]
     assert (found[0].loss, found[0].current) == (0.1, pytest.approx(0.1))
-    again = Meter(recorder(folder))
+    again = MetricsRecorder(recorder(folder))
     again.tick()
     assert len(lines(folder)) == 4
 
 
 def test_without_event_files_no_learning_rate_is_made_up(folder):
-    meter = Meter(recorder(folder))
+    meter = MetricsRecorder(recorder(folder))
     meter.event(step(1))
     meter.tick()
     assert read(folder).steps[0].lr == {}

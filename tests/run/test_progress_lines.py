@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Modules, NoData, Phase, Step, Work
+from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Fact, ModulesMade, NoData, OtherBar, Phase, Step
 from kohya_runner.record.tail import last_lines
-from kohya_runner.run.progress_lines import Teller
+from kohya_runner.run.progress_lines import ProgressLines
 from kohya_runner.text import duration
 
 
@@ -21,11 +21,11 @@ class Lines:
 
 def test_what_the_trainer_does_becomes_lines():
     screen = Lines()
-    teller = Teller(screen)
+    teller = ProgressLines(screen)
     for event in (
-        Phase("loading the model"), Modules("U-Net", 192, enabled=False), Modules("U-Net", 192, enabled=True),
+        Phase("loading the model"), ModulesMade("U-Net", 192, enabled=False), ModulesMade("U-Net", 192, enabled=True),
         Fact("total", 40), Phase("training"), Epoch(1, 2), Phase("saving a checkpoint"),
-        Checkpoint(Path("/x/a-000001.safetensors")), NoData(),
+        CheckpointStarted(Path("/x/a-000001.safetensors")), NoData(),
     ):  # fmt: skip
         teller.event(event)
     assert screen.lasting == [
@@ -36,7 +36,7 @@ def test_what_the_trainer_does_becomes_lines():
 
 def test_a_step_shows_loss_speed_and_what_is_left():
     screen = Lines()
-    teller = Teller(screen)
+    teller = ProgressLines(screen)
     teller.event(Epoch(2, 10))
     teller.event(Step(1020, 10150, 1.5, 1530.0, 13695.0, 0.1234))
     teller.event(Step(1021, 10150, None, None, None, float("nan")))
@@ -48,9 +48,9 @@ def test_a_step_shows_loss_speed_and_what_is_left():
 
 def test_a_silent_phase_shows_that_time_passes():
     screen = Lines()
-    teller = Teller(screen)
+    teller = ProgressLines(screen)
     teller.event(Phase("caching latents"))
-    teller.event(Work("", 3, 203))
+    teller.event(OtherBar("", 3, 203))
     teller.tick()
     assert screen.passing == ["caching latents 3/203, 0 s"]
 

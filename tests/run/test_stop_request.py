@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Finished, Phase, Step
+from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Finished, Phase, Step
 from kohya_runner.run.stopping import stop_request
-from kohya_runner.run.stopping.stop_request import Wish, Wishes, harder
+from kohya_runner.run.stopping.stop_request import StopRequest, StopRequests, harder
 
 
 @pytest.fixture
@@ -24,18 +24,18 @@ def heard():
 @pytest.fixture
 def wishes(odd_path):
     timings = SimpleNamespace(started=time.time() - 10)
-    return Wishes(SimpleNamespace(run_dir=odd_path, now=SimpleNamespace(timings=timings)))
+    return StopRequests(SimpleNamespace(run_dir=odd_path, now=SimpleNamespace(timings=timings)))
 
 
 def leave(folder, when, asks=1, t=None):
-    stop_request.leave(folder, Wish(when, asks, time.time() if t is None else t))
+    stop_request.leave(folder, StopRequest(when, asks, time.time() if t is None else t))
 
 
 def step(number):
     return Step(number, 9, 1.0, 1.0, 1.0, 0.1)
 
 
-SAVE = (Phase("saving a checkpoint"), Checkpoint(Path("a.safetensors")))
+SAVE = (Phase("saving a checkpoint"), CheckpointStarted(Path("a.safetensors")))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ SAVE = (Phase("saving a checkpoint"), Checkpoint(Path("a.safetensors")))
     ],
 )
 def test_a_second_wish_is_harder(before, asked, after):
-    found = harder(Wish(*before) if before else None, asked, 5.0)
+    found = harder(StopRequest(*before) if before else None, asked, 5.0)
     assert (found.when, found.asks, found.t) == (*after, 5.0)
 
 

@@ -11,12 +11,12 @@ from onlookers import Onlooker
 from practice_runs import ROOT, wait_until
 
 from kohya_runner.artefact.checkpoint import inspect
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Fact, Finished, Modules, Step
+from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Fact, Finished, ModulesMade, Step
 from kohya_runner.engines.command import Command
 from kohya_runner.errors import TrainerError
 from kohya_runner.record.process_identity import identify, state_of
 from kohya_runner.run.outcome import Stop
-from kohya_runner.run.process_group import Group
+from kohya_runner.run.process_group import ProcessGroup
 from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.supervise import Watch, adopt, stop_group, supervise
 
@@ -50,8 +50,8 @@ def test_a_run_is_followed_to_its_end(practice):
     assert outcome.peak_rss > 1 << 20
     assert Fact("total", 8) in events
     assert Epoch(2, 2) in events
-    assert Modules("U-Net", 6, enabled=True) in events
-    assert [e.path.name for e in events if isinstance(e, Checkpoint)] == [
+    assert ModulesMade("U-Net", 6, enabled=True) in events
+    assert [e.path.name for e in events if isinstance(e, CheckpointStarted)] == [
         "my cat-000001.safetensors",
         "my cat.safetensors",
     ]
@@ -221,7 +221,7 @@ def test_an_orphan_is_stopped_with_its_checkpoint_whole(practice):
     wait_until(checkpoint.exists)
     runner.kill()
     runner.wait()
-    group = Group(identify(practice.trainer), str(practice.run_dir / "trainer.log"))
+    group = ProcessGroup(identify(practice.trainer), str(practice.run_dir / "trainer.log"))
     left = int(practice.log().partition("left behind: ")[2].split()[0])
     assert stop_group(group, practice.output, since=time.time() - 60, grace=Grace(5, 5, 20))
     assert inspect(checkpoint).complete

@@ -10,7 +10,7 @@ import PIL.Image
 
 from kohya_runner.record import record
 from kohya_runner.record.metrics_file import Appender
-from kohya_runner.record.record import Checkpoint, Exit, Process, Record, Timings, Trainer
+from kohya_runner.record.record import Exit, Process, Record, RecordedTrainer, SavedCheckpoint, Timings
 
 NASTY = '<script>alert("x")</script>{{ 7 * 7 }}\' onload=alert(1) "'
 START = 1_764_000_000.0
@@ -28,7 +28,7 @@ def recorded(run_dir, **changes):
             "datasets": {"0": {"images": {"value": "pictures", "source": "cat.yaml:9:5"}}},
             "budget": {"price_per_hour": {"value": 0.5, "source": "cat.yaml:12:1"}},
         },
-        env={"HF_HOME": NASTY}, trainer=Trainer(path="/opt/sd", commit="48d368fa", packages={"torch": NASTY}),
+        env={"HF_HOME": NASTY}, trainer=RecordedTrainer(path="/opt/sd", commit="48d368fa", packages={"torch": NASTY}),
         dataset={"images": 203, "captions": 203, "folders": [{"name": NASTY}]},
         findings=({"severity": "warning", "code": "disk.low", "message": NASTY, "where": NASTY, "hint": NASTY},),
         gpus=({"name": NASTY, "bytes": 24 << 30, "driver": "550"},), steps_planned=EPOCHS * PER_EPOCH,
@@ -36,7 +36,7 @@ def recorded(run_dir, **changes):
         timings=Timings(queued=START - 40, started=START - 30, first_step=START, ended=START + 1100,
                         seconds_per_step=1.05),
         checkpoints=tuple(
-            Checkpoint(file=f"cat-{n:06d}.safetensors", bytes=18_989_424, modules=264, epoch=n, complete=n != 4,
+            SavedCheckpoint(file=f"cat-{n:06d}.safetensors", bytes=18_989_424, modules=264, epoch=n, complete=n != 4,
                        removed=n == 2, sha256=f"{n:064x}") for n in range(1, EPOCHS)
         ),
         exit=Exit(code=0, peak_rss=3 << 30),

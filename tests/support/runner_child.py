@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace as Namespace
 
-from kohya_runner.diagnosis.events import Checkpoint, Modules, Step
+from kohya_runner.diagnosis.events import CheckpointStarted, ModulesMade, Step
 from kohya_runner.engines.command import Command
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
@@ -37,11 +37,11 @@ def main(run_dir: Path, settings: dict) -> None:
 
     def happened(event):
         match event:
-            case Checkpoint(path):
+            case CheckpointStarted(path):
                 (run_dir / f"marker saving {path.name}").touch()
             case Step(step=step) if step > 0:
                 (run_dir / "marker stepping").touch()
-            case Modules(what, number, enabled) if enabled:
+            case ModulesMade(what, number, enabled) if enabled:
                 modules[what] = number
 
     onlooker = Namespace(event=happened, tick=lambda: None)

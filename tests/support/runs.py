@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from kohya_runner.record import record
-from kohya_runner.record.record import Checkpoint, Exit, Record, Timings
+from kohya_runner.record.record import Exit, Record, SavedCheckpoint, Timings
 
 DIAGNOSIS = {
     "causes": [{"code": "out-of-vram", "cause": "the GPU's memory is full", "fixes": ["args: {a: 1}", "b", "c"]}]
@@ -18,7 +18,7 @@ def ended(folder, state="succeeded", why="", **values):
     (run_dir / "output").mkdir(parents=True)
     data = b"weights" * 100
     (run_dir / "output" / "my cat.safetensors").write_bytes(data)
-    kept = Checkpoint(
+    kept = SavedCheckpoint(
         file="my cat.safetensors", bytes=len(data), complete=True, epoch=2, sha256=hashlib.sha256(data).hexdigest()
     )
     made = Record(

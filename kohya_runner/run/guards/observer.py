@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.machine.filesystems import used_bytes
 from kohya_runner.machine.host_memory import available
-from kohya_runner.run.guards.state import Look, State, StateFolder, heard, seen
+from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, heard, seen
 from kohya_runner.run.guards.table import Prune, Warn, decide
 from kohya_runner.run.incomplete_files import FRESH, LAST_OF_STATE
 from kohya_runner.run.outcome import Stop
@@ -31,7 +31,7 @@ STATE = "-state"
 MEASURE_SECONDS = 1.0
 
 
-class Guardian:
+class GuardObserver:
     """Guards one run by the policy in its record."""
 
     def __init__(self, recorder: Recorder, screen: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +41,7 @@ class Guardian:
         self._clock = clock
         guard = recorder.now.guard
         now = clock()
-        self._state = State(policy=guard.policy, now=now, since=now, save_bytes=guard.save_bytes)
+        self._state = GuardState(policy=guard.policy, now=now, since=now, save_bytes=guard.save_bytes)
         self._looked = 0.0
         self._told: set[str] = {note.code for note in recorder.now.notes}
         self._stopped = False
@@ -89,12 +89,12 @@ class Guardian:
         self._state = replace(self._state, short=0)
 
 
-def look(recorder: Recorder) -> Look:
+def look(recorder: Recorder) -> Readings:
     """Disk and memory as they are now."""
     run_dir, record = recorder.run_dir, recorder.now
     output = run_dir / record.output_dir
     states = _states(output, record.timings.started or 0.0)
-    return Look(
+    return Readings(
         log=_size(run_dir / record.log),
         output=_tree_size(output),
         free=_free(run_dir, record.guard.quota_free),

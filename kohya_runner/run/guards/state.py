@@ -13,7 +13,7 @@ from kohya_runner.recipe.guard import Guard
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kohya_runner.record.record import Checkpoint
+    from kohya_runner.record.record import SavedCheckpoint
 
 WINDOW = 100
 """Values of the trainer's mean loss that are averaged once more: with few batches an epoch it jumps about."""
@@ -31,7 +31,7 @@ class StateFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Readings:
     """Disk and memory at one moment; None is what cannot be known. ``log`` and ``output`` are sizes in bytes."""
 
     log: int = 0
@@ -63,7 +63,7 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class GuardState:
     """All that is known now. Times are of one clock that never goes back, in seconds."""
 
     policy: Guard = field(default_factory=Guard)
@@ -77,10 +77,10 @@ class State:
     bad_step: int | None = None  # the first whose loss was no finite number
     bad_since: float = 0.0
     trend: Trend = Trend()
-    look: Look = Look()
+    look: Readings = Readings()
     short: int = 0  # looks in a row without room for the next save
     save_bytes: int = 0  # expected, before the first save shows it
-    checkpoints: tuple[Checkpoint, ...] = ()
+    checkpoints: tuple[SavedCheckpoint, ...] = ()
 
     @property
     def training(self) -> bool:
@@ -106,7 +106,7 @@ class State:
         return free is not None and not self.look.writing and self.next_save > 0 and free < self.needed
 
 
-def heard(state: State, event: Event, now: float) -> State:
+def heard(state: GuardState, event: Event, now: float) -> GuardState:
     """After the trainer said something; a bar that shows the same step again is no progress."""
     match event:
         case Phase():
@@ -119,14 +119,14 @@ def heard(state: State, event: Event, now: float) -> State:
             return replace(state, now=now, since=now)
 
 
-def seen(state: State, look: Look, now: float) -> State:
+def seen(state: GuardState, look: Readings, now: float) -> GuardState:
     """After a look: what is written counts as going on; what is only said does not, once the steps are under way."""
     alive = look.output != state.look.output or (not state.training and look.log != state.look.log)
     after = replace(state, now=now, since=now if alive else state.since, look=look)
     return replace(after, short=state.short + 1 if after.lacks_room and after.training else 0)
 
 
-def _stepped(state: State, event: Step, now: float) -> State:
+def _stepped(state: GuardState, event: Step, now: float) -> GuardState:
     moved = event.step != state.step
     paces = state.paces
     if moved and event.seconds_per_step:
@@ -143,7 +143,7 @@ def _stepped(state: State, event: Step, now: float) -> State:
     return _lossy(after, event, now) if event.loss is not None else after
 
 
-def _lossy(state: State, event: Step, now: float) -> State:
+def _lossy(state: GuardState, event: Step, now: float) -> GuardState:
     assert event.loss is not None  # noqa: S101 - asked by the caller
     if not math.isfinite(event.loss):
         first = state.bad_step is None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from kohya_runner.run.guards.state import State, StateFolder
+    from kohya_runner.run.guards.state import GuardState, StateFolder
 
 SLOW = 4
 """How much longer than between steps nothing may be heard while models load, kernels compile or samples are made."""
@@ -49,15 +49,15 @@ Verdict = Stop | Warn | Prune
 
 
 @dataclass(frozen=True, slots=True)
-class Watchman:
+class GuardRule:
     """One row: the codes it may give, and the decision."""
 
     codes: tuple[str, ...]
     what: str
-    decide: Callable[[State], Verdict | None]
+    decide: Callable[[GuardState], Verdict | None]
 
 
-def _loss(state: State) -> Verdict | None:
+def _loss(state: GuardState) -> Verdict | None:
     """The trainer's mean holds one NaN for ever (LossRecorder, library/train_util.py:6668)."""
     if state.bad_step is None or state.loss is None:
         return None
@@ -71,7 +71,7 @@ def _loss(state: State) -> Verdict | None:
     return Stop(code, f"{text}{_last_good(state)}")
 
 
-def _weights(state: State) -> Verdict | None:
+def _weights(state: GuardState) -> Verdict | None:
     """What is no number stays so: every later checkpoint would be as worthless."""
     bad = next((c for c in state.checkpoints if c.nonfinite and not c.removed), None)
     if bad is None:
@@ -80,13 +80,13 @@ def _weights(state: State) -> Verdict | None:
     return Warn("weights.nan", text) if state.policy.nan == "ignore" else _stop_for(state, "weights.nan", text)
 
 
-def _untrained(state: State) -> Verdict | None:
+def _untrained(state: GuardState) -> Verdict | None:
     """No reason to stop: a checkpoint of the first steps of a long warm-up may be like that."""
     bad = next((c for c in state.checkpoints if c.untrained and not c.removed), None)
     return Warn("weights.zero", f"{bad.file} {bad.problem}") if bad else None
 
 
-def _diverged(state: State) -> Verdict | None:
+def _diverged(state: GuardState) -> Verdict | None:
     rule, trend = state.policy.diverged, state.trend
     if rule is None or trend.over is None or state.step - trend.over < rule.steps:
         return None
@@ -94,7 +94,7 @@ def _diverged(state: State) -> Verdict | None:
     return _stop_for(state, "loss.diverged", f"{text}, since step {trend.over}")
 
 
-def _stalled(state: State) -> Verdict | None:
+def _stalled(state: GuardState) -> Verdict | None:
     rule = state.policy.stalled
     silent = state.now - state.since
     if rule is None or silent < rule.least_seconds:
@@ -109,7 +109,7 @@ def _stalled(state: State) -> Verdict | None:
     return _stop_for(state, "progress.stalled", text)
 
 
-def _disk(state: State) -> Verdict | None:
+def _disk(state: GuardState) -> Verdict | None:
     policy, free = state.policy.disk, state.look.free
     if state.short < LOOKS or free is None or policy == "ignore":
         return None
@@ -138,7 +138,7 @@ def prunable(states: tuple[StateFolder, ...], missing: int) -> tuple[Path, ...]:
     return tuple(chosen) if missing <= 0 else ()
 
 
-def _memory(state: State) -> Verdict | None:
+def _memory(state: GuardState) -> Verdict | None:
     if state.look.memory is None:
         return None
     left, total = state.look.memory
@@ -148,32 +148,32 @@ def _memory(state: State) -> Verdict | None:
     return Warn("memory.low", text)
 
 
-def _stop_for(state: State, code: str, text: str) -> Stop:
+def _stop_for(state: GuardState, code: str, text: str) -> Stop:
     return Stop(code, f"{text}{_last_good(state)}")
 
 
-def _last_good(state: State) -> str:
+def _last_good(state: GuardState) -> str:
     """As far as it is judged by now; the end of the run names it in any case."""
     good = [c.file for c in state.checkpoints if c.usable and (c.sha256 or c.bytes > AT_ONCE)]
     return f"; the last good checkpoint is {good[-1]}" if good else ""
 
 
-def _being_judged(state: State) -> bool:
+def _being_judged(state: GuardState) -> bool:
     return any(c.complete and not c.removed and not c.sha256 and c.bytes <= AT_ONCE for c in state.checkpoints)
 
 
-GUARDS: tuple[Watchman, ...] = (
-    Watchman(("loss.nan", "loss.infinite"), "the trainer's mean loss is no finite number", _loss),
-    Watchman(("weights.nan",), "a checkpoint holds numbers that are none", _weights),
-    Watchman(("weights.zero",), "a checkpoint holds no training", _untrained),
-    Watchman(("loss.diverged",), "the smoothed loss stays far above the best", _diverged),
-    Watchman(("progress.stalled",), "nothing goes on any more", _stalled),
-    Watchman(("disk.full",), "the next save would be cut", _disk),
-    Watchman(("memory.low",), "the machine's memory is nearly used up", _memory),
+GUARDS: tuple[GuardRule, ...] = (
+    GuardRule(("loss.nan", "loss.infinite"), "the trainer's mean loss is no finite number", _loss),
+    GuardRule(("weights.nan",), "a checkpoint holds numbers that are none", _weights),
+    GuardRule(("weights.zero",), "a checkpoint holds no training", _untrained),
+    GuardRule(("loss.diverged",), "the smoothed loss stays far above the best", _diverged),
+    GuardRule(("progress.stalled",), "nothing goes on any more", _stalled),
+    GuardRule(("disk.full",), "the next save would be cut", _disk),
+    GuardRule(("memory.low",), "the machine's memory is nearly used up", _memory),
 )
 
 
-def decide(state: State) -> Iterator[Verdict]:
+def decide(state: GuardState) -> Iterator[Verdict]:
     """What every guard says now."""
     for guard in GUARDS:
         if (verdict := guard.decide(state)) is not None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Phase, Step
+from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Phase, Step
 from kohya_runner.record.metrics_file import Appender, Metrics, Reader
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.metrics.event_files import MARK, EventFile
@@ -47,7 +47,7 @@ class _Waiting:
     clock: float
 
 
-class Meter:
+class MetricsRecorder:
     """An observer. What an earlier runner wrote before it was killed is not written again when the log is read anew."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -75,7 +75,7 @@ class Meter:
             case Epoch():
                 self._epoch = event.number
                 self._mark({"begins": event.number, "of": event.total}, known="begins", word=str(event.number))
-            case Checkpoint():
+            case CheckpointStarted():
                 self._mark({"checkpoint": event.path.name}, known="checkpoint", word=event.path.name)
             case _:
                 pass

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger
 from kohya_runner.record.run_state import LIVE
-from kohya_runner.run.run_status import Watcher
+from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.run.stopping.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, stop_run
@@ -17,7 +17,7 @@ from kohya_runner.text import duration
 if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
     from kohya_runner.run.observers import AfterRun, Reporter
-    from kohya_runner.run.run_status import Look
+    from kohya_runner.run.run_status import RunStatus
     from kohya_runner.run.stopping.stop_request import When
 
 LOOK_SECONDS = 0.25
@@ -29,7 +29,7 @@ def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: 
     A runner on this machine that is to stop now gets the signal; any other wish is left in the run's folder. A run
     whose runner is gone is stopped by this process, which adopts it for the time until the moment has come.
     """
-    watcher = Watcher(view.path)
+    watcher = StatusReader(view.path)
     look = watcher.look()
     if look.state not in LIVE or look.view.record is None:
         raise UsageError(f"run {view.run_id} is {look.state}", hint="there is nothing to stop")
@@ -47,13 +47,13 @@ def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: 
     return ledger.view(view.path)
 
 
-def _wait(watcher: Watcher, screen: Reporter) -> None:
+def _wait(watcher: StatusReader, screen: Reporter) -> None:
     """Until the run has ended. Ctrl-C ends the waiting alone: the wish stays."""
     while (look := watcher.look()).state in LIVE:
         screen.event(_progress(look), lasting=False)
         time.sleep(LOOK_SECONDS)
 
 
-def _progress(look: Look) -> str:
+def _progress(look: RunStatus) -> str:
     left = "" if look.seconds_left is None else f", the whole run has {duration(look.seconds_left)} left"
     return f"waiting: {look.phase}, step {look.step}/{look.total or '?'}{left}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kohya_runner.artefact.checkpoint import CLOCK_SLACK
 from kohya_runner.atomic import write_json
-from kohya_runner.diagnosis.events import Checkpoint, Epoch, Event, Finished, Phase, Step
+from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Finished, Phase, Step
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
 from kohya_runner.record.run_paths import RunPaths
 
@@ -31,7 +31,7 @@ SAVES = (SAVING, "saving the state")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class StopRequest:
     """When to stop; ``asks`` counts how often *now* was said, ``t`` is when the wish was left."""
 
     when: When
@@ -39,39 +39,39 @@ class Wish:
     t: float = 0.0
 
 
-def read(run_dir: Path) -> Wish | None:
+def read(run_dir: Path) -> StopRequest | None:
     """The wish for a run; None for none, and for a file that says nothing."""
     try:
         value: Any = json.loads(RunPaths(run_dir).stop_request.read_bytes())
         when = next((one for one in ORDER if one == value["when"]), None)
-        return Wish(when, int(value["asks"]), float(value["t"])) if when else None
+        return StopRequest(when, int(value["asks"]), float(value["t"])) if when else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def leave(run_dir: Path, wish: Wish) -> Wish:
+def leave(run_dir: Path, wish: StopRequest) -> StopRequest:
     """Leave a wish, in place of one that is there."""
     write_json(RunPaths(run_dir).stop_request, {"version": 1, "when": wish.when, "asks": wish.asks, "t": wish.t})
     return wish
 
 
-def harder(before: Wish | None, when: When, now: float) -> Wish:
+def harder(before: StopRequest | None, when: When, now: float) -> StopRequest:
     """What a second wish makes of the first one: the harder of the two, and *now* of the same one again."""
     if before is None:
-        return Wish(when, 1, now)
+        return StopRequest(when, 1, now)
     if before.when == "now":
-        return Wish("now", before.asks + 1, now)
-    return Wish(when if ORDER.index(when) > ORDER.index(before.when) else "now", 1, now)
+        return StopRequest("now", before.asks + 1, now)
+    return StopRequest(when if ORDER.index(when) > ORDER.index(before.when) else "now", 1, now)
 
 
-class Wishes:
+class StopRequests:
     """An observer that fulfils them. A wish from before the trainer's start was meant for another one."""
 
     def __init__(self, recorder: Recorder) -> None:
-        """Wishes are looked for in the run's folder."""
+        """StopRequests are looked for in the run's folder."""
         self._recorder = recorder
         self._stamp = (0, 0)
-        self._wish: Wish | None = None
+        self._wish: StopRequest | None = None
         self._phase = ""
         self._saves = self._steps = self._step = 0
         self._from = (0, 0, False)
@@ -90,7 +90,7 @@ class Wishes:
             case Epoch() | Finished() if saving:
                 self._saves += 1
                 self._phase = TRAINING
-            case Checkpoint():
+            case CheckpointStarted():
                 self._phase = SAVING
             case _:
                 pass
@@ -119,7 +119,7 @@ class Wishes:
                 self._from = (self._steps, self._saves, self._phase == TRAINING)
             self._wish = found
 
-    def _come(self, wish: Wish) -> bool:
+    def _come(self, wish: StopRequest) -> bool:
         steps, saves, training = self._from
         match wish.when:
             case "after-step":
@@ -130,7 +130,7 @@ class Wishes:
                 return True
 
 
-def told(wish: Wish) -> str:
+def told(wish: StopRequest) -> str:
     """The wish, for a person."""
     words = {"after-save": "after the next save", "after-step": "after the step", "now": "now"}
     return f"stop asked for at {time.strftime('%H:%M:%S', time.localtime(wish.t))}: {words[wish.when]}"

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from kohya_runner.run.process_group import Group
+    from kohya_runner.run.process_group import ProcessGroup
 
-RUNGS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-_KILL = RUNGS.index(signal.SIGKILL)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+_KILL = SIGNALS.index(signal.SIGKILL)
 FORCED = 3  # the third request kills, whatever is being written
 _UNKILLABLE = 30.0
 _DYING = 2.0
@@ -31,43 +31,43 @@ class Grace:
     term_s: float = 10.0
     save_s: float = 120.0
 
-    def after(self, rung: int) -> float:
-        """How long to wait after the signal of a rung was sent."""
-        return (self.int_s, self.term_s, _UNKILLABLE)[rung]
+    def after(self, index: int) -> float:
+        """How long to wait after the signal of a index was sent."""
+        return (self.int_s, self.term_s, _UNKILLABLE)[index]
 
 
-class Ladder:
+class StopSequence:
     """One stop, from the first request to the last signal. ``climb`` is called again and again and never waits."""
 
-    def __init__(self, group: Group, output_dir: Path, since: float, grace: Grace) -> None:
+    def __init__(self, group: ProcessGroup, output_dir: Path, since: float, grace: Grace) -> None:
         """Nothing is sent before the first request. ``since`` is the run's start: older files are not waited for."""
         self.group = group
         self.asked = 0
         self._output_dir = output_dir
         self._since = since
         self._grace = grace
-        self._rung = 0
+        self._index = 0
         self._due = 0.0
 
     @property
     def given_up(self) -> bool:
         """Whether even KILL did not help: the process is stuck in the kernel."""
-        return self._rung > _KILL and time.monotonic() > self._due
+        return self._index > _KILL and time.monotonic() > self._due
 
     def ask(self) -> None:
         """Ask to stop; asking again goes to the next signal at once, a third time to the last one."""
         self.asked += 1
         self._due = time.monotonic()
-        self._rung = max(self._rung, min(self.asked - 1, _KILL))
+        self._index = max(self._index, min(self.asked - 1, _KILL))
 
     def climb(self) -> None:
         """Send the next signal if its time has come and nothing is being written."""
         now = time.monotonic()
-        if not self.asked or self._rung > _KILL or now < self._due:
+        if not self.asked or self._index > _KILL or now < self._due:
             return
         if self._sent(now):
-            self._due = time.monotonic() + self._grace.after(self._rung)
-            self._rung += 1
+            self._due = time.monotonic() + self._grace.after(self._index)
+            self._index += 1
 
     def sweep(self, impatient: Callable[[], bool]) -> None:
         """After the leader's end: kill what outlived it, once it is not writing a checkpoint, and see it gone."""
@@ -86,7 +86,7 @@ class Ladder:
         return being_written(self._output_dir, self._since, time.time()) is not None
 
     def _sent(self, now: float) -> bool:
-        number = RUNGS[self._rung]
+        number = SIGNALS[self._index]
         if self._patient(now):
             return not self.busy() and self.group.signal_unless(number, self.busy)
         self.group.signal(number)

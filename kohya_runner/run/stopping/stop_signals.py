@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Received:
+class StopSignals:
     """The signals that came since ``take``; one that was ignored before (nohup) stays without effect."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Received:
 def raise_on_stop() -> None:
     """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with an exception, so that everything is put away.
 
-    For the time before a trainer is there and after it is gone; ``receiving`` takes over in between.
+    For the time before a trainer is there and after it is gone; ``stop_signals`` takes over in between.
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -61,18 +61,18 @@ def raise_on_stop() -> None:
 
 
 @contextmanager
-def receiving() -> Iterator[Received]:
+def stop_signals() -> Iterator[StopSignals]:
     """Note each of ``STOPS`` in the block.
 
     It must be entered before the trainer is started: an ignored signal stays ignored in a child, a handled one is back
     at its default there. Outside the main thread Python allows no handlers and nothing is noted.
     """
-    received = Received()
-    received.take()
+    signals = StopSignals()
+    signals.take()
     try:
-        yield received
+        yield signals
     finally:
-        received.give_back()
+        signals.give_back()
 
 
 def _unheard(_number: int, _frame: FrameType | None) -> None:
