@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kohya_runner.findings import error, warning
 
@@ -32,8 +32,22 @@ class SaveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveEvent:
+    """A checkpoint or a state that is written, or removed, after step or epoch ``number``, or at the end."""
+
+    after: Literal["step", "epoch", "end"]
+    number: int
+    name: str
+    state: bool = False
+    removed: bool = False  # if it is still there
+
+
+@dataclass(frozen=True, slots=True)
 class SavePlan:
-    """File names of checkpoints and folder names of states; ``most_*`` is how many lie on the disk at once."""
+    """File names of checkpoints and folder names of states; ``most_*`` is how many lie on the disk at once.
+
+    ``events``: what happens, in the trainer's order.
+    """
 
     checkpoints: tuple[str, ...]
     checkpoints_kept: tuple[str, ...]
@@ -41,6 +55,7 @@ class SavePlan:
     states: tuple[str, ...]
     states_kept: tuple[str, ...]
     most_states: int
+    events: tuple[SaveEvent, ...] = ()
 
 
 @dataclass(slots=True)
@@ -51,13 +66,13 @@ class _Shelf:
     present: dict[str, None] = field(default_factory=dict)
     most: int = 0
 
-    def add(self, name: str) -> None:
-        self.written.append(name)
-        self.present[name] = None
+    def take(self, event: SaveEvent) -> None:
+        if event.removed:
+            self.present.pop(event.name, None)
+            return
+        self.written.append(event.name)
+        self.present[event.name] = None
         self.most = max(self.most, len(self.present))
-
-    def remove(self, name: str) -> None:
-        self.present.pop(name, None)
 
 
 def problems(settings: SaveSettings) -> tuple[Finding, ...]:
@@ -78,25 +93,32 @@ def _problems(settings: SaveSettings) -> Iterator[Finding]:
 
 
 def plan_saves(settings: SaveSettings, *, total: int, steps_per_epoch: int, epochs: int) -> SavePlan:
-    """The saves of a run from its start: after a step, after an epoch but the last, and at the end.
+    """The saves of a run from its start, and what they leave."""
+    checkpoints, states = _Shelf(), _Shelf()
+    events = tuple(_events(settings, total, steps_per_epoch, epochs))
+    for event in events:
+        (states if event.state else checkpoints).take(event)
+    return SavePlan(
+        tuple(checkpoints.written), tuple(checkpoints.present), checkpoints.most,
+        tuple(states.written), tuple(states.present), states.most, events,
+    )  # fmt: skip
+
+
+def _events(settings: SaveSettings, total: int, steps_per_epoch: int, epochs: int) -> Iterator[SaveEvent]:
+    """After a step, after an epoch but the last, and at the end.
 
     The last epoch has no numbered file (train_network.py:1694): ``<name>.safetensors`` is it.
     """
-    checkpoints, states = _Shelf(), _Shelf()
     every = every_n_epochs(settings, epochs)
     for epoch in range(1, epochs + 1):
         last = min(epoch * steps_per_epoch, total)
         for step in _step_saves(settings, (epoch - 1) * steps_per_epoch, last):
-            _after_step(settings, step, checkpoints, states)
+            yield from _after_step(settings, step)
         if every is not None and epoch % every == 0 and epoch < epochs:
-            _after_epoch(settings, every, epoch, checkpoints=checkpoints, states=states)
+            yield from _after_epoch(settings, every, epoch)
     if settings.save_state or settings.save_state_on_train_end:
-        states.add(f"{settings.output_name}-state")
-    checkpoints.add(f"{settings.output_name}{_suffix(settings)}")
-    return SavePlan(
-        tuple(checkpoints.written), tuple(checkpoints.present), checkpoints.most,
-        tuple(states.written), tuple(states.present), states.most,
-    )  # fmt: skip
+        yield SaveEvent("end", epochs, f"{settings.output_name}-state", state=True)
+    yield SaveEvent("end", epochs, f"{settings.output_name}{_suffix(settings)}")
 
 
 def every_n_epochs(settings: SaveSettings, epochs: int) -> int | None:
@@ -117,19 +139,21 @@ def _step_saves(settings: SaveSettings, before: int, last: int) -> range:
     return range(0) if every is None else range(before // every * every + every, last + 1, every)
 
 
-def _after_step(settings: SaveSettings, step: int, checkpoints: _Shelf, states: _Shelf) -> None:
+def _after_step(settings: SaveSettings, step: int) -> Iterator[SaveEvent]:
     """train_network.py:1497-1510 and library/train_util.py:5796, :5960."""
     every = settings.save_every_n_steps
     if every is None:
         return
-    checkpoints.add(_checkpoint(settings, f"step{step:08d}"))
+    yield SaveEvent("step", step, _checkpoint(settings, f"step{step:08d}"))
     if settings.save_state:
-        states.add(_state(settings, f"step{step:08d}"))
+        yield SaveEvent("step", step, _state(settings, f"step{step:08d}"), state=True)
         keep = settings.save_last_n_steps_state or settings.save_last_n_steps
         if keep is not None:
-            states.remove(_state(settings, f"step{_outlived(step, keep, every):08d}"))
+            old = _state(settings, f"step{_outlived(step, keep, every):08d}")
+            yield SaveEvent("step", step, old, state=True, removed=True)
     if settings.save_last_n_steps is not None:
-        checkpoints.remove(_checkpoint(settings, f"step{_outlived(step, settings.save_last_n_steps, every):08d}"))
+        old = _checkpoint(settings, f"step{_outlived(step, settings.save_last_n_steps, every):08d}")
+        yield SaveEvent("step", step, old, removed=True)
 
 
 def _outlived(step: int, keep: int, every: int) -> int:
@@ -137,16 +161,17 @@ def _outlived(step: int, keep: int, every: int) -> int:
     return before - before % every
 
 
-def _after_epoch(settings: SaveSettings, every: int, epoch: int, *, checkpoints: _Shelf, states: _Shelf) -> None:
+def _after_epoch(settings: SaveSettings, every: int, epoch: int) -> Iterator[SaveEvent]:
     """train_network.py:1693-1706 and library/train_util.py:5786, :5938."""
-    checkpoints.add(_checkpoint(settings, f"{epoch:06d}"))
+    yield SaveEvent("epoch", epoch, _checkpoint(settings, f"{epoch:06d}"))
     if settings.save_last_n_epochs is not None:
-        checkpoints.remove(_checkpoint(settings, f"{epoch - every * settings.save_last_n_epochs:06d}"))
+        old = _checkpoint(settings, f"{epoch - every * settings.save_last_n_epochs:06d}")
+        yield SaveEvent("epoch", epoch, old, removed=True)
     if settings.save_state:
-        states.add(_state(settings, f"{epoch:06d}"))
+        yield SaveEvent("epoch", epoch, _state(settings, f"{epoch:06d}"), state=True)
         keep = settings.save_last_n_epochs_state or settings.save_last_n_epochs
         if keep is not None:
-            states.remove(_state(settings, f"{epoch - every * keep:06d}"))
+            yield SaveEvent("epoch", epoch, _state(settings, f"{epoch - every * keep:06d}"), state=True, removed=True)
 
 
 def _checkpoint(settings: SaveSettings, number: str) -> str:

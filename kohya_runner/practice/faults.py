@@ -31,17 +31,9 @@ AT_STEP = ("nan", "nan-loss", "inf", "diverge", "hang", "crash", "oom", "ram", "
 SECONDS = ("slow-save", "silent")
 _SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 PLAIN = (
-    "nan-weights",
-    "zero-weights",
-    "half-file",
-    "no-file",
-    "truncate",
-    "ignore-int",
-    "ignore-term",
-    "fork",
-    "detach",
+    "nan-weights", "zero-weights", "half-file", "no-file", "truncate", "ignore-int", "ignore-term", "fork", "detach",
     "fail-stage",
-)
+)  # fmt: skip
 
 
 class OutOfMemoryError(RuntimeError):
@@ -51,30 +43,21 @@ class OutOfMemoryError(RuntimeError):
 OutOfMemoryError.__module__ = "torch"
 
 
-RAISED: tuple[tuple[str, Exception], ...] = (
-    ("crash", RuntimeError("practice fault: crash")),
-    (
-        "oom",
-        OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which "
-            "1.21 GiB is free. Including non-PyTorch memory, this process has 22.42 GiB memory in use."
-        ),
+RAISED: Mapping[str, Exception] = {
+    "crash": RuntimeError("practice fault: crash"),
+    "oom": OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which "
+        "1.21 GiB is free. Including non-PyTorch memory, this process has 22.42 GiB memory in use."
     ),
-    (
-        "ram",
-        RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
-            "allocate 6938078208 bytes. Error code 12 (Cannot allocate memory)"
-        ),
+    "ram": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 6938078208 bytes. Error code 12 (Cannot allocate memory)"
     ),
-    (
-        "shm",
-        RuntimeError(
-            "DataLoader worker (pid 4711) is killed by signal: Bus error. It is possible that dataloader's workers are "
-            "out of shared memory. Please try to raise your shared memory limit."
-        ),
+    "shm": RuntimeError(
+        "DataLoader worker (pid 4711) is killed by signal: Bus error. It is possible that dataloader's workers are "
+        "out of shared memory. Please try to raise your shared memory limit."
     ),
-)
+}
 """What ends a step with an exception, in the words of the libraries that raise it."""
 
 
@@ -111,7 +94,7 @@ class Faults:
         if step == self.at.get("hang"):
             while True:
                 time.sleep(3600)
-        for name, fault in RAISED:
+        for name, fault in RAISED.items():
             if step == self.at.get(name):
                 raise fault
         if step == self.at.get("kill"):

@@ -22,32 +22,23 @@ DTYPES = {"fp16": ("F16", 2), "bf16": ("BF16", 2), "float": ("F32", 4)}
 WIDTH = 32
 PIECES = 20
 MOST_RANK = 8
-CONV_DIM = "conv_dim="
 NUMBER, NAN, ZERO = b"\x3c", b"\xff", b"\0"
 """Each byte of a tensor: in every type of ``DTYPES`` a small number, NaN, and zero."""
 
 _TE = ("text_model_encoder_layers_0_self_attn_q_proj", "text_model_encoder_layers_0_self_attn_v_proj")
-_DOWN = "down_blocks_0_attentions_0_transformer_blocks_0_attn"
-_INPUT = "input_blocks_4_1_transformer_blocks_0_attn"
-_SD = ((f"lora_te_{name}" for name in _TE), (f"lora_unet_{_DOWN}{n}_to_{x}" for n in (1, 2) for x in "qkv"))
-_SDXL = (
-    (f"lora_te{n}_{name}" for n in (1, 2) for name in _TE),
-    (f"lora_unet_{_INPUT}{n}_to_{x}" for n in (1, 2) for x in "qkv"),
-)
-_FLUX = (
-    (f"lora_te1_{name}" for name in _TE),
-    (
-        f"lora_unet_{n}"
-        for n in ("double_blocks_0_img_attn_qkv", "double_blocks_0_txt_attn_qkv", "single_blocks_0_linear1")
-    ),
-)
+_DOWN = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn"
+_INPUT = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn"
+_FLUX = ("double_blocks_0_img_attn_qkv", "double_blocks_0_txt_attn_qkv", "single_blocks_0_linear1")
+
+
+def _attention(block: str) -> tuple[str, ...]:
+    return tuple(f"{block}{n}_to_{x}" for n in (1, 2) for x in "qkv")
+
+
 NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    script: (tuple(text), tuple(image))
-    for script, (text, image) in (
-        ("train_network.py", _SD),
-        ("sdxl_train_network.py", _SDXL),
-        ("flux_train_network.py", _FLUX),
-    )
+    "train_network.py": (tuple(f"lora_te_{name}" for name in _TE), _attention(_DOWN)),
+    "sdxl_train_network.py": (tuple(f"lora_te{n}_{name}" for n in (1, 2) for name in _TE), _attention(_INPUT)),
+    "flux_train_network.py": (tuple(f"lora_te1_{name}" for name in _TE), tuple(f"lora_unet_{n}" for n in _FLUX)),
 }
 """A few modules of each family, text encoder and U-Net or DiT, under the names that the trainer gives them."""
 OTHER = (("lora_te_layers_0_q_proj",), ("lora_unet_blocks_0_attn_q", "lora_unet_blocks_0_attn_v"))
@@ -84,9 +75,7 @@ class Writer:
         numbers = {"current_epoch": epoch, "current_step": step, PRACTICE: MARK}
         (folder / "train_state.json").write_text(json.dumps(numbers), encoding="utf-8")
         self.save(folder / "model.safetensors", epoch, step, nan=nan)
-        for name in ("optimizer.bin", "scheduler.bin"):
-            write_zip(folder / name)
-        (folder / "random_states_0.pkl").write_text(f"{MARK}\n", encoding="utf-8")
+        write_accelerate_state(folder)
 
     def _fill(self, *, nan: bool) -> Callable[[str], bytes]:
         """What each tensor is filled with, by its name."""
@@ -137,14 +126,19 @@ def safetensors(
     return len(text).to_bytes(8, "little") + text + bytes(data)
 
 
-def remove(path: Path) -> bool:
-    """Remove a checkpoint or a state folder; whether there was one."""
+def remove(path: Path) -> None:
+    """Remove a checkpoint or a state folder."""
     if path.is_dir():
         shutil.rmtree(path)
-        return True
-    existed = path.exists()
-    path.unlink(missing_ok=True)
-    return existed
+    else:
+        path.unlink()
+
+
+def write_accelerate_state(folder: Path) -> None:
+    """What accelerate adds to the weights, the random states last."""
+    for name in ("optimizer.bin", "scheduler.bin"):
+        write_zip(folder / name)
+    (folder / "random_states_0.pkl").write_text(f"{MARK}\n", encoding="utf-8")
 
 
 def write_zip(path: Path) -> None:

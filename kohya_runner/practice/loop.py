@@ -1,4 +1,4 @@
-"""The practice trainer's loop over epochs and steps, with the saves, states and resumption of the trainer's own."""
+"""One practice run: epochs and steps in which nothing is trained, and the saves of the plan in their order."""
 
 from __future__ import annotations
 
@@ -6,160 +6,162 @@ import json
 import math
 import os
 import signal
-import sys
 import time
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.practice.files import remove
+from kohya_runner.practice.files import MARK, Writer, remove
 from kohya_runner.practice.screen import BANNER, Bar, log, say
 
 if TYPE_CHECKING:
     import argparse
 
+    from kohya_runner.engines.saves import SaveEvent
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.practice.faults import Faults
-    from kohya_runner.practice.files import Writer
 
 
-class Loop:
-    """One run from its first epoch, or from where a state leaves off, to its last file."""
+class SettingsError(Exception):
+    """The trainer would end with an AssertionError here."""
 
-    def __init__(
-        self, args: argparse.Namespace, plan: StepsPlan, writer: Writer, faults: Faults, *, pace: float
-    ) -> None:
-        """``pace`` is the time of a step, in seconds."""
-        self._args, self._plan, self._writer, self._faults, self._pace = args, plan, writer, faults, pace
-        self._output = Path(args.output_dir)
-        self._name = args.output_name
-        self._every = _every_n_epochs(args, plan.epochs)
-        self._first_epoch, self._skipped, self._step = _start(args, plan)
 
-    def run(self) -> None:
-        """Train nothing, epoch after epoch (train_network.py:1357-1729)."""
-        self._bar = Bar(self._plan.total - self._step, "steps")
-        self._drawn = 0
-        for epoch in range(self._first_epoch, self._plan.epochs):
-            say(f"\nepoch {epoch + 1}/{self._plan.epochs}\n")
-            say(BANNER)
-            log(f"epoch is incremented. current_epoch: {epoch}, epoch: {epoch + 1}")
-            self._epoch(epoch + 1)
-            if self._every and (epoch + 1) % self._every == 0 and epoch + 1 < self._plan.epochs:
-                self._save_epoch(epoch + 1)
-        self._finish()
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run begins: in which epoch (from 0), after how many of its steps, and with which numbers."""
 
-    def _epoch(self, epoch: int) -> None:
-        steps, self._skipped = self._plan.steps_per_epoch - self._skipped, 0
-        for _ in range(steps):
-            if self._step >= self._plan.total:
-                return
-            time.sleep(self._pace)
-            self._faults.strike(self._step + 1)
-            self._step += 1
-            self._drawn += 1
-            loss = self._faults.loss(self._step, 0.05 + 0.1 / math.sqrt(self._step))
-            self._bar.draw(self._drawn, f"avr_loss={loss:.3g}")
-            every = self._args.save_every_n_steps
-            if every is not None and self._step % every == 0:
-                self._save_step(epoch, every)
+    epoch: int = 0
+    skipped: int = 0
+    step: int = 0
+    drawn: int = 0  # the bar's number
+    length: int | None = None  # the bar's length, if it is not the steps that are left
 
-    def _save_step(self, epoch: int, every: int) -> None:
-        """train_network.py:1497-1510; library/train_util.py:5796 and :5960."""
-        args, prefix = self._args, self._name or "at"
-        self._save(f"{prefix}-step{self._step:08d}", epoch - 1)
-        if args.save_state:
-            log(f"saving state at step {self._step}")
-            self._save_state(f"{prefix}-step{self._step:08d}-state", epoch)
-            keep = args.save_last_n_steps_state or args.save_last_n_steps
-            if keep is not None:
-                self._remove_state(f"{prefix}-step{_outlived(self._step, keep, every):08d}-state")
-        if args.save_last_n_steps is not None:
-            self._remove(f"{prefix}-step{_outlived(self._step, args.save_last_n_steps, every):08d}")
 
-    def _save_epoch(self, epoch: int) -> None:
-        """train_network.py:1693-1706; library/train_util.py:5786 and :5938."""
-        args, prefix, every = self._args, self._name or "epoch", self._every or 1
-        self._save(f"{prefix}-{epoch:06d}", epoch)
-        if args.save_last_n_epochs is not None:
-            self._remove(f"{prefix}-{epoch - every * args.save_last_n_epochs:06d}")
-        if args.save_state:
-            log(f"saving state at epoch {epoch}")
-            self._save_state(f"{prefix}-{epoch:06d}-state", epoch)
-            keep = args.save_last_n_epochs_state or args.save_last_n_epochs
-            if keep is not None:
-                self._remove_state(f"{prefix}-{epoch - every * keep:06d}-state")
+class StandIn:
+    """What the loop asks of a trainer. kohya's two print the same lines; diffusers' examples have their own."""
 
-    def _finish(self) -> None:
-        """train_network.py:1718-1729."""
-        name = self._name or "last"
-        if self._args.save_state or self._args.save_state_on_train_end:
-            log("saving last state.")
-            self._save_state(f"{name}-state", self._plan.epochs)
-        if "no-file" in self._faults.plain:
-            return
-        final = self._save(name, self._plan.epochs)
-        if self._faults.plain & {"truncate", "half-file"}:
-            with final.open("r+b") as file:
-                file.truncate(final.stat().st_size * 2 // 3)
-        if "half-file" in self._faults.plain:
-            os.kill(os.getpid(), signal.SIGKILL)
+    label = "steps"
+    closes_bar = False
+    numbers: tuple[str, ...] = ()
+    """What is said of the plan before the first step."""
+
+    def __init__(self, args: argparse.Namespace, script: str, plan: StepsPlan, faults: Faults) -> None:
+        """``args`` are the script's own."""
+        self.args, self.plan = args, plan
+        self.output = Path(args.output_dir)
+        self.writer = Writer(args, script, _metadata(args, plan), faults.slow_save, "zero-weights" in faults.plain)
+
+    def announce(self) -> None:
+        """train_network.py:803 and :987-1000; musubi-tuner's training/trainer_base.py:1655-1830."""
+        args, total = self.args, self.plan.total
+        if args.max_train_epochs is not None:
+            say(f"override steps. steps for {args.max_train_epochs} epochs is / 指定エポックまでのステップ数: {total}")
+        if args.resume:
+            log(f"resume training from local state: {args.resume}")
+        say("running training / 学習開始")
+        for line in self.numbers:
+            say("  " + line.format(args=args, plan=self.plan))
+
+    def start(self) -> Start:
+        """A script without ``initial_step`` counts what it was asked for, whatever was done before."""
+        return _resumed(self.args, self.plan)
+
+    def epoch(self, number: int) -> None:
+        """An epoch begins (train_network.py:1357)."""
+        say(f"\nepoch {number}/{self.plan.epochs}\n")
+        say(BANNER)
+        log(f"epoch is incremented. current_epoch: {number - 1}, epoch: {number}")
+
+    def postfix(self, loss: float) -> str:
+        """What stands behind the bar."""
+        return f"avr_loss={loss:.3g}"
+
+    def save(self, event: SaveEvent, epoch: int, step: int, *, nan: bool) -> None:
+        """Write or remove one file or state (train_network.py:1497-1510 and :1693-1729)."""
+        path = self.output / event.name
+        if event.removed:
+            _remove(path, state=event.state)
+        elif event.state:
+            log("saving last state." if event.after == "end" else f"saving state at {event.after} {event.number}")
+            self.writer.save_state(path, epoch, step, nan=nan)
+        else:
+            say(f"\nsaving checkpoint: {path}")
+            self.writer.save(path, epoch - (event.after == "step"), step, nan=nan)
+
+    def saved(self) -> None:
+        """The last file is there."""
         log("model saved.")
 
-    def _save(self, stem: str, epoch: int) -> Path:
-        path = self._output / f"{stem}.{self._args.save_model_as or 'safetensors'}"
-        say(f"\nsaving checkpoint: {path}")
-        self._writer.save(path, epoch, self._step, nan=self._faults.nan_weights(self._step))
-        return path
 
-    def _save_state(self, name: str, epoch: int) -> None:
-        nan = self._faults.nan_weights(self._step)
-        self._writer.save_state(self._output / name, epoch, self._step, nan=nan)
+def run(trainer: StandIn, faults: Faults, *, pace: float) -> None:
+    """Train nothing, epoch after epoch; ``pace`` is the time of a step, in seconds."""
+    plan, start = trainer.plan, trainer.start()
+    events: dict[tuple[str, int], list[SaveEvent]] = defaultdict(list)
+    for event in plan.saves.events:
+        events[event.after, event.number].append(event)
+    bar = Bar(plan.total - start.step if start.length is None else start.length, trainer.label)
+    step, drawn, first = start.step, start.drawn, start.skipped
+    for epoch in range(start.epoch + 1, plan.epochs + 1):
+        trainer.epoch(epoch)
+        for _ in range(min(plan.steps_per_epoch - first, plan.total - step)):
+            time.sleep(pace)
+            faults.strike(step + 1)
+            step, drawn = step + 1, drawn + 1
+            bar.draw(drawn, trainer.postfix(faults.loss(step, 0.05 + 0.1 / math.sqrt(step))))
+            for event in events["step", step]:
+                trainer.save(event, epoch, step, nan=faults.nan_weights(step))
+        for event in events["epoch", epoch]:
+            trainer.save(event, epoch, step, nan=faults.nan_weights(step))
+        first = 0
+    if trainer.closes_bar:
+        bar.close()
+    _end(trainer, faults, step)
 
-    def _remove(self, stem: str) -> None:
-        path = self._output / f"{stem}.{self._args.save_model_as or 'safetensors'}"
-        if path.exists():
+
+def _end(trainer: StandIn, faults: Faults, step: int) -> None:
+    """The last state and file, or what a fault makes of them."""
+    for event in (event for event in trainer.plan.saves.events if event.after == "end"):
+        if not event.state and "no-file" in faults.plain:
+            return
+        trainer.save(event, trainer.plan.epochs, step, nan=faults.nan_weights(step))
+        if not event.state and faults.plain & {"truncate", "half-file"}:
+            path = trainer.output / event.name
+            os.truncate(path, path.stat().st_size * 2 // 3)
+        if not event.state and "half-file" in faults.plain:
+            os.kill(os.getpid(), signal.SIGKILL)
+    trainer.saved()
+
+
+def _remove(path: Path, *, state: bool) -> None:
+    if path.exists():
+        if state:
+            log(f"removing old state: {path}")
+        else:
             say(f"removing old checkpoint: {path}")
-            remove(path)
-
-    def _remove_state(self, name: str) -> None:
-        if (self._output / name).exists():
-            log(f"removing old state: {self._output / name}")
-            remove(self._output / name)
+        remove(path)
 
 
-def _every_n_epochs(args: argparse.Namespace, epochs: int) -> int | None:
-    """train_network.py:980."""
-    ratio = args.save_n_epoch_ratio
-    if ratio is not None and ratio > 0:
-        return math.floor(epochs / ratio) or 1
-    return None if args.save_every_n_epochs is None else int(args.save_every_n_epochs)
+def _resumed(args: argparse.Namespace, plan: StepsPlan) -> Start:
+    """train_network.py:1233-1272 and :1340-1344.
 
-
-def _outlived(step: int, keep: int, every: int) -> int:
-    before = step - keep - 1
-    return int(before - before % every)
-
-
-def _start(args: argparse.Namespace, plan: StepsPlan) -> tuple[int, int, int]:
-    """The first epoch (from 0), the steps skipped in it, and the step count to begin with.
-
-    A script without ``initial_step`` counts what it was asked for, whatever was done before.
-    train_network.py:1233-1272 and :1340-1344. Without ``skip_until_initial_step`` the epoch of the state begins
-    anew and the count of steps at 0; with it the count begins inside the epoch.
+    Without ``skip_until_initial_step`` the epoch of the state begins anew and the count of steps at 0; with it the
+    count begins inside the epoch.
     """
     initial = _initial_step(args, plan)
     if not initial:
-        return 0, 0, 0
+        return Start()
     if plan.total <= initial:
-        sys.stderr.write("AssertionError: max_train_steps should be greater than initial step / ")
-        sys.exit(f"max_train_stepsは初期ステップより大きい必要があります: {plan.total} vs {initial}")
+        japanese = "max_train_stepsは初期ステップより大きい必要があります"
+        numbers = f"{plan.total} vs {initial}"
+        raise SettingsError(f"max_train_steps should be greater than initial step / {japanese}: {numbers}")
     if not getattr(args, "skip_until_initial_step", False):
-        return initial // plan.steps_per_epoch, 0, 0
+        return Start(initial // plan.steps_per_epoch)
     log(f"skipping {initial} steps / {initial}ステップをスキップします")
     batches = initial * args.gradient_accumulation_steps
     epoch = batches // plan.steps_per_epoch
     left = batches - epoch * plan.batches_per_epoch
-    return epoch, max(left, 0) // args.gradient_accumulation_steps, left
+    return Start(epoch, max(left, 0) // args.gradient_accumulation_steps, left)
 
 
 def _initial_step(args: argparse.Namespace, plan: StepsPlan) -> int:
@@ -175,3 +177,17 @@ def _initial_step(args: argparse.Namespace, plan: StepsPlan) -> int:
     state = Path(args.resume) / "train_state.json"
     log(f"load train state from {state}")
     return int(json.loads(state.read_text(encoding="utf-8"))["current_step"]) if state.exists() else 0
+
+
+SAID = ("output_name", "network_module", "network_dim", "network_alpha", "learning_rate", "resolution", "seed")
+
+
+def _metadata(args: argparse.Namespace, plan: StepsPlan) -> dict[str, str]:
+    """What the trainer writes, as far as a stand-in knows it, and what it is (train_network.py:1005)."""
+    values = {name: getattr(args, name, None) for name in SAID} | {
+        "num_train_images": plan.images_per_epoch,
+        "num_epochs": plan.epochs,
+        "max_train_steps": plan.total,
+        "training_started_at": time.time(),
+    }
+    return {"practice": MARK, **{f"ss_{name}": str(value) for name, value in values.items()}}

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.musubi.buckets import MusubiBuckets
 from kohya_runner.engines.musubi.steps import Length, Part, plan_steps
 from kohya_runner.engines.saves import SaveSettings
-from kohya_runner.practice import faults as practice_faults
-from kohya_runner.practice.data import PROCESSES, SettingsError, size_of
-from kohya_runner.practice.files import MARK, Writer, modules
-from kohya_runner.practice.loop import Loop
+from kohya_runner.practice.files import MARK, modules
+from kohya_runner.practice.loop import SettingsError, StandIn
 from kohya_runner.practice.screen import BANNER, log, say
+from kohya_runner.practice.sd_scripts import PROCESSES, size_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.practice.faults import Faults
 
 ABSENT: Mapping[str, Any] = {
     "save_n_epoch_ratio": None, "save_model_as": "safetensors", "network_train_unet_only": True,
@@ -34,8 +33,34 @@ LATENTS, TEXTS = ".practice", "_te.practice"
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
-def stage(args: argparse.Namespace, faults: practice_faults.Faults) -> int:
-    """Fill the caches of one kind; the exit code."""
+class MusubiTuner(StandIn):
+    """training/trainer_base.py:1800-1830."""
+
+    numbers = (
+        "num train items / 学習画像、動画数: {plan.images_per_epoch}",
+        "num batches per epoch / 1epochのバッチ数: {plan.batches_per_epoch}",
+        "num epochs / epoch数: {plan.epochs}",
+        "gradient accumulation steps / 勾配を合計するステップ数 = {args.gradient_accumulation_steps}",
+        "total optimization steps / 学習ステップ数: {plan.total}",
+    )
+
+
+def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn | None:
+    """A script without outputs is a stage before the training: it fills the caches of one kind, and that is all."""
+    if not hasattr(args, "output_dir"):
+        _fill_caches(args, faults)
+        return None
+    faults.prepare()
+    for name, value in ABSENT.items():
+        if not hasattr(args, name):
+            setattr(args, name, value)
+    plan = _plan(args)
+    say(f"import network module: {args.network_module}")
+    log(f"create LoRA for U-Net/DiT: {len(modules(script)[1])} modules.")
+    return MusubiTuner(args, script, plan, faults)
+
+
+def _fill_caches(args: argparse.Namespace, faults: Faults) -> None:
     if "fail-stage" in faults.plain:
         raise RuntimeError("practice fault: stage")
     ending = TEXTS if hasattr(args, "text_encoder1") or hasattr(args, "text_encoder") else LATENTS
@@ -48,27 +73,6 @@ def stage(args: argparse.Namespace, faults: practice_faults.Faults) -> int:
             (cache / f"{picture.stem}{ending}").write_text(MARK, encoding="utf-8")
         log(f"{len(pictures)}it [00:00, 9.99it/s]")
     say(BANNER)
-    return 0
-
-
-def train(args: argparse.Namespace, script: str, faults: practice_faults.Faults, environ: Mapping[str, str]) -> int:
-    """Train nothing on what the stages left; the exit code."""
-    faults.prepare()
-    for name, value in ABSENT.items():
-        if not hasattr(args, name):
-            setattr(args, name, value)
-    plan = _plan(args)
-    say(f"import network module: {args.network_module}")
-    log(f"create LoRA for U-Net/DiT: {len(modules(script)[1])} modules.")
-    time.sleep(faults.seconds.get("silent", 0.0))
-    _announce(args, plan)
-    pace = float(environ.get(practice_faults.STEP_SECONDS, practice_faults.DEFAULT_STEP_SECONDS))
-    said = {"ss_output_name": args.output_name, "ss_network_module": args.network_module, "ss_seed": args.seed}
-    metadata = {"practice": MARK, **{name: str(value) for name, value in said.items()}}
-    writer = Writer(args, script, metadata, faults.slow_save, untrained="zero-weights" in faults.plain)
-    Loop(args, plan, writer, faults, pace=pace).run()
-    say(BANNER)
-    return 0
 
 
 def _plan(args: argparse.Namespace) -> StepsPlan:
@@ -109,17 +113,3 @@ def _datasets(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _pictures(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS)
-
-
-def _announce(args: argparse.Namespace, plan: StepsPlan) -> None:
-    """training/trainer_base.py:1655-1830."""
-    if args.max_train_epochs is not None:
-        say(f"override steps. steps for {args.max_train_epochs} epochs is / 指定エポックまでのステップ数: {plan.total}")
-    if args.resume:
-        log(f"resume training from local state: {args.resume}")
-    say("running training / 学習開始")
-    say(f"  num train items / 学習画像、動画数: {plan.images_per_epoch}")
-    say(f"  num batches per epoch / 1epochのバッチ数: {plan.batches_per_epoch}")
-    say(f"  num epochs / epoch数: {plan.epochs}")
-    say(f"  gradient accumulation steps / 勾配を合計するステップ数 = {args.gradient_accumulation_steps}")
-    say(f"  total optimization steps / 学習ステップ数: {plan.total}")

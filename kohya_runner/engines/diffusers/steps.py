@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.saves import SavePlan
+from kohya_runner.engines.saves import SaveEvent, SavePlan
 from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, StepsPlan
 from kohya_runner.findings import error
 
@@ -71,13 +71,19 @@ def _problems(rows: int, length: Length) -> Iterator[Finding]:
 
 def _saves(length: Length, total: int, final: str) -> SavePlan:
     """Each checkpoint-N is a training state with the U-Net in it; the oldest goes before another is written."""
-    folders = [
-        f"checkpoint-{step}" for step in range(length.checkpointing_steps, total + 1, length.checkpointing_steps)
-    ]
-    limit = length.checkpoints_total_limit
+    every, limit = length.checkpointing_steps, length.checkpoints_total_limit
+    steps = range(every, total + 1, every)
+    folders = tuple(f"checkpoint-{step}" for step in steps)
     kept = folders if limit is None else folders[-max(1, limit) :]
+    events: list[SaveEvent] = []
+    for step in steps:
+        outlived = 0 if limit is None else step - every * max(1, limit)
+        if outlived > 0:
+            events.append(SaveEvent("step", step, f"checkpoint-{outlived}", state=True, removed=True))
+        events.append(SaveEvent("step", step, f"checkpoint-{step}", state=True))
     return SavePlan(
         checkpoints=(*(f"{folder}/{final}" for folder in folders), final),
         checkpoints_kept=(final,), most_checkpoints=1,
-        states=tuple(folders), states_kept=tuple(kept), most_states=len(kept),
+        states=folders, states_kept=kept, most_states=len(kept),
+        events=(*events, SaveEvent("end", total, final)),
     )  # fmt: skip

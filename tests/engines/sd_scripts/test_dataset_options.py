@@ -12,7 +12,7 @@ from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 from kohya_runner.options.parser import argparse_parser
 from kohya_runner.plan.report import plan_json
-from kohya_runner.practice.data import batching_of, read_folders, steps_of
+from kohya_runner.practice.sd_scripts import batching_of, read_folders, steps_of
 
 BUCKETS = ("args.resolution=64", "args.min_bucket_reso=64", "args.train_batch_size=2", "datasets.0.repeats=1")
 

@@ -1,4 +1,5 @@
-"""The repeat folders as the trainer reads them, and the number of steps that follows."""
+"""The practice trainer's sd-scripts: the folders as it reads them, and its lines up to the first step."""
+# ruff: noqa: RUF001 - the trainer's own words
 
 from __future__ import annotations
 
@@ -16,13 +17,17 @@ from kohya_runner.engines.sd_scripts.dataset_config import canonical
 from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.table import FAMILIES
 from kohya_runner.findings import Severity
+from kohya_runner.practice.files import modules
+from kohya_runner.practice.loop import SettingsError, StandIn
+from kohya_runner.practice.screen import Bar, log, say
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kohya_runner.engines.sd_scripts.batching import Batching
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.practice.faults import Faults
 
 EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)})
 """library/train_util.py:104: all lower or all upper, nothing between."""
@@ -31,8 +36,81 @@ PROCESSES = "KOHYA_PRACTICE_PROCESSES"
 """The number of processes that a run is planned for: the stand-in is one, and counts as all of them."""
 
 
-class SettingsError(Exception):
-    """The trainer would end with an AssertionError here."""
+NO_DATA = (
+    "No data found. Please verify arguments (train_data_dir must be the parent of folders with images) / "
+    "画像がありません。引数指定を確認してください（train_data_dirには画像があるフォルダではなく、"
+    "画像があるフォルダの親フォルダを指定する必要があります）"
+)
+
+
+class SdScripts(StandIn):
+    """train_network.py:987-1000."""
+
+    numbers = (
+        "num train images * repeats / 学習画像の数×繰り返し回数: {plan.images_per_epoch}",
+        "num validation images * repeats / 学習画像の数×繰り返し回数: {plan.validation_images}",
+        "num reg images / 正則化画像の数: {plan.regularization_images}",
+        "num batches per epoch / 1epochのバッチ数: {plan.batches_per_epoch}",
+        "num epochs / epoch数: {plan.epochs}",
+        "batch size per device / バッチサイズ: {args.train_batch_size}",
+        "gradient accumulation steps / 勾配を合計するステップ数 = {args.gradient_accumulation_steps}",
+        "total optimization steps / 学習ステップ数: {plan.total}",
+    )
+
+
+def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn | None:
+    """Everything up to the plan; None where there are no pictures, which is no failure to the trainer."""
+    faults.prepare()
+    folders, batching = read_folders(args), batching_of(args, script)
+    _announce_data(folders)
+    plan = steps_of(folders, batching)
+    if plan is None:
+        log(NO_DATA, "ERROR")
+        return None
+    _announce_work(args, script, folders)
+    return SdScripts(args, script, plan, faults)
+
+
+def _announce_data(folders: Sequence[Folder]) -> None:
+    """library/train_util.py:2112-2162 and :1061."""
+    log("Using DreamBooth method.")
+    log("prepare images.")
+    for folder in folders:
+        log(f"found directory {folder.name} contains {folder.images} image files")
+    number = sum(folder.images * folder.repeats for folder in folders if not folder.regularization)
+    log(f"{number} train images with repeats.")
+    log("loading image sizes.")
+
+
+def _announce_work(args: argparse.Namespace, script: str, folders: Sequence[Folder]) -> None:
+    """From the model to the optimizer (train_network.py:593-730, networks/lora.py:1030-1089)."""
+    log("preparing accelerator")
+    say("accelerator device: practice")
+    log("loading model for process 0/1")
+    images = sum(folder.images for folder in folders)
+    for wanted, what in ((args.cache_latents, "latents"), (_caches_text(args), "Text Encoder outputs")):
+        if wanted or (what == "latents" and args.cache_latents_to_disk):
+            log(f"caching {what} with caching strategy.")
+            log(f"caching {what}...")
+            bar = Bar(images)
+            bar.draw(images)
+            bar.close()
+    if getattr(args, "network_module", None) is None:
+        return
+    text, image = (len(names) for names in modules(script))
+    say(f"import network module: {args.network_module}")
+    log(f"create LoRA network. base dim (rank): {args.network_dim or 4}, alpha: {args.network_alpha}")
+    log(f"create LoRA for Text Encoder: {text} modules.")
+    log(f"create LoRA for U-Net: {image} modules.")
+    if not args.network_train_unet_only:
+        log(f"enable LoRA for text encoder: {text} modules")
+    if not args.network_train_text_encoder_only:
+        log(f"enable LoRA for U-Net: {image} modules")
+    say("prepare optimizer, data loader etc.")
+
+
+def _caches_text(args: argparse.Namespace) -> bool:
+    return bool(getattr(args, "cache_text_encoder_outputs", False))
 
 
 def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
@@ -57,7 +135,7 @@ def batching_of(args: argparse.Namespace, script: str) -> Batching:
     name = args.output_name or "last"
     found = batching_from(vars(args), name, num_processes=processes, reso_steps_divisor=divisor)
     if found is None:
-        raise SettingsError("resolution is required / resolution（解像度）指定は必須です")  # noqa: RUF001
+        raise SettingsError("resolution is required / resolution（解像度）指定は必須です")
     return found
 
 
