@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engines.diffusers.families import DIFFUSERS
 from kohya_runner.engines.musubi.families import MUSUBI_TUNER
-from kohya_runner.engines.table import info_of, options_for
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.table import info_of, options_for
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.parser import argparse_parser
 from kohya_runner.practice import diffusers, loop, musubi, sd_scripts
