@@ -215,11 +215,11 @@ def test_a_hundred_megabytes_are_read_from_their_ends(tmp_path):
         for _ in range(100):
             file.write((BAR * 12000).encode()[: 1 << 20])
         file.write(EXCERPTS["out-of-vram"].encode())
-    begun = time.monotonic()
+    begun = time.process_time()
     with path.open("rb") as file:
         found = diagnose(read_log(file))
     assert found.causes[0].code == "out-of-vram"
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 def test_a_pipe_is_read_to_its_end():
@@ -247,15 +247,15 @@ HOSTILE = {
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_no_log_takes_long(data):
-    begun = time.monotonic()
+    begun = time.process_time()
     diagnose(read_log(io.BytesIO(data)))
-    assert time.monotonic() - begun < 15
+    assert time.process_time() - begun < 15
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.code)
 def test_no_pattern_takes_long(row):
     seed = re.sub(r"[\\^$*+?{}()\[\]|]", " ", row.pattern.pattern)
     for line in (seed * 20, seed[:8] * 300, "a" * 2000, " " * 2000, "x: " * 700):
-        begun = time.monotonic()
+        begun = time.process_time()
         row.pattern.search(line[:2000])
-        assert time.monotonic() - begun < 0.2
+        assert time.process_time() - begun < 0.2
