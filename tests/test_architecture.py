@@ -45,24 +45,16 @@ LARGE_FOLDERS: set[str] = {
 }
 SAME_CLASS_NAMES: set[str] = {
     "Curve",
-    "Found",
     "Known",
     "Length",
     "Line",
-    "Place",
-    "Row",
     "Settings",
-    "Subject",
     "Trainer",
     "Wish",
 }
-SPELT_ELSEWHERE: set[str] = {
-    "compare/write_up.py: report.html",
-}
+SPELT_ELSEWHERE: set[str] = set()
 NAMED_ELSEWHERE: set[str] = {
     "artefact/verify.py: sd-scripts",
-    "compare/sweep.py: musubi",
-    "compare/sweep.py: sd_scripts",
     "diagnosis/tracebacks.py: sd-scripts",
     "plan/class_stage.py: sd_scripts",
     "plan/data.py: sd_scripts",

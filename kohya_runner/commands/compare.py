@@ -10,7 +10,7 @@ import click
 from kohya_runner.commands.dataset import as_path
 
 if TYPE_CHECKING:
-    from kohya_runner.compare.view import Comparison
+    from kohya_runner.compare.comparison import Comparison
 
 FAILED = 8
 """The exit code where a cell failed: the trainer's script ended with an error (docs/exit-codes.md)."""
@@ -71,14 +71,14 @@ def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None
 
 
 def _sweep(named: Any, choices: dict[str, Any], sd_scripts: str | None, *, as_json: bool) -> int:
-    from kohya_runner.compare.settings import Wish
+    from kohya_runner.compare.settings import SweepOptions
     from kohya_runner.compare.sweep import compare as compared
     from kohya_runner.run.stopping.stop_signals import raise_on_stop
     from kohya_runner.show import console
 
     raise_on_stop()
     with console.live(quiet=as_json, practice=False) as screen:
-        found = compared(named, Wish(**choices), sd_scripts=sd_scripts, say=screen.event)
+        found = compared(named, SweepOptions(**choices), sd_scripts=sd_scripts, say=screen.event)
     _show(found, as_json=as_json)
     return FAILED if found.failed else 0
 
@@ -91,7 +91,7 @@ def _samples(folder: Any, output: Any, *, as_json: bool) -> int:
 
 
 def _pick(named: Any, number: int, *, as_json: bool) -> int:
-    from kohya_runner.compare.pick import choose, pick
+    from kohya_runner.compare.checkpoints import choose, pick
     from kohya_runner.compare.subject import find_subject
     from kohya_runner.compare.sweep import find_checkpoints
     from kohya_runner.show import console
@@ -106,8 +106,8 @@ def _pick(named: Any, number: int, *, as_json: bool) -> int:
 
 
 def _show(found: Comparison, *, as_json: bool) -> None:
-    from kohya_runner.compare.result import result_json
-    from kohya_runner.compare.write_up import PAGE, SHEET
+    from kohya_runner.compare.write_up import result_json
+    from kohya_runner.record.run_paths import ComparisonPaths
     from kohya_runner.show import console
 
     if as_json:
@@ -130,7 +130,8 @@ def _show(found: Comparison, *, as_json: bool) -> None:
     if found.hint:
         click.echo(found.hint)
     click.echo(f"\nsuggestion: {found.suggestion.reason}")
-    click.echo(f"{found.folder / PAGE}\n{found.folder / SHEET}")
+    paths = ComparisonPaths(found.folder)
+    click.echo(f"{paths.page}\n{paths.sheet}")
 
 
 def _figure(value: float | None) -> str:

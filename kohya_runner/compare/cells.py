@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.painting import PictureRequest
+from kohya_runner.record.run_paths import CELLS
 
 if TYPE_CHECKING:
-    from kohya_runner.compare.checkpoints import Checkpoint
-    from kohya_runner.compare.settings import Settings
+    from kohya_runner.compare.checkpoints import Candidate
+    from kohya_runner.compare.settings import SweepSettings
 
-FOLDER = "cells"
 _SAMPLES = 32
 _PIECE = 1 << 16
 
@@ -27,7 +27,7 @@ class Column:
     """One column of the grid; without a checkpoint it is the base model."""
 
     label: str
-    checkpoint: Checkpoint | None
+    checkpoint: Candidate | None
     strength: float
 
     @property
@@ -49,7 +49,7 @@ class Cell:
     @property
     def file(self) -> str:
         """Its picture, below the comparison's folder."""
-        return f"{FOLDER}/{self.key}.png"
+        return f"{CELLS}/{self.key}.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Grid:
 
     columns: tuple[Column, ...]
     cells: tuple[Cell, ...]
-    settings: Settings
+    settings: SweepSettings
 
     def request(self, cell: Cell) -> PictureRequest:
         """A cell in the words of a painter."""
@@ -77,7 +77,7 @@ class Grid:
         )
 
 
-def columns_of(checkpoints: tuple[Checkpoint, ...], settings: Settings) -> tuple[Column, ...]:
+def columns_of(checkpoints: tuple[Candidate, ...], settings: SweepSettings) -> tuple[Column, ...]:
     """The base first, then the checkpoints in the order of training, each at every strength."""
     several = len(settings.strengths) > 1
     base = (Column("base", None, 0.0),) if settings.base else ()
@@ -89,7 +89,7 @@ def columns_of(checkpoints: tuple[Checkpoint, ...], settings: Settings) -> tuple
     return (*base, *named)
 
 
-def grid_of(columns: tuple[Column, ...], settings: Settings, how: dict[str, str]) -> Grid:
+def grid_of(columns: tuple[Column, ...], settings: SweepSettings, how: dict[str, str]) -> Grid:
     """The grid; ``how`` is what else a picture depends on: base model, precision, trainer."""
     cells = tuple(
         Cell(_key(column, (row, sampler, seed), settings, how), number, row, seed, sampler)
@@ -101,7 +101,7 @@ def grid_of(columns: tuple[Column, ...], settings: Settings, how: dict[str, str]
     return Grid(columns, cells, settings)
 
 
-def _key(column: Column, place: tuple[int, str, int], settings: Settings, how: dict[str, str]) -> str:
+def _key(column: Column, place: tuple[int, str, int], settings: SweepSettings, how: dict[str, str]) -> str:
     drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers", "controls", "clip")
     chosen = {name: value for name, value in asdict(settings).items() if name not in drop}
     number, sampler, seed = place

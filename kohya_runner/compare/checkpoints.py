@@ -1,18 +1,31 @@
-"""Which checkpoints are compared, in the order of training, and which are left out and why."""
+"""Which checkpoints are compared, in the order of training, which are left out and why, and which one is picked.
+
+``compare --pick N`` gives the chosen file a second name beside the others, and keeps a record of the choice.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from kohya_runner import atomic
 from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.artefact.lora import Shape, difference, shape_of
+from kohya_runner.errors import RunExistsError, UsageError
+from kohya_runner.record.run_paths import ComparisonPaths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from kohya_runner.compare.subject import SweepSubject
 
 PICKED = "-picked.safetensors"
 SUFFIX = ".safetensors"
@@ -21,7 +34,7 @@ _STEP = re.compile(r"-step(\d{8})$")  # STEP_FILE_NAME, library/train_util.py
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Candidate:
     """One file to compare. ``number`` is the epoch it is picked by; None for a file that names none."""
 
     path: Path
@@ -40,10 +53,10 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Candidates:
     """What there is to compare."""
 
-    checkpoints: tuple[Checkpoint, ...]
+    checkpoints: tuple[Candidate, ...]
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -54,7 +67,7 @@ def in_folder(folder: Path) -> tuple[Path, ...]:
 
 
 def find(files: Sequence[Path], family: str, *, last_epoch: int | None = None,
-         hashes: Mapping[str, str] | None = None) -> Found:  # fmt: skip
+         hashes: Mapping[str, str] | None = None) -> Candidates:  # fmt: skip
     """Sort the files into what is compared and what is not.
 
     They must fit into one slot; the shape that most of them have decides. ``hashes`` holds those already known, by
@@ -70,7 +83,7 @@ def find(files: Sequence[Path], family: str, *, last_epoch: int | None = None,
     kept = [path for path in good if path not in skipped]
     numbered = [_numbered(path, shapes[path], kept, last_epoch, (hashes or {}).get(path.name)) for path in kept]
     order = sorted(numbered, key=lambda pair: pair[0])
-    return Found(_labelled([c for _, c in order]), tuple(Skipped(path, skipped[path]) for path in skipped))
+    return Candidates(_labelled([c for _, c in order]), tuple(Skipped(path, skipped[path]) for path in skipped))
 
 
 def _unfit(shape: Shape, family: str) -> str:
@@ -81,14 +94,14 @@ def _unfit(shape: Shape, family: str) -> str:
 
 def _numbered(
     path: Path, shape: Shape, files: Sequence[Path], last_epoch: int | None, known: str | None
-) -> tuple[tuple[int, ...], Checkpoint]:
+) -> tuple[tuple[int, ...], Candidate]:
     """With what it is sorted by: epochs and steps as they were trained, other files after them as they were given."""
     step, epoch = _match(_STEP, path), _match(_EPOCH, path)
     if step is None and epoch is None:
         epoch = _final_epoch(path, shape, files, last_epoch)
     trained = shape.number("ss_epoch") if epoch is None and step is not None else epoch
     order = (int(epoch is None and step is None), trained or 0, step or 0, files.index(path))
-    return order, Checkpoint(path, "", known or sha256(path), epoch, step)
+    return order, Candidate(path, "", known or sha256(path), epoch, step)
 
 
 def _final_epoch(path: Path, shape: Shape, files: Sequence[Path], last_epoch: int | None) -> int | None:
@@ -108,7 +121,7 @@ def _match(pattern: re.Pattern[str], path: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _labelled(checkpoints: list[Checkpoint]) -> tuple[Checkpoint, ...]:
+def _labelled(checkpoints: list[Candidate]) -> tuple[Candidate, ...]:
     """Labels a person knows them by; files that would share one are called by their names."""
     names = [_name(c) for c in checkpoints]
     unique = len(set(names)) == len(names)
@@ -116,7 +129,96 @@ def _labelled(checkpoints: list[Checkpoint]) -> tuple[Checkpoint, ...]:
     return tuple(replace(c, label=label) for c, label in zip(checkpoints, labels, strict=True))
 
 
-def _name(checkpoint: Checkpoint) -> str:
+def _name(checkpoint: Candidate) -> str:
     if checkpoint.step is not None:
         return f"step {checkpoint.step}"
     return f"epoch {checkpoint.epoch}" if checkpoint.epoch is not None else checkpoint.path.stem
+
+
+def choose(found: Candidates, number: int) -> Candidate:
+    """The checkpoint of an epoch; where files name no epochs, the N-th of them.
+
+    Raises:
+        UsageError: there is none of this number.
+    """
+    known = numbered(found)
+    if number in known:
+        return known[number]
+    raise UsageError(f"--pick {number}: there is no such checkpoint", hint=f"there are {', '.join(map(str, known))}")
+
+
+def numbered(found: Candidates) -> dict[int, Candidate]:
+    """What a person picks by: the epochs, or the places in the list where files name none or the same ones."""
+    epochs = [c.epoch for c in found.checkpoints if c.epoch is not None]
+    if epochs and len(set(epochs)) == len(epochs):
+        return {c.epoch: c for c in found.checkpoints if c.epoch is not None}
+    return dict(enumerate(found.checkpoints, start=1))
+
+
+def pick(subject: SweepSubject, chosen: Candidate, number: int, *, now: float | None = None) -> dict[str, Any]:
+    """Link the file as ``<name>-picked.safetensors`` and write the record; twice is as good as once.
+
+    Raises:
+        RunExistsError: another checkpoint was picked before: nothing is overwritten.
+    """
+    name = subject.record.name if subject.record else _common_name(chosen.path)
+    target = chosen.path.with_name(f"{name}{PICKED}")
+    digest, paths = sha256(chosen.path), ComparisonPaths(subject.output)
+    if target.exists() or target.is_symlink():
+        _same_or_refused(target, digest, number)
+    else:
+        _link(chosen.path, target)
+    known = _picked(paths.picked)
+    if known.get("sha256") == digest and known.get("target") == str(target):
+        return known
+    record = {
+        "version": 1, "picked": number, "label": chosen.label, "file": str(chosen.path), "target": str(target),
+        "sha256": digest, "at": time.time() if now is None else now,
+    }  # fmt: skip
+    atomic.write_json(paths.picked, record)
+    return record
+
+
+def _common_name(path: Path) -> str:
+    """The output name: without the number of an epoch or a step."""
+    stem, _, number = path.stem.rpartition("-")
+    return stem if stem and number.removeprefix("step").isdecimal() else path.stem
+
+
+def _same_or_refused(target: Path, digest: str, number: int) -> None:
+    if target.is_file() and sha256(target) == digest:
+        return
+    raise RunExistsError(
+        f"{target} is there already and is another checkpoint than {number}",
+        hint="nothing is overwritten: remove it first, if you have changed your mind",
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link; a whole copy where the file system has none. Neither replaces what is there."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        _copy(source, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial")
+    os.close(handle)
+    partial = Path(name)
+    try:
+        shutil.copyfile(source, partial)
+        partial.chmod(0o644)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _picked(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
 from kohya_runner.compare.cells import identity
-from kohya_runner.compare.painting import LOG
 from kohya_runner.engines.command import Command
 from kohya_runner.errors import CancelledError, TerminatedError
 from kohya_runner.record.tail import last_lines
@@ -24,13 +23,12 @@ from kohya_runner.run.supervise import Watch, supervise
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kohya_runner.compare.painting import Place
-    from kohya_runner.compare.view import Shown
+    from kohya_runner.compare.comparison import Shown
+    from kohya_runner.compare.painting import PaintingPlace
 
     Say = Callable[..., None]
 
 WORKER = Path(__file__).with_name("clip_worker.py")
-FILE = "clip.json"
 WEIGHTS = (".safetensors", ".bin")
 MOST_TRAINING = 500  # pictures: their mean says no more with all of thousands
 HINT = (
@@ -58,7 +56,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ClipFigures:
     """The likenesses by the pictures' places, and what a person should know."""
 
     of: Mapping[Path, Likeness]
@@ -74,14 +72,14 @@ def fault_of(folder: Path) -> str:
     return ""
 
 
-def likenesses(asked: Asked, place: Place, say: Say) -> Found:
+def likenesses(asked: Asked, place: PaintingPlace, say: Say) -> ClipFigures:
     """Measure what is not known yet. A model that cannot be used costs a note, not the comparison."""
     folder, shown, prompts = asked.folder, asked.shown, asked.prompts
     training = asked.training[:: max(1, -(-len(asked.training) // MOST_TRAINING))]
     state = _digest(*(f"{path.name}:{identity(path)}" for path in (*_weights(folder), *training)))
     wanted = {one.path: (_digest(one.key, prompts[one.prompt], state), prompts[one.prompt])
               for one in shown if one.path is not None}  # fmt: skip
-    known = _known(place.output / FILE)
+    known = _known(place.paths.clip)
     missing = {key: (path, text) for path, (key, text) in wanted.items() if key not in known}
     notes: tuple[str, ...] = ()
     if missing:
@@ -90,8 +88,8 @@ def likenesses(asked: Asked, place: Place, say: Say) -> Found:
         notes = (f"CLIP could not measure the pictures: {why}",) if why else ()
         known |= answers
         kept = {key: known[key] for key, _ in wanted.values() if key in known}
-        atomic.write_json(place.output / FILE, kept)
-    return Found({path: Likeness(*known[key]) for path, (key, _) in wanted.items() if key in known}, notes)
+        atomic.write_json(place.paths.clip, kept)
+    return ClipFigures({path: Likeness(*known[key]) for path, (key, _) in wanted.items() if key in known}, notes)
 
 
 def _weights(folder: Path) -> list[Path]:
@@ -111,7 +109,7 @@ def _known(path: Path) -> dict[str, list[float]]:
 
 
 def _measured(
-    folder: Path, missing: Mapping[str, tuple[Path, str]], training: Sequence[Path], place: Place
+    folder: Path, missing: Mapping[str, tuple[Path, str]], training: Sequence[Path], place: PaintingPlace
 ) -> tuple[dict[str, list[float]], str]:
     """The answers of one process, and why there are none."""
     with tempfile.TemporaryDirectory(dir=place.output, prefix=f".clip-{os.getpid()}-") as name:
@@ -121,7 +119,7 @@ def _measured(
         atomic.write_json(jobs, {"clip": str(folder), "pictures": pictures, "training": list(map(str, training)),
                                  "result": str(result)})  # fmt: skip
         command = Command((str(place.python), str(WORKER), str(jobs)), place.checkout, place.env)
-        outcome = supervise(command, Watch(log=place.output / LOG, output_dir=scratch), environ=place.environ)
+        outcome = supervise(command, Watch(log=place.paths.log, output_dir=scratch), environ=place.environ)
         if outcome.fault is not None:
             raise outcome.fault
         if outcome.stopped:
@@ -129,5 +127,5 @@ def _measured(
             raise kind(f"stopped by {outcome.stopped}", hint="the same command goes on from there")
         if outcome.returncode == 0 and result.is_file():
             return _known(result), ""
-    last = last_lines(place.output / LOG, 1)
+    last = last_lines(place.paths.log, 1)
     return {}, last[-1][:200] if last else f"its process ended with code {outcome.returncode}"

@@ -12,23 +12,23 @@ import PIL.Image
 import PIL.ImageOps
 
 from kohya_runner import atomic
-from kohya_runner.compare.edit_training import trained_pairs
+from kohya_runner.compare.training_data import trained_pairs
 from kohya_runner.errors import UsageError
+from kohya_runner.record.run_paths import ComparisonPaths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kohya_runner.compare.settings import Settings, Wish
+    from kohya_runner.compare.settings import SweepOptions, SweepSettings
     from kohya_runner.engines.painting import Base, Painter
 
-FOLDER = "controls"
 HOW = "write compare.controls, or name them with --control FILE"
 STOOD_IN = "No control pictures were named: the inputs of training pairs stand in for them."
 
 
 def with_controls(
-    settings: Settings, engine: Painter, base: Base, stated: Sequence[Path], output: Path
-) -> tuple[Settings, tuple[str, ...]]:
+    settings: SweepSettings, painter: Painter, base: Base, stated: Sequence[Path], output: Path
+) -> tuple[SweepSettings, tuple[str, ...]]:
     """The settings with a picture for each prompt, and what a person should know of them.
 
     As in training, a picture is scaled to cover the painted size and cut at the middle
@@ -37,20 +37,20 @@ def with_controls(
     Raises:
         UsageError: a picture is not there, cannot be read, or there are not as many as prompts; an edit without one.
     """
-    if not engine.controls:
-        return settings, (() if not stated else (f"{engine.script} takes no control pictures.",))
+    if not painter.controls:
+        return settings, (() if not stated else (f"{painter.script} takes no control pictures.",))
     chosen = list(stated) or _trained(settings, base)
-    if not chosen and engine.controls == "optional":
+    if not chosen and painter.controls == "optional":
         return settings, ()
     if not chosen:
-        raise UsageError(f"{engine.family} edits pictures, and none was named", hint=HOW)
+        raise UsageError(f"{painter.family} edits pictures, and none was named", hint=HOW)
     many = len(settings.prompts)
     if len(chosen) == 1:
         chosen *= many
     if len(chosen) != many:
         raise UsageError(f"{len(chosen)} control pictures for {many} prompts: name one for each, or one for all")
     size = (settings.width, settings.height)
-    made = {path: _made(path, size, output / FOLDER) for path in dict.fromkeys(chosen)}
+    made = {path: _made(path, size, ComparisonPaths(output).controls) for path in dict.fromkeys(chosen)}
     faults = [f"{path}: {text}" for path, text in made.items() if isinstance(text, str)]
     if faults:
         raise UsageError("\n".join(faults), hint=HOW)
@@ -58,7 +58,7 @@ def with_controls(
     return replace(settings, controls=placed), (() if stated else (STOOD_IN,))
 
 
-def stated_controls(wish: Wish, recipe: Mapping[str, Any], folder: Path | None) -> tuple[Path, ...]:
+def stated_controls(wish: SweepOptions, recipe: Mapping[str, Any], folder: Path | None) -> tuple[Path, ...]:
     """Those of the command line, else the recipe's; a relative path is looked for beside the recipe, then here."""
     if wish.controls:
         return tuple(path.absolute() for path in wish.controls)
@@ -70,7 +70,7 @@ def _found(path: Path, folder: Path | None) -> Path:
     return (beside if beside.is_file() else path).absolute()
 
 
-def _trained(settings: Settings, base: Base) -> list[Path]:
+def _trained(settings: SweepSettings, base: Base) -> list[Path]:
     """The input of the pair that a prompt is the instruction of, else of the next pair in order."""
     pairs = [pair for pair in trained_pairs(base) if pair.control is not None and pair.control.is_file()]
     own = {" ".join(pair.instruction.split()): pair.control for pair in reversed(pairs)}

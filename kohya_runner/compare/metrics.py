@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from kohya_runner.compare.clip import Likeness
-    from kohya_runner.compare.settings import Settings
+    from kohya_runner.compare.settings import SweepSettings
 
     Figures = Mapping[str, float | None]
 
@@ -229,7 +229,9 @@ class Table:
         return tuple(m for m in METRICS if any(column.get(m.key) is not None for column in self.columns))
 
 
-def measure(columns: Sequence[Sequence[Looked]], base: int | None, training: Training, settings: Settings) -> Table:
+def measure(
+    columns: Sequence[Sequence[Looked]], base: int | None, training: Training, settings: SweepSettings
+) -> Table:
     """All metrics of all columns; ``base`` is the number of the base model's column, None where there is none."""
     held = {one.place: one for one in columns[base]} if base is not None else {}
     wanted = [m for m in METRICS if training.grid is not None or not m.pixel_art]

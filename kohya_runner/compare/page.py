@@ -14,8 +14,8 @@ from kohya_runner import __version__
 from kohya_runner.compare.pictures import opened
 
 if TYPE_CHECKING:
-    from kohya_runner.compare.losses import Losses
-    from kohya_runner.compare.view import Comparison, Shown
+    from kohya_runner.compare.comparison import Comparison, Shown
+    from kohya_runner.compare.training_data import Losses
 
 TEMPLATE = "page.html.j2"
 SIDE = 640

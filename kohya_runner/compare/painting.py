@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
-from kohya_runner.compare.cells import FOLDER
 from kohya_runner.engines.command import Command
 from kohya_runner.engines.painting import WORKER, PaintJob
 from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
+from kohya_runner.record.run_paths import ComparisonPaths
 from kohya_runner.record.tail import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.text import duration
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     Say = Callable[..., None]
 
-LOG = "compare.log"
 SCRATCH = ".painting-"
 DEAD_STARTS = 2
 """Processes in a row that ended before any picture: after that the rest is given up."""
@@ -37,7 +36,7 @@ LAST_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PaintingPlace:
     """Where to paint and with what."""
 
     output: Path
@@ -47,9 +46,14 @@ class Place:
     environ: Mapping[str, str]
     small_gpu: bool = False
 
+    @property
+    def paths(self) -> ComparisonPaths:
+        """The names below ``output``."""
+        return ComparisonPaths(self.output)
+
 
 @dataclass(slots=True)
-class Progress:
+class PaintingProgress:
     """What is known so far: the seconds of each new picture, and why cells failed."""
 
     total: int
@@ -72,7 +76,7 @@ def missing(grid: Grid, output: Path) -> tuple[Cell, ...]:
     return tuple({c.key: c for c in grid.cells if not (output / c.file).is_file()}.values())
 
 
-def paint(grid: Grid, engine: Painter, base: Base, place: Place, say: Say) -> Progress:
+def paint(grid: Grid, painter: Painter, base: Base, place: PaintingPlace, say: Say) -> PaintingProgress:
     """Paint what is missing. A cell whose process dies is failed, the rest goes on in a new process.
 
     Raises:
@@ -80,13 +84,13 @@ def paint(grid: Grid, engine: Painter, base: Base, place: Place, say: Say) -> Pr
         TrainerError: the script does not come as far as its first picture.
     """
     open_cells = list(missing(grid, place.output))
-    progress = Progress(len(open_cells))
+    progress = PaintingProgress(len(open_cells))
     _sweep(place.output)
     dead = 0
     while open_cells:
         batch = tuple(c for c in open_cells if c.sampler == open_cells[0].sampler)
         before = len(progress.seconds)
-        why = _process(_Batch(grid, engine, base, place, batch), progress, say)
+        why = _process(_Batch(grid, painter, base, place, batch), progress, say)
         told = {*progress.seconds, *progress.failed}
         if progress.begun and progress.begun not in told:
             progress.failed[progress.begun] = why or "the script ended while it was painted"
@@ -99,11 +103,11 @@ def paint(grid: Grid, engine: Painter, base: Base, place: Place, say: Say) -> Pr
     return progress
 
 
-def _give_up(rest: Sequence[Cell], why: str, progress: Progress, place: Place) -> None:
+def _give_up(rest: Sequence[Cell], why: str, progress: PaintingProgress, place: PaintingPlace) -> None:
     """Where nothing was painted at all the sweep has failed; else what is left is shown as failed."""
-    if not progress.seconds and not any((place.output / FOLDER).glob("*.png")):
-        tail = "\n".join(last_lines(place.output / LOG, LAST_LINES))
-        raise TrainerError(f"the trainer's script painted nothing: {why}\n{tail}", hint=f"log: {place.output / LOG}")
+    if not progress.seconds and not any(place.paths.cells.glob("*.png")):
+        tail = "\n".join(last_lines(place.paths.log, LAST_LINES))
+        raise TrainerError(f"the trainer's script painted nothing: {why}\n{tail}", hint=f"log: {place.paths.log}")
     progress.failed |= {cell.key: f"not painted: {why}" for cell in rest}
 
 
@@ -125,16 +129,16 @@ class _Batch:
     """One process and its cells."""
 
     grid: Grid
-    engine: Painter
+    painter: Painter
     base: Base
-    place: Place
+    place: PaintingPlace
     cells: tuple[Cell, ...]
 
 
-def _process(batch: _Batch, progress: Progress, say: Say) -> str:
+def _process(batch: _Batch, progress: PaintingProgress, say: Say) -> str:
     """Run one process over its cells; why it ended, "" where it ended well."""
     place = batch.place
-    (place.output / FOLDER).mkdir(parents=True, exist_ok=True)
+    place.paths.cells.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=place.output, prefix=f"{SCRATCH}{os.getpid()}-"))
     try:
         events = scratch / "events.jsonl"
@@ -143,7 +147,7 @@ def _process(batch: _Batch, progress: Progress, say: Say) -> str:
         progress.loads += 1
         progress.begun = ""
         say(reader.starting(), lasting=True)
-        watch = Watch(log=place.output / LOG, output_dir=scratch, observers=(reader,))
+        watch = Watch(log=place.paths.log, output_dir=scratch, observers=(reader,))
         outcome = supervise(_command(batch, scratch), watch, environ=place.environ)
         reader.tick()
     finally:
@@ -157,8 +161,8 @@ def _process(batch: _Batch, progress: Progress, say: Say) -> str:
     return "" if outcome.returncode == 0 else f"the script ended with code {outcome.returncode}{_last(place)}"
 
 
-def _last(place: Place) -> str:
-    lines = last_lines(place.output / LOG, 1)
+def _last(place: PaintingPlace) -> str:
+    lines = last_lines(place.paths.log, 1)
     return f" ({lines[-1][:200]})" if lines else ""
 
 
@@ -167,14 +171,14 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
     rows = []
     for cell in batch.cells:
         column = columns[cell.column]
-        weights = str(batch.engine.readable(column.checkpoint.path, scratch)) if column.checkpoint else None
-        line = batch.engine.line(batch.grid.request(cell))
+        weights = str(batch.painter.readable(column.checkpoint.path, scratch)) if column.checkpoint else None
+        line = batch.painter.line(batch.grid.request(cell))
         rows.append({"key": cell.key, "weights": weights, "strength": column.strength, "line": line})
     return {
         "version": 1,
         "events": str(events),
         "outdir": str(scratch),
-        "merged": batch.engine.merged,
+        "merged": batch.painter.merged,
         "tokenizers": batch.base.text("tokenizer_cache_dir"),
         "cells": rows,
     }
@@ -188,18 +192,18 @@ def _command(batch: _Batch, scratch: Path) -> Command:
     slot = chosen.checkpoint or next(c.checkpoint for c in columns if c.checkpoint)
     strength = chosen.strength if chosen.checkpoint else 0.0
     guidance = batch.grid.settings.guidance
-    weights = batch.engine.readable(slot.path, scratch)
+    weights = batch.painter.readable(slot.path, scratch)
     job = PaintJob(scratch / "jobs.json", scratch, weights, strength, first.sampler, place.small_gpu, guidance)
-    options = batch.engine.arguments(batch.base, job)
-    script = str(place.checkout / batch.engine.script)
-    head = (script,) if batch.engine.hooked else (str(WORKER), str(job.jobs), script)
+    options = batch.painter.arguments(batch.base, job)
+    script = str(place.checkout / batch.painter.script)
+    head = (script,) if batch.painter.hooked else (str(WORKER), str(job.jobs), script)
     return Command((str(place.python), *head, *options), place.checkout, place.env)
 
 
 class _Reader:
     """Follows the worker's events while it paints."""
 
-    def __init__(self, batch: _Batch, events: Path, progress: Progress, say: Say) -> None:
+    def __init__(self, batch: _Batch, events: Path, progress: PaintingProgress, say: Say) -> None:
         self.batch = batch
         self.events = events
         self.progress = progress
@@ -210,7 +214,7 @@ class _Reader:
 
     def starting(self) -> str:
         """What a person reads while the base model is loaded."""
-        return f"loading the base model to paint {len(self.cells)} pictures (log: {self.batch.place.output / LOG})"
+        return f"loading the base model to paint {len(self.cells)} pictures (log: {self.batch.place.paths.log})"
 
     def event(self, _event: Event) -> None:
         """The script's own output says nothing that the worker's events do not."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from kohya_runner.compare.comparison import Comparison, Head, Shown, suggest
 from kohya_runner.compare.metrics import Training
-from kohya_runner.compare.settings import Settings
-from kohya_runner.compare.subject import FOLDER
-from kohya_runner.compare.suggestion import suggest
-from kohya_runner.compare.view import Comparison, Head, Shown
+from kohya_runner.compare.settings import SweepSettings
 from kohya_runner.compare.write_up import candidates, measured, write
 from kohya_runner.errors import UsageError
-from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_paths import COMPARISON, RunPaths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +40,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
         for column, when in enumerate(whens)
         for row, number in enumerate(numbers)
     )
-    settings = Settings(prompts=tuple(f"sample {number}" for number in numbers), seeds=(0,), samplers=("",))
+    settings = SweepSettings(prompts=tuple(f"sample {number}" for number in numbers), seeds=(0,), samplers=("",))
     table = measured(heads, shown, Training(), settings)
     comparison = Comparison(
         name=f"samples of {folder.parent.name}" if folder.name == OUTPUT else f"samples in {folder.name}",
@@ -63,7 +61,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
 def _place(folder: Path) -> Path:
     """Beside the samples, or in the run's folder where there is one."""
     run = next((p for p in (folder.parent, *folder.parent.parents[:2]) if RunPaths(p).record.is_file()), None)
-    return (run or folder) / f"{FOLDER}-samples"
+    return (run or folder) / f"{COMPARISON}-samples"
 
 
 def _newest(folder: Path) -> dict[tuple[str, int], Path]:

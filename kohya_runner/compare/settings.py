@@ -23,7 +23,7 @@ DEFAULT_SIZE = "1024x1024"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SweepSettings:
     """How every picture of a sweep is made. Sizes in pixels; a sampler "" is the script's own, the only one it has."""
 
     prompts: tuple[str, ...]
@@ -42,7 +42,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SweepOptions:
     """What the command line says about it; None is what it leaves open."""
 
     prompts_file: Path | None = None
@@ -61,8 +61,8 @@ class Wish:
 
 
 def settings_from(
-    wish: Wish, recipe: Mapping[str, Any], *, engine: Painter, size: str | None, captions: tuple[str, ...] = ()
-) -> Settings:
+    wish: SweepOptions, recipe: Mapping[str, Any], *, painter: Painter, size: str | None, captions: tuple[str, ...] = ()
+) -> SweepSettings:
     """The command line's word, else the recipe's ``compare``, else the script's. All faults are told at once.
 
     ``recipe`` holds what the recipe itself says. ``size`` is the run's resolution, ``captions`` stand in for prompts.
@@ -72,22 +72,22 @@ def settings_from(
     """
     faults: list[str] = []
     prompts = _prompts(wish, faults) or tuple(map(str, recipe.get("prompts") or ())) or captions
-    width, height = _size(wish.size or recipe.get("size"), size, engine.multiple, faults)
-    settings = Settings(
+    width, height = _size(wish.size or recipe.get("size"), size, painter.multiple, faults)
+    settings = SweepSettings(
         prompts=tuple(" ".join(prompt.split()) for prompt in prompts),
         seeds=_numbers("--seeds", wish.seeds, int, faults) or tuple(recipe.get("seeds") or (42,)),
         negative=_first(wish.negative, recipe.get("negative"), ""),
         steps=_first(wish.steps, recipe.get("steps"), 30),
-        guidance=float(_first(wish.guidance, recipe.get("guidance"), engine.guidance)),
+        guidance=float(_first(wish.guidance, recipe.get("guidance"), painter.guidance)),
         width=width,
         height=height,
         strengths=_numbers("--strengths", wish.strengths, float, faults) or tuple(recipe.get("strengths") or (1.0,)),
-        samplers=_samplers(wish, recipe, engine),
+        samplers=_samplers(wish, recipe, painter),
         base=_first(wish.base, recipe.get("base"), True),
         triggers=wish.triggers or tuple(recipe.get("trigger") or ()),
         clip=_clip(wish, recipe),
     )
-    faults += _faults(settings, engine)
+    faults += _faults(settings, painter)
     if faults:
         raise UsageError("\n".join(faults))
     return settings
@@ -105,9 +105,9 @@ def _size(stated: str | None, trained: str | None, multiple: int, faults: list[s
     return max(multiple, width // multiple * multiple), max(multiple, height // multiple * multiple)
 
 
-def _samplers(wish: Wish, recipe: Mapping[str, Any], engine: Painter) -> tuple[str, ...]:
+def _samplers(wish: SweepOptions, recipe: Mapping[str, Any], painter: Painter) -> tuple[str, ...]:
     """Those that were named, each once; the script's own where it leaves no choice."""
-    if not engine.samplers:
+    if not painter.samplers:
         return ("",)
     named = wish.sampler.split(",") if wish.sampler else stated_samplers(recipe)
     return tuple(dict.fromkeys(name.strip() for name in named)) or ("ddim",)
@@ -118,7 +118,7 @@ def stated_samplers(recipe: Mapping[str, Any]) -> list[str]:
     return [name for name in (recipe.get("sampler"), *(recipe.get("samplers") or ())) if name]
 
 
-def _clip(wish: Wish, recipe: Mapping[str, Any]) -> Path | None:
+def _clip(wish: SweepOptions, recipe: Mapping[str, Any]) -> Path | None:
     named = wish.clip or recipe.get("clip")
     return Path(named).expanduser().absolute() if named else None
 
@@ -128,7 +128,7 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-def _prompts(wish: Wish, faults: list[str]) -> tuple[str, ...]:
+def _prompts(wish: SweepOptions, faults: list[str]) -> tuple[str, ...]:
     if wish.prompts_file is None:
         return wish.prompts
     try:
@@ -161,7 +161,7 @@ def _numbers(name: str, text: str | None, kind: Any, faults: list[str]) -> tuple
         return ()
 
 
-def _faults(settings: Settings, engine: Painter) -> Iterable[str]:
+def _faults(settings: SweepSettings, painter: Painter) -> Iterable[str]:
     """What is wrong with the values, whoever said them."""
     if not any(prompt for prompt in settings.prompts):
         yield "there is no prompt: name a file with --prompts, or write compare.prompts into the recipe"
@@ -172,8 +172,8 @@ def _faults(settings: Settings, engine: Painter) -> Iterable[str]:
             yield f"prompt '{prompt[:60]}': {{...}} is a choice of several prompts to gen_img.py; write one of them"
     if settings.clip is not None and (fault := fault_of(settings.clip)):
         yield fault
-    strange = [name for name in settings.samplers if name and name not in engine.samplers]
-    yield from (f"sampler {name}: choose from {', '.join(engine.samplers)}" for name in strange)
+    strange = [name for name in settings.samplers if name and name not in painter.samplers]
+    yield from (f"sampler {name}: choose from {', '.join(painter.samplers)}" for name in strange)
     bounds: list[tuple[str, float, float, float]] = [("steps", settings.steps, 1, 1000)]
     bounds += [("seed", seed, 0, LARGEST_SEED) for seed in settings.seeds]
     bounds += [("strength", strength, -10, 10) for strength in settings.strengths]
@@ -181,5 +181,5 @@ def _faults(settings: Settings, engine: Painter) -> Iterable[str]:
         f"{name} {n}: must be between {low} and {high}" for name, n, low, high in bounds if not low <= n <= high
     )
     sides = (("width", settings.width), ("height", settings.height))
-    many = engine.multiple
-    yield from (f"{name} {side}: {engine.family} takes multiples of {many}" for name, side in sides if side % many)
+    many = painter.multiple
+    yield from (f"{name} {side}: {painter.family} takes multiples of {many}" for name, side in sides if side % many)

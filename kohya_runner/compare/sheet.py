@@ -12,7 +12,7 @@ from PIL import ImageDraw, ImageFont
 from kohya_runner.compare.pictures import opened
 
 if TYPE_CHECKING:
-    from kohya_runner.compare.view import Comparison, Row, Shown
+    from kohya_runner.compare.comparison import Comparison, GridRow, Shown
 
 INK, SOFT, PAPER, LINE, BAD, GOOD = "#1c2430", "#5b6676", "#ffffff", "#d9dee6", "#b3261e", "#1b6b3a"
 SAID = ("family", "size", "steps", "guidance", "sampler", "samples")
@@ -74,7 +74,7 @@ class _Sheet:
             y = self.top + self._body() + GAP + line * (NOTE + 6)
             self._text((GAP * 2, y), text, NOTE, SOFT)
 
-    def _row(self, number: int, row: Row) -> None:
+    def _row(self, number: int, row: GridRow) -> None:
         y = self.top + number * (self.side + GAP) + row.prompt * GAP
         if number == 0 or self.rows[number - 1].prompt != row.prompt:
             self.draw.line((0, y - GAP, self.image.width, y - GAP), fill=LINE)

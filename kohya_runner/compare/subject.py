@@ -12,7 +12,7 @@ from kohya_runner.compare.checkpoints import in_folder
 from kohya_runner.engines.painting import MODELS, Base
 from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
-from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_paths import COMPARISON, RunPaths
 from kohya_runner.run import views
 
 if TYPE_CHECKING:
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from kohya_runner.record.record import Record
     from kohya_runner.workspace import Workspace
 
-FOLDER = "comparison"
 HOW_TO_NAME = "name them with --recipe RECIPE, or with --family F and --model MODEL"
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class SweepSubject:
     """A sweep's input. ``recipe`` is what the recipe itself says, without the values nobody wrote."""
 
     name: str
@@ -53,7 +52,7 @@ class Named:
     workspace: str | None = None
 
 
-def find_subject(named: Named, *, painting: bool = True) -> Subject:
+def find_subject(named: Named, *, painting: bool = True) -> SweepSubject:
     """The run, folder or files a person means; what only picks needs no base model.
 
     Raises:
@@ -77,7 +76,7 @@ def _run_dir(path: Path) -> Path | None:
     return next((p for p in (path, path.parent) if path.is_dir() and RunPaths(p).record.is_file()), None)
 
 
-def of_run(run_dir: Path, named: Named | None = None) -> Subject:
+def of_run(run_dir: Path, named: Named | None = None) -> SweepSubject:
     """A run of ours: its record says all there is to know."""
     wish = named or Named()
     record = records.read(run_dir)
@@ -87,7 +86,7 @@ def of_run(run_dir: Path, named: Named | None = None) -> Subject:
     folder = run_dir / record.output_dir
     in_workspace = len(run_dir.parents) > 2 and run_dir.parents[1].name == "runs"
     room = workspaces.Workspace(run_dir.parents[2]) if in_workspace else _workspace(wish)
-    return Subject(
+    return SweepSubject(
         name=record.name,
         files=in_folder(folder) if folder.is_dir() else (),
         base=Base(family, wish.model or _model(options), options),
@@ -99,7 +98,7 @@ def of_run(run_dir: Path, named: Named | None = None) -> Subject:
     )
 
 
-def _of_files(paths: Sequence[Path], named: Named, *, painting: bool) -> Subject:
+def _of_files(paths: Sequence[Path], named: Named, *, painting: bool) -> SweepSubject:
     files = tuple(file for p in paths for file in (in_folder(p) if p.is_dir() else (p,)))
     home = paths[0] if paths[0].is_dir() else paths[0].parent
     base, recipe = _of_recipe(named) if named.recipe else (Base(named.family or "", named.model or ""), {})
@@ -109,11 +108,11 @@ def _of_files(paths: Sequence[Path], named: Named, *, painting: bool) -> Subject
         raise UsageError(f"{where}: no LoRA files here", hint="name a run, a folder of .safetensors, or the files")
     if painting and not (base.family and base.model):
         raise UsageError("nobody said which base model these files are for", hint=HOW_TO_NAME)
-    return Subject(
+    return SweepSubject(
         name=home.name,
         files=files,
         base=base,
-        output=named.output or home / FOLDER,
+        output=named.output or home / COMPARISON,
         workspace=_workspace(named),
         recipe=recipe,
         recipe_folder=named.recipe.parent.absolute() if named.recipe else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,33 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.compare import cells, checkpoints, painting
 from kohya_runner.compare.controls import stated_controls, with_controls
-from kohya_runner.compare.knowledge import captions_of, hashes_of, resolution_of, triggers_of
-from kohya_runner.compare.settings import Wish, settings_from, stated_samplers
+from kohya_runner.compare.settings import SweepOptions, settings_from, stated_samplers
 from kohya_runner.compare.subject import Named, find_subject, of_run
-from kohya_runner.compare.sweep_lock import held
+from kohya_runner.compare.training_data import captions_of, hashes_of, resolution_of, triggers_of
 from kohya_runner.compare.write_up import Made, finished
-from kohya_runner.engines.musubi import painter as musubi
+from kohya_runner.engines import table
 from kohya_runner.engines.painting import MODEL, is_small
-from kohya_runner.engines.sd_scripts import painter as sd_scripts
-from kohya_runner.engines.table import INFOS, user_settings
-from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
+from kohya_runner.errors import NoCheckpointError, RunExistsError, TrainerError, UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.gpus import read_gpus, run_command
 from kohya_runner.plan.environment import child_env
+from kohya_runner.record import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from kohya_runner.compare.checkpoints import Found
-    from kohya_runner.compare.painting import Place
-    from kohya_runner.compare.settings import Settings
-    from kohya_runner.compare.subject import Subject
-    from kohya_runner.compare.view import Comparison
+    from kohya_runner.compare.checkpoints import Candidates
+    from kohya_runner.compare.comparison import Comparison
+    from kohya_runner.compare.painting import PaintingPlace
+    from kohya_runner.compare.settings import SweepSettings
+    from kohya_runner.compare.subject import SweepSubject
     from kohya_runner.engines.painting import Base, Painter
     from kohya_runner.install.checkout import Checkout, TrainerPython
 
     Say = Callable[..., None]
 
+HOLDER = "compare"
+"""Who holds the folder of a comparison, as ``runs/<name>`` is held (kohya_runner.record.lock)."""
 PARTS = (
     "vae", "clip_l", "clip_g", "t5xxl", "ae", "gemma2", "text_encoder", "byt5", "qwen3", "text_encoder1",
     "text_encoder2",
@@ -51,7 +52,7 @@ PICTURE_OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Trainer:
+class PaintingTrainer:
     """The sources and the Python that paint."""
 
     checkout: Checkout
@@ -63,15 +64,15 @@ def quiet(_line: str, *, lasting: bool) -> None:
 
 
 def compare_run(
-    run_dir: Path, *, wish: Wish | None = None, say: Say = quiet, environ: Mapping[str, str] | None = None,
+    run_dir: Path, *, wish: SweepOptions | None = None, say: Say = quiet, environ: Mapping[str, str] | None = None,
     sd_scripts: str | None = None,
 ) -> Comparison:  # fmt: skip
     """Compare the checkpoints of one run, as its recipe says; the result lies in ``<run>/comparison``."""
     env = dict(os.environ if environ is None else environ)
-    return _compared(of_run(run_dir), wish or Wish(), sd_scripts, say, env)
+    return _compared(of_run(run_dir), wish or SweepOptions(), sd_scripts, say, env)
 
 
-def compare(named: Named, wish: Wish, *, sd_scripts: str | None = None, say: Say = quiet) -> Comparison:
+def compare(named: Named, wish: SweepOptions, *, sd_scripts: str | None = None, say: Say = quiet) -> Comparison:
     """Compare what the command line names.
 
     Raises:
@@ -84,7 +85,7 @@ def compare(named: Named, wish: Wish, *, sd_scripts: str | None = None, say: Say
     return _compared(find_subject(named), wish, sd_scripts, say, dict(os.environ))
 
 
-def find_checkpoints(subject: Subject) -> Found:
+def find_checkpoints(subject: SweepSubject) -> Candidates:
     """The checkpoints of a subject, hashed."""
     planned = subject.record.epochs_planned if subject.record else None
     return checkpoints.find(
@@ -98,18 +99,20 @@ def painter_of(base: Base) -> Painter:
     Raises:
         UsageError: no script of a trainer paints for its family.
     """
-    found = sd_scripts.painter(base) or musubi.painter(base)
+    found = table.painter_of(base)
     if found is None:
-        known = ", ".join(row.family for row in (*sd_scripts.PAINTERS, *musubi.PAINTERS))
+        known = ", ".join(row.family for row in table.painters())
         raise UsageError(f"family '{base.family}' cannot be compared", hint=f"choose from {known}")
     return found
 
 
-def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, env: dict[str, str]) -> Comparison:
-    engine = painter_of(subject.base)
-    settings, notes = choose_settings(subject, wish, engine)
+def _compared(
+    subject: SweepSubject, wish: SweepOptions, sd_scripts: str | None, say: Say, env: dict[str, str]
+) -> Comparison:
+    painter = painter_of(subject.base)
+    settings, notes = choose_settings(subject, wish, painter)
     stated = stated_controls(wish, subject.recipe.get("compare") or {}, subject.recipe_folder)
-    settings, more = with_controls(settings, engine, subject.base, stated, subject.output)
+    settings, more = with_controls(settings, painter, subject.base, stated, subject.output)
     found = find_checkpoints(subject)
     for skipped in found.skipped:
         say(f"left out: {skipped.path.name} {skipped.reason}", lasting=True)
@@ -117,25 +120,53 @@ def _compared(subject: Subject, wish: Wish, sd_scripts: str | None, say: Say, en
         lines = "\n".join(f"{s.path.name} {s.reason}" for s in found.skipped) or "there is no .safetensors file"
         raise NoCheckpointError(f"nothing to compare in {subject.name}: {lines}")
     _check_model(subject.base)
-    trainer = _trainer(subject, engine, sd_scripts, env)
-    how = how_painted(subject.base, engine, trainer.checkout)
+    trainer = _trainer(subject, painter, sd_scripts, env)
+    how = how_painted(subject.base, painter, trainer.checkout)
     grid = cells.grid_of(cells.columns_of(found.checkpoints, settings), settings, how)
     place = _place(subject, trainer, env)
-    with held(subject.output):
-        progress = painting.paint(grid, engine, subject.base, place, say)
+    with _held(subject.output):
+        progress = painting.paint(grid, painter, subject.base, place, say)
         say("measuring the pictures", lasting=False)
         return finished(subject, found, grid, progress, Made(how, (*notes, *more), place, say))
 
 
-def choose_settings(subject: Subject, wish: Wish, engine: Painter) -> tuple[Settings, tuple[str, ...]]:
+@contextlib.contextmanager
+def _held(output: Path) -> Iterator[None]:
+    """Keep other sweeps out of the folder; what a killed one left behind keeps nobody out.
+
+    Raises:
+        RunExistsError: a living sweep paints there; the message names its process.
+    """
+    try:
+        lock.take(output, HOLDER)
+    except RunExistsError as fault:
+        raise _taken(output, fault) from None
+    try:
+        yield
+    finally:
+        lock.release(output, HOLDER)
+
+
+def _taken(output: Path, fault: RunExistsError) -> RunExistsError:
+    found = lock.read(output)
+    owner = found.live() if found else None
+    if owner is None:
+        return fault
+    what = f"{output}: another sweep is painting there (process {owner.pid})"
+    return RunExistsError(what, hint="wait until it has ended, or name another folder with --output")
+
+
+def choose_settings(
+    subject: SweepSubject, wish: SweepOptions, painter: Painter
+) -> tuple[SweepSettings, tuple[str, ...]]:
     """The settings, and what a person should know of how they came about."""
     recipe = subject.recipe.get("compare") or {}
     size = None if recipe.get("size") else resolution_of(subject.base)
     stated = wish.prompts or wish.prompts_file or recipe.get("prompts")
     captions = () if stated else captions_of(subject.base)
-    settings = settings_from(wish, recipe, engine=engine, size=size, captions=captions)
+    settings = settings_from(wish, recipe, painter=painter, size=size, captions=captions)
     notes = [] if stated else ["No prompts were given: captions of training pictures stand in for them."]
-    notes += _unused(wish, recipe, settings, engine)
+    notes += _unused(wish, recipe, settings, painter)
     triggers = settings.triggers or triggers_of(subject.recipe)
     lowered = [prompt.lower() for prompt in settings.prompts]
     used = any(word.lower() in prompt for word in triggers for prompt in lowered)
@@ -144,12 +175,12 @@ def choose_settings(subject: Subject, wish: Wish, engine: Painter) -> tuple[Sett
     return replace(settings, triggers=triggers if used else ()), tuple(notes)
 
 
-def _unused(wish: Wish, recipe: Mapping[str, Any], settings: Settings, engine: Painter) -> Iterator[str]:
+def _unused(wish: SweepOptions, recipe: Mapping[str, Any], settings: SweepSettings, painter: Painter) -> Iterator[str]:
     """What was asked for and cannot be had of a script."""
-    if not engine.samplers and (wish.sampler or stated_samplers(recipe)):
-        yield f"{engine.script} has one sampler, its own: compare.sampler and --sampler do nothing here."
-    if engine.needs_negative and not settings.negative:
-        yield f"{engine.script} guides Chroma by a negative prompt alone: without one there is no guidance."
+    if not painter.samplers and (wish.sampler or stated_samplers(recipe)):
+        yield f"{painter.script} has one sampler, its own: compare.sampler and --sampler do nothing here."
+    if painter.needs_negative and not settings.negative:
+        yield f"{painter.script} guides Chroma by a negative prompt alone: without one there is no guidance."
 
 
 def _check_model(base: Base) -> None:
@@ -166,24 +197,26 @@ def _is_gone(path: Path) -> bool:
     return path.is_absolute() and not path.exists()
 
 
-def _trainer(subject: Subject, engine: Painter, sd_scripts: str | None, env: Mapping[str, str]) -> Trainer:
+def _trainer(
+    subject: SweepSubject, painter: Painter, sd_scripts: str | None, env: Mapping[str, str]
+) -> PaintingTrainer:
     stated = (subject.recipe.get("launch") or {}).get("python")
     recorded = subject.record.trainer.python if stated and subject.record else None
-    wanted = INFOS[engine.trainer]
+    wanted = table.INFOS[painter.trainer]
     checkout, python = find_trainer(
-        env, user_settings(env), sd_scripts=sd_scripts, python=recorded or None, engine=wanted
+        env, table.user_settings(env), sd_scripts=sd_scripts, python=recorded or None, engine=wanted
     )
     if checkout is None or python is None:
         lacking = f"{wanted.name} checkout" if checkout is None else "Python for the trainer"
         more = "" if wanted.default else f" --engine {wanted.name}"
         raise TrainerError(f"there is no {lacking} to paint with", hint=f"run: kohya-runner setup{more}")
-    script = checkout.root / engine.script
+    script = checkout.root / painter.script
     if not script.is_file():
         raise TrainerError(f"{script} is not there", hint="the checkout is older than this family, or not whole")
-    return Trainer(checkout, python)
+    return PaintingTrainer(checkout, python)
 
 
-def how_painted(base: Base, engine: Painter, checkout: Checkout) -> dict[str, str]:
+def how_painted(base: Base, painter: Painter, checkout: Checkout) -> dict[str, str]:
     """What a picture depends on besides its settings; part of each cell's key."""
     model = Path(base.model)
     chosen = {name: str(base.options[name]) for name in PICTURE_OPTIONS if name in base.options}
@@ -191,7 +224,7 @@ def how_painted(base: Base, engine: Painter, checkout: Checkout) -> dict[str, st
         "family": base.family,
         "base": base.model,
         "base_identity": cells.identity(model) if model.is_file() else f"hub:{base.model}",
-        "script": engine.script,
+        "script": painter.script,
         "trainer": checkout.commit or str(checkout.root),
         **{name: _content(value) for name, value in chosen.items() if name != MODEL},
     }
@@ -202,14 +235,14 @@ def _content(value: str) -> str:
     return f"{Path(value).name}:{cells.identity(Path(value))}" if os.path.isfile(value) else value
 
 
-def _place(subject: Subject, trainer: Trainer, env: Mapping[str, str]) -> Place:
+def _place(subject: SweepSubject, trainer: PaintingTrainer, env: Mapping[str, str]) -> PaintingPlace:
     offline = os.path.exists(subject.base.model) and subject.base.text("tokenizer_cache_dir") is not None
     gpus = read_gpus(env, lambda argv: run_command(argv, env))
     child = child_env(subject.workspace, env, offline=offline)
     for name, value in child.items():
         if name.endswith(("_HOME", "_CACHE", "_DIR")) or name == "TMPDIR":
             os.makedirs(value, exist_ok=True)  # noqa: PTH103 - a text from an environment
-    return painting.Place(
+    return painting.PaintingPlace(
         output=subject.output,
         checkout=trainer.checkout.root,
         python=trainer.python.path,

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kohya_runner import atomic
-from kohya_runner.compare.clip import HINT, Asked, likenesses
-from kohya_runner.compare.clip import Found as Likenesses
-from kohya_runner.compare.knowledge import training_files
-from kohya_runner.compare.losses import losses_of
-from kohya_runner.compare.metrics import look, measure, training_of
+from kohya_runner.compare.checkpoints import numbered
+from kohya_runner.compare.clip import HINT, Asked, ClipFigures, likenesses
+from kohya_runner.compare.comparison import Comparison, Head, Shown, suggest
+from kohya_runner.compare.metrics import METRICS, look, measure, training_of
 from kohya_runner.compare.page import report_html
-from kohya_runner.compare.pick import numbered
-from kohya_runner.compare.result import result_json
 from kohya_runner.compare.sheet import sheet_png
-from kohya_runner.compare.suggestion import suggest
-from kohya_runner.compare.view import Comparison, Head, Shown
+from kohya_runner.compare.training_data import losses_of, training_files
+from kohya_runner.record.run_paths import ComparisonPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from kohya_runner.compare.cells import Cell, Column, Grid
-    from kohya_runner.compare.checkpoints import Found
+    from kohya_runner.compare.checkpoints import Candidates
     from kohya_runner.compare.clip import Likeness
-    from kohya_runner.compare.losses import Losses
     from kohya_runner.compare.metrics import Table, Training
-    from kohya_runner.compare.painting import Place, Progress
-    from kohya_runner.compare.settings import Settings
-    from kohya_runner.compare.subject import Subject
-
-JSON = "compare.json"
-SHEET = "contact-sheet.png"
-PAGE = "report.html"
+    from kohya_runner.compare.painting import PaintingPlace, PaintingProgress
+    from kohya_runner.compare.settings import SweepSettings
+    from kohya_runner.compare.subject import SweepSubject
+    from kohya_runner.compare.training_data import Losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +36,13 @@ class Made:
 
     how: Mapping[str, str]
     notes: tuple[str, ...] = ()
-    place: Place | None = None  # where the trainer's Python is, for what needs it
+    place: PaintingPlace | None = None  # where the trainer's Python is, for what needs it
     say: Callable[..., None] | None = None
 
 
-def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, made: Made) -> Comparison:
+def finished(
+    subject: SweepSubject, found: Candidates, grid: Grid, progress: PaintingProgress, made: Made
+) -> Comparison:
     """Measure and write everything; the comparison."""
     numbers = {checkpoint.path: number for number, checkpoint in numbered(found).items()}
     heads = tuple(_head(column, numbers) for column in grid.columns)
@@ -81,19 +76,20 @@ def finished(subject: Subject, found: Found, grid: Grid, progress: Progress, mad
 def write(comparison: Comparison) -> None:
     """The three files, each whole or not at all; compare.json last, so that what it stands for is there."""
     comparison.folder.mkdir(parents=True, exist_ok=True)
-    atomic.write_bytes(comparison.folder / SHEET, sheet_png(comparison))
-    atomic.write_text(comparison.folder / PAGE, report_html(comparison))
-    atomic.write_json(comparison.folder / JSON, result_json(comparison))
+    paths = ComparisonPaths(comparison.folder)
+    atomic.write_bytes(paths.sheet, sheet_png(comparison))
+    atomic.write_text(paths.page, report_html(comparison))
+    atomic.write_json(paths.result, result_json(comparison))
 
 
-def _clip(settings: Settings, shown: tuple[Shown, ...], training: tuple[Path, ...], made: Made) -> Likenesses:
+def _clip(settings: SweepSettings, shown: tuple[Shown, ...], training: tuple[Path, ...], made: Made) -> ClipFigures:
     if settings.clip is None or made.place is None or made.say is None:
-        return Likenesses({})
+        return ClipFigures({})
     return likenesses(Asked(settings.clip, shown, settings.prompts, training), made.place, made.say)
 
 
 def measured(
-    heads: tuple[Head, ...], shown: tuple[Shown, ...], training: Training, settings: Settings,
+    heads: tuple[Head, ...], shown: tuple[Shown, ...], training: Training, settings: SweepSettings,
     clip: Mapping[Path, Likeness] | None = None,
 ) -> Table:  # fmt: skip
     """Look at every picture, then at every column."""
@@ -142,20 +138,20 @@ def _head(column: Column, numbers: Mapping[Path, int]) -> Head:
     )
 
 
-def _shown(output: Path, cell: Cell, progress: Progress) -> Shown:
+def _shown(output: Path, cell: Cell, progress: PaintingProgress) -> Shown:
     path = output / cell.file
     there = path.is_file()
     problem = "" if there else progress.failed.get(cell.key, "was not painted")
     return Shown(cell.column, cell.prompt, cell.seed, path if there else None, cell.key, problem, cell.sampler)
 
 
-def _rules(subject: Subject) -> list[str]:
+def _rules(subject: SweepSubject) -> list[str]:
     """What the captions must begin with: it may say how large the pixel art is."""
     datasets = [d for d in subject.recipe.get("datasets") or () if isinstance(d, dict)]
     return [str((d.get("captions") or {}).get("starts_with") or "") for d in datasets]
 
 
-def _how(settings: Settings, how: Mapping[str, str]) -> dict[str, object]:
+def _how(settings: SweepSettings, how: Mapping[str, str]) -> dict[str, object]:
     size = f"{settings.width}x{settings.height}"
     painted = {"size": size, "steps": settings.steps, "guidance": settings.guidance}
     named = ", ".join(settings.samplers)
@@ -163,13 +159,93 @@ def _how(settings: Settings, how: Mapping[str, str]) -> dict[str, object]:
     return {**painted, **more, **how}
 
 
-def _losses(subject: Subject) -> Losses | None:
+def _losses(subject: SweepSubject) -> Losses | None:
     if subject.run_dir is None or subject.record is None:
         return None
     return losses_of(subject.run_dir, subject.run_dir / subject.record.log)
 
 
-def _command(subject: Subject) -> str:
+def _command(subject: SweepSubject) -> str:
     """The beginning of the command that picks; the number follows."""
     target = subject.run_dir or (subject.files[0].parent if subject.files else subject.output.parent)
     return f"kohya-runner compare {shlex.quote(str(target))} --pick"
+
+
+def result_json(comparison: Comparison) -> dict[str, Any]:
+    """The object of compare.json (docs/compare.md), version 1.
+
+    Pictures are named relative to the comparison's folder where they lie in it.
+    """
+    suggestion = comparison.suggestion
+    return {
+        "version": 1,
+        "ok": not comparison.failed,
+        "name": comparison.name,
+        "folder": str(comparison.folder),
+        "settings": dict(comparison.how),
+        "prompts": list(comparison.prompts),
+        "seeds": list(comparison.seeds),
+        "controls": list(comparison.controls),
+        "samplers": [name for name in comparison.samplers if name],
+        "columns": [_column(comparison, number) for number in range(len(comparison.columns))],
+        "cells": [_cell(comparison, shown) for shown in comparison.shown],
+        "metrics": [
+            {"key": m.key, "title": m.title, "what": m.what, "weight": m.weight, "pixel_art": m.pixel_art}
+            for m in METRICS
+            if m in comparison.table.rows()
+        ],
+        "training": {
+            "pictures": len(comparison.table.training.tiny),
+            "grid": list(comparison.table.training.grid or ()) or None,
+            "palette": comparison.table.training.palette,
+        },
+        "suggestion": {
+            "column": suggestion.column,
+            "label": None if suggestion.column is None else comparison.columns[suggestion.column].label,
+            "reason": suggestion.reason,
+        },
+        "skipped": [{"file": str(s.path), "reason": s.reason} for s in comparison.skipped],
+        "notes": list(comparison.notes),
+    }
+
+
+def _column(comparison: Comparison, number: int) -> dict[str, Any]:
+    head = comparison.columns[number]
+    scores = comparison.suggestion.scores
+    return {
+        "label": head.label,
+        "pick": head.number,
+        "epoch": head.epoch,
+        "step": head.step,
+        "file": str(head.path) if head.path else None,
+        "sha256": head.sha256 or None,
+        "strength": head.strength,
+        "metrics": {name: _short(value) for name, value in comparison.table.columns[number].items()},
+        "score": _short(scores[number]) if number < len(scores) else None,
+    }
+
+
+def _cell(comparison: Comparison, shown: Shown) -> dict[str, Any]:
+    head = comparison.columns[shown.column]
+    place = (shown.prompt, shown.sampler, shown.seed)
+    return {
+        "column": shown.column,
+        "prompt": shown.prompt,
+        "text": comparison.prompts[shown.prompt],
+        "seed": shown.seed,
+        "sampler": shown.sampler or None,
+        "lora": head.sha256 or None,
+        "strength": head.strength,
+        "key": shown.key,
+        "file": _relative(shown.path, comparison.folder) if shown.path else None,
+        "failed": shown.problem or None,
+        "metrics": {name: _short(value) for name, value in comparison.table.of_cell(shown.column, place).items()},
+    }
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -122,7 +122,7 @@ def read(weights: str) -> dict[str, Any]:
     return state
 
 
-class Work:
+class PaintWork:
     """The cells, one after the other, and the lines about them."""
 
     def __init__(self, jobs: str) -> None:
@@ -177,7 +177,7 @@ class Work:
 class Prompter:
     """What gen_img.py asks for its lines."""
 
-    def __init__(self, work: Work, slot: Slot) -> None:
+    def __init__(self, work: PaintWork, slot: Slot) -> None:
         self.work = work
         work.slot = slot
 
@@ -194,10 +194,10 @@ class Prompter:
 
 def get_prompter(args: Any, _pipe: Any, networks: list[Any]) -> Prompter:
     """The hook of gen_img.py."""
-    return Prompter(Work(args.prompter_module_args), Slot(networks[0]))
+    return Prompter(PaintWork(args.prompter_module_args), Slot(networks[0]))
 
 
-def answer(work: Work, _prompt: object = "") -> str:
+def answer(work: PaintWork, _prompt: object = "") -> str:
     """What stands in for ``input()``: the next line, painted into a folder of its own.
 
     The minimal scripts name pictures by the second and keep their folder in ``args``, which is found in the caller.
@@ -214,7 +214,7 @@ def answer(work: Work, _prompt: object = "") -> str:
     return str(cell["line"])
 
 
-def _slot(work: Work, args: Any) -> Slot | Merged | None:
+def _slot(work: PaintWork, args: Any) -> Slot | Merged | None:
     if work.merged:
         return Merged(args, _caller("shared_models", ("update",)), _caller("load_shared_models", ("__call__",)))
     networks = _caller("lora_models", ("append",))
@@ -264,7 +264,7 @@ def _stop(*_: object) -> None:
 
 def main(jobs: str, script: str, *arguments: str) -> None:
     """Run a minimal inference script as its own program, with our answers to its questions."""
-    work = Work(jobs)
+    work = PaintWork(jobs)
     sys.argv = [script, *arguments]
     sys.path[0] = os.path.dirname(script)  # noqa: PTH120 - what Python itself would put there
     cast("dict[str, Any]", sys.modules)["prompt_toolkit"] = None  # the scripts then ask with input()

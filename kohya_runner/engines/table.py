@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.engine_info import EngineInfo
+    from kohya_runner.engines.painting import Base, Painter
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.settings import UserSettings
@@ -59,6 +60,22 @@ def methods(family: str) -> tuple[str, ...]:
 def find(family: str, method: str) -> Support | None:
     """The row of a family and a method."""
     return next((row for row in FAMILIES if row.key == (family, method)), None)
+
+
+def painters() -> tuple[Painter, ...]:
+    """What paints with the families' base models."""
+    from kohya_runner.engines.musubi import painter as musubi_painter  # a plan paints nothing, and loads neither
+    from kohya_runner.engines.sd_scripts import painter as sd_scripts_painter
+
+    return (*sd_scripts_painter.PAINTERS, *musubi_painter.PAINTERS)
+
+
+def painter_of(base: Base) -> Painter | None:
+    """What paints with a base model; None where no script of a trainer does."""
+    from kohya_runner.engines.musubi import painter as musubi_painter
+    from kohya_runner.engines.sd_scripts import painter as sd_scripts_painter
+
+    return sd_scripts_painter.painter(base) or musubi_painter.painter(base)
 
 
 def options_for(

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 RECORD = "record.json"
 OUTPUT = "output"
+COMPARISON = "comparison"
+CELLS = "cells"
 LOG = "trainer.log"
 _ATTEMPT_LOG = re.compile(r"trainer(?:-(\d{3,}))?\.log")
 ACTIVE, ACTIVE_GUARD = "active", ".active.guard"
@@ -46,7 +48,7 @@ class RunPaths:
         self.keep_pod = run_dir / "keep-pod"  # made by a person who wants the pod to go on
         self.still_billing = run_dir / "STILL-BILLING.txt"
         self.prompts = run_dir / "compare-prompts.txt"  # as gen_img.py reads them
-        self.comparison = run_dir / "comparison"
+        self.comparison = run_dir / COMPARISON
         self.report = run_dir / "report.html"
 
     def attempt_log(self, number: int) -> Path:
@@ -60,3 +62,19 @@ class RunPaths:
         except OSError:
             found = []
         return max(found)[1] if found else self.log
+
+
+class ComparisonPaths:
+    """The files and folders of a comparison, in a run's folder or beside the files that were named."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is read; the folder need not be there yet."""
+        self.folder = folder
+        self.result = folder / "compare.json"
+        self.sheet = folder / "contact-sheet.png"
+        self.page = folder / "report.html"
+        self.cells = folder / CELLS  # the painted pictures, each named by its key
+        self.controls = folder / "controls"  # pictures to edit, in the size that is painted
+        self.log = folder / "compare.log"
+        self.clip = folder / "clip.json"  # what CLIP said of the pictures
+        self.picked = folder / "picked.json"  # the record of --pick

@@ -9,16 +9,15 @@ from PIL import Image
 
 from kohya_runner.compare.cells import Column, grid_of
 from kohya_runner.compare.controls import STOOD_IN, stated_controls, with_controls
-from kohya_runner.compare.edit_training import trained_pairs, trained_size
-from kohya_runner.compare.knowledge import captions_of, resolution_of, training_files
-from kohya_runner.compare.settings import Settings, Wish
+from kohya_runner.compare.settings import SweepOptions, SweepSettings
 from kohya_runner.compare.subject import Named, find_subject, options_of
 from kohya_runner.compare.sweep import choose_settings, painter_of
+from kohya_runner.compare.training_data import captions_of, resolution_of, trained_pairs, trained_size, training_files
 from kohya_runner.engines.painting import Base, PaintJob
 from kohya_runner.errors import UsageError
 
 KONTEXT, FLUX2, FLUX = (painter_of(Base(family, "")) for family in ("flux_kontext", "flux2", "flux"))
-SETTINGS = Settings(prompts=("make it red", "make it blue"), width=32, height=16, guidance=2.5)
+SETTINGS = SweepSettings(prompts=("make it red", "make it blue"), width=32, height=16, guidance=2.5)
 
 
 def draw(path: Path, colour: str = "red", size: tuple[int, int] = (40, 40)) -> Path:
@@ -85,7 +84,7 @@ def test_one_control_picture_serves_every_prompt(tmp_path):
 
 
 def test_an_instruction_is_painted_on_its_own_pairs_input(trained, tmp_path):
-    settings = Settings(prompts=("make it blue --w 9", "another"), width=16, height=16)
+    settings = SweepSettings(prompts=("make it blue --w 9", "another"), width=16, height=16)
     settings, notes = with_controls(settings, KONTEXT, trained, (), tmp_path)
     pixels = [Image.open(path).getpixel((0, 0)) for path in settings.controls]
     assert pixels == [(0, 0, 139), (0, 0, 139)]
@@ -122,18 +121,20 @@ def test_three_pictures_for_two_prompts_are_refused(tmp_path):
 def test_a_relative_control_is_looked_for_beside_the_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "recipes" / "a.png")
-    found = stated_controls(Wish(), {"controls": ["a.png", "b.png"]}, tmp_path / "recipes")
+    found = stated_controls(SweepOptions(), {"controls": ["a.png", "b.png"]}, tmp_path / "recipes")
     assert found == (tmp_path / "recipes" / "a.png", tmp_path / "b.png")
-    assert stated_controls(Wish(controls=(Path("c.png"),)), {"controls": ["a.png"]}, None) == (tmp_path / "c.png",)
+    assert stated_controls(SweepOptions(controls=(Path("c.png"),)), {"controls": ["a.png"]}, None) == (
+        tmp_path / "c.png",
+    )
 
 
 def test_another_control_picture_is_another_cell():
     keys = {
-        grid_of((Column("base", None, 0.0),), Settings(prompts=("a",), controls=controls), {}).cells[0].key
+        grid_of((Column("base", None, 0.0),), SweepSettings(prompts=("a",), controls=controls), {}).cells[0].key
         for controls in ((), ("/x/aaa.png",), ("/y/bbb.png",))
     }
     assert len(keys) == 3
-    moved = Settings(prompts=("a",), controls=("/elsewhere/aaa.png",))
+    moved = SweepSettings(prompts=("a",), controls=("/elsewhere/aaa.png",))
     assert grid_of((Column("base", None, 0.0),), moved, {}).cells[0].key in keys
 
 
@@ -161,7 +162,7 @@ def test_flux2_gets_its_variant_and_the_base_column_no_lora(tmp_path):
 
 
 def test_a_line_says_the_prompt_its_size_seed_and_control():
-    settings = Settings(prompts=("make it red",), negative="blur", width=64, height=48, steps=2)
+    settings = SweepSettings(prompts=("make it red",), negative="blur", width=64, height=48, steps=2)
     settings = replace(settings, controls=("/a b/c.png",))
     grid = grid_of((Column("base", None, 0.0),), settings, {})
     said = KONTEXT.line(grid.request(grid.cells[0]))
@@ -179,5 +180,5 @@ def test_a_lora_of_these_families_is_named_like_one_of_flux(tmp_path):
 def test_the_base_model_of_files_is_what_was_named(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"")
     subject = find_subject(Named(targets=(str(tmp_path / "a.safetensors"),), family="flux2", model="/dit"))
-    settings, _ = choose_settings(subject, Wish(prompts=("x",), size="64x64"), FLUX2)
+    settings, _ = choose_settings(subject, SweepOptions(prompts=("x",), size="64x64"), FLUX2)
     assert (subject.base.model, settings.guidance) == ("/dit", 4.0)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sweep_trainer import COMMON, FILES, MODULES, lora_file
 
-from kohya_runner.compare.settings import Wish
+from kohya_runner.compare.settings import SweepOptions
 from kohya_runner.compare.subject import Named
 from kohya_runner.compare.sweep import compare
 from kohya_runner.errors import TrainerError, UsageError
@@ -97,8 +97,8 @@ def picture(path: Path, colour: str) -> Path:
     return path
 
 
-def wish(*controls: Path, size: str = "32x16") -> Wish:
-    return Wish(prompts=("make it red", "make it blue"), size=size, seeds="7", controls=controls)
+def wish(*controls: Path, size: str = "32x16") -> SweepOptions:
+    return SweepOptions(prompts=("make it red", "make it blue"), size=size, seeds="7", controls=controls)
 
 
 def test_every_prompt_is_painted_on_its_own_picture_by_one_process(musubi, named, odd_path):

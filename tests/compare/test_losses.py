@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from kohya_runner.compare.losses import MOST, losses_of
+from kohya_runner.compare.training_data import MOST, losses_of
 
 
 def bar(step, loss):
@@ -30,8 +30,8 @@ def test_the_metrics_of_the_run_come_before_the_log(odd_path):
 
 
 def test_a_long_run_is_thinned_and_keeps_its_end(odd_path):
-    rows = "\n".join(json.dumps({"step": n, "epoch": 1, "loss": 0.1}) for n in range(1, 10_152))
-    (odd_path / "metrics.jsonl").write_text(rows, encoding="utf-8")
+    rows = "\n".join(json.dumps({"t": n, "step": n, "epoch": 1, "loss": 0.1}) for n in range(1, 10_152))
+    (odd_path / "metrics.jsonl").write_text(rows + "\n", encoding="utf-8")
     found = losses_of(odd_path, odd_path / "x")
     assert len(found.points) <= MOST + 1
     assert found.points[-1][0] == 10_151

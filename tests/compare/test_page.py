@@ -15,12 +15,11 @@ import pytest
 from PIL import Image
 
 from kohya_runner.compare.checkpoints import Skipped
-from kohya_runner.compare.losses import Losses
+from kohya_runner.compare.comparison import Comparison, Head, Shown, Suggestion
 from kohya_runner.compare.metrics import Table, Training
 from kohya_runner.compare.page import report_html
 from kohya_runner.compare.sheet import scaled, sheet_png
-from kohya_runner.compare.suggestion import Suggestion
-from kohya_runner.compare.view import Comparison, Head, Shown
+from kohya_runner.compare.training_data import Losses
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next((found for name in BROWSERS if (found := shutil.which(name))), None)

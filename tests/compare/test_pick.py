@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from sweep_trainer import lora_file
 
 from kohya_runner.commands.cli import main
-from kohya_runner.compare import pick as picking
+from kohya_runner.compare import checkpoints as picking
 
 
 def run(*words):

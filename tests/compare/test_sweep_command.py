@@ -14,7 +14,7 @@ import pytest
 from sweep_trainer import trained_run
 
 from kohya_runner.compare.clip import HINT
-from kohya_runner.compare.settings import Wish
+from kohya_runner.compare.settings import SweepOptions
 from kohya_runner.compare.subject import Named
 from kohya_runner.compare.sweep import compare, compare_run
 
@@ -48,7 +48,7 @@ def test_an_interruption_keeps_what_is_painted(run_dir, checkout, number, code):
     assert len(pictures(run_dir)) >= 3
     assert not list((run_dir / "comparison").glob(".painting-*"))
     kept = pictures(run_dir)
-    assert compare_run(run_dir, wish=Wish(prompts=("a cat",))).failed == ()
+    assert compare_run(run_dir, wish=SweepOptions(prompts=("a cat",))).failed == ()
     assert kept.items() <= pictures(run_dir).items()
 
 
@@ -77,10 +77,10 @@ def test_a_second_sweep_into_the_same_folder_is_refused_and_told_who_is_there(ru
     assert second.returncode == 7
     assert f"another sweep is painting there (process {first.pid})" in err
     elsewhere = Named((str(run_dir),), output=run_dir / "else where")
-    assert compare(elsewhere, Wish(prompts=("a bird",))).failed == ()
+    assert compare(elsewhere, SweepOptions(prompts=("a bird",))).failed == ()
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=30)
-    assert compare_run(run_dir, wish=Wish(prompts=("a bird",))).failed == ()
+    assert compare_run(run_dir, wish=SweepOptions(prompts=("a bird",))).failed == ()
 
 
 def test_what_a_killed_sweep_left_behind_keeps_nobody_out(run_dir, checkout):
@@ -89,7 +89,7 @@ def test_what_a_killed_sweep_left_behind_keeps_nobody_out(run_dir, checkout):
     process.communicate(timeout=30)
     kept = pictures(run_dir)
     assert (run_dir / "comparison" / "active").is_file()
-    assert compare_run(run_dir, wish=Wish(prompts=("a cat",))).failed == ()
+    assert compare_run(run_dir, wish=SweepOptions(prompts=("a cat",))).failed == ()
     assert kept.items() <= pictures(run_dir).items()
     assert not (run_dir / "comparison" / "active").exists()
     assert not list((run_dir / "comparison").glob(".painting-*"))

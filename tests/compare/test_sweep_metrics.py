@@ -8,9 +8,9 @@ from PIL import Image, ImageFilter
 
 from kohya_runner.compare import pictures
 from kohya_runner.compare.clip import Likeness
+from kohya_runner.compare.comparison import suggest
 from kohya_runner.compare.metrics import METRICS, Looked, Table, Training, look, measure, training_of
-from kohya_runner.compare.settings import Settings
-from kohya_runner.compare.suggestion import suggest
+from kohya_runner.compare.settings import SweepSettings
 
 GRID = (24, 24)
 COLOURS = 9
@@ -92,7 +92,7 @@ def colour(name: str) -> Image.Image:
 
 
 def figures(*columns, base=0, training=None, prompts=("a",), triggers=()):
-    settings = Settings(prompts=prompts, seeds=(1, 2), triggers=triggers)
+    settings = SweepSettings(prompts=prompts, seeds=(1, 2), triggers=triggers)
     return measure(columns, base, training or Training(), settings)
 
 

@@ -3,13 +3,11 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.compare.cells import Column, Grid, grid_of
-from kohya_runner.compare.settings import Settings, Wish, settings_from
+from kohya_runner.compare.settings import SweepOptions, SweepSettings, settings_from
 from kohya_runner.compare.subject import options_of, stated_values
 from kohya_runner.compare.sweep import painter_of
 from kohya_runner.engines import table
-from kohya_runner.engines.musubi import painter as musubi
 from kohya_runner.engines.painting import Base, Painter, PaintJob
-from kohya_runner.engines.sd_scripts import painter as sd_scripts
 from kohya_runner.errors import UsageError
 
 
@@ -19,39 +17,39 @@ def find(family: str) -> Painter:
 
 def test_the_command_line_comes_before_the_recipe():
     recipe = {"prompts": ["a cat"], "seeds": [1, 2], "steps": 20, "guidance": 0.0}
-    made = settings_from(Wish(seeds="9", steps=5), recipe, engine=find("sdxl"), size=None)
+    made = settings_from(SweepOptions(seeds="9", steps=5), recipe, painter=find("sdxl"), size=None)
     assert (made.prompts, made.seeds, made.steps, made.guidance) == (("a cat",), (9,), 5, 0.0)
 
 
 def test_sampler_and_samplers_are_one_list_with_each_name_once():
     recipe = {"sampler": "lms", "samplers": ["heun", "lms"]}
-    made = settings_from(Wish(prompts=("x",)), recipe, engine=find("sd2"), size=None)
+    made = settings_from(SweepOptions(prompts=("x",)), recipe, painter=find("sd2"), size=None)
     assert made.samplers == ("lms", "heun")
-    assert settings_from(Wish(prompts=("x",)), recipe, engine=find("sd3"), size=None).samplers == ("",)
+    assert settings_from(SweepOptions(prompts=("x",)), recipe, painter=find("sd3"), size=None).samplers == ("",)
 
 
 def test_the_training_s_size_is_cut_to_what_the_script_takes_and_a_stated_one_is_refused():
     anima = find("anima")
-    made = settings_from(Wish(prompts=("x",)), {}, engine=anima, size="1000x520")
+    made = settings_from(SweepOptions(prompts=("x",)), {}, painter=anima, size="1000x520")
     assert (made.width, made.height) == (992, 512)
     with pytest.raises(UsageError, match="height 520: anima takes multiples of 32"):
-        settings_from(Wish(prompts=("x",), size="992x520"), {}, engine=anima, size=None)
+        settings_from(SweepOptions(prompts=("x",), size="992x520"), {}, painter=anima, size=None)
 
 
 def test_zero_is_a_value():
-    assert settings_from(Wish(prompts=("x",), seeds="0", guidance=0.0), {}, engine=find("sd15"), size=None).seeds == (
-        0,
-    )
+    assert settings_from(
+        SweepOptions(prompts=("x",), seeds="0", guidance=0.0), {}, painter=find("sd15"), size=None
+    ).seeds == (0,)
 
 
 def test_flux_has_a_guidance_of_its_own():
-    assert settings_from(Wish(prompts=("x",)), {}, engine=find("flux"), size=None).guidance == 3.5
+    assert settings_from(SweepOptions(prompts=("x",)), {}, painter=find("flux"), size=None).guidance == 3.5
 
 
 def test_the_four_prompts_of_a_file_are_read_without_its_comments(odd_path):
     file = odd_path / "my prompts.txt"
     file.write_text("\ufeff# four\na cat\n\n  a dog, 'quoted'  \n", encoding="utf-8")
-    assert settings_from(Wish(prompts_file=file), {}, engine=find("sdxl"), size=None).prompts == (
+    assert settings_from(SweepOptions(prompts_file=file), {}, painter=find("sdxl"), size=None).prompts == (
         "a cat",
         "a dog, 'quoted'",
     )
@@ -61,13 +59,13 @@ def test_options_in_a_prompt_are_refused_with_their_line(odd_path):
     file = odd_path / "prompts.txt"
     file.write_text("a cat\na dog --f /etc/passwd\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"prompts\.txt:2:1: '--'"):
-        settings_from(Wish(prompts_file=file), {}, engine=find("sdxl"), size=None)
+        settings_from(SweepOptions(prompts_file=file), {}, painter=find("sdxl"), size=None)
 
 
 def test_everything_that_is_wrong_is_said_at_once(odd_path):
-    wish = Wish(prompts=("a --f x",), seeds="1,x", steps=0, size="64", strengths="99", sampler="magic")
+    wish = SweepOptions(prompts=("a --f x",), seeds="1,x", steps=0, size="64", strengths="99", sampler="magic")
     with pytest.raises(UsageError) as caught:
-        settings_from(wish, {}, engine=find("sdxl"), size=None)
+        settings_from(wish, {}, painter=find("sdxl"), size=None)
     said = caught.value.message
     for part in ("--seeds 1,x", "steps 0", "--size 64", "strength 99", "sampler magic", "'--' begins an option"):
         assert part in said
@@ -78,18 +76,16 @@ def test_a_prompt_file_that_cannot_be_used_is_named(odd_path, file):
     (odd_path / "empty.txt").write_text("# nothing\n")
     (odd_path / "latin.txt").write_bytes(b"\xe4\xff")
     with pytest.raises(UsageError, match=file):
-        settings_from(Wish(prompts_file=odd_path / file), {}, engine=find("sdxl"), size=None)
+        settings_from(SweepOptions(prompts_file=odd_path / file), {}, painter=find("sdxl"), size=None)
 
 
 def test_no_prompt_at_all_is_an_error():
     with pytest.raises(UsageError, match="there is no prompt"):
-        settings_from(Wish(), {}, engine=find("sdxl"), size=None)
+        settings_from(SweepOptions(), {}, painter=find("sdxl"), size=None)
 
 
 def test_every_family_that_can_be_trained_can_be_compared():
-    assert {row.family for row in table.FAMILIES} <= {
-        engine.family for engine in (*sd_scripts.PAINTERS, *musubi.PAINTERS)
-    }
+    assert {row.family for row in table.FAMILIES} <= {row.family for row in table.painters()}
 
 
 def test_an_unknown_family_is_told_the_known_ones():
@@ -125,13 +121,13 @@ def test_a_merged_lora_has_its_strength_at_load_and_the_base_has_none(tmp_path):
 
 
 def one_cell_grid(prompt: str) -> Grid:
-    settings = Settings(prompts=(prompt,), negative="blurry", width=64, height=48, steps=2)
+    settings = SweepSettings(prompts=(prompt,), negative="blurry", width=64, height=48, steps=2)
     return grid_of((Column("base", None, 0.0),), settings, {})
 
 
 def test_braces_would_be_variants_and_are_refused():
     with pytest.raises(UsageError, match="choice of several prompts"):
-        settings_from(Wish(prompts=("a {red|blue} cat",)), {}, engine=find("sdxl"), size=None)
+        settings_from(SweepOptions(prompts=("a {red|blue} cat",)), {}, painter=find("sdxl"), size=None)
 
 
 def test_gen_img_gets_one_line_that_says_all():
@@ -151,10 +147,10 @@ def test_the_minimal_scripts_get_their_own_words():
 
 def test_chroma_is_guided_by_the_negative_prompt_and_has_no_distilled_guidance(tmp_path):
     base = Base("flux", "/m", {"model_type": "chroma", "t5xxl": "/t", "ae": "/a"})
-    engine = painter_of(base)
-    assert {"--model_type=chroma", "--apply_t5_attn_mask"} <= set(engine.arguments(base, job(tmp_path)))
+    painter = painter_of(base)
+    assert {"--model_type=chroma", "--apply_t5_attn_mask"} <= set(painter.arguments(base, job(tmp_path)))
     grid = one_cell_grid("a cat")
-    assert engine.line(grid.request(grid.cells[0])) == (
+    assert painter.line(grid.request(grid.cells[0])) == (
         "a cat --w 64 --h 48 --s 2 --g 0 --c 7.5 --d 42 --m 0.000000 --n blurry"
     )
     assert painter_of(Base("flux", "/m")) is find("flux")
@@ -176,7 +172,7 @@ def test_hunyuan_is_held_in_memory_as_its_training_was(tmp_path):
 
 def test_a_key_changes_with_everything_a_picture_depends_on():
     def key(how=None, **changes):
-        settings = Settings(**{"prompts": ("a",), **changes})
+        settings = SweepSettings(**{"prompts": ("a",), **changes})
         return grid_of((Column("base", None, 0.0),), settings, how or {}).cells[0].key
 
     keys = [

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from kohya_runner.compare import clip
-from kohya_runner.compare.painting import Place
-from kohya_runner.compare.view import Shown
+from kohya_runner.compare.comparison import Shown
+from kohya_runner.compare.painting import PaintingPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +59,10 @@ def drawn(path: Path, side: int, seed: int) -> Path:
 
 
 @pytest.fixture
-def place(odd_path: Path, sd_scripts: Path, trainer_python: Path) -> Place:
+def place(odd_path: Path, sd_scripts: Path, trainer_python: Path) -> PaintingPlace:
     output = odd_path / "comparison"
     output.mkdir()
-    return Place(output, sd_scripts, trainer_python, {}, os.environ)
+    return PaintingPlace(output, sd_scripts, trainer_python, {}, os.environ)
 
 
 @pytest.fixture

@@ -1,0 +1,225 @@
+"""What the training says beyond the files: hashes, size, captions, pairs, trigger words, pictures, losses."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.diagnosis.events import Epoch, Step
+from kohya_runner.diagnosis.progress import Stream
+from kohya_runner.record import metrics_file
+from kohya_runner.record.run_paths import RunPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from kohya_runner.engines.painting import Base
+    from kohya_runner.record.record import Record
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+_NO_BRACES = str.maketrans("{}", "  ")
+CAPTIONS = 2
+"""How many captions stand in for prompts that nobody gave."""
+
+
+def hashes_of(run_dir: Path | None, record: Record | None) -> dict[str, str]:
+    """The hashes on record of files that have not changed since it was written."""
+    if run_dir is None or record is None:
+        return {}
+    known = {}
+    written = RunPaths(run_dir).record.stat().st_mtime
+    for checkpoint in record.checkpoints:
+        try:
+            status = (run_dir / record.output_dir / checkpoint.file).stat()
+        except OSError:
+            continue
+        if checkpoint.sha256 and status.st_size == checkpoint.bytes and status.st_mtime <= written:
+            known[checkpoint.file] = checkpoint.sha256
+    return known
+
+
+def resolution_of(base: Base) -> str | None:
+    """The training's size as WIDTHxHEIGHT, None where it says none."""
+    if base.text("dataset_config"):
+        return trained_size(base)
+    parts = (base.text("resolution") or "").split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        return None
+    return f"{int(parts[0])}x{int(parts[-1])}"
+
+
+def training_files(base: Base) -> tuple[Path, ...]:
+    """The pictures the run was trained on, as they were laid out."""
+    return _files(base, PICTURES) or tuple(pair.target for pair in trained_pairs(base))
+
+
+def captions_of(base: Base) -> tuple[str, ...]:
+    """The captions of the first and the middle training picture."""
+    files = _files(base, frozenset({base.text("caption_extension") or ".caption"}))
+    chosen = dict.fromkeys(files[len(files) * n // CAPTIONS] for n in range(CAPTIONS) if files)
+    texts = (_line(path) for path in chosen) if files else _instructions(base)
+    return tuple(text for text in texts if text)
+
+
+def _instructions(base: Base) -> Iterator[str]:
+    """Those of the first and the middle pair."""
+    pairs = trained_pairs(base)
+    chosen = dict.fromkeys(pairs[len(pairs) * n // CAPTIONS].instruction for n in range(CAPTIONS) if pairs)
+    return (_plain(text) for text in chosen)
+
+
+def _plain(text: str) -> str:
+    """A caption without what the scripts would obey in it."""
+    return " ".join(text.split()).replace("--", "-").translate(_NO_BRACES)
+
+
+def _line(path: Path) -> str:
+    """A caption's first line, as the trainer takes it."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return _plain(lines[0]) if lines else ""
+
+
+def _files(base: Base, suffixes: frozenset[str]) -> tuple[Path, ...]:
+    folder = base.text("train_data_dir")
+    if folder is None or not os.path.isdir(folder):
+        return ()
+    return tuple(sorted(p for p in Path(folder).glob("*/*") if p.suffix.lower() in suffixes and p.is_file()))
+
+
+def triggers_of(recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words the recipe's captions must hold one of, else the concepts."""
+    datasets = [d for d in recipe.get("datasets") or () if isinstance(d, dict) and not d.get("regularization")]
+    wanted = [word for d in datasets for word in _listed((d.get("captions") or {}).get("contains_any"))]
+    concepts = [str(d["concept"]).replace("_", " ") for d in datasets if d.get("concept")]
+    return tuple(dict.fromkeys(wanted or concepts))
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(part) for part in value] if isinstance(value, list) else []
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedPair:
+    """What was asked for, the picture before, and the picture after."""
+
+    instruction: str
+    control: Path | None
+    target: Path
+
+
+def trained_pairs(base: Base) -> tuple[TrainedPair, ...]:
+    """Every pair that is still there, in the order of the datasets; none where the run had no dataset file."""
+    return tuple(pair for dataset in _datasets(base) for pair in _pairs(dataset) if pair.target.is_file())
+
+
+def trained_size(base: Base) -> str | None:
+    """The resolution of the first dataset as WIDTHxHEIGHT."""
+    size = next((d["resolution"] for d in _datasets(base) if d.get("resolution")), None)
+    sides = size if isinstance(size, list) else [size, size]
+    return f"{sides[0]}x{sides[-1]}" if size else None
+
+
+def _datasets(base: Base) -> list[dict[str, Any]]:
+    """What ``general`` says is what a dataset does not say itself (src/musubi_tuner/dataset/config_utils.py)."""
+    file = base.text("dataset_config")
+    try:
+        told = json.loads(Path(file).read_bytes()) if file else {}
+    except (OSError, ValueError):
+        return []
+    if not isinstance(told, dict):
+        return []
+    return [{**told.get("general", {}), **dataset} for dataset in told.get("datasets", ())]
+
+
+def _pairs(dataset: dict[str, Any]) -> Iterator[TrainedPair]:
+    if "image_jsonl_file" in dataset:
+        yield from _rows(Path(dataset["image_jsonl_file"]))
+        return
+    folder, controls = Path(dataset.get("image_directory", "")), Path(dataset.get("control_directory", ""))
+    found = {path.stem: path for path in _pictures(controls)} if dataset.get("control_directory") else {}
+    for target in _pictures(folder):
+        caption = target.with_suffix(dataset.get("caption_extension") or ".txt")
+        text = caption.read_text(encoding="utf-8", errors="replace") if caption.is_file() else ""
+        yield TrainedPair(text, found.get(target.stem) or found.get(f"{target.stem}_0"), target)
+
+
+def _rows(path: Path) -> Iterator[TrainedPair]:
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError):
+        return
+    for row in rows:
+        control = row.get("control_path") or row.get("control_path_0")
+        yield TrainedPair(str(row.get("caption", "")), Path(control) if control else None, Path(row["image_path"]))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+
+
+MOST = 600
+"""Points of the curve: more than a page's width shows."""
+LARGEST_LOG = 256 << 20
+"""Bytes; a longer log is not read into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """``points`` are (step, loss); ``epochs`` are (epoch, its last step)."""
+
+    points: tuple[tuple[int, float], ...]
+    epochs: tuple[tuple[int, int], ...]
+
+
+def losses_of(run_dir: Path, log: Path) -> Losses | None:
+    """The loss over the steps, as the run measured it, else from the trainer's log; None where neither says one."""
+    found = _measured(run_dir)
+    found = found if found.points else _logged(log)
+    return found if found.points else None
+
+
+def _measured(run_dir: Path) -> Losses:
+    points: dict[int, float] = {}
+    epochs: dict[int, int] = {}
+    for one in metrics_file.read(run_dir).steps:
+        if one.loss is not None and math.isfinite(one.loss):
+            points[one.step] = one.loss
+        if one.epoch is not None:
+            epochs[one.epoch] = max(one.step, epochs.get(one.epoch, 0))
+    return _losses(points, epochs)
+
+
+def _logged(log: Path) -> Losses:
+    try:
+        data = log.read_bytes() if log.stat().st_size <= LARGEST_LOG else b""
+    except OSError:
+        data = b""
+    stream = Stream()
+    points: dict[int, float] = {}
+    epochs: dict[int, int] = {}
+    epoch = step = 0
+    for event in (*stream.feed(data), *stream.close()):
+        if isinstance(event, Step):
+            step = event.step
+            points |= {step: event.loss} if event.loss is not None and math.isfinite(event.loss) else {}
+        elif isinstance(event, Epoch):
+            epochs |= {epoch: step} if epoch else {}
+            epoch = event.number
+    return _losses(points, epochs | ({epoch: step} if epoch else {}))
+
+
+def _losses(points: dict[int, float], epochs: dict[int, int]) -> Losses:
+    ordered = sorted(points.items())
+    return Losses(tuple(_thinned(ordered)), tuple(sorted(epochs.items())))
+
+
+def _thinned(points: list[tuple[int, float]]) -> Iterable[tuple[int, float]]:
+    every = max(1, -(-len(points) // MOST))
+    return (*points[::every], *points[-1:]) if (len(points) - 1) % every else points[::every]
