@@ -151,6 +151,8 @@ TABLE = (
     Code("steps.states", WARNING, "no training state before the end: a run that is cut begins again"),
     Code("steps.validation", INFO, "the number of batches depends on which images are held out"),
     Code("model.broken", ERROR, "a file is damaged or not whole"),
+    Code("model.component", ERROR, "a component is of another kind than its key says"),
+    Code("model.family", ERROR, "a model of another family"),
     Code("model.form", ERROR, "a Hub id where a file is needed, or the other way round"),
     Code("model.format", ERROR, "a file of another kind than its key wants"),
     Code("model.missing", ERROR, "a file or folder does not exist"),

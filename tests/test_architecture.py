@@ -44,10 +44,8 @@ LARGE_FOLDERS: set[str] = {
     "plan",
 }
 SAME_CLASS_NAMES: set[str] = {
-    "Curve",
     "Known",
     "Length",
-    "Line",
     "Settings",
     "Trainer",
     "Wish",
@@ -64,7 +62,6 @@ NAMED_ELSEWHERE: set[str] = {
     "plan/inspection_target.py: sd-scripts",
     "plan/inspection_target.py: sd_scripts",
     "plan/pipeline.py: sd_scripts",
-    "plan/report.py: sd-scripts",
     "plan/resume_drift.py: sd-scripts",
     "practice/sd_scripts.py: sd_scripts",
     "practice/diffusers.py: diffusers",
@@ -76,7 +73,6 @@ NAMED_ELSEWHERE: set[str] = {
     "practice/trainer.py: sd_scripts",
     "run/class_painting.py: sd_scripts",
     "run/prepare.py: musubi",
-    "show/console.py: sd-scripts",
 }
 JSON_FIELDS: set[str] = {
     "plan/draft.py: Draft.parts",

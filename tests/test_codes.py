@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 from kohya_runner import codes
+from kohya_runner.engines.rules.table import RULES
 from kohya_runner.findings import Severity, error
 
 PACKAGE = Path(codes.__file__).parent
 TREES = [ast.parse(p.read_text(encoding="utf-8")) for p in sorted(PACKAGE.rglob("*.py")) if p.name != "codes.py"]
 NODES = [node for tree in TREES for node in ast.walk(tree)]
 TEXTS = {node.value for node in NODES if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+FILES = re.compile(r".*\.(json|jsonl|log|yaml|safetensors|max|current|stat|events|[a-z]+_control|[a-z]+_in_bytes)")
+"""Names of files, some of them the kernel's."""
+GUARDS = {"memory.host", "memory.low", "memory.shared"}
+"""Causes and guards of a run that is going on have codes of their own (docs/faults.md, docs/diagnosis.md)."""
 
 
 def _said() -> set[tuple[str, str]]:
@@ -29,6 +36,13 @@ def _said() -> set[tuple[str, str]]:
 
 def test_every_code_that_a_module_says_is_in_the_table():
     assert {(name, how) for name, how in _said() if how not in codes.CODES[name].severities} == set()
+
+
+def test_every_text_that_looks_like_a_code_of_a_check_is_in_the_table():
+    pattern = re.compile(rf"({'|'.join(codes.STAGES)})\.[a-z0-9_]+")
+    rules = {rule.code for rule in RULES}
+    texts = {text for text in TEXTS if pattern.fullmatch(text) and not FILES.fullmatch(text)}
+    assert texts - codes.CODES.keys() - rules == GUARDS
 
 
 def test_every_code_of_the_table_is_said_somewhere():

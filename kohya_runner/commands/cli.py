@@ -108,9 +108,9 @@ def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     from kohya_runner.commands import launch as launch_cli
     from kohya_runner.plan.value import Request
 
-    wishes = {name: choices.pop(name) for name in ("once", "again", "detach", "rehearse", "go")}
+    others = {name: choices.pop(name) for name in ("once", "again", "detach", "rehearse", "go")}
     request = Request(deep=not dry_run, **choices)
-    return launch_cli.launch(request, launch_cli.LaunchOptions(dry_run=dry_run, as_json=as_json, **wishes))
+    return launch_cli.launch(request, launch_cli.LaunchOptions(dry_run=dry_run, as_json=as_json, **others))
 
 
 @main.command()

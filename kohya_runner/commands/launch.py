@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from kohya_runner.commands import live
-from kohya_runner.commands.rehearse import only_one_of, rehearsed
+from kohya_runner.errors import UsageError
 from kohya_runner.finish.after import AFTER_RUN
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.report import exit_code, plan_json
@@ -18,6 +20,7 @@ from kohya_runner.show import console
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan, Request
     from kohya_runner.record.ledger import RunView
+    from kohya_runner.run.rehearsal.rehearse import Rehearsal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +36,73 @@ class LaunchOptions:
     go: bool = False
 
 
-def launch(request: Request, wishes: LaunchOptions) -> int:
+def launch(request: Request, options: LaunchOptions) -> int:
     """Plan, show, then do what was asked for; the exit code."""
-    only_one_of(go=wishes.go and not wishes.rehearse, resume=request.resume and wishes.rehearse)
+    _only_one_of(go=options.go and not options.rehearse, resume=request.resume and options.rehearse)
     raise_on_stop()
-    made = make_plan(request, on_progress=console.scan_progress(quiet=wishes.as_json))
-    if not wishes.as_json:
+    made = make_plan(request, on_progress=console.scan_progress(quiet=options.as_json))
+    if not options.as_json:
         console.plan(made)
-    if request.resume and not wishes.dry_run and (view := _standing(made, wishes)):
+    if request.resume and not options.dry_run and (view := _standing(made, options)):
         return views.exit_code(view)
-    if wishes.dry_run or not made.ok:
-        if wishes.as_json:
+    if options.dry_run or not made.ok:
+        if options.as_json:
             console.json_object(plan_json(made))
         return exit_code(made)
-    if wishes.rehearse:
-        found = rehearsed(made, as_json=wishes.as_json and not wishes.go, quiet=wishes.as_json)
-        if not wishes.go or found.exit_code:
+    if options.rehearse:
+        found = _rehearsed(made, as_json=options.as_json and not options.go, quiet=options.as_json)
+        if not options.go or found.exit_code:
             return int(found.exit_code)
-    return _trained(made, wishes)
+    return _trained(made, options)
 
 
-def _trained(made: Plan, wishes: LaunchOptions) -> int:
+def _trained(made: Plan, options: LaunchOptions) -> int:
     """Here, or in the background with only the beginning watched from here."""
-    if wishes.detach and (child := detached.divide()):
-        return live.attend(child, made, as_json=wishes.as_json)
-    on_claim = detached.settle_in if wishes.detach else detached.stay
-    with console.live(quiet=wishes.as_json, practice=made.request.practice) as screen:
-        record = run(made, Policy(once=wishes.once, again=wishes.again, on_claim=on_claim), screen, AFTER_RUN)
-    console.finished(record, made, as_json=wishes.as_json)
+    if options.detach and (child := detached.divide()):
+        return live.attend(child, made, as_json=options.as_json)
+    on_claim = detached.settle_in if options.detach else detached.stay
+    with console.live(quiet=options.as_json, practice=made.request.practice) as screen:
+        record = run(made, Policy(once=options.once, again=options.again, on_claim=on_claim), screen, AFTER_RUN)
+    console.finished(record, made, as_json=options.as_json)
     return 0
 
 
-def _standing(made: Plan, wishes: LaunchOptions) -> RunView | None:
+def _standing(made: Plan, options: LaunchOptions) -> RunView | None:
     """The run that leaves nothing to launch, told to the person."""
-    with console.live(quiet=wishes.as_json, practice=False) as screen:
+    with console.live(quiet=options.as_json, practice=False) as screen:
         view = resume_effects.standing(made, screen, AFTER_RUN)
     if view is not None:
-        console.status(view, as_json=wishes.as_json)
+        console.status(view, as_json=options.as_json)
     return view
+
+
+def _only_one_of(*, go: bool, resume: bool) -> None:
+    """Refuse options of ``launch`` that make no sense together."""
+    if go:
+        raise UsageError("--go goes with --rehearse", hint="add --rehearse, or leave --go out")
+    if resume:
+        hint = "a run that goes on was measured already; leave one of them out"
+        raise UsageError("--resume does not go with --rehearse", hint=hint)
+
+
+def _rehearsed(made: Any, *, as_json: bool, quiet: bool) -> Any:
+    """Run the rehearsal of a plan, watched, and show what it measured; the rehearsal."""
+    from kohya_runner.run.rehearsal.rehearse import rehearse
+
+    with console.live(quiet=quiet, practice=made.request.practice) as screen:
+        found = rehearse(made, screen, AFTER_RUN)
+    if as_json:
+        console.json_object(found.as_json())
+    elif not quiet:
+        _show_rehearsal(found)
+    return found
+
+
+def _show_rehearsal(found: Rehearsal) -> None:
+    click.echo()
+    for label, text in found.rows():
+        click.echo(f"{label:<12}{text}")
+    click.echo()
+    for finding in found.findings:
+        click.echo(f"{finding.severity.value:<8}{finding.code}  {finding}")
+    click.echo("the whole run is refused" if found.exit_code else "the whole run can go: launch it, or add --go")

@@ -12,7 +12,7 @@ from kohya_runner.text import duration
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.recipe.budget import Budget
+    from kohya_runner.recipe.limits import Budget
 
 
 def findings(budget: Budget, time: TimePlan, *, steps_per_epoch: int, places: Mapping[str, str]) -> tuple[Finding, ...]:

@@ -98,4 +98,6 @@ def findings(loaded: Loaded, options: ScriptOptions, args: Mapping[str, Any]) ->
         yield error("args.missing", message, where=loaded.where("args"), hint=hint)
     for name, default, effect in left_open(options, args):
         shown = "unset" if default is None or default == "" else default
-        yield info("args.default", f"args.{name} is left open: {shown}; {effect}", where=options[name].where)
+        yield info(
+            "args.default", f"args.{name} is not set, the default applies: {shown}; {effect}", where=options[name].where
+        )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kohya_runner.machine.host import HostFacts
     from kohya_runner.machine.needs import MachineNeeds
     from kohya_runner.plan.models import Models
-    from kohya_runner.recipe.budget import Budget
+    from kohya_runner.recipe.limits import Budget
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
 

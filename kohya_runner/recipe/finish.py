@@ -7,16 +7,14 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from kohya_runner.recipe.limits import Strict
 
 Kind = Literal["json", "ntfy", "discord", "slack"]
 VARIABLE = "KOHYA_NOTIFY_URL"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 _KEPT_SECRET = re.compile(r"discord(?:app)?\.com/api/webhooks/|hooks\.slack\.com/", re.IGNORECASE)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def address_fault(url: str) -> str:
@@ -25,7 +23,7 @@ def address_fault(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        return "is no web address"
+        return "is not a web address"
     if parts.username or parts.password:
         return f"holds a password; put the address into an environment variable: {{env: {VARIABLE}}}"
     if not host or not url.isprintable() or " " in url or parts.scheme not in ("http", "https"):
@@ -61,7 +59,7 @@ def _variable(name: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 
 
-class Notify(_Strict):
+class Notify(Strict):
     """Where a message goes when a run has ended, and in which shape."""
 
     url: Address | None = Field(None, description="https address; one that is a secret belongs into env")
@@ -78,14 +76,16 @@ class Notify(_Strict):
         return self
 
 
-def _kind_of_wish(value: Any) -> str:
+def _kind_of_notify(value: Any) -> str:
     return "text" if isinstance(value, str) else "mapping"
 
 
-Wish = Annotated[Annotated[Address, Tag("text")] | Annotated[Notify, Tag("mapping")], Discriminator(_kind_of_wish)]
+NotifyValue = Annotated[
+    Annotated[Address, Tag("text")] | Annotated[Notify, Tag("mapping")], Discriminator(_kind_of_notify)
+]
 
 
-class Finish(_Strict):
+class Finish(Strict):
     """What happens after the run. It never changes how the run is judged."""
 
     compare: bool = Field(False, description="compare the epochs")
@@ -93,7 +93,7 @@ class Finish(_Strict):
     stop_pod: Literal[False, True, "stop", "terminate"] = Field(
         False, description="on RunPod: stop (true is the same), or terminate, where outputs are on a network volume"
     )
-    notify: Wish | None = Field(None, description="an https address, or {env: NAME, kind: ntfy}")
+    notify: NotifyValue | None = Field(None, description="an https address, or {env: NAME, kind: ntfy}")
     grace_minutes: float = Field(
         15.0, ge=0, le=1440, strict=False, description="how long a pod is left alone after a run that failed"
     )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from kohya_runner.recipe.budget import Budget
 from kohya_runner.recipe.finish import Finish
-from kohya_runner.recipe.guard import Guard
-from kohya_runner.recipe.resume import Resume
+from kohya_runner.recipe.limits import Budget, Guard, Resume, Strict
 
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
@@ -19,11 +17,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class RandomModel(_Strict):
+class RandomModel(Strict):
     """A random-weight checkpoint of the real architecture: it proves the machinery, it paints nothing."""
 
     random: Literal["sd15", "sdxl"]
@@ -37,7 +31,7 @@ Model = Annotated[Annotated[str, Tag("text")] | Annotated[RandomModel, Tag("rand
 """A Hub id, a path, ``hf://org/repo/file`` or ``{random: sd15}``."""
 
 
-class Captions(_Strict):
+class Captions(Strict):
     """What every caption of a dataset must be like."""
 
     extension: str | None = Field(None, description="file extension of the captions, .txt by default")
@@ -63,7 +57,7 @@ def _images_optional(schema: dict[str, Any]) -> None:
     schema["required"] = [name for name in schema["required"] if name != "images"]
 
 
-class Dataset(_Strict):
+class Dataset(Strict):
     """One folder of pictures and how often an epoch shows them."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=_images_optional)
@@ -101,7 +95,7 @@ class Dataset(_Strict):
         return without | ({"images": ""} if value.get("num_class_images") is not None else {})
 
 
-class Launch(_Strict):
+class Launch(Strict):
     """How the trainer's process is started."""
 
     num_processes: int = Field(1, ge=1, le=64, description="GPUs, one process each")
@@ -111,7 +105,7 @@ class Launch(_Strict):
     )
 
 
-class Compare(_Strict):
+class Compare(Strict):
     """How `kohya-runner compare` paints with each epoch. The run folder gets a prompt file."""
 
     prompts: tuple[str, ...] = Field((), strict=False, description="one picture per prompt, seed and epoch")
@@ -153,7 +147,7 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """One training run, stated."""
 
     name: str = Field(description="becomes --output_name and the name of the run")

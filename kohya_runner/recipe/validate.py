@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import finish, models
-from kohya_runner.recipe.budget import Budget
+from kohya_runner.recipe.limits import Budget
 from kohya_runner.suggest import did_you_mean
 from kohya_runner.yaml_tree import Key, Node, dotted
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kohya_runner.atomic import write_text
 from kohya_runner.errors import UsageError
-from kohya_runner.recipe.guard import Guard
+from kohya_runner.recipe.limits import Guard
 from kohya_runner.record.process_identity import ProcessId
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
 from kohya_runner.record.run_state import RecordedState  # noqa: TC001 - pydantic reads the annotation

@@ -20,7 +20,7 @@ ABOVE, BELOW, LEFT, RIGHT = 24, 26, 58, 22
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class ChartCurve:
     """One line; ``faint`` lies behind the others."""
 
     name: str
@@ -29,7 +29,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One curve as it is drawn: pieces without gaps, each the text of an SVG path."""
 
     name: str
@@ -44,7 +44,7 @@ class Chart:
 
     width: int
     height: int
-    lines: tuple[Line, ...]
+    lines: tuple[ChartLine, ...]
     across: tuple[tuple[float, str], ...]
     upward: tuple[tuple[float, str], ...]
     epochs: tuple[tuple[float, str], ...]
@@ -73,7 +73,7 @@ class Marks:
     total: int | None = None
 
 
-def chart(curves: Sequence[Curve], marks: Marks, width: int, height: int) -> Chart | None:
+def chart(curves: Sequence[ChartCurve], marks: Marks, width: int, height: int) -> Chart | None:
     """A picture of the curves over the steps; None where there is nothing to draw."""
     every = [point for curve in curves for point in curve.points]
     window = Window.around(sorted(every), float(marks.total) if marks.total else None)
@@ -110,7 +110,7 @@ class _Plane:
         return round(self.height - BELOW - share * (self.height - ABOVE - BELOW), 1)
 
 
-def _line(number: int, curve: Curve, plane: _Plane) -> Line:
+def _line(number: int, curve: ChartCurve, plane: _Plane) -> ChartLine:
     parts: list[str] = []
     pen = "M"
     for x, y in thinned(curve.points, MOST_POINTS):
@@ -121,7 +121,7 @@ def _line(number: int, curve: Curve, plane: _Plane) -> Line:
         pen = "L"
     if pen == "L" and len(parts) == 1:
         parts.append("h1")  # a single point is a dot
-    return Line(curve.name, number, curve.faint, "".join(parts))
+    return ChartLine(curve.name, number, curve.faint, "".join(parts))
 
 
 def _epochs(epochs: Sequence[tuple[int, int]], plane: _Plane) -> tuple[tuple[float, str], ...]:

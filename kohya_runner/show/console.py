@@ -112,7 +112,7 @@ def scan_progress(*, quiet: bool) -> Callable[[str, int, int], None] | None:
     return show
 
 
-class Screen:
+class TerminalScreen:
     """The running trainer: one line that is redrawn on a terminal, plain lines now and then elsewhere."""
 
     def __init__(self, *, quiet: bool, practice: bool) -> None:
@@ -149,9 +149,9 @@ class Screen:
 
 
 @contextmanager
-def live(*, quiet: bool, practice: bool) -> Iterator[Screen]:
+def live(*, quiet: bool, practice: bool) -> Iterator[TerminalScreen]:
     """A screen for the time of a run."""
-    screen = Screen(quiet=quiet, practice=practice)
+    screen = TerminalScreen(quiet=quiet, practice=practice)
     if practice:
         screen.event(
             "=" * 60 + "\nPRACTICE: a stand-in process, not the trainer. Nothing is learnt.\n" + "=" * 60, lasting=True
@@ -282,6 +282,6 @@ def rules(found: Mapping[str, Any], *, as_json: bool) -> None:
         json_object(found)
         return
     lines = [(r["code"], r["severity"], r["fails"], r["upstream"]) for r in found["rules"]]
-    table(("rule", "severity", "the trainer fails", "sd-scripts"), lines, empty="no rules")
+    table(("rule", "severity", "the trainer fails", "upstream line"), lines, empty="no rules")
     others = [(c["code"], " or ".join(c["severity"]), c["summary"]) for c in found["codes"]]
     table(("other codes", "severity", "meaning"), others, empty="no codes")

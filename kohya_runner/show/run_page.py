@@ -16,13 +16,15 @@ from kohya_runner.record.tail import last_lines
 from kohya_runner.run.phase_times import spent
 from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stopping import stop_request
-from kohya_runner.show.run_page_curves import loss_charts, rate_charts
+from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart
+from kohya_runner.show.curves import smoothed
 from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.metrics_file import Metrics
     from kohya_runner.record.record import Record
     from kohya_runner.run.run_status import RunStatus
 
@@ -31,6 +33,9 @@ SAMPLES = 240
 """How many sample images are drawn, the latest; more would be a file no browser likes to open."""
 LOG_LINES = 60
 LONGEST = 4000  # characters of one value of the recipe
+SIZES = ((1100, 320), (400, 260))
+"""Each picture for a wide and for a narrow window: letters that shrink with the picture could not be read."""
+MOST_RATES = 8
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 Row = tuple[str, str]
@@ -60,7 +65,7 @@ def report_html(look: RunStatus, record: Record) -> str:
     page = environment.get_template(TEMPLATE).render(
         version=__version__, name=f"{record.name}/{record.run_id}", practice=record.practice, state=look.state,
         why=_why(look, record), rows=tuple(_summary(look, record)), findings=record.findings,
-        loss=loss_charts(look.metrics, record), rates=rate_charts(look.metrics, record),
+        loss=_loss_charts(look.metrics, record), rates=_rate_charts(look.metrics, record),
         samples=_samples(RunPaths(look.view.path).samples), checkpoints=tuple(map(_checkpoint, record.checkpoints)),
         phases=tuple(_phases(look, record)), recipe=tuple(_leaves(record.recipe)), machine=tuple(_machine(record)),
         packages=sorted(record.trainer.packages.items()), env=sorted(record.env.items()),
@@ -161,3 +166,35 @@ def _machine(record: Record) -> Iterator[Row]:
 
 def _time(t: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(t)) if t else "?"
+
+
+def _loss_charts(metrics: Metrics, record: Record) -> tuple[Chart, ...]:
+    """The trainer's running mean and, where its events were kept, the loss of each step, smoothed."""
+    mean = ChartCurve("running mean", tuple((float(s.step), s.loss) for s in metrics.steps if s.loss is not None))
+    own = [(float(s.step), s.current) for s in metrics.steps if s.current is not None]
+    curves = [mean]
+    if own:
+        curves += [
+            ChartCurve("each step", tuple(own), faint=True),
+            ChartCurve("each step, smoothed", tuple(smoothed(own))),
+        ]
+    return _both(curves, metrics, record) if mean.points or own else ()
+
+
+def _rate_charts(metrics: Metrics, record: Record) -> tuple[Chart, ...]:
+    """The learning rates by the trainer's names for them."""
+    names = list(dict.fromkeys(name for step in metrics.steps for name in step.lr))[:MOST_RATES]
+    curves = [
+        ChartCurve(name, tuple((float(s.step), s.lr[name]) for s in metrics.steps if name in s.lr)) for name in names
+    ]
+    return _both(curves, metrics, record) if curves else ()
+
+
+def _both(curves: Sequence[ChartCurve], metrics: Metrics, record: Record) -> tuple[Chart, ...]:
+    marks = Marks(
+        epochs=[(mark.step or 0, mark.epoch or 0) for mark in metrics.of("begins")],
+        saves=[(mark.step or 0, mark.name) for mark in metrics.of("checkpoint")],
+        total=record.steps_planned,
+    )
+    found = [chart(curves, marks, width, height) for width, height in SIZES]
+    return tuple(one for one in found if one is not None)

@@ -122,7 +122,7 @@ def test_the_address_may_come_from_the_environment(failed):
         ({}, "$MY_HOOK is not set"),
         ({"MY_HOOK": "http://example.org/secret"}, "the address in $MY_HOOK must begin with https"),
         ({"MY_HOOK": "file:///etc/passwd"}, "the address in $MY_HOOK must be an address that begins with https"),
-        ({"MY_HOOK": "https://[::1"}, "the address in $MY_HOOK is no web address"),
+        ({"MY_HOOK": "https://[::1"}, "the address in $MY_HOOK is not a web address"),
     ],
     ids=["unset", "http", "file", "broken"],
 )

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.budget import findings
 from kohya_runner.plan.cost import Speed, TimePlan
-from kohya_runner.recipe.budget import Budget
+from kohya_runner.recipe.limits import Budget
 
 PLACES = {"max_cost": "r.yaml:9:3", "max_hours": "r.yaml:10:3"}
 TWO_HOURS = TimePlan(7140, Speed(1.0, 60.0, "lads/001"), 0.5)

@@ -100,15 +100,15 @@ def test_the_runner_passes_caption_extension_and_cadence_where_a_recipe_does_not
     assert len(plan.steps.checkpoints) == 40
 
 
-def test_defaults_that_bite_are_shown_when_left_open(planned, pictures):
+def test_defaults_that_bite_are_shown_when_not_set(planned, pictures):
     plan = planned(
         "sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "args.unet_lr=null",
         "args.learning_rate=null", "args.max_train_epochs=null", "args.save_precision=null",
     )  # fmt: skip
-    shown = dict(rows(plan))["left open"]
-    assert "learning_rate=2e-06" in shown
-    assert "max_train_steps=1600" in shown
-    assert "save_precision=unset" in shown
+    shown = dict(rows(plan))["not set"]
+    assert "learning_rate 2e-06" in shown
+    assert "max_train_steps 1600" in shown
+    assert "save_precision unset" in shown
     assert plan.steps.total == 1600
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from kohya_runner.show.charts import Curve, Marks, chart
+from kohya_runner.show.charts import ChartCurve, Marks, chart
 from kohya_runner.show.curves import Window, braille, smoothed, thinned, ticks
 
 
@@ -45,22 +45,22 @@ def test_ticks_are_few_and_inside(low, high):
 
 
 def test_a_chart_of_one_point_of_nothing_and_of_no_number():
-    assert chart([Curve("a", ())], Marks(), 400, 200) is None
-    assert chart([Curve("a", ((1.0, math.nan),))], Marks(), 400, 200) is None
-    one = chart([Curve("a", ((1.0, 0.5),))], Marks(), 400, 200)
+    assert chart([ChartCurve("a", ())], Marks(), 400, 200) is None
+    assert chart([ChartCurve("a", ((1.0, math.nan),))], Marks(), 400, 200) is None
+    one = chart([ChartCurve("a", ((1.0, 0.5),))], Marks(), 400, 200)
     assert one.lines[0].path.endswith("h1")
 
 
 def test_a_loss_that_becomes_nan_is_a_mark_and_a_gap():
     points = tuple((float(n), math.nan if n > 5 else 0.1) for n in range(1, 10))
-    drawn = chart([Curve("a", points)], Marks(total=10), 400, 200)
+    drawn = chart([ChartCurve("a", points)], Marks(total=10), 400, 200)
     assert len(drawn.broken) == 4
     assert drawn.lines[0].path.count("M") == 1
 
 
 def test_many_epochs_do_not_fill_the_picture_with_lines():
     marks = Marks(epochs=[(n * 10, n) for n in range(1, 1001)])
-    drawn = chart([Curve("a", tuple((float(n), 1.0 + n) for n in range(1, 10_000)))], marks, 400, 200)
+    drawn = chart([ChartCurve("a", tuple((float(n), 1.0 + n) for n in range(1, 10_000)))], marks, 400, 200)
     assert len(drawn.epochs) <= 60
     labels = [(x, text) for x, text in drawn.epochs if text]
     assert all(after - x > 8 * len(text) for (x, text), (after, _) in pairwise(labels))

@@ -39,7 +39,7 @@ def _shown_nowhere(c: Context) -> bool:
 
 RULES: tuple[Rule, ...] = tuple(replace(rule, engine="diffusers", methods=("instruct_pix2pix",)) for rule in (
     Rule("args.ip2p_dropout", ("conditioning_dropout_prob",), lambda c: c.get("conditioning_dropout_prob") is None,
-         "conditioning_dropout_prob is left open: neither picture nor instruction is ever left out, and the model does "
+         "conditioning_dropout_prob is not set: neither picture nor instruction is ever left out, and the model does "
          "not learn to weigh the one against the other", "write conditioning_dropout_prob: 0.05, as the paper does",
          f"{SCRIPT}:885", SILENT, WARNING),
     Rule("args.ip2p_dropout_range", ("conditioning_dropout_prob",),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.machine.filesystems import MEASURE_SECONDS, used_bytes
 from kohya_runner.machine.host_memory import oom_kills
-from kohya_runner.recipe.guard import Guard
+from kohya_runner.recipe.limits import Guard
 from kohya_runner.record.record import Guarding
 
 if TYPE_CHECKING:
