@@ -46,9 +46,6 @@ LARGE_FOLDERS: set[str] = {
 SAME_CLASS_NAMES: set[str] = {
     "Known",
     "Length",
-    "Settings",
-    "Trainer",
-    "Wish",
 }
 SPELT_ELSEWHERE: set[str] = set()
 NAMED_ELSEWHERE: set[str] = {
@@ -63,9 +60,9 @@ NAMED_ELSEWHERE: set[str] = {
     "plan/inspection_target.py: sd_scripts",
     "plan/pipeline.py: sd_scripts",
     "plan/resume_drift.py: sd-scripts",
-    "practice/sd_scripts.py: sd_scripts",
     "practice/diffusers.py: diffusers",
     "practice/musubi.py: musubi",
+    "practice/sd_scripts.py: sd_scripts",
     "practice/trainer.py: DIFFUSERS",
     "practice/trainer.py: MUSUBI_TUNER",
     "practice/trainer.py: diffusers",
