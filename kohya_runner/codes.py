@@ -1,4 +1,4 @@
-"""Every code of a finding that is no rule between options (those are in engines/rules): a new one is a row here."""
+"""Every code of a finding of a check; rules between options have theirs in engines/rules."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ TABLE = (
     Code("image.pair_size", EITHER, "picture and condition image have different sizes"),
     Code("image.size", ERROR, "a size that the trainer cannot put into a bucket"),
     Code("image.uneven", INFO, "pixel art enlarged by a factor that is not whole"),
-    Code("image.unreadable", ERROR, "a file that is no whole image"),
+    Code("image.unreadable", ERROR, "a damaged image, or none"),
     Code("image.webp_size", WARNING, "a WebP image whose size the trainer reads wrongly"),
     Code("caption.blank", ERROR, "the first line of a caption is empty; the trainer reads only that"),
     Code("caption.bom", WARNING, "a caption that begins with a byte order mark"),

@@ -92,7 +92,7 @@ def not_allowable(codes: Iterable[str]) -> str:
     """Why a code cannot be given to ``--allow``; "" if all of them can."""
     for code in codes:
         if code.partition(".")[0] not in STAGES or "." not in code:
-            return f"{code} is no code of a finding; a code is <stage>.<what>, such as caption.missing"
+            return f"{code} is not a code of a finding; a code is <stage>.<what>, such as caption.missing"
         if code.startswith(NEVER_ALLOWED):
             return (
                 f"{code} cannot be allowed: without it there is nothing to launch, or another run than the recipe says"

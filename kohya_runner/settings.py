@@ -88,16 +88,16 @@ def _faults(tree: Node | None, keys: tuple[str, ...]) -> tuple[Finding, ...]:
 def _fault(key: str, node: Node, keys: tuple[str, ...]) -> tuple[Finding, ...]:
     if key not in keys:
         where = str(node.key_place or node.place)
-        return (error("trainer.settings", f"{key}: is no setting", where=where, hint=did_you_mean(key, keys)),)
+        return (error("trainer.settings", f"{key}: is not a setting", where=where, hint=did_you_mean(key, keys)),)
     if key in LISTS:
         entries = node.plain()
         texts = isinstance(entries, list) and all(isinstance(entry, str) and entry.strip() for entry in entries)
-        fault = error("trainer.settings", f"{key}: is no list of texts", where=str(node.place),
+        fault = error("trainer.settings", f"{key}: is not a list of texts", where=str(node.place),
                       hint=f"write {key}: [first, second]")  # fmt: skip
         return () if entries is None or texts else (fault,)
     if node.value is not None and not (isinstance(node.value, str) and node.value.strip()):
         hint = f"write {key}: /some/path"
-        return (error("trainer.settings", f"{key}: is no path", where=str(node.place), hint=hint),)
+        return (error("trainer.settings", f"{key}: is not a path", where=str(node.place), hint=hint),)
     return ()
 
 

@@ -70,7 +70,7 @@ class _Reader:
         return items
 
     def _text(self, text: str, place: Place) -> str:
-        """A text that can be an argument of a process: no NUL, nothing that is no character."""
+        """A text that can be an argument of a process: no NUL, no invalid character."""
         if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
             self.problem(place, "holds a NUL or half a character", "take it out: no file or argument can hold it")
             return ""
@@ -106,7 +106,7 @@ def parse(text: str, source: str, folder: Path) -> tuple[Node | None, tuple[Find
     reader = _Reader(source, folder)
     top = Place(source, folder, 1, 1)
     if len(text) > MAX_BYTES:
-        return None, (error("recipe.syntax", f"larger than {MAX_BYTES} bytes; this is no recipe", where=str(top)),)
+        return None, (error("recipe.syntax", f"larger than {MAX_BYTES} bytes; this is not a recipe", where=str(top)),)
     try:
         document = _parser().compose(StringIO(text))
         node = None if document is None else reader.read(document)

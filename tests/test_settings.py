@@ -55,8 +55,8 @@ def test_a_link_stays_a_link(config):
     ("text", "where", "said"),
     [
         pytest.param("sd_script: /x\n", ":1:1", "did you mean 'sd_scripts'", id="misspelt key"),
-        pytest.param("python: 3.11\n", ":1:9", "is no path", id="number"),
-        pytest.param("python: ''\n", ":1:9", "is no path", id="empty text"),
+        pytest.param("python: 3.11\n", ":1:9", "is not a path", id="number"),
+        pytest.param("python: ''\n", ":1:9", "is not a path", id="empty text"),
         pytest.param("- python\n", ":1:1", "mapping", id="list"),
         pytest.param("python: /a\npython: /b\n", ":2:1", "second time", id="key twice"),
         pytest.param("python: [\n", ":2:1", "not valid YAML", id="broken"),

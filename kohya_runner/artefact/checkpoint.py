@@ -87,7 +87,7 @@ def judge(final: Path, started: float, expected_modules: int | None, *, practice
         return "" if final.is_dir() or status.st_size else f"{final.name} is empty"
     found = inspect(final)
     if not found.problem and holds and (lacks := _lacks(found, *holds.partition(":")[::2])):
-        return f"{final.name} is no checkpoint of this method: it {lacks}"
+        return f"{final.name} is not a checkpoint of this method: it {lacks}"
     return _content_problem(found, expected_modules, practice=practice)
 
 

@@ -44,7 +44,7 @@ LATER = {
     "setup": (
         "setup", "Get the trainer's sources and build its environment; does nothing where both are there."
     ),
-    "stop": ("live", "Stop a run, now or at a better moment; asking again is harder."),
+    "stop": ("live", "Stop a run now, after the step or after the next save; a second request stops harder."),
     "verify": (
         "verify", "Open LoRA files, ours or not: what they are, how they were trained, what is wrong with them."
     ),
@@ -100,9 +100,9 @@ def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 @click.option("--once", is_flag=True, help="Done before with the same recipe and data: nothing to do, exit code 0.")
 @click.option("--again", is_flag=True, help="Train once more although the same run was done before.")
 @click.option("--detach", is_flag=True, help="Check here, then train in the background; see: watch, stop, logs -f.")
-@click.option("--resume", is_flag=True, help="Go on with the run of this name if it was cut; safe to repeat.")
+@click.option("--resume", is_flag=True, help="Continue the run of this name if it was cut; safe to repeat.")
 @click.option("--rehearse", is_flag=True, help="A few real steps and one save first: exact time, cost and space.")
-@click.option("--go", is_flag=True, help="After --rehearse, go on to the whole run if nothing stands against it.")
+@click.option("--go", is_flag=True, help="After --rehearse, start the whole run if no problem was found.")
 def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Check everything, then train, watched."""
     from kohya_runner.commands import launch as launch_cli
@@ -127,7 +127,7 @@ def runs(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
 @main.command()
 @click.argument("run", required=False)
 @_WORKSPACE
-@click.option("--adopt", is_flag=True, help="Go on watching a trainer whose runner is gone.")
+@click.option("--adopt", is_flag=True, help="Watch a trainer whose runner is gone.")
 @_JSON
 def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -> int:  # noqa: FBT001
     """How a run is doing (the latest one, or the named one)."""
@@ -154,7 +154,7 @@ def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -
     show_default=True,
     help="How many lines; 0 for all.",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until the run ends.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log as it grows, until the run ends.")
 def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> None:  # noqa: FBT001
     """Show the trainer's log of a run."""
     from kohya_runner.run import views
@@ -169,7 +169,7 @@ def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> No
 @_SD_SCRIPTS
 @_JSON
 def options(script: str | None, word: str | None, sd_scripts: str | None, as_json: bool) -> None:  # noqa: FBT001
-    """Look up the trainer's options: all scripts, those of one SCRIPT, or those that hold a WORD."""
+    """Look up the trainer's options: all scripts, those of one SCRIPT, or those whose name contains WORD."""
     from kohya_runner.engines import catalogue
     from kohya_runner.show import console
 

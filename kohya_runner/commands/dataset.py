@@ -109,7 +109,7 @@ def _show(inspection: Inspection, *, as_json: bool) -> None:
         click.echo(_plain(f"{mark} {finding.code}  {where}{finding.message}", keep=mark))
         if finding.hint:
             click.echo(f"         -> {_plain(finding.hint)}")
-    good = "nothing stands against training with this data"
+    good = "no errors: you can train with this data"
     errors = sum(1 for finding in inspection.findings if finding.severity.value == "error")
     verdict = good if inspection.ok else f"{errors} error{'s' if errors > 1 else ''}: correct before training"
     click.secho(f"\n{verdict}", fg="green" if inspection.ok else "red", bold=True)

@@ -22,7 +22,7 @@ UNEXPLAINED = 8
 def diagnose(what: str | None, workspace: str | None, as_json: bool) -> int:  # noqa: FBT001
     """Why did it fail? Reads any log of sd-scripts, kohya_ss's too; - is stdin, a name is a run (default: the latest).
 
-    Exit code 0: a cause was found, or the log shows no failure to explain. 8: it failed, and nobody knows why.
+    Exit code 0: a cause was found, or the log shows no failure to explain. 8: it failed, and no known cause fits.
     """
     from kohya_runner.diagnosis.report import lines
 
@@ -38,7 +38,7 @@ def diagnose(what: str | None, workspace: str | None, as_json: bool) -> int:  # 
 
 
 def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str, bool]:
-    """The diagnosis and the name of what was read (stdin, a file, else a run), and whether the run goes on."""
+    """The diagnosis and the name of what was read (stdin, a file, else a run), and whether the run is still going."""
     import os
     from pathlib import Path
 

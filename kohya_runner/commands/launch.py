@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """The options of ``launch`` that are no part of the plan."""
+    """The options of ``launch`` that are not part of the plan."""
 
     dry_run: bool = False
     as_json: bool = False
@@ -68,7 +68,7 @@ def _trained(made: Plan, options: LaunchOptions) -> int:
 
 
 def _standing(made: Plan, options: LaunchOptions) -> RunView | None:
-    """The run that leaves nothing to launch, told to the person."""
+    """The run that leaves nothing to launch; it is shown."""
     with console.live(quiet=options.as_json, practice=False) as screen:
         view = resume_effects.standing(made, screen, AFTER_RUN)
     if view is not None:
@@ -81,7 +81,7 @@ def _only_one_of(*, go: bool, resume: bool) -> None:
     if go:
         raise UsageError("--go goes with --rehearse", hint="add --rehearse, or leave --go out")
     if resume:
-        hint = "a run that goes on was measured already; leave one of them out"
+        hint = "a resumed run was measured already; leave one of the two out"
         raise UsageError("--resume does not go with --rehearse", hint=hint)
 
 
@@ -105,4 +105,5 @@ def _show_rehearsal(found: Rehearsal) -> None:
     click.echo()
     for finding in found.findings:
         click.echo(f"{finding.severity.value:<8}{finding.code}  {finding}")
-    click.echo("the whole run is refused" if found.exit_code else "the whole run can go: launch it, or add --go")
+    good = "no errors: launch without --rehearse, or add --go"
+    click.echo("errors: the whole run would be refused" if found.exit_code else good)

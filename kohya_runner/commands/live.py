@@ -1,4 +1,4 @@
-"""``watch``, ``stop``, ``metrics`` and ``report``: a run that goes on somewhere, or has gone on."""
+"""``watch``, ``stop``, ``metrics`` and ``report``: a run that is going on anywhere, or has ended."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def attend(child: int, made: Plan, *, as_json: bool) -> int:
         return 0
     click.echo(name)
     where = f" --workspace {made.request.workspace}" if made.request.workspace else ""
-    console.note(f"{name} goes on without this terminal (runner {child}, trainer {trainer})")
+    console.note(f"{name} runs without this terminal (runner {child}, trainer {trainer})")
     for word in ("watch", "logs -f", "stop"):
         console.note(f"    kohya-runner {word} {name}{where}")
     return 0
@@ -96,7 +96,7 @@ def _adopted(view: Any) -> bool:
 
 
 def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
-    """Lines as the run goes on, to its end."""
+    """One line whenever something changes, to the end of the run."""
     import json
     import time
 
@@ -133,9 +133,9 @@ def _summary(look: RunStatus) -> None:
 @click.option("--now", "when", flag_value="now", help="At once; a checkpoint that is being written is finished.")
 @click.option("--after-step", "when", flag_value="after-step", help="Once the step that is being made is done.")
 @click.option("--after-save", "when", flag_value="after-save", help="Once the next checkpoint is whole.")
-@click.option("--no-wait", is_flag=True, help="Leave the wish and do not wait for the end.")
+@click.option("--no-wait", is_flag=True, help="Leave the stop request and do not wait for the end.")
 def stop(run: str | None, workspace: str | None, when: When | None, no_wait: bool) -> None:  # noqa: FBT001
-    """Stop a run, now or at a better moment; asking again is harder."""
+    """Stop a run now, after the step or after the next save; a second request stops harder."""
     from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run import views
     from kohya_runner.run.stopping import stop as stopping

@@ -23,13 +23,13 @@ def findings(budget: Budget, time: TimePlan, *, steps_per_epoch: int, places: Ma
 def _findings(budget: Budget, time: TimePlan, steps_per_epoch: int, places: Mapping[str, str]) -> Iterator[Finding]:
     if budget.max_cost is not None and budget.price_per_hour is None:
         where = places.get("max_cost", "")
-        message = "budget.max_cost says nothing without budget.price_per_hour"
+        message = "budget.max_cost needs budget.price_per_hour"
         yield error("budget.price", message, where=where, hint="write budget: {price_per_hour: 0.44}, your machine's")
     if not budget.has_limits:
         return
     if time.seconds is None:
-        message = f"the speed is not measured yet, so nobody knows whether {time.steps} steps keep to the budget"
-        hint = "it is known after the first run of this recipe on this GPU; a short one will do"
+        message = f"no time estimate yet: nothing checks {time.steps} steps against the budget"
+        hint = "run `launch --rehearse` to measure the speed"
         yield info("budget.unmeasured", message, where=_first(places), hint=hint)
         return
     yield from _over(budget, time, steps_per_epoch, places)

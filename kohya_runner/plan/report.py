@@ -109,12 +109,12 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _trainer(plan: Plan) -> str:
     if plan.request.elsewhere:
-        return "left out: the run is for another machine"
+        return "not checked: the run is for another machine"
     if plan.request.practice:
         return "the practice stand-in"
     engine = plan.support.engine if plan.support else DEFAULT.name
     if plan.checkout is None:
-        return f"{engine} is not there yet"
+        return f"{engine} is not installed yet: kohya-runner setup"
     commit = (plan.checkout.commit or "unknown commit")[:10]
     python = plan.python.path if plan.python else "no Python for it yet"
     return f"{engine} {commit} in {plan.checkout.root} ({plan.checkout.named_by}); {python}"
@@ -130,7 +130,7 @@ def verdict(plan: Plan) -> tuple[str, Severity]:
 
 
 def exit_code(plan: Plan) -> int:
-    """0, or the code of the first stage that stands against the launch."""
+    """0, or the exit code of the first stage that has errors."""
     if plan.ok:
         return 0
     stages = {f.stage for f in plan.findings if f.severity is Severity.ERROR}
@@ -138,7 +138,7 @@ def exit_code(plan: Plan) -> int:
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The contract's object; what the faults of the recipe leave unknown is null or empty."""
+    """The contract's object; what an error in the recipe leaves unknown is null or empty."""
     return {
         "version": 1,
         "ok": plan.ok,

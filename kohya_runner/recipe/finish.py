@@ -18,7 +18,7 @@ _KEPT_SECRET = re.compile(r"discord(?:app)?\.com/api/webhooks/|hooks\.slack\.com
 
 
 def address_fault(url: str) -> str:
-    """Why a text is no address that a message may be sent to, "" if it is one."""
+    """Why no message can be sent to this address, "" where one can."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port

@@ -191,7 +191,7 @@ def _chain_problem(text: str, target: Path, chain: tuple[Path, ...]) -> str:
     if has_template(text):
         return "variables do not work here: the file is read before they are known"
     if target.resolve() in chain:
-        return f"{text} leads back to itself"
+        return f"{text} extends itself, directly or through others"
     return f"more than {MAX_EXTENDS} levels" if len(chain) >= MAX_EXTENDS else ""
 
 
@@ -202,7 +202,7 @@ def _override(tree: Node, overrides: Sequence[str], findings: list[Finding]) -> 
             raise UsageError("--set needs KEY=VALUE, such as --set args.network_dim=32")
         keys = path.split(".")
         if "" in keys or len(keys) > MAX_KEYS:
-            raise UsageError(f"--set {path}: is no path of keys; write --set args.network_dim=32")
+            raise UsageError(f"--set {path}: is not a path of keys; write --set args.network_dim=32")
         if keys[0] == "extends":
             raise UsageError("--set extends: a recipe's bases are read before --set; write them into the file")
         place = Place(f"--set {path}", Path.cwd(), by_user=True)  # without the value: it may be a secret
@@ -217,7 +217,7 @@ def _put(tree: Node, keys: list[str], value: Node, findings: list[Finding]) -> N
     head, rest = keys[0], keys[1:]
     if isinstance(tree.value, tuple):
         if not (head.isascii() and head.isdecimal()) or int(head) >= len(tree.value):
-            message = f"'{head}' is no entry of a list of {len(tree.value)}"
+            message = f"'{head}' is not an entry of a list of {len(tree.value)}"
             hint = "entries are numbered from 0"
             findings.append(error("recipe.set", message, where=str(value.place), hint=hint))
             return tree

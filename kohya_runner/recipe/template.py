@@ -157,7 +157,7 @@ def _allowed(template: nodes.Template, variables: Variables) -> tuple[str, str] 
         elif isinstance(node, nodes.Filter) and node.name not in _FILTERS:
             fault = (f"the filter '{node.name}' is not available", did_you_mean(node.name, _FILTERS))
         elif not isinstance(node, (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Filter, nodes.Concat)):
-            fault = ("only variables and filters may stand in {{ }}", "write {{ name }} or {{ env.NAME }}")
+            fault = ("only variables and filters are allowed in {{ }}", "write {{ name }} or {{ env.NAME }}")
         else:
             fault = None
         if fault:
@@ -167,7 +167,7 @@ def _allowed(template: nodes.Template, variables: Variables) -> tuple[str, str] 
 
 def _name_fault(name: str, variables: Variables, *, alone: bool) -> tuple[str, str] | None:
     if name == "env":
-        return ("env alone is no value", "write {{ env.NAME }}") if alone else None
+        return ("env alone is not a value", "write {{ env.NAME }}") if alone else None
     if name not in variables.recipe:
         return (f"there is no variable '{name}'", did_you_mean(name, ("env", *variables.recipe)))
     return None
@@ -184,7 +184,7 @@ def _env_fault(node: nodes.Getattr | nodes.Getitem, variables: Variables) -> tup
         )
     if not variables.may_read(name):
         hint = "write the address, or {env: NAME}" if variables.silent else f"allow it in your settings: env: [{name}]"
-        return (f"env.{name} is no variable that may be read here", hint)
+        return (f"env.{name} is not a variable that a recipe may read", hint)
     return None
 
 

@@ -187,7 +187,7 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
         case _ if final.exit and final.exit.stop:
             raise StalledError(f"stopped at step {final.steps_seen}: {why}", hint=hint)
         case _ if final.exit and final.exit.code == 0:
-            raise NoCheckpointError(f"the trainer ended well and left no usable LoRA: {why}", hint=hint)
+            raise NoCheckpointError(f"the trainer exited with 0 but left no usable LoRA: {why}", hint=hint)
         case _:
             raise TrainingFailedError(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)
 

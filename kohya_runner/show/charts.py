@@ -49,7 +49,7 @@ class Chart:
     upward: tuple[tuple[float, str], ...]
     epochs: tuple[tuple[float, str], ...]
     saves: tuple[tuple[float, str], ...]
-    broken: tuple[float, ...]  # where the first curve is no number
+    broken: tuple[float, ...]  # where the first curve is NaN
     left: int = LEFT
     top: int = ABOVE
 

@@ -75,7 +75,7 @@ def plan(made: Plan) -> None:
 
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, empty: str) -> None:
-    """Rows under headings; plain columns where stdout is no terminal."""
+    """Rows under headings; plain columns where stdout is not a terminal."""
     from rich.table import Table
     from rich.text import Text
 
@@ -247,7 +247,7 @@ def status(view: RunView, *, as_json: bool) -> None:
         if kept.timings.started:
             rows.append(("time", duration((kept.timings.ended or time.time()) - kept.timings.started)))
         for c in kept.checkpoints:
-            state = "removed" if c.removed else size(c.bytes) if c.complete else "not whole"
+            state = "removed" if c.removed else size(c.bytes) if c.complete else "incomplete"
             rows.append(("checkpoint", f"{c.file}   {state}   {c.sha256[:12]}"))
         rows += [("after", str(done.get("said"))) for done in kept.after]
     else:
@@ -270,7 +270,7 @@ def finished(record: Record, made: Plan, *, as_json: bool) -> None:
     mark = "PRACTICE: nothing was trained. " if record.practice else ""
     note(f"{mark}done: {record.name}/{record.run_id}, {record.steps_seen} steps")
     if isinstance(record.loss, str):
-        note(f"WARNING: the last loss is {record.loss}: what was trained after the first such step is worthless")
+        note(f"WARNING: the last loss is {record.loss}: all training after the first such step is worthless")
     for c in record.checkpoints:
         if not c.removed:
             sys.stdout.write(f"{output / c.file}   {size(c.bytes)}   {c.modules} modules   sha256 {c.sha256[:16]}\n")

@@ -38,7 +38,7 @@ class Window:
 
 
 def thinned(points: Sequence[Point], most: int) -> list[Point]:
-    """At most ``most`` points: means of neighbours. A mean over something that is no number is none."""
+    """At most ``most`` points: means of neighbours. A mean over NaN is NaN."""
     if len(points) <= most:
         return list(points)
     size = len(points) / most
@@ -47,7 +47,7 @@ def thinned(points: Sequence[Point], most: int) -> list[Point]:
 
 
 def smoothed(points: Sequence[Point], weight: float = 0.9) -> list[Point]:
-    """An exponential mean that is right from its beginning; what is no number stays what it is, and begins it anew."""
+    """An exponential mean, unbiased from its first point; NaN stays NaN and starts the mean again."""
     total = share = 0.0
     out: list[Point] = []
     for x, y in points:

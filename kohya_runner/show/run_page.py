@@ -110,7 +110,7 @@ def _exit(record: Record) -> str:
 
 
 def _checkpoint(kept: Any) -> dict[str, Any]:
-    state = "removed by the trainer" if kept.removed else "whole" if kept.complete else "not whole"
+    state = "removed by the trainer" if kept.removed else "whole" if kept.complete else "incomplete"
     place = f"epoch {kept.epoch}" if kept.epoch else f"step {kept.step}" if kept.step else ""
     return {"file": kept.file, "place": place, "size": size(kept.bytes), "modules": kept.modules or "",
             "sha256": kept.sha256, "state": state, "good": kept.complete and not kept.removed}  # fmt: skip

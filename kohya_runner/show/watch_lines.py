@@ -136,12 +136,12 @@ def _notes(look: RunStatus) -> Iterator[Line]:
     if look.wish and look.state in LIVE:
         yield (("warning", told(look.wish)),)
     if look.state == "orphaned":
-        yield (("warning", f"its runner is gone, the trainer goes on: kohya-runner watch {_name(look)} --adopt"),)
+        yield (("warning", f"its runner is gone and the trainer still runs: kohya-runner watch {_name(look)} --adopt"),)
     if look.state == "silent" and look.last_sign is not None:
         gone = duration(look.now - look.last_sign)
-        yield (("warning", f"no sign of it for {gone}: its machine is gone, or cannot write here"),)
+        yield (("warning", f"no sign of life for {gone}: its machine is gone, or cannot write here"),)
     if isinstance(look.loss, float) and not math.isfinite(look.loss):
-        yield (("error", "the loss is no number: what is trained from here on is worthless"),)
+        yield (("error", "the loss is NaN or infinite: all training from here on is worthless"),)
 
 
 def _plot(look: RunStatus, width: int, height: int) -> list[Line]:

@@ -131,5 +131,5 @@ def test_a_practice_file_is_a_result_of_a_practice_run(tmp_path):
 def test_a_file_of_another_kind_is_no_result(tmp_path):
     found = lora(tmp_path / "a.safetensors")
     problem = judge(found, time.time(), None, holds="model.diffusion_model.")
-    assert problem == "a.safetensors is no checkpoint of this method: it holds no tensor model.diffusion_model...."
+    assert problem == "a.safetensors is not a checkpoint of this method: it holds no tensor model.diffusion_model...."
     assert judge(found, time.time(), None, holds="lora_unet_") == ""

@@ -96,7 +96,7 @@ def test_a_lost_connection_changes_nothing(machine):
     """The shell of a terminal launches, the terminal is closed: the kernel hangs up on its foreground group."""
     words = " ".join(f"'{word}'" if " " in word else word for word in (*COMMAND, "launch", RECIPE, "--practice"))
     shell = machine.terminal("/bin/sh", "-c", f"{words} --detach; sleep 60")
-    shell.wait_for("goes on without this terminal")
+    shell.wait_for("runs without this terminal")
     shell.hang_up()
     kept = machine.record()
     assert not gone(kept["runner"]["pid"])

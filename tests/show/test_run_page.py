@@ -48,7 +48,7 @@ class Seen(HTMLParser):
 def test_the_page_holds_what_one_wants_to_know(page):
     text = " ".join(" ".join(Seen(page).texts).split())
     for wanted in ("succeeded", "1000 of 1000, epoch 10 of 10", "cost 0.16", "cat-000009.safetensors", "264",
-                   "18.1 MiB", "removed by the trainer", "not whole", "disk.low", "learning_rate", "cat.yaml:5:3",
+                   "18.1 MiB", "removed by the trainer", "incomplete", "disk.low", "learning_rate", "cat.yaml:5:3",
                    "48d368fa", "caching latents", "10.0 s", "exit code 0", "the last line"):  # fmt: skip
         assert wanted in text, wanted
 

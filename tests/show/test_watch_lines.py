@@ -61,7 +61,7 @@ def test_a_run_of_another_machine_is_watched_by_the_time_of_its_files(run_dir, m
     monkeypatch.setattr(run_status, "SILENT", -1.0)
     look = StatusReader(run_dir).look()
     assert look.state == "silent"
-    assert "no sign of it for" in "\n".join(texts(look, 80, 24))
+    assert "no sign of life for" in "\n".join(texts(look, 80, 24))
     assert {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()} == before
 
 

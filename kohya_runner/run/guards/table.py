@@ -163,8 +163,8 @@ def _being_judged(state: GuardState) -> bool:
 
 
 GUARDS: tuple[GuardRule, ...] = (
-    GuardRule(("loss.nan", "loss.infinite"), "the trainer's mean loss is no finite number", _loss),
-    GuardRule(("weights.nan",), "a checkpoint holds numbers that are none", _weights),
+    GuardRule(("loss.nan", "loss.infinite"), "the trainer's mean loss is NaN or infinite", _loss),
+    GuardRule(("weights.nan",), "a checkpoint contains NaN", _weights),
     GuardRule(("weights.zero",), "a checkpoint holds no training", _untrained),
     GuardRule(("loss.diverged",), "the smoothed loss stays far above the best", _diverged),
     GuardRule(("progress.stalled",), "nothing goes on any more", _stalled),
