@@ -189,8 +189,8 @@ def _same_or_refused(target: Path, digest: str, number: int) -> None:
     if target.is_file() and sha256(target) == digest:
         return
     raise RunExistsError(
-        f"{target} is there already and is another checkpoint than {number}",
-        hint="nothing is overwritten: remove it first, if you have changed your mind",
+        f"{target} already exists and is another checkpoint than {number}",
+        hint="nothing is overwritten: delete that file first to pick another checkpoint",
     )
 
 

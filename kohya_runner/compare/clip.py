@@ -66,9 +66,9 @@ class ClipFigures:
 def fault_of(folder: Path) -> str:
     """Why a folder holds no CLIP model, "" where it may."""
     if not folder.is_dir():
-        return f"{folder}: there is no such folder with a CLIP model"
+        return f"{folder}: no such folder (it must contain a CLIP model)"
     if not (folder / "config.json").is_file() or not _weights(folder):
-        return f"{folder}: holds no model of transformers (config.json and its weights)"
+        return f"{folder}: contains no transformers model (config.json and weights)"
     return ""
 
 
@@ -124,7 +124,7 @@ def _measured(
             raise outcome.fault
         if outcome.stopped:
             kind = CancelledError if outcome.stopped == "SIGINT" else TerminatedError
-            raise kind(f"stopped by {outcome.stopped}", hint="the same command goes on from there")
+            raise kind(f"stopped by {outcome.stopped}", hint="run the same command again to continue")
         if outcome.returncode == 0 and result.is_file():
             return _known(result), ""
     last = last_lines(place.paths.log, 1)

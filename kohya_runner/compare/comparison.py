@@ -122,7 +122,7 @@ def suggest(table: Table, labels: Sequence[str], candidates: Sequence[int]) -> S
     Columns that copy a training picture are left out unless all of them do.
     """
     if not candidates:
-        return Suggestion(None, "Nothing was painted with any checkpoint.")
+        return Suggestion(None, "No checkpoint produced a picture.")
     if len(candidates) == 1:
         return Suggestion(candidates[0], f"{labels[candidates[0]]} is the only one.")
     drifts = [d for n in candidates if (d := table.columns[n].get("drift")) is not None]

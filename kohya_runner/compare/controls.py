@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.painting import Base, Painter
 
 HOW = "write compare.controls, or name them with --control FILE"
-STOOD_IN = "No control pictures were named: the inputs of training pairs stand in for them."
+STOOD_IN = "No control pictures were given, so the inputs of training pairs are used."
 
 
 def with_controls(
@@ -43,12 +43,12 @@ def with_controls(
     if not chosen and painter.controls == "optional":
         return settings, ()
     if not chosen:
-        raise UsageError(f"{painter.family} edits pictures, and none was named", hint=HOW)
+        raise UsageError(f"{painter.family} edits pictures, but no control picture was given", hint=HOW)
     many = len(settings.prompts)
     if len(chosen) == 1:
         chosen *= many
     if len(chosen) != many:
-        raise UsageError(f"{len(chosen)} control pictures for {many} prompts: name one for each, or one for all")
+        raise UsageError(f"{len(chosen)} control pictures for {many} prompts: give one for each prompt, or one for all")
     size = (settings.width, settings.height)
     made = {path: _made(path, size, ComparisonPaths(output).controls) for path in dict.fromkeys(chosen)}
     faults = [f"{path}: {text}" for path, text in made.items() if isinstance(text, str)]
@@ -87,9 +87,9 @@ def _made(path: Path, size: tuple[int, int], folder: Path) -> Path | str:
         with PIL.Image.open(path) as picture:
             fitted = PIL.ImageOps.fit(picture.convert("RGB"), size, PIL.Image.Resampling.LANCZOS)
     except FileNotFoundError:
-        return "there is no such control picture"
+        return "there is no such file"
     except (OSError, ValueError, PIL.Image.DecompressionBombError) as fault:
-        return f"is no picture that can be read: {fault}"
+        return f"cannot be read as a picture: {fault}"
     buffer = BytesIO()
     fitted.save(buffer, "PNG")
     data = buffer.getvalue()

@@ -153,9 +153,9 @@ METRICS: tuple[Metric, ...] = (
            _drift, weight=1.0, enough=0.8),
     Metric("diversity", "diversity", "mean difference between the seeds of a prompt; 0: every seed gives the same "
            "picture", _diversity, weight=0.5),
-    Metric("memorised", "likest to a training picture", "the likest pair of a painted and a training picture; 1: a "
+    Metric("memorised", "closest to a training picture", "the closest pair of a painted and a training picture; 1: a "
            "copy", _memorised, weight=-0.5),
-    Metric("bleed", "bleed", "drift of the prompts that hold no trigger word; it should stay low", _bleed, weight=-0.5),
+    Metric("bleed", "bleed", "drift of the prompts without a trigger word; it should stay low", _bleed, weight=-0.5),
     Metric("clip_prompt", "CLIP: to the prompt", "mean cosine of a picture and its prompt, by the CLIP model that was "
            "named", _clip_prompt, weight=0.5),
     Metric("clip_training", "CLIP: to the training", "mean cosine of a picture and the training pictures",

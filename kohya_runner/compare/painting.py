@@ -93,7 +93,7 @@ def paint(grid: Grid, painter: Painter, base: Base, place: PaintingPlace, say: S
         why = _process(_Batch(grid, painter, base, place, batch), progress, say)
         told = {*progress.seconds, *progress.failed}
         if progress.begun and progress.begun not in told:
-            progress.failed[progress.begun] = why or "the script ended while it was painted"
+            progress.failed[progress.begun] = why or "the script ended while painting it"
         dead = 0 if len(progress.seconds) > before else dead + 1
         rest = [c for c in open_cells if c.key not in {*progress.seconds, *progress.failed}]
         if len(rest) == len(open_cells) or (dead >= DEAD_STARTS and rest):
@@ -157,7 +157,7 @@ def _process(batch: _Batch, progress: PaintingProgress, say: Say) -> str:
     if outcome.stopped:
         kind = CancelledError if outcome.stopped == "SIGINT" else TerminatedError
         raise kind(f"stopped by {outcome.stopped}: {len(progress.seconds)} new pictures are kept",
-                   hint="the same command goes on from there")  # fmt: skip
+                   hint="run the same command again to continue")  # fmt: skip
     return "" if outcome.returncode == 0 else f"the script ended with code {outcome.returncode}{_last(place)}"
 
 

@@ -52,7 +52,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
         table=table,
         suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),
         how={"samples": str(folder)},
-        notes=("These are the training's own sample pictures: nothing was painted for this.",),
+        notes=("These are the training's own sample pictures: nothing was painted for this comparison.",),
     )
     write(comparison)
     return comparison
@@ -73,7 +73,7 @@ def _newest(folder: Path) -> dict[tuple[str, int], Path]:
     matches = [(match, path) for path in names if (match := SAMPLE.fullmatch(path.name))]
     if not matches:
         raise UsageError(
-            f"--images {folder}: holds no sample of the trainer",
+            f"--images {folder}: contains no sample picture of the trainer",
             hint="they are named NAME_e000001_00_20260131110621.png",
         )
     matches.sort(key=lambda pair: pair[0]["time"])

@@ -143,7 +143,7 @@ def _prompts(wish: SweepOptions, faults: list[str]) -> tuple[str, ...]:
     kept = [(n, line) for n, line in lines if line and not line.startswith("#")]
     faults += [f"{wish.prompts_file}:{n}:1: {_OPTIONS}" for n, line in kept if "--" in line]
     if not kept:
-        faults.append(f"--prompts {wish.prompts_file}: holds no prompt")
+        faults.append(f"--prompts {wish.prompts_file}: contains no prompt")
     return (*wish.prompts, *(line for _, line in kept if "--" not in line))
 
 
@@ -164,7 +164,7 @@ def _numbers(name: str, text: str | None, kind: Any, faults: list[str]) -> tuple
 def _faults(settings: SweepSettings, painter: Painter) -> Iterable[str]:
     """What is wrong with the values, whoever said them."""
     if not any(prompt for prompt in settings.prompts):
-        yield "there is no prompt: name a file with --prompts, or write compare.prompts into the recipe"
+        yield "there is no prompt: give --prompts FILE, or write compare.prompts into the recipe"
     for prompt in (*settings.prompts, settings.negative):
         if "--" in prompt:
             yield f"prompt '{prompt[:60]}': {_OPTIONS}"

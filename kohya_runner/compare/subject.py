@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kohya_runner.record.record import Record
     from kohya_runner.workspace import Workspace
 
-HOW_TO_NAME = "name them with --recipe RECIPE, or with --family F and --model MODEL"
+HOW_TO_NAME = "give --recipe RECIPE, or --family F and --model MODEL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _of_files(paths: Sequence[Path], named: Named, *, painting: bool) -> SweepSu
         where = ", ".join(map(str, paths))
         raise UsageError(f"{where}: no LoRA files here", hint="name a run, a folder of .safetensors, or the files")
     if painting and not (base.family and base.model):
-        raise UsageError("nobody said which base model these files are for", hint=HOW_TO_NAME)
+        raise UsageError("the base model of these files is not known", hint=HOW_TO_NAME)
     return SweepSubject(
         name=home.name,
         files=files,

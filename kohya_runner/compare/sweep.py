@@ -165,27 +165,27 @@ def choose_settings(
     stated = wish.prompts or wish.prompts_file or recipe.get("prompts")
     captions = () if stated else captions_of(subject.base)
     settings = settings_from(wish, recipe, painter=painter, size=size, captions=captions)
-    notes = [] if stated else ["No prompts were given: captions of training pictures stand in for them."]
+    notes = [] if stated else ["No prompts were given, so captions of training pictures are used."]
     notes += _unused(wish, recipe, settings, painter)
     triggers = settings.triggers or triggers_of(subject.recipe)
     lowered = [prompt.lower() for prompt in settings.prompts]
     used = any(word.lower() in prompt for word in triggers for prompt in lowered)
     if settings.triggers and not used:
-        notes.append("No prompt holds a trigger word, so drift and bleed cannot be told apart.")
+        notes.append("No prompt contains a trigger word, so drift and bleed cannot be separated.")
     return replace(settings, triggers=triggers if used else ()), tuple(notes)
 
 
 def _unused(wish: SweepOptions, recipe: Mapping[str, Any], settings: SweepSettings, painter: Painter) -> Iterator[str]:
     """What was asked for and cannot be had of a script."""
     if not painter.samplers and (wish.sampler or stated_samplers(recipe)):
-        yield f"{painter.script} has one sampler, its own: compare.sampler and --sampler do nothing here."
+        yield f"{painter.script} has only its own sampler: compare.sampler and --sampler have no effect."
     if painter.needs_negative and not settings.negative:
-        yield f"{painter.script} guides Chroma by a negative prompt alone: without one there is no guidance."
+        yield f"{painter.script} guides Chroma only by a negative prompt: without one, guidance has no effect."
 
 
 def _check_model(base: Base) -> None:
     if not base.model:
-        raise UsageError("nobody said which base model to paint with", hint="name it with --model")
+        raise UsageError("there is no base model to paint with", hint="give it with --model MODEL")
     stated = {MODEL: base.model, **{name: text for name in PARTS if (text := base.text(name))}}
     gone = [f"{path} (--{name}) is not there" for name, path in stated.items() if _is_gone(Path(path))]
     if gone:
@@ -212,7 +212,7 @@ def _trainer(
         raise TrainerError(f"there is no {lacking} to paint with", hint=f"run: kohya-runner setup{more}")
     script = checkout.root / painter.script
     if not script.is_file():
-        raise TrainerError(f"{script} is not there", hint="the checkout is older than this family, or not whole")
+        raise TrainerError(f"{script} is not there", hint="the checkout is too old for this family, or incomplete")
     return PaintingTrainer(checkout, python)
 
 

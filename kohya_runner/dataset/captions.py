@@ -25,13 +25,13 @@ def read_caption(path: Path) -> Caption:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
-            return Caption(path, "", 0, "", problem="unreadable: is no regular file")
+            return Caption(path, "", 0, "", problem="unreadable: is not a regular file")
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
         return Caption(path, "", 0, "", problem=f"unreadable: {error.strerror or error}")
     if len(data) > LARGEST:
-        return Caption(path, "", 0, "", problem="unreadable: more than a megabyte is no caption")
+        return Caption(path, "", 0, "", problem="unreadable: larger than a megabyte, too large for a caption")
     digest = hashlib.sha256(data).hexdigest()
     try:
         text = data.decode()

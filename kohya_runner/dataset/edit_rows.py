@@ -139,7 +139,7 @@ class _Page:
     def _opened(self, position: int) -> int:
         """Past the bracket of a list."""
         if self.text[position : position + 1] != "[":
-            raise _NoJsonError(position, "is no list of objects")
+            raise _NoJsonError(position, "is not a list of objects")
         return self._skip(position + 1)
 
     def _end(self, position: int, what: str) -> None:
@@ -151,7 +151,7 @@ class _Page:
     def _row(self, begin: int) -> tuple[EditRow, int]:
         """The object that begins here, and where it ends."""
         if self.text[begin : begin + 1] != "{":
-            raise _NoJsonError(begin, "is no JSON object")
+            raise _NoJsonError(begin, "is not a JSON object")
         values: dict[str, Any] = {}
         keys: dict[str, str] = {}
         places: dict[str, str] = {}
@@ -171,7 +171,7 @@ class _Page:
         try:
             key, after = scanstring(self.text, position + 1, True)
         except json.JSONDecodeError as fault:
-            raise _NoJsonError(fault.pos, f"is no JSON: {fault.msg}") from None
+            raise _NoJsonError(fault.pos, f"is not valid JSON: {fault.msg}") from None
         colon = self._skip(after)
         if self.text[colon : colon + 1] != ":":
             raise _NoJsonError(colon, "has no ':' after a name")
@@ -181,7 +181,7 @@ class _Page:
         try:
             return _DECODER.raw_decode(self.text, position)
         except json.JSONDecodeError as fault:
-            raise _NoJsonError(fault.pos, f"is no JSON: {fault.msg}") from None
+            raise _NoJsonError(fault.pos, f"is not valid JSON: {fault.msg}") from None
         except RecursionError:
             raise _NoJsonError(position, "is nested too deeply") from None
 

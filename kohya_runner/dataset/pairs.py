@@ -49,7 +49,7 @@ def read_conditions(pictures: Scan, folder: Path, where: str) -> Paired:
 
 
 def check_pairs(paired: Paired, *, buckets: bool, sizes: bool = True) -> Iterator[Finding]:
-    """What stands against the pairs of one dataset.
+    """Problems in the pairs of one dataset.
 
     ``buckets``: whether enable_bucket is on. ``sizes``: whether the trainer asks for equal ones.
     """
@@ -82,7 +82,7 @@ def _alone(paired: Paired, where: str) -> Iterator[Finding]:
     used = {partner.path for partner in partners.values()}
     surplus = [image.path for image in paired.conditions.images if image.path not in used and not image.problem]
     if surplus:
-        text = f"{counted(len(surplus), 'condition image')} of no picture: {names(surplus)}"
+        text = f"{counted(len(surplus), 'condition image')} without a picture: {names(surplus)}"
         yield warning("dataset.pair_surplus", text, where=where, hint="they are left out")
 
 
@@ -90,11 +90,11 @@ def _sizes(paired: Paired, *, buckets: bool) -> Iterator[Finding]:
     pairs = [(image, paired.partners[image.path]) for image in paired.pictures.images if image.path in paired.partners]
     if buckets:  # AssertionError at the first batch, library/train_util.py:2537
         odd = [image.path for image, partner in pairs if _size(image) != _size(partner)]
-        text = "of another size than their condition image, which the trainer refuses with enable_bucket"
+        text = "that differ in size from their condition image, which the trainer refuses with enable_bucket"
         make = error
     else:
         odd = [image.path for image, partner in pairs if _ratio(image) != _ratio(partner)]
-        text = "of another shape than their condition image, which is squeezed to fit"
+        text = "that differ in shape from their condition image, which is squeezed to fit"
         make = warning
     if odd:
         hint = "save both in one size"
@@ -108,7 +108,9 @@ def _same(paired: Paired) -> Iterator[Finding]:
     same = [image.path for image in images if image.sha256 == partners[image.path].sha256]
     if same:
         text = f"{counted(len(same), 'picture')} that are their own condition image: {names(same)}"
-        yield warning("image.pair_same", text, where=paired.pictures.source.place(same), hint="nothing can be learnt")
+        yield warning(
+            "image.pair_same", text, where=paired.pictures.source.place(same), hint="there is nothing to learn from"
+        )
 
 
 def _stem(path: Path) -> str:

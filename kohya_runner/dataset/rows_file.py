@@ -129,7 +129,7 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as fault:
-        return _Unreadable(f"is no JSON: {fault}")
+        return _Unreadable(f"is not valid JSON: {fault}")
 
 
 def _row(where: str, value: Any) -> MetadataRow | str:
@@ -142,7 +142,7 @@ def _row(where: str, value: Any) -> MetadataRow | str:
     if not isinstance(name, str) or not name:
         return "names no picture"
     if caption is not None and not isinstance(caption, str):
-        return "has a caption that is no text"
+        return "has a caption that is not text"
     return _named(where, name, caption)
 
 
@@ -153,7 +153,7 @@ def _named(where: str, name: str, caption: str | None) -> MetadataRow | str:
     if outside or "\0" in plain:
         return f"leads out of the folder of the metadata file: {printable(name)}"
     if not is_image(posixpath.basename(plain)):
-        return f"names {printable(name)}, which the trainer reads no picture from"
+        return f"names {printable(name)}, which is not an image the trainer reads"
     return MetadataRow(plain, caption, where)
 
 

@@ -115,7 +115,7 @@ def _painted(loaded: Loaded, wanted: ClassImages, missing: int, where: str) -> I
         return
     what = f"{counted(missing, 'class image')} of '{wanted.prompt}'"
     text = f"{what} will be painted first by {painters.script_of(family)}, into {wanted.folder}"
-    hint = "how long that takes is not known: the base model is loaded once more, then 30 steps a picture"
+    hint = "no time estimate: the base model is loaded once more, then 30 steps a picture"
     yield info("dataset.class_images", text, where=where, hint=hint)
 
 

@@ -47,7 +47,7 @@ class Inspection:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stands against training with this data."""
+        """Whether there is no error."""
         return not any(finding.severity is Severity.ERROR for finding in self.findings)
 
     @property

@@ -1,4 +1,4 @@
-"""What is to be looked at: the datasets of a recipe, or a folder with nothing but pictures; and by which rules."""
+"""What is inspected, and by which rules: the datasets of a recipe, or a folder with nothing but pictures."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def find_target(wish: Wish, environ: Mapping[str, str] | None = None) -> Target:
     if wish.target.is_dir() or (wish.target.is_file() and wish.target.suffix in SUFFIXES):
         return _folder(wish, env)
     if not wish.target.is_file():
-        raise UsageError(f"{wish.target}: there is neither such a folder nor such a recipe")
+        raise UsageError(f"{wish.target}: there is no such folder or recipe")
     if wish.family or wish.resolution or wish.caption_extension:
         hint = "use --set family=..., --set args.resolution=..., --set args.caption_extension=..."
         raise UsageError("--family, --resolution and --caption-extension are for a folder", hint=hint)
@@ -96,9 +96,9 @@ def _folder(wish: Wish, env: Mapping[str, str]) -> Target:
     )
     rules = rules_from(options.get, found)
     if rules.buckets is None:
-        raise UsageError(f"--resolution {resolution}: no resolution", hint="write one as 1024 or 1024,768")
+        raise UsageError(f"--resolution {resolution}: not a resolution", hint="write one as 1024 or 1024,768")
     folder = Path(os.path.abspath(wish.target))
-    stated = f"as {support.title} at {resolution} with enable_bucket would see it; a recipe would say it exactly"
+    stated = f"as {support.title} at {resolution} with enable_bucket would see it; a recipe gives exact results"
     return Target(folder.name, _sources(folder, wish.caption_extension or ".txt"), rules, room, stated)
 
 

@@ -54,12 +54,12 @@ def read_all(
 def findings(
     surveys: Sequence[Survey], rules: Rules, own: Callable[[Source], Rules] | None = None
 ) -> tuple[Finding, ...]:
-    """What stands against the data. Tokens are counted by ``dataset check``: a plan loads no tokenizer."""
+    """Problems in the data. ``dataset check`` counts tokens; a plan loads no tokenizer."""
     return tuple(note.finding for note in dataset_findings(surveys, rules, own)[1])
 
 
 def alone(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
-    """What stands against the data whatever the trainer's options are."""
+    """Problems in the data whatever the trainer's options are."""
     edits = tuple(finding for one in surveys if one.edit for finding in check_edits(one.edit))
     return (*edits, *check_datasets(one.scan for one in surveys))
 

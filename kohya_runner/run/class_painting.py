@@ -84,12 +84,12 @@ def _paint(stage: ClassPainting, screen: Reporter, environ: Mapping[str, str]) -
     if outcome.stopped:
         kind = CancelledError if outcome.stopped == "SIGINT" else TerminatedError
         text = f"stopped by {outcome.stopped}: {mover.kept} of {len(missing)} class images are kept"
-        raise kind(text, hint="the same command goes on from there")
+        raise kind(text, hint="run the same command again to continue")
     left = stage.images.missing()
     if left:
         tail = "\n".join(last_lines(folder / LOG, LAST_LINES))
         text = f"{stage.script} ended with code {outcome.returncode} and left {len(left)} class images out\n{tail}"
-        raise TrainerError(text, hint=f"the whole log: {folder / LOG}; the same command goes on from there")
+        raise TrainerError(text, hint=f"the whole log: {folder / LOG}; run the same command again to continue")
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def test_every_picture_that_cannot_be_used_is_named(tmp_path):
     with pytest.raises(UsageError) as caught:
         with_controls(SETTINGS, KONTEXT, Base("flux_kontext", "/m"), stated, tmp_path)
     assert "gone.png: there is no such" in str(caught.value)
-    assert "text.png: is no picture" in str(caught.value)
+    assert "text.png: cannot be read as a picture" in str(caught.value)
 
 
 def test_three_pictures_for_two_prompts_are_refused(tmp_path):

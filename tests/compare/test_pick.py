@@ -57,7 +57,7 @@ def test_another_choice_overwrites_nothing(run_dir):
     before = picked(run_dir).read_bytes()
     ended = run(run_dir, "--pick", 1)
     assert ended.exit_code == 7
-    assert "is there already" in ended.output
+    assert "already exists" in ended.output
     assert picked(run_dir).read_bytes() == before
 
 

@@ -58,4 +58,4 @@ def test_other_pictures_are_no_samples(odd_path):
     sample(odd_path, "holiday.png")
     ended = CliRunner().invoke(main, ["compare", "--images", str(odd_path)])
     assert ended.exit_code == 2
-    assert "no sample of the trainer" in ended.output
+    assert "no sample picture of the trainer" in ended.output

@@ -94,7 +94,7 @@ def test_a_caption_that_may_be_too_long_is_a_warning(odd_path: Path) -> None:
     pair(odd_path, "a", "extraordinarily")
     (finding,) = found(odd_path, max_tokens=7)
     assert (finding.severity, finding.code) == (WARNING, "caption.max_tokens")
-    assert "at most 16 by an estimate that never counts too few" in finding.message
+    assert "at most 16 by an estimate that never counts too low" in finding.message
 
 
 def test_a_shared_caption_is_named_once(odd_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_shared_caption_is_named_once(odd_path: Path) -> None:
 def test_a_pattern_with_a_fault_is_the_recipe_s_problem_and_not_tried(odd_path: Path) -> None:
     pair(odd_path, "a")
     assert found(odd_path, matches="(") == []
-    assert regex_problem("(") == "is no regular expression: missing ), unterminated subpattern at position 0"
+    assert regex_problem("(") == "is not a regular expression: missing ), unterminated subpattern at position 0"
 
 
 def test_a_good_pattern_has_no_problem() -> None:

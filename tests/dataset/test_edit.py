@@ -86,10 +86,10 @@ def test_a_misspelt_extra_key_is_told_once_with_its_number(odd_path):
     metadata = edit_dataset(odd_path, 3, *(row(n, instructions="x", id=n) for n in (1, 2, 3)))
     first, second = check_edits(looked(metadata).edit)
     assert (first.message, first.hint) == (
-        "'instructions' is no key of an edit dataset (3 rows)",
+        "'instructions' is not a key of an edit dataset (3 rows)",
         "did you mean 'instruction'?",
     )
-    assert second.hint == "it is passed over"
+    assert second.hint == "it is ignored"
 
 
 @pytest.mark.parametrize(

@@ -48,15 +48,15 @@ def test_a_byte_order_mark_and_windows_lines_are_read(odd_path):
     [
         ("{'a': 1}", "2:2 has no name in double quotes here"),
         ('{"a" 1}', "2:6 has no ':' after a name"),
-        ('{"a": x}', "2:7 is no JSON: Expecting value"),
+        ('{"a": x}', "2:7 is not valid JSON: Expecting value"),
         ('{"a": 1 "b": 2}', "2:9 has no ',' or '}' here"),
         ('{"a": 1,}', "2:8 ends with a comma"),
         ('{"a": 1', "2:8 has no ',' or '}' here"),
-        ('{"a": "x', "2:7 is no JSON: Unterminated string starting at"),
+        ('{"a": "x', "2:7 is not valid JSON: Unterminated string starting at"),
         ('{"a": 1, "a": 2}', "2:10 names 'a' twice"),
         ('{"a": 1},', "2:9 has something after the object"),
-        ('["a"]', "2:1 is no JSON object"),
-        ("[" * 100_000, "2:1 is no JSON object"),
+        ('["a"]', "2:1 is not a JSON object"),
+        ("[" * 100_000, "2:1 is not a JSON object"),
         ('{"a": ' + "[" * 100_000, "2:7 is nested too deeply"),
     ],
 )
@@ -69,10 +69,10 @@ def test_a_broken_line_is_told_with_its_place_and_the_others_are_read(odd_path, 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{}", "1:1 is no list of objects"),
+        ("{}", "1:1 is not a list of objects"),
         (f"[{GOOD}", f"1:{len(GOOD) + 2} has no ',' or ']' here"),
         (f"[{GOOD}] x", f"1:{len(GOOD) + 4} has something after the list"),
-        ("", "1:1 is no list of objects"),
+        ("", "1:1 is not a list of objects"),
     ],
 )
 def test_a_list_that_is_none_is_told(odd_path, text, expected):

@@ -110,7 +110,7 @@ def test_unreadable_images_are_one_finding_for_each_reason(odd_path: Path) -> No
     found = [finding for finding in check_datasets([scanned(odd_path)]) if finding.code == "image.unreadable"]
     assert [finding.message for finding in found] == [
         "8 images cannot be used: 0.png, 1.png, 2.png, 3.png, 4.png and 3 more: is empty",
-        "1 image cannot be used: web.png: is no image of a format the trainer reads",
+        "1 image cannot be used: web.png: is not an image in a format the trainer reads",
     ]
 
 

@@ -26,7 +26,7 @@ def test_a_broken_file_has_a_problem_and_no_traits(odd_path: Path, data: bytes):
     path = odd_path / "x.png"
     path.write_bytes(data)
     found = read_picture(path)
-    assert found.image.problem == "is no image of a format the trainer reads"
+    assert found.image.problem == "is not an image in a format the trainer reads"
     assert (found.image.bytes, found.image.width, found.traits) == (len(data), 0, None)
 
 

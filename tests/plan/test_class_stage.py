@@ -57,7 +57,7 @@ def test_the_painting_is_the_first_command_of_the_plan_and_the_training_the_last
     assert any("7 to be painted first" in text for _, text in rows(plan))
     (told,) = [f for f in plan.findings if f.code == "dataset.class_images"]
     assert told.severity is Severity.INFO
-    assert "not known" in told.hint
+    assert "no time estimate" in told.hint
 
 
 def test_each_line_of_the_prompt_file_has_a_seed_and_a_name_of_its_own(planned, subject):

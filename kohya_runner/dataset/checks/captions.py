@@ -29,7 +29,7 @@ def regex_problem(pattern: str) -> str | None:
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as problem:
-        return f"is no regular expression: {problem}"
+        return f"is not a regular expression: {problem}"
     return None
 
 
@@ -53,18 +53,20 @@ def orphan(scan: Scan) -> Iterator[Finding]:
 
 def empty(scan: Scan) -> Iterator[Finding]:
     """Files of no byte: an assertion of the trainer (library/train_util.py:1964)."""
-    yield from _faulty(scan, CAPTION_EMPTY, "caption.empty", "empty, the trainer stops at them", "write a caption")
+    yield from _faulty(
+        scan, CAPTION_EMPTY, "caption.empty", "without any text, which stops the trainer", "write a caption"
+    )
 
 
 def blank(scan: Scan) -> Iterator[Finding]:
     """A blank first line: an empty prompt, without a word (library/train_util.py:1968)."""
-    text = "blank in the first line, the only one the trainer reads"
+    text = "with a blank first line, the only line the trainer reads"
     yield from _faulty(scan, CAPTION_BLANK, "caption.blank", text, "write the caption into the first line")
 
 
 def encoding(scan: Scan) -> Iterator[Finding]:
     """Anything but UTF-8 ends the trainer (library/train_util.py:1961)."""
-    text = "not UTF-8, the trainer stops at them"
+    text = "not in UTF-8, which stops the trainer"
     yield from _faulty(scan, CAPTION_ENCODING, "caption.encoding", text, "save as UTF-8")
 
 
@@ -83,7 +85,7 @@ def lines(scan: Scan) -> Iterator[Finding]:
     paths = [caption.path for caption in _usable(scan) if caption.lines > 1]
     if paths:
         text = f"{counted(len(paths), 'caption')} of several lines, only the first is used: {names(paths)}"
-        hint = "join the lines (with enable_wildcard the trainer picks one of them by chance)"
+        hint = "join the lines (with enable_wildcard the trainer picks one of them at random)"
         yield warning("caption.lines", text, where=scan.source.place(paths), hint=hint)
 
 
@@ -157,7 +159,7 @@ def max_tokens(scan: Scan) -> Iterator[Finding]:
     if perhaps:
         paths = [path for _, path in perhaps]
         text = f"{counted(len(paths), 'caption')} could have more than {limit} tokens: {names(paths)}"
-        longest = f"at most {max(number for number, _ in perhaps)} by an estimate that never counts too few"
+        longest = f"at most {max(number for number, _ in perhaps)} by an estimate that never counts too low"
         yield warning("caption.max_tokens", f"{text}; {longest}", where=scan.source.place(paths))
 
 

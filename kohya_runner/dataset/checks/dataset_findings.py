@@ -1,4 +1,4 @@
-"""What stands against datasets that were read: the checks of folders, pictures and prompts over them, in one place."""
+"""Problems in datasets that were read: the checks of folders, pictures and prompts in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands against an edit dataset: every row looked at, each fault with its line and column."""
+"""Problems in an edit dataset: every row is checked, each fault has its line and column."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALSO_CALLED: Mapping[str, str] = {
 
 
 def check_edits(edit: EditSet) -> tuple[Finding, ...]:
-    """All that stands against the rows of one metadata file, in one go."""
+    """All problems in the rows of one metadata file."""
     found = [finding for check in EDIT_CHECKS for finding in check(edit)]
     return tuple(_few(found))
 
@@ -113,9 +113,9 @@ def unknown_keys(edit: EditSet) -> Iterator[Finding]:
                 first.setdefault(name, row)
                 often[name] += 1
     for name, row in first.items():
-        text = f"'{printable(name)}' is no key of an edit dataset ({counted(often[name], 'row')})"
+        text = f"'{printable(name)}' is not a key of an edit dataset ({counted(often[name], 'row')})"
         close = nearest(name, KEYS)
-        hint = f"did you mean '{close}'?" if close else "it is passed over"
+        hint = f"did you mean '{close}'?" if close else "it is ignored"
         yield warning("dataset.edit_unknown_key", text, where=row.keys[name], hint=hint)
 
 
@@ -128,7 +128,7 @@ def instructions(edit: EditSet) -> Iterator[Finding]:
         if not pair.instruction:
             yield error("caption.edit_empty", "the instruction is empty", where=where, hint="say what is to be changed")
         elif "\n" in said.strip() or "\r" in said.strip():
-            text = "the instruction has several lines, of which not every trainer reads more than the first"
+            text = "the instruction has several lines, and some trainers read only the first"
             hint = f"it is laid out in one line: {shortened(pair.instruction)}"
             yield warning("caption.edit_lines", text, where=where, hint=hint)
 
@@ -158,7 +158,7 @@ def _partner(
     elif picture.image.problem:
         yield error("image.edit_unreadable", f"{shown} {picture.image.problem}", where=where, hint="replace it")
     elif not is_known_kind(picture.image):
-        text = f"{shown} is of a kind that not every trainer reads"
+        text = f"{shown} has a format that not every trainer reads"
         hint = f"save it as one of {', '.join(IMAGE_EXTENSIONS)}"
         yield error("image.edit_kind", text, where=where, hint=hint)
 
@@ -183,7 +183,7 @@ def same_picture(edit: EditSet) -> Iterator[Finding]:
     """Nothing to learn but to leave a picture as it is."""
     for pair in edit.pairs:
         if pair.same:
-            text = "input and output are the same picture: what is learnt is to change nothing"
+            text = "input and output are the same picture: the model would learn to change nothing"
             yield warning("image.edit_same", text, where=pair.row.where(OUTPUT), hint="remove the row, or name another")
 
 
@@ -198,7 +198,7 @@ def shapes(edit: EditSet) -> Iterator[Finding]:
         one, other = (pair.control.width, pair.control.height), (pair.target.width, pair.target.height)
         sizes = f"the input is {one[0]}x{one[1]}, the output {other[0]}x{other[1]}"
         if not same_shape(one, other):
-            text = f"{sizes}: they have different shapes, and no longer show the same things at the same places"
+            text = f"{sizes}: their shapes differ, so they no longer show the same things at the same places"
             hint = "save both in one shape, or allow it: the input is then cut at the sides to its output's shape"
             yield error("image.edit_aspect", text, where=pair.row.where(INPUT), hint=hint)
         elif one != other:
@@ -232,7 +232,7 @@ def twice(edit: EditSet) -> Iterator[Finding]:
             yield warning("dataset.edit_duplicate", text, where=row.place, hint="remove one of them")
         elif first is not row:
             text = f"the row in line {first.line} has the same output"
-            hint = "right where several inputs lead to one picture; if not, name the other output"
+            hint = "correct if several inputs lead to one picture; if not, name the right output"
             yield warning("dataset.edit_target_twice", text, where=row.where(OUTPUT), hint=hint)
 
 

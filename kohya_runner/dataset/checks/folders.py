@@ -1,4 +1,4 @@
-"""What stands against a dataset: pure checks over scans, one row each, one finding per kind and folder."""
+"""Problems in a dataset: pure checks over scans, one row each, one finding per kind and folder."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def level(scan: Scan) -> Iterator[Finding]:
     if scan.problem or scan.images or not filled:
         return
     name, images = filled[0]
-    text = f"{printable(str(scan.source.folder))} holds no images, its subfolders do"
+    text = f"{printable(str(scan.source.folder))} contains no images, but its subfolders do"
     folder = printable(str(scan.source.folder / name))
     repeats, token = repeats_and_token(name)
     asked = f", with concept: {token} and repeats: {repeats}" if repeats and token else ""
@@ -96,7 +96,7 @@ def other_pictures(scan: Scan) -> Iterator[Finding]:
     """``a.gif``: a picture that is left out without a word."""
     found = [path for path in scan.strays if path.suffix.lower() in OTHER_PICTURES]
     if found:
-        text = f"{counted(len(found), 'picture')} of kinds the trainer does not read: {names(found)}"
+        text = f"{counted(len(found), 'picture')} in formats the trainer does not read: {names(found)}"
         hint = f"save as one of {', '.join(IMAGE_FORMATS)}, or take out of the folder"
         yield warning("dataset.other_pictures", text, where=scan.source.place(found), hint=hint)
 
@@ -122,8 +122,13 @@ def extension(scan: Scan) -> Iterator[Finding]:
     """``a.Png``: the trainer knows .png and .PNG alone (library/train_util.py:104)."""
     mixed = [image.path for image in scan.images if _is_mixed(image.path.suffix)]
     if mixed:
-        text = f"{counted(len(mixed), 'image')} with an extension the trainer would pass over: {names(mixed)}"
-        yield info("dataset.extension", text, where=scan.source.place(mixed), hint="laid out under the lower-case one")
+        text = f"{counted(len(mixed), 'image')} with an extension the trainer would skip: {names(mixed)}"
+        yield info(
+            "dataset.extension",
+            text,
+            where=scan.source.place(mixed),
+            hint="the runner lays it out under the lower-case one",
+        )
 
 
 def stem_twice(scan: Scan) -> Iterator[Finding]:
@@ -164,7 +169,7 @@ def content(scan: Scan) -> Iterator[Finding]:
     if wrong:
         kinds = ", ".join(sorted({image.format for image in wrong}))
         paths = [image.path for image in wrong]
-        text = f"{counted(len(paths), 'image')} with other content than the name says ({kinds}): {names(paths)}"
+        text = f"{counted(len(paths), 'image')} with content other than the name says ({kinds}): {names(paths)}"
         yield info("image.format", text, where=scan.source.place(paths), hint="it is read by its content; rename it")
 
 
@@ -184,7 +189,7 @@ def same_folder(scans: tuple[Scan, ...]) -> Iterator[Finding]:
         if real in seen:
             text = f"{printable(str(scan.source.folder))} is already the folder of another entry"
             first = seen[real].source.where
-            hint = f"the other one: {first}" if first else ""
+            hint = f"the other entry: {first}" if first else ""
             yield warning("dataset.same_folder", text, where=scan.source.where, hint=hint)
         seen.setdefault(real, scan)
 

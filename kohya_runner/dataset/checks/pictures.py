@@ -71,12 +71,16 @@ def depth(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """16-bit grey is cut at 255 and not scaled: nearly all of it becomes white."""
     clipped = [one for one in views if one.traits and one.traits.clipped]
     if clipped:
-        text = f"{counted(len(clipped), 'grey image')} of more than 8 bits, which becomes white: {_names(clipped)}"
-        yield page_finding(error, "image.depth", text, clipped, hint="save with 8 bits a channel")
+        what = f"{counted(len(clipped), 'grey image')} with more than 8 bits a channel, which becomes white"
+        yield page_finding(
+            error, "image.depth", f"{what}: {_names(clipped)}", clipped, hint="save with 8 bits a channel"
+        )
     dark = [one for one in views if one.traits and one.traits.mode.startswith("I;16") and not one.traits.clipped]
     if dark:
-        text = f"{counted(len(dark), 'grey image')} of 16 bits, of which the lowest 8 are taken for all: {_names(dark)}"
-        yield page_finding(warning, "image.depth", text, dark, hint="save with 8 bits a channel")
+        what = (
+            f"{counted(len(dark), 'grey image')} with 16 bits a channel, of which the trainer reads the lowest 8 alone"
+        )
+        yield page_finding(warning, "image.depth", f"{what}: {_names(dark)}", dark, hint="save with 8 bits a channel")
 
 
 def pixel_art(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
@@ -134,7 +138,7 @@ def webp(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     made = make_buckets(rules.buckets)
     wrong = [one for one in views if one.traits and one.traits.short and _bucket(made, one) != one.bucket]
     if wrong:
-        text = f"{counted(len(wrong), 'WebP image')} that the trainer takes for a pixel smaller, and puts into"
+        text = f"{counted(len(wrong), 'WebP image')} that the trainer measures one pixel too small, and puts into"
         hint = "save as PNG, or as WebP without metadata, alpha and animation"
         yield page_finding(warning, "image.webp_size", f"{text} a smaller bucket: {_names(wrong)}", wrong, hint=hint)
 
@@ -158,7 +162,7 @@ def same_bytes(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
     if groups:
         text = f"{counted(len(groups), 'picture')} more than once, byte for byte: {_grouped(groups)}"
         members = [one for group in groups for one in group]
-        hint = "remove the copies, and use repeats to weigh"
+        hint = "remove the copies, and use repeats to give a picture more weight"
         yield page_finding(warning, "image.duplicate", text, members, hint=hint)
 
 

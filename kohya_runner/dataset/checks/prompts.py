@@ -45,7 +45,7 @@ def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
             most = max(one.counts[index].most for one in perhaps)
             text = (
                 f"{counted(len(perhaps), 'caption')} could be longer than the {limit} tokens of "
-                f"{name}: {_names(perhaps)}; at most {most} by an estimate that never counts too few"
+                f"{name}: {_names(perhaps)}; at most {most} by an estimate that never counts too low"
             )
             yield page_finding(info, "caption.length", text, perhaps)
 
@@ -56,7 +56,7 @@ def wildcards(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
         return
     found = [one for one in views if _CHOICE.search(one.caption)]
     if found:
-        text = f"{counted(len(found), 'caption')} with braces that are read as they stand: {_names(found)}"
+        text = f"{counted(len(found), 'caption')} with braces that are read literally: {_names(found)}"
         yield page_finding(
             warning, "caption.wildcard", text, found, hint="write enable_wildcard: true, or take the braces out"
         )
