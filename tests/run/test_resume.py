@@ -127,7 +127,7 @@ def test_what_was_written_after_the_state_goes_aside_and_is_not_overwritten(runn
 
 
 def test_an_orphaned_trainer_is_watched_to_its_end(runner):
-    first = runner.start("--resume", KOHYA_PRACTICE_STEP_SECONDS="0.1")
+    first = runner.start("--resume", KOHYA_PRACTICE_STEP_SECONDS="0.2")
     trainer = runner.wait_for("epoch 2/5")["process"]["pid"]
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
@@ -168,7 +168,7 @@ def test_trainer_and_runner_killed_at_once_is_a_run_that_goes_on(runner):
 
 
 def test_a_run_that_somebody_watches_is_left_to_him(runner):
-    first = runner.start("--resume", KOHYA_PRACTICE_STEP_SECONDS="0.1")
+    first = runner.start("--resume", KOHYA_PRACTICE_STEP_SECONDS="0.3")
     runner.wait_for("epoch 2/5")
     code, _, err = runner.launch("--resume")
     assert code == 7
