@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from kohya_runner.diagnosis import tracebacks
+from kohya_runner.diagnosis import endings, evidence, look
+from kohya_runner.diagnosis.causes.table import TABLE
+from kohya_runner.diagnosis.known import Known
 from kohya_runner.diagnosis.signature import Level, Signature, filled
-from kohya_runner.diagnosis.table import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kohya_runner.diagnosis.known import Known
+    from kohya_runner.diagnosis.evidence import Hit
     from kohya_runner.diagnosis.lines import Log
+    from kohya_runner.diagnosis.tracebacks import Chain
 
 LAST = 200
 """Lines at the end in which a run that left no traceback may have said why."""
@@ -21,9 +23,6 @@ BEFORE = 40
 """Lines before a traceback in which the trainer may have said more than the exception does."""
 LONGEST = 300
 SAVED = "model saved."
-VAGUE = ("interrupted", "zero-division", "refused")
-"""Rows that say little: any other cause in the same log goes before them."""
-_COMPLAINTS = ("error", "cannot", "could not", "not found", "killed")
 
 Outcome = Literal["succeeded", "failed", "unfinished"]
 
@@ -42,7 +41,11 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a log says. ``causes`` are those that explain the end, the likeliest first; ``warnings`` explain nothing."""
+    """What a log says. ``causes`` are those that explain the end, the likeliest first; ``warnings`` explain nothing.
+
+    ``error`` is the line that ended the run, known or not; ``look`` is what to look at where no row knows it;
+    ``earlier`` went wrong before it and did not end the run.
+    """
 
     outcome: Outcome
     causes: tuple[Cause, ...] = ()
@@ -51,6 +54,9 @@ class Diagnosis:
     last_lines: tuple[str, ...] = ()
     step: int = -1
     total: int = 0
+    error: str = ""
+    look: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
 
     @property
     def understood(self) -> bool:
@@ -63,6 +69,9 @@ class Diagnosis:
             "outcome": self.outcome,
             "causes": [_cause_json(cause) for cause in self.causes],
             "warnings": [_cause_json(cause) for cause in self.warnings],
+            "error": self.error,
+            "look": list(self.look),
+            "earlier": list(self.earlier),
             "traceback": list(self.traceback),
             "last_lines": list(self.last_lines),
             "step": self.step if self.step >= 0 else None,
@@ -72,70 +81,92 @@ class Diagnosis:
 
 def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosis:
     """The diagnosis. ``ending`` is how the process is known to have ended, where it is known."""
+    end, wall = endings.ending(log), endings.wall(log)
+    chain = end.chain
     known = known or log.known
-    chain, wall = tracebacks.fatal(log), tracebacks.wall(log)
+    known = known if known.script else Known(endings.script(chain), known.options)
     texts = tuple(line.text for line in log.lines)
+    facts = (f"[steps done: {max(log.step, 0)}]",)  # a bar is no line
     saved = max((n for n, text in enumerate(texts) if text.startswith(SAVED)), default=-1)
     failed = bool(chain.parts) and chain.parts[-1].start > saved
     succeeded = saved >= 0 and not failed and not wall and not ending
-    late = texts[max(log.last_step_line, len(texts) - LAST, 0) :]
-    last_words = (*(text for text in late if "WARNING" not in text), wall, ending)
-    hits = [] if succeeded else list(_of_chain(chain, texts)) if failed else list(_rows(last_words))
-    hits += [(row, line) for line in texts for row in TABLE if row.anywhere and row.pattern.search(line)]
-    found = [_cause(row, line, known) for row, line in _once(hits)]
-    causes = sorted((c for c in found if c.level == "error"), key=lambda cause: cause.code in VAGUE)
+    last = texts[max(log.last_step_line, len(texts) - LAST, 0) :]
+    words = (*last, *([wall] if wall else ()), *([ending] if ending else ()))
+    hits = (
+        []
+        if succeeded
+        else list(_of_chain(chain, texts, facts, known) if failed else _of_words(words, (*facts, *texts), known))
+    )
+    spoiled = [] if failed else list(_anywhere(texts, "error"))
+    causes = tuple(
+        _cause(hit, known) for hit in _once([*hits, *([] if hits and not hits[0].row.anywhere else spoiled)])
+    )
     ended = failed or bool(wall or ending or causes)
+    error = chain.parts[0].error if failed else "" if succeeded else hits[0].line if hits else look.complaint(words)
+    shown = {cause.code for cause in causes}
+    seen = [hit for hit in _once(list(_anywhere(texts, "error"))) if hit.row.code not in shown] if ended else []
+    told = tuple(f"{hit.line[:LONGEST]} ({hit.row.code}: {_cause(hit, known).cause})" for hit in seen)
     return Diagnosis(
         "succeeded" if succeeded else "failed" if ended else "unfinished",
-        tuple(causes),
-        tuple(cause for cause in found if cause.level == "warning"),
+        causes,
+        tuple(_cause(hit, known) for hit in _once(list(_anywhere(texts, "warning")))),
         chain.shown if failed else (),
         () if failed or succeeded else texts[-8:],
         log.step,
         log.total,
+        error[:LONGEST],
+        look.at(chain, words) if ended and not causes else (),
+        (*(line[:LONGEST] for line in end.earlier), *told) if not succeeded else (),
     )
 
 
-_Hit = tuple[Signature, str]
-
-
-def _of_chain(chain: tracebacks.Chain, texts: Sequence[str]) -> Iterator[_Hit]:
-    """What the exceptions say, the cause first, then what the trainer complained of just before."""
+def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known: Known) -> Iterator[Hit]:
+    """What the exceptions say, the one with more evidence first, and what was complained of just before."""
     start = min(raised.start for raised in chain.parts)
-    before = list(_rows([text for text in texts[max(0, start - BEFORE) : start] if _complains(text)]))
-    known = {row.code: line for row, line in before}  # which often names the file
-    for line in chain.errors:
-        yield from ((row, known.get(row.code, found)) for row, found in _rows((line,)))
-    yield from before
+    before = (*facts, *texts[:start])
+    scenes = [
+        evidence.Scene(raised.said, raised.name, tuple(f.whole for f in raised.frames), before, known.script)
+        for raised in chain.parts
+    ]
+    found = [hit for scene in scenes if (hit := evidence.best(TABLE, scene))]
+    found.sort(key=lambda hit: (hit.row.vague, -hit.weight))
+    said = [text for text in before[-BEFORE:] if look.complains(text)]
+    said_hit = evidence.best(TABLE, evidence.Scene(tuple(said), before=before, script=known.script))
+    if said_hit and (not found or found[0].row.vague or said_hit.row.code == found[0].row.code):
+        yield said_hit  # it often names the file
+    yield from found[:1]
 
 
-def _rows(lines: Sequence[str]) -> Iterator[_Hit]:
-    """The first row of the table that knows one of the lines."""
-    for row in TABLE:
-        line = next((line for line in lines if row.pattern.search(line)), None)
-        if line is not None and row.level == "error":
-            yield row, line
-            return
+def _of_words(words: Sequence[str], texts: Sequence[str], known: Known) -> Iterator[Hit]:
+    """What a run without a traceback said at its end."""
+    hit = evidence.best(TABLE, evidence.Scene(tuple(words), before=texts, script=known.script))
+    if hit:
+        yield hit
 
 
-def _complains(text: str) -> bool:
-    lowered = text.lower()
-    return any(word in lowered for word in _COMPLAINTS)
+def _anywhere(texts: Sequence[str], level: Level) -> Iterator[Hit]:
+    rows = [row for row in TABLE if row.anywhere and row.level == level]
+    scene = evidence.Scene((), before=texts)
+    for line in texts:
+        for row in rows:
+            for sign in row.signs:
+                match = sign.pattern.search(line)
+                if match and evidence.holds(sign, scene):
+                    yield evidence.Hit(row, line, 1, match.groupdict())
 
 
-def _once(found: Sequence[_Hit]) -> list[_Hit]:
+def _once(found: Sequence[Hit]) -> list[Hit]:
     """Each row with the first line that shows it."""
-    first: dict[str, _Hit] = {}
-    for row, line in found:
-        first.setdefault(row.code, (row, line))
+    first: dict[str, Hit] = {}
+    for hit in found:
+        first.setdefault(hit.row.code, hit)
     return list(first.values())
 
 
-def _cause(row: Signature, line: str, known: Known) -> Cause:
-    match = row.pattern.search(line)
-    groups = match.groupdict() if match else {}
-    fixes = tuple(filled(do.text, groups, known) for do in row.fixes if do.applies(known))
-    return Cause(row.code, filled(row.cause, groups, known), fixes, row.source, row.level, line[:LONGEST])
+def _cause(hit: Hit, known: Known) -> Cause:
+    row: Signature = hit.row
+    fixes = tuple(filled(do.text, hit.groups, known) for do in row.fixes if do.applies(known))
+    return Cause(row.code, filled(row.cause, hit.groups, known), fixes, row.source, row.level, hit.line[:LONGEST])
 
 
 def _cause_json(cause: Cause) -> dict[str, Any]:

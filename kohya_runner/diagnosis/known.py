@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -61,3 +62,14 @@ def from_wall(line: str) -> Known:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return NOTHING
     return from_argv([str(token) for token in tokens])
+
+
+def from_shell(line: str) -> Known:
+    """The options of a command line that a window or a script has echoed before it ran it."""
+    if ".py" not in line or "launch" not in line:
+        return NOTHING
+    try:
+        tokens = shlex.split(line[line.find("accelerate") :].replace("\\", "/"))
+    except ValueError:
+        return NOTHING
+    return from_argv([token.strip('"^`') for token in tokens])

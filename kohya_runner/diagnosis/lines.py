@@ -1,18 +1,21 @@
 """A log as lines: of any size, of any origin, and nothing in it reaches a terminal as it is.
 
 Of a long log the first and the last part are read. Bars that were redrawn are dropped, log records that rich wrapped at
-80 columns are joined, the marks of ranks and of kohya_ss's window are taken off, secrets are blotted out.
+80 columns are joined, what other programs wrote before a line and the marks of ranks are taken off, secrets are blotted
+out. What PowerShell redirects is UTF-16.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from kohya_runner.diagnosis import prefixes
 from kohya_runner.diagnosis.bars import BAR, bar_event, find_bar
 from kohya_runner.diagnosis.events import Step
-from kohya_runner.diagnosis.known import NOTHING, Known, from_wall
+from kohya_runner.diagnosis.known import NOTHING, Known, from_shell, from_wall
 from kohya_runner.diagnosis.rich_log_lines import Wrapped, continuation, record
 from kohya_runner.masking import masked_text
 
@@ -37,6 +40,10 @@ _HOOK = re.compile(r"https://[^\s'\"]*(?:api/webhooks|hooks\.slack\.com)[^\s'\"]
 _NAN = "loss=nan"
 _WALL = "CalledProcessError: Command "
 _WALL_ENDS = ("' returned non-zero", "' died with")
+_COMMAND = re.compile(r"\['?(?P<program>[^',\]]{1,300})'?(?:, '(?P<first>[^']{1,300})')?")
+_PYTHON = re.compile(r"(?:python[\d.]*|accelerate|torchrun)(?:\.exe)?$", re.IGNORECASE)
+_DOCKER = '{"log":"'
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ class Log:
     step: int = -1
     total: int = 0
     last_step_line: int = -1  # the index of the first line after the last bar of steps
+    last_advance: int = -1  # the index of the first line after the last bar that had gone on
     known: Known = NOTHING
 
 
@@ -76,38 +84,55 @@ def read_log(file: BinaryIO, *, head: int = HEAD, tail: int = TAIL) -> Log:
 
 def parse(first: bytes, rest: bytes = b"", *, left_out: int = 0) -> Log:
     """The lines of the two parts; the broken line where the middle is left out is no line."""
+    code = _UTF16.get(first[:2], "utf-8")
     if not left_out:
-        return _logged(list(_raw(first + rest)), 0)
+        return _logged(_raw(first + rest, code), 0)
     gap = f"... {left_out:,} bytes left out ..."
-    return _logged([*list(_raw(first))[:-1], gap, *list(_raw(rest))[1:]], left_out)
+    return _logged([*_raw(first, code)[:-1], gap, *_raw(rest, code)[1:]], left_out)
 
 
-def _raw(data: bytes) -> Iterator[str]:
-    return iter(_ENDS.split(data.decode("utf-8", "replace")))
+def _raw(data: bytes, code: str) -> list[str]:
+    return _ENDS.split(data.decode(code, "replace").removeprefix("\ufeff"))
 
 
 def _logged(raw: list[str], left_out: int) -> Log:
     """Bars become the place where the run was, but for the first NaN; all the rest becomes lines."""
     found: list[Line] = []
-    step, total, after, known, nan = -1, 0, -1, NOTHING, False
+    step, total, after, advance, known, nan = -1, 0, -1, -1, NOTHING, False
     for line in _unwrapped(raw):
         text = line
-        if text.find(_WALL) >= 0:
-            known = from_wall(text) if len(text) < 1 << 16 else known
+        known = _fuller(_known(text), known)
         bar = find_bar(text)
         if bar and isinstance(state := bar_event(bar), Step):
+            advance = len(found) if state.step > 0 and (state.step, state.total) != (step, total) else advance
             step, total, after = state.step, state.total, len(found)
         if bar and (nan or _NAN not in text):
             text = BAR.sub("", text).strip()
         nan = nan or _NAN in text
         found += _safe(text)
-    return Log(tuple(found), left_out, step, total, after, known)
+    return Log(tuple(found), left_out, step, total, after, advance, known)
+
+
+def _known(text: str) -> Known:
+    """The run's options, where a line repeats its whole command."""
+    if len(text) >= 1 << 16:
+        return NOTHING
+    return from_wall(text) if _WALL in text else from_shell(text) if "accelerate" in text else NOTHING
+
+
+def _fuller(new: Known, old: Known) -> Known:
+    """The one that says more: accelerate's last words often hold no more than ``--config_file``."""
+    return new if new.script and len(new.options) >= len(old.options) else old
 
 
 def _unwrapped(raw: list[str]) -> Iterator[str]:
     held: Wrapped | None = None
-    for line in raw:
-        text = _ANSI.sub("", line).rstrip()
+    plain = [_ANSI.sub("", _undocked(line)).rstrip() for line in raw]
+    common = prefixes.shared(plain)
+    for whole in plain:
+        text = prefixes.without(whole, common)
+        if prefixes.noise(text):
+            continue
         more = continuation(text) if held else None
         if held and more is not None and len(held.text) < LONGEST:
             held = held.joined(more)
@@ -119,6 +144,16 @@ def _unwrapped(raw: list[str]) -> Iterator[str]:
             yield text
     if held:
         yield held.text
+
+
+def _undocked(line: str) -> str:
+    """The text of a line of docker's json-file driver."""
+    if not line.startswith(_DOCKER):
+        return line
+    try:
+        return str(json.loads(line)["log"]).rstrip("\r\n").rpartition("\r")[2]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return line
 
 
 def _safe(text: str) -> list[Line]:
@@ -135,12 +170,19 @@ def _shortened(text: str, most: int) -> str:
 
 
 def without_command(text: str) -> str:
-    """What accelerate repeats is the whole command line, tokens and all: only how it ended is kept."""
+    """What accelerate repeats is the whole command line, tokens and all: only how it ended is kept.
+
+    The name of a program that is no Python is kept too: it was the trainer, or a package of it, that called a compiler.
+    """
     start = text.find(_WALL)
     if start < 0:
         return text
     ends = [place for sign in _WALL_ENDS if (place := text.rfind(sign)) >= 0]
-    return text[:start] + "CalledProcessError: the command" + (text[max(ends) + 1 :] if ends else " failed")
+    command = _COMMAND.search(text[start + len(_WALL) : start + len(_WALL) + 700])
+    program = re.split(r"[/\\]", command["program"])[-1] if command else ""
+    ours = not program or _PYTHON.match(program) or (command and (command["first"] or "").endswith(".py"))
+    name = "the command" if ours else f"the command {program[:60]}"
+    return text[:start] + f"CalledProcessError: {name}" + (text[max(ends) + 1 :] if ends else " failed")
 
 
 def shown(text: str) -> str:

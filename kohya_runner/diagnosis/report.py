@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.diagnosis.diagnose import Cause, Diagnosis, diagnose
 from kohya_runner.diagnosis.known import from_argv
 from kohya_runner.diagnosis.lines import read_log
-from kohya_runner.record.tail import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RAISE = {"budget.hours": "raise budget.max_hours, or write fewer epochs", "budget.cost": "raise budget.max_cost"}
 MOST = 3
-"""Causes that are shown; the others stay in --json."""
+"""Causes and earlier errors that are shown; the others stay in --json."""
 
 
 def of_run(run_dir: Path, record: Record) -> Diagnosis:
@@ -31,30 +31,32 @@ def of_run(run_dir: Path, record: Record) -> Diagnosis:
         asked = (RAISE[ended.stop],) if ended.stop in RAISE else ()
         why = Cause(ended.stop, f"the runner stopped it: {ended.why}", asked, "")
         others = tuple(cause for cause in found.causes if cause.code != "interrupted")
-        return Diagnosis("failed", (why, *others), found.warnings, (), found.last_lines, found.step, found.total)
+        return replace(found, outcome="failed", causes=(why, *others), traceback=(), look=())
     return found
 
 
 def explained(run_dir: Path, record: Record) -> str:
-    """The diagnosis of a run that failed, as text; the end of its log where there is none."""
+    """The diagnosis of a run that failed, as text; "" where its log cannot be read."""
     try:
         return "\n".join(lines(of_run(run_dir, record)))
-    except OSError:
-        return "\n".join(last_lines(run_dir / record.log, 15))
+    except OSError as error:
+        return f"its log cannot be read: {error}"
 
 
 def lines(found: Diagnosis) -> Iterator[str]:
     """The cause first, then what to do, then the lines of the log that show it."""
-    for cause in found.causes[:MOST]:
+    for cause in found.causes[:1]:
         yield f"{cause.code}: {cause.cause}"
         yield from (f"  -> {fix}" for fix in cause.fixes)
-        if cause.line and cause.line not in found.traceback:
+        if cause.line and not any(cause.line.startswith(shown) for shown in found.traceback):
             yield f"  in the log: {cause.line}"
         if cause.source:
             yield f"  known from: {cause.source}"
     if not found.causes:
         yield from _unknown(found)
     yield from found.traceback
+    yield from (f"also: {cause.code}: {cause.cause}" for cause in found.causes[1:MOST])
+    yield from (f"earlier in the log: {line}" for line in found.earlier[:MOST])
     for warning in found.warnings:
         yield f"also ({warning.code}): {warning.cause}"
 
@@ -65,7 +67,10 @@ def _unknown(found: Diagnosis) -> Iterator[str]:
         case "succeeded":
             yield "the log shows a training that came to its end"
         case "failed":
-            yield f"unknown failure{where}: no row of the table of causes knows it"
+            yield f"not known{where}: the run failed, and no row of the table of causes knows why"
         case _:
             yield f"the log ends{where} without an error and without 'model saved.': it goes on, or was cut off"
+    if found.error:
+        yield f"  the error: {found.error}"
+    yield from (f"  look at {line}" for line in found.look)
     yield from (f"  {line}" for line in found.last_lines)

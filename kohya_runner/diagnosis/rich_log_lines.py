@@ -11,8 +11,12 @@ from dataclasses import dataclass, replace
 
 _INDENT = 29  # columns before the message: a time or blanks (20), the level (8), a blank
 _RECORD = re.compile(r"(?:\S.{18} | {20})(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) {1,8}(?P<text>.*)$")
-_PLAIN = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.]+:(?P<text>.*)$")
-"""A record of Python's own logging, as musubi-tuner and the diffusers examples leave it."""
+_PLAIN = re.compile(
+    r"(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.]+:"
+    r"|(?:\d\d:\d\d:\d\d-\d{6} )?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) {2,8})(?P<text>.*)$"
+)
+"""A record of Python's own logging, as musubi-tuner and the diffusers examples leave it; kohya_ss's window with its own
+time; what is left of rich's where another program took the columns away."""
 _PLACE = re.compile(r"\s*(?P<place>\S+\.py:\d+)$")
 
 

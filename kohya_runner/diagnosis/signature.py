@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kohya_runner.diagnosis.known import Known
 
@@ -21,6 +21,7 @@ _PLACE = re.compile(r"\{(now|found):([a-z0-9_]+)\}")
 class Do:
     """A thing to do. Left out where the run has the option ``unless`` already, or its script has no ``only`` in it.
 
+    ``sure``: also where nobody knows the script.
     ``{found:name}`` is a named group of the pattern; ``{now:option}`` becomes `` (now 4)``, or nothing where it is not
     known what the run has.
     """
@@ -28,35 +29,75 @@ class Do:
     text: str
     unless: str = ""
     only: str = ""
+    sure: bool = False
 
     def applies(self, known: Known) -> bool:
         """Whether it would change anything for this run."""
-        wrong_script = bool(self.only and known.script) and not re.search(self.only, known.script)
+        wrong_script = bool(self.only and (known.script or self.sure)) and not re.search(self.only, known.script)
         return not wrong_script and not (self.unless and known.has(self.unless))
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
-    """``pattern`` is searched in single lines, in time that grows with their length alone.
+class Sign:
+    """One way in which a cause shows itself: ``pattern`` in a line of the error, and the evidence it asks for.
 
-    ``anywhere``: the line counts wherever it stands; otherwise only as the error of the traceback that ended the run,
-    or after the last step. ``source`` is where it comes from: issues, or the file and line of the pinned commit.
+    ``raises`` is the exception's class, ``frame`` a frame of the traceback (``library/train_util.py:12 in f: code``),
+    ``also`` another line of the same error, ``before`` a line of the log before it, ``script`` the script that ran,
+    ``unless`` a line that speaks against it. All of them must hold; each one that is asked for makes the row stronger.
+    """
+
+    pattern: re.Pattern[str]
+    raises: re.Pattern[str] | None = None
+    frame: re.Pattern[str] | None = None
+    also: re.Pattern[str] | None = None
+    before: re.Pattern[str] | None = None
+    script: re.Pattern[str] | None = None
+    unless: re.Pattern[str] | None = None
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What it asks for beside its words."""
+        named = {
+            "class": self.raises,
+            "frame": self.frame,
+            "message": self.also,
+            "log": self.before,
+            "script": self.script,
+        }
+        return tuple(name for name, pattern in named.items() if pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A cause and its signs, each searched in single lines, in time that grows with their length alone.
+
+    ``anywhere``: the line counts wherever it stands; otherwise only as the error that ended the run. ``vague``: every
+    other row goes before it. ``source`` is where it comes from: issues, or the file and line of the pinned commit.
     """
 
     code: str
-    pattern: re.Pattern[str]
+    signs: tuple[Sign, ...]
     cause: str
     fixes: tuple[Do, ...]
     source: str
     level: Level = "error"
     anywhere: bool = False
+    vague: bool = False
 
 
-def row(code: str, pattern: str, cause: str, *fixes: str | Do, source: str, **more: object) -> Signature:
-    """A row with its pattern compiled."""
+def sign(pattern: str, **asked: str) -> Sign:
+    """A sign with its patterns compiled."""
+    return Sign(re.compile(pattern), **{name: re.compile(text) for name, text in asked.items()})
+
+
+def row(code: str, signs: str | Sign | Sequence[Sign], cause: str, *fixes: str | Do, **more: str | bool) -> Signature:
+    """A row; a text in place of its signs is the pattern of one that asks for nothing else."""
+    shows = (sign(signs),) if isinstance(signs, str) else (signs,) if isinstance(signs, Sign) else tuple(signs)
     dos = tuple(Do(fix) if isinstance(fix, str) else fix for fix in fixes)
     level: Level = "warning" if more.get("warning") else "error"
-    return Signature(code, re.compile(pattern), cause, dos, source, level, bool(more.get("anywhere")))
+    return Signature(
+        code, shows, cause, dos, str(more["source"]), level, bool(more.get("anywhere")), bool(more.get("vague"))
+    )
 
 
 def filled(text: str, found: Mapping[str, str | None], known: Known) -> str:

@@ -1,7 +1,6 @@
-"""The traceback that says why a run ended, out of a log that holds several.
+"""The tracebacks of a log: Python's own, the boxed ones of rich, and those that lost their indentation or their header.
 
-Python's own and the boxed ones of rich are read; of a chain the first exception is the cause; the last words
-of accelerate and torchrun, which only say that a child failed, are no cause, nor is a rank that died of another's.
+Of a chain the first exception is the cause.
 """
 
 from __future__ import annotations
@@ -13,31 +12,43 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kohya_runner.diagnosis.lines import Line, Log
+    from kohya_runner.diagnosis.lines import Line
 
 OWN = 2
 """How many of the innermost frames of the trainer's own files are shown, beside the innermost of all."""
 KEPT = 60
 MESSAGE = 12
 """How many lines of an exception's message are kept."""
+BOX = 2000
+"""Lines of a box of rich's that are read."""
 
-_HEADER = re.compile(r"(?:\S.{0,60}?[ ])?(?P<original>Original )?Traceback \(most recent call last\):?$")
-_BOX = re.compile(r"\W{1,4}─+ ?Traceback \(most recent call last\) ?─+")
-_FRAME = re.compile(r' {1,6}File "(?P<file>[^"]*)", line (?P<line>\d+)(?:, in (?P<what>.*))?$')
+_HEADER = re.compile(r"(?:(?!Original )\S.{0,60}?[ ])?(?P<original>Original )?Traceback \(most recent call last\):?$")
+_BOX = re.compile(r"\W{0,4}─+ ?Traceback \(most recent call last\)")
+_FRAME = re.compile(r' {0,8}File "(?P<file>[^"]*)", line (?P<line>\d+)(?:, in ?(?P<what>.*))?$')
 _BOX_FRAME = re.compile(r"(?P<file>(?:/|[A-Za-z]:\\)\S.*?):(?P<line>\d+) in (?P<what>\S+)")
 _EXCEPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,150}(?:: .*|:|)$")
-_MARKERS = re.compile(r" {1,}[\^~ ]+$|\s+\.{3} ?<|\s+\[Previous line repeated")
-_LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\][Pp]ython[\d.]*[/\\](?:lib[/\\])?|^<frozen")
+_NAMED = re.compile(
+    r"[A-Za-z_][A-Za-z0-9_.]{0,150}(?:Error|Exception|Interrupt|Failed|Exit|Warning|Invalid|Timeout|BadZipFile)"
+    r"(?:: .*|:|)$"
+)
+"""The line of an exception that is told by its name alone, where another program took the indentation away."""
+_MARKERS = re.compile(r" *[\^~ ]+$|\s+\.{3} ?<|\s+\[Previous line repeated")
+_LIBRARY = re.compile(
+    r"[/\\](?:site|dist)-packages[/\\]|[/\\][Pp]ython[\d.]*[/\\](?:lib[/\\])?|^<frozen|runpy\.py$", re.IGNORECASE
+)
 _AND_THEN = (
     "The above exception was the direct cause of the following exception",
     "During handling of the above exception, another exception occurred",
 )
-_WALLS = re.compile(r"(?:subprocess\.)?CalledProcessError\b|.*\bChildFailedError\b|.*\bProcessRaisedException\b")
-_ECHOES = re.compile(
-    r"\S*(?:DistBackendError|DistNetworkError|DistStoreError|ConnectionResetError|BrokenPipeError|SignalException)\b"
-    r"|RuntimeError: .{0,200}(?:Connection closed by peer|Connection reset by peer|Broken pipe|NCCL communicator)"
-)
 _HARMLESS = ("--- Logging error ---", "Exception ignored in")
+WENT_ON = re.compile(
+    r"(?:prepar(?:e|ing)\b|load(?:ing|ed)?\b.{3}|Load(?:ing|ed) |Building |create (?:LoRA|LyCORIS)|enable LoRA"
+    r"|import network module|running training|epoch \d+/\d+|epoch is incremented|saving checkpoint|caching"
+    r"|num (?:train|epochs|batches)|use \S.{0,40} optimizer|generating sample|found directory|\d+ train images"
+    r"|number of images|bucket \d+|total optimization steps|model saved|override steps|text_encoder \[|unet dtype"
+    r"|Using DreamBooth|\[Dataset \d)"
+)
+"""Lines of a trainer that goes on: what was raised before them did not end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,11 @@ class Frame:
     place: str
     code: str = ""
     library: bool = False  # of Python itself or of a package
+
+    @property
+    def whole(self) -> str:
+        """As the rows of the table look at it."""
+        return f"{self.place}: {self.code}" if self.code else self.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,12 @@ class Raised:
     chained: bool = False  # another exception stands before it, and is its cause
     original: bool = False  # it stands inside the message of the one before it, and is its cause
     rank: int = -1
+    end: int = -1  # the index of the line after it
+
+    @property
+    def name(self) -> str:
+        """The exception's class, without its module."""
+        return self.error.partition(":")[0].rpartition(".")[2]
 
     @property
     def error(self) -> str:
@@ -70,16 +92,6 @@ class Raised:
         """Its message; many an exception only means something together with the code that raised it."""
         code = self.frames[-1].code if self.frames else ""
         return (f"{self.error} [{code}]" if code else self.error, *self.message[1:])
-
-    @property
-    def wall(self) -> bool:
-        """Whether it only says that a child failed."""
-        return bool(_WALLS.match(self.error))
-
-    @property
-    def echo(self) -> bool:
-        """Whether it is what the end of another rank did to this one."""
-        return bool(_ECHOES.match(self.error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +120,9 @@ class Chain:
         return tuple(line for raised in self.parts for line in raised.said)
 
 
-def fatal(log: Log) -> Chain:
-    """The chain that ended the run; an empty one where the log holds none.
-
-    Of several ranks the first to fail counts, unless it only felt another's end.
-    """
-    chains = [chain for rank in _ranks(log.lines) for chain in _chains(tuple(_raised(log.lines, rank)))]
-    real = [chain for chain in chains if not chain.parts[-1].wall]
-    causes = [chain for chain in real if not chain.parts[0].echo] or real
-    if not causes:
-        return Chain()
-    ranked = [chain for chain in causes if chain.parts[0].rank >= 0]
-    if ranked:
-        return min(ranked, key=lambda chain: chain.parts[0].start)
-    return max(causes, key=lambda chain: chain.parts[-1].start)
-
-
-def wall(log: Log) -> str:
-    """How accelerate says that the trainer ended, its command line left out; "" where it says nothing."""
-    return next((line.text for line in reversed(log.lines) if "CalledProcessError: the command" in line.text), "")
+def chains(lines: Sequence[Line]) -> list[Chain]:
+    """All exceptions of a log, rank by rank, with what belongs together."""
+    return [chain for rank in _ranks(lines) for chain in _chains(tuple(_raised(lines, rank)))]
 
 
 def _ranks(lines: Sequence[Line]) -> tuple[int, ...]:
@@ -156,15 +152,17 @@ def _raised(lines: Sequence[Line], rank: int) -> Iterator[Raised]:
     while place < len(mine):
         number, text = mine[place]
         header, box = _HEADER.search(text), _BOX.search(text) if "Traceback" in text else None
-        if not (header and "Traceback" in text) and not box:
+        headed = bool(header and "Traceback" in text)
+        if not headed and not box and not _FRAME.match(text):
             before = (before[1], text)
             place += 1
             continue
-        frames, message, place = (_boxed if box else _plain)(mine, place + 1)
+        frames, message, place = (_boxed if box else _plain)(mine, place + 1 if headed or box else place)
         if message and not any(text.startswith(_HARMLESS) for text in before):
             chained = any(text.startswith(_AND_THEN) for text in before)
-            original = bool(header and header["original"])
-            yield Raised(tuple(frames[-KEPT:]), tuple(message), number, chained, original, rank)
+            original = bool(headed and header and header["original"])
+            end = mine[place - 1][0] + 1
+            yield Raised(tuple(frames[-KEPT:]), tuple(message), number, chained, original, rank, end)
         before = ("", "")
 
 
@@ -174,14 +172,18 @@ _Numbered = list[tuple[int, str]]
 def _plain(mine: _Numbered, place: int) -> tuple[list[Frame], list[str], int]:
     """Python's own: frames, each with at most a line of code, then the exception and the rest of its message."""
     frames: list[Frame] = []
+    flat = False
     while place < len(mine):
         text = mine[place][1]
         if match := _FRAME.match(text):
             frames.append(_frame(match))
+            flat = not text.startswith(" ")
             del frames[: len(frames) - KEPT if len(frames) > 2 * KEPT else 0]
         elif text.startswith(" ") and frames:
             if not frames[-1].code and not _MARKERS.match(text):
                 frames[-1] = replace(frames[-1], code=text.strip())
+        elif flat and not _NAMED.match(text) and (not frames[-1].code or _MARKERS.match(text)):
+            frames[-1] = frames[-1] if _MARKERS.match(text) else replace(frames[-1], code=text.strip())
         else:
             break
         place += 1
@@ -189,20 +191,30 @@ def _plain(mine: _Numbered, place: int) -> tuple[list[Frame], list[str], int]:
 
 
 def _boxed(mine: _Numbered, place: int) -> tuple[list[Frame], list[str], int]:
-    """rich's: frames between bars, the exception below the box."""
+    """rich's: frames between bars, the exception below the box; a narrow window broke its lines."""
     frames: list[Frame] = []
-    while place < len(mine) and mine[place][1].strip()[:1] in ("│", "|", "┃"):
-        text = mine[place][1].strip().strip("│|┃").strip()
+    for _ in range(BOX):
+        text = mine[place][1].strip() if place < len(mine) else ""
+        if not text or (text[:1] not in "│|┃─" and not _closes(mine, place)):
+            break
+        if text[:1] in ("╰", "└", "+"):
+            place += 1
+            break
+        text = text.strip("│|┃").strip()
         if match := _BOX_FRAME.search(text):
             frames.append(_frame(match))
-            del frames[: len(frames) - KEPT if len(frames) > 2 * KEPT else 0]
         elif text.startswith("❱") and frames and not frames[-1].code:
             code = text.removeprefix("❱").strip().lstrip("0123456789").strip(" │|")
             frames[-1] = replace(frames[-1], code=code)
         place += 1
-    while place < len(mine) and mine[place][1].strip()[:1] in ("╰", "└", "+"):
+    while place < len(mine) and set(mine[place][1].strip()) <= set("─╯┘+-"):
         place += 1
     return frames, *_message(mine, place)
+
+
+def _closes(mine: _Numbered, place: int) -> bool:
+    """Whether the box's lower edge is still to come."""
+    return any(text.strip()[:1] in ("╰", "└") for _, text in mine[place : place + 12])
 
 
 def _message(mine: _Numbered, place: int) -> tuple[list[str], int]:
@@ -219,14 +231,31 @@ def _message(mine: _Numbered, place: int) -> tuple[list[str], int]:
 
 def _begins(text: str) -> bool:
     """Whether a line is no more of a message: another traceback, a bar, a record's time, a trainer's line."""
-    known = ("Traceback", "Original Traceback", "steps:", "[20", "20", "wandb:", *_AND_THEN, *_HARMLESS)
-    return text.lstrip().startswith(known) or "%|" in text or "Traceback (most recent" in text
+    known = (
+        "Traceback",
+        "Original Traceback",
+        "steps:",
+        "[20",
+        "20",
+        "wandb:",
+        "Command exited",
+        "Runner:",
+        *_AND_THEN,
+        *_HARMLESS,
+    )
+    plain = text.lstrip()
+    return (
+        plain.startswith(known)
+        or "%|" in text
+        or "Traceback (most recent" in text
+        or bool(WENT_ON.match(plain) or _FRAME.match(text))
+    )
 
 
 def _frame(match: re.Match[str]) -> Frame:
     """The file without the folders of somebody's machine, as far as they say nothing."""
     parts = re.split(r"[/\\]", match["file"])
-    for sign in ("site-packages", "dist-packages", "sd-scripts"):
+    for sign in ("site-packages", "dist-packages", "sd-scripts", "musubi_tuner"):
         if sign in parts[:-1]:
             parts = parts[parts.index(sign) + 1 :]
             break

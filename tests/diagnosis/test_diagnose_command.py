@@ -53,7 +53,7 @@ def test_stdin(diagnose):
 def test_an_unknown_failure_has_an_exit_code_of_its_own(diagnose, log):
     code, out, _ = diagnose(log(raised("FancyError: x")))
     assert code == 8
-    assert out.startswith("unknown failure: no row of the table of causes knows it")
+    assert out.startswith("not known: the run failed, and no row of the table of causes knows why")
 
 
 def test_a_success_is_no_failure(diagnose, log):

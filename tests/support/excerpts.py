@@ -27,7 +27,7 @@ def raised(error, code="x = y", file="/app/sd-scripts/train_network.py", line=50
 
 
 EXCERPTS = {
-    "shared-memory": raised("RuntimeError: DataLoader worker (pid(s) 812) exited unexpectedly"),
+    "shared-memory": raised("RuntimeError: DataLoader worker (pid 812) is killed by signal: Bus error."),
     "disk-full": raised("OSError: [Errno 28] No space left on device"),
     "out-of-vram": BAR + raised(
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB"
@@ -76,7 +76,7 @@ EXCERPTS = {
     "dataset-config": raised("voluptuous.error.MultipleInvalid: extra keys not allowed @ data['datasets'][0]['epoch']"),
     "conditioning-pair": raised("AssertionError: missing conditioning data for 2 images / 制御用画像が見つかりませんでした: ['a']"),
     "safetensors-broken": raised("safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge"),
-    "checkpoint-broken": raised("_pickle.UnpicklingError: invalid load key, 'v'."),
+    "checkpoint-broken": raised("_pickle.UnpicklingError: invalid load key, '\\x06'."),
     "model-missing": raised('FileNotFoundError: No such file or directory: "/models/none.safetensors"'),
     "wrong-family": raised(
         "RuntimeError: Error(s) in loading state_dict for UNet2DConditionModel:\n"
@@ -92,7 +92,7 @@ EXCERPTS = {
     ),
     "latent-cache": raised("AssertionError: when caching latents, either color_aug or random_crop cannot be used / latentを"),
     "optimizer-args": raised("ValueError: malformed node or string on line 1: <ast.Name object at 0x7f8a09b81b40>"),
-    "optimizer-keyword": raised("TypeError: AdamW.__init__() got an unexpected keyword argument 'decouple'"),
+    "optimizer-keyword": raised("TypeError: AdamW.__init__() got an unexpected keyword argument 'decouple'", "optimizer = optimizer_class(trainable_params, lr=lr, **optimizer_kwargs)", "/app/sd-scripts/library/train_util.py", 5132).replace("in train\n    opt", "in get_optimizer\n    opt"),
     "optimizer-name": raised("AttributeError: module 'torch.optim' has no attribute 'AdamWW'. Did you mean: 'AdamW'?"),
     "warmup": raised("ValueError: SchedulerType.CONSTANT does not require `num_warmup_steps`. Set None or 0."),
     "scheduler-name": raised("ValueError: 'cosinus' is not a valid SchedulerType"),

@@ -1,0 +1,99 @@
+"""Which of a log's exceptions ended the run.
+
+It is the first after which the trainer did not go on. The last words of accelerate and torchrun, which only say that
+a child failed, are no cause, nor is a rank or a loader's worker that died of another's end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kohya_runner.diagnosis.tracebacks import WENT_ON, Chain, chains
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kohya_runner.diagnosis.lines import Log
+
+_WALLS = re.compile(
+    r"(?:subprocess\.)?CalledProcessError: the command (?:returned|died|failed)|.*\bChildFailedError\b"
+    r"|.*\bProcessRaisedException\b|.*ProcessExitedException: process \d+ terminated with exit code 1$"
+    r"|RuntimeError: Musubi Tuner training failed with code"
+)
+_ECHOES = re.compile(
+    r"\S*(?:DistBackendError|DistNetworkError|DistStoreError|ConnectionResetError|BrokenPipeError|SignalException)\b"
+    r"|EOFError: Ran out of input|RuntimeError: DataLoader worker \(pid\(?s?\)? [\d, ]+\) exited unexpectedly"
+    r"|RuntimeError: .{0,200}(?:Connection closed by peer|Connection reset by peer|Broken pipe|NCCL communicator)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The chain that ended the run, an empty one where the log holds none; ``earlier`` are what it survived."""
+
+    chain: Chain = field(default_factory=Chain)
+    earlier: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+
+
+def ending(log: Log) -> Ending:
+    """Which of the log's exceptions ended the run: the first one after which it did not go on.
+
+    Of several ranks the first to fail counts, unless it only felt another's end.
+    """
+    real = sorted((chain for chain in chains(log.lines) if not _WALLS.match(chain.parts[-1].error)), key=_start)
+    if not real:
+        return Ending()
+    went_on = _went_on(log, real)
+    last = [chain for chain in real if chain.parts[-1].end > went_on]
+    group = last or ([] if _killed(log) else real[-1:])
+    causes = [chain for chain in group if not _ECHOES.match(chain.parts[0].error)] or group
+    if not causes:
+        return Ending(earlier=_errors(real))
+    ranked = [chain for chain in causes if chain.parts[0].rank >= 0]
+    fatal = min(ranked or causes, key=_start)
+    before = [chain for chain in real if chain not in group or (_start(chain) < _start(fatal))]
+    return Ending(fatal, _errors(before), _errors([chain for chain in causes if chain is not fatal]))
+
+
+def _start(chain: Chain) -> int:
+    return min(raised.start for raised in chain.parts)
+
+
+def _errors(chains: Sequence[Chain]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.parts[0].error for chain in chains))
+
+
+def _went_on(log: Log, chains: Sequence[Chain]) -> int:
+    """The index of the last line that shows the trainer at work, those inside a traceback left out."""
+    inside = {number for chain in chains for raised in chain.parts for number in range(raised.start, raised.end)}
+    lines = range(len(log.lines) - 1, -1, -1)
+    said = next((n for n in lines if n not in inside and WENT_ON.match(log.lines[n].text.lstrip())), -1)
+    return max(said, log.last_advance)
+
+
+_KILLS = re.compile(
+    r"died with <Signals|exit status (?:-?\d{2,}|3\d{9})|exitcode\s{0,3}: -\d|Signal \d+ \(SIG|^Killed$"
+    r"|^Segmentation fault"
+)
+
+
+def _killed(log: Log) -> bool:
+    """Whether it ended as no Python exception ends a program."""
+    return any(_KILLS.search(line.text) for line in log.lines[-60:])
+
+
+def wall(log: Log) -> str:
+    """How accelerate says that the trainer ended, its command line left out; "" where it says nothing."""
+    return next((line.text for line in reversed(log.lines) if _WALLS.match(line.text)), "")
+
+
+_SCRIPT = re.compile(r"(?:^|/)(?P<name>[\w-]*(?:train|cache)[\w-]*\.py):\d+ in (?:<module>|main|)")
+
+
+def script(chain: Chain) -> str:
+    """The script that ran, by the outermost of the trainer's own frames; "" where none names one."""
+    places = (frame.place for raised in chain.parts for frame in raised.frames if not frame.library)
+    return next((match["name"] for place in places if (match := _SCRIPT.search(place))), "")
