@@ -213,13 +213,13 @@ def _install(plan: EnvironmentPlan, folder: Path, what: tuple[Mapping[str, str],
     atomic.write_text(wanted, "\n".join(plan.requirements) + "\n")
     pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--constraint", str(limits))
     if plan.torch:
-        say(f"installing {' '.join(plan.torch)}: about 3 GB to download, 1 to 10 minutes")
+        say(f"installing {' '.join(plan.torch)}: about 3 GiB to download, 1 to 10 minutes")
         _must((*pip, *plan.torch), environ)
-    say(f"installing the requirements of {engine.name}: about 400 MB to download, half a minute to 3 minutes")
+    say(f"installing the requirements of {engine.name}: about 400 MiB to download, half a minute to 3 minutes")
     _must((*pip, "--requirement", str(wanted)), environ)
     if not plan.xformers:
         return
-    say(f"installing {plan.xformers}: about 120 MB")
+    say(f"installing {plan.xformers}: about 120 MiB")
     if _run((*pip, "--only-binary", "xformers", plan.xformers), environ) != 0:
         say("xformers could not be installed; recipes that say sdpa: true do not need it")
 

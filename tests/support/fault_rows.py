@@ -7,7 +7,7 @@ from dataclasses import dataclass
 FIRST, LAST = "quickstart-000001.safetensors", "quickstart.safetensors"
 EPOCH = (FIRST,)
 BOTH = (FIRST, LAST)
-ON, ANEW, DONE = "goes on after epoch 1", "begins anew", "nothing: it is done"
+ON, ANEW, DONE = "continues after epoch 1", "starts again", "nothing: it is done"
 REFUSED = "refused: `save_every_n_steps`"
 STALL = "guard.stalled={times: 2, least_seconds: 2}"
 
