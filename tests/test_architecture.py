@@ -43,10 +43,7 @@ ENGINE_PACKAGES = {"sd_scripts", "musubi", "diffusers", "MUSUBI_TUNER", "DIFFUSE
 LARGE_FOLDERS: set[str] = {
     "plan",
 }
-SAME_CLASS_NAMES: set[str] = {
-    "Known",
-    "Length",
-}
+SAME_CLASS_NAMES: set[str] = set()
 SPELT_ELSEWHERE: set[str] = set()
 NAMED_ELSEWHERE: set[str] = {
     "artefact/verify.py: sd-scripts",
@@ -71,9 +68,7 @@ NAMED_ELSEWHERE: set[str] = {
     "run/class_painting.py: sd_scripts",
     "run/prepare.py: musubi",
 }
-JSON_FIELDS: set[str] = {
-    "plan/draft.py: Draft.parts",
-}
+JSON_FIELDS: set[str] = set()
 
 
 def imports(path: Path) -> set[str]:

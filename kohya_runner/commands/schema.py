@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines import table
-from kohya_runner.engines.ownership import OWNED
+from kohya_runner.engines.arguments import OWNED
 from kohya_runner.engines.table import options_for
 from kohya_runner.options.values import COMMA_JOINED
 from kohya_runner.recipe.models import Recipe

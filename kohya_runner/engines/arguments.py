@@ -6,21 +6,61 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.ownership import PATHS, owned
-from kohya_runner.engines.table import INFOS
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
 
 MANY_CHECKPOINTS = 50
+OWNED: Mapping[str, str] = {
+    "pretrained_model_name_or_path": "write it as 'model'",
+    "output_dir": "the run's own folder is used; choose the disk with 'workspace'",
+    "output_name": "write it as 'name'",
+    "train_data_dir": "write the folders as 'datasets'; the N_concept layout is made from them",
+    "reg_data_dir": "write the folder as an entry of 'datasets' with regularization: true",
+    "in_json": "write the folders as 'datasets'",
+    "dataset_config": "write the folders as 'datasets'",
+    "dataset_class": "code from a recipe is never loaded",
+    "conditioning_data_dir": "write the folder as datasets[].conditioning, with method: controlnet or lllite",
+    "dataset_repeats": "write it as datasets[].repeats",
+    "use_safetensors": "write save_model_as: safetensors",
+    "config_file": "write its options as 'args': a configuration file is not checked by the trainer",
+    "output_config": "the resolved recipe is in the run's record.json",
+    "logging_dir": "set log_with: tensorboard; the run's own folder is used",
+    "caption_extention": "the trainer's old spelling; write caption_extension",
+    "huggingface_token": "a secret: set HF_TOKEN in the environment",
+    "wandb_api_key": "a secret: set WANDB_API_KEY in the environment",
+    "cache_info": "the trainer would then not notice added or removed images (train_util.py:1982)",
+    "debug_dataset": "it opens windows and trains nothing; see kohya-runner plan",
+}
+"""Option -> what to do instead."""
+
+PATHS = frozenset({
+    "vae", "sample_prompts", "network_weights", "base_weights", "weights", "resume", "tokenizer_cache_dir",
+    "controlnet_model_name_or_path", "wandb_config", "console_log_file", "log_tracker_config",
+    "t5_tokenizer_path", "llm_adapter_path",
+})  # fmt: skip
+"""Options whose value may be a path: a relative one is relative to the recipe file that states it."""
+
+LARGEST_SEED = 2**32 - 1  # set_seed hands it to numpy (train_network.py:505)
+
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "seed": (0, LARGEST_SEED),
+    "network_dim": (1, 100_000),
+    "network_alpha": (0, float("inf")),
+    "learning_rate": (0, float("inf")),
+    "unet_lr": (0, float("inf")),
+    "text_encoder_lr": (0, float("inf")),
+    "max_data_loader_n_workers": (0, 10_000),
+    "clip_skip": (1, 12),
+}
+"""Option -> smallest and largest value that trains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +73,8 @@ class Arg:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """What the runner decides: where the trainer reads and writes, as absolute paths."""
-
-    model: str  # a path, or a Hub id
-    components: Mapping[str, Path]
-    layout: Layout
-    output_dir: Path
-    logging_dir: Path
-    tokenizers: Path | None = None  # only for random-weight models: no Hub
-
-
 def from_recipe(
-    loaded: Loaded, support: Support, options: ScriptOptions
+    loaded: Loaded, engine: Engine, support: Support, options: ScriptOptions
 ) -> tuple[tuple[Arg, ...], tuple[Finding, ...]]:
     """The options under ``args``, in the recipe's order, and every fault in them."""
     args: list[Arg] = []
@@ -55,7 +83,7 @@ def from_recipe(
     for name, raw in given.items():
         where = loaded.where("args", name)
         option = options.get(name)
-        instead = owned(name, INFOS[support.engine]) or _component(name, support)
+        instead = engine.OWNED.get(name) or OWNED.get(name) or _component(name, support)
         if instead:
             findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=instead))
         elif option is None:
@@ -92,53 +120,13 @@ def _absolute(loaded: Loaded, name: str, value: Any) -> Any:
     return str(path) if value.startswith(("./", "../", "~")) or os.path.exists(path) else value
 
 
-def by_runner(
-    loaded: Loaded, support: Support, options: ScriptOptions, *, places: Places, save_every: int
-) -> tuple[Arg, ...]:
-    """What the runner adds: the data, the outputs, and the defaults of the trainer that nobody wants.
-
-    ``.caption`` is the trainer's caption extension (library/train_util.py:4493) and no checkpoint before the end is
-    its cadence, so both are always passed.
-    """
-    recipe = loaded.recipe
-    assert recipe is not None  # noqa: S101 - the caller planned with a whole recipe
-    given = recipe.args
-    args = [_arg(options, support.model_option, places.model, loaded.where("model"))]
-    args += [
-        _arg(options, flag, str(path), loaded.where("components", name))
-        for name, path in places.components.items()
-        if (flag := support.flag_of(name)) in options
-    ]
-    args += _data(loaded, options, places.layout)
-    args.append(_arg(options, "output_dir", str(places.output_dir), "runner: the run's folder"))
-    args.append(_arg(options, "output_name", recipe.name, loaded.where("name")))
-    if support.network_module and given.get("network_module") is None:
-        args.append(_arg(options, "network_module", support.network_module, f"runner: family {support.family}"))
-    args += [_arg(options, name, value, f"runner: {support.script}") for name, value in support.unset(given).items()]
-    if given.get("caption_extension") is None:
-        args.append(_arg(options, "caption_extension", ".txt", "runner: the trainer's own default is .caption"))
-    if not has_cadence(given):
-        args.append(_arg(options, "save_every_n_epochs", save_every, "runner: the trainer would save only at the end"))
-    if given.get("log_with") is not None:
-        args.append(_arg(options, "logging_dir", str(places.logging_dir), "runner: log_with is set"))
-    if places.tokenizers is not None:
-        args.append(_arg(options, "tokenizer_cache_dir", str(places.tokenizers), "runner: random weights need no Hub"))
-    return tuple(args)
-
-
-def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Arg]:
-    """Where the script reads its pictures, and what lies beside them."""
-    where = loaded.where("datasets")
-    repeats = layout.folders[0].repeats if layout.metadata and layout.folders else None
-    found = {
-        "train_data_dir": layout.train_dir, "reg_data_dir": layout.reg_dir, "in_json": layout.metadata_file,
-        "conditioning_data_dir": layout.conditioning_dir, "dataset_repeats": repeats,
-    }  # fmt: skip
-    if layout.config:
-        found = {"dataset_config": layout.config_file}
-    for name, value in found.items():
-        if value is not None and name in options:
-            yield _arg(options, name, value if isinstance(value, int) else str(value), where)
+def as_one_dataset(loaded: Loaded, support: Support) -> Iterator[Finding]:
+    """An error for each dataset with options of its own, for a script that gets its pictures as one dataset."""
+    for index, entry in loaded.datasets.items():
+        if entry.options:
+            text = f"{support.script} gets its pictures as one dataset: options of one alone do not reach it"
+            where = str(loaded.place("datasets", index, "options"))
+            yield error("recipe.method", text, where=where, hint="write them under args, for all datasets")
 
 
 def has_cadence(given: Mapping[str, Any]) -> bool:
@@ -151,10 +139,21 @@ def cadence(epochs: int) -> int:
     return max(1, -(-epochs // MANY_CHECKPOINTS))
 
 
-def _arg(options: ScriptOptions, name: str, value: Any, source: str) -> Arg:
+def option_arg(options: ScriptOptions, name: str, value: Any, source: str) -> Arg:
+    """An option with its tokens."""
     return Arg(name, value, values.tokens(options[name], value), source)
 
 
 def tokens(args: Iterable[Arg]) -> tuple[str, ...]:
     """All tokens, in order."""
     return tuple(token for arg in args for token in arg.tokens)
+
+
+def out_of_bounds(given: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[Finding]:
+    """An error for each number out of bounds."""
+    for name, (least, most) in BOUNDS.items():
+        value = given.get(name)
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, (int, float)) and not least <= number <= most:
+                limit = f"{least:g} or more" if number < least else f"{most:g} or less"
+                yield error("args.range", f"args.{name} is {number}: must be {limit}", where=places.get(name, ""))

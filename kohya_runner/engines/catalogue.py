@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines import substitutes, table
-from kohya_runner.engines.ownership import OWNED
+from kohya_runner.engines.arguments import OWNED
 from kohya_runner.engines.table import all_scripts, info_of, options_for, user_settings
 from kohya_runner.errors import UsageError
 from kohya_runner.install.setup import find_trainer

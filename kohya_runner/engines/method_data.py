@@ -5,30 +5,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.edit import EditSet
+from kohya_runner.dataset.edit_rows import is_edit
 from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions
 from kohya_runner.dataset.rows_file import is_rows_file
-from kohya_runner.dataset.tree.edit_layout import with_edits
-from kohya_runner.dataset.tree.layout import with_metadata
-from kohya_runner.dataset.tree.pair_layout import with_conditions, with_controls
-from kohya_runner.engines.edit_data import PAIRED, edit_findings, is_edit_entry, is_missing
-from kohya_runner.engines.sd_scripts import dataset_options
-from kohya_runner.engines.sd_scripts.dataset_config import with_config
+from kohya_runner.engines.table import ENGINES, FAMILIES
 from kohya_runner.findings import Severity, error, warning
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from kohya_runner.dataset.edit import EditSet
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.survey import Survey
-    from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
 
     Pairs = Paired | EditSet
+
+
+PAIRED = ("pairs", "edit", "controls")
+"""The kinds of data that edit pairs can be laid out as."""
 
 
 def read_pairs(loaded: Loaded, support: Support, surveys: Sequence[Survey]) -> tuple[Pairs, ...]:
@@ -56,27 +55,13 @@ def _conditions(loaded: Loaded, scans: Iterable[Scan]) -> tuple[Paired, ...]:
     return tuple(found)
 
 
-def arranged(layout: Layout, support: Support, pairs: tuple[Pairs, ...]) -> Layout:
-    """The layout as this method's script reads it."""
-    edits = tuple(pair for pair in pairs if isinstance(pair, EditSet))
-    match support.data:
-        case "pairs" | "edit" | "controls" if edits:
-            return with_edits(layout, edits, fit=support.data != "controls")
-        case "controls":
-            return with_controls(layout, tuple(pair for pair in pairs if isinstance(pair, Paired)))
-        case "pairs":
-            return with_conditions(layout, tuple(pair for pair in pairs if isinstance(pair, Paired)))
-        case "metadata":
-            return with_metadata(layout)
-        case _:
-            return with_config(layout)
-
-
-def eased(found: Iterable[Finding], support: Support, settings: Settings, scans: tuple[Scan, ...]) -> Iterator[Finding]:
+def eased(
+    found: Iterable[Finding], support: Support, parsed: ParsedOptions, scans: tuple[Scan, ...]
+) -> Iterator[Finding]:
     """The same findings; datasets without any caption are no fault where the concept or a template is the prompt."""
     bare = {scan.source.where for scan in scans if not any(image.caption for image in scan.images)}
     bare |= {str(image.path) for scan in scans for image in scan.images if scan.source.where in bare}
-    prompted = support.concept_prompts or settings.on("use_object_template") or settings.on("use_style_template")
+    prompted = support.concept_prompts or parsed.on("use_object_template") or parsed.on("use_style_template")
     for finding in found:
         uncaptioned = finding.code == "caption.missing"
         if support.data == "controls" and finding.code in CAPTIONS:
@@ -96,12 +81,11 @@ CAPTIONS: Mapping[str, Callable[[Finding], tuple[Finding, ...]]] = {
 
 
 def findings(
-    loaded: Loaded, support: Support, settings: Settings, scans: tuple[Scan, ...], pairs: tuple[Pairs, ...]
+    loaded: Loaded, support: Support, parsed: ParsedOptions, scans: tuple[Scan, ...], pairs: tuple[Pairs, ...]
 ) -> Iterator[Finding]:
     """Everything that the method has against the recipe's datasets and left-open options."""
-    yield from _missing_options(loaded, support, settings)
-    if support.data != "controls":  # those of musubi-tuner are read with its dataset file
-        yield from dataset_options.findings(loaded, support, settings.options)
+    yield from _missing_options(loaded, support, parsed)
+    yield from ENGINES[support.engine].dataset_findings(loaded, support, parsed.options)
     for index, entry in loaded.datasets.items():
         where = str(loaded.place("datasets", index))
         if entry.regularization and not support.regularization:
@@ -123,14 +107,14 @@ def findings(
     yield from _uneven_repeats(loaded, support)
     yield from edit_findings(loaded, support)
     for pair in (pair for pair in pairs if isinstance(pair, Paired)):
-        yield from check_pairs(pair, buckets=settings.on("enable_bucket"), sizes=support.data == "pairs")
+        yield from check_pairs(pair, buckets=parsed.on("enable_bucket"), sizes=support.data == "pairs")
     if support.output == "embedding":
-        yield from _without_word(scans, settings)
+        yield from _without_word(scans, parsed)
 
 
-def _missing_options(loaded: Loaded, support: Support, settings: Settings) -> Iterator[Finding]:
+def _missing_options(loaded: Loaded, support: Support, parsed: ParsedOptions) -> Iterator[Finding]:
     for name, hint in support.needs.items():
-        if settings.get(name) is None:
+        if parsed.get(name) is None:
             text = f"args.{name} is missing: {support.script} stops without it"
             yield error("args.missing", text, where=loaded.where("args"), hint=hint)
 
@@ -154,10 +138,10 @@ def _uneven_repeats(loaded: Loaded, support: Support) -> Iterator[Finding]:
         yield error("recipe.method", text, where=loaded.where("datasets"), hint="write the same repeats everywhere")
 
 
-def _without_word(scans: tuple[Scan, ...], settings: Settings) -> Iterator[Finding]:
+def _without_word(scans: tuple[Scan, ...], parsed: ParsedOptions) -> Iterator[Finding]:
     """Without a template the captions are the prompts: one without the new word trains nothing of it."""
-    word = str(settings.get("token_string") or "")
-    if not word or settings.on("use_object_template") or settings.on("use_style_template"):
+    word = str(parsed.get("token_string") or "")
+    if not word or parsed.on("use_object_template") or parsed.on("use_style_template"):
         return
     for scan in scans:
         texts = ((i.path, i.caption.text if i.caption else scan.source.concept) for i in scan.images)
@@ -166,3 +150,43 @@ def _without_word(scans: tuple[Scan, ...], settings: Settings) -> Iterator[Findi
             text = f"{counted(len(without), 'caption')} without '{word}', the word to train: {names(without)}"
             hint = "add the word, or write use_object_template: true"
             yield warning("caption.token", text, where=scan.source.place(without), hint=hint)
+
+
+def is_edit_entry(loaded: Loaded, index: int) -> bool:
+    """Whether an entry of ``datasets`` names the metadata file of an edit dataset."""
+    path = loaded.path_from(loaded.datasets[index].images, "datasets", index, "images")
+    return is_rows_file(path) and is_edit(path)
+
+
+def is_missing(loaded: Loaded, index: int) -> bool:
+    """Whether an entry names a metadata file that is not there: that is told, and nothing about what it may hold."""
+    path = loaded.path_from(loaded.datasets[index].images, "datasets", index, "images")
+    return is_rows_file(path) and not path.is_file()
+
+
+def edit_findings(loaded: Loaded, support: Support) -> Iterator[Finding]:
+    """What stands against the edit datasets of a recipe with this method, or against others where it needs them."""
+    entries = loaded.datasets
+    edits = [index for index in entries if is_edit_entry(loaded, index)]
+    for index in edits:
+        yield from _edit_findings(loaded, support, index)
+    if edits and len(edits) < len(entries) and support.data in PAIRED:
+        text = "edit datasets and folders cannot be mixed in one run: their pairs are laid out in different ways"
+        hint = "write the pairs of the folders into a metadata.jsonl too"
+        yield error("recipe.method", text, where=loaded.where("datasets"), hint=hint)
+    elif support.data == "edit" and not edits and not any(is_missing(loaded, index) for index in entries):
+        text = f"{support.script} trains on edits: an input, an instruction and an output"
+        hint = "write images: FOLDER/metadata.jsonl; its rows are described in docs/edit.md"
+        yield error("recipe.method", text, where=loaded.where("datasets"), hint=hint)
+
+
+def _edit_findings(loaded: Loaded, support: Support, index: int) -> Iterator[Finding]:
+    entry, where = loaded.datasets[index], str(loaded.place("datasets", index))
+    if support.data not in PAIRED:
+        text = f"method: {support.method} trains on pictures with captions, and this dataset holds edits"
+        rows = ", ".join(f"{row.family} {row.method}" for row in FAMILIES if row.data in PAIRED)
+        yield error("recipe.method", text, where=where, hint=f"name a folder of pictures, or train one of: {rows}")
+    if entry.conditioning is not None:
+        text = "an edit dataset brings its own condition images: the input of each row"
+        at = str(loaded.place("datasets", index, "conditioning"))
+        yield error("recipe.method", text, where=at, hint="leave conditioning out")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.sd_scripts.rules.methods import IGNORES_FULL_BF16
-from kohya_runner.engines.settings import optimizer_of
+from kohya_runner.engines.parsed_options import optimizer_of
 from kohya_runner.machine.disk import KEEP, DiskItem
 from kohya_runner.machine.memory.method_sizes import MethodShape, checkpoint_bytes, state_bytes
 from kohya_runner.machine.memory.sizes import WIDTH
@@ -15,7 +14,7 @@ from kohya_runner.machine.memory.vram import moments
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support
 
@@ -23,10 +22,11 @@ HALF = ("fp16", "bf16")
 HALF_SCRIPTS = (
     "flux_train.py", "flux_train_control_net.py", "sdxl_train_control_net_lllite.py", "lumina_train.py", "sd3_train.py",
 )  # fmt: skip
+IGNORES_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py")
 TRAINS_TEXT = {"train_db.py": True}  # unless stop_text_encoder_training says -1
 
 
-def method_shape(settings: Settings, support: Support) -> MethodShape:
+def method_shape(settings: ParsedOptions, support: Support) -> MethodShape:
     """What decides the size of a checkpoint."""
     return MethodShape(
         family=support.family,
@@ -39,12 +39,12 @@ def method_shape(settings: Settings, support: Support) -> MethodShape:
     )
 
 
-def _trains_text(settings: Settings, support: Support) -> bool:
+def _trains_text(settings: ParsedOptions, support: Support) -> bool:
     by_default = TRAINS_TEXT.get(support.script, False) and settings.get("stop_text_encoder_training") != -1
     return by_default or settings.on("train_text_encoder")
 
 
-def trains_half(settings: Settings, support: Support) -> bool:
+def trains_half(settings: ParsedOptions, support: Support) -> bool:
     """Whether the trained weights are in half precision.
 
     FLUX, Lumina and LLLite train in the mixed precision itself (flux_train.py:274, lumina_train.py:296,
@@ -56,7 +56,7 @@ def trains_half(settings: Settings, support: Support) -> bool:
     return settings.get("mixed_precision") in HALF and (always or asked)
 
 
-def _width(settings: Settings, support: Support) -> int:
+def _width(settings: ParsedOptions, support: Support) -> int:
     """Without save_precision weights are saved as they are trained."""
     chosen = settings.get("save_precision")
     if chosen is not None:
@@ -64,7 +64,7 @@ def _width(settings: Settings, support: Support) -> int:
     return WIDTH["bf16"] if trains_half(settings, support) else WIDTH["float"]
 
 
-def method_items(settings: Settings, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
+def method_items(settings: ParsedOptions, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
     """Checkpoints and states as many as lie there at once; none where the family's size is not known."""
     shape, saves = method_shape(settings, support), steps.saves
     one, state = checkpoint_bytes(shape), state_bytes(shape, moments(optimizer_of(settings)))

@@ -1,12 +1,17 @@
-"""The numbers of a run, whichever trainer it is: images, batches, steps, epochs, buckets, checkpoints."""
+"""The numbers of a run, whichever trainer it is: images, batches, steps, epochs, buckets, saves."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from kohya_runner.findings import error, warning
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.saves import SavePlan
+    from collections.abc import Iterator
+
+    from kohya_runner.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +49,176 @@ class StepsPlan:
 MOST_STEPS = 2_000_000
 MOST_CHECKPOINTS = 20_000
 """More than anybody trains or keeps; the plan goes through every save of a run, so there must be an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSettings:
+    """What decides the saves: the trainer's options of the same names."""
+
+    output_name: str
+    save_model_as: str = "safetensors"
+    save_every_n_epochs: int | None = None
+    save_every_n_steps: int | None = None
+    save_n_epoch_ratio: int | None = None
+    save_last_n_epochs: int | None = None
+    save_last_n_steps: int | None = None
+    save_last_n_epochs_state: int | None = None
+    save_last_n_steps_state: int | None = None
+    save_state: bool = False
+    save_state_on_train_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEvent:
+    """A checkpoint or a state that is written, or removed, after step or epoch ``number``, or at the end."""
+
+    after: Literal["step", "epoch", "end"]
+    number: int
+    name: str
+    state: bool = False
+    removed: bool = False  # if it is still there
+
+
+@dataclass(frozen=True, slots=True)
+class SavePlan:
+    """File names of checkpoints and folder names of states; ``most_*`` is how many lie on the disk at once.
+
+    ``events``: what happens, in the trainer's order.
+    """
+
+    checkpoints: tuple[str, ...]
+    checkpoints_kept: tuple[str, ...]
+    most_checkpoints: int
+    states: tuple[str, ...]
+    states_kept: tuple[str, ...]
+    most_states: int
+    events: tuple[SaveEvent, ...] = ()
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """What has been written and what of it is still there."""
+
+    written: list[str] = field(default_factory=list)
+    present: dict[str, None] = field(default_factory=dict)
+    most: int = 0
+
+    def take(self, event: SaveEvent) -> None:
+        if event.removed:
+            self.present.pop(event.name, None)
+            return
+        self.written.append(event.name)
+        self.present[event.name] = None
+        self.most = max(self.most, len(self.present))
+
+
+def save_problems(settings: SaveSettings) -> tuple[Finding, ...]:
+    """Cadences that end the trainer, or that leave nothing."""
+    return tuple(_save_problems(settings))
+
+
+def _save_problems(settings: SaveSettings) -> Iterator[Finding]:
+    for name in ("save_every_n_epochs", "save_every_n_steps"):
+        value = getattr(settings, name)
+        # train_network.py:1694 and :1497 divide by it, the first only after a whole epoch
+        if value is not None and value < 1 and not (name.endswith("epochs") and _has_ratio(settings)):
+            hint = f"leave {name} out to save without it"
+            yield error(f"args.{name}", f"{name} is {value}: must be 1 or more", hint=hint)
+    if settings.save_last_n_epochs is not None and settings.save_last_n_epochs < 1:
+        text = f"save_last_n_epochs is {settings.save_last_n_epochs}: every epoch's checkpoint is removed when written"
+        yield warning("args.save_last_n_epochs", text, hint="write 1 or more, or leave it out to keep all")
+
+
+def plan_saves(settings: SaveSettings, *, total: int, steps_per_epoch: int, epochs: int) -> SavePlan:
+    """The saves of a run from its start, and what they leave."""
+    checkpoints, states = _Shelf(), _Shelf()
+    events = tuple(_events(settings, total, steps_per_epoch, epochs))
+    for event in events:
+        (states if event.state else checkpoints).take(event)
+    return SavePlan(
+        tuple(checkpoints.written), tuple(checkpoints.present), checkpoints.most,
+        tuple(states.written), tuple(states.present), states.most, events,
+    )  # fmt: skip
+
+
+def _events(settings: SaveSettings, total: int, steps_per_epoch: int, epochs: int) -> Iterator[SaveEvent]:
+    """After a step, after an epoch but the last, and at the end.
+
+    The last epoch has no numbered file (train_network.py:1694): ``<name>.safetensors`` is it.
+    """
+    every = every_n_epochs(settings, epochs)
+    for epoch in range(1, epochs + 1):
+        last = min(epoch * steps_per_epoch, total)
+        for step in _step_saves(settings, (epoch - 1) * steps_per_epoch, last):
+            yield from _after_step(settings, step)
+        if every is not None and epoch % every == 0 and epoch < epochs:
+            yield from _after_epoch(settings, every, epoch)
+    if settings.save_state or settings.save_state_on_train_end:
+        yield SaveEvent("end", epochs, f"{settings.output_name}-state", state=True)
+    yield SaveEvent("end", epochs, f"{settings.output_name}{_suffix(settings)}")
+
+
+def every_n_epochs(settings: SaveSettings, epochs: int) -> int | None:
+    """save_n_epoch_ratio goes before save_every_n_epochs (train_network.py:980)."""
+    ratio = settings.save_n_epoch_ratio
+    if ratio is None or not _has_ratio(settings):
+        return settings.save_every_n_epochs
+    return math.floor(epochs / ratio) or 1
+
+
+def _has_ratio(settings: SaveSettings) -> bool:
+    return settings.save_n_epoch_ratio is not None and settings.save_n_epoch_ratio > 0
+
+
+def _step_saves(settings: SaveSettings, before: int, last: int) -> range:
+    """The steps of one epoch, from ``before`` (exclusive) to ``last``, that are followed by a save."""
+    every = settings.save_every_n_steps
+    return range(0) if every is None else range(before // every * every + every, last + 1, every)
+
+
+def _after_step(settings: SaveSettings, step: int) -> Iterator[SaveEvent]:
+    """train_network.py:1497-1510 and library/train_util.py:5796, :5960."""
+    every = settings.save_every_n_steps
+    if every is None:
+        return
+    yield SaveEvent("step", step, _checkpoint(settings, f"step{step:08d}"))
+    if settings.save_state:
+        yield SaveEvent("step", step, _state(settings, f"step{step:08d}"), state=True)
+        keep = settings.save_last_n_steps_state or settings.save_last_n_steps
+        if keep is not None:
+            old = _state(settings, f"step{_outlived(step, keep, every):08d}")
+            yield SaveEvent("step", step, old, state=True, removed=True)
+    if settings.save_last_n_steps is not None:
+        old = _checkpoint(settings, f"step{_outlived(step, settings.save_last_n_steps, every):08d}")
+        yield SaveEvent("step", step, old, removed=True)
+
+
+def _outlived(step: int, keep: int, every: int) -> int:
+    before = step - keep - 1
+    return before - before % every
+
+
+def _after_epoch(settings: SaveSettings, every: int, epoch: int) -> Iterator[SaveEvent]:
+    """train_network.py:1693-1706 and library/train_util.py:5786, :5938."""
+    yield SaveEvent("epoch", epoch, _checkpoint(settings, f"{epoch:06d}"))
+    if settings.save_last_n_epochs is not None:
+        old = _checkpoint(settings, f"{epoch - every * settings.save_last_n_epochs:06d}")
+        yield SaveEvent("epoch", epoch, old, removed=True)
+    if settings.save_state:
+        yield SaveEvent("epoch", epoch, _state(settings, f"{epoch:06d}"), state=True)
+        keep = settings.save_last_n_epochs_state or settings.save_last_n_epochs
+        if keep is not None:
+            yield SaveEvent("epoch", epoch, _state(settings, f"{epoch - every * keep:06d}"), state=True, removed=True)
+
+
+def _checkpoint(settings: SaveSettings, number: str) -> str:
+    return f"{settings.output_name}-{number}{_suffix(settings)}"
+
+
+def _suffix(settings: SaveSettings) -> str:
+    """Diffusers' formats are folders (library/train_util.py:5920)."""
+    return "" if settings.save_model_as.startswith("diffusers") else f".{settings.save_model_as}"
+
+
+def _state(settings: SaveSettings, number: str) -> str:
+    return f"{settings.output_name}-{number}-state"

@@ -82,6 +82,21 @@ class Support:
         """How a recipe names this row."""
         return (self.family, self.method)
 
+    @property
+    def takes_dataset_options(self) -> bool:
+        """Whether the trainer takes options of one dataset alone."""
+        return self.data == "folders"
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether a checkpoint is a LoRA."""
+        return self.output == "lora"
+
+    @property
+    def is_whole_model(self) -> bool:
+        """Whether a checkpoint is the whole model."""
+        return self.output == "model"
+
     def architecture(self, options: Mapping[str, Any]) -> str:
         """The name under which sizes know what is trained: the family's, or that of one of its variants."""
         return self.variants.get(str(options.get("model_version") or ""), self.family)

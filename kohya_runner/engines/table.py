@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.diffusers import families as diffusers
-from kohya_runner.engines.musubi import families as musubi
-from kohya_runner.engines.sd_scripts import families as sd_scripts
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.diffusers import DiffusersEngine
+from kohya_runner.engines.musubi import MusubiEngine
+from kohya_runner.engines.sd_scripts import SdScriptsEngine
 from kohya_runner.options import lookup
 from kohya_runner.settings import read_settings
 
@@ -17,18 +16,27 @@ if TYPE_CHECKING:
 
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.settings import UserSettings
 
-INFOS: Mapping[str, EngineInfo] = {info.name: info for info in (SD_SCRIPTS, musubi.MUSUBI_TUNER, diffusers.DIFFUSERS)}
+ENGINES: Mapping[str, Engine] = {
+    "sd-scripts": SdScriptsEngine(),
+    "musubi-tuner": MusubiEngine(),
+    "diffusers": DiffusersEngine(),
+}
 """By name, as ``Support.engine`` and ``setup --engine`` say it."""
+
+INFOS: Mapping[str, EngineInfo] = {name: engine.INFO for name, engine in ENGINES.items()}
 DEFAULT = next(info for info in INFOS.values() if info.default)
 """What ``setup`` makes and ``doctor`` looks at without being asked for another."""
 
-FAMILIES: tuple[Support, ...] = (*sd_scripts.FAMILIES, *musubi.FAMILIES, *diffusers.FAMILIES)
+FAMILIES: tuple[Support, ...] = tuple(row for engine in ENGINES.values() for row in engine.FAMILIES)
 """Every family with every method that is supported."""
-ABSENT: Mapping[tuple[str, str], str] = {**sd_scripts.ABSENT, **musubi.ABSENT}
+ABSENT: Mapping[tuple[str, str], str] = {
+    pair: reason for engine in ENGINES.values() for pair, reason in engine.ABSENT.items()
+}
 """Pairs of family and method that upstream has no script for, with the reason."""
 
 SETTINGS = tuple(key for info in INFOS.values() for key in info.settings)
@@ -64,18 +72,12 @@ def find(family: str, method: str) -> Support | None:
 
 def painters() -> tuple[Painter, ...]:
     """What paints with the families' base models."""
-    from kohya_runner.engines.musubi import painter as musubi_painter  # a plan paints nothing, and loads neither
-    from kohya_runner.engines.sd_scripts import painter as sd_scripts_painter
-
-    return (*sd_scripts_painter.PAINTERS, *musubi_painter.PAINTERS)
+    return tuple(row for engine in ENGINES.values() for row in engine.painters())
 
 
 def painter_of(base: Base) -> Painter | None:
     """What paints with a base model; None where no script of a trainer does."""
-    from kohya_runner.engines.musubi import painter as musubi_painter
-    from kohya_runner.engines.sd_scripts import painter as sd_scripts_painter
-
-    return sd_scripts_painter.painter(base) or musubi_painter.painter(base)
+    return next((found for engine in ENGINES.values() if (found := engine.painter(base)) is not None), None)
 
 
 def options_for(

@@ -1,34 +1,156 @@
-"""The recipe's datasets as sources, their scans, and what is wrong with them."""
+"""The third stage of a plan: the recipe's datasets as sources, read once, and judged.
+
+A plan writes nothing. But where a workspace keeps a cache of pictures already, or so many pictures had to be decoded
+that people would wait for them again, what was read is kept: it is no part of the plan.
+"""
 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.checks.captions import regex_problem
+from kohya_runner.dataset.checks.dataset_findings import dataset_findings
+from kohya_runner.dataset.checks.edits import check_edits
+from kohya_runner.dataset.checks.folders import check_datasets
+from kohya_runner.dataset.edit import read_source
 from kohya_runner.dataset.edit_rows import is_edit
 from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.rows_file import is_rows_file, read_rows
 from kohya_runner.dataset.tree.layout import concept_problem
-from kohya_runner.engines.sd_scripts import dataset_options
+from kohya_runner.engines import method_data
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan import class_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any
 
+    from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.scan_cache import ScanCache
+    from kohya_runner.dataset.survey import Survey
+    from kohya_runner.dataset.trainer_view import Rules
+    from kohya_runner.engines.method_data import Pairs
+    from kohya_runner.engines.support import Support
+    from kohya_runner.plan.opening import Opened
+    from kohya_runner.plan.options import GivenOptions
+    from kohya_runner.plan.value import Request
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Dataset
     from kohya_runner.workspace import Workspace
 
+    Progress = Callable[[str, int, int], None]
+    OwnOptions = Callable[[Mapping[str, Any]], str]
+
+CACHE, NAME = "kohya-runner", "pictures.sqlite3"
+MANY = 1000
+"""Files of all folders together from which on a plan keeps what it read: some seconds of decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadData:
+    """The pictures of each dataset, the pairs among them, and what stands against them."""
+
+    scans: tuple[Scan, ...]
+    pairs: tuple[Pairs, ...]
+    findings: tuple[Finding, ...]
+
+
+def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress: Progress | None) -> ReadData:
+    """The datasets of a recipe, seen as its trainer sees them."""
+    loaded, engine, parsed = opened.loaded, opened.engine, given.parsed
+    extension = str(parsed.given.get("caption_extension") or ".txt")
+    found, faults = sources(loaded, extension, opened.workspace, partial(engine.own_options, support))
+    surveys = read_all(found, opened.request, opened.workspace, on_progress)
+    scans = tuple(one.scan for one in surveys)
+    judged = findings(surveys, engine.picture_rules(loaded, parsed), engine.dataset_rules(parsed))
+    checked = method_data.eased(judged, support, parsed, scans)
+    pairs = method_data.read_pairs(loaded, support, surveys)
+    method = method_data.findings(loaded, support, parsed, scans, pairs)
+    return ReadData(scans, pairs, (*faults, *checked, *method))
+
+
+def read_without_options(opened: Opened, on_progress: Progress | None) -> ReadData:
+    """The datasets of a recipe whose family or options are not known, as far as they can be read."""
+    loaded, engine = opened.loaded, opened.engine
+    extension = str(loaded.args.get("caption_extension") or ".txt")
+    found, faults = sources(loaded, extension, opened.workspace, partial(engine.own_options, None))
+    surveys = read_all(found, opened.request, opened.workspace, on_progress)
+    return ReadData(tuple(one.scan for one in surveys), (), (*faults, *alone(surveys)))
+
+
+def read_all(
+    sources: Sequence[Source], request: Request, workspace: Workspace, on_progress: Progress | None
+) -> tuple[Survey, ...]:
+    """Every folder, with progress by its name."""
+    surveys = []
+    with _cache(sources, request, workspace) as cache:
+        for source in sources:
+
+            def show(done: int, total: int, name: str = source.folder.name) -> None:
+                if on_progress is not None:
+                    on_progress(f"reading {name}", done, total)
+
+            surveys.append(read_source(source, cache, progress=show if on_progress else None))
+    return tuple(surveys)
+
+
+def findings(
+    surveys: Sequence[Survey], rules: Rules, own: Callable[[Source], Rules] | None = None
+) -> tuple[Finding, ...]:
+    """Problems in the data. ``dataset check`` counts tokens; a plan loads no tokenizer."""
+    return tuple(note.finding for note in dataset_findings(surveys, rules, own)[1])
+
+
+def alone(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
+    """Problems in the data whatever the trainer's options are."""
+    edits = tuple(finding for one in surveys if one.edit for finding in check_edits(one.edit))
+    return (*edits, *check_datasets(one.scan for one in surveys))
+
+
+def _cache(
+    sources: Sequence[Source], request: Request, workspace: Workspace
+) -> AbstractContextManager[ScanCache | None]:
+    folder = workspace.cache / CACHE
+    known = os.path.isfile(folder / NAME)
+    keep = request.deep or known or (_may_write(request, workspace) and _many(sources))
+    if not keep and not known:
+        return nullcontext()
+    from kohya_runner.dataset.scan_cache import ScanCache  # the database costs 20 ms that a small plan need not pay
+
+    return ScanCache(folder, readonly=not keep, fresh=request.fresh)
+
+
+def _may_write(request: Request, workspace: Workspace) -> bool:
+    """For another machine's run this machine gets no workspace of its own."""
+    return not request.elsewhere or os.path.isdir(workspace.root)
+
+
+def _many(sources: Sequence[Source]) -> bool:
+    return sum(_entries(source.folder) for source in sources) >= MANY
+
+
+def _entries(folder: Path) -> int:
+    if os.path.isfile(folder):  # of an edit dataset: two pictures a line, and a line has 100 bytes or so
+        return folder.stat().st_size // 50
+    try:
+        with os.scandir(folder) as entries:
+            return sum(1 for _ in entries)
+    except OSError:
+        return 0
+
 
 def sources(
-    loaded: Loaded, caption_extension: str, workspace: Workspace, *, own: bool = True
+    loaded: Loaded, caption_extension: str, workspace: Workspace, own: OwnOptions
 ) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
     """One source per entry of ``datasets``; faults that only show when its words are used.
 
-    ``own``: the trainer takes options of one dataset alone.
+    ``own`` makes one text of the options of one dataset alone; "" where the trainer takes none.
     """
     found: list[Source] = []
     faults: list[Finding] = []
@@ -38,7 +160,7 @@ def sources(
             where = str(loaded.place("datasets", index, "concept"))
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
         faults += _regex(loaded, index, entry)
-        for source in _sources(loaded, index, caption_extension, workspace, own=own):
+        for source in _sources(loaded, index, caption_extension, workspace, own):
             misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
             faults += misplaced
             if not misplaced:
@@ -46,15 +168,15 @@ def sources(
     return tuple(found), (*faults, *class_stage.findings(loaded, workspace))
 
 
-def _sources(loaded: Loaded, index: int, extension: str, workspace: Workspace, *, own: bool) -> Iterator[Source]:
+def _sources(loaded: Loaded, index: int, extension: str, workspace: Workspace, own: OwnOptions) -> Iterator[Source]:
     """The folder that is named, and the one of class images that are painted."""
     entry = loaded.datasets[index]
     if entry.images:
-        yield _source(loaded, index, entry, extension, own=own)
+        yield _source(loaded, index, entry, extension, own)
     made = class_stage.class_images(loaded, index, entry, workspace)
     if made is not None:
         where = loaded.where("datasets", index, "num_class_images")
-        options = dataset_options.usable(entry.options) if own else ""
+        options = own(entry.options)
         yield Source(
             made.folder, entry.concept, entry.repeats, regularization=True, where=where, options=options, made=made
         )
@@ -89,7 +211,7 @@ def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:
     return [error("recipe.value", f"datasets.{index}.captions.matches: {problem}", where=where)]
 
 
-def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, *, own: bool) -> Source:
+def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, own: OwnOptions) -> Source:
     captions = entry.captions
     usable = captions.matches is not None and regex_problem(captions.matches) is None
     rules = CaptionRules(
@@ -111,5 +233,5 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, *, own: 
         expect=entry.expect,
         captions=rules,
         where=str(loaded.place("datasets", index, "images")),
-        options=dataset_options.usable(entry.options) if own else "",
+        options=own(entry.options),
     )

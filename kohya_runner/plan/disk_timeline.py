@@ -14,7 +14,7 @@ from kohya_runner.text import size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from kohya_runner.engines.saves import SavePlan
+    from kohya_runner.engines.steps_plan import SavePlan
     from kohya_runner.machine.disk import DiskItem, DiskUse
 
 CHECKPOINTS, STATES = "checkpoints", "training states"

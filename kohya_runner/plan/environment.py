@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.plan.trainer_variables import child_environment
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,3 +22,17 @@ def child_env(workspace: Workspace, environ: Mapping[str, str], *, offline: bool
     if offline:
         env["HF_HUB_OFFLINE"] = "1"
     return env
+
+
+def child_environment() -> dict[str, str]:
+    """What the runner adds so that the output can be followed.
+
+    Bars at most once a second (tqdm reads ``TQDM_*``), output at once, log records 160 columns wide, and UTF-8: the
+    scripts print Japanese (train_network.py:987), which another encoding would turn into a crash.
+    """
+    return {
+        "COLUMNS": "160",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+        "TQDM_MININTERVAL": "1",
+    }

@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.file_hash import Hashes
-from kohya_runner.artefact.model_inspection import Inspected, identity_findings
+from kohya_runner.artefact.model_inspection import MODEL, Inspected, identity_findings, inspect_file
 from kohya_runner.hub import access
 from kohya_runner.machine.memory.memory_checks import MemoryPlan, memory_plan, swap_bytes
+from kohya_runner.machine.remote_header import inspect_hub_files
 from kohya_runner.plan import budget as budgets
 from kohya_runner.plan.cost import TimePlan, measured
-from kohya_runner.plan.memory_load import load_of
-from kohya_runner.plan.model_files import inspect_models
+from kohya_runner.plan.space import load_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
+    from kohya_runner.hub import Access
     from kohya_runner.machine.host import HostFacts
     from kohya_runner.machine.needs import MachineNeeds
-    from kohya_runner.plan.models import Models
     from kohya_runner.recipe.limits import Budget
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
 
+FILES = frozenset({"path", "hub_file"})
+"""Kinds of models that are files."""
+
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ForecastInput:
     """The run that is looked at."""
 
     loaded: Loaded
     support: Support
-    settings: Settings
+    parsed: ParsedOptions
     models: Models
     workspace: Workspace
     environ: Mapping[str, str]
@@ -71,15 +76,15 @@ class Forecast:
 
 
 def forecast(
-    subject: Subject, steps: StepsPlan | None, *, need: MachineNeeds, host: HostFacts | None, argv: Sequence[str]
+    subject: ForecastInput, steps: StepsPlan | None, *, need: MachineNeeds, host: HostFacts | None, argv: Sequence[str]
 ) -> Forecast:
     """Files by their headers, memory and time; ``host`` None is another machine: no file is looked at then."""
     files = _files(subject, host)
-    model_type = str(subject.settings.get("model_type") or "flux")
+    model_type = str(subject.parsed.get("model_type") or "flux")
     found = list(identity_findings(files, family=subject.support.family, model_type=model_type))
     if steps is None:
         return Forecast(files, None, None, tuple(found))
-    load = load_of(subject.settings, subject.support, steps=steps, files=files)
+    load = load_of(subject.parsed, subject.support, steps=steps, files=files)
     memory = memory_plan(need, load, host, swap=swap_bytes())
     time = _time(subject, steps, host, argv)
     places = {key: subject.loaded.where("budget", key) for key in type(subject.budget).model_fields}
@@ -88,14 +93,14 @@ def forecast(
     return Forecast(files, memory, time, tuple(found))
 
 
-def _files(subject: Subject, host: HostFacts | None) -> tuple[Inspected, ...]:
+def _files(subject: ForecastInput, host: HostFacts | None) -> tuple[Inspected, ...]:
     if host is None:
         return ()
     hashes = Hashes(subject.workspace.cache / "kohya-runner", thorough=subject.thorough)
     return inspect_models(subject.loaded, subject.models, reach=access(subject.environ), hashes=hashes)
 
 
-def _time(subject: Subject, steps: StepsPlan, host: HostFacts | None, argv: Sequence[str]) -> TimePlan:
+def _time(subject: ForecastInput, steps: StepsPlan, host: HostFacts | None, argv: Sequence[str]) -> TimePlan:
     """With the speed of an earlier run like this one, if there is one on record in the workspace."""
     recipe, price = subject.loaded.recipe, subject.budget.price_per_hour
     folders = [path for path in (subject.workspace.runs, subject.workspace.rehearsals) if path.is_dir()]
@@ -107,3 +112,22 @@ def _time(subject: Subject, steps: StepsPlan, host: HostFacts | None, argv: Sequ
     known = ledger.runs(*folders)
     speed = measured(known, name=recipe.name, argv=argv, gpus=gpus)
     return TimePlan(steps.total, speed, price)
+
+
+def inspect_models(
+    loaded: Loaded, models: Models, *, reach: Access | None, hashes: Hashes | None = None
+) -> tuple[Inspected, ...]:
+    """What is known of each, base model first. Without ``reach`` the Hub is not asked."""
+    paths = {MODEL: Path(models.base)} if models.kind in FILES else {}
+    paths |= models.components
+    here = {slot: path for slot, path in paths.items() if path.is_file()}
+    found = {slot: inspect_file(slot, path, _place(loaded, slot), hashes) for slot, path in here.items()}
+    if reach is not None:
+        files = {fetch.target: fetch.file for fetch in models.fetches}
+        absent = [(slot, files[path]) for slot, path in paths.items() if slot not in here and path in files]
+        found |= {seen.slot: seen for seen in inspect_hub_files(absent, reach)}
+    return tuple(seen for slot in paths if (seen := found.get(slot)) is not None)
+
+
+def _place(loaded: Loaded, slot: str) -> str:
+    return loaded.where("model") if slot == MODEL else loaded.where("components", slot)

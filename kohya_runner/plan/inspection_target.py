@@ -120,10 +120,8 @@ def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
 
 def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     from kohya_runner.engines import arguments
-    from kohya_runner.engines.dialects import dialect_of
-    from kohya_runner.engines.sd_scripts import dataset_options
-    from kohya_runner.engines.settings import as_parsed
-    from kohya_runner.engines.table import options_for
+    from kohya_runner.engines.parsed_options import as_parsed
+    from kohya_runner.engines.table import ENGINES, options_for
     from kohya_runner.plan import data
     from kohya_runner.recipe.load import load
 
@@ -138,18 +136,18 @@ def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
     room = _room(wish, loaded, env)
     root = _checkout(wish, env, support.engine)
     options = options_for(support.script, root, room.cache / "kohya-runner", write_cache=False)
-    given, faults = arguments.from_recipe(loaded, support, options)
+    engine = ENGINES[support.engine]
+    given, faults = arguments.from_recipe(loaded, engine, support, options)
     settings = as_parsed(options, given)
     extension = str(settings.given.get("caption_extension") or ".txt")
-    sources, wrong = data.sources(loaded, extension, room, own=support.data == "folders")
+    sources, wrong = data.sources(loaded, extension, room, partial(engine.own_options, support))
     model, places = str(loaded.recipe.model), _places(room, settings.get("tokenizer_cache_dir"), loaded)
     look = partial(encoders, support, settings.get, model=model, places=places, checkout=root)
     found = complete(support, look, places[-1], access(env))
     stated = f"as {support.script} will see it with the options of {wish.target.name}"
-    if support.data != "controls":
-        wrong = (*wrong, *dataset_options.findings(loaded, support, options))
-    rules = replace(dialect_of(support.engine).picture_rules(loaded, settings), encoders=found)
-    own = dataset_options.rules_of(settings.get, found)
+    wrong = (*wrong, *engine.dataset_findings(loaded, support, options))
+    rules = replace(engine.picture_rules(loaded, settings), encoders=found)
+    own = engine.dataset_rules(settings, found)
     return Target(loaded.recipe.name, sources, rules, room, stated, (*loaded.findings, *faults, *wrong), own)
 
 
@@ -160,7 +158,7 @@ def _room(wish: Wish, loaded: Loaded, env: Mapping[str, str]) -> Workspace:
     return workspaces.choose(wish.workspace, named or (str(fallback) if fallback else None), env, Path.cwd())
 
 
-def _checkout(wish: Wish, env: Mapping[str, str], engine: str = "sd-scripts") -> Path | None:
+def _checkout(wish: Wish, env: Mapping[str, str], engine: str = table.DEFAULT.name) -> Path | None:
     """The trainer's checkout where there is one: its options and its tokenizers are the ones that count."""
     from kohya_runner.install.setup import find_trainer
 

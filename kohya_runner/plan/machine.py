@@ -13,22 +13,32 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.install import probe
 from kohya_runner.machine import downloads
 from kohya_runner.machine.checks import REQUIREMENTS, machine_findings
+from kohya_runner.machine.disk import disk_plan
+from kohya_runner.machine.host import read_host
 from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 from kohya_runner.options.lookup import matches_snapshot
+from kohya_runner.plan import resume_options, space
+from kohya_runner.plan.commands import commands
+from kohya_runner.plan.forecast import ForecastInput, forecast
 from kohya_runner.recipe.reference import HUB_ID
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.settings import Settings
-    from kohya_runner.engines.support import Support
+    from kohya_runner.engines.command import Command
+    from kohya_runner.engines.protocol import Models, ResolvedRecipe
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install.checkout import Checkout, TrainerPython
+    from kohya_runner.machine.disk import DiskItem, DiskPlan
+    from kohya_runner.machine.gpus import Gpu
     from kohya_runner.machine.host import HostFacts
-    from kohya_runner.plan.models import Models
-    from kohya_runner.recipe.models import Recipe
+    from kohya_runner.plan.assembly import Assembled
+    from kohya_runner.plan.commands import StageCommand
+    from kohya_runner.plan.forecast import Forecast
+    from kohya_runner.plan.opening import Opened
     from kohya_runner.workspace import Workspace
 
     Asked = Callable[[], probe.PythonFacts | None]
@@ -47,7 +57,7 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Trainer:
+class FoundTrainer:
     """What was found of the engine that the recipe needs."""
 
     checkout: Checkout | None
@@ -56,25 +66,26 @@ class Trainer:
     facts: Asked
 
 
-def needs(settings: Settings, support: Support, *, args: Iterable[Arg], recipe: Recipe) -> MachineNeeds:
+def needs(resolved: ResolvedRecipe) -> MachineNeeds:
     """What the options ask of a machine."""
+    parsed, support, recipe = resolved.parsed, resolved.support, resolved.recipe
     return MachineNeeds(
-        family=support.architecture(settings.given),
-        mixed_precision=str(settings.get("mixed_precision") or "no"),
-        full_bf16=settings.on("full_bf16"),
-        full_fp16=settings.on("full_fp16"),
-        xformers=settings.on("xformers"),
-        optimizer_type=str(settings.get("optimizer_type") or ""),
-        fp8_base=support.output == "lora" and (settings.on("fp8_base") or settings.on("fp8_base_unet")),
-        lora=support.output == "lora",
+        family=support.architecture(parsed.given),
+        mixed_precision=str(parsed.get("mixed_precision") or "no"),
+        full_bf16=parsed.on("full_bf16"),
+        full_fp16=parsed.on("full_fp16"),
+        xformers=parsed.on("xformers"),
+        optimizer_type=str(parsed.get("optimizer_type") or ""),
+        fp8_base=support.is_lora and (parsed.on("fp8_base") or parsed.on("fp8_base_unet")),
+        lora=support.is_lora,
         num_processes=recipe.launch.num_processes,
-        args={**support.implied, **settings.all()},
+        args={**support.implied, **parsed.all()},
         hub_pipeline=isinstance(recipe.model, str) and bool(HUB_ID.match(recipe.model)),
-        places={arg.name: arg.source for arg in args},
+        places={arg.name: arg.source for arg in resolved.args},
     )
 
 
-def asked(python: TrainerPython | None) -> Asked:
+def ask_trainer(python: TrainerPython | None) -> Asked:
     """Ask the trainer's Python for its packages while other things are read: another process, and a while.
 
     What is returned waits for the answer, and raises ``TrainerError`` where there is none.
@@ -88,7 +99,7 @@ def asked(python: TrainerPython | None) -> Asked:
     return answer.result
 
 
-def examine(need: MachineNeeds, host: HostFacts, trainer: Trainer, *, deep: bool) -> tuple[Finding, ...]:
+def examine(need: MachineNeeds, host: HostFacts, trainer: FoundTrainer, *, deep: bool) -> tuple[Finding, ...]:
     """The machine against the needs. ``deep`` really imports torch in the trainer's Python: seconds, and certain."""
     try:
         found = _trainer(trainer, trainer.facts(), deep=deep)
@@ -97,7 +108,7 @@ def examine(need: MachineNeeds, host: HostFacts, trainer: Trainer, *, deep: bool
     return machine_findings(need, host, found)
 
 
-def _trainer(trainer: Trainer, facts: probe.PythonFacts | None, *, deep: bool) -> TrainerFacts:
+def _trainer(trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bool) -> TrainerFacts:
     checkout, python, engine = trainer.checkout, trainer.python, trainer.engine
     found = probe.deep_probe(python.path, checkout.root, checkout.engine) if deep and python and checkout else None
     first_gpu = found.gpus[0] if found and found.gpus else None
@@ -133,7 +144,7 @@ def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
     return downloads.has_tokenizer(downloads.cached_files(cache, repo))
 
 
-def hub_findings(models: Models, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
+def hub_answers(models: Models, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
     """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
     cache = reach.workspace.cache / "huggingface" / "hub"
     wanted = [hub.HubNeed(models.base, "model", reach.where, reach.cached)] if models.kind == "hub" else []
@@ -148,3 +159,82 @@ def hub_findings(models: Models, reach: Reach) -> tuple[tuple[Finding, ...], Map
     files = {(fact.repo, name): size for fact in facts for name, size in fact.files}
     known = {f.target: files[f.file.repo, f.file.path] for f in models.fetches if (f.file.repo, f.file.path) in files}
     return hub.hub_findings(wanted, facts, access), known
+
+
+@dataclass(frozen=True, slots=True)
+class OnMachine:
+    """The processes of the run, and what this machine says to it; for another machine an estimate."""
+
+    stages: tuple[StageCommand, ...]
+    command: Command
+    gpus: tuple[Gpu, ...] = ()
+    disk: DiskPlan | None = None
+    forecast: Forecast | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) -> OnMachine:
+    """The last stage of a plan. ``usable``: the workspace can be written to, so that its disks can be looked at."""
+    request, room = opened.request, opened.workspace
+    folders = (room.root, room.cache, room.datasets, room.runs, room.models)
+    host = read_host(folders, environ=opened.environ) if usable and not request.elsewhere else None
+    stages, command = commands(opened, run, on_cpu=host is not None and not host.gpus)
+    if request.elsewhere:
+        told = _forecast(opened, run, needs(run.resolved), run.steps, host=None, argv=())
+        disk = disk_plan(_items(opened, run, {}), ())  # its findings are of no disk
+        return OnMachine(stages, command, disk=disk, forecast=told, findings=told.findings)
+    if host is None:
+        return OnMachine(stages, command)
+    if request.practice:  # it needs the disk alone
+        disk = disk_plan(_items(opened, run, {}), host.filesystems)
+        return OnMachine(stages, command, host.gpus, disk, findings=disk.findings)
+    need = needs(run.resolved)
+    trainer = FoundTrainer(opened.checkout, opened.python, opened.engine.INFO, facts)
+    found = examine(need, host, trainer, deep=request.deep)
+    answers, sizes = hub_answers(run.resolved.models, _reach(opened, run.resolved))
+    steps = resume_options.ahead(run.steps, run.series) if run.steps else None
+    told = _forecast(opened, run, need, steps, host=host, argv=command.argv)
+    disk = disk_plan(_items(opened, run, sizes), host.filesystems)
+    every = (*found, *answers, *told.findings, *disk.findings)
+    return OnMachine(stages, command, host.gpus, disk, told, every)
+
+
+def _reach(opened: Opened, resolved: ResolvedRecipe) -> Reach:
+    models, support, room = resolved.models, resolved.support, opened.workspace
+    return Reach(
+        room,
+        opened.environ,
+        cached=models.kind == "hub" and space.is_cached(models.base, support, room, resolved.precision),
+        where=opened.loaded.where("model"),
+        tokenizers=resolved.parsed.get("tokenizer_cache_dir"),
+        repositories=support.tokenizers_of(resolved.parsed.given),
+    )
+
+
+def _forecast(  # noqa: PLR0913 - the run, and the machine that it is for
+    opened: Opened,
+    run: Assembled,
+    need: MachineNeeds,
+    steps: StepsPlan | None,
+    *,
+    host: HostFacts | None,
+    argv: Sequence[str],
+) -> Forecast:
+    """``steps`` are those still to come."""
+    resolved = run.resolved
+    subject = ForecastInput(
+        opened.loaded, resolved.support, resolved.parsed, resolved.models, opened.workspace, opened.environ,
+        resolved.recipe.budget, opened.request.thorough,
+    )  # fmt: skip
+    return forecast(subject, steps, need=need, host=host, argv=argv)
+
+
+def _items(opened: Opened, run: Assembled, sizes: Mapping[Path, int]) -> list[DiskItem]:
+    """What the run writes; a practice run fetches nothing."""
+    resolved, layout, output = run.resolved, run.arranged.layout, RunPaths(run.run_dir).output
+    parsed, support = resolved.parsed, resolved.support
+    items = space.disk_items(parsed, support, steps=run.steps, layout=layout, output=output) if run.steps else []
+    if not opened.request.practice:
+        precision = resolved.precision
+        items += space.model_items(resolved.models, support, opened.workspace, precision=precision, sizes=sizes)
+    return items

@@ -6,33 +6,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.model_file import LocalModel, model_findings
+from kohya_runner.engines.protocol import Fetch, Models
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
 from kohya_runner.install.random_model import random_model_paths
 from kohya_runner.machine.references import local_path, parse_ref
-from kohya_runner.plan.value import Fetch
 from kohya_runner.recipe.reference import Reference, reference
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from kohya_runner.engines.support import Component, Support
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The base model as the trainer gets it (a path or a Hub id), its components, and what must happen before."""
-
-    base: str
-    kind: str
-    components: Mapping[str, Path]
-    fetches: tuple[Fetch, ...]
-    tokenizers: Path | None
-    findings: tuple[Finding, ...]
 
 
 @dataclass(slots=True)

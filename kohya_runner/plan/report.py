@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.table import DEFAULT
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.masking import masked, masked_option, masked_text
@@ -112,7 +111,7 @@ def _trainer(plan: Plan) -> str:
         return "not checked: the run is for another machine"
     if plan.request.practice:
         return "the practice stand-in"
-    engine = plan.support.engine if plan.support else DEFAULT.name
+    engine = plan.engine.name
     if plan.checkout is None:
         return f"{engine} is not installed yet: kohya-runner setup"
     commit = (plan.checkout.commit or "unknown commit")[:10]

@@ -156,6 +156,6 @@ def _counts(series: Series, now: Now) -> Iterator[Finding]:
 
 def _trainer(series: Series, now: Now) -> Iterator[Finding]:
     before, current = series.record.trainer.commit, (now.checkout.commit or "") if now.checkout else ""
-    if before and current and before != current:
-        message = f"{now.checkout.engine.name if now.checkout else 'sd-scripts'}: was {before[:10]}, is {current[:10]}"
+    if now.checkout and before and current and before != current:
+        message = f"{now.checkout.engine.name}: was {before[:10]}, is {current[:10]}"
         yield error("trainer.resume", message, hint=HINT.format(code="trainer.resume"))

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import Arg
-from kohya_runner.engines.resume_ways import BROKEN, way_of
-from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.resume_ways import way_of
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.options import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.engines.built import Built
-    from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.options.script_options import ScriptOptions
-    from kohya_runner.plan.draft import Draft, Known
+    from kohya_runner.plan.opening import Opened
+    from kohya_runner.plan.options import GivenOptions
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import Series
     from kohya_runner.record.resume_way import ResumeWay
@@ -35,9 +35,11 @@ def wanted(loaded: Loaded, *, asked: bool) -> int:
     return (STATES if asked else 0) if stated is None else stated
 
 
-def state_args(loaded: Loaded, options: ScriptOptions, given: Mapping[str, Any], *, asked: bool) -> tuple[Arg, ...]:
+def state_args(
+    loaded: Loaded, options: ScriptOptions, ways: tuple[ResumeWay, ...], given: Mapping[str, Any], *, asked: bool
+) -> tuple[Arg, ...]:
     """``--save_state`` and how many are kept; what the recipe itself says under ``args`` goes first."""
-    keep, way = wanted(loaded, asked=asked), way_of(options)
+    keep, way = wanted(loaded, asked=asked), way_of(options, ways)
     if not keep or way is None or "save_state" not in options:
         return ()
     stated = loaded.recipe is not None and loaded.recipe.resume.states is not None
@@ -50,31 +52,31 @@ def state_args(loaded: Loaded, options: ScriptOptions, given: Mapping[str, Any],
     )
 
 
-def findings(
-    loaded: Loaded, options: ScriptOptions, given: Mapping[str, Any], steps: StepsPlan | None, *, asked: bool
-) -> tuple[Finding, ...]:
-    """What stands against continuing such a run; nothing where nobody means to."""
-    by_hand = options.script in BROKEN and given.get("resume")
-    if not asked and not wanted(loaded, asked=asked) and not by_hand:
-        return ()
-    return tuple(_findings(loaded, options, given, steps, asked=asked))
-
-
-def _findings(
-    loaded: Loaded, options: ScriptOptions, given: Mapping[str, Any], steps: StepsPlan | None, *, asked: bool
+def findings(  # noqa: PLR0913 - what each rule looks at
+    loaded: Loaded,
+    engine: Engine,
+    options: ScriptOptions,
+    given: Mapping[str, Any],
+    steps: StepsPlan | None,
+    *,
+    asked: bool,
 ) -> Iterator[Finding]:
-    way = way_of(options)
-    if way is None:
+    """What stands against continuing such a run; nothing where nobody means to."""
+    by_hand = options.script in engine.BROKEN_RESUME and given.get("resume")
+    if not asked and not wanted(loaded, asked=asked) and not by_hand:
+        return
+    way, broken = way_of(options, engine.RESUME_WAYS), engine.BROKEN_RESUME.get(options.script)
+    if way is None or broken:
         message = f"{options.script} keeps no count of its steps: continued, it would begin at the first epoch again"
+        message = f"{options.script} cannot go on: {broken}" if way is not None else message
         yield error("recipe.resume", message, where=loaded.where("resume"), hint="launch without --resume and resume:")
         return
-    if options.script in BROKEN:
-        message, hint = (
-            f"{options.script} cannot go on: {BROKEN[options.script]}",
-            "launch without --resume and resume:",
-        )
-        yield error("recipe.resume", message, where=loaded.where("resume"), hint=hint)
-        return
+    yield from _option_findings(loaded, way, given, asked=asked)
+    if steps is not None:
+        yield from _of_steps(loaded, steps, way)
+
+
+def _option_findings(loaded: Loaded, way: ResumeWay, given: Mapping[str, Any], *, asked: bool) -> Iterator[Finding]:
     if given.get("save_state") is False:
         where = loaded.where("args", "save_state")
         yield error("args.save_state", "args.save_state: false, and resume needs states", where=where)
@@ -88,8 +90,6 @@ def _findings(
     for name in way.sets if asked else ():
         if given.get(name) not in (None, False):
             yield error("args.owned", f"args.{name}: --resume sets it", where=loaded.where("args", name))
-    if steps is not None:
-        yield from _of_steps(loaded, steps, way)
 
 
 def _stepwise(loaded: Loaded, name: str) -> Finding:
@@ -126,7 +126,7 @@ def _part_of_an_epoch(loaded: Loaded, steps: StepsPlan) -> Finding:
 
 
 def resume_args(
-    settings: Settings, args: tuple[Arg, ...], series: Series, steps: StepsPlan, processes: int
+    settings: ParsedOptions, args: tuple[Arg, ...], series: Series, steps: StepsPlan, processes: int
 ) -> tuple[Arg, ...]:
     """All options of an attempt that goes on; ``args`` are those of the whole run.
 
@@ -144,31 +144,14 @@ def resume_args(
     return (*args, *(Arg(n, value, values.tokens(settings.options[n], value), source) for n, value in chosen.items()))
 
 
-def going_on(draft: Draft, known: Known) -> Series | None:
+def going_on(opened: Opened, given: GivenOptions, name: str) -> Series | None:
     """The run that ``--resume`` goes on with."""
-    if not draft.request.resume:
+    if not opened.request.resume:
         return None
     from kohya_runner.record import ledger, resume_point
 
-    views, way = ledger.runs(draft.workspace.runs), way_of(known.settings.options)
-    return resume_point.find(views, known.recipe.name, way, practice=draft.request.practice)
-
-
-def resumed(draft: Draft, built: Built) -> Built:
-    """The same as it goes on with ``built.series``; what stands against that is added to the draft's findings."""
-    known, series, steps = built.known, built.series, built.steps
-    options, asked = known.settings.options, draft.request.resume
-    draft.findings += findings(draft.loaded, options, known.recipe.args, steps, asked=asked)
-    if series is None or steps is None:
-        return built
-    from kohya_runner.plan.resume_drift import Now, changes
-
-    now = Now(draft.loaded, known.given, built.layout, steps, draft.parts["checkout"], draft.workspace.runs)
-    draft.findings += changes(series, now)
-    processes = known.recipe.launch.num_processes
-    args = resume_args(known.settings, known.given, series, steps, processes)
-    settings = as_parsed(options, args)
-    return replace(built, known=replace(known, given=args, settings=settings), anew=known.given)
+    views, way = ledger.runs(opened.workspace.runs), way_of(given.parsed.options, opened.engine.RESUME_WAYS)
+    return resume_point.find(views, name, way, practice=opened.request.practice)
 
 
 def ahead(steps: StepsPlan, series: Series | None) -> StepsPlan:

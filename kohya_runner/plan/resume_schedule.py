@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import Arg
-from kohya_runner.engines.saves import SaveSettings, every_n_epochs
+from kohya_runner.engines.steps_plan import SaveSettings, every_n_epochs
 from kohya_runner.options import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.record.resume_point import Series
 
@@ -60,7 +60,7 @@ CURVES: Mapping[str, Curve] = {
 
 
 def remaining_args(
-    settings: Settings, args: tuple[Arg, ...], series: Series, steps: StepsPlan, processes: int
+    settings: ParsedOptions, args: tuple[Arg, ...], series: Series, steps: StepsPlan, processes: int
 ) -> tuple[Arg, ...]:
     """The options of an attempt that trains what is left; ``args`` and ``settings`` are those of the whole run."""
     wished: dict[str, Any] = {
@@ -78,7 +78,7 @@ def remaining_args(
     return (*kept, *(Arg(name, value, values.tokens(options[name], value), source) for name, value in wished.items()))
 
 
-def _learning_rate(settings: Settings, whole: int) -> dict[str, Any]:
+def _learning_rate(settings: ParsedOptions, whole: int) -> dict[str, Any]:
     """The options that make the curve the whole run's; ``whole``: its steps, counted as the scheduler counts them."""
     if settings.get("lr_scheduler_type"):  # says its own lengths
         return {}
@@ -95,21 +95,21 @@ def _learning_rate(settings: Settings, whole: int) -> dict[str, Any]:
     }
 
 
-def _lengths(settings: Settings, curve: Curve, warmup: int, whole: int) -> dict[str, Any]:
+def _lengths(settings: ParsedOptions, curve: Curve, warmup: int, whole: int) -> dict[str, Any]:
     if not curve.decays:
         return {"num_warmup_steps": warmup, "num_training_steps": whole}
     decay = _steps(settings.get("lr_decay_steps"), whole)
     return {"num_warmup_steps": warmup, "num_stable_steps": whole - warmup - decay, "num_decay_steps": decay}
 
 
-def _beside(settings: Settings, curve: Curve) -> Iterator[tuple[str, Any]]:
+def _beside(settings: ParsedOptions, curve: Curve) -> Iterator[tuple[str, Any]]:
     for parameter, option in curve.options.items():
         value = settings.get(option)
         if value is not None:
             yield parameter, value / 2 if curve.halved and parameter == "num_cycles" else value
 
 
-def _stated_args(settings: Settings) -> tuple[str, ...]:
+def _stated_args(settings: ParsedOptions) -> tuple[str, ...]:
     return tuple(settings.get("lr_scheduler_args") or ())
 
 

@@ -1,34 +1,37 @@
-"""What a run will write, where, and how much: the disk items of a plan."""
+"""What a run will write, where, and how much, and what it asks of memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.class_images import is_planned
-from kohya_runner.engines.method_space import method_items
-from kohya_runner.engines.settings import optimizer_of
+from kohya_runner.engines.method_space import method_items, method_shape, trains_half
+from kohya_runner.engines.parsed_options import optimizer_of
 from kohya_runner.machine import disk as items
 from kohya_runner.machine import downloads
 from kohya_runner.machine.disk import DiskItem
 from kohya_runner.machine.downloads import cached_files, has_pipeline
-from kohya_runner.machine.memory.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_tokens
+from kohya_runner.machine.memory.memory_checks import Load
+from kohya_runner.machine.memory.method_sizes import trained_parameters
+from kohya_runner.machine.memory.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_bytes, text_tokens
 from kohya_runner.machine.memory.vram import moments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from kohya_runner.artefact.model_inspection import Inspected
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support
-    from kohya_runner.plan.models import Models
     from kohya_runner.workspace import Workspace
 
 LOG_BYTES = 20_000_000
 
 
-def shape(settings: Settings, support: Support) -> LoraShape:
+def shape(settings: ParsedOptions, support: Support) -> LoraShape:
     """What decides the size of a checkpoint."""
     network_args = _pairs(settings.given.get("network_args"))
     return LoraShape(
@@ -52,11 +55,11 @@ def _pairs(value: Any) -> dict[str, str]:
 
 
 def disk_items(
-    settings: Settings, support: Support, *, steps: StepsPlan, layout: Layout, output: Path
+    settings: ParsedOptions, support: Support, *, steps: StepsPlan, layout: Layout, output: Path
 ) -> list[DiskItem]:
     """Checkpoints, states, cached latents and text encoder outputs, log."""
     buckets = [items.Bucket(b.width, b.height, b.images) for b in steps.buckets]
-    written = _lora_items if support.output == "lora" else method_items
+    written = _lora_items if support.is_lora else method_items
     found: list[DiskItem | None] = [*written(settings, support, steps, output)]
     found.append(DiskItem("log", LOG_BYTES, output.parent))
     painted = [e.image for folder in layout.folders for e in folder.entries if is_planned(e.image)]
@@ -75,7 +78,7 @@ def disk_items(
     return [item for item in found if item is not None]
 
 
-def _staged(settings: Settings, support: Support, steps: StepsPlan, layout: Layout) -> DiskItem:
+def _staged(settings: ParsedOptions, support: Support, steps: StepsPlan, layout: Layout) -> DiskItem:
     """What the stages before the training cache: latents of pictures and controls, and each caption once."""
     name, images = support.architecture(settings.given), sum(bucket.images for bucket in steps.buckets)
     each = 2 if layout.conditions else 1
@@ -83,7 +86,7 @@ def _staged(settings: Settings, support: Support, steps: StepsPlan, layout: Layo
     return DiskItem("caches", latents + images * STAGED_TEXT.get(name, 0), layout.root)
 
 
-def _lora_items(settings: Settings, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
+def _lora_items(settings: ParsedOptions, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
     lora, saves = shape(settings, support), steps.saves
     each = moments(optimizer_of(settings))
     states = items.states(lora, saves.most_states, output, moments=each) if saves.most_states else None
@@ -117,3 +120,35 @@ def _usual(name: str, support: Support) -> int:
     """The size of a file nobody has told us about: a component by its name, else a base model of the family."""
     part = next((size for key, size in downloads.COMPONENTS.items() if key in name.lower()), None)
     return part or downloads.SINGLE_FILES.get(support.family, 0)
+
+
+def load_of(settings: ParsedOptions, support: Support, *, steps: StepsPlan, files: Iterable[Inspected] = ()) -> Load:
+    """For ``memory_plan``; without pictures the largest bucket has no pixels."""
+    whole = not support.is_lora
+    method = method_shape(settings, support)
+    lora = LoraShape(support.family, dim=0, text_encoder=method.text) if whole else shape(settings, support)
+    return Load(
+        lora=lora,
+        trained=trained_parameters(method) if whole else None,
+        whole=support.is_whole_model,
+        half=whole and trains_half(settings, support),
+        pixels=support.sequences * max((b.width * b.height for b in steps.buckets), default=0),
+        cached=_latents_in_memory(settings, support, steps) + _texts_in_memory(settings, support, steps),
+        dtypes={seen.slot: seen.dtype for seen in files if seen.dtype},
+    )
+
+
+def _latents_in_memory(settings: ParsedOptions, support: Support, steps: StepsPlan) -> int:
+    if not settings.on("cache_latents") or settings.on("cache_latents_to_disk"):
+        return 0
+    flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
+    each = ((b, latent_bytes(support.family, b.width, b.height, flip=flip, alpha_mask=alpha)) for b in steps.buckets)
+    return sum(bucket.images * (size or 0) for bucket, size in each)
+
+
+def _texts_in_memory(settings: ParsedOptions, support: Support, steps: StepsPlan) -> int:
+    if not settings.on("cache_text_encoder_outputs") or settings.on("cache_text_encoder_outputs_to_disk"):
+        return 0
+    tokens = text_tokens(support.family, settings.get)
+    one = text_bytes(support.family, max_tokens=tokens, fp16=settings.get("mixed_precision") == "fp16")
+    return sum(bucket.images for bucket in steps.buckets) * (one or 0)

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.built import TextFile
     from kohya_runner.engines.command import Command
+    from kohya_runner.engines.protocol import Fetch, TextFile
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.disk import DiskPlan
     from kohya_runner.machine.gpus import Gpu
-    from kohya_runner.machine.references import HubFile
     from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.forecast import Forecast
     from kohya_runner.plan.trust.consent import Consequence
@@ -50,14 +50,6 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetch:
-    """A file of the Hub that must be on the disk before the launch."""
-
-    file: HubFile
-    target: Path
-
-
-@dataclass(frozen=True, slots=True)
 class Ready:
     """The parts of a plan without errors, none of them missing."""
 
@@ -75,6 +67,7 @@ class Plan:
     loaded: Loaded
     workspace: Workspace
     findings: tuple[Finding, ...]
+    engine: EngineInfo
     consequences: tuple[Consequence, ...] = ()  # what happens beside the training
     support: Support | None = None
     checkout: Checkout | None = None

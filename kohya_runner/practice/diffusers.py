@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import PRACTICE
+from kohya_runner.engines.diffusers import DiffusersEngine
+from kohya_runner.engines.diffusers.build import NAME
 from kohya_runner.engines.diffusers.families import CHANNELS, UNET
-from kohya_runner.engines.diffusers.imagefolder import NAME
-from kohya_runner.engines.diffusers.steps import Length, plan_steps
+from kohya_runner.engines.diffusers.steps import ExampleLength, plan_steps
 from kohya_runner.engines.resume_ways import way_of
 from kohya_runner.practice.files import DTYPES, MARK, NAN, NUMBER, safetensors, write_accelerate_state
 from kohya_runner.practice.loop import SettingsError, StandIn, Start
@@ -23,7 +24,7 @@ from kohya_runner.practice.sd_scripts import PROCESSES
 if TYPE_CHECKING:
     import argparse
 
-    from kohya_runner.engines.saves import SaveEvent
+    from kohya_runner.engines.steps_plan import SaveEvent
     from kohya_runner.practice.faults import Faults
 
 TENSORS = (("conv_in.weight", (8, CHANNELS, 3, 3)), ("conv_out.weight", (4, 8, 3, 3)))
@@ -35,8 +36,8 @@ def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn:
     record("Initializing the InstructPix2Pix UNet from the pretrained UNet.")
     text = (Path(args.train_data_dir) / NAME).read_text(encoding="utf-8")
     rows = sum(1 for line in text.splitlines() if json.loads(line))
-    stated = {f.name: getattr(args, f.name) for f in fields(Length) if hasattr(args, f.name)}
-    plan, found = plan_steps(rows, Length(**stated, num_processes=int(os.environ.get(PROCESSES, "1"))), UNET)
+    stated = {f.name: getattr(args, f.name) for f in fields(ExampleLength) if hasattr(args, f.name)}
+    plan, found = plan_steps(rows, ExampleLength(**stated, num_processes=int(os.environ.get(PROCESSES, "1"))), UNET)
     if plan is None:
         raise SettingsError("; ".join(finding.message for finding in found))
     return Diffusers(args, script, plan, faults)
@@ -73,7 +74,11 @@ class Diffusers(StandIn):
             return Start()
         name = Path(self.args.resume_from_checkpoint).name
         sys.stdout.write(f"Resuming from checkpoint {name}\n")
-        done, each, way = int(name.split("-")[1]), self.plan.steps_per_epoch, way_of(vars(self.args))
+        done, each, way = (
+            int(name.split("-")[1]),
+            self.plan.steps_per_epoch,
+            way_of(vars(self.args), DiffusersEngine.RESUME_WAYS),
+        )
         drawn = done - (way.bar_offset(done, each) if way else 0)
         length = self.plan.total if way and way.bar == "on" else None
         return Start(done // each, done % each, done, drawn, length)

@@ -18,8 +18,7 @@ from kohya_runner.practice.screen import BANNER, Bar, log, say
 if TYPE_CHECKING:
     import argparse
 
-    from kohya_runner.engines.saves import SaveEvent
-    from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.steps_plan import SaveEvent, StepsPlan
     from kohya_runner.practice.faults import Faults
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.musubi.buckets import MusubiBuckets
-from kohya_runner.engines.musubi.steps import Length, Part, plan_steps
-from kohya_runner.engines.saves import SaveSettings
+from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
+from kohya_runner.engines.steps_plan import SaveSettings
 from kohya_runner.practice.files import MARK, modules
 from kohya_runner.practice.loop import SettingsError, StandIn
 from kohya_runner.practice.screen import BANNER, log, say
@@ -78,7 +78,7 @@ def _fill_caches(args: argparse.Namespace, faults: Faults) -> None:
 def _plan(args: argparse.Namespace) -> StepsPlan:
     """What lacks one of its caches is left out, as in the training (dataset/image_video_dataset.py:521)."""
     saves = {name: getattr(args, name) for name in SaveSettings.__dataclass_fields__ if hasattr(args, name)}
-    length = Length(
+    length = MusubiLength(
         SaveSettings(**saves), args.max_train_steps, args.max_train_epochs, args.gradient_accumulation_steps,
         num_processes=int(os.environ.get(PROCESSES, "1")),
     )  # fmt: skip

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from kohya_runner.engines import saves
-from kohya_runner.engines.saves import SaveSettings, plan_saves
+from kohya_runner.engines import steps_plan
+from kohya_runner.engines.steps_plan import SaveSettings, plan_saves
 
 STATE = 3  # a state is three checkpoints big
 
@@ -15,18 +15,18 @@ STATE = 3  # a state is three checkpoints big
 @pytest.fixture
 def fullest(monkeypatch):
     """Plans the saves and returns how much lay there at once, counted at every single write."""
-    shelves: list[saves._Shelf] = []
+    shelves: list[steps_plan._Shelf] = []
     seen: list[int] = []
 
-    class Watched(saves._Shelf):
-        def add(self, name: str) -> None:
-            super().add(name)
+    class Watched(steps_plan._Shelf):
+        def take(self, event: steps_plan.SaveEvent) -> None:
+            super().take(event)
             if not any(self is shelf for shelf in shelves):
                 shelves.append(self)
             names = [n for shelf in shelves for n in shelf.present]
             seen.append(sum(STATE if n.endswith("-state") else 1 for n in names))
 
-    monkeypatch.setattr(saves, "_Shelf", Watched)
+    monkeypatch.setattr(steps_plan, "_Shelf", Watched)
 
     def plan(settings: SaveSettings):
         shelves.clear()

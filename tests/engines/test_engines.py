@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.dialects import dialect_of
 from kohya_runner.engines.diffusers.families import DIFFUSERS
 from kohya_runner.engines.musubi.families import MUSUBI_TUNER
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
-from kohya_runner.engines.table import FAMILIES, INFOS, SETTINGS, all_scripts, info_of, options_for, user_settings
+from kohya_runner.engines.table import (
+    ENGINES,
+    FAMILIES,
+    INFOS,
+    SETTINGS,
+    all_scripts,
+    info_of,
+    options_for,
+    user_settings,
+)
 from kohya_runner.install.checkout import Checkout, find_checkout, find_python
 from kohya_runner.options.snapshot import shipped
 from kohya_runner.settings import UserSettings
@@ -51,14 +59,18 @@ def test_the_clone_pins_the_commit_of_the_table(engine):
     assert done.stdout.split()[:2] == ["160000", engine.commit]
 
 
+def test_the_table_names_each_engine_as_it_names_itself():
+    assert {name: engine.INFO.name for name, engine in ENGINES.items()} == {name: name for name in ENGINES}
+
+
 def test_no_two_engines_share_a_script():
     assert len(set(all_scripts())) == len(all_scripts())
     assert all(info_of(script) is engine for engine in INFOS.values() for script in engine.scripts)
 
 
-def test_every_row_of_the_families_has_an_engine_a_dialect_and_its_script():
+def test_every_row_of_the_families_is_one_of_its_engine_and_has_its_script():
     for row in FAMILIES:
-        assert callable(dialect_of(row.engine).build)
+        assert row in ENGINES[row.engine].FAMILIES
         assert info_of(row.script) is INFOS[row.engine]
         assert len(options_for(row.script, None)) > 10
 

@@ -6,10 +6,11 @@ from rule_cases import BY_CODE
 from test_rules import UPSTREAM
 
 from kohya_runner.engines import table
-from kohya_runner.engines.rules.table import Context, evaluate
+from kohya_runner.engines.parsed_options import ParsedOptions
+from kohya_runner.engines.rules.context import Context, evaluate
+from kohya_runner.engines.rules.page import RULES
 from kohya_runner.engines.sd_scripts.rules import controls, methods, whole
 from kohya_runner.engines.sd_scripts.rules.lines import LINES
-from kohya_runner.engines.settings import Settings
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 
@@ -58,15 +59,15 @@ def test_every_error_of_the_two_tables_is_among_the_cases_that_the_real_trainer_
 def test_a_methods_own_defaults_break_no_rule(row):
     metadata = {"cache_latents": True} if row.data == "metadata" else {}
     given = dict(row.added) | OWN[row.method] | FAMILY.get(row.family, {}) | metadata
-    found = evaluate(Context(Settings(options_for(row.script, None), given), row))
+    found = evaluate(Context(ParsedOptions(options_for(row.script, None), given), row), RULES)
     assert [f.code for f in found if f.severity is not Severity.INFO] == []
 
 
 def test_a_rule_of_another_method_is_silent():
     row = table.find("sdxl", "finetune")
     assert row is not None
-    settings = Settings(options_for(row.script, None), {"cache_text_encoder_outputs": True})
-    assert evaluate(Context(settings, row)) == ()
+    settings = ParsedOptions(options_for(row.script, None), {"cache_text_encoder_outputs": True})
+    assert evaluate(Context(settings, row), RULES) == ()
 
 
 def test_the_lines_are_of_scripts_and_rules_that_there_are():

@@ -13,8 +13,9 @@ from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
 from kohya_runner.codes import CODES
 from kohya_runner.engines import table
-from kohya_runner.engines.rules.table import RULES, SUBJECTS, Context, evaluate, rules_json, rules_markdown
-from kohya_runner.engines.settings import Settings
+from kohya_runner.engines.parsed_options import ParsedOptions
+from kohya_runner.engines.rules.context import Context, evaluate
+from kohya_runner.engines.rules.page import RULES, SUBJECTS, rules_json, rules_markdown
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 
@@ -60,7 +61,7 @@ def test_a_finding_names_the_trainers_line_and_a_place_in_the_recipe(case: Case)
 )
 def test_the_trainers_defaults_break_no_rule_but_a_missing_network(family: str):
     row = support(family)
-    found = evaluate(Context(Settings(options_for(row.script, None), row.added), row))
+    found = evaluate(Context(ParsedOptions(options_for(row.script, None), row.added), row), RULES)
     wanted = ["args.network_module_missing", *BY_DEFAULT.get(family, ())]
     assert [f.code for f in found if f.severity is not Severity.INFO] == wanted
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kohya_runner.engines.saves import SavePlan, SaveSettings, plan_saves, problems
+from kohya_runner.engines.steps_plan import SavePlan, SaveSettings, plan_saves, save_problems
 
 NAME = SaveSettings("x", save_every_n_epochs=1)
 
@@ -80,4 +80,4 @@ def test_the_format_is_the_extension() -> None:
     ],
 )
 def test_a_cadence_of_nothing_is_told(settings: SaveSettings, codes: list[str]) -> None:
-    assert [finding.code for finding in problems(settings)] == codes
+    assert [finding.code for finding in save_problems(settings)] == codes

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.saves import SaveSettings, plan_saves
+from kohya_runner.engines.steps_plan import SaveSettings, plan_saves
 from kohya_runner.machine.disk import DiskItem, disk_plan
 from kohya_runner.machine.filesystems import FileSystem
 from kohya_runner.plan.disk_timeline import timelines

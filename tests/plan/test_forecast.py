@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.parsed_options import as_parsed
+from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.engines.table import options_for
 from kohya_runner.machine.gpus import Gpu
 from kohya_runner.machine.host import HostFacts
 from kohya_runner.plan import machine
-from kohya_runner.plan.forecast import Subject, forecast
+from kohya_runner.plan.forecast import ForecastInput, forecast
 from kohya_runner.plan.models import find_models
 from kohya_runner.recipe.limits import Budget
 from kohya_runner.record import record
@@ -27,8 +28,9 @@ def told(planned, pictures):
         options = options_for(plan.support.script, None, plan.workspace.cache, write_cache=False)
         settings = as_parsed(options, plan.args)
         models = find_models(plan.loaded, plan.support, plan.workspace, look=False)
-        subject = Subject(plan.loaded, plan.support, settings, models, plan.workspace, OFFLINE, Budget(**limits))
-        need = machine.needs(settings, plan.support, args=plan.args, recipe=plan.loaded.recipe)
+        subject = ForecastInput(plan.loaded, plan.support, settings, models, plan.workspace, OFFLINE, Budget(**limits))
+        recipe = plan.loaded.recipe
+        need = machine.needs(ResolvedRecipe(plan.loaded, recipe, plan.support, settings, models, plan.args, ()))
         found = forecast(subject, plan.steps, need=need, host=host, argv=plan.command.argv)
         return found, plan
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.engines.settings import as_parsed
-from kohya_runner.plan.memory_load import load_of
+from kohya_runner.engines.parsed_options import as_parsed
+from kohya_runner.plan.space import load_of
 from kohya_runner.plan.value import Plan
 
 IN_MEMORY = ("args.cache_latents_to_disk=false", "args.cache_text_encoder_outputs_to_disk=false")

@@ -10,7 +10,7 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.scan_cache import NAME
 from kohya_runner.file_stamp import SETTLED
-from kohya_runner.plan import reading
+from kohya_runner.plan import data
 from kohya_runner.plan.value import Request
 from kohya_runner.workspace import Workspace
 
@@ -38,7 +38,7 @@ def room(odd_path: Path) -> Workspace:
 
 def decoded(source: Source, room: Workspace, **request: object) -> int:
     asked = Request(Path("x.yaml"), **request)  # type: ignore[arg-type]
-    return reading.read_all((source,), asked, room, None)[0].decoded
+    return data.read_all((source,), asked, room, None)[0].decoded
 
 
 def test_a_small_dataset_leaves_nothing_behind(source, room, settled):
@@ -47,7 +47,7 @@ def test_a_small_dataset_leaves_nothing_behind(source, room, settled):
 
 
 def test_a_large_one_is_known_to_the_next_plan(source, room, settled, monkeypatch):
-    monkeypatch.setattr(reading, "MANY", 3)
+    monkeypatch.setattr(data, "MANY", 3)
     assert (decoded(source, room), decoded(source, room)) == (3, 0)
 
 
@@ -64,7 +64,7 @@ def test_fresh_reads_again(source, room, settled):
 
 
 def test_a_plan_for_elsewhere_makes_no_workspace_here(source, room, settled, monkeypatch):
-    monkeypatch.setattr(reading, "MANY", 1)
+    monkeypatch.setattr(data, "MANY", 1)
     assert decoded(source, room, elsewhere=True) == 3
     assert not room.root.exists()
 
@@ -76,8 +76,8 @@ def test_an_edit_under_a_restored_time_is_noticed(source, room, settled):
     path.write_bytes(path.read_bytes() + b" ")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert decoded(source, room) == 1
-    assert (room.cache / reading.CACHE / NAME).is_file()
+    assert (room.cache / data.CACHE / NAME).is_file()
 
 
 def test_the_database_is_the_one_that_dataset_check_keeps():
-    assert reading.NAME == NAME
+    assert data.NAME == NAME

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kohya_runner.engines.resume_ways import INITIAL_STEP
+from kohya_runner.engines.sd_scripts import SdScriptsEngine
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.table import options_for
 from kohya_runner.install.checkout import Checkout
@@ -93,18 +94,18 @@ def test_options_are_grouped_with_their_values():
 def test_a_script_that_cannot_go_on_is_refused_by_its_name(now):
     whole = options_for("sdxl_train.py", None)
     options = replace(whole, rows=tuple(row for row in whole.rows if row.name != "resume"))
-    (found,) = findings(now.loaded, options, {}, now.steps, asked=True)
+    (found,) = findings(now.loaded, SdScriptsEngine(), options, {}, now.steps, asked=True)
     assert "sdxl_train.py keeps no count of its steps" in found.message
-    assert state_args(now.loaded, options, {}, asked=True) == ()
-    assert findings(now.loaded, options, {}, now.steps, asked=False) == ()
+    assert state_args(now.loaded, options, SdScriptsEngine.RESUME_WAYS, {}, asked=True) == ()
+    assert not list(findings(now.loaded, SdScriptsEngine(), options, {}, now.steps, asked=False))
 
 
 def test_a_script_that_cannot_read_its_states_is_refused_with_the_place(now):
     options = options_for("sdxl_train_control_net.py", None)
     for given, asked in (({}, True), ({"resume": "/a/state"}, False)):
-        (found,) = findings(now.loaded, options, given, now.steps, asked=asked)
+        (found,) = findings(now.loaded, SdScriptsEngine(), options, given, now.steps, asked=asked)
         assert "library/sdxl_original_control_net.py:89" in found.message
-    assert findings(now.loaded, options, {}, now.steps, asked=False) == ()
+    assert not list(findings(now.loaded, SdScriptsEngine(), options, {}, now.steps, asked=False))
 
 
 def test_the_options_of_a_record_count_before_its_command(now):

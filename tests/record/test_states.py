@@ -8,7 +8,8 @@ import zipfile
 import pytest
 from safetensors_files import lora
 
-from kohya_runner.engines.resume_ways import CHECKPOINT, INITIAL_STEP, REMAINING
+from kohya_runner.engines.diffusers.families import CHECKPOINT
+from kohya_runner.engines.resume_ways import INITIAL_STEP, REMAINING
 from kohya_runner.record.attempts import Attempt, Attempts
 from kohya_runner.record.states import sound, states_of
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import Arg
-from kohya_runner.engines.rules.table import Context, evaluate
-from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.parsed_options import as_parsed
+from kohya_runner.engines.rules.context import Context, evaluate
+from kohya_runner.engines.rules.page import RULES
 from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
 
@@ -67,7 +68,7 @@ class MusubiCase:
         args = self.args(which)
         settings = as_parsed(options_for(self.row.script, None), args)
         places = {arg.name: f"recipe.yaml:1:{arg.name}" for arg in args}
-        return evaluate(Context(settings, self.row, places=places, **(STEPS | self.around)))
+        return evaluate(Context(settings, self.row, places=places, **(STEPS | self.around)), RULES)
 
 
 def row(family: str) -> Support:

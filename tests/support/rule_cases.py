@@ -9,8 +9,9 @@ import rule_cases_families
 
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import Arg
-from kohya_runner.engines.rules.table import RULES, Context, evaluate
-from kohya_runner.engines.settings import as_parsed
+from kohya_runner.engines.parsed_options import as_parsed
+from kohya_runner.engines.rules.context import Context, evaluate
+from kohya_runner.engines.rules.page import RULES
 from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
 
@@ -61,7 +62,7 @@ class Case:
         args = self._args(which)
         settings = as_parsed(options_for(row.script, None), args)
         places = {arg.name: f"recipe.yaml:1:{arg.name}" for arg in args}
-        return evaluate(Context(settings, row, places=places, **(STEPS | self.around)))
+        return evaluate(Context(settings, row, places=places, **(STEPS | self.around)), RULES)
 
 
 def support(family: str) -> Support:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kohya_runner.engine_info import PINS, EngineInfo
 from kohya_runner.engines.support import Support
+from kohya_runner.record.resume_way import ResumeWay
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DIFFUSERS = EngineInfo(
     name="diffusers",
@@ -58,3 +63,32 @@ SDXL = replace(
     recipe="recipes/sdxl_instruct_pix2pix.yaml",
 )
 FAMILIES = (SD15, SDXL)
+
+OWNED: Mapping[str, str] = {
+    "dataset_name": "write the pairs as 'datasets'",
+    "dataset_config_name": "write the pairs as 'datasets'",
+    "cache_dir": "the workspace's own cache is used",
+    "hub_token": "a secret: set HF_TOKEN in the environment",
+    "push_to_hub": "see: kohya-runner publish",
+    "hub_model_id": "see: kohya-runner publish",
+    "resume_from_checkpoint": "launch --resume sets it",
+    "logging_dir": "the run's own folder is used; report_to says who writes there",
+    "local_rank": "write launch.num_processes",
+    "original_image_column": "the columns are written by the runner",
+    "edited_image_column": "the columns are written by the runner",
+    "edit_prompt_column": "the columns are written by the runner",
+}
+"""Options that the runner sets or that stand elsewhere in a recipe: what to write instead."""
+
+CHECKPOINT = ResumeWay(
+    needs=("resume_from_checkpoint",),
+    sets=("resume_from_checkpoint",),
+    folder=r"checkpoint-(?P<step>\d{{1,9}})",
+    weights=UNET,
+    steps_inside=True,
+    bar="epoch",
+)
+"""train_instruct_pix2pix.py:820: the folder's own name says the step."""
+
+CHECKPOINT_XL = replace(CHECKPOINT, needs=(*CHECKPOINT.needs, "pretrained_vae_model_name_or_path"), bar="on")
+"""train_instruct_pix2pix_sdxl.py:921: it begins the epoch anew, and its bar at what is done."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rules.context import LOADED, SILENT, WARNING, Rule
+from kohya_runner.engines.surprises import Surprise
 
 if TYPE_CHECKING:
     from kohya_runner.engines.rules.context import Context
@@ -71,3 +72,16 @@ RULES: tuple[Rule, ...] = tuple(replace(rule, engine="diffusers", methods=("inst
          "forked process can", "write dataloader_num_workers: 0", f"{SDXL_SCRIPT}:871", "first step", WARNING,
          families=SDXL),
 ))  # fmt: skip
+
+SURPRISES: tuple[Surprise, ...] = (
+    Surprise("resolution", "pictures are squeezed to squares of this side"),
+    Surprise("train_batch_size", "pictures a step, on each GPU"),
+    Surprise("num_train_epochs", "a hundred times through all pictures", lambda a: "max_train_steps" in a),
+    Surprise("lr_warmup_steps", "steps until the learning rate is at its height, with any scheduler but constant"),
+    Surprise("lr_scheduler", "the learning rate never falls"),
+    Surprise("mixed_precision", "trains in fp32: about twice the memory and time on a GPU"),
+    Surprise("conditioning_dropout_prob", "the model does not learn to weigh picture against instruction"),
+    Surprise("checkpointing_steps", "steps from one training state on the disk to the next"),
+    Surprise("checkpoints_total_limit", "no state is ever removed"),
+)
+"""What a recipe is told that leaves these open."""

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.saves import SaveEvent, SavePlan
-from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, StepsPlan
+from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, SaveEvent, SavePlan, StepsPlan
 from kohya_runner.findings import error
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Length:
+class ExampleLength:
     """What decides the numbers: the scripts' options, under their names and with their defaults."""
 
     resolution: int = 256
@@ -31,7 +30,7 @@ class Length:
     num_processes: int = 1
 
 
-def plan_steps(rows: int, length: Length, final: str) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
+def plan_steps(rows: int, length: ExampleLength, final: str) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
     """The numbers (train_instruct_pix2pix.py:740-801); None where the findings say why there are none.
 
     ``final``: the file that the run is judged by, below the output folder.
@@ -54,11 +53,11 @@ def plan_steps(rows: int, length: Length, final: str) -> tuple[StepsPlan | None,
     ), ()  # fmt: skip
 
 
-def _each(length: Length) -> str:
+def _each(length: ExampleLength) -> str:
     return f"{length.checkpointing_steps} of them: more than anybody keeps"
 
 
-def _problems(rows: int, length: Length) -> Iterator[Finding]:
+def _problems(rows: int, length: ExampleLength) -> Iterator[Finding]:
     """Numbers that the scripts divide by, or ask more of than there is."""
     for name in ("resolution", "train_batch_size", "gradient_accumulation_steps", "checkpointing_steps"):
         value = getattr(length, name)
@@ -69,7 +68,7 @@ def _problems(rows: int, length: Length) -> Iterator[Finding]:
         yield error("args.max_train_samples", text, hint="leave it out")
 
 
-def _saves(length: Length, total: int, final: str) -> SavePlan:
+def _saves(length: ExampleLength, total: int, final: str) -> SavePlan:
     """Each checkpoint-N is a training state with the U-Net in it; the oldest goes before another is written."""
     every, limit = length.checkpointing_steps, length.checkpoints_total_limit
     steps = range(every, total + 1, every)

@@ -1,1 +1,115 @@
-"""musubi-tuner: its families, rules, buckets, steps, stages and painter."""
+"""musubi-tuner: LoRAs for FLUX.1 Kontext and FLUX.2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.engines.arguments import cadence, has_cadence
+from kohya_runner.engines.musubi import families
+from kohya_runner.engines.resume_ways import REMAINING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.trainer_view import Rules
+    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
+    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
+    from kohya_runner.engines.surprises import Surprise
+    from kohya_runner.findings import Finding
+    from kohya_runner.options.script_options import ScriptOptions
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.record.run_paths import RunPaths
+
+
+class MusubiEngine:
+    """What it decides in its own way; the members are those of ``Engine`` (protocol.py)."""
+
+    INFO = families.MUSUBI_TUNER
+    FAMILIES = families.FAMILIES
+    ABSENT = families.ABSENT
+    OWNED = families.OWNED
+    RESUME_WAYS = (REMAINING,)
+    BROKEN_RESUME: Mapping[str, str] = {}
+
+    def rules(self) -> Mapping[str, tuple[Rule, ...]]:
+        from kohya_runner.engines.musubi.rules import RULES
+
+        return {"musubi-tuner: FLUX.1 Kontext and FLUX.2": RULES}
+
+    def surprises(self) -> tuple[Surprise, ...]:
+        """Its parser knows guidance_scale, and its training does not look at it (flux_kontext_train_network.py:346)."""
+        from kohya_runner.engines.surprises import KOHYA
+
+        return tuple(row for row in KOHYA if row.option != "guidance_scale")
+
+    def picture_rules(self, loaded: Loaded, _: ParsedOptions) -> Rules:
+        from kohya_runner.engines.musubi import build
+
+        return build.picture_rules(loaded)
+
+    def dataset_rules(self, _: ParsedOptions, __: tuple[Encoder, ...] = ()) -> None:
+        return None
+
+    def own_options(self, _: Support | None, __: Mapping[str, Any]) -> str:
+        return ""
+
+    def dataset_findings(self, _: Loaded, __: Support, ___: ScriptOptions) -> Iterable[Finding]:
+        return ()  # they are read with the dataset config
+
+    def can_arrange(self, _: ParsedOptions) -> bool:
+        return True
+
+    def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
+        from kohya_runner.engines.musubi import build
+
+        return build.arrange(resolved, scans, tree)
+
+    def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, _: int) -> Mapping[str, Any]:
+        if has_cadence(resolved.parsed.given):
+            return {}
+        return {"save_every_n_epochs": cadence(steps.epochs) if steps else 1}
+
+    def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
+        from kohya_runner.engines.musubi import build
+
+        return build.steps(resolved, layout, values)
+
+    def arguments(
+        self, resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
+    ) -> tuple[Arg, ...]:
+        from kohya_runner.engines.musubi import build
+
+        return build.arguments(resolved, arranged, run, saving)
+
+    def stages(self, resolved: ResolvedRecipe, arranged: Arranged) -> tuple[EarlierStage, ...]:
+        from kohya_runner.engines.musubi import build
+
+        return tuple(build.stage(resolved, row, arranged.files[0].path) for row in resolved.support.stages)
+
+    def findings(self, resolved: ResolvedRecipe, _: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
+        from kohya_runner.engines.musubi.rules import RULES
+        from kohya_runner.engines.rules.context import context_of, evaluate
+
+        return evaluate(context_of(resolved, steps), RULES)
+
+    def largest(self, parsed: ParsedOptions, _: Layout) -> ParsedOptions:
+        return parsed
+
+    def painters(self) -> tuple[Painter, ...]:
+        from kohya_runner.engines.musubi.painter import PAINTERS
+
+        return PAINTERS
+
+    def painter(self, base: Base) -> Painter | None:
+        from kohya_runner.engines.musubi.painter import painter
+
+        return painter(base)

@@ -2,86 +2,107 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings
+from kohya_runner.dataset.edit import EditSet
+from kohya_runner.dataset.pairs import Paired
 from kohya_runner.dataset.trainer_view import Rules
+from kohya_runner.dataset.tree.edit_layout import with_edits
 from kohya_runner.dataset.tree.layout import plan_layout
-from kohya_runner.engines import arguments, method_data
-from kohya_runner.engines.built import Built, Dialect, Stage
-from kohya_runner.engines.musubi.arguments import by_runner, stage_args
+from kohya_runner.dataset.tree.pair_layout import with_controls
+from kohya_runner.engines.arguments import option_arg
 from kohya_runner.engines.musubi.dataset_config import cache_key, cache_root, dataset_config
 from kohya_runner.engines.musubi.dataset_options import disagreements, of_folder, read_options
-from kohya_runner.engines.musubi.steps import Length, Part, plan_steps
-from kohya_runner.engines.rules.table import evaluate
-from kohya_runner.engines.saves import SaveSettings
-from kohya_runner.engines.sd_scripts.build import context, with_args
-from kohya_runner.engines.table import options_for
-from kohya_runner.plan import resume_options
-from kohya_runner.record.numbering import next_run
+from kohya_runner.engines.musubi.families import MUSUBI_TUNER
+from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
+from kohya_runner.engines.protocol import Arranged, EarlierStage
+from kohya_runner.engines.steps_plan import SaveSettings
+from kohya_runner.options.lookup import engine_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.musubi.buckets import Size
     from kohya_runner.engines.musubi.dataset_options import DatasetOptions
-    from kohya_runner.engines.settings import Settings
-    from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.findings import Finding
-    from kohya_runner.plan.draft import Draft, Known
+    from kohya_runner.engines.protocol import Planned, ResolvedRecipe
+    from kohya_runner.engines.support import StageRow
     from kohya_runner.recipe.load import Loaded
+    from kohya_runner.record.run_paths import RunPaths
 
 EXTENSION = ".txt"
 """Of laid-out captions; the trainer has no default (dataset/media_utils.py:58)."""
+ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3", "sage_attn")
 
 
-def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
-    """Folders, steps, stages and options; the faults of ``datasets[].options`` are found here, too."""
-    loaded, recipe, support = draft.loaded, known.recipe, known.support
+def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
+    """Pictures and controls in folders of their own, and the dataset config that names them."""
+    loaded, pairs = resolved.loaded, resolved.pairs
     options, faults = read_options(loaded)
-    key = cache_key(known.settings, support, options, known.models.components)
-    laid = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=EXTENSION)
-    layout = method_data.arranged(laid, support, known.pairs)
-    draft.findings += [*faults, *(f for folder in layout.folders for f in disagreements(loaded, options, folder))]
-    steps, every = _steps(draft, known, layout, options)
-    series = resume_options.going_on(draft, known)
-    run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
-    config = dataset_config(loaded, layout, options)
-    args = (*by_runner(loaded, known, config.path, run_dir=run_dir, save_every=every), *known.given)
-    final = with_args(known, args)
-    draft.findings += evaluate(context(final, steps))
-    stages = tuple(
-        Stage(row.phase, row.script, stage_args(loaded, final, row, config.path, options_for(row.script, None)))
-        for row in support.stages
-    )
-    built = Built(final, layout, steps, run_dir, series, stages=stages, files=(config,), caches=cache_root(layout))
-    return resume_options.resumed(draft, built)
+    key = cache_key(resolved.parsed, resolved.support, options, resolved.models.components)
+    laid = plan_layout(scans, tree, key, caption_extension=EXTENSION)
+    edits = tuple(pair for pair in pairs if isinstance(pair, EditSet))
+    if edits:
+        layout = with_edits(laid, edits, fit=False)
+    else:
+        layout = with_controls(laid, tuple(pair for pair in pairs if isinstance(pair, Paired)))
+    found = (*faults, *(f for folder in layout.folders for f in disagreements(loaded, options, folder)))
+    return Arranged(layout, found, (dataset_config(loaded, layout, options),), cache_root(layout))
 
 
-def _steps(
-    draft: Draft, known: Known, layout: Layout, options: Mapping[int, DatasetOptions]
-) -> tuple[StepsPlan | None, int]:
-    """The numbers, and the runner's own save cadence, which depends on the number of epochs."""
-    parts = tuple(_parts(draft.loaded, layout, options))
-    own = not arguments.has_cadence(known.settings.given)
+def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
+    """The numbers; none for a dataset without a resolution, or without any: said already."""
+    parts = tuple(_parts(resolved.loaded, layout, read_options(resolved.loaded)[0]))
+    if len(parts) != len(layout.folders) or not parts:
+        return None, ()
+    return plan_steps(parts, length(values, resolved.recipe.name, resolved.recipe.launch.num_processes))
 
-    def planned(every: int | None) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
-        more = {} if every is None else {"save_every_n_epochs": every}
-        return plan_steps(parts, length(known.settings.all() | more, known.recipe.name, processes))
 
-    processes = known.recipe.launch.num_processes
-    if len(parts) != len(layout.folders) or not parts:  # a dataset without a resolution, or none: said already
-        return None, 1
-    steps, findings = planned(1 if own else None)
-    every = arguments.cadence(steps.epochs) if own and steps else 1
-    if every > 1:
-        steps, findings = planned(every)
-    places = {f"args.{name}": draft.loaded.where("args", name) for name in known.settings.given}
-    draft.findings += [replace(found, where=found.where or places.get(found.code, "")) for found in findings]
-    return steps, every
+def arguments(
+    resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
+) -> tuple[Arg, ...]:
+    """Models, data, outputs, and the options without which the scripts fail late (training/trainer_base.py).
+
+    Autoencoder and text encoders are read only where samples are painted; ``compare`` finds them there.
+    """
+    loaded, support, parsed, models = resolved.loaded, resolved.support, resolved.parsed, resolved.models
+    wished: list[tuple[str, Any, str]] = [
+        (support.model_option, models.base, loaded.where("model")),
+        *((support.flag_of(n), str(path), loaded.where("components", n)) for n, path in models.components.items()),
+        ("dataset_config", str(arranged.files[0].path), loaded.where("datasets")),
+        ("output_dir", str(run.output), "runner: the run's folder"),
+        ("output_name", resolved.recipe.name, loaded.where("name")),
+    ]
+    if parsed.given.get("network_module") is None:
+        wished.append(("network_module", support.network_module, f"runner: family {support.family}"))
+    wished += [(name, value, f"runner: {support.script}") for name, value in support.unset(parsed.given).items()]
+    if not any(parsed.on(name) for name in ATTENTION):
+        wished.append(("sdpa", True, "runner: the script has no attention of its own choice"))
+    wished += [(name, value, "runner: the trainer would save only at the end") for name, value in saving.items()]
+    if parsed.given.get("log_with") is not None:
+        wished.append(("logging_dir", str(run.tensorboard), "runner: log_with is set"))
+    return (*(option_arg(parsed.options, name, value, source) for name, value, source in wished), *resolved.args)
+
+
+def stage(resolved: ResolvedRecipe, row: StageRow, config: Path) -> EarlierStage:
+    """The data, the encoders and what of the recipe's options the stage takes as well."""
+    components, loaded = resolved.models.components, resolved.loaded
+    wished: list[tuple[str, Any, str]] = [("dataset_config", str(config), loaded.where("datasets"))]
+    wished += [
+        (resolved.support.flag_of(name), str(components[name]), loaded.where("components", name))
+        for name in row.components
+        if name in components
+    ]
+    given = [(name, resolved.parsed.given.get(name)) for name in row.options]
+    wished += [(name, value, loaded.where("args", name)) for name, value in given if value is not None]
+    options = engine_options(MUSUBI_TUNER, row.script, None)
+    args = tuple(option_arg(options, name, value, source) for name, value, source in wished)
+    return EarlierStage(row.phase, row.script, args)
 
 
 def _parts(loaded: Loaded, layout: Layout, options: Mapping[int, DatasetOptions]) -> list[Part]:
@@ -98,16 +119,16 @@ def _parts(loaded: Loaded, layout: Layout, options: Mapping[int, DatasetOptions]
     return found
 
 
-def length(values: Mapping[str, Any], name: str, processes: int) -> Length:
+def length(values: Mapping[str, Any], name: str, processes: int) -> MusubiLength:
     """What of the options decides the number of steps and saves."""
     saves = {field.name for field in fields(SaveSettings)} - {"output_name"}
     given = {key: value for key, value in values.items() if key in saves and value is not None}
     names = ("max_train_steps", "max_train_epochs", "gradient_accumulation_steps")
     stated = {key: values[key] for key in names if values.get(key) is not None}
-    return Length(SaveSettings(name, **given), num_processes=processes, **stated)
+    return MusubiLength(SaveSettings(name, **given), num_processes=processes, **stated)
 
 
-def picture_rules(loaded: Loaded, _: Settings) -> Rules:
+def picture_rules(loaded: Loaded) -> Rules:
     """By the first entry's options: what most recipes say for all of them."""
     first = next(iter(read_options(loaded)[0].values()), None)
     if first is None or not first.known:
@@ -118,6 +139,3 @@ def picture_rules(loaded: Loaded, _: Settings) -> Rules:
         bucket_no_upscale=first.buckets.bucket_no_upscale, min_bucket_reso=min(sides), max_bucket_reso=max(sides),
     )  # fmt: skip
     return Rules(buckets=buckets, takes_interpolation=False)
-
-
-DIALECT = Dialect(picture_rules=picture_rules, can_build=lambda *_: True, build=build)

@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.built import TextFile
 from kohya_runner.engines.musubi.dataset_options import of_folder
+from kohya_runner.engines.protocol import TextFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.musubi.dataset_options import DatasetOptions
-    from kohya_runner.engines.settings import Settings
+    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.support import Support
     from kohya_runner.recipe.load import Loaded
 
@@ -27,7 +27,7 @@ NOT_CACHED = ("batch_size",)
 
 
 def cache_key(
-    settings: Settings, support: Support, options: Mapping[int, DatasetOptions], components: Mapping[str, Path]
+    settings: ParsedOptions, support: Support, options: Mapping[int, DatasetOptions], components: Mapping[str, Path]
 ) -> str:
     """A hash over all but pictures and captions that a cache depends on.
 

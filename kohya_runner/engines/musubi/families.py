@@ -126,3 +126,28 @@ ABSENT: Mapping[tuple[str, str], str] = {
     for method in ("finetune", "dreambooth", "controlnet", "lllite", "textual_inversion")
 }
 """Pairs that it has no script for, with the reason."""
+
+OWNED: Mapping[str, str] = {
+    "dit": "write it as 'model'",
+    **{
+        name: f"write it as datasets[].options.{name}"
+        for name in (
+            "resolution",
+            "batch_size",
+            "enable_bucket",
+            "bucket_no_upscale",
+            "no_resize_control",
+            "control_resolution",
+        )
+    },
+    "train_batch_size": "write it as datasets[].options.batch_size",
+    "num_repeats": "write it as datasets[].repeats",
+    "caption_extension": "write it as datasets[].captions.extension",
+    "cache_latents": "latents are always cached: it is the first stage of the run",
+    "cache_text_encoder_outputs": "they are always cached: it is the second stage of the run",
+    "dataset_config": "write the folders as 'datasets', and their options as datasets[].options",
+    "device": "the trainer takes the GPU where there is one",
+    "save_model_as": "this trainer writes safetensors and nothing else",
+    "show_timesteps": "it shows a picture and trains nothing",
+}
+"""Options that the runner sets or that stand elsewhere in a recipe: what to write instead."""

@@ -7,16 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.saves import plan_saves
-from kohya_runner.engines.saves import problems as save_problems
-from kohya_runner.engines.steps_plan import MOST_STEPS, BucketCount, StepsPlan
+from kohya_runner.engines.steps_plan import MOST_STEPS, BucketCount, StepsPlan, plan_saves, save_problems
 from kohya_runner.findings import error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kohya_runner.engines.musubi.buckets import MusubiBuckets, Size
-    from kohya_runner.engines.saves import SaveSettings
+    from kohya_runner.engines.steps_plan import SaveSettings
     from kohya_runner.findings import Finding
 
 
@@ -31,7 +29,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Length:
+class MusubiLength:
     """What decides the number of steps: the trainer's options, under its names and with its defaults."""
 
     saves: SaveSettings
@@ -41,7 +39,7 @@ class Length:
     num_processes: int = 1
 
 
-def plan_steps(parts: Sequence[Part], length: Length) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
+def plan_steps(parts: Sequence[Part], length: MusubiLength) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
     """The numbers (training/trainer_base.py:1618-1660); None where the findings say why there are none."""
     found = (*save_problems(length.saves), *_problems(parts, length))
     counts = [_counted(part) for part in parts]
@@ -67,7 +65,7 @@ def plan_steps(parts: Sequence[Part], length: Length) -> tuple[StepsPlan | None,
     ), ()  # fmt: skip
 
 
-def _total(batches: int, length: Length) -> int:
+def _total(batches: int, length: MusubiLength) -> int:
     if length.max_train_epochs is None:
         return length.max_train_steps
     return length.max_train_epochs * math.ceil(batches / length.num_processes / length.gradient_accumulation_steps)
@@ -92,7 +90,7 @@ def _buckets(parts: Sequence[Part], counts: Sequence[Counter[tuple[Size, ...]]])
     return tuple(BucketCount(*size, images[size], samples[size]) for size in sorted(images))
 
 
-def _problems(parts: Sequence[Part], length: Length) -> tuple[Finding, ...]:
+def _problems(parts: Sequence[Part], length: MusubiLength) -> tuple[Finding, ...]:
     if length.gradient_accumulation_steps < 1:
         text = f"gradient_accumulation_steps is {length.gradient_accumulation_steps}: must be 1 or more"
         return (error("args.gradient_accumulation_steps", text),)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import os
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from kohya_runner.findings import Severity
+from kohya_runner.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from kohya_runner.engines.protocol import ResolvedRecipe
+    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support
 
 Moment = Literal["parse", "start", "after model load", "first step", "first save", "never, silently wrong"]
@@ -134,7 +137,7 @@ class Rule:
 
     ``applies`` says whether, or what exactly: a text becomes ``{what}``. ``message`` names options as ``{option}``,
     which stands for the value. ``families`` and ``methods`` are empty for all. ``upstream`` is a file and line of the
-    pinned commit; where another script has its own line, engines/sd_scripts/rules/lines.py names it. A rule is about
+    pinned commit, ``elsewhere`` the line in other scripts, where that is another one. A rule is about
     the scripts of one ``engine`` only.
     """
 
@@ -149,6 +152,7 @@ class Rule:
     families: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     engine: str = "sd-scripts"
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
     def concerns(self, context: Context) -> bool:
         """Whether the rule is one of this engine, family and method."""
@@ -195,3 +199,47 @@ def _literal(text: str) -> object:
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return UNREADABLE  # a finding of its own (values.py)
+
+
+class _Values(dict[str, str]):
+    """The values of a message's ``{option}`` places."""
+
+    def __init__(self, context: Context, what: str) -> None:
+        super().__init__(what=what)
+        self._context = context
+
+    def __missing__(self, name: str) -> str:
+        return shown(self._context.get(name))
+
+
+def evaluate(context: Context, rules: Iterable[Rule]) -> tuple[Finding, ...]:
+    """What the rules have against the options of one run, in table order."""
+    findings = []
+    for rule in rules:
+        found = rule.concerns(context) and rule.applies(context)
+        if found:
+            findings.append(_finding(rule, context, found if isinstance(found, str) else ""))
+    return tuple(findings)
+
+
+def _finding(rule: Rule, context: Context, what: str) -> Finding:
+    """One finding; it points to the first of the rule's options that has a place."""
+    values = _Values(context, what)
+    upstream = rule.elsewhere.get(context.script, rule.upstream)
+    message = f"{rule.message.format_map(values)} ({upstream})"
+    where = next((context.places[name] for name in rule.options if context.places.get(name)), "")
+    return Finding(rule.severity, rule.code, message, where, rule.fix.format_map(values))
+
+
+def context_of(resolved: ResolvedRecipe, steps: StepsPlan | None) -> Context:
+    """What the rules between options look at."""
+    prompts = resolved.parsed.get("sample_prompts")
+    return Context(
+        options=resolved.parsed,
+        support=resolved.support,
+        num_processes=resolved.recipe.launch.num_processes,
+        total_steps=steps.total if steps else None,
+        steps_per_epoch=steps.steps_per_epoch if steps else None,
+        prompts_found=None if prompts is None else os.path.isfile(prompts),
+        places={arg.name: arg.source for arg in resolved.args},
+    )

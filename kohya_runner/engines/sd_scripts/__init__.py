@@ -1,1 +1,119 @@
-"""sd-scripts: its families, rules, steps, options and painter."""
+"""sd-scripts: the trainer of most families and methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.engines.arguments import cadence, has_cadence
+from kohya_runner.engines.resume_ways import INITIAL_STEP, REMAINING
+from kohya_runner.engines.sd_scripts import families
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.dataset.facts import Scan, Source
+    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.trainer_view import Rules
+    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
+    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
+    from kohya_runner.engines.surprises import Surprise
+    from kohya_runner.findings import Finding
+    from kohya_runner.options.script_options import ScriptOptions
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.record.run_paths import RunPaths
+
+
+class SdScriptsEngine:
+    """What it decides in its own way; the members are those of ``Engine`` (protocol.py)."""
+
+    INFO = families.SD_SCRIPTS
+    FAMILIES = families.FAMILIES
+    ABSENT = families.ABSENT
+    OWNED: Mapping[str, str] = {}  # what is owned for every engine is named after its options (arguments.py)
+    RESUME_WAYS = (INITIAL_STEP, REMAINING)
+    BROKEN_RESUME = families.BROKEN
+
+    def rules(self) -> Mapping[str, tuple[Rule, ...]]:
+        from kohya_runner.engines.sd_scripts.rules import SUBJECTS
+
+        return SUBJECTS
+
+    def surprises(self) -> tuple[Surprise, ...]:
+        from kohya_runner.engines.surprises import KOHYA
+
+        return KOHYA
+
+    def picture_rules(self, _: Loaded, parsed: ParsedOptions) -> Rules:
+        from kohya_runner.dataset.trainer_view import rules_from
+
+        return rules_from(parsed.get)
+
+    def dataset_rules(self, parsed: ParsedOptions, encoders: tuple[Encoder, ...] = ()) -> Callable[[Source], Rules]:
+        from kohya_runner.engines.sd_scripts.dataset_options import rules_of
+
+        return rules_of(parsed.get, encoders)
+
+    def own_options(self, support: Support | None, options: Mapping[str, Any]) -> str:
+        from kohya_runner.engines.sd_scripts.dataset_options import usable
+
+        return usable(options) if support is None or support.takes_dataset_options else ""
+
+    def dataset_findings(self, loaded: Loaded, support: Support, options: ScriptOptions) -> Iterable[Finding]:
+        from kohya_runner.engines.sd_scripts import dataset_options
+
+        return dataset_options.findings(loaded, support, options)
+
+    def can_arrange(self, parsed: ParsedOptions) -> bool:
+        return parsed.get("resolution") is not None
+
+    def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
+        from kohya_runner.engines.sd_scripts import build
+
+        return build.arrange(resolved, scans, tree)
+
+    def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, _: int) -> Mapping[str, Any]:
+        if has_cadence(resolved.parsed.given):
+            return {}
+        return {"save_every_n_epochs": cadence(steps.epochs) if steps else 1}
+
+    def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
+        from kohya_runner.engines.sd_scripts import build
+
+        return build.steps(resolved, layout, values)
+
+    def arguments(
+        self, resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
+    ) -> tuple[Arg, ...]:
+        from kohya_runner.engines.sd_scripts import build
+
+        return build.arguments(resolved, arranged.layout, run, saving)
+
+    def stages(self, _: ResolvedRecipe, __: Arranged) -> tuple[EarlierStage, ...]:
+        return ()
+
+    def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
+        from kohya_runner.engines.sd_scripts import build
+
+        return build.findings(resolved, arranged.layout, steps)
+
+    def largest(self, parsed: ParsedOptions, layout: Layout) -> ParsedOptions:
+        from kohya_runner.engines.sd_scripts.dataset_options import heaviest
+
+        return heaviest(parsed, layout.folders)
+
+    def painters(self) -> tuple[Painter, ...]:
+        from kohya_runner.engines.sd_scripts.painter import PAINTERS
+
+        return PAINTERS
+
+    def painter(self, base: Base) -> Painter | None:
+        from kohya_runner.engines.sd_scripts.painter import painter
+
+        return painter(base)

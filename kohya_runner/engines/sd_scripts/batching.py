@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings, parse_resolution
-from kohya_runner.engines.saves import SaveSettings
+from kohya_runner.engines.steps_plan import SaveSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

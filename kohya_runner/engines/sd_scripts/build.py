@@ -2,99 +2,131 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.trainer_view import rules_from
-from kohya_runner.dataset.tree.layout import Layout, plan_layout
-from kohya_runner.engines import arguments, method_data
-from kohya_runner.engines.built import Built, Dialect
-from kohya_runner.engines.rules.context import Context
+from kohya_runner.dataset.edit import EditSet
+from kohya_runner.dataset.pairs import Paired
+from kohya_runner.dataset.tree.edit_layout import with_edits
+from kohya_runner.dataset.tree.layout import plan_layout, with_metadata
+from kohya_runner.dataset.tree.pair_layout import with_conditions
+from kohya_runner.engines.arguments import option_arg
+from kohya_runner.engines.protocol import Arranged
+from kohya_runner.engines.rules.context import context_of
 from kohya_runner.engines.sd_scripts.batching import batching_from
-from kohya_runner.engines.sd_scripts.dataset_options import evaluated, heaviest
+from kohya_runner.engines.sd_scripts.dataset_config import with_config
+from kohya_runner.engines.sd_scripts.dataset_options import evaluated
 from kohya_runner.engines.sd_scripts.sample_seeds import sample_seeds
 from kohya_runner.engines.sd_scripts.steps import plan_steps
-from kohya_runner.engines.settings import as_parsed, cache_key
-from kohya_runner.plan import resume_options
-from kohya_runner.record.numbering import next_run
-from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.protocol import Planned, ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.findings import Finding
-    from kohya_runner.plan.draft import Draft, Known
+    from kohya_runner.options.script_options import ScriptOptions
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.record.run_paths import RunPaths
+
+LATENT_OPTIONS = (
+    "vae", "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
+    "bucket_no_upscale", "resize_interpolation", "flip_aug", "color_aug", "random_crop", "alpha_mask", "no_half_vae",
+    "mixed_precision", "max_token_length", "clip_skip", "weighted_captions", "t5xxl_max_token_length",
+    "apply_t5_attn_mask",
+)  # fmt: skip
+"""What a cached latent or text encoder output depends on; the trainer checks little of it (strategy_base.py:427)."""
 
 
-def build(draft: Draft, known: Known, scans: tuple[Scan, ...]) -> Built:
-    """Layout, steps and options, for options and data that can be read."""
-    recipe, support, settings, models = known.recipe, known.support, known.settings, known.models
-    extension, key = str(settings.given.get("caption_extension") or ".txt"), cache_key(settings, support, models.base)
-    folders = plan_layout(scans, draft.workspace.datasets / recipe.name, key, caption_extension=extension)
-    layout = method_data.arranged(folders, support, known.pairs)
-    steps, every = _steps(draft, known, layout)
-    series = resume_options.going_on(draft, known)
-    run_dir = series.path if series else next_run(draft.workspace.runs / recipe.name)
-    places = arguments.Places(
-        model=models.base, components=models.components, layout=layout, output_dir=RunPaths(run_dir).output,
-        logging_dir=RunPaths(run_dir).tensorboard, tokenizers=models.tokenizers,
-    )  # fmt: skip
-    added = arguments.by_runner(draft.loaded, support, settings.options, places=places, save_every=every)
-    final = with_args(known, (*added, *known.given))
-    draft.findings += evaluated(context(final, steps), draft.loaded, layout.folders)
-    built = resume_options.resumed(draft, Built(final, layout, steps, run_dir, series))
-    heavy = heaviest(built.known.settings, layout.folders)
-    return replace(built, known=replace(built.known, settings=heavy))
+def cache_key(resolved: ResolvedRecipe) -> str:
+    """A hash over everything but the pictures that a latent depends on: another key, and old caches are dropped."""
+    facts = {name: resolved.parsed.get(name) for name in LATENT_OPTIONS}
+    text = json.dumps([resolved.support.key, resolved.models.base, facts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def with_args(known: Known, args: tuple[arguments.Arg, ...]) -> Known:
-    """The same with these options, and the settings as the trainer will parse them."""
-    return replace(known, settings=as_parsed(known.settings.options, args), given=args)
+def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
+    """The repeat folders; pairs, a metadata file or a dataset file where the script reads those."""
+    extension = str(resolved.parsed.given.get("caption_extension") or ".txt")
+    layout = plan_layout(scans, tree, cache_key(resolved), caption_extension=extension)
+    edits = tuple(pair for pair in resolved.pairs if isinstance(pair, EditSet))
+    match resolved.support.data:
+        case "pairs" if edits:
+            return Arranged(with_edits(layout, edits))
+        case "pairs":
+            return Arranged(with_conditions(layout, tuple(pair for pair in resolved.pairs if isinstance(pair, Paired))))
+        case "metadata":
+            return Arranged(with_metadata(layout))
+        case _:
+            return Arranged(with_config(layout))
 
 
-def _steps(draft: Draft, known: Known, layout: Layout) -> tuple[StepsPlan | None, int]:
-    """The numbers, and the runner's own save cadence, which depends on the number of epochs."""
-
-    def planned(every: int | None) -> tuple[StepsPlan | None, tuple[Finding, ...]]:
-        values = (
-            known.settings.all()
-            | known.support.unset(known.settings.given)
-            | ({} if every is None else {"save_every_n_epochs": every})
-        )
-        processes, divisor = known.recipe.launch.num_processes, known.support.bucket_step
-        batching = batching_from(values, known.recipe.name, num_processes=processes, reso_steps_divisor=divisor)
-        return plan_steps(layout.folders, batching) if batching else (None, ())
-
-    own = not arguments.has_cadence(known.settings.given)
-    steps, findings = planned(1 if own else None)
-    every = arguments.cadence(steps.epochs) if own and steps else 1
-    if every > 1:
-        steps, findings = planned(every)
-    places = {f"args.{name}": draft.loaded.where("args", name) for name in known.settings.given}
-    if layout.folders:  # without pictures the dataset's own findings say it
-        draft.findings += [f if f.where else replace(f, where=places.get(f.code, "")) for f in findings]
-    return steps, every
+def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
+    """The numbers of the laid-out folders; none without a resolution, which is said already."""
+    processes, divisor = resolved.recipe.launch.num_processes, resolved.support.bucket_step
+    batching = batching_from(values, resolved.recipe.name, num_processes=processes, reso_steps_divisor=divisor)
+    return plan_steps(layout.folders, batching) if batching else (None, ())
 
 
-def context(known: Known, steps: StepsPlan | None) -> Context:
-    """What the rules between options look at."""
-    prompts = known.settings.get("sample_prompts")
-    return Context(
-        options=known.settings,
-        support=known.support,
-        num_processes=known.recipe.launch.num_processes,
-        total_steps=steps.total if steps else None,
-        steps_per_epoch=steps.steps_per_epoch if steps else None,
-        prompts_found=None if prompts is None else os.path.isfile(prompts),
-        prompt_seeds=() if prompts is None else sample_seeds(Path(prompts)),
-        places={arg.name: arg.source for arg in known.given},
-    )
+def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None) -> tuple[Finding, ...]:
+    """What the rules have against the options, and against those of each dataset."""
+    prompts = resolved.parsed.get("sample_prompts")
+    seeds = () if prompts is None else sample_seeds(Path(prompts))
+    context = replace(context_of(resolved, numbers), prompt_seeds=seeds)
+    return evaluated(context, resolved.loaded, layout.folders)
 
 
-DIALECT = Dialect(
-    picture_rules=lambda _, settings: rules_from(settings.get),
-    can_build=lambda _, settings: settings.get("resolution") is not None,
-    build=build,
-)
+def arguments(resolved: ResolvedRecipe, layout: Layout, run: RunPaths, saving: Mapping[str, Any]) -> tuple[Arg, ...]:
+    """What the runner adds, then the recipe's own options.
+
+    ``.caption`` is the trainer's caption extension (library/train_util.py:4493) and no checkpoint before the end is
+    its cadence, so both are always passed.
+    """
+    loaded, support, options, models = resolved.loaded, resolved.support, resolved.parsed.options, resolved.models
+    given = resolved.recipe.args
+    args = [option_arg(options, support.model_option, models.base, loaded.where("model"))]
+    args += [
+        option_arg(options, flag, str(path), loaded.where("components", name))
+        for name, path in models.components.items()
+        if (flag := support.flag_of(name)) in options
+    ]
+    args += _data(loaded, options, layout)
+    args.append(option_arg(options, "output_dir", str(run.output), "runner: the run's folder"))
+    args.append(option_arg(options, "output_name", resolved.recipe.name, loaded.where("name")))
+    if support.network_module and given.get("network_module") is None:
+        source = f"runner: family {support.family}"
+        args.append(option_arg(options, "network_module", support.network_module, source))
+    for name, value in support.unset(given).items():
+        args.append(option_arg(options, name, value, f"runner: {support.script}"))
+    if given.get("caption_extension") is None:
+        source = "runner: the trainer's own default is .caption"
+        args.append(option_arg(options, "caption_extension", ".txt", source))
+    for name, value in saving.items():
+        args.append(option_arg(options, name, value, "runner: the trainer would save only at the end"))
+    if given.get("log_with") is not None:
+        args.append(option_arg(options, "logging_dir", str(run.tensorboard), "runner: log_with is set"))
+    if models.tokenizers is not None:
+        source = "runner: random weights need no Hub"
+        args.append(option_arg(options, "tokenizer_cache_dir", str(models.tokenizers), source))
+    return (*args, *resolved.args)
+
+
+def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Arg]:
+    """Where the script reads its pictures, and what lies beside them."""
+    where = loaded.where("datasets")
+    repeats = layout.folders[0].repeats if layout.metadata and layout.folders else None
+    found = {
+        "train_data_dir": layout.train_dir, "reg_data_dir": layout.reg_dir, "in_json": layout.metadata_file,
+        "conditioning_data_dir": layout.conditioning_dir, "dataset_repeats": repeats,
+    }  # fmt: skip
+    if layout.config:
+        found = {"dataset_config": layout.config_file}
+    for name, value in found.items():
+        if value is not None and name in options:
+            yield option_arg(options, name, value if isinstance(value, int) else str(value), where)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.trainer_view import Rules, rules_from
-from kohya_runner.engines.rules.table import evaluate
+from kohya_runner.engines.arguments import as_one_dataset
+from kohya_runner.engines.rules.context import evaluate
 from kohya_runner.engines.sd_scripts.dataset_config import (
     ARGUMENT,
     INSTEAD,
@@ -18,6 +19,7 @@ from kohya_runner.engines.sd_scripts.dataset_config import (
     options_of,
     per_dataset,
 )
+from kohya_runner.engines.sd_scripts.rules import SUBJECTS
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
 from kohya_runner.suggest import did_you_mean
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Folder, Source
     from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.rules.context import Context, EffectiveOptions
-    from kohya_runner.engines.settings import Settings
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
@@ -42,11 +44,9 @@ def usable(entry_options: Mapping[str, Any]) -> str:
 
 def findings(loaded: Loaded, support: Support, options: ScriptOptions) -> Iterator[Finding]:
     """Every key that there is not and every value that the trainer would refuse."""
+    if not support.takes_dataset_options:
+        yield from as_one_dataset(loaded, support)
     for index, entry in loaded.datasets.items():
-        if entry.options and support.data != "folders":
-            text = f"{support.script} gets its pictures as one dataset: options of one alone do not reach it"
-            where = str(loaded.place("datasets", index, "options"))
-            yield error("recipe.method", text, where=where, hint="write them under args, for all datasets")
         for key, value in entry.options.items():
             problem, hint = _problem(key, value, options)
             if problem:
@@ -121,13 +121,14 @@ def rules_of(option: Callable[[str], Any], encoders: tuple[Encoder, ...] = ()) -
 
 def evaluated(context: Context, loaded: Loaded, folders: Sequence[Folder]) -> tuple[Finding, ...]:
     """The rules between options for the run, then what each dataset's own options add to them."""
-    found = dict.fromkeys(evaluate(context))
+    rules = [rule for rows in SUBJECTS.values() for rule in rows]
+    found = dict.fromkeys(evaluate(context, rules))
     known = {finding.code for finding in found}
     for text in dict.fromkeys(folder.options for folder in folders if folder.options):
         own = _arguments(text)
         places = {**context.places, **_places(loaded, text)}
         view = replace(context, options=_Overlaid(context.options, own), places=places)
-        found |= dict.fromkeys(one for one in evaluate(view) if one.code not in known)
+        found |= dict.fromkeys(one for one in evaluate(view, rules) if one.code not in known)
     return tuple(found)
 
 
@@ -143,7 +144,7 @@ def _places(loaded: Loaded, text: str) -> dict[str, str]:
     return {}
 
 
-def heaviest(settings: Settings, folders: Sequence[Folder]) -> Settings:
+def heaviest(settings: ParsedOptions, folders: Sequence[Folder]) -> ParsedOptions:
     """The run's options with the largest resolution and batch of any dataset: what memory and room are for."""
     own = [per_dataset(folder) for folder in folders]
     sizes = [one["resolution"] for one in own if "resolution" in one]

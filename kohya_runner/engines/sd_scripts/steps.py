@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
 from kohya_runner.dataset.buckets import problems as bucket_problems
-from kohya_runner.engines.saves import plan_saves
-from kohya_runner.engines.saves import problems as save_problems
 from kohya_runner.engines.sd_scripts.batching import with_own
 from kohya_runner.engines.sd_scripts.dataset_config import groups
 from kohya_runner.engines.sd_scripts.registration import Registered, Sample, Split, orders, register
-from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, StepsPlan
+from kohya_runner.engines.steps_plan import (
+    MOST_CHECKPOINTS,
+    MOST_STEPS,
+    BucketCount,
+    StepsPlan,
+    plan_saves,
+    save_problems,
+)
 from kohya_runner.findings import Severity, error, info, warning
 from kohya_runner.text import counted, names
 

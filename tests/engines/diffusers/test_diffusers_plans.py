@@ -8,7 +8,7 @@ from edit_plans import dataset, edits, errors
 from PIL import Image
 
 from kohya_runner.dataset.tree.build import build, is_intact
-from kohya_runner.engines.diffusers.steps import Length, plan_steps
+from kohya_runner.engines.diffusers.steps import ExampleLength, plan_steps
 from kohya_runner.findings import Severity
 from kohya_runner.plan.report import plan_json
 
@@ -132,11 +132,11 @@ def test_states_and_the_pipeline_have_room_on_the_disk(planned, odd_path):
 @pytest.mark.parametrize(
     ("rows", "length", "expected"),
     [
-        (3, Length(train_batch_size=2, num_train_epochs=2), (2, 2, 2, 4)),
-        (5, Length(train_batch_size=2, gradient_accumulation_steps=2, num_train_epochs=3), (3, 2, 3, 6)),
-        (5, Length(train_batch_size=2, max_train_steps=4), (3, 3, 2, 4)),
-        (8, Length(train_batch_size=2, num_processes=2, num_train_epochs=1), (2, 2, 1, 2)),
-        (8, Length(train_batch_size=2, max_train_samples=3, num_train_epochs=1), (2, 2, 1, 2)),
+        (3, ExampleLength(train_batch_size=2, num_train_epochs=2), (2, 2, 2, 4)),
+        (5, ExampleLength(train_batch_size=2, gradient_accumulation_steps=2, num_train_epochs=3), (3, 2, 3, 6)),
+        (5, ExampleLength(train_batch_size=2, max_train_steps=4), (3, 3, 2, 4)),
+        (8, ExampleLength(train_batch_size=2, num_processes=2, num_train_epochs=1), (2, 2, 1, 2)),
+        (8, ExampleLength(train_batch_size=2, max_train_samples=3, num_train_epochs=1), (2, 2, 1, 2)),
     ],
 )
 def test_the_numbers_are_those_of_the_script(rows, length, expected):
@@ -148,12 +148,12 @@ def test_the_numbers_are_those_of_the_script(rows, length, expected):
 @pytest.mark.parametrize(
     ("length", "code"),
     [
-        (Length(train_batch_size=0), "args.train_batch_size"),
-        (Length(checkpointing_steps=0), "args.checkpointing_steps"),
-        (Length(gradient_accumulation_steps=0), "args.gradient_accumulation_steps"),
-        (Length(max_train_samples=4), "args.max_train_samples"),
-        (Length(max_train_steps=0), "steps.none"),
-        (Length(num_train_epochs=10**8), "steps.endless"),
+        (ExampleLength(train_batch_size=0), "args.train_batch_size"),
+        (ExampleLength(checkpointing_steps=0), "args.checkpointing_steps"),
+        (ExampleLength(gradient_accumulation_steps=0), "args.gradient_accumulation_steps"),
+        (ExampleLength(max_train_samples=4), "args.max_train_samples"),
+        (ExampleLength(max_train_steps=0), "steps.none"),
+        (ExampleLength(num_train_epochs=10**8), "steps.endless"),
     ],
 )
 def test_numbers_that_end_the_script_are_told(length, code):
@@ -163,7 +163,7 @@ def test_numbers_that_end_the_script_are_told(length, code):
 
 
 def test_no_more_states_than_the_limit_lie_there():
-    steps, _ = plan_steps(4, Length(train_batch_size=1, max_train_steps=10, checkpointing_steps=2,
+    steps, _ = plan_steps(4, ExampleLength(train_batch_size=1, max_train_steps=10, checkpointing_steps=2,
                                     checkpoints_total_limit=2), FINAL)  # fmt: skip
     assert steps.saves.states_kept == ("checkpoint-8", "checkpoint-10")
     assert (steps.saves.most_states, steps.saves.most_checkpoints) == (2, 1)

@@ -8,8 +8,9 @@ from rule_cases import Case
 
 from kohya_runner.engines.musubi import rules
 from kohya_runner.engines.musubi.rule_conditions import MOST_SWAPPED
-from kohya_runner.engines.rules.table import Context, evaluate
-from kohya_runner.engines.settings import Settings
+from kohya_runner.engines.parsed_options import ParsedOptions
+from kohya_runner.engines.rules.context import Context, evaluate
+from kohya_runner.engines.rules.page import RULES
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 
@@ -23,13 +24,15 @@ def codes(case: MusubiCase, which: str) -> set[str]:
 @pytest.mark.parametrize("family", OWN)
 def test_the_scripts_own_defaults_do_not_run(family: str):
     options = options_for(row(family).script, None)
-    found = evaluate(Context(Settings(options, {"network_module": row(family).network_module}), row(family)))
+    found = evaluate(
+        Context(ParsedOptions(options, {"network_module": row(family).network_module}), row(family)), RULES
+    )
     assert {f.code for f in found if f.severity is Severity.ERROR} == NEEDED
 
 
 @pytest.mark.parametrize("family", OWN)
 def test_no_rule_of_sd_scripts_is_asked_of_another_engine(family: str):
-    found = evaluate(Context(Settings(options_for(row(family).script, None), {}), row(family)))
+    found = evaluate(Context(ParsedOptions(options_for(row(family).script, None), {}), row(family)), RULES)
     assert {f.code for f in found} <= {rule.code for rule in rules.RULES}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.engines.musubi.buckets import MusubiBuckets
-from kohya_runner.engines.musubi.steps import Length, Part, plan_steps
-from kohya_runner.engines.saves import SaveSettings
+from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
+from kohya_runner.engines.steps_plan import SaveSettings
 
 SQUARE, WIDE = (64, 64), (128, 64)
 SAVES = SaveSettings("cat", save_every_n_epochs=1)
@@ -18,7 +18,7 @@ def part(*sizes, repeats=1, batch=1, controls=(), **buckets) -> Part:
 
 
 def numbers(*parts: Part, **length) -> tuple[int, int, int, int]:
-    plan, findings = plan_steps(parts, Length(SAVES, **length))
+    plan, findings = plan_steps(parts, MusubiLength(SAVES, **length))
     assert plan is not None, findings
     return plan.batches_per_epoch, plan.steps_per_epoch, plan.epochs, plan.total
 
@@ -51,24 +51,24 @@ def test_pictures_whose_controls_differ_come_into_batches_of_their_own():
 
 
 def test_the_last_epoch_has_no_numbered_file():
-    plan, _ = plan_steps([part(SQUARE)], Length(SAVES, max_train_epochs=3))
+    plan, _ = plan_steps([part(SQUARE)], MusubiLength(SAVES, max_train_epochs=3))
     assert plan is not None
     assert plan.checkpoints == ("cat-000001.safetensors", "cat-000002.safetensors", "cat.safetensors")
 
 
 @pytest.mark.parametrize("length", [{"max_train_steps": 0}, {"max_train_epochs": 0}, {"max_train_steps": 9_000_000}])
 def test_a_run_of_no_steps_or_of_too_many_is_an_error(length):
-    plan, findings = plan_steps([part(SQUARE)], Length(SAVES, **length))
+    plan, findings = plan_steps([part(SQUARE)], MusubiLength(SAVES, **length))
     assert plan is None
     assert findings
 
 
 def test_no_picture_is_an_error():
-    assert [f.code for f in plan_steps([], Length(SAVES))[1]] == ["steps.none"]
+    assert [f.code for f in plan_steps([], MusubiLength(SAVES))[1]] == ["steps.none"]
 
 
 def test_a_picture_smaller_than_a_bucket_is_an_error():
-    found = plan_steps([part((8, 8), bucket_no_upscale=True)], Length(SAVES))[1]
+    found = plan_steps([part((8, 8), bucket_no_upscale=True)], MusubiLength(SAVES))[1]
     assert [f.code for f in found] == ["image.size"]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from kohya_runner.dataset.buckets import BucketSettings, parse_resolution
-from kohya_runner.engines.saves import SaveSettings
 from kohya_runner.engines.sd_scripts.batching import Batching, batching_from
+from kohya_runner.engines.steps_plan import SaveSettings
 
 
 @pytest.mark.parametrize(

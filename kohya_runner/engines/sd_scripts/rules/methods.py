@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kohya_runner.engines.method_space import IGNORES_FULL_BF16
 from kohya_runner.engines.rules.context import INFO, LOADED, PAIRS, SILENT, TU, WARNING, WHOLE, Rule
 from kohya_runner.engines.sd_scripts.rules.method_rates import TEXT_RATES, method_rates, trains_text
 from kohya_runner.engines.sd_scripts.rules.optimizer import schedule_free
@@ -19,7 +20,6 @@ NO_EVAL_MODE = (
     "sdxl_train_control_net.py", "sdxl_train_control_net_lllite.py", "sdxl_train_textual_inversion.py",
 )  # fmt: skip
 """Scripts that save without putting a schedule-free optimizer into evaluation (flux_train.py:386 does)."""
-IGNORES_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py")
 FUSED = ("blockwise_fused_optimizers", "fused_optimizer_groups")
 BLOCKWISE = ("flux", "sd3", "lumina")
 """Families whose scripts have blockwise_fused_optimizers, and read their tokenizers from the Hub's cache alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.rules.context import INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, Rule
+from kohya_runner.engines.rules.names import EXACT, UNFIT, UNSURE
 from kohya_runner.engines.sd_scripts.rules.method_rates import method_rates
 from kohya_runner.suggest import did_you_mean
 
@@ -22,10 +23,6 @@ ANY_CASE = (
     "AdamWScheduleFree", "SGDScheduleFree",
 )  # fmt: skip
 """Names that library/train_util.py:4881-5116 compares in lower case."""
-EXACT = ("ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
-"""Classes of torch.optim, taken by their exact name (library/train_util.py:5126)."""
-UNFIT = ("LBFGS", "SparseAdam")
-UNSURE = ("Muon",)  # from torch 2.9 on
 LOWER = {name.lower(): name for name in ANY_CASE}
 
 ARGUMENTS: Mapping[str, frozenset[str]] = {

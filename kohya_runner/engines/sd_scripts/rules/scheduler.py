@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rules.context import INFO, LOADED, SILENT, TU, WARNING, Rule
+from kohya_runner.engines.rules.names import ALWAYS_FAIL, ARGUMENTS
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step, schedule_free
 from kohya_runner.suggest import did_you_mean
 
@@ -15,20 +16,6 @@ if TYPE_CHECKING:
 
 NAME = ("lr_scheduler",)
 WARMUP = ("lr_warmup_steps",)
-ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "linear": ("last_epoch",),
-    "cosine": ("num_cycles", "last_epoch"),
-    "cosine_with_restarts": ("last_epoch",),
-    "polynomial": ("lr_end", "last_epoch"),
-    "constant": ("last_epoch",),
-    "constant_with_warmup": ("last_epoch",),
-    "inverse_sqrt": ("last_epoch",),
-    "cosine_with_min_lr": ("min_lr", "last_epoch"),
-    "warmup_stable_decay": ("warmup_type", "decay_type", "last_epoch"),
-    "piecewise_constant": ("step_rules", "last_epoch"),
-}
-"""Schedulers, and what ``lr_scheduler_args`` may hold: the rest is passed by the trainer (train_util.py:5321-5399)."""
-ALWAYS_FAIL = ("reduce_lr_on_plateau", "cosine_warmup_with_min_lr")
 OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "lr_scheduler_num_cycles": ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay"),
     "lr_scheduler_power": ("polynomial",),

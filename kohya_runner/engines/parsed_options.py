@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions
-
-LATENT_OPTIONS = (
-    "vae", "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
-    "bucket_no_upscale", "resize_interpolation", "flip_aug", "color_aug", "random_crop", "alpha_mask", "no_half_vae",
-    "mixed_precision", "max_token_length", "clip_skip", "weighted_captions", "t5xxl_max_token_length",
-    "apply_t5_attn_mask",
-)  # fmt: skip
-"""What a cached latent or text encoder output depends on; the trainer checks little of it (strategy_base.py:427)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ParsedOptions:
     """Options by name; ``given`` are those that will be passed."""
 
     options: ScriptOptions
@@ -49,22 +38,15 @@ class Settings:
         return self.get(name) is True
 
 
-def as_parsed(options: ScriptOptions, args: Iterable[Arg]) -> Settings:
+def as_parsed(options: ScriptOptions, args: Iterable[Arg]) -> ParsedOptions:
     """The options as the trainer's own parser reads them: ``"32"`` is the number 32, a mapping is ``k=v`` texts."""
     passed = tuple(args)
     tokens = [token for arg in passed for token in arg.tokens]
     parsed = vars(argparse_parser(options, whole=False).parse_args(tokens))
-    return Settings(options, {arg.name: parsed[arg.name] for arg in passed if arg.tokens})
+    return ParsedOptions(options, {arg.name: parsed[arg.name] for arg in passed if arg.tokens})
 
 
-def cache_key(settings: Settings, support: Support, model: str) -> str:
-    """A hash over everything but the pictures that a latent depends on: another key, and old caches are dropped."""
-    facts = {name: settings.get(name) for name in LATENT_OPTIONS}
-    text = json.dumps([support.key, model, facts], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def optimizer_of(settings: Settings) -> str:
+def optimizer_of(settings: ParsedOptions) -> str:
     """The optimizer's name; --use_8bit_adam and --use_lion_optimizer are older names (library/train_util.py:4830)."""
     old = "AdamW8bit" if settings.on("use_8bit_adam") else "Lion" if settings.on("use_lion_optimizer") else "AdamW"
     return str(settings.get("optimizer_type") or old)

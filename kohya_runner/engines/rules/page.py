@@ -1,54 +1,21 @@
-"""The rules between options: the table, its evaluation, and how it is shown."""
+"""The rules between options of all engines, as they are shown: one JSON object, and the page ``docs/rules.md``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.codes import TABLE
-from kohya_runner.engines.diffusers import rules as rule_table_diffusers
-from kohya_runner.engines.musubi import rules as rule_table_musubi
-from kohya_runner.engines.rules.context import LORA, Context, Rule, for_methods, shown
-from kohya_runner.engines.sd_scripts.rules import (
-    controls,
-    data,
-    families,
-    loss,
-    methods,
-    network,
-    network_args,
-    optimizer,
-    precision,
-    run,
-    scheduler,
-    whole,
-)
-from kohya_runner.engines.sd_scripts.rules.lines import LINES
-from kohya_runner.findings import Finding
+from kohya_runner.engines.table import ENGINES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from kohya_runner.codes import Code
-
-__all__ = ["RULES", "SUBJECTS", "Context", "Rule", "evaluate", "rules_json", "rules_markdown"]
+    from kohya_runner.engines.rules.context import Rule
 
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
-    "Captions, caches and buckets": data.RULES,
-    "Precision, memory and loading": precision.RULES,
-    "Network": for_methods(network.RULES, LORA),
-    "Network arguments": for_methods(network_args.RULES, LORA),
-    "Optimizer and learning rates": optimizer.RULES,
-    "Scheduler": scheduler.RULES,
-    "Loss, noise and timesteps": loss.RULES,
-    "One family alone": families.RULES,
-    "Samples, checkpoints and resuming": run.RULES,
-    "Full fine-tunes and DreamBooth": methods.RULES,
-    "Full fine-tunes of one family": whole.RULES,
-    "ControlNet and textual inversion": controls.RULES,
-    "musubi-tuner: FLUX.1 Kontext and FLUX.2": rule_table_musubi.RULES,
-    "diffusers: InstructPix2Pix": rule_table_diffusers.RULES,
+    subject: rows for engine in ENGINES.values() for subject, rows in engine.rules().items()
 }
-
 RULES: tuple[Rule, ...] = tuple(rule for rows in SUBJECTS.values() for rule in rows)
 
 HEAD = """# Rules
@@ -58,36 +25,6 @@ A rule is about one trainer, sd-scripts where its section names no other, and st
 that it names; "all" are all families and methods of that trainer, "fails" says when the trainer itself would have.
 This page is generated: `kohya-runner rules --markdown`.
 """
-
-
-class _Values(dict[str, str]):
-    """The values of a message's ``{option}`` places."""
-
-    def __init__(self, context: Context, what: str) -> None:
-        super().__init__(what=what)
-        self._context = context
-
-    def __missing__(self, name: str) -> str:
-        return shown(self._context.get(name))
-
-
-def evaluate(context: Context, rules: Iterable[Rule] = RULES) -> tuple[Finding, ...]:
-    """What the rules have against the options of one run, in table order."""
-    findings = []
-    for rule in rules:
-        found = rule.concerns(context) and rule.applies(context)
-        if found:
-            findings.append(_finding(rule, context, found if isinstance(found, str) else ""))
-    return tuple(findings)
-
-
-def _finding(rule: Rule, context: Context, what: str) -> Finding:
-    """One finding; it points to the first of the rule's options that has a place."""
-    values = _Values(context, what)
-    upstream = LINES.get(rule.code, {}).get(context.script, rule.upstream)
-    message = f"{rule.message.format_map(values)} ({upstream})"
-    where = next((context.places[name] for name in rule.options if context.places.get(name)), "")
-    return Finding(rule.severity, rule.code, message, where, rule.fix.format_map(values))
 
 
 def rules_json() -> dict[str, Any]:

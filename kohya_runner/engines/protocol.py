@@ -1,0 +1,193 @@
+"""What an engine is: all that one trainer decides in its own way. The rest of a plan is the same for every engine.
+
+An engine only reads and decides: nothing of it writes, starts or asks the network. Its heavy modules are imported
+inside its methods, so that planning with one engine loads nothing of another but its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kohya_runner.engines.parsed_options import as_parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from kohya_runner.dataset.edit import EditSet
+    from kohya_runner.dataset.facts import Scan, Source
+    from kohya_runner.dataset.pairs import Paired
+    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.trainer_view import Rules
+    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.engine_info import EngineInfo
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.support import Support
+    from kohya_runner.engines.surprises import Surprise
+    from kohya_runner.findings import Finding
+    from kohya_runner.machine.references import HubFile
+    from kohya_runner.options.script_options import ScriptOptions
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.recipe.models import Recipe
+    from kohya_runner.record.resume_way import ResumeWay
+    from kohya_runner.record.run_paths import RunPaths
+
+    Pairs = Paired | EditSet
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A file of the Hub that must be on the disk before the launch."""
+
+    file: HubFile
+    target: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The base model as the trainer gets it (a path or a Hub id), its components, and what must happen before."""
+
+    base: str
+    kind: str
+    components: Mapping[str, Path]
+    fetches: tuple[Fetch, ...]
+    tokenizers: Path | None  # only for random-weight models: no Hub
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRecipe:
+    """A recipe that could be read, with what its words mean; ``args`` are the options as far as they are known."""
+
+    loaded: Loaded
+    recipe: Recipe
+    support: Support
+    parsed: ParsedOptions
+    models: Models
+    args: tuple[Arg, ...]
+    pairs: tuple[Pairs, ...]
+
+    @property
+    def precision(self) -> str:
+        """--mixed_precision; the trainer's default is the text "no"."""
+        return str(self.parsed.get("mixed_precision") or "no")
+
+    def with_args(self, args: tuple[Arg, ...]) -> ResolvedRecipe:
+        """The same with these options, as the trainer will parse them."""
+        return replace(self, parsed=as_parsed(self.parsed.options, args), args=args)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierStage:
+    """A script that must exit with 0 before the training begins. ``phase`` is what it does, in a screen's words."""
+
+    phase: str
+    script: str
+    args: tuple[Arg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A file that must be there before the first stage: a dataset config, a rendered metadata file."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """The pictures in the folders that a script reads, and the files beside them."""
+
+    layout: Layout
+    findings: tuple[Finding, ...] = ()
+    files: tuple[TextFile, ...] = ()
+    caches: Path | None = None  # the folder that the earlier stages fill
+
+
+Planned = tuple["StepsPlan | None", tuple["Finding", ...]]
+"""The numbers of a run, None where the findings say why there are none."""
+
+
+class Engine(Protocol):
+    """One trainer. A new one is a class with these members, and a line in ``ENGINES`` (table.py)."""
+
+    @property
+    def INFO(self) -> EngineInfo:  # noqa: N802 - a constant of the class
+        """Repository, commit, marks of a checkout, requirements."""
+
+    @property
+    def FAMILIES(self) -> tuple[Support, ...]:  # noqa: N802
+        """What it trains."""
+
+    @property
+    def ABSENT(self) -> Mapping[tuple[str, str], str]:  # noqa: N802
+        """Pairs of its families and a method that it has no script for, with the reason."""
+
+    @property
+    def OWNED(self) -> Mapping[str, str]:  # noqa: N802
+        """Its options that a recipe does not set under ``args``, and what to write instead."""
+
+    @property
+    def RESUME_WAYS(self) -> tuple[ResumeWay, ...]:  # noqa: N802
+        """How its scripts are told how far a run had come; a script goes the first one that it has the options for."""
+
+    @property
+    def BROKEN_RESUME(self) -> Mapping[str, str]:  # noqa: N802
+        """Scripts that write states and cannot read them, and why."""
+
+    def rules(self) -> Mapping[str, tuple[Rule, ...]]:
+        """The rules between its options, by the subject that they are shown under."""
+
+    def surprises(self) -> tuple[Surprise, ...]:
+        """Its defaults that change results and that nobody expects."""
+
+    def picture_rules(self, loaded: Loaded, parsed: ParsedOptions) -> Rules:
+        """By which resolution and buckets pictures are judged."""
+
+    def dataset_rules(
+        self, parsed: ParsedOptions, encoders: tuple[Encoder, ...] = ()
+    ) -> Callable[[Source], Rules] | None:
+        """The same for one dataset with options of its own; None where all are seen alike."""
+
+    def own_options(self, support: Support | None, options: Mapping[str, Any]) -> str:
+        """``datasets[].options`` of one entry that the trainer would take, as one text; "" where it takes none."""
+
+    def dataset_findings(self, loaded: Loaded, support: Support, options: ScriptOptions) -> Iterable[Finding]:
+        """What is wrong with ``datasets[].options``, where that is not told with the layout."""
+
+    def can_arrange(self, parsed: ParsedOptions) -> bool:
+        """Whether the options are enough to go on."""
+
+    def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
+        """The pictures as its scripts read them, below ``tree``."""
+
+    def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, states: int) -> Mapping[str, Any]:
+        """What the runner adds about saving. ``states`` are to be kept; None: the numbers are not known yet."""
+
+    def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
+        """Batches, steps and saves. ``values`` are the options that will take effect."""
+
+    def arguments(
+        self, resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
+    ) -> tuple[Arg, ...]:
+        """All options of the training, the recipe's own among them."""
+
+    def stages(self, resolved: ResolvedRecipe, arranged: Arranged) -> tuple[EarlierStage, ...]:
+        """The scripts that run before the training."""
+
+    def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
+        """What stands against the run when all is known: its rules, and what else only this engine knows."""
+
+    def largest(self, parsed: ParsedOptions, layout: Layout) -> ParsedOptions:
+        """The options with the largest resolution and batch of any dataset: what memory and room are for."""
+
+    def painters(self) -> tuple[Painter, ...]:
+        """Its scripts that make pictures, a row for each family."""
+
+    def painter(self, base: Base) -> Painter | None:
+        """The one that makes pictures with a base model; None where there is none for its family."""

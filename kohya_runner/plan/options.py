@@ -1,0 +1,151 @@
+"""The second stage of a plan: the options that a recipe gives the trainer and its launcher, and the files they name."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.engines.arguments import from_recipe, out_of_bounds
+from kohya_runner.engines.parsed_options import as_parsed
+from kohya_runner.engines.table import options_for
+from kohya_runner.findings import Finding, error
+from kohya_runner.machine.filesystems import workspace_findings
+from kohya_runner.plan import defaults, resume_options
+from kohya_runner.plan.models import find_models
+from kohya_runner.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.protocol import Models
+    from kohya_runner.engines.support import Support
+    from kohya_runner.plan.opening import Opened
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.recipe.models import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class GivenOptions:
+    """What the recipe gives, as the trainer's parser reads it. ``usable``: every value is one that the parser takes."""
+
+    args: tuple[Arg, ...]
+    parsed: ParsedOptions
+    models: Models
+    left_open: tuple[tuple[str, Any, str], ...]
+    usable: bool
+    findings: tuple[Finding, ...]
+
+
+def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOptions:
+    """Options and model files; nothing is looked at that is on another machine."""
+    loaded, request = opened.loaded, opened.request
+    root, cache = opened.checkout.root if opened.checkout else None, opened.workspace.cache / "kohya-runner"
+    options = options_for(support.script, root, cache, write_cache=request.deep)
+    given, faults = from_recipe(loaded, opened.engine, support, options)
+    way = opened.engine.RESUME_WAYS
+    args = (*given, *resume_options.state_args(loaded, options, way, recipe.args, asked=request.resume))
+    models = find_models(loaded, support, opened.workspace, look=not request.elsewhere)
+    parsed = as_parsed(options, args)
+    opened_defaults = defaults.left_open(opened.engine.surprises(), options, parsed.given)
+    usable = not any(fault.code == "args.value" for fault in faults)
+    return GivenOptions(
+        args, parsed, models, opened_defaults, usable, (*faults, *launch_faults(loaded), *models.findings)
+    )
+
+
+def option_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
+    """What stands against the options, and against the files and folders of this machine that they name."""
+    yield from defaults.findings(opened.loaded, given.left_open, given.parsed.options, given.parsed.given)
+    yield from out_of_bounds(given.parsed.given, {arg.name: arg.source for arg in given.args})
+    if not opened.request.elsewhere:
+        yield from weight_findings(given.args, practice=opened.request.practice)
+        yield from workspace_findings(opened.workspace.root)
+
+
+ALLOWED: Mapping[str, tuple[str, str]] = {
+    "num_cpu_threads_per_process": (r"[1-9]\d{0,2}", "a whole number from 1"),
+    "main_process_port": (r"0|[1-9]\d{0,4}", "a port, or 0 for any that is free"),
+    "gpu_ids": (r"all|\d{1,2}(,\d{1,2})*", "all, or numbers such as 0,1"),
+    "dynamo_backend": (r"no|eager|aot_eager|inductor|cudagraphs", "no, eager, aot_eager, inductor or cudagraphs"),
+    "enable_cpu_affinity": (r"True|False", "true or false"),
+    "max_restarts": (r"\d{1,3}", "a whole number"),
+    "monitor_interval": (r"\d{1,4}(\.\d+)?", "seconds"),
+}
+"""Name -> what its value must match, and that in words (accelerate 1.6.0, commands/launch.py)."""
+
+INSTEAD: Mapping[str, str] = {
+    "num_processes": "write it as launch.num_processes",
+    "multi_gpu": "it follows from launch.num_processes",
+    "mixed_precision": "it follows from args.mixed_precision",
+    "num_machines": "one machine is what this version launches on",
+    "machine_rank": "one machine is what this version launches on",
+    "main_process_ip": "one machine is what this version launches on",
+    "config_file": "every choice is passed on the command line",
+}
+
+
+def launch_faults(loaded: Loaded) -> list[Finding]:
+    """Faults in ``launch.accelerate``."""
+    given = loaded.recipe.launch.accelerate if loaded.recipe else {}
+    return [fault for name, value in given.items() if (fault := _launch_fault(loaded, name, value)) is not None]
+
+
+def _launch_fault(loaded: Loaded, name: str, value: object) -> Finding | None:
+    if name not in ALLOWED:
+        hint = INSTEAD.get(name) or did_you_mean(name, ALLOWED)
+        message = f"launch.accelerate.{name}: not an option a recipe may set"
+        return error("recipe.unknown_key", message, where=loaded.where("launch", "accelerate", name), hint=hint)
+    pattern, words = ALLOWED[name]
+    if re.fullmatch(pattern, str(value), re.ASCII):
+        return None
+    where = str(loaded.place("launch", "accelerate", name))
+    return error("recipe.value", f"launch.accelerate.{name}: must be {words}", where=where)
+
+
+WEIGHTS = ("network_weights", "base_weights", "weights")
+STATE = "resume"
+STATE_WEIGHTS = "model.safetensors"  # accelerate's save_state writes it (train_network.py:936)
+
+
+def weight_findings(args: Iterable[Arg], *, practice: bool) -> Iterator[Finding]:
+    """What stands against the files that the options name; a practice run may go on from practice files."""
+    for arg in args:
+        if arg.name in WEIGHTS:
+            for text in _texts(arg.value):
+                yield from _file(arg, Path(text), practice=practice)
+        elif arg.name == STATE:
+            yield from _state(arg, Path(str(arg.value)), practice=practice)
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _file(arg: Arg, path: Path, *, practice: bool) -> Iterator[Finding]:
+    if not os.path.isfile(path):
+        yield error("model.missing", f"args.{arg.name}: there is no file {path}", where=arg.source)
+    elif path.suffix == ".safetensors":
+        found = inspect(path)
+        if found.problem:
+            yield error("model.broken", f"args.{arg.name}: {path} {found.problem}", where=arg.source)
+        elif found.practice and not practice:
+            yield _practice(arg, path)
+
+
+def _state(arg: Arg, folder: Path, *, practice: bool) -> Iterator[Finding]:
+    if not os.path.isdir(folder):
+        hint = "name the folder that save_state wrote: NAME-000001-state"
+        yield error("model.missing", f"args.resume: there is no folder {folder}", where=arg.source, hint=hint)
+    elif not practice and inspect(folder / STATE_WEIGHTS).practice:
+        yield _practice(arg, folder)
+
+
+def _practice(arg: Arg, path: Path) -> Finding:
+    message = f"args.{arg.name}: {path} is of a practice run; it holds nothing that was trained"
+    return error("model.practice", message, where=arg.source, hint="name a file that the real trainer wrote")
