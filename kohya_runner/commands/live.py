@@ -138,12 +138,11 @@ def stop(run: str | None, workspace: str | None, when: When | None, no_wait: boo
     """Stop a run now, after the step or after the next save; a second request stops harder."""
     from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run import views
-    from kohya_runner.run.stopping import stop as stopping
     from kohya_runner.show import console
 
     view = views.one_run(workspace, run)
     with console.live(quiet=False, practice=False) as screen:
-        view = stopping.stop(view, when or "now", screen, AFTER_RUN, wait=not no_wait)
+        view = views.stop(view, when or "now", screen, AFTER_RUN, wait=not no_wait)
     console.note(f"{view.name}/{view.run_id}: {view.state}")
 
 
@@ -174,7 +173,7 @@ def metrics(run: str | None, workspace: str | None, tensorboard: Any) -> None:
     from kohya_runner.record import ledger
     from kohya_runner.record.metrics_file import read
     from kohya_runner.run import views
-    from kohya_runner.run.metrics.export import event_file, step_json
+    from kohya_runner.run.metrics.event_files import event_file, step_json
     from kohya_runner.show import console
 
     view = ledger.find(views.runs_folder(workspace), run)

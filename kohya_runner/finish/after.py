@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.errors import RunnerError
-from kohya_runner.finish import message, policy, runpod, sentinel
-from kohya_runner.finish.notify import notify
+from kohya_runner.finish import notify, runpod, sentinel
 from kohya_runner.recipe.finish import Notify
 from kohya_runner.record import ledger, record
 from kohya_runner.record.run_paths import RunPaths
@@ -111,7 +110,7 @@ def _compare(run_dir: Path, ended: Record, say: Callable[[str], None], environ: 
 
 def _notify(_run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
     receiver = Notify.model_validate(ended.finish["notify"])
-    problem = notify(ended, receiver, environ)
+    problem = notify.send(ended, receiver, environ)
     said = f"notify ({receiver.kind}): {problem or 'sent'}"
     say(said)
     return said
@@ -123,12 +122,12 @@ def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapp
         say(said := "stop_pod: this is no RunPod pod ($RUNPOD_POD_ID is not set), so nothing is stopped")
         return said
     problem = unverified(run_dir, ended)
-    chosen = policy.decide(ended, problem=problem, volume=runpod.on_network_volume(environ, run_dir))
+    chosen = runpod.decide(ended, problem=problem, volume=runpod.on_network_volume(environ, run_dir))
     if not chosen.action or pod is None:
         say(said := f"stop_pod: nothing is stopped: {chosen.why}")
         return said
     if chosen.wait > 0:  # what went wrong is not to be waited for
-        say(message.text(message.facts(ended)))
+        say(notify.text(notify.facts(ended)))
     kept = _waited(run_dir, chosen, say)
     if kept:
         say(said := f"stop_pod: nothing is stopped: {kept}")
@@ -158,7 +157,7 @@ def unverified(run_dir: Path, ended: Record) -> str:
     return ""
 
 
-def _waited(run_dir: Path, chosen: policy.Decision, say: Callable[[str], None]) -> str:
+def _waited(run_dir: Path, chosen: runpod.PodDecision, say: Callable[[str], None]) -> str:
     """Wait for the grace period; why the pod is to be kept, "" if it is not."""
     keep = RunPaths(run_dir).keep_pod
     if chosen.wait > 0:

@@ -1,31 +1,126 @@
-"""The message that a run has ended: sent once, tried twice, and never in the way of anything."""
+"""The message that a run has ended, in the shape of each receiver: sent once, tried twice, never in the way."""
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from kohya_runner.finish import message, web
+from kohya_runner.finish import web
+from kohya_runner.masking import masked_text
 from kohya_runner.recipe.finish import address_fault
+from kohya_runner.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from kohya_runner.recipe.finish import Notify
+    from kohya_runner.recipe.finish import Kind, Notify
     from kohya_runner.record.record import Record
 
+HOUR = 3600.0
+DISCORD_LONGEST = 1900
+NTFY_LONGEST = 3500  # bytes; ntfy makes a file of a longer one
 TRIES = 2
 PAUSE = 2.0
+MARKS = {"succeeded": "white_check_mark", "failed": "rotating_light", "lost": "rotating_light", "stopped": "stop_sign"}
 
 
-def notify(record: Record, receiver: Notify, environ: Mapping[str, str], *, seconds: float = web.SECONDS) -> str:
+@dataclass(frozen=True, slots=True)
+class Post:
+    """The body of one request and its headers."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def facts(record: Record) -> dict[str, Any]:
+    """The end of a run as the JSON body says it. Nothing of the machine is in it: no paths, no variables."""
+    times, causes = record.timings, (record.diagnosis or {}).get("causes") or []
+    seconds = times.ended - times.started if times.ended and times.started else None
+    price = record.budget.get("price_per_hour")
+    cause = causes[0] if causes else None
+    return {
+        "version": 1,
+        "event": "run.ended",
+        "name": record.name,
+        "run_id": record.run_id,
+        "practice": record.practice,
+        "state": record.state,
+        "why": masked_text(record.exit.why) if record.exit else "",
+        "steps": record.steps_seen,
+        "steps_planned": record.steps_planned,
+        "seconds": None if seconds is None else round(seconds, 1),
+        "cost": None if seconds is None or price is None else round(seconds / HOUR * price, 4),
+        "checkpoints": [
+            {"file": c.file, "bytes": c.bytes, "epoch": c.epoch, "step": c.step, "sha256": c.sha256}
+            for c in record.checkpoints
+            if c.complete and not c.removed
+        ],
+        "diagnosis": cause and {key: cause.get(key) for key in ("code", "cause", "fixes")},
+    }
+
+
+def text(said: Mapping[str, Any]) -> str:
+    """The same for a person, a few lines."""
+    practice = "PRACTICE " if said["practice"] else ""
+    lines = [f"{practice}{said['name']}/{said['run_id']}: {said['state']}"]
+    if said["why"]:
+        lines.append(str(said["why"])[:500])
+    if said["diagnosis"]:
+        lines.append(f"{said['diagnosis']['code']}: {said['diagnosis']['cause']}")
+        lines += [f"-> {fix}" for fix in said["diagnosis"]["fixes"][:2]]
+    money = "" if said["cost"] is None else f", cost {said['cost']:.2f}"
+    hours = "" if said["seconds"] is None else f", {duration(said['seconds'])}"
+    lines.append(f"{said['steps']} of {said['steps_planned'] or '?'} steps{hours}{money}")
+    kept = [found["file"] for found in said["checkpoints"]]
+    lines.append(f"{len(kept)} checkpoint(s)" + (f", the last: {kept[-1]}" if kept else ""))
+    return "\n".join(lines)
+
+
+def _json(said: Mapping[str, Any]) -> Post:
+    body = json.dumps({**said, "text": text(said)}, ensure_ascii=False).encode()
+    return Post(body, {"Content-Type": "application/json"})
+
+
+def _ntfy(said: Mapping[str, Any]) -> Post:
+    """Text with headers, which hold ASCII alone (docs.ntfy.sh/publish)."""
+    urgent = said["state"] in ("failed", "lost")
+    title = f"{said['name']}: {said['state']}".encode("ascii", "replace").decode()
+    headers = {"Title": title, "Priority": "high" if urgent else "default", "Tags": MARKS.get(said["state"], "memo")}
+    body = text(said).encode()[:NTFY_LONGEST].decode("utf-8", "ignore").encode()
+    return Post(body, {"Content-Type": "text/plain; charset=utf-8", **headers})
+
+
+def _discord(said: Mapping[str, Any]) -> Post:
+    """At most 2000 characters, and nobody is called by a name in a caption (discord.com/developers)."""
+    value = {"content": text(said)[:DISCORD_LONGEST], "allowed_mentions": {"parse": []}}
+    return Post(json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+
+def _slack(said: Mapping[str, Any]) -> Post:
+    """Three signs are Slack's own (api.slack.com, incoming webhooks)."""
+    plain = text(said).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return Post(json.dumps({"text": plain}).encode(), {"Content-Type": "application/json"})
+
+
+SHAPES: Mapping[Kind, Callable[[Mapping[str, Any]], Post]] = {
+    "json": _json,
+    "ntfy": _ntfy,
+    "discord": _discord,
+    "slack": _slack,
+}
+"""Every kind of the recipe's ``finish.notify``."""
+
+
+def send(record: Record, receiver: Notify, environ: Mapping[str, str], *, seconds: float = web.SECONDS) -> str:
     """Say it; "" where it was taken, else why not. The address is in no text."""
     url = receiver.url or environ.get(receiver.env or "", "").strip()
     if not url:
         return f"${receiver.env} is not set"
     if fault := address_fault(url):
         return f"the address in ${receiver.env} {fault}" if receiver.env else f"the address {fault}"
-    post = message.SHAPES[receiver.kind](message.facts(record))
+    post = SHAPES[receiver.kind](facts(record))
     answer = web.Answer(0)
     for number in range(TRIES):
         if number:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from kohya_runner.record.record import Record
+
 Action = Literal["stop", "terminate"]
 
 API = "https://api.runpod.io/v2"
@@ -36,6 +38,8 @@ COMMANDS: tuple[tuple[str, Mapping[Action, tuple[str, ...]]], ...] = (
     ("runpodctl, old form", {"stop": ("runpodctl", "stop", "pod"), "terminate": ("runpodctl", "remove", "pod")}),
 )
 """The new form asks REST v1, the old one GraphQL (runpodctl 2e2df89)."""
+LEFT_ALONE = "SIGHUP"
+"""The signal of a closed terminal: the one stop that nobody is there to answer for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +137,35 @@ def banner(pod_id: str, action: Action) -> str:
 def on_network_volume(environ: Mapping[str, str], path: Path) -> bool:
     """Whether what lies at ``path`` outlives the pod."""
     return bool(environ.get("RUNPOD_VOLUME_ID")) and is_network_mount(path)
+
+
+@dataclass(frozen=True, slots=True)
+class PodDecision:
+    """What to do with the pod, after how many seconds, and why. ``action`` is "" for nothing."""
+
+    action: Action | Literal[""]
+    wait: float
+    why: str
+
+
+def decide(record: Record, *, problem: str, volume: bool) -> PodDecision:
+    """Success: what was asked for. Failure: a stop after the grace period, never a termination. A person: nothing.
+
+    ``problem`` is why the outputs are not as the record says, "" where they are; ``volume`` is whether they are on a
+    network volume, which outlives the pod.
+    """
+    asked = record.finish.get("pod")
+    if asked not in ("stop", "terminate"):
+        return PodDecision("", 0, "not asked for")
+    if record.practice:
+        return PodDecision("", 0, "practice: the pod is left alone")
+    if record.state == "stopped" and not (record.exit and record.exit.why == LEFT_ALONE):
+        return PodDecision("", 0, "somebody stopped the run, and somebody is there")
+    grace = float(record.finish.get("grace_minutes", 15.0)) * 60
+    if record.state != "succeeded" or problem:
+        return PodDecision("stop", grace, problem or f"the run {record.state}")
+    if asked == "terminate" and not volume:
+        return PodDecision("stop", 0, "not terminated: the outputs are not on a network volume and would be gone")
+    return PodDecision(
+        "terminate" if asked == "terminate" else "stop", 0, "the run succeeded and its outputs are whole"
+    )

@@ -14,7 +14,7 @@ from kohya_runner.engines import arguments
 from kohya_runner.engines.arguments import Arg
 from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
-from kohya_runner.record.numbering import next_run
+from kohya_runner.record.run_paths import next_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,8 @@
-"""Every name below ``runs/``: what a run writes and where. Nobody else spells one of them."""
+"""Every name below ``runs/``: what a run is called, what it writes and where. Nobody else spells one of them."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ LOG = "trainer.log"
 _ATTEMPT_LOG = re.compile(r"trainer(?:-(\d{3,}))?\.log")
 ACTIVE, ACTIVE_GUARD = "active", ".active.guard"
 """In ``runs/<name>``: who holds the name, and the lock that guards that file."""
+
+
+_DIGITS = 3
+"""Of a run's number: ``runs/<name>/001``."""
 
 
 def attempt_log(number: int) -> str:
@@ -78,3 +83,26 @@ class ComparisonPaths:
         self.log = folder / "compare.log"
         self.clip = folder / "clip.json"  # what CLIP said of the pictures
         self.picked = folder / "picked.json"  # the record of --pick
+
+
+def next_run(folder: Path) -> Path:
+    """The first number after the highest that was ever used there."""
+    used = [int(name) for name in _names(folder) if name.isascii() and name.isdecimal()]
+    return folder / f"{max(used, default=0) + 1:0{_DIGITS}d}"
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names, not paths
+    except OSError:
+        return []
+
+
+def claim(folder: Path) -> bool:
+    """Make a run's folder; False where another launch was faster."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True

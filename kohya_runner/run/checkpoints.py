@@ -1,4 +1,9 @@
-"""The checkpoints in an output folder, as the record lists them."""
+"""The checkpoints in an output folder, as the record lists them, and their names in the whole run.
+
+An attempt that numbers its files from 1 again calls its first epoch after two ``name+000002-000001.safetensors``. Once
+its trainer is gone, the file becomes ``name-000003.safetensors``, as in a run that was never cut. States keep their
+names.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +14,23 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.checkpoint import CLOCK_SLACK, inspect
 from kohya_runner.record.record import SavedCheckpoint
+from kohya_runner.record.resume_way import MARK
 from kohya_runner.run.incomplete_files import FRESH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from kohya_runner.record.record import Record
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
 PIPELINES = ("unet/diffusion_pytorch_model.safetensors", "checkpoint-*/unet/diffusion_pytorch_model.safetensors")
 """The trained part of a diffusers pipeline, and of the states that its examples save."""
-_EPOCH = re.compile(r"(?:\+(\d{6}))?-(\d{6})\.")  # EPOCH_FILE_NAME, library/train_util.py; see run/publishing.py
+_EPOCH = re.compile(r"(?:\+(\d{6}))?-(\d{6})\.")  # EPOCH_FILE_NAME, library/train_util.py
 _STEP = re.compile(r"-step(\d{8})\.|^checkpoint-(\d+)/")  # STEP_FILE_NAME, library/train_util.py; diffusers' states
+_OF_AN_ATTEMPT = re.compile(
+    rf"(?P<name>[^/]+){re.escape(MARK)}(?P<before>\d{{6}})(?:-(?P<epoch>\d{{6}}))?(?P<suffix>\.\w+)"
+)
 
 
 def found(output_dir: Path, known: tuple[SavedCheckpoint, ...], since: float) -> tuple[SavedCheckpoint, ...]:
@@ -76,3 +88,42 @@ def _rests(path: Path) -> bool:
     except OSError:
         return False
     return status.st_size > 0 and time.time() - status.st_mtime >= FRESH
+
+
+def run_name(file: str) -> str:
+    """What the file is called in the whole run; the same for one that is called so already."""
+    match = _OF_AN_ATTEMPT.fullmatch(file)
+    if match is None:
+        return file
+    number = "" if match["epoch"] is None else f"-{int(match['before']) + int(match['epoch']):06d}"
+    return f"{match['name']}{number}{match['suffix']}"
+
+
+def renamed(output_dir: Path, record: Record) -> Record:
+    """Rename what is whole; the record with the new names. What would be overwritten keeps its name."""
+    checkpoints = tuple(_renaming(output_dir, record.checkpoints))
+    names = {old.file: new.file for old, new in zip(record.checkpoints, checkpoints, strict=True)}
+    return record.changed(checkpoints=checkpoints, final=names.get(record.final, record.final))
+
+
+def with_run_names(output_dir: Path, checkpoints: Iterable[SavedCheckpoint]) -> tuple[SavedCheckpoint, ...]:
+    """The same, where a runner was killed between renaming and writing it down."""
+    return tuple(_renamed(c) if _was_renamed(output_dir, c) else c for c in checkpoints)
+
+
+def _renaming(output_dir: Path, checkpoints: Iterable[SavedCheckpoint]) -> Iterator[SavedCheckpoint]:
+    for checkpoint in checkpoints:
+        source, target = output_dir / checkpoint.file, output_dir / run_name(checkpoint.file)
+        if checkpoint.complete and not checkpoint.removed and source != target and not target.exists():
+            with contextlib.suppress(OSError):
+                source.rename(target)
+        yield _renamed(checkpoint) if _was_renamed(output_dir, checkpoint) else checkpoint
+
+
+def _was_renamed(output_dir: Path, checkpoint: SavedCheckpoint) -> bool:
+    name = run_name(checkpoint.file)
+    return name != checkpoint.file and not (output_dir / checkpoint.file).exists() and (output_dir / name).exists()
+
+
+def _renamed(checkpoint: SavedCheckpoint) -> SavedCheckpoint:
+    return checkpoint.model_copy(update={"file": run_name(checkpoint.file)})

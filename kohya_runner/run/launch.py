@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner import atomic, hub
+from kohya_runner.diagnosis.progress import STAGE, STARTING
 from kohya_runner.diagnosis.report import explained
-from kohya_runner.engines import arguments
-from kohya_runner.engines.table import INFOS
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,
@@ -21,18 +20,15 @@ from kohya_runner.errors import (
     TerminatedError,
     TrainingFailedError,
 )
-from kohya_runner.install import probe
-from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
-from kohya_runner.record import ledger, lock, numbering, record
-from kohya_runner.record.process_identity import this_process
-from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
+from kohya_runner.record import ledger, lock, record
+from kohya_runner.record.run_paths import RunPaths, claim
 from kohya_runner.record.run_state import LIVE
-from kohya_runner.run import class_painting, prepare, resume_effects, stages
-from kohya_runner.run.guards import facts as guard_facts
+from kohya_runner.run import cache_manifest, class_painting, prepare, resume_effects
+from kohya_runner.run.new_record import new_record
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.supervise import Watch
+from kohya_runner.run.supervise import Watch, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +38,9 @@ if TYPE_CHECKING:
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.run.observers import AfterRun, Reporter
     from kohya_runner.run.outcome import Outcome
+
+
+CACHES_KEPT = "taking the caches of an earlier launch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def run(
 def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> record.Record:
     """The run's own folder and its name, held while it goes on."""
     run_dir, series = plan.ready.run_dir, plan.series
-    if series is None and not numbering.claim(run_dir):
+    if series is None and not claim(run_dir):
         raise RunExistsError(f"{run_dir} was taken by another launch a moment ago", hint="launch again")
     try:
         lock.take(run_dir.parent, run_dir.name)
@@ -116,7 +115,7 @@ def _already(view: ledger.RunView, screen: Reporter, *, once: bool) -> record.Re
 
 def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> tuple[record.Record, str]:
     """The run itself, with the name held; its record, and what stopped it."""
-    begun = _begun(plan)
+    begun = new_record(plan)
     resume_effects.note_begin(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
@@ -160,7 +159,23 @@ def _supervise(plan: Plan, recorder: Recorder, screen: Reporter, env: Mapping[st
         before=recorder.now.before,
     )
     screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
-    return stages.supervised(plan, watch, _with_token(env))
+    return _all_stages(plan, watch, _with_token(env))
+
+
+def _all_stages(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome:
+    """Every stage, then the training, in one log; a stage that fails or is stopped is the outcome of the run."""
+    begun = time.time()
+    heading = f"{STAGE}{STARTING}" if plan.stages else ""
+    if plan.stages and cache_manifest.kept(plan):
+        heading = f"{STAGE}{CACHES_KEPT}\n{heading}"
+    elif plan.stages:
+        cache_manifest.begin(plan)
+        for stage in plan.stages:
+            outcome = supervise(stage.command, watch, environ=environ, heading=f"{STAGE}{stage.phase}")
+            if outcome.returncode != 0 or outcome.stopped:
+                return replace(outcome, started=begun)
+        cache_manifest.note(plan)
+    return replace(supervise(plan.ready.command, watch, environ=environ, heading=heading), started=begun)
 
 
 def _with_token(env: Mapping[str, str]) -> dict[str, str]:
@@ -190,48 +205,3 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
             raise NoCheckpointError(f"the trainer exited with 0 but left no usable LoRA: {why}", hint=hint)
         case _:
             raise TrainingFailedError(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)
-
-
-def _begun(plan: Plan) -> record.Record:
-    """What is known before the trainer starts."""
-    described, ready, recipe = plan_json(plan), plan.ready, plan.loaded.recipe
-    assert plan.support is not None  # noqa: S101 - a plan that is ready has one
-    return record.Record(
-        run_id=ready.run_dir.name,
-        name=plan.name,
-        practice=plan.request.practice,
-        recipe=described["recipe"],
-        argv=ready.command.argv,
-        options=tuple(arguments.tokens(plan.anew)),
-        epoch_steps=None if INFOS[plan.support.engine].says_epochs else ready.steps.steps_per_epoch,
-        cwd=str(ready.command.cwd),
-        env=masked(ready.command.env),
-        trainer=_trainer(plan),
-        fingerprint=plan.fingerprint,
-        dataset={**described["dataset"], "key": ready.layout.key},
-        gpus=tuple({"name": g.name, "bytes": g.total_bytes, "driver": g.driver} for g in plan.gpus),
-        findings=tuple(described["findings"]),
-        log=LOG,
-        output_dir=OUTPUT,
-        final=ready.steps.checkpoints[-1],
-        holds=plan.support.holds if not plan.request.practice else "",
-        timings=record.Timings(queued=time.time()),
-        steps_planned=ready.steps.total,
-        epochs_planned=ready.steps.epochs,
-        guard=guard_facts.begun(plan),
-        runner=record.Process.of(this_process()),
-        rehearsal=plan.request.rehearse,
-        budget=recipe.budget.model_dump(exclude_none=True) if recipe and not plan.request.rehearse else {},
-        finish=recipe.finish.recorded() if recipe and not plan.request.rehearse else {},
-    ).changed(**resume_effects.carried(plan))
-
-
-def _trainer(plan: Plan) -> record.RecordedTrainer:
-    if plan.request.practice or plan.checkout is None or plan.python is None:
-        return record.RecordedTrainer(path="practice" if plan.request.practice else "")
-    facts = probe.probe(plan.python.path)
-    packages = {name: version for name, version in facts.packages.items() if version}
-    return record.RecordedTrainer(
-        path=str(plan.checkout.root), commit=plan.checkout.commit or "", python=str(plan.python.path),
-        packages={"python": facts.python, **packages},
-    )  # fmt: skip

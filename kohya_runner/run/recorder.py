@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -18,9 +20,9 @@ from kohya_runner.diagnosis.events import (
     Step,
 )
 from kohya_runner.record import record
-from kohya_runner.run import causes, checkpoints, publishing
+from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.run import causes, checkpoints
 from kohya_runner.run.gate import CheckpointCheck, Expected
-from kohya_runner.run.guards import disk_reserve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 WRITE_SECONDS = 5.0
 """How often the numbers of the running trainer are put on the disk; states and checkpoints are put there at once."""
+RESERVE = 1 << 18
+"""Bytes held back so that a full disk cannot keep the last state from the record: several times a usual record."""
 
 
 class Recorder:
@@ -46,7 +50,7 @@ class Recorder:
         self._check = CheckpointCheck(run_dir / begun.output_dir)
         self._written = self._looked = 0.0
         self._changed = False
-        disk_reserve.make(run_dir)
+        _reserve(run_dir)
         self.save()
 
     def save(self) -> None:
@@ -102,7 +106,7 @@ class Recorder:
             timings = self.now.timings.model_copy(update={"ended": time.time()})
             state: RecordedState = "stopped" if stopped else "failed"
             self.now = self.now.changed(state=state, timings=timings, exit=record.Exit(why=why))
-            disk_reserve.give_back(self.run_dir)
+            _give_back(self.run_dir)
             self.save()
 
     def event(self, event: Event) -> None:
@@ -172,8 +176,8 @@ class Recorder:
             timings=self.now.timings.model_copy(update={"ended": outcome.ended}),
             exit=_exit(outcome, why, cause if state in ("failed", "lost") else None),
         )
-        self.now = publishing.published(output, self.now)
-        disk_reserve.give_back(self.run_dir)
+        self.now = checkpoints.renamed(output, self.now)
+        _give_back(self.run_dir)
         self.save()
         self._diagnose()
         return self.now
@@ -221,3 +225,15 @@ def _exit(outcome: Outcome, why: str, cause: causes.ExitCause | None) -> record.
     return record.Exit(
         code=outcome.returncode, signal=outcome.signal, why=why, stop=stop, cause=named, peak_rss=outcome.peak_rss
     )
+
+
+def _reserve(run_dir: Path) -> None:
+    """Random bytes, for some file systems keep no zeros. On a full disk nothing is held back."""
+    with contextlib.suppress(OSError):
+        RunPaths(run_dir).disk_reserve.write_bytes(os.urandom(RESERVE))
+
+
+def _give_back(run_dir: Path) -> None:
+    """Free the reserve for what must be written now."""
+    with contextlib.suppress(OSError):
+        RunPaths(run_dir).disk_reserve.unlink()

@@ -12,7 +12,7 @@ from kohya_runner.record import attempts, ledger, resume_point
 from kohya_runner.record.attempts import Attempt
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.run_state import CUT, UNDER_WAY
-from kohya_runner.run import checkpoints, publishing, views
+from kohya_runner.run import checkpoints, views
 from kohya_runner.run.takeover import settle
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def put_in_order(series: Series, screen: Reporter) -> None:
     if view.record != series.record or view.state not in CUT:
         raise RunExistsError(f"{view.name}/{view.run_id} was taken up by another launch", hint="launch again")
     attempts.closed(view)
-    publishing.published(view.output_dir, view.record.changed(checkpoints=_found(series)))
+    checkpoints.renamed(view.output_dir, view.record.changed(checkpoints=_found(series)))
     folder = RunPaths(series.path).set_aside / f"{series.attempt - 1:03d}"
     for checkpoint in _found(series):
         if not checkpoint.removed and not _belongs(checkpoint, series):
@@ -156,7 +156,7 @@ def note_end(run_dir: Path) -> None:
 def _found(series: Series) -> tuple[SavedCheckpoint, ...]:
     """Every checkpoint of the run, also those that its runner did not live to see."""
     output = series.path / series.record.output_dir
-    return checkpoints.found(output, publishing.known(output, series.record.checkpoints), 0.0)
+    return checkpoints.found(output, checkpoints.with_run_names(output, series.record.checkpoints), 0.0)
 
 
 def _belongs(checkpoint: SavedCheckpoint, series: Series) -> bool:

@@ -11,7 +11,7 @@ from servers import body_of, runpodctl, serving
 
 from kohya_runner.errors import TerminatedError
 from kohya_runner.finish import after
-from kohya_runner.finish.policy import Decision, decide
+from kohya_runner.finish.runpod import PodDecision, decide
 from kohya_runner.recipe.finish import Finish
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
@@ -73,7 +73,7 @@ def test_the_policy(odd_path, state, why, pod, problem, volume, decision):  # no
 
 def test_practice_leaves_the_pod_alone(odd_path):
     _, run = ended(odd_path, practice=True, finish=asked())
-    assert decide(run, problem="", volume=True) == Decision("", 0, "practice: the pod is left alone")
+    assert decide(run, problem="", volume=True) == PodDecision("", 0, "practice: the pod is left alone")
 
 
 def test_a_success_stops_the_pod_once(odd_path, pod, server):

@@ -7,9 +7,8 @@ import pytest
 from runs import DIAGNOSIS, ended
 from servers import body_of, refusing_port, serving
 
-from kohya_runner.finish import message
 from kohya_runner.finish import notify as notifying
-from kohya_runner.finish.notify import notify
+from kohya_runner.finish.notify import send
 from kohya_runner.recipe.finish import Kind, Notify
 
 PRICED = {"price_per_hour": 0.5}
@@ -27,7 +26,7 @@ def failed(odd_path):
 
 def test_the_json_body_says_what_a_program_needs(failed):
     with serving(200) as server:
-        assert notify(failed, Notify(url=server.url), {}) == ""
+        assert send(failed, Notify(url=server.url), {}) == ""
     said = body_of(server.requests[0])
     assert (said["name"], said["run_id"], said["state"], said["steps"]) == ("my cat", "001", "failed", 40)
     assert (said["seconds"], said["cost"]) == (7200.0, 1.0)
@@ -39,7 +38,7 @@ def test_the_json_body_says_what_a_program_needs(failed):
 
 def test_ntfy_gets_text_and_its_headers(failed):
     with serving(200) as server:
-        assert notify(failed, Notify(url=server.url, kind="ntfy"), {}) == ""
+        assert send(failed, Notify(url=server.url, kind="ntfy"), {}) == ""
     sent = server.requests[0]
     assert sent["body"].decode().splitlines() == [
         "my cat/001: failed",
@@ -56,7 +55,7 @@ def test_ntfy_gets_text_and_its_headers(failed):
 def test_discord_gets_its_shape_and_calls_nobody(odd_path):
     _, loud = ended(odd_path, "failed", "@everyone " * 500)
     with serving(204) as server:
-        assert notify(loud, Notify(url=server.url, kind="discord"), {}) == ""
+        assert send(loud, Notify(url=server.url, kind="discord"), {}) == ""
     said = body_of(server.requests[0])
     assert said.keys() == {"content", "allowed_mentions"}
     assert said["allowed_mentions"] == {"parse": []}
@@ -66,34 +65,34 @@ def test_discord_gets_its_shape_and_calls_nobody(odd_path):
 def test_slack_gets_its_shape_with_its_own_signs_escaped(odd_path):
     _, odd = ended(odd_path, "failed", "<!channel> & more")
     with serving(200) as server:
-        assert notify(odd, Notify(url=server.url, kind="slack"), {}) == ""
+        assert send(odd, Notify(url=server.url, kind="slack"), {}) == ""
     assert "&lt;!channel&gt; &amp; more" in body_of(server.requests[0])["text"]
 
 
 def test_every_kind_of_the_recipe_has_a_shape():
-    assert set(message.SHAPES) == set(Kind.__args__)
+    assert set(notifying.SHAPES) == set(Kind.__args__)
 
 
 def test_a_server_error_is_tried_twice_and_told(failed):
     with serving(500) as server:
-        assert notify(failed, Notify(url=server.url), {}) == "not taken: HTTP 500"
+        assert send(failed, Notify(url=server.url), {}) == "not taken: HTTP 500"
     assert len(server.requests) == 2
 
 
 def test_a_second_try_may_succeed(failed):
     with serving(503, 200) as server:
-        assert notify(failed, Notify(url=server.url), {}) == ""
+        assert send(failed, Notify(url=server.url), {}) == ""
 
 
 def test_a_refusal_is_not_repeated(failed):
     with serving(404) as server:
-        assert notify(failed, Notify(url=server.url), {}) == "not taken: HTTP 404"
+        assert send(failed, Notify(url=server.url), {}) == "not taken: HTTP 404"
     assert len(server.requests) == 1
 
 
 def test_a_redirect_is_not_followed(failed):
     with serving(307) as server:
-        assert notify(failed, Notify(url=server.url), {}) == "not taken: HTTP 307"
+        assert send(failed, Notify(url=server.url), {}) == "not taken: HTTP 307"
     assert {sent["path"] for sent in server.requests} == {"/v2"}
 
 
@@ -101,18 +100,18 @@ def test_a_redirect_is_not_followed(failed):
 def test_a_server_that_hangs_holds_nobody_up(failed, status):
     begun = time.monotonic()
     with serving(status) as server:
-        assert notify(failed, Notify(url=server.url), {}, seconds=0.5).startswith("not taken: ")
+        assert send(failed, Notify(url=server.url), {}, seconds=0.5).startswith("not taken: ")
     assert time.monotonic() - begun < 4
 
 
 def test_nobody_there_is_told(failed):
-    problem = notify(failed, Notify(url=f"http://127.0.0.1:{refusing_port()}/"), {})
+    problem = send(failed, Notify(url=f"http://127.0.0.1:{refusing_port()}/"), {})
     assert problem == "not taken: Connection refused"
 
 
 def test_the_address_may_come_from_the_environment(failed):
     with serving(200) as server:
-        assert notify(failed, Notify(env="MY_HOOK"), {"MY_HOOK": f"{server.url}/secret\n"}) == ""
+        assert send(failed, Notify(env="MY_HOOK"), {"MY_HOOK": f"{server.url}/secret\n"}) == ""
     assert server.requests[0]["path"] == "/v2/secret"
 
 
@@ -127,11 +126,11 @@ def test_the_address_may_come_from_the_environment(failed):
     ids=["unset", "http", "file", "broken"],
 )
 def test_a_wrong_variable_is_told_without_its_value(failed, value, problem):
-    said = notify(failed, Notify(env="MY_HOOK"), value)
+    said = send(failed, Notify(env="MY_HOOK"), value)
     assert said.startswith(problem)
     assert "secret" not in said
 
 
 def test_secrets_in_the_reason_are_blotted_out(odd_path):
     _, leaky = ended(odd_path, "failed", "token hf_" + "a" * 30)
-    assert "hf_aaaa" not in json.dumps(message.facts(leaky))
+    assert "hf_aaaa" not in json.dumps(notifying.facts(leaky))

@@ -180,9 +180,9 @@ def test_a_wish_need_not_be_waited_for(machine):
 def test_a_run_of_another_machine_is_stopped_through_its_folder(machine, monkeypatch):
     from onlookers import Lines
 
+    from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.record import ledger
     from kohya_runner.run import run_status, views
-    from kohya_runner.run.stopping import stop
 
     machine.detach(step=0.2)
     machine.wait_for_step(1)
@@ -192,7 +192,7 @@ def test_a_run_of_another_machine_is_stopped_through_its_folder(machine, monkeyp
     assert (look.state, look.elsewhere) == ("running", True)
     assert views.one_run(str(machine.workspace), None).state == "running"
     assert machine.record()["state"] == "running"
-    stop.stop(ledger.view(machine.run_dir), "after-step", Lines())
+    views.stop(ledger.view(machine.run_dir), "after-step", Lines(), AFTER_RUN)
     assert machine.record()["state"] == "stopped"
 
 

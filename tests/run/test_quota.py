@@ -11,7 +11,7 @@ from pathlib import Path
 from kohya_runner.machine import filesystems
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Request
-from kohya_runner.run.guards import facts
+from kohya_runner.run.new_record import guard_facts
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"
@@ -62,5 +62,5 @@ def test_what_a_run_writes_is_planned_in_its_own_folder(odd_path, monkeypatch):
 
 def test_the_guard_takes_the_room_from_the_plan(odd_path, monkeypatch):
     plan = planned(odd_path / "ws", monkeypatch, "50")
-    assert facts.begun(plan).quota_free == plan.disk.uses[0].free
+    assert guard_facts(plan).quota_free == plan.disk.uses[0].free
     assert VOLUME - 10**8 < plan.disk.uses[0].free <= VOLUME

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, read and written with the standard library: scalars only.
+"""TensorBoard's event files, read and written with the standard library: scalars only. And a run's metrics as such.
 
 A file is a row of TFRecords (length, its checksum, data, its checksum), each a protobuf ``Event``: 1 the wall time, 2
 the step, 3 the file's version, 5 a ``Summary`` of values: 1 the tag, 2 the number. torch's ``add_scalar`` writes them.
@@ -6,13 +6,20 @@ the step, 3 the file's version, 5 a ``Summary`` of values: 1 the tag, 2 the numb
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.atomic import write_bytes
+from kohya_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.metrics_file import Metrics, StepLine
 
 MARK = ".tfevents."
 AT_ONCE = 1 << 20  # bytes of a file that are taken in at one look
@@ -189,3 +196,37 @@ def _as_varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes((*out, value))
+
+
+def step_json(step: StepLine) -> dict[str, Any]:
+    """What is known of a step."""
+    values = {"step": step.step, "t": step.t, "epoch": step.epoch, "loss": step.loss, "current": step.current,
+              "seconds_per_step": step.seconds_per_step, "lr": dict(step.lr) or None}  # fmt: skip
+    return {name: _number(value) for name, value in values.items() if value is not None}
+
+
+def event_file(view: RunView, found: Metrics, folder: Path) -> Path:
+    """Write the metrics of a run into ``folder/<name>-<run id>/``; the file."""
+    if not found.steps:
+        raise UsageError(f"{view.path}: nothing was measured", hint="the run had no step yet, or is an old one")
+    t = found.steps[0].t
+    path = folder / f"{view.name}-{view.run_id}" / f"events.out{MARK}{int(t)}.kohya-runner"
+    try:
+        write_bytes(path, version_record(t) + b"".join(scalar_record(one) for one in _scalars(found)))
+    except OSError as fault:
+        raise UsageError(f"--tensorboard {folder}: {fault.strerror or fault}") from fault
+    return path
+
+
+def _scalars(found: Metrics) -> Iterator[Scalar]:
+    """Under the trainer's own tags (train_network.py:76), so that curves of both lie over one another."""
+    for step in found.steps:
+        rates = {f"lr/{name}": value for name, value in step.lr.items()}
+        values = {"loss/average": step.loss, "loss/current": step.current, "seconds_per_step": step.seconds_per_step}
+        for tag, value in {**values, **rates}.items():
+            if value is not None:
+                yield Scalar(step.t, step.step, tag, value)
+
+
+def _number(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
