@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.plan import resume_options
-from kohya_runner.record.numbering import next_run
-from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_paths import RunPaths, next_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
