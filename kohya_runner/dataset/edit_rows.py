@@ -1,4 +1,4 @@
-"""The file of an edit dataset: one triple of input, instruction and output a row, each value with its line and column.
+"""The rows of a metadata file, each value with its line and column: captions of pictures, or edits (three keys a row).
 
 ``metadata.jsonl`` holds one JSON object a line, ``metadata.json`` a list of the same objects.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what JSONDecoder itself reads names with
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.rows_file import PICTURE
 from kohya_runner.text import printable, size
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INPUT, INSTRUCTION, OUTPUT = KEYS = ("input_image", "instruction", "output_image")
+PICTURE = ("file_name", "image", "image_path")
+"""What a row calls the one picture of a dataset that is not of edits."""
 LARGEST = 256 << 20  # bytes of a metadata file
 SUFFIXES = (".json", ".jsonl")
 
@@ -71,7 +72,7 @@ def read_rows(path: Path) -> EditRows:
     if len(data) > LARGEST:
         return EditRows(faults=(Fault(f"{path}:1:1", f"is larger than {size(LARGEST)}"),))
     name = printable(str(path))
-    found = tuple(_lines(name, text) if path.suffix == ".jsonl" else _Page(name, text).entries())
+    found = tuple(_lines(name, text) if path.suffix.lower() == ".jsonl" else _Page(name, text).entries())
     return EditRows(
         tuple(item for item in found if isinstance(item, EditRow)),
         tuple(item for item in found if isinstance(item, Fault)),
@@ -79,14 +80,14 @@ def read_rows(path: Path) -> EditRows:
 
 
 def is_edit(path: Path) -> bool:
-    """Whether a metadata file speaks of edits: its first row names one of the three keys, or no single picture."""
+    """Whether a metadata file is of edits: its first row has one of the three keys, or no single picture."""
     first = _first(path)
     return first is not None and (any(key in first.values for key in KEYS) or not {*PICTURE} & {*first.values})
 
 
 def _first(path: Path) -> EditRow | None:
     """The first row, without reading all lines of a long file."""
-    if path.suffix != ".jsonl":
+    if path.suffix.lower() != ".jsonl":
         return next(iter(read_rows(path).rows), None)
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -167,14 +168,14 @@ class _Page:
 
     def _name(self, position: int) -> tuple[str, int]:
         if self.text[position : position + 1] != '"':
-            raise _NoJsonError(position, "has no name in double quotes here")
+            raise _NoJsonError(position, "has no key in double quotes here")
         try:
             key, after = scanstring(self.text, position + 1, True)
         except json.JSONDecodeError as fault:
             raise _NoJsonError(fault.pos, f"is not valid JSON: {fault.msg}") from None
         colon = self._skip(after)
         if self.text[colon : colon + 1] != ":":
-            raise _NoJsonError(colon, "has no ':' after a name")
+            raise _NoJsonError(colon, "has no ':' after a key")
         return key, self._skip(colon + 1)
 
     def _value(self, position: int) -> tuple[Any, int]:

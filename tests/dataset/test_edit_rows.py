@@ -46,8 +46,8 @@ def test_a_byte_order_mark_and_windows_lines_are_read(odd_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("{'a': 1}", "2:2 has no name in double quotes here"),
-        ('{"a" 1}', "2:6 has no ':' after a name"),
+        ("{'a': 1}", "2:2 has no key in double quotes here"),
+        ('{"a" 1}', "2:6 has no ':' after a key"),
         ('{"a": x}', "2:7 is not valid JSON: Expecting value"),
         ('{"a": 1 "b": 2}', "2:9 has no ',' or '}' here"),
         ('{"a": 1,}', "2:8 ends with a comma"),

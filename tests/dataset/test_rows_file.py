@@ -63,8 +63,8 @@ def test_a_list_in_a_json_file_is_as_good_as_lines(folder: Path):
         ({"text": "a"}, "names no picture"),
         ({"image": 7}, "names no picture"),
         ({"image": "two.png", "text": ["a"]}, "a caption that is not text"),
-        ("[1]", "must be a mapping"),
-        ("{", "is not valid JSON"),
+        ("[1]", "is not a JSON object"),
+        ("{", "has no key in double quotes here"),
         ({"image": "./one.png", "text": "b"}, "again"),
     ],
 )
@@ -73,7 +73,7 @@ def test_a_wrong_row_is_named_by_its_line(folder: Path, row: Any, said: str):
     rows = read_rows(path)
     assert [row.name for row in rows.rows] == ["one.png"]
     ((where, what),) = rows.faults
-    assert where == f"{path}:2:1"
+    assert where.startswith(f"{path}:2:")
     assert said in what
 
 
