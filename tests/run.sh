@@ -51,15 +51,17 @@ elif [ "$tier" != quick ]; then
   set -- "$@" --tier quick
 fi
 
-# Everything runs two files at a time, each trainer on one core, the engine tests last; named tests run as pytest itself would.
+# Everything runs two files at a time, each trainer on one core, and what takes longest first, so that no core is idle at
+# the end; named tests run as pytest itself would.
 paths=()
 if [ -z "$named" ]; then
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-  paths=(--numprocesses "${KOHYA_RUNNER_TEST_PROCESSES:-2}" --dist loadfile)
-  for path in tests/test_*.py tests/*/; do
-    [ "$path" = tests/engine/ ] || paths+=("$path")
+  paths=(--numprocesses "${KOHYA_RUNNER_TEST_PROCESSES:-2}" --dist loadfile --no-loadscope-reorder)
+  long=(tests/engine/ tests/run/ tests/install/ tests/finish/ tests/compare/ tests/practice/)
+  paths+=("${long[@]}")
+  for path in tests/*/ tests/test_*.py; do
+    [[ " ${long[*]} " == *" $path "* ]] || paths+=("$path")
   done
-  paths+=(tests/engine/)
 fi
 
 code=0
