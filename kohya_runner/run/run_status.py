@@ -21,7 +21,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.record.tail import last_lines
 from kohya_runner.run import phase_times
-from kohya_runner.run.stopping import stop_request as wish
+from kohya_runner.run.stopping import stop_request
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RunStatus:
     free_bytes: int | None = None  # None on a network volume, whose size is not the one that is paid for
     price: float | None = None  # an hour
     lines: tuple[str, ...] = ()
-    wish: wish.StopRequest | None = None
+    stop_request: stop_request.StopRequest | None = None
 
     @property
     def loss(self) -> float | None:
@@ -128,7 +128,7 @@ class StatusReader:
             free_bytes=None if self._network else _free(self.run_dir),
             price=_price(record),
             lines=tuple(last_lines(view.log, LOG_LINES)),
-            wish=wish.read(self.run_dir),
+            stop_request=stop_request.read(self.run_dir),
         )
 
 

@@ -102,11 +102,11 @@ def stop_group(group: ProcessGroup, output_dir: Path, *, since: float, grace: Gr
     """Stop a run that nobody watches, as Ctrl-C would; whether it is gone."""
     sequence = StopSequence(group, output_dir, since, grace)
     group.thaw()
-    sequence.ask()
+    sequence.request()
     while group.leader.alive() and not sequence.given_up:
-        sequence.climb()
+        sequence.advance()
         time.sleep(POLL / 5)
-    sequence.sweep(lambda: False)
+    sequence.kill_remaining(lambda: False)
     return not group.leader.alive()
 
 
@@ -129,9 +129,9 @@ class _Session:
         while running() and not sequence.given_up:
             self._listen()
             self._decide(sequence)
-            sequence.climb()
-            time.sleep(POLL if not sequence.asked else POLL / 5)
-        sequence.sweep(lambda: len(self._received.numbers) >= FORCED)
+            sequence.advance()
+            time.sleep(POLL if not sequence.requests else POLL / 5)
+        sequence.kill_remaining(lambda: len(self._received.numbers) >= FORCED)
         self._listen()
         self._tell(self._stream.close())
 
@@ -165,11 +165,11 @@ class _Session:
 
     def _decide(self, sequence: StopSequence) -> None:
         for observer in self._watch.observers:
-            wish = self.guarded(observer.tick)
-            self._stop = self._stop or wish
+            stop = self.guarded(observer.tick)
+            self._stop = self._stop or stop
         wanted = max(len(self._received.numbers), 1 if self._stop else 0)
-        while sequence.asked < wanted:
-            sequence.ask()
+        while sequence.requests < wanted:
+            sequence.request()
 
 
 def _start(command: Command, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -92,8 +92,8 @@ def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
 def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: bool = True) -> RunView:
     """Stop a run; what it has become. Asking again while it has not stopped is harder.
 
-    A runner on this machine that is to stop now gets the signal; any other wish is left in the run's folder. A run
-    whose runner is gone is stopped by this process, which adopts it for the time until the moment has come.
+    A runner on this machine that is to stop now gets a signal; every other request is written into the run's folder.
+    A run whose runner is gone is adopted by this process until the moment to stop has come.
     """
     watcher = StatusReader(view.path)
     look = watcher.look()
@@ -101,11 +101,11 @@ def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: 
         raise UsageError(f"run {view.run_id} is {look.state}", hint="there is nothing to stop")
     began = look.view.record.timings.started or 0.0
     before = stop_request.read(view.path)
-    wanted = stop_request.harder(before if before and before.t >= began else None, when, time.time())
+    wanted = stop_request.escalated(before if before and before.t >= began else None, when, time.time())
     if not look.elsewhere and (wanted.when == "now" or look.view.record.process is None):
         screen.event(f"stopping {view.name}/{view.run_id}, once a checkpoint being written is whole", lasting=True)
         return stop_run(look.view, Grace())
-    screen.event(stop_request.told(stop_request.leave(view.path, wanted)), lasting=True)
+    screen.event(stop_request.described(stop_request.write(view.path, wanted)), lasting=True)
     if look.state == "orphaned":
         adopt_run(look.view, screen, Grace(), after)
     elif wait:
@@ -114,7 +114,7 @@ def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: 
 
 
 def _wait(watcher: StatusReader, screen: Reporter) -> None:
-    """Until the run has ended. Ctrl-C ends the waiting alone: the wish stays."""
+    """Until the run has ended. Ctrl-C ends only the waiting: the stop request stays."""
     while (look := watcher.look()).state in LIVE:
         screen.event(_progress(look), lasting=False)
         time.sleep(LOOK_SECONDS)

@@ -76,8 +76,8 @@ def report_html(look: RunStatus, record: Record) -> str:
 
 def _why(look: RunStatus, record: Record) -> str:
     said = [look.view.problem or (record.exit.why if record.exit else "")]
-    if look.wish and look.state == "stopped":
-        said.append(stop_request.told(look.wish))
+    if look.stop_request and look.state == "stopped":
+        said.append(stop_request.described(look.stop_request))
     return "; ".join(filter(None, said))
 
 

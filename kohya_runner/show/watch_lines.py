@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.record.run_state import LIVE
-from kohya_runner.run.stopping.stop_request import told
+from kohya_runner.run.stopping.stop_request import described
 from kohya_runner.show.curves import Window, braille
 from kohya_runner.text import duration, size
 
@@ -84,8 +84,8 @@ def _flowing(pieces: Iterable[str], width: int) -> Iterator[Line]:
 def phase(look: RunStatus) -> str:
     """What the trainer does, or how it ended."""
     record = look.view.record
-    if look.state == "stopped" and look.wish:
-        return told(look.wish)
+    if look.state == "stopped" and look.stop_request:
+        return described(look.stop_request)
     if look.state not in LIVE:
         return look.view.problem or look.state
     gone = ""
@@ -133,8 +133,8 @@ def _disk(look: RunStatus) -> str:
 
 
 def _notes(look: RunStatus) -> Iterator[Line]:
-    if look.wish and look.state in LIVE:
-        yield (("warning", told(look.wish)),)
+    if look.stop_request and look.state in LIVE:
+        yield (("warning", described(look.stop_request)),)
     if look.state == "orphaned":
         yield (("warning", f"its runner is gone and the trainer still runs: kohya-runner watch {_name(look)} --adopt"),)
     if look.state == "silent" and look.last_sign is not None:
@@ -224,5 +224,5 @@ def as_json(look: RunStatus) -> dict[str, Any]:
         "lr": dict(next((one.lr for one in reversed(look.metrics.steps) if one.lr), {})),
         "seconds_per_step": look.seconds_per_step, "seconds_gone": look.seconds_gone,
         "seconds_left": look.seconds_left, "cost": look.cost(look.seconds_gone), "free_bytes": look.free_bytes,
-        "stop_asked": look.wish.when if look.wish else None, "checkpoints": kept,
+        "stop_asked": look.stop_request.when if look.stop_request else None, "checkpoints": kept,
     }  # fmt: skip

@@ -169,7 +169,7 @@ def test_a_second_stop_is_harder_than_the_first(machine):
     assert (kept["state"], kept["checkpoints"]) == ("stopped", [])
 
 
-def test_a_wish_need_not_be_waited_for(machine):
+def test_a_stop_request_need_not_be_waited_for(machine):
     machine.detach(step=0.5)
     machine.wait_for_step(1)
     assert machine.run("stop", "--after-save", "--no-wait")[0] == 0

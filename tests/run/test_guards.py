@@ -13,7 +13,7 @@ from kohya_runner.diagnosis.events import Epoch, OtherBar, Phase, Step
 from kohya_runner.diagnosis.progress import PHASES, TRAINING
 from kohya_runner.recipe.limits import Diverged, Guard, Stalled
 from kohya_runner.record.record import SavedCheckpoint
-from kohya_runner.run.guards.state import WINDOW, GuardState, Readings, StateFolder, heard, seen
+from kohya_runner.run.guards.state import WINDOW, GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import GUARDS, SLOW, Prune, Warn, decide, prunable
 from kohya_runner.run.outcome import Stop
 
@@ -29,7 +29,7 @@ def after(*events, state=None, every=1.0):
     """The state after events that came one after the other."""
     state = state or GuardState()
     for event in events:
-        state = heard(state, event, state.now + every)
+        state = after_event(state, event, state.now + every)
     return state
 
 
@@ -108,7 +108,7 @@ def with_losses(losses, **changes):
     """The first stop for divergence, and the step at which it came."""
     state = GuardState(policy=Guard(**changes))
     for number, loss in enumerate(losses, start=1):
-        state = heard(state, step(number, loss), float(number))
+        state = after_event(state, step(number, loss), float(number))
         if found := [verdict for verdict in decide(state) if verdict.code == "loss.diverged"]:
             return found[0], number
     return None, None
@@ -200,23 +200,23 @@ def test_the_first_steps_may_compile():
     "event", [OtherBar("validation steps", 3, 9), OtherBar("", 4, 20), Epoch(2, 9), Phase("caching latents")]
 )
 def test_any_bar_or_phase_is_progress(event):
-    state = heard(later(trained(), 590), event, trained().now + 590)
+    state = after_event(later(trained(), 590), event, trained().now + 590)
     assert said(later(state, 300)) == []
 
 
 def test_the_same_step_drawn_again_is_none():
     state = trained(10)
-    again = heard(later(state, 590), step(10), state.now + 590)
+    again = after_event(later(state, 590), step(10), state.now + 590)
     assert codes(later(again, 11)) == [(Stop, "progress.stalled")]
 
 
 def test_growing_files_are_progress_and_a_growing_log_only_outside_the_steps():
     caching = after(Phase("caching latents"))
-    assert said(later(seen(caching, Readings(log=5), caching.now + 2390), 100)) == []
+    assert said(later(after_readings(caching, Readings(log=5), caching.now + 2390), 100)) == []
     training = trained()
-    talking = seen(training, Readings(log=5), training.now + 590)
+    talking = after_readings(training, Readings(log=5), training.now + 590)
     assert codes(later(talking, 20)) == [(Stop, "progress.stalled")]
-    writing = seen(training, Readings(output=5), training.now + 590)
+    writing = after_readings(training, Readings(output=5), training.now + 590)
     assert said(later(writing, 20)) == []
 
 
@@ -244,14 +244,14 @@ def crowded(free, *, looks=2, states=(), writing=False, **changes):
     """A run whose disk holds so much more, looked at a few times."""
     state = replace(trained(**changes), checkpoints=(GOOD,))
     for _ in range(looks):
-        state = seen(state, Readings(free=free, states=states, writing=writing), state.now + 1)
+        state = after_readings(state, Readings(free=free, states=states, writing=writing), state.now + 1)
     return state
 
 
 def test_a_disk_that_cannot_hold_the_next_save_stops_before_it():
     (stop,) = said(crowded(90 * MIB))
     assert (type(stop), stop.code) == (Stop, "disk.full")
-    assert "the next save takes 95.4 MiB" in stop.why
+    assert "the next save needs 95.4 MiB" in stop.why
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_states_count_for_the_next_save():
 def test_before_the_first_save_the_plan_is_believed():
     state = replace(trained(), save_bytes=500 * MIB)
     for _ in range(2):
-        state = seen(state, Readings(free=400 * MIB), state.now + 1)
+        state = after_readings(state, Readings(free=400 * MIB), state.now + 1)
     assert codes(state) == [(Stop, "disk.full")]
 
 
@@ -300,9 +300,9 @@ def test_the_newest_complete_state_and_all_checkpoints_are_kept():
 
 
 def test_memory_that_is_nearly_used_up_is_a_warning():
-    low = seen(trained(), Readings(memory=(300 * MIB, 64 << 30)), 20.0)
+    low = after_readings(trained(), Readings(memory=(300 * MIB, 64 << 30)), 20.0)
     assert codes(low) == [(Warn, "memory.low")]
-    assert said(seen(trained(), Readings(memory=(8 << 30, 64 << 30)), 20.0)) == []
+    assert said(after_readings(trained(), Readings(memory=(8 << 30, 64 << 30)), 20.0)) == []
 
 
 def test_every_code_is_in_the_documents():

@@ -9,7 +9,7 @@ import pytest
 
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Finished, Phase, Step
 from kohya_runner.run.stopping import stop_request
-from kohya_runner.run.stopping.stop_request import StopRequest, StopRequests, harder
+from kohya_runner.run.stopping.stop_request import StopRequest, StopRequests, escalated
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def heard():
 
 
 @pytest.fixture
-def wishes(odd_path):
+def requests(odd_path):
     timings = SimpleNamespace(started=time.time() - 10)
     return StopRequests(SimpleNamespace(run_dir=odd_path, now=SimpleNamespace(timings=timings)))
 
 
-def leave(folder, when, asks=1, t=None):
-    stop_request.leave(folder, StopRequest(when, asks, time.time() if t is None else t))
+def write(folder, when, asks=1, t=None):
+    stop_request.write(folder, StopRequest(when, asks, time.time() if t is None else t))
 
 
 def step(number):
@@ -50,76 +50,76 @@ SAVE = (Phase("saving a checkpoint"), CheckpointStarted(Path("a.safetensors")))
         (("now", 2), "now", ("now", 3)),
     ],
 )
-def test_a_second_wish_is_harder(before, asked, after):
-    found = harder(StopRequest(*before) if before else None, asked, 5.0)
+def test_a_second_stop_request_is_harder(before, asked, after):
+    found = escalated(StopRequest(*before) if before else None, asked, 5.0)
     assert (found.when, found.asks, found.t) == (*after, 5.0)
 
 
-def test_now_is_at_the_next_look(wishes, heard, odd_path):
-    wishes.tick()
+def test_now_is_at_the_next_look(requests, heard, odd_path):
+    requests.tick()
     assert heard == []
-    leave(odd_path, "now")
-    wishes.tick()
-    wishes.tick()
+    write(odd_path, "now")
+    requests.tick()
+    requests.tick()
     assert heard == [signal.SIGTERM]
-    leave(odd_path, "now", asks=3)
-    wishes.tick()
+    write(odd_path, "now", asks=3)
+    requests.tick()
     assert len(heard) == 3
 
 
-def test_after_step_waits_for_the_end_of_the_step(wishes, heard, odd_path):
+def test_after_step_waits_for_the_end_of_the_step(requests, heard, odd_path):
     for event in (Phase("training"), step(1)):
-        wishes.event(event)
-    leave(odd_path, "after-step")
-    wishes.tick()
-    wishes.event(step(1))  # the bar, drawn again
-    wishes.tick()
+        requests.event(event)
+    write(odd_path, "after-step")
+    requests.tick()
+    requests.event(step(1))  # the bar, drawn again
+    requests.tick()
     assert heard == []
-    wishes.event(step(2))
-    wishes.tick()
+    requests.event(step(2))
+    requests.tick()
     assert heard == [signal.SIGTERM]
 
 
-def test_after_step_waits_for_nothing_where_no_step_is_made(wishes, heard, odd_path):
-    wishes.event(Phase("caching latents"))
-    leave(odd_path, "after-step")
-    wishes.tick()
+def test_after_step_waits_for_nothing_where_no_step_is_made(requests, heard, odd_path):
+    requests.event(Phase("caching latents"))
+    write(odd_path, "after-step")
+    requests.tick()
     assert heard == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize("after", [Epoch(2, 3), Phase("training"), Phase("making sample images"), Finished()])
-def test_after_save_waits_for_the_next_whole_checkpoint_and_its_state(wishes, heard, odd_path, after):
+def test_after_save_waits_for_the_next_whole_checkpoint_and_its_state(requests, heard, odd_path, after):
     for event in (Phase("training"), step(1), *SAVE, Epoch(2, 3), step(2)):
-        wishes.event(event)
-    leave(odd_path, "after-save")
+        requests.event(event)
+    write(odd_path, "after-save")
     for event in (step(3), *SAVE, Phase("saving the state")):
-        wishes.event(event)
-        wishes.tick()
+        requests.event(event)
+        requests.tick()
     assert heard == []
-    wishes.event(after)
-    wishes.tick()
+    requests.event(after)
+    requests.tick()
     assert heard == [signal.SIGTERM]
 
 
-def test_after_save_takes_the_save_that_is_going_on(wishes, heard, odd_path):
+def test_after_save_takes_the_save_that_is_going_on(requests, heard, odd_path):
     for event in (Phase("training"), step(1), *SAVE):
-        wishes.event(event)
-    leave(odd_path, "after-save")
-    wishes.tick()
+        requests.event(event)
+    write(odd_path, "after-save")
+    requests.tick()
     assert heard == []
-    wishes.event(Epoch(2, 3))
-    wishes.tick()
+    requests.event(Epoch(2, 3))
+    requests.tick()
     assert heard == [signal.SIGTERM]
 
 
-def test_a_wish_for_an_earlier_trainer_is_not_obeyed(wishes, heard, odd_path):
-    leave(odd_path, "now", t=time.time() - 3600)
-    wishes.tick()
+def test_a_stop_request_for_an_earlier_trainer_is_not_obeyed(requests, heard, odd_path):
+    write(odd_path, "now", t=time.time() - 3600)
+    requests.tick()
     assert heard == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"when":"never","asks":1,"t":1}', '{"when":"now"}', "\xff"])
-def test_a_file_that_says_nothing_is_no_wish(wishes, heard, odd_path, text):
+def test_a_file_that_says_nothing_is_no_stop_request(requests, heard, odd_path, text):
     (odd_path / "stop.json").write_text(text, encoding="latin-1")
-    wishes.tick()
+    requests.tick()
     assert (heard, stop_request.read(odd_path)) == ([], None)

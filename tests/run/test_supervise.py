@@ -83,7 +83,7 @@ def test_a_program_that_is_not_there_is_a_trainer_error(practice):
 
 
 def test_a_callback_that_raises_does_not_touch_the_run(practice):
-    broken, other = Onlooker(wish=lambda: 1 // 0), Onlooker()
+    broken, other = Onlooker(asks=lambda: 1 // 0), Onlooker()
     command = Command(practice.argv(), practice.run_dir, {})
     outcome = supervise(command, watched(practice, observers=(broken, other)), environ=practice.environ())
     assert other.events[-1] == Finished()
@@ -94,7 +94,7 @@ def test_a_callback_that_raises_does_not_touch_the_run(practice):
 def test_a_reason_to_stop_stops(practice):
     command = Command(practice.argv(**LONG), practice.run_dir, {})
     dear = Stop("budget.cost", "too dear")
-    onlooker = Onlooker(wish=lambda: dear if any(practice.output.iterdir()) else None)
+    onlooker = Onlooker(asks=lambda: dear if any(practice.output.iterdir()) else None)
     watch = watched(practice, observers=(onlooker,))
     outcome = supervise(command, watch, environ=practice.environ())
     assert (outcome.stop, outcome.stopped, outcome.signal) == (dear, "too dear", signal.SIGINT)

@@ -47,8 +47,8 @@ def test_nothing_that_a_terminal_would_obey_is_shown(run_dir):
     assert "\x07" not in shown
 
 
-def test_a_wish_to_stop_is_shown(run_dir):
-    stop_request.leave(run_dir, stop_request.StopRequest("after-save", 1, 1e9))
+def test_a_stop_request_to_stop_is_shown(run_dir):
+    stop_request.write(run_dir, stop_request.StopRequest("after-save", 1, 1e9))
     assert "after the next save" in "\n".join(texts(StatusReader(run_dir).look(), 80, 24))
 
 

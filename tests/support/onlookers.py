@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Onlooker:
-    """Hears the events in a list; ``wish`` is what it says at every look."""
+    """Hears the events in a list; ``asks`` is what it says at every look."""
 
     events: list = field(default_factory=list)
-    wish: object = staticmethod(lambda: None)
+    asks: object = staticmethod(lambda: None)
 
     def event(self, event):
         self.events.append(event)
 
     def tick(self):
-        return self.wish()
+        return self.asks()
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.machine.filesystems import used_bytes
 from kohya_runner.machine.host_memory import available
-from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, heard, seen
+from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import Prune, Warn, decide
 from kohya_runner.run.incomplete_files import FRESH, LAST_OF_STATE
 from kohya_runner.run.outcome import Stop
@@ -48,7 +48,7 @@ class GuardObserver:
 
     def event(self, event: Event) -> None:
         """Take in what the trainer said."""
-        self._state = heard(self._state, event, self._clock())
+        self._state = after_event(self._state, event, self._clock())
 
     def tick(self) -> Stop | None:
         """Decide; the first stop is the only one."""
@@ -56,7 +56,7 @@ class GuardObserver:
         self._state = replace(self._state, now=now, checkpoints=self._recorder.now.checkpoints)
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self._state = seen(self._state, look(self._recorder), now)
+            self._state = after_readings(self._state, look(self._recorder), now)
         if self._stopped:
             return None
         for verdict in decide(self._state):

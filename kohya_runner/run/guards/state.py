@@ -106,7 +106,7 @@ class GuardState:
         return free is not None and not self.look.writing and self.next_save > 0 and free < self.needed
 
 
-def heard(state: GuardState, event: Event, now: float) -> GuardState:
+def after_event(state: GuardState, event: Event, now: float) -> GuardState:
     """After the trainer said something; a bar that shows the same step again is no progress."""
     match event:
         case Phase():
@@ -119,7 +119,7 @@ def heard(state: GuardState, event: Event, now: float) -> GuardState:
             return replace(state, now=now, since=now)
 
 
-def seen(state: GuardState, look: Readings, now: float) -> GuardState:
+def after_readings(state: GuardState, look: Readings, now: float) -> GuardState:
     """After a look: what is written counts as going on; what is only said does not, once the steps are under way."""
     alive = look.output != state.look.output or (not state.training and look.log != state.look.log)
     after = replace(state, now=now, since=now if alive else state.since, look=look)

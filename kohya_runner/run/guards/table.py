@@ -72,7 +72,7 @@ def _loss(state: GuardState) -> Verdict | None:
 
 
 def _weights(state: GuardState) -> Verdict | None:
-    """What is no number stays so: every later checkpoint would be as worthless."""
+    """NaN stays NaN: every later checkpoint would be as worthless."""
     bad = next((c for c in state.checkpoints if c.nonfinite and not c.removed), None)
     if bad is None:
         return None
@@ -105,7 +105,7 @@ def _stalled(state: GuardState) -> Verdict | None:
     if silent < limit:
         return None
     usual = f", a step usually takes {pace:.2g} s" if pace else ""
-    text = f"nothing went on for {duration(silent)} while {state.phase}{usual}"
+    text = f"no progress for {duration(silent)} while {state.phase}{usual}"
     return _stop_for(state, "progress.stalled", text)
 
 
@@ -113,7 +113,7 @@ def _disk(state: GuardState) -> Verdict | None:
     policy, free = state.policy.disk, state.look.free
     if state.short < LOOKS or free is None or policy == "ignore":
         return None
-    text = f"{size(free)} are free, the next save takes {size(state.next_save)}"
+    text = f"{size(free)} free, the next save needs {size(state.next_save)}"
     folders = prunable(state.look.states, state.needed - free) if policy == "prune_states" else ()
     if folders:
         names = ", ".join(path.name for path in folders)
@@ -144,7 +144,7 @@ def _memory(state: GuardState) -> Verdict | None:
     left, total = state.look.memory
     if left >= max(LEAST_MEMORY, int(total * LOW_MEMORY)):
         return None
-    text = f"{size(left)} of {size(total)} of this machine's memory are left: the kernel may kill the trainer"
+    text = f"{size(left)} of {size(total)} of this machine's memory left: the kernel may kill the trainer"
     return Warn("memory.low", text)
 
 
@@ -165,11 +165,11 @@ def _being_judged(state: GuardState) -> bool:
 GUARDS: tuple[GuardRule, ...] = (
     GuardRule(("loss.nan", "loss.infinite"), "the trainer's mean loss is NaN or infinite", _loss),
     GuardRule(("weights.nan",), "a checkpoint contains NaN", _weights),
-    GuardRule(("weights.zero",), "a checkpoint holds no training", _untrained),
+    GuardRule(("weights.zero",), "a checkpoint was not trained: its weights are still zero", _untrained),
     GuardRule(("loss.diverged",), "the smoothed loss stays far above the best", _diverged),
-    GuardRule(("progress.stalled",), "nothing goes on any more", _stalled),
-    GuardRule(("disk.full",), "the next save would be cut", _disk),
-    GuardRule(("memory.low",), "the machine's memory is nearly used up", _memory),
+    GuardRule(("progress.stalled",), "the trainer makes no progress any more", _stalled),
+    GuardRule(("disk.full",), "the next checkpoint would not fit on the disk", _disk),
+    GuardRule(("memory.low",), "the machine's memory is nearly full", _memory),
 )
 
 

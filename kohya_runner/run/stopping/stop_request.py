@@ -1,7 +1,7 @@
-"""``stop.json``: the wish that a run should stop, at once or at a better moment, left where its runner sees it.
+"""``stop.json``: a request that a run stop, now or at a better moment, left where its runner sees it.
 
 The runner looks at every tick. When the moment has come it sends itself SIGTERM, so that there is one way only in which
-a run is stopped: the ladder of signals, which never cuts a checkpoint.
+a run is stopped: the sequence of signals, which never cuts a checkpoint.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SAVES = (SAVING, "saving the state")
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """When to stop; ``asks`` counts how often *now* was said, ``t`` is when the wish was left."""
+    """When to stop. ``asks`` counts how often *now* was requested; ``t`` is the time of the last request."""
 
     when: When
     asks: int = 1
@@ -40,7 +40,7 @@ class StopRequest:
 
 
 def read(run_dir: Path) -> StopRequest | None:
-    """The wish for a run; None for none, and for a file that says nothing."""
+    """The request for a run. None: there is none, or the file cannot be understood."""
     try:
         value: Any = json.loads(RunPaths(run_dir).stop_request.read_bytes())
         when = next((one for one in ORDER if one == value["when"]), None)
@@ -49,14 +49,16 @@ def read(run_dir: Path) -> StopRequest | None:
         return None
 
 
-def leave(run_dir: Path, wish: StopRequest) -> StopRequest:
-    """Leave a wish, in place of one that is there."""
-    write_json(RunPaths(run_dir).stop_request, {"version": 1, "when": wish.when, "asks": wish.asks, "t": wish.t})
-    return wish
+def write(run_dir: Path, request: StopRequest) -> StopRequest:
+    """Write a request, in place of an earlier one."""
+    write_json(
+        RunPaths(run_dir).stop_request, {"version": 1, "when": request.when, "asks": request.asks, "t": request.t}
+    )
+    return request
 
 
-def harder(before: StopRequest | None, when: When, now: float) -> StopRequest:
-    """What a second wish makes of the first one: the harder of the two, and *now* of the same one again."""
+def escalated(before: StopRequest | None, when: When, now: float) -> StopRequest:
+    """What a second request makes of the first: the harder of the two; the same one again becomes *now*."""
     if before is None:
         return StopRequest(when, 1, now)
     if before.when == "now":
@@ -65,13 +67,13 @@ def harder(before: StopRequest | None, when: When, now: float) -> StopRequest:
 
 
 class StopRequests:
-    """An observer that fulfils them. A wish from before the trainer's start was meant for another one."""
+    """An observer that carries them out. A request older than the trainer was meant for an earlier one."""
 
     def __init__(self, recorder: Recorder) -> None:
         """StopRequests are looked for in the run's folder."""
         self._recorder = recorder
         self._stamp = (0, 0)
-        self._wish: StopRequest | None = None
+        self._request: StopRequest | None = None
         self._phase = ""
         self._saves = self._steps = self._step = 0
         self._from = (0, 0, False)
@@ -98,10 +100,10 @@ class StopRequests:
     def tick(self) -> None:
         """Send the signal if its moment has come."""
         self._look()
-        wish = self._wish
-        if wish is None or not self._come(wish):
+        request = self._request
+        if request is None or not self._is_due(request):
             return
-        while self._sent < wish.asks:
+        while self._sent < request.asks:
             self._sent += 1
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -115,13 +117,13 @@ class StopRequests:
         self._stamp = (status.st_mtime_ns, status.st_ino)
         found = read(self._recorder.run_dir)
         if found and found.t >= (self._recorder.now.timings.started or 0.0) - CLOCK_SLACK:
-            if self._wish is None or found.when != self._wish.when:
+            if self._request is None or found.when != self._request.when:
                 self._from = (self._steps, self._saves, self._phase == TRAINING)
-            self._wish = found
+            self._request = found
 
-    def _come(self, wish: StopRequest) -> bool:
+    def _is_due(self, request: StopRequest) -> bool:
         steps, saves, training = self._from
-        match wish.when:
+        match request.when:
             case "after-step":
                 return not training or self._steps > steps
             case "after-save":
@@ -130,7 +132,7 @@ class StopRequests:
                 return True
 
 
-def told(wish: StopRequest) -> str:
-    """The wish, for a person."""
+def described(request: StopRequest) -> str:
+    """The request, for a person."""
     words = {"after-save": "after the next save", "after-step": "after the step", "now": "now"}
-    return f"stop asked for at {time.strftime('%H:%M:%S', time.localtime(wish.t))}: {words[wish.when]}"
+    return f"stop requested at {time.strftime('%H:%M:%S', time.localtime(request.t))}: {words[request.when]}"

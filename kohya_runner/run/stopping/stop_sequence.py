@@ -37,12 +37,12 @@ class Grace:
 
 
 class StopSequence:
-    """One stop, from the first request to the last signal. ``climb`` is called again and again and never waits."""
+    """One stop, from the first request to the last signal. ``advance`` is called again and again and never waits."""
 
     def __init__(self, group: ProcessGroup, output_dir: Path, since: float, grace: Grace) -> None:
         """Nothing is sent before the first request. ``since`` is the run's start: older files are not waited for."""
         self.group = group
-        self.asked = 0
+        self.requests = 0
         self._output_dir = output_dir
         self._since = since
         self._grace = grace
@@ -54,26 +54,26 @@ class StopSequence:
         """Whether even KILL did not help: the process is stuck in the kernel."""
         return self._index > _KILL and time.monotonic() > self._due
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Ask to stop; asking again goes to the next signal at once, a third time to the last one."""
-        self.asked += 1
+        self.requests += 1
         self._due = time.monotonic()
-        self._index = max(self._index, min(self.asked - 1, _KILL))
+        self._index = max(self._index, min(self.requests - 1, _KILL))
 
-    def climb(self) -> None:
+    def advance(self) -> None:
         """Send the next signal if its time has come and nothing is being written."""
         now = time.monotonic()
-        if not self.asked or self._index > _KILL or now < self._due:
+        if not self.requests or self._index > _KILL or now < self._due:
             return
         if self._sent(now):
             self._due = time.monotonic() + self._grace.after(self._index)
             self._index += 1
 
-    def sweep(self, impatient: Callable[[], bool]) -> None:
-        """After the leader's end: kill what outlived it, once it is not writing a checkpoint, and see it gone."""
+    def kill_remaining(self, in_a_hurry: Callable[[], bool]) -> None:
+        """After the leader's end: kill what outlived it and writes no checkpoint any more; wait until it is gone."""
         until = time.monotonic() + self._grace.save_s
-        while self.group.survivors() and time.monotonic() < until and not impatient():
-            if not self.busy() and self.group.signal_unless(signal.SIGKILL, self.busy):
+        while self.group.survivors() and time.monotonic() < until and not in_a_hurry():
+            if not self.saving() and self.group.signal_unless(signal.SIGKILL, self.saving):
                 break
             time.sleep(_LOOK)
         self.group.signal(signal.SIGKILL)
@@ -81,16 +81,16 @@ class StopSequence:
         while self.group.survivors() and time.monotonic() < until:
             time.sleep(_LOOK)
 
-    def busy(self) -> bool:
+    def saving(self) -> bool:
         """Whether a checkpoint is being written."""
         return being_written(self._output_dir, self._since, time.time()) is not None
 
     def _sent(self, now: float) -> bool:
         number = SIGNALS[self._index]
-        if self._patient(now):
-            return not self.busy() and self.group.signal_unless(number, self.busy)
+        if self._waits_for_save(now):
+            return not self.saving() and self.group.signal_unless(number, self.saving)
         self.group.signal(number)
         return True
 
-    def _patient(self, now: float) -> bool:
-        return self.asked < FORCED and now < self._due + self._grace.save_s
+    def _waits_for_save(self, now: float) -> bool:
+        return self.requests < FORCED and now < self._due + self._grace.save_s

@@ -17,21 +17,21 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """The signals that came since ``take``; one that was ignored before (nohup) stays without effect."""
+    """The signals that came since ``install``; one that was ignored before (nohup) stays without effect."""
 
     def __init__(self) -> None:
         """Nothing has come yet."""
         self.numbers: list[int] = []
         self._before: dict[int, signal._HANDLER] = {}
 
-    def take(self) -> None:
+    def install(self) -> None:
         """Take the signals over."""
         if threading.current_thread() is threading.main_thread():
             for number in STOPS:
                 ignored = signal.getsignal(number) is signal.SIG_IGN
                 self._before[number] = signal.signal(number, _unheard if ignored else self._note)
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """What was there before is there again."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -46,7 +46,7 @@ class StopSignals:
 
 
 def raise_on_stop() -> None:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with an exception, so that everything is put away.
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with an exception, so that everything is cleaned up.
 
     For the time before a trainer is there and after it is gone; ``stop_signals`` takes over in between.
     """
@@ -68,11 +68,11 @@ def stop_signals() -> Iterator[StopSignals]:
     at its default there. Outside the main thread Python allows no handlers and nothing is noted.
     """
     signals = StopSignals()
-    signals.take()
+    signals.install()
     try:
         yield signals
     finally:
-        signals.give_back()
+        signals.restore()
 
 
 def _unheard(_number: int, _frame: FrameType | None) -> None:
