@@ -65,12 +65,12 @@ def inspect(path: Path) -> Artefact:
         shapes=tuple(tensor.shape for tensor in header.tensors),
         metadata=header.metadata,
         family=family_of(header),
-        problem=header.length_problem(size) or ("" if names else "holds no tensors"),
+        problem=header.length_problem(size) or ("" if names else "contains no tensors"),
     )
 
 
 def judge(final: Path, started: float, expected_modules: int | None, *, practice: bool = False, holds: str = "") -> str:
-    """Why a run's last file is no result, as a whole sentence; "" if it is one.
+    """Why a run's last file is not a result, as a whole sentence; "" if it is one.
 
     ``started`` is the run's start (seconds since the epoch): an older file is another run's. Practice files count only
     where practice was asked for. ``holds``: how the name of a tensor begins that must be in it; with ``:8`` at its end,
@@ -92,10 +92,10 @@ def judge(final: Path, started: float, expected_modules: int | None, *, practice
 
 
 def _lacks(found: Artefact, begin: str, inputs: str) -> str:
-    """What a checkpoint of this method has and this file has not; "" if nothing."""
+    """What this file lacks to be a checkpoint of its method; "" if nothing."""
     shapes = [shape for name, shape in zip(found.names, found.shapes, strict=True) if name.startswith(begin)]
     if not shapes:
-        return f"holds no tensor {begin}..."
+        return f"contains no tensor {begin}..."
     if inputs and not any(shape[1:2] == (int(inputs),) for shape in shapes):
         return f"reads {shapes[0][1] if len(shapes[0]) > 1 else 0} channels, not {inputs}"
     return ""
@@ -107,5 +107,5 @@ def _content_problem(found: Artefact, expected_modules: int | None, *, practice:
     if found.practice and not practice:
         return f"{found.path.name} is a practice file, not a trained model"
     if expected_modules is not None and found.modules != expected_modules:
-        return f"{found.path.name} holds {found.modules} modules, the trainer made {expected_modules}"
+        return f"{found.path.name} contains {found.modules} modules, the trainer made {expected_modules}"
     return ""

@@ -1,4 +1,4 @@
-"""The inside of a checkpoint, read once from end to end: its hash, numbers that are none, weights that never moved."""
+"""The inside of a checkpoint, read once from end to end: its hash, NaN and infinity, untrained weights."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Content:
     def problem(self) -> str:
         """The rest of a sentence about the file, "" where nothing is wrong with its numbers."""
         if self.nonfinite:
-            return f"holds NaN or infinite numbers in {self.nonfinite} of {self.tensors} tensors, first in {self.first}"
-        return "holds no training: all its up weights are zero" if self.untrained else ""
+            return f"contains NaN or infinity in {self.nonfinite} of {self.tensors} tensors, first in {self.first}"
+        return "is untrained: all its up weights are zero" if self.untrained else ""
 
 
 def examining(path: Path) -> Iterator[Content | None]:

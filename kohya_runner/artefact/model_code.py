@@ -37,7 +37,7 @@ def code_in(path: Path) -> str:
     if path.is_dir():
         return next(_in_folder(path), "")
     if is_pickle(path.name) or (path.is_file() and path.suffix.lower() not in SAFE):
-        return "is a pickle: to load it is to run what whoever made it put in"
+        return "is a pickle: loading it runs whatever code its author put in"
     return ""
 
 

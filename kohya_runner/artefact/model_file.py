@@ -76,7 +76,7 @@ def _folder_fault(model: LocalModel) -> tuple[str, str] | None:
         return None
     inside = sorted(path.name for path in model.path.glob(f"*{SAFETENSORS}"))
     hint = f"write {model.path / inside[0]}" if inside else "name a .safetensors file, or a folder that diffusers saved"
-    return "is a folder without model_index.json, so it is no diffusers model", hint
+    return "is a folder without model_index.json, so it is not a diffusers model", hint
 
 
 def _file_fault(model: LocalModel) -> tuple[str, str] | None:
@@ -108,7 +108,7 @@ def _content_fault(model: LocalModel, head: bytes) -> tuple[str, str] | None:
     holds_safetensors = _looks_like_safetensors(head)
     if by_extension and suffix != SAFETENSORS and holds_safetensors:
         return (
-            f"holds safetensors but is named {suffix or 'without extension'}",
+            f"contains safetensors but is named {suffix or 'without extension'}",
             "rename it to .safetensors (library/model_util.py:964)",
         )
     if suffix == SAFETENSORS or holds_safetensors or not by_extension:
@@ -128,7 +128,7 @@ def _looks_like_safetensors(head: bytes) -> bool:
 
 
 def safetensors_fault(path: Path) -> str:
-    """Why a file is no complete safetensors file, "" if it is one; reads the header only."""
+    """Why a file is not a complete safetensors file, "" if it is one; reads the header only."""
     try:
         return read_header(path).length_problem(path.stat().st_size)
     except HeaderError as fault:

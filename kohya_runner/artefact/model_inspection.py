@@ -66,7 +66,7 @@ class Inspected:
 
 
 def inspect_file(slot: str, path: Path, where: str = "", hashes: Hashes | None = None) -> Inspected | None:
-    """A file on this machine; None where it is no readable model file (``model_file`` says why)."""
+    """A file on this machine; None where it is not a readable model file (``model_file`` says why)."""
     sha256 = _recorded_sha(path) or (hashes.of(path) if hashes else "")
     try:
         seen = Inspected(slot, str(path), where, path.stat().st_size, sha256)
@@ -76,7 +76,7 @@ def inspect_file(slot: str, path: Path, where: str = "", hashes: Hashes | None =
 
 
 def with_header(seen: Inspected, header: Header) -> Inspected:
-    """The same file, with what its header tells. One shard of several is no whole model: nothing is said of it."""
+    """The same file, with what its header tells. A shard is not a whole model: it gets no identity."""
     known = None if SHARD.search(seen.name.partition("@")[0]) else identify(header)
     return replace(seen, identity=known, dtype=main_dtype(header), practice=PRACTICE in header.metadata)
 
@@ -151,7 +151,7 @@ OTHER_MODELS = {("flux", MODEL, "chroma"): CHROMA}
 def identity_findings(
     files: Iterable[Inspected], *, family: str, model_type: str = "flux", practice: bool = False
 ) -> tuple[Finding, ...]:
-    """What stands against the files; ``model_type`` is the FLUX scripts' option, ``practice`` the kind of run."""
+    """The problems of the files; ``model_type`` is the FLUX scripts' option, ``practice`` the kind of run."""
     found: list[Finding] = []
     for seen in files:
         wanted = SLOTS.get((family, seen.slot))
@@ -166,12 +166,12 @@ def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: 
         hint = "name another file, or download it again"
         yield error("model.format", f"{seen.slot} {seen.name} {seen.problem}", where=seen.where, hint=hint)
     elif seen.practice and not practice:
-        message = f"{seen.slot} {seen.name} is of a practice run; it holds nothing that was trained"
+        message = f"{seen.slot} {seen.name} was written by a practice run: nothing in it was trained"
         yield error("model.practice", message, where=seen.where, hint="name a file that the real trainer wrote")
     elif seen.identity is not None and wanted is not None:
         known = seen.identity
         if known.key not in wanted.keys:
-            message = f"{seen.slot} {seen.name} is {known.what}; family {family} wants {wanted.what} here"
+            message = f"{seen.slot} {seen.name} is {known.what}; family {family} needs {wanted.what} here"
             yield error(code, message, where=seen.where, hint=_instead(known, seen.slot, family))
         elif known.fault:
             message = f"{seen.slot} {seen.name} is {known.what} and {known.fault}"
@@ -181,8 +181,8 @@ def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: 
 ON_TOP = {
     "lora": "a LoRA goes on top of a base model: write it under args.network_weights (to train it on) or "
             "args.base_weights (to build on it)",
-    "embedding": "an embedding is no model; name a base model",
-    "controlnet": "a ControlNet is no base model; name the model it was made for",
+    "embedding": "an embedding is not a model; name a base model",
+    "controlnet": "a ControlNet is not a base model; name the model it was made for",
     "chroma": "write args: {model_type: chroma} for Chroma",
 }  # fmt: skip
 

@@ -39,7 +39,7 @@ FACTS: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """One file. ``problems`` are rests of sentences about it; ``notes`` stand against nothing."""
+    """One file. ``problems`` are rests of sentences about it; ``notes`` are harmless."""
 
     path: Path
     what: str = ""

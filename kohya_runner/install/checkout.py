@@ -21,7 +21,7 @@ _SHA = re.compile(r"^[0-9a-f]{40}$")
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """The trainer's sources. ``commit`` is None where they are no git checkout, such as an unpacked archive."""
+    """The trainer's sources. ``commit`` is None where they are not a git checkout, such as an unpacked archive."""
 
     root: Path
     commit: str | None
@@ -66,7 +66,7 @@ def find_checkout(  # noqa: PLR0913 - each place of the search
     """The option, the engine's environment variable, the settings, ``vendor/<engine>``, what ``setup`` fetched.
 
     Raises:
-        TrainerError: a place that was named is no checkout of the engine.
+        TrainerError: a place that was named is not a checkout of the engine.
     """
     named = (
         (option if engine.option else None, engine.option),
@@ -95,7 +95,7 @@ def _named_checkout(root: Path, who: str, engine: EngineInfo) -> Checkout:
     lacking = [mark for mark in engine.marks if not (root / mark).is_file()]
     if lacking:
         raise TrainerError(
-            f"{who} names {root}, which is no {engine.name} checkout: it has no {lacking[0]}",
+            f"{who} names {root}, which is not a checkout of {engine.name}: it has no {lacking[0]}",
             hint=f"name the folder that holds {engine.marks[0]}",
         )
     return Checkout(root, commit_of(root), who, engine)
@@ -112,7 +112,7 @@ def find_python(
     """The recipe's ``launch.python``, the engine's variable, the settings, the environment ``setup`` recorded.
 
     Raises:
-        TrainerError: what was named is no executable file.
+        TrainerError: what was named is not an executable file.
     """
     named = (
         (option, "launch.python"),
@@ -132,7 +132,7 @@ def _named_python(path: Path, who: str) -> TrainerPython:
         return TrainerPython(path, who)
     inside = path / "bin" / "python"
     hint = f"write {inside}" if inside.is_file() else "name the python executable of the trainer's environment"
-    raise TrainerError(f"{who} names {path}, which is no executable file", hint=hint)
+    raise TrainerError(f"{who} names {path}, which is not an executable file", hint=hint)
 
 
 def _absolute(value: str | Path) -> Path:

@@ -82,7 +82,7 @@ def probe(python: Path, names: tuple[str, ...] = PACKAGES, *, seconds: float = F
     """Versions of ``names`` in that Python, without importing them.
 
     Raises:
-        TrainerError: it is no working Python.
+        TrainerError: it is not a working Python.
     """
     found = _ask(python, ("fast", *names), seconds)
     itself = Path(found["executable"] or python)
@@ -138,7 +138,7 @@ def _ask(
     except (IndexError, ValueError):
         raise TrainerError(f"{python} is broken: {_complaint(done)}", hint=hint) from None
     if not isinstance(found, dict):
-        raise TrainerError(f"{python} is no Python: it printed {done.stdout.strip()[:80]!r}", hint=hint)
+        raise TrainerError(f"{python} is not a Python: it printed {done.stdout.strip()[:80]!r}", hint=hint)
     return found
 
 
@@ -146,4 +146,4 @@ def _complaint(done: subprocess.CompletedProcess[str]) -> str:
     """How the process ended, and the last thing it said."""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     end = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    return f"{end}: {lines[-1][:LONGEST_COMPLAINT]}" if lines else f"{end} and not a word"
+    return f"{end}: {lines[-1][:LONGEST_COMPLAINT]}" if lines else f"{end} and no output"

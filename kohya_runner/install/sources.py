@@ -51,7 +51,7 @@ def fetch_sources(
     else:
         root, who = _fetch_commit(fetched_checkout(home, engine), environ, engine), "kohya-runner setup"
     if not is_checkout(root, engine):
-        raise TrainerError(f"{root} was fetched and is no {engine.name} checkout", hint=_hint(engine))
+        raise TrainerError(f"{root} was fetched but is not a checkout of {engine.name}", hint=_hint(engine))
     return Checkout(root, commit_of(root), who, engine)
 
 

@@ -1,6 +1,6 @@
 """The checks of this machine and its trainer, in one table; those of the trainer itself are here.
 
-Is it there, is it the tested commit, does it import, has it the packages that the recipe's options import?
+Is it there, is it the tested commit, does it import, does it have the packages that the recipe's options import?
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def machine_findings(needs: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> tuple[Finding, ...]:
-    """All that speaks against this run on this machine; nothing where the run is for another one."""
+    """Every problem of this run on this machine; none where the run is for another machine."""
     if needs.elsewhere:
         return ()
     return tuple(finding for check in CHECKS for finding in check(needs, host, trainer))

@@ -1,7 +1,7 @@
-"""Whether the GPU, or the lack of one, bears the recipe's options.
+"""Whether the recipe's options work on this GPU, or without one.
 
 What fails on a CPU was found by running the pinned trainer there (torch 2.8, accelerate 1.6.0): bf16, full_bf16 and
-bitsandbytes from 0.50 on work, so they are no errors.
+bitsandbytes from 0.50 on work, so they are not errors.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _fp16(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
 def _full_fp16(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
     if not needs.full_fp16:
         return None
-    why = "full_fp16 needs one: it patches a gradient scaler that a CPU has not (library/train_util.py:5600)"
+    why = "full_fp16 needs one: it patches a gradient scaler that does not exist on a CPU (library/train_util.py:5600)"
     return "full_fp16", why, "full_fp16: false and mixed_precision: no"
 
 
@@ -125,7 +125,7 @@ def old_gpu(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iterator[F
     name = f"{old.name} (compute capability {_dotted(old)})"
     where = needs.place("mixed_precision")
     if needs.xformers and needs.family in UNET_FAMILIES:
-        message = f"xformers has no bf16 on {name}: it wants 8.0 or more (xformers/ops/fmha/common.py:480)"
+        message = f"xformers has no bf16 on {name}: it needs 8.0 or more (xformers/ops/fmha/common.py:480)"
         yield error("device.bf16", message, where=where, hint="write mixed_precision: fp16, or sdpa: true for xformers")
     else:
         message = f"{name} has no bf16 of its own: torch emulates it, slowly"

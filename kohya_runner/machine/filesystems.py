@@ -118,7 +118,7 @@ LONGEST_PATH = 3800  # PATH_MAX is 4096; laid-out names come on top
 
 
 def workspace_findings(root: Path) -> tuple[Finding, ...]:
-    """An error where the folder is there and is none, cannot be made, or cannot be written to."""
+    """An error where the path is a file, or the folder cannot be made or written to."""
     hint = "choose another --workspace, or KOHYA_WORKSPACE"
     if len(os.fsencode(root)) > LONGEST_PATH or any(len(os.fsencode(p)) > LONGEST_NAME for p in root.parts):
         return (error("disk.unwritable", f"the workspace's name is too long: {str(root)[:60]}...", hint=hint),)

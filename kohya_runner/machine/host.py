@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.machine import host_memory
 from kohya_runner.machine.filesystems import FileSystem, find_filesystem, read_filesystems
 from kohya_runner.machine.gpus import Gpu, read_gpus, run_command
 
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from kohya_runner.machine.gpus import Run
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where torch's data loaders put batches
-MEMORY_FILES = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +45,11 @@ def read_host(
     """The machine under the given paths. ``run`` starts a program and returns its output (see ``run_command``)."""
     return HostFacts(
         filesystems=read_filesystems(paths, environ, clock=clock),
-        ram_bytes=_ram(),
+        ram_bytes=host_memory.total(),
         shm_free_bytes=_free(SHARED_MEMORY),
         cpus=os.cpu_count() or 1,
         gpus=read_gpus(environ, run or (lambda argv: run_command(argv, environ))),
     )
-
-
-def _ram() -> int | None:
-    """Physical memory, or what the container may use of it."""
-    try:
-        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
-    return min([physical, *(limit for file in MEMORY_FILES if (limit := _number(file)) is not None)])
-
-
-def _number(file: Path) -> int | None:
-    try:
-        return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None  # no such group, or "max": no limit
 
 
 def _free(folder: Path) -> int | None:

@@ -1,4 +1,7 @@
-"""Memory of this machine or container: how much is left, and how often the kernel has killed for want of it."""
+"""Memory of this machine or container: how much is left, and how often the kernel has killed for want of it.
+
+psutil knows the machine's memory but no control groups, and those are the limit on a rented pod.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,18 @@ def oom_kills(root: Path = ROOT) -> int | None:
 
 def available(root: Path = ROOT) -> tuple[int, int] | None:
     """Bytes that can still be had and bytes in all, whichever of machine and container is the tighter."""
+    return min(_levels(root), default=None)
+
+
+def total(root: Path = ROOT) -> int | None:
+    """Physical memory, or what the container may use of it."""
+    return min((total for _, total in _levels(root)), default=None)
+
+
+def _levels(root: Path) -> tuple[tuple[int, int], ...]:
+    """Bytes left and bytes in all, of the machine and of each control group that has a limit."""
     second, first = map(_group, _groups(root)), map(_group_v1, _groups_v1(root))
-    return min((pair for pair in (_machine(root), *second, *first) if pair is not None), default=None)
+    return tuple(pair for pair in (_machine(root), *second, *first) if pair is not None)
 
 
 def _groups(root: Path) -> tuple[Path, ...]:

@@ -17,7 +17,7 @@ UNET_FAMILIES = frozenset({"sd15", "sd2", "sdxl"})
 
 @dataclass(frozen=True, slots=True)
 class MachineNeeds:
-    """The options of a run that a machine must bear. ``args`` are the trainer's options by name, without ``--``.
+    """What a run asks of a machine. ``args`` are the trainer's options by name, without ``--``.
 
     ``hub_pipeline``: the base model is a Hub id, so that the trainer itself downloads a diffusers repository.
     ``places``: where the recipe sets an option, by its name.

@@ -65,7 +65,7 @@ def _fault(text: str, names: tuple[str, str], path: str, revision: str) -> str:
     if not path:
         return "names a repository, not a file in it"
     if not all(_is_plain(part) for part in path.split("/")):
-        return "has a part that is no plain file name"
+        return "has a part that is not a plain file name"
     if "@" in text and (not _REVISION.fullmatch(revision) or ".." in revision):
         return "has no valid revision after the @"
     return ""

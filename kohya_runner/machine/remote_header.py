@@ -1,4 +1,8 @@
-"""The header of a safetensors file on the Hub, by a range request: what 24 GB are, for one megabyte."""
+"""The header of a safetensors file on the Hub, by a range request: what 24 GB are, for one megabyte.
+
+``HfApi.parse_safetensors_file_metadata`` (huggingface_hub 2.4) is not used: it reads the whole answer of a server that
+ignores ranges, and checks neither the tensors' places nor the file's length.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 FIRST = 1 << 20
 """Bytes of the first request: the headers of all base models in use are 60 to 500 kB long."""
 LARGEST = 16 << 20
-"""A longer header is none of a model: nothing is said of it."""
+"""No model has a longer header; such a file is not judged."""
 
 
 def inspect_hub_files(files: Iterable[tuple[str, HubFile]], reach: Access) -> tuple[Inspected, ...]:

@@ -147,5 +147,5 @@ def _state(arg: Arg, folder: Path, *, practice: bool) -> Iterator[Finding]:
 
 
 def _practice(arg: Arg, path: Path) -> Finding:
-    message = f"args.{arg.name}: {path} is of a practice run; it holds nothing that was trained"
+    message = f"args.{arg.name}: {path} was written by a practice run: nothing in it was trained"
     return error("model.practice", message, where=arg.source, hint="name a file that the real trainer wrote")

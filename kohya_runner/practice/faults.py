@@ -121,7 +121,7 @@ def _take_memory() -> None:
 
 
 def read(environ: Mapping[str, str]) -> Faults:
-    """The faults a variable asks for; ``FaultSyntaxError`` names what is none."""
+    """The faults a variable asks for; ``FaultSyntaxError`` for an unknown one."""
     at: dict[str, int] = {}
     plain: set[str] = set()
     seconds: dict[str, float] = {}
@@ -136,5 +136,5 @@ def read(environ: Mapping[str, str]) -> Faults:
             seconds[slow] = float(time_text)
         else:
             known = ", ".join((*(f"{n}@STEP" for n in AT_STEP), *(f"{n}=SECONDS" for n in SECONDS), *PLAIN))
-            raise FaultSyntaxError(f"{VARIABLE}: '{word}' is no fault; known are: {known}")
+            raise FaultSyntaxError(f"{VARIABLE}: '{word}' is not a fault; the faults are: {known}")
     return Faults(at, frozenset(plain), seconds)

@@ -59,7 +59,7 @@ class SdScripts(StandIn):
 
 
 def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn | None:
-    """Everything up to the plan; None where there are no pictures, which is no failure to the trainer."""
+    """Everything up to the plan; None where there are no pictures, which the trainer does not call a failure."""
     faults.prepare()
     folders, batching = read_folders(args), batching_of(args, script)
     _announce_data(folders)
@@ -140,7 +140,7 @@ def batching_of(args: argparse.Namespace, script: str) -> Batching:
 
 
 def steps_of(folders: tuple[Folder, ...], batching: Batching) -> StepsPlan | None:
-    """The numbers of the run, None for no data; ``SettingsError`` where the trainer would not come so far."""
+    """The numbers of the run, None for no data; ``SettingsError`` where the trainer would end before."""
     plan, findings = plan_steps(folders, batching)
     errors = [f for f in findings if f.severity is Severity.ERROR]
     if plan is not None and not errors:
@@ -155,7 +155,7 @@ def _listed(path: Path, extension: str) -> Iterator[Folder]:
     try:
         datasets = json.loads(path.read_text(encoding="utf-8"))["datasets"]
     except (OSError, ValueError, LookupError, TypeError) as fault:
-        raise SettingsError(f"{path} is no dataset file of the runner: {fault}") from fault
+        raise SettingsError(f"{path} is not a dataset file of the runner: {fault}") from fault
     for made in datasets:
         own = {name: value for name, value in made.items() if name != "subsets"}
         for subset in made["subsets"]:
@@ -189,7 +189,7 @@ def _entries(folder: Path, extension: str) -> Iterator[Entry]:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """From the file's head; 0 by 0 where it is none, which the trainer then divides by."""
+    """From the file's head; 0 by 0 if it is not a picture, and the trainer divides by that."""
     try:
         with PIL.Image.open(path, formats=FORMATS) as image:
             return image.width, image.height

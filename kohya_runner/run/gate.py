@@ -93,7 +93,7 @@ def _other(checkpoint: SavedCheckpoint, expected: Expected) -> str:
     if expected.family and checkpoint.family and not same:
         return f"is for {checkpoint.family}, the recipe trains {expected.family}"
     if expected.modules is not None and checkpoint.modules and checkpoint.modules != expected.modules:
-        return f"holds {checkpoint.modules} modules, the trainer made {expected.modules}"
+        return f"contains {checkpoint.modules} modules, the trainer made {expected.modules}"
     return ""
 
 

@@ -112,7 +112,7 @@ def test_a_new_whole_file_of_the_right_modules_is_a_result(tmp_path):
         (lambda path: os.utime(path, (1, 1)), 2, "a.safetensors is older than this run"),
         (lambda path: os.truncate(path, 300), 2, "a.safetensors is cut"),
         (lambda path: path.write_bytes(b"version https://git-lfs"), 2, "a.safetensors has no safetensors header"),
-        (lambda path: path.touch(), 264, "a.safetensors holds 2 modules, the trainer made 264"),
+        (lambda path: path.touch(), 264, "a.safetensors contains 2 modules, the trainer made 264"),
         (lambda path: lora(path, metadata={"practice": "yes"}), 2, "a.safetensors is a practice file"),
     ],
     ids=["missing", "old", "cut", "no safetensors", "modules", "practice"],
@@ -131,5 +131,7 @@ def test_a_practice_file_is_a_result_of_a_practice_run(tmp_path):
 def test_a_file_of_another_kind_is_no_result(tmp_path):
     found = lora(tmp_path / "a.safetensors")
     problem = judge(found, time.time(), None, holds="model.diffusion_model.")
-    assert problem == "a.safetensors is not a checkpoint of this method: it holds no tensor model.diffusion_model...."
+    assert (
+        problem == "a.safetensors is not a checkpoint of this method: it contains no tensor model.diffusion_model...."
+    )
     assert judge(found, time.time(), None, holds="lora_unet_") == ""

@@ -19,7 +19,7 @@ def test_a_trained_file_has_no_problem_and_its_own_hash(odd_path):
 def test_a_nan_is_named_with_its_tensor(tmp_path):
     found = examine(trained(tmp_path / "a.safetensors", nan=True))
     assert (found.nonfinite, found.first) == (1, "lora_te_b.lora_down.weight")
-    assert found.problem == "holds NaN or infinite numbers in 1 of 6 tensors, first in lora_te_b.lora_down.weight"
+    assert found.problem == "contains NaN or infinity in 1 of 6 tensors, first in lora_te_b.lora_down.weight"
 
 
 def test_up_weights_that_are_all_zero_hold_no_training(tmp_path):

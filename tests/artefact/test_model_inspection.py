@@ -49,7 +49,7 @@ def test_every_other_model_is_of_the_wrong_family(look, family, kind):
 
 def test_an_sd35_file_in_the_sdxl_script_says_what_it_is_and_what_is_wanted(look):
     (finding,) = identity_findings([look(NAMES["sd3"])], family="sdxl")
-    assert "is a Stable Diffusion 3.5 large model; family sdxl wants an SDXL checkpoint" in finding.message
+    assert "is a Stable Diffusion 3.5 large model; family sdxl needs an SDXL checkpoint" in finding.message
     assert (finding.where, finding.hint) == ("r.yaml:3:8", "write family: sd3, or name another file")
 
 

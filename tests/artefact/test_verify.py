@@ -40,8 +40,8 @@ def test_a_file_is_described_by_its_header_and_metadata(odd_path):
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda path: trained(path, nan=True), "holds NaN"),
-        (lambda path: trained(path, zero=True), "no training"),
+        (lambda path: trained(path, nan=True), "contains NaN"),
+        (lambda path: trained(path, zero=True), "is untrained"),
         (lambda path: trained(path, metadata={"practice": "yes"}), "is a practice file"),
         (lambda path: path.write_bytes(b"version https://git-lfs.github.com"), "no safetensors header"),
         (lambda path: path.write_bytes(trained(path).read_bytes()[:-1]), "is cut"),

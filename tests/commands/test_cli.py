@@ -141,7 +141,7 @@ def test_json_holds_the_error_where_there_is_no_plan_at_all(run):
 def test_a_wrong_trainer_is_reported_with_everything_else(run, odd_path):
     result = run("plan", str(ROOT / "recipes" / "quickstart.yaml"), "--sd-scripts", str(odd_path), "--set", "args.lr=1")
     assert result.exit_code == 3
-    assert "is no sd-scripts checkout" in result.stdout
+    assert "is not a checkout of sd-scripts" in result.stdout
     assert "did you mean 'learning_rate'" in result.stdout
 
 

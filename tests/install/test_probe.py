@@ -34,9 +34,9 @@ def test_a_venv_is_told_from_a_base_python():
     ("text", "said"),
     [
         pytest.param("echo torn to pieces >&2; exit 3", "exit code 3: torn to pieces", id="fails"),
-        pytest.param("exit 0", "exit code 0 and not a word", id="silent"),
+        pytest.param("exit 0", "exit code 0 and no output", id="silent"),
         pytest.param("kill -SEGV $$", "SIGSEGV", id="crashes"),
-        pytest.param("echo 42", "is no Python: it printed '42'", id="another program"),
+        pytest.param("echo 42", "is not a Python: it printed '42'", id="another program"),
     ],
 )
 def test_a_broken_python_is_one_line(odd_path, text, said):

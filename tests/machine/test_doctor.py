@@ -17,7 +17,7 @@ def test_a_machine_without_a_trainer_cannot_train_and_is_told_what_to_do(odd_pat
     (odd_path / "checkout").mkdir()
     report = doctor(ENGINES, str(odd_path / "checkout"), str(odd_path / "ws"), environ(odd_path))
     assert report.exit_code == 5
-    assert "is no sd-scripts checkout" in report.findings[0].message
+    assert "is not a checkout of sd-scripts" in report.findings[0].message
 
 
 def test_the_parts_are_shown_and_nothing_is_written(odd_path):

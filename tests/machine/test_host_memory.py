@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.machine.host_memory import available, oom_kills
+from kohya_runner.machine.host_memory import available, oom_kills, total
 
 GIB = 1 << 30
 
@@ -54,6 +54,7 @@ UNLIMITED = {**V1, "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{(1 << 63) - 
 )
 def test_the_tighter_of_machine_and_container_counts(tmp_path, files, memory):
     assert available(put(tmp_path, files)) == memory
+    assert total(tmp_path) == (memory[1] if memory else None)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_a_pipeline_must_read_the_picture_too(odd_path, channels, expected):
 
 
 def test_a_pipeline_without_that_layer_is_another_model(odd_path):
-    assert "holds no tensor conv_out" in judge(unet(odd_path / FINAL), 0.0, None, holds="conv_out.weight:8")
+    assert "contains no tensor conv_out" in judge(unet(odd_path / FINAL), 0.0, None, holds="conv_out.weight:8")
 
 
 def test_states_are_listed_with_their_steps_and_the_pipeline_last(odd_path):

@@ -96,7 +96,7 @@ def test_settings_that_the_trainer_asserts_end_with_1(practice):
         ("nan@3", 0, "avr_loss=nan"),
         ("crash@3", 1, "RuntimeError: practice fault: crash"),
         ("oom@3", 1, "torch.OutOfMemoryError: CUDA out of memory."),
-        ("no such fault", 1, "KOHYA_PRACTICE_FAULT: 'no such fault' is no fault"),
+        ("no such fault", 1, "KOHYA_PRACTICE_FAULT: 'no such fault' is not a fault"),
     ],
     ids=["nan", "crash", "oom", "unknown"],
 )

@@ -87,7 +87,7 @@ def test_a_state_was_written_by_the_last_attempt_that_began_before_it():
     assert tried.writer_of(0) is None
 
 
-@pytest.mark.parametrize(("number", "says"), [("007e", "holds NaN"), ("0000", "holds no training"), ("003c", "")])
+@pytest.mark.parametrize(("number", "says"), [("007e", "contains NaN"), ("0000", "is untrained"), ("003c", "")])
 def test_a_state_of_worthless_numbers_is_not_gone_on_from(odd_path, number, says):
     folder = write_state(odd_path, 2)
     weights = folder / "model.safetensors"

@@ -26,8 +26,8 @@ def test_a_good_checkpoint_passes_with_its_hash(odd_path):
     ("kind", "expected", "word"),
     [
         ({"nan": True}, NOTHING, "NaN"),
-        ({"zero": True}, NOTHING, "no training"),
-        ({}, Expected(modules=264), "holds 2 modules, the trainer made 264"),
+        ({"zero": True}, NOTHING, "is untrained"),
+        ({}, Expected(modules=264), "contains 2 modules, the trainer made 264"),
         (
             {"metadata": {"ss_base_model_version": "sdxl_base_v1-0"}},
             Expected(family="sd15"),

@@ -75,29 +75,29 @@ def test_a_stop_for_nan_waits_until_the_newest_checkpoint_is_read_but_not_for_ev
     state = replace(after(step(11, math.nan), state=trained()), checkpoints=(GOOD, unread))
     assert said(state) == []
     assert codes(later(state, 11)) == [(Stop, "loss.nan")]
-    bad = unread.model_copy(update={"sha256": "y", "nonfinite": 3, "problem": "holds NaN"})
+    bad = unread.model_copy(update={"sha256": "y", "nonfinite": 3, "problem": "contains NaN"})
     stops = said(replace(state, checkpoints=(GOOD, bad)))
     assert [stop.code for stop in stops] == ["loss.nan", "weights.nan"]
     assert stops[0].why.endswith("the last good checkpoint is cat-000001.safetensors")
 
 
 def test_weights_that_are_no_numbers_stop_although_the_loss_says_nothing():
-    bad = GOOD.model_copy(update={"nonfinite": 2, "problem": "holds NaN"})
+    bad = GOOD.model_copy(update={"nonfinite": 2, "problem": "contains NaN"})
     (stop,) = said(replace(trained(), checkpoints=(bad,)))
     assert (stop.code, stop.why) == (
         "weights.nan",
-        "cat-000001.safetensors holds NaN",
+        "cat-000001.safetensors contains NaN",
     )
 
 
 def test_with_the_guard_off_nan_is_a_warning():
-    bad = GOOD.model_copy(update={"nonfinite": 2, "problem": "holds NaN"})
+    bad = GOOD.model_copy(update={"nonfinite": 2, "problem": "contains NaN"})
     state = after(step(11, math.nan), state=trained(nan="ignore"))
     assert codes(replace(state, checkpoints=(bad,))) == [(Warn, "loss.nan"), (Warn, "weights.nan")]
 
 
 def test_weights_that_never_moved_are_a_warning():
-    bad = GOOD.model_copy(update={"untrained": True, "problem": "holds no training"})
+    bad = GOOD.model_copy(update={"untrained": True, "problem": "is untrained"})
     assert codes(replace(trained(), checkpoints=(bad,))) == [(Warn, "weights.zero")]
 
 

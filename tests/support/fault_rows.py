@@ -71,7 +71,7 @@ ROWS = (
         "loss.nan",
         10,
         sets=("guard.nan=ignore",),
-        says=f"{LAST} holds NaN",
+        says=f"{LAST} contains NaN",
     ),
     Row(
         "the weights are NaN, the loss looks well",

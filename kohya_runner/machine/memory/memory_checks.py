@@ -89,7 +89,7 @@ class MemoryPlan:
 
 
 def memory_plan(needs: MachineNeeds, load: Load, host: HostFacts | None, *, swap: int = 0) -> MemoryPlan:
-    """The estimates; with a host also what stands against them. ``swap`` are the bytes of its swap space."""
+    """The estimates; with a host also their problems. ``swap`` are the bytes of its swap space."""
     settings = vram_settings(needs, load)
     on_gpu = host is None or bool(host.gpus)
     gpu = vram.estimate(settings) if on_gpu else None

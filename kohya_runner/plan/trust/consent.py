@@ -145,7 +145,7 @@ class _Reading:
     def _loaded(self, text: str, path: Path) -> Iterator[str]:
         said = code_in(path)
         if not said and is_pickle(text):
-            said = "is a pickle: to load it is to run what whoever made it put in"
+            said = "is a pickle: loading it runs whatever code its author put in"
         if said:
             yield f"{text} {said}"
 

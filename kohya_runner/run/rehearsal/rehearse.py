@@ -163,5 +163,5 @@ def _load(plan: Plan, final: Path) -> str:
         raise NoCheckpointError(f"{final.name}, saved by the rehearsal, cannot be loaded: {last}") from None
     if not finite:
         hint = "lower the learning rate, or train in bf16"
-        raise NoCheckpointError(f"{final.name} holds NaN or infinite numbers after the rehearsal's steps", hint=hint)
+        raise NoCheckpointError(f"{final.name} contains NaN or infinity after the rehearsal's steps", hint=hint)
     return f"loaded again: {tensors} tensors, all finite"
