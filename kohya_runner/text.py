@@ -48,6 +48,11 @@ def shortened(text: str) -> str:
     return repr(printable(cut))
 
 
+def plain(text: str) -> str:
+    """A stranger's text without control characters, which a terminal would obey."""
+    return "".join(sign if sign.isprintable() else " " if sign == "\t" else "\ufffd" for sign in text)
+
+
 def printable(text: str) -> str:
     """The text with what no terminal or JSON file takes (undecodable bytes of a file name) replaced."""
     return text.encode("utf-8", "replace").decode()

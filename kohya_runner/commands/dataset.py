@@ -19,8 +19,6 @@ def as_path(_context: click.Context, _parameter: click.Parameter, value: str | N
     return None if value is None else Path(value)
 
 
-COLOURS = {"error": "red", "warning": "yellow", "info": None}
-
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
     click.option("--fresh", is_flag=True, help="Decode every image again, whatever the cache knows."),
@@ -99,23 +97,7 @@ def _show(inspection: Inspection, *, as_json: bool) -> None:
     if as_json:
         console.json_object(inspection_json(inspection))
         return
-    for label, text in summary(inspection):
-        click.echo(f"{click.style(f'{label:<10}', bold=True)}{_plain(text)}")
-    click.echo()
-    for finding in inspection.findings:
-        word = finding.severity.value
-        where = f"{finding.where}: " if finding.where else ""
-        mark = click.style(f"{word:<8}", fg=COLOURS[word], bold=word == "error")
-        click.echo(_plain(f"{mark} {finding.code}  {where}{finding.message}", keep=mark))
-        if finding.hint:
-            click.echo(f"         -> {_plain(finding.hint)}")
     good = "no errors: you can train with this data"
     errors = sum(1 for finding in inspection.findings if finding.severity.value == "error")
     verdict = good if inspection.ok else f"{errors} error{'s' if errors > 1 else ''}: correct before training"
-    click.secho(f"\n{verdict}", fg="green" if inspection.ok else "red", bold=True)
-
-
-def _plain(text: str, keep: str = "") -> str:
-    """The text without control characters of strangers' names, which a terminal would obey; our own mark stays."""
-    rest = text[len(keep) :]
-    return keep + "".join(sign if sign.isprintable() else "\ufffd" for sign in rest)
+    console.summary(summary(inspection), inspection.findings, verdict, good=inspection.ok)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from kohya_runner.commands import live
 from kohya_runner.errors import UsageError
 from kohya_runner.finish.after import AFTER_RUN
@@ -20,7 +18,8 @@ from kohya_runner.show import console
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan, Request
     from kohya_runner.record.ledger import RunView
-    from kohya_runner.run.rehearsal.rehearse import Rehearsal
+
+GOOD = "no errors: launch without --rehearse, or add --go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +93,6 @@ def _rehearsed(made: Any, *, as_json: bool, quiet: bool) -> Any:
     if as_json:
         console.json_object(found.as_json())
     elif not quiet:
-        _show_rehearsal(found)
+        verdict = "errors: the whole run would be refused" if found.exit_code else GOOD
+        console.summary(found.rows(), found.findings, verdict, good=not found.exit_code)
     return found
-
-
-def _show_rehearsal(found: Rehearsal) -> None:
-    click.echo()
-    for label, text in found.rows():
-        click.echo(f"{label:<12}{text}")
-    click.echo()
-    for finding in found.findings:
-        click.echo(f"{finding.severity.value:<8}{finding.code}  {finding}")
-    good = "no errors: launch without --rehearse, or add --go"
-    click.echo("errors: the whole run would be refused" if found.exit_code else good)

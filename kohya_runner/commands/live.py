@@ -102,6 +102,7 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
 
     from kohya_runner.record.run_state import LIVE
     from kohya_runner.show import watch_lines
+    from kohya_runner.text import plain
 
     last, last_time = None, 0.0
     while True:
@@ -112,7 +113,7 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
         if as_json and (changed, look.step) != last:
             click.echo(json.dumps(watch_lines.as_json(look), ensure_ascii=False))
         elif not as_json and (changed != last or ended or now - last_time >= LINE_EVERY):
-            click.echo(watch_lines.plain(watch_lines.line(look)))
+            click.echo(plain(watch_lines.line(look)))
             last_time = now
         if ended:
             return look
@@ -122,9 +123,10 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
 
 def _summary(look: RunStatus) -> None:
     from kohya_runner.show import watch_lines
+    from kohya_runner.text import plain
 
     name = f"{look.view.name}/{look.view.run_id}"
-    click.echo(f"{name} {look.state}: {watch_lines.plain(watch_lines.line(look))}")
+    click.echo(f"{name} {look.state}: {plain(watch_lines.line(look))}")
 
 
 @click.command()

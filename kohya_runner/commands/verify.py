@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kohya_runner.commands.dataset import as_path
+from kohya_runner.text import plain, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,18 +41,16 @@ def _unseen(_: Verified) -> None:
 
 
 def _show(file: Verified) -> None:
-    click.secho(_plain(str(file.path)), bold=True)
+    click.secho(plain(str(file.path)), bold=True)
     for label, text in _lines(file):
-        click.echo(f"  {label:<11}{_plain(text)}")
+        click.echo(f"  {label:<11}{plain(text)}")
     for problem in file.problems:
-        click.secho(f"  WRONG      {_plain(f'{file.path.name} {problem}')}", fg="red", bold=True)
+        click.secho(f"  WRONG      {plain(f'{file.path.name} {problem}')}", fg="red", bold=True)
     if file.ok:
         click.secho("  nothing is wrong with it", fg="green")
 
 
 def _lines(file: Verified) -> Iterator[tuple[str, str]]:
-    from kohya_runner.text import size
-
     if file.what:
         yield "what", f"{file.what}{f' for {file.family}' if file.family else ''}"
     if file.bytes:
@@ -64,8 +63,3 @@ def _lines(file: Verified) -> Iterator[tuple[str, str]]:
     if file.training:
         yield "training", "; ".join(f"{name} {text}" for name, text in file.training.items())
     yield from (("note", note) for note in file.notes)
-
-
-def _plain(text: str) -> str:
-    """Without control characters of strangers' names, which a terminal would obey."""
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)

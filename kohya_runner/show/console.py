@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, Severity, finding_json
-from kohya_runner.text import duration
+from kohya_runner.text import duration, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -65,6 +65,21 @@ def _findings(console: Console, findings: Sequence[Finding]) -> None:
         from kohya_runner.show.plan_screen import findings as show
 
         show(console, findings)
+
+
+def summary(rows: Iterable[tuple[str, str]], findings: Sequence[Finding], verdict: str, *, good: bool) -> None:
+    """What was found, what is wrong with it, and one line that says what it comes to."""
+    from rich.text import Text
+
+    from kohya_runner.show.plan_screen import hanging
+
+    console, lines = _console(), tuple(rows)
+    wide = max((len(label) for label, _ in lines), default=0) + 2
+    for label, text in lines:
+        hanging(console, Text(f"{label:<{wide}}", style="bold"), Text(plain(text)), wide)
+    console.print()
+    _findings(console, findings)
+    console.print(f"\n{verdict}" if findings else verdict, style="bold green" if good else "bold red")
 
 
 def plan(made: Plan) -> None:
@@ -189,12 +204,8 @@ def doctor(report: Report, *, as_json: bool) -> None:
     if as_json:
         json_object(report.as_json())
         return
-    table(("part", "found"), report.rows, empty="nothing could be looked at")
-    console = _console()
-    console.print()
-    _findings(console, report.findings)
     text = "this machine cannot train yet" if report.exit_code else "this machine can train"
-    console.print(text, style="bold red" if report.exit_code else "bold green")
+    summary(report.rows, report.findings, text, good=not report.exit_code)
 
 
 def runs(found: Sequence[RunView], *, as_json: bool) -> None:

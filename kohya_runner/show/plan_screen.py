@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kohya_runner.findings import Finding, Severity
 from kohya_runner.plan.report import rows, verdict
+from kohya_runner.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def show(console: Console, made: Plan) -> None:
             hanging(console, Text("  - "), Text(f"{one.text}   {one.where}{allowed}"), 4)
         console.print()
     for label, text in rows(made):
-        hanging(console, Text(f"{label:<{LABEL}}", style="bold"), Text(text), LABEL)
+        hanging(console, Text(f"{label:<{LABEL}}", style="bold"), Text(plain(text)), LABEL)
     shown = [f for f in made.findings if f.code != "args.default"]
     if shown:
         console.print()
@@ -50,11 +51,11 @@ def findings(console: Console, found: Sequence[Finding]) -> None:
     """Each with its place and its hint."""
     for finding in found:
         line = Text(f"{finding.code}  ", style="dim")
-        line.append(f"{finding.where}: " if finding.where else "", style="none")
-        line.append(finding.message, style="none")
+        line.append(f"{plain(finding.where)}: " if finding.where else "", style="none")
+        line.append(plain(finding.message), style="none")
         hanging(console, Text(f"{finding.severity.value:<{MARK}}", style=STYLES[finding.severity]), line, MARK)
         if finding.hint:
-            hanging(console, Text("         "), Text(f"-> {finding.hint}", style="cyan"), MARK + 1)
+            hanging(console, Text("         "), Text(f"-> {plain(finding.hint)}", style="cyan"), MARK + 1)
 
 
 def hanging(console: Console, label: Text, body: Text, width: int) -> None:

@@ -10,7 +10,7 @@ from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.record.run_state import LIVE
 from kohya_runner.run.stopping.stop_request import described
 from kohya_runner.show.curves import Window, braille
-from kohya_runner.text import duration, size
+from kohya_runner.text import duration, plain, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -199,11 +199,6 @@ def _log(look: RunStatus, number: int) -> list[Line]:
     if number < 1 or not look.lines:
         return []
     return [(), *((("soft", _GAPS.sub("  ", plain(_ANSI.sub("", line)))),) for line in look.lines[-number:])]
-
-
-def plain(text: str) -> str:
-    """A line of somebody else's without control characters, which a terminal would obey."""
-    return "".join(sign if sign.isprintable() else " " if sign == "\t" else "\ufffd" for sign in text)
 
 
 def line(look: RunStatus) -> str:
