@@ -64,7 +64,7 @@ def conclude(run_dir: Path, screen: Reporter, environ: Mapping[str, str], ended:
     try:
         return finish(run_dir, ended, say, environ)
     except KeyboardInterrupt:
-        said = "stop_pod: nothing is stopped: Ctrl-C"
+        said = "stop_pod: the pod is not stopped: Ctrl-C"
         say(said)
         return _noted(run_dir, record.read(run_dir), "pod", said)
 
@@ -89,7 +89,7 @@ def _compare(run_dir: Path, ended: Record, say: Callable[[str], None], environ: 
     """The epoch sweep of a run that succeeded; what stands against it is said, and changes nothing else."""
     if ended.state != "succeeded" or ended.practice:
         why = "practice files paint nothing" if ended.practice else f"the run has {ended.state}"
-        say(said := f"compare: nothing is compared: {why}")
+        say(said := f"compare: skipped: {why}")
         return said
     from kohya_runner.compare.sweep import compare_run
 
@@ -119,18 +119,18 @@ def _notify(_run_dir: Path, ended: Record, say: Callable[[str], None], environ: 
 def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
     pod = runpod.this_pod(environ)
     if pod is None and not ended.practice:
-        say(said := "stop_pod: this is no RunPod pod ($RUNPOD_POD_ID is not set), so nothing is stopped")
+        say(said := "stop_pod: this machine is not a RunPod pod ($RUNPOD_POD_ID is not set), so nothing is stopped")
         return said
     problem = unverified(run_dir, ended)
     chosen = runpod.decide(ended, problem=problem, volume=runpod.on_network_volume(environ, run_dir))
     if not chosen.action or pod is None:
-        say(said := f"stop_pod: nothing is stopped: {chosen.why}")
+        say(said := f"stop_pod: the pod is not stopped: {chosen.why}")
         return said
     if chosen.wait > 0:  # what went wrong is not to be waited for
         say(notify.text(notify.facts(ended)))
     kept = _waited(run_dir, chosen, say)
     if kept:
-        say(said := f"stop_pod: nothing is stopped: {kept}")
+        say(said := f"stop_pod: the pod is not stopped: {kept}")
         return said
     say(f"{chosen.action} the pod: {chosen.why}")
     _noted(run_dir, ended, "pod.asked", f"{chosen.action}: {chosen.why}")  # the pod may be gone before the answer
@@ -146,12 +146,12 @@ def unverified(run_dir: Path, ended: Record) -> str:
     """Why the outputs are not what the record says, "" where every file is there with its size and its hash."""
     kept = [c for c in ended.checkpoints if c.complete and not c.removed]
     if ended.state == "succeeded" and ended.final not in {c.file for c in kept}:
-        return f"{ended.final} is not on record"
+        return f"{ended.final} is not in the record"
     for checkpoint in kept:
         path = run_dir / ended.output_dir / checkpoint.file
         try:
             if path.stat().st_size != checkpoint.bytes or sha256(path) != checkpoint.sha256:
-                return f"{checkpoint.file} is not as it was written"
+                return f"{checkpoint.file} has changed since it was written"
         except OSError as fault:
             return f"{checkpoint.file}: {fault.strerror or fault}"
     return ""

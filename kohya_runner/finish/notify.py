@@ -128,4 +128,4 @@ def send(record: Record, receiver: Notify, environ: Mapping[str, str], *, second
         answer = web.post(url, post.body, post.headers, seconds=seconds)
         if answer.ok or 400 <= answer.status < 500:  # a second try would be refused like the first
             break
-    return "" if answer.ok else f"not taken: {answer.reason or f'HTTP {answer.status}'}"
+    return "" if answer.ok else f"not delivered: {answer.reason or f'HTTP {answer.status}'}"

@@ -127,7 +127,7 @@ def banner(pod_id: str, action: Action) -> str:
     rows = (
         "STILL BILLING   STILL BILLING   STILL BILLING   STILL BILLING",
         "",
-        f"The pod {pod_id} could not be made to {action}. It goes on costing money.",
+        f"The pod {pod_id} did not {action}. It still costs money.",
         "Do it by hand: https://console.runpod.io/pods",
         f"or: runpodctl {'stop' if action == 'stop' else 'remove'} pod {pod_id}",
     )
@@ -160,7 +160,7 @@ def decide(record: Record, *, problem: str, volume: bool) -> PodDecision:
     if record.practice:
         return PodDecision("", 0, "practice: the pod is left alone")
     if record.state == "stopped" and not (record.exit and record.exit.why == LEFT_ALONE):
-        return PodDecision("", 0, "somebody stopped the run, and somebody is there")
+        return PodDecision("", 0, "a person stopped the run and can decide")
     grace = float(record.finish.get("grace_minutes", 15.0)) * 60
     if record.state != "succeeded" or problem:
         return PodDecision("stop", grace, problem or f"the run {record.state}")

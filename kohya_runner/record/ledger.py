@@ -106,7 +106,7 @@ def _effective(run_dir: Path, record: Record) -> tuple[RunState, str]:
     if record.state not in UNDER_WAY or (record.runner and record.runner.identity().alive()):
         return record.state, record.exit.why if record.exit else ""
     if record.process and record.process.identity().alive():
-        return "orphaned", "its runner is gone, the trainer goes on"
+        return "orphaned", "its runner is gone; the trainer still runs"
     started = record.timings.started
     final = run_dir / record.output_dir / record.final
     never = "the trainer was never started"

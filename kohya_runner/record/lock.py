@@ -81,7 +81,7 @@ def read(folder: Path) -> Lock | None:
 
 
 def _exists(folder: Path, held: Lock, owner: ProcessId) -> RunExistsError:
-    what = f"{folder.name}: run {held.run_id} is going on (process {owner.pid})"
+    what = f"{folder.name}: run {held.run_id} is still running (process {owner.pid})"
     hint = f"watch it with: kohya-runner status {folder.name}; end it with: kohya-runner stop {folder.name}"
     return RunExistsError(what, hint=hint)
 

@@ -73,10 +73,10 @@ class Series:
 
     def __str__(self) -> str:
         """For one row of the screen."""
-        skipped = "".join(f"; {state.path.name} {state.problem}, so it is passed over" for state in self.broken)
+        skipped = "".join(f"; {state.path.name} {state.problem}, so it is skipped" for state in self.broken)
         run = f"{self.record.name}/{self.record.run_id}"
         inside = "" if self.state.step is None else f", step {self.state.step}"
-        return f"{run} goes on after epoch {self.epoch}{inside} (attempt {self.attempt}){skipped}"
+        return f"{run} continues after epoch {self.epoch}{inside} (attempt {self.attempt}){skipped}"
 
 
 def latest(views: Iterable[RunView], name: str, *, practice: bool) -> RunView | None:

@@ -74,7 +74,7 @@ def sound(state: TrainingState) -> TrainingState:
     try:
         found = examine(state.path / state.way.weights)
     except (HeaderError, OSError):
-        return replace(state, problem=f"holds no readable {state.way.weights}")
+        return replace(state, problem=f"contains no readable {state.way.weights}")
     return replace(state, problem=found.problem)
 
 
@@ -102,10 +102,10 @@ def _missing(state: TrainingState) -> str:
     path, weights = state.path, state.way.weights
     try:
         if read_header(path / weights).total != (path / weights).stat().st_size:
-            return f"holds a cut {weights}"
+            return f"contains a truncated {weights}"
         for name in ZIPS:
             if not zipfile.is_zipfile(path / name):
-                return f"holds no whole {name}"
-        return "" if (path / LAST).stat().st_size else f"holds an empty {LAST}"
+                return f"contains no complete {name}"
+        return "" if (path / LAST).stat().st_size else f"contains an empty {LAST}"
     except (HeaderError, OSError) as fault:
-        return f"is not whole: {getattr(fault, 'filename', '') or weights}"
+        return f"is incomplete: {getattr(fault, 'filename', '') or weights}"

@@ -70,7 +70,7 @@ def _described(name: str, path: Path) -> SavedCheckpoint:
         step=int(step.group(1) or step.group(2)) if step else None,
         complete=complete,
         family=facts.family if facts else "",
-        problem=facts.problem if facts else "" if complete else "is not whole",
+        problem=facts.problem if facts else "" if complete else "is incomplete",
     )
 
 

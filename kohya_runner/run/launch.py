@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from kohya_runner.run.outcome import Outcome
 
 
-CACHES_KEPT = "taking the caches of an earlier launch"
+CACHES_KEPT = "using the caches of an earlier launch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,15 @@ def standing(plan: Plan, screen: Reporter, after: AfterRun) -> RunView | None:
         return ledger.view(done.path)
     view = resume_point.latest(known, plan.name, practice=plan.request.practice)
     if view is not None and view.state == "orphaned":
-        screen.event(f"{view.name}/{view.run_id}: the trainer runs without its runner; watching on", lasting=True)
+        screen.event(
+            f"{view.name}/{view.run_id}: the trainer runs without its runner; watching it from here", lasting=True
+        )
         ended = views.take_over(view, screen, after)
         note_end(ended.path)
         return ended
     if view is not None and view.state in UNDER_WAY:
         hint = f"watch it with: kohya-runner status {view.name}"
-        raise RunExistsError(f"{view.name}: run {view.run_id} is going on", hint=hint)
+        raise RunExistsError(f"{view.name}: run {view.run_id} is still running", hint=hint)
     return None
 
 
@@ -88,7 +90,7 @@ def put_in_order(series: Series, screen: Reporter) -> None:
     """
     view = ledger.view(series.path)
     if view.record != series.record or view.state not in CUT:
-        raise RunExistsError(f"{view.name}/{view.run_id} was taken up by another launch", hint="launch again")
+        raise RunExistsError(f"{view.name}/{view.run_id} was continued by another launch", hint="launch again")
     attempts.closed(view)
     checkpoints.renamed(view.output_dir, view.record.changed(checkpoints=_found(series)))
     folder = RunPaths(series.path).set_aside / f"{series.attempt - 1:03d}"
@@ -96,8 +98,8 @@ def put_in_order(series: Series, screen: Reporter) -> None:
         if not checkpoint.removed and not _belongs(checkpoint, series):
             folder.mkdir(parents=True, exist_ok=True)
             (view.output_dir / checkpoint.file).replace(folder / checkpoint.file)
-            whole = "" if checkpoint.complete else ", which is not whole,"
-            screen.event(f"{checkpoint.file}{whole} goes to {folder}: its epoch is trained again", lasting=True)
+            whole = "" if checkpoint.complete else ", which is incomplete,"
+            screen.event(f"{checkpoint.file}{whole} is moved to {folder}: its epoch is trained again", lasting=True)
     for state in series.broken:
         with contextlib.suppress(OSError):
             shutil.rmtree(state.path)

@@ -103,7 +103,9 @@ def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: 
     before = stop_request.read(view.path)
     wanted = stop_request.escalated(before if before and before.t >= began else None, when, time.time())
     if not look.elsewhere and (wanted.when == "now" or look.view.record.process is None):
-        screen.event(f"stopping {view.name}/{view.run_id}, once a checkpoint being written is whole", lasting=True)
+        screen.event(
+            f"stopping {view.name}/{view.run_id}; a checkpoint that is being written is finished first", lasting=True
+        )
         return stop_run(look.view, Grace())
     screen.event(stop_request.described(stop_request.write(view.path, wanted)), lasting=True)
     if look.state == "orphaned":

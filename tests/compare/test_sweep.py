@@ -295,5 +295,5 @@ def test_a_run_that_failed_is_not_compared(run_dir):
     asked = {"compare": True, "pod": "", "notify": None}
     failed = record.read(run_dir).changed(state="failed", finish=asked)
     ended = after.finish(run_dir, failed, lambda _text: None, os.environ)
-    assert ended.after[0]["said"] == "compare: nothing is compared: the run has failed"
+    assert ended.after[0]["said"] == "compare: skipped: the run has failed"
     assert not (run_dir / "comparison").exists()

@@ -88,5 +88,5 @@ def test_an_option_that_changed_is_refused_before_anything_is_touched(finished, 
     """The other settings are another run: it is not found as done, and nothing was cut, so nothing is continued."""
     code, said = finished.finish("--set", "args.network_dim=4", "--dry-run")
     assert code == 0, said
-    assert "goes on after epoch" not in said
+    assert "continues after epoch" not in said
     assert f"/runs/{NAME}/002/output" in said

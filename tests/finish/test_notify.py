@@ -75,7 +75,7 @@ def test_every_kind_of_the_recipe_has_a_shape():
 
 def test_a_server_error_is_tried_twice_and_told(failed):
     with serving(500) as server:
-        assert send(failed, Notify(url=server.url), {}) == "not taken: HTTP 500"
+        assert send(failed, Notify(url=server.url), {}) == "not delivered: HTTP 500"
     assert len(server.requests) == 2
 
 
@@ -86,13 +86,13 @@ def test_a_second_try_may_succeed(failed):
 
 def test_a_refusal_is_not_repeated(failed):
     with serving(404) as server:
-        assert send(failed, Notify(url=server.url), {}) == "not taken: HTTP 404"
+        assert send(failed, Notify(url=server.url), {}) == "not delivered: HTTP 404"
     assert len(server.requests) == 1
 
 
 def test_a_redirect_is_not_followed(failed):
     with serving(307) as server:
-        assert send(failed, Notify(url=server.url), {}) == "not taken: HTTP 307"
+        assert send(failed, Notify(url=server.url), {}) == "not delivered: HTTP 307"
     assert {sent["path"] for sent in server.requests} == {"/v2"}
 
 
@@ -100,13 +100,13 @@ def test_a_redirect_is_not_followed(failed):
 def test_a_server_that_hangs_holds_nobody_up(failed, status):
     begun = time.monotonic()
     with serving(status) as server:
-        assert send(failed, Notify(url=server.url), {}, seconds=0.5).startswith("not taken: ")
+        assert send(failed, Notify(url=server.url), {}, seconds=0.5).startswith("not delivered: ")
     assert time.monotonic() - begun < 4
 
 
 def test_nobody_there_is_told(failed):
     problem = send(failed, Notify(url=f"http://127.0.0.1:{refusing_port()}/"), {})
-    assert problem == "not taken: Connection refused"
+    assert problem == "not delivered: Connection refused"
 
 
 def test_the_address_may_come_from_the_environment(failed):

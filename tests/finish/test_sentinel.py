@@ -110,7 +110,7 @@ def test_a_launch_says_it_once_and_an_unreachable_receiver_changes_nothing(shell
         process = shell.launch(f"finish.notify={server.url}")
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
-    assert "not taken: HTTP 500" in err
+    assert "not delivered: HTTP 500" in err
     wait_for(lambda: not shell.sentinels())
     assert [entry["action"] for entry in shell.record()["after"]] == ["notify"]
 
@@ -130,8 +130,8 @@ def test_with_json_the_rest_is_told_on_stderr(shell):
         words = ("launch", RECIPE, "--practice", "--json", "--set", f"finish.notify={server.url}")
         code, out, err = shell.run(*words)
     assert code == 0
-    assert json.loads(out)["after"][0]["said"] == "notify (json): not taken: HTTP 500"
-    assert "not taken: HTTP 500" in err
+    assert json.loads(out)["after"][0]["said"] == "notify (json): not delivered: HTTP 500"
+    assert "not delivered: HTTP 500" in err
 
 
 def test_a_run_without_limits_and_wishes_has_no_sentinel(shell):

@@ -141,7 +141,7 @@ def test_two_launches_of_one_name_do_not_meet(runner):
     runner.wait_for_step(1)
     code, _, err = runner.launch("--set", "args.seed=5")
     assert code == 7
-    assert "is going on" in err
+    assert "is still running" in err
     first.communicate(timeout=30)
     assert first.returncode == 0
     assert runner.record()["state"] == "succeeded"

@@ -119,8 +119,8 @@ def test_what_was_written_after_the_state_goes_aside_and_is_not_overwritten(runn
     before = (runner.output / WHOLE[2]).read_bytes()
     code, out, err = runner.launch("--resume")
     assert code == 0, err
-    assert "goes on after epoch 2" in out
-    assert "quickstart-000003-state is not whole" in err
+    assert "continues after epoch 2" in out
+    assert "quickstart-000003-state is incomplete" in err
     assert (runner.folder / "attempts" / "001" / WHOLE[2]).read_bytes() == before
     assert runner.files() == sorted(WHOLE)
     assert [c["removed"] for c in runner.read("record.json")["checkpoints"]] == [False] * EPOCHS
@@ -172,7 +172,7 @@ def test_a_run_that_somebody_watches_is_left_to_him(runner):
     runner.wait_for("epoch 2/5")
     code, _, err = runner.launch("--resume")
     assert code == 7
-    assert "is going on" in err
+    assert "is still running" in err
     first.send_signal(signal.SIGTERM)
     first.communicate()
 

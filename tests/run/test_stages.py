@@ -112,7 +112,7 @@ def headings(run: Path, log: str = "trainer.log") -> list[str]:
 
 
 FILLED = ["caching latents", "caching text encoder outputs", "starting"]
-KEPT = ["taking the caches of an earlier launch", "starting"]
+KEPT = ["using the caches of an earlier launch", "starting"]
 
 
 def test_caches_that_are_as_they_were_left_are_taken(launch):
@@ -121,7 +121,7 @@ def test_caches_that_are_as_they_were_left_are_taken(launch):
     assert code == 0, said
     assert headings(run) == FILLED
     assert headings(run.parent / "002") == KEPT
-    assert "taking the caches of an earlier launch" in said
+    assert "using the caches of an earlier launch" in said
     assert launch("--again", "--fresh")[0] == 0
     assert headings(run.parent / "003") == FILLED
 

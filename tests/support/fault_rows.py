@@ -137,7 +137,7 @@ ROWS = (
         kept=(),
         sets=("guard.stalled={times: 2, least_seconds: 0.5}",),
         resumed=ANEW,
-        says="nothing went on",
+        says="no progress",
     ),
     Row(
         "the GPU's memory is full", "step 8", "oom@8", "memory.vram", 8, at=8, within=5, says="the GPU's memory is full"

@@ -208,7 +208,9 @@ def step_json(step: StepLine) -> dict[str, Any]:
 def event_file(view: RunView, found: Metrics, folder: Path) -> Path:
     """Write the metrics of a run into ``folder/<name>-<run id>/``; the file."""
     if not found.steps:
-        raise UsageError(f"{view.path}: nothing was measured", hint="the run had no step yet, or is an old one")
+        raise UsageError(
+            f"{view.path}: nothing was measured", hint="the run has had no step yet, or an older version wrote it"
+        )
     t = found.steps[0].t
     path = folder / f"{view.name}-{view.run_id}" / f"events.out{MARK}{int(t)}.kohya-runner"
     try:

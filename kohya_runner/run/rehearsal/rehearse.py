@@ -60,8 +60,8 @@ class Rehearsal:
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """(label, text) for each line of the screen."""
-        m, mark = self.measured, "   PRACTICE: none of this is true of the trainer" if self.practice else ""
-        yield "speed", f"{m.seconds_per_step:.3f} s a step over {m.steps} steps, warming up left out{mark}"
+        m, mark = self.measured, "   PRACTICE: these figures are not the trainer's" if self.practice else ""
+        yield "speed", f"{m.seconds_per_step:.3f} s a step over {m.steps} steps, without the warm-up{mark}"
         yield "set-up", f"{duration(m.setup)} to the first step"
         yield "checkpoint", f"{size(m.checkpoint_bytes)}, {m.checkpoint_seconds:.1f} s to write; {self.loaded}"
         if m.state_bytes is not None:
