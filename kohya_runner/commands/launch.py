@@ -57,9 +57,9 @@ def launch(request: Request, options: LaunchOptions) -> int:
 
 def _trained(made: Plan, options: LaunchOptions) -> int:
     """Here, or in the background with only the beginning watched from here."""
-    if options.detach and (child := detached.divide()):
+    if options.detach and (child := detached.fork_runner()):
         return live.attend(child, made, as_json=options.as_json)
-    on_claim = detached.settle_in if options.detach else detached.stay
+    on_claim = detached.redirect_output if options.detach else detached.keep_output
     with console.live(quiet=options.as_json, practice=made.request.practice) as screen:
         record = run(made, Policy(once=options.once, again=options.again, on_claim=on_claim), screen, AFTER_RUN)
     console.finished(record, made, as_json=options.as_json)
@@ -69,7 +69,7 @@ def _trained(made: Plan, options: LaunchOptions) -> int:
 def _standing(made: Plan, options: LaunchOptions) -> RunView | None:
     """The run that leaves nothing to launch; it is shown."""
     with console.live(quiet=options.as_json, practice=False) as screen:
-        view = resume_effects.standing(made, screen, AFTER_RUN)
+        view = resume_effects.finished_or_adopted(made, screen, AFTER_RUN)
     if view is not None:
         console.status(view, as_json=options.as_json)
     return view

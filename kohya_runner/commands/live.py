@@ -24,7 +24,7 @@ def attend(child: int, made: Plan, *, as_json: bool) -> int:
     from kohya_runner.show import console
 
     run_dir = made.ready.run_dir
-    became = detached.attend_launch(child, run_dir, console.note)
+    became = detached.follow_launch(child, run_dir, console.note)
     if became.code or became.record is None:
         return became.code
     name = f"{run_dir.parent.name}/{run_dir.name}"
@@ -84,11 +84,11 @@ def _adopted(view: Any) -> bool:
     from kohya_runner.run.stopping.stop_signals import raise_on_stop
     from kohya_runner.show import console
 
-    child = detached.divide()
+    child = detached.fork_runner()
     if child:
-        detached.attend(child, view.path, console.note)
+        detached.follow(child, view.path, console.note)
         return True
-    detached.settle_in(view.path)
+    detached.redirect_output(view.path)
     raise_on_stop()
     with console.live(quiet=False, practice=False) as screen:
         takeover.adopt_run(view, screen, Grace(), AFTER_RUN)

@@ -178,7 +178,7 @@ class _Watch:
 
         if not self._held():
             return False
-        takeover.settle(ledger.view(self._dir))
+        takeover.judge_ended(ledger.view(self._dir))
         lock.release(self._dir.parent, self._dir.name)
         return self._finished()
 

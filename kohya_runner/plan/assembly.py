@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.opening import Opened
     from kohya_runner.plan.options import GivenOptions
     from kohya_runner.recipe.models import Recipe
-    from kohya_runner.record.resume_point import Series
+    from kohya_runner.record.resume_point import ResumePoint
 
 RESUMING = ("save_state", "save_last_n_epochs_state", "checkpointing_steps", "checkpoints_total_limit")
 """Options that ``--resume`` adds: they change nothing of what is trained."""
@@ -46,7 +46,7 @@ class Assembled:
     arranged: Arranged
     steps: StepsPlan | None
     run_dir: Path
-    series: Series | None
+    series: ResumePoint | None
     begun: tuple[Arg, ...]
     stages: tuple[EarlierStage, ...]
     fingerprint: str
@@ -94,7 +94,7 @@ def _numbers(
 
 
 def _resumed(
-    opened: Opened, whole: ResolvedRecipe, arranged: Arranged, series: Series, steps: StepsPlan
+    opened: Opened, whole: ResolvedRecipe, arranged: Arranged, series: ResumePoint, steps: StepsPlan
 ) -> tuple[ResolvedRecipe, tuple[Finding, ...]]:
     """The run as it goes on, and what is no longer as it was."""
     from kohya_runner.plan.resume_drift import Now, changes

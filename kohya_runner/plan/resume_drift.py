@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install.checkout import Checkout
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.record.resume_point import Series
+    from kohya_runner.record.resume_point import ResumePoint
 
 HARMLESS = frozenset({
     # where things are: the data are compared by their own hashes
@@ -58,7 +58,7 @@ class Now:
         return self.loaded.recipe.launch.num_processes if self.loaded.recipe else 1
 
 
-def changes(series: Series, now: Now) -> tuple[Finding, ...]:
+def changes(series: ResumePoint, now: Now) -> tuple[Finding, ...]:
     """Everything that differs and matters: what it was, what it is, and where the recipe says so.
 
     ``now.args`` are those of a run that begins: what ``--resume`` adds is not compared.
@@ -79,7 +79,7 @@ def grouped(tokens: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {option: tuple(values) for option, values in found.items()}
 
 
-def _options(series: Series, now: Now) -> Iterator[Finding]:
+def _options(series: ResumePoint, now: Now) -> Iterator[Finding]:
     tokens = series.record.options or _after_script(series.record.argv)
     moved = _moved(grouped(tokens), now)
     after = grouped(arguments.tokens(now.args))
@@ -118,7 +118,7 @@ def _shown(values: tuple[str, ...] | None) -> str:
     return masked_text(" ".join(values)) if values else "on"
 
 
-def _data(series: Series, now: Now) -> Iterator[Finding]:
+def _data(series: ResumePoint, now: Now) -> Iterator[Finding]:
     before = series.record.dataset
     if before.get("key") in (None, now.layout.key):
         return
@@ -136,7 +136,7 @@ def _differences(before: Mapping[str, Any], layout: Layout) -> Iterator[str]:
             yield f"{name}: was {old.get(name, 0)} images, is {new.get(name, 0)}"
 
 
-def _counts(series: Series, now: Now) -> Iterator[Finding]:
+def _counts(series: ResumePoint, now: Now) -> Iterator[Finding]:
     """Processes and steps of an epoch: with others, a state would be put at another place of the run."""
     writer = series.known.writer_of(series.epoch)
     if writer is None:
@@ -154,7 +154,7 @@ def _counts(series: Series, now: Now) -> Iterator[Finding]:
         yield error("steps.resume", message, where=str(series.state.path), hint=HINT.format(code="steps.resume"))
 
 
-def _trainer(series: Series, now: Now) -> Iterator[Finding]:
+def _trainer(series: ResumePoint, now: Now) -> Iterator[Finding]:
     before, current = series.record.trainer.commit, (now.checkout.commit or "") if now.checkout else ""
     if now.checkout and before and current and before != current:
         message = f"{now.checkout.engine.name}: was {before[:10]}, is {current[:10]}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.opening import Opened
     from kohya_runner.plan.options import GivenOptions
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.record.resume_point import Series
+    from kohya_runner.record.resume_point import ResumePoint
     from kohya_runner.record.resume_way import ResumeWay
 
 STEPWISE = ("save_every_n_steps", "stop_text_encoder_training", "token_warmup_step", "caption_dropout_every_n_epochs")
@@ -126,7 +126,7 @@ def _part_of_an_epoch(loaded: Loaded, steps: StepsPlan) -> Finding:
 
 
 def resume_args(
-    settings: ParsedOptions, args: tuple[Arg, ...], series: Series, steps: StepsPlan, processes: int
+    settings: ParsedOptions, args: tuple[Arg, ...], series: ResumePoint, steps: StepsPlan, processes: int
 ) -> tuple[Arg, ...]:
     """All options of an attempt that goes on; ``args`` are those of the whole run.
 
@@ -144,7 +144,7 @@ def resume_args(
     return (*args, *(Arg(n, value, values.tokens(settings.options[n], value), source) for n, value in chosen.items()))
 
 
-def going_on(opened: Opened, given: GivenOptions, name: str) -> Series | None:
+def going_on(opened: Opened, given: GivenOptions, name: str) -> ResumePoint | None:
     """The run that ``--resume`` goes on with."""
     if not opened.request.resume:
         return None
@@ -154,7 +154,7 @@ def going_on(opened: Opened, given: GivenOptions, name: str) -> Series | None:
     return resume_point.find(views, name, way, practice=opened.request.practice)
 
 
-def ahead(steps: StepsPlan, series: Series | None) -> StepsPlan:
+def ahead(steps: StepsPlan, series: ResumePoint | None) -> StepsPlan:
     """What of the run is still to come: for its time, its cost and the room on the disk."""
     if series is None:
         return steps

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.record.resume_point import Series
+    from kohya_runner.record.resume_point import ResumePoint
 
 LENGTHS = ("max_train_steps", "max_train_epochs", "output_name", "save_n_epoch_ratio", "resume")
 """Options that say how long a run is and what its files are called: said anew."""
@@ -60,7 +60,7 @@ CURVES: Mapping[str, Curve] = {
 
 
 def remaining_args(
-    settings: ParsedOptions, args: tuple[Arg, ...], series: Series, steps: StepsPlan, processes: int
+    settings: ParsedOptions, args: tuple[Arg, ...], series: ResumePoint, steps: StepsPlan, processes: int
 ) -> tuple[Arg, ...]:
     """The options of an attempt that trains what is left; ``args`` and ``settings`` are those of the whole run."""
     wished: dict[str, Any] = {

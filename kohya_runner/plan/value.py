@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.forecast import Forecast
     from kohya_runner.plan.trust.consent import Consequence
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.record.resume_point import Series
+    from kohya_runner.record.resume_point import ResumePoint
     from kohya_runner.workspace import Workspace
 
 
@@ -86,7 +86,7 @@ class Plan:
     stages: tuple[StageCommand, ...] = ()  # what runs before ``command``, one after the other
     files: tuple[TextFile, ...] = ()  # written before the first of them
     caches: Path | None = None  # the folder that they fill
-    series: Series | None = None  # the run that goes on; run_dir is its folder then
+    series: ResumePoint | None = None  # the run that goes on; run_dir is its folder then
     anew: tuple[Arg, ...] = ()  # ``args`` as they would be if the run began now
     fingerprint: str = ""  # of argv without the run's own folder, of the data, and of the trainer's commit
 

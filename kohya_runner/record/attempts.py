@@ -61,12 +61,12 @@ def read(run_dir: Path) -> Attempts:
         return Attempts()
 
 
-def begun(run_dir: Path, attempt: Attempt) -> None:
+def add(run_dir: Path, attempt: Attempt) -> None:
     """Add an attempt."""
     _write(run_dir, (*read(run_dir).attempts, attempt))
 
 
-def closed(view: RunView) -> None:
+def close_last(view: RunView) -> None:
     """Write down how the last attempt ended, as far as it can be known now; nothing of one that goes on."""
     record, known = view.record, read(view.path).attempts
     if record is None or view.state in LIVE or not known or known[-1].outcome:

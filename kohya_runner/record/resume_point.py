@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.record import attempts, states
+from kohya_runner.record import attempts, training_states
 from kohya_runner.record.resume_way import attempt_name
 from kohya_runner.record.run_paths import attempt_log
 from kohya_runner.record.run_state import CUT
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
     from kohya_runner.record.resume_way import ResumeWay
-    from kohya_runner.record.states import TrainingState
+    from kohya_runner.record.training_states import TrainingState
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class ResumePoint:
     """A run that was cut, the state it goes on from, and the states after that one, which are not whole."""
 
     path: Path
@@ -85,7 +85,7 @@ def latest(views: Iterable[RunView], name: str, *, practice: bool) -> RunView | 
     return mine[-1] if mine else None
 
 
-def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice: bool) -> Series | None:
+def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice: bool) -> ResumePoint | None:
     """What can be continued; None where the newest run was not cut, or left no whole state before its last step."""
     view = latest(views, name, practice=practice)
     if way is None or view is None or view.record is None or view.state not in CUT:
@@ -93,9 +93,9 @@ def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice
     record, known = view.record, attempts.read(view.path)
     each = known.attempts[-1].steps_per_epoch if known.attempts else 1
     broken: list[TrainingState] = []
-    for state in map(states.sound, states.states_of(view.output_dir, name, way, each)):
+    for state in map(training_states.checked, training_states.states_of(view.output_dir, name, way, each)):
         if not state.problem and _before_the_end(state, record):
-            return Series(view.path, record, state, tuple(broken), known)
+            return ResumePoint(view.path, record, state, tuple(broken), known)
         broken.append(state)
     return None
 

@@ -25,7 +25,7 @@ SMALL = 1 << 20
 """Bytes; no encoder is so small."""
 
 
-def kept(plan: Plan) -> bool:
+def is_current(plan: Plan) -> bool:
     """Whether nothing is to be done; never where everything is to be read afresh."""
     if plan.caches is None or plan.request.fresh:
         return False
@@ -36,14 +36,14 @@ def kept(plan: Plan) -> bool:
         return False
 
 
-def begin(plan: Plan) -> None:
+def invalidate(plan: Plan) -> None:
     """What is filled again counts as nothing until it is done."""
     if plan.caches is not None:
         with contextlib.suppress(OSError):
             (plan.caches / FILE).unlink()
 
 
-def note(plan: Plan) -> None:
+def write(plan: Plan) -> None:
     """Write down what the stages left; where that fails, they are run again one day."""
     if plan.caches is not None and plan.caches.is_dir():
         with contextlib.suppress(OSError):

@@ -35,11 +35,11 @@ class Detached:
     record: records.Record | None = None
 
 
-def divide() -> int:
-    """Become two processes: 0 in the child, which has no terminal any more, its pid in the parent.
+def fork_runner() -> int:
+    """Become two processes: 0 in the child, which has no terminal any more, the child's pid in the parent.
 
-    Until ``settle_in`` the child still talks where its parent talks. It does not hear SIGHUP. Ctrl-C reaches the parent
-    once it attends to the child, and not before it knows what to do about it.
+    Until ``redirect_output`` the child prints where its parent prints. It ignores SIGHUP. Ctrl-C reaches the parent
+    only once it follows the child and knows what to do about it.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -55,11 +55,11 @@ def divide() -> int:
     return child
 
 
-def stay(_run_dir: Path) -> None:
+def keep_output(_run_dir: Path) -> None:
     """What a runner with a terminal does about its run's folder: nothing."""
 
 
-def settle_in(run_dir: Path) -> None:
+def redirect_output(run_dir: Path) -> None:
     """From now on everything that this process prints goes to the run's folder."""
     handle = os.open(RunPaths(run_dir).runner_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
@@ -69,10 +69,10 @@ def settle_in(run_dir: Path) -> None:
     os.close(handle)
 
 
-def attend(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
+def follow(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
     """Show the child's talk until the trainer is there and the run is this child's, or the child has ended."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
-    talk = Talk(RunPaths(run_dir).runner_log)
+    talk = NewLines(RunPaths(run_dir).runner_log)
     while True:
         code = _ended(child)
         found = _record_of(run_dir, child)
@@ -84,10 +84,10 @@ def attend(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
         time.sleep(_POLL)
 
 
-def attend_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
+def follow_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
     """The same for a launch that Ctrl-C takes back: the child ends, too. A hang-up ends this process alone."""
     try:
-        return attend(child, run_dir, say)
+        return follow(child, run_dir, say)
     except KeyboardInterrupt:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGINT)
@@ -95,7 +95,7 @@ def attend_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> Deta
         raise CancelledError("stopped by Ctrl-C") from None
 
 
-class Talk:
+class NewLines:
     """The lines of the runner's own log, each told once."""
 
     def __init__(self, log: Path) -> None:

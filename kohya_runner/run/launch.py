@@ -92,7 +92,7 @@ def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env:
     try:
         policy.on_claim(run_dir)
         if series is not None:
-            resume_effects.put_in_order(series, screen)
+            resume_effects.prepare_folder(series, screen)
         final, stopped = _locked(plan, screen, after, env)
     except (RunnerError, OSError):
         lock.release(run_dir.parent, run_dir.name)
@@ -116,7 +116,7 @@ def _already(view: ledger.RunView, screen: Reporter, *, once: bool) -> record.Re
 def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> tuple[record.Record, str]:
     """The run itself, with the name held; its record, and what stopped it."""
     begun = new_record(plan)
-    resume_effects.note_begin(plan, begun)
+    resume_effects.begin_attempt(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
         atomic.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan))
@@ -128,7 +128,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
-    resume_effects.note_end(plan.ready.run_dir)
+    resume_effects.end_attempt(plan.ready.run_dir)
     return final, outcome.stopped
 
 
@@ -166,15 +166,15 @@ def _all_stages(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome
     """Every stage, then the training, in one log; a stage that fails or is stopped is the outcome of the run."""
     begun = time.time()
     heading = f"{STAGE}{STARTING}" if plan.stages else ""
-    if plan.stages and cache_manifest.kept(plan):
+    if plan.stages and cache_manifest.is_current(plan):
         heading = f"{STAGE}{CACHES_KEPT}\n{heading}"
     elif plan.stages:
-        cache_manifest.begin(plan)
+        cache_manifest.invalidate(plan)
         for stage in plan.stages:
             outcome = supervise(stage.command, watch, environ=environ, heading=f"{STAGE}{stage.phase}")
             if outcome.returncode != 0 or outcome.stopped:
                 return replace(outcome, started=begun)
-        cache_manifest.note(plan)
+        cache_manifest.write(plan)
     return replace(supervise(plan.ready.command, watch, environ=environ, heading=heading), started=begun)
 
 

@@ -53,7 +53,7 @@ def new_record(plan: Plan) -> record.Record:
         rehearsal=plan.request.rehearse,
         budget=recipe.budget.model_dump(exclude_none=True) if recipe and not plan.request.rehearse else {},
         finish=recipe.finish.recorded() if recipe and not plan.request.rehearse else {},
-    ).changed(**resume_effects.carried(plan))
+    ).changed(**resume_effects.carried_over(plan))
 
 
 def _trainer(plan: Plan) -> record.RecordedTrainer:

@@ -21,14 +21,15 @@ from kohya_runner.diagnosis.events import (
 )
 from kohya_runner.record import record
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run import causes, checkpoints
-from kohya_runner.run.gate import CheckpointCheck, Expected
+from kohya_runner.run import checkpoints, exit_causes
+from kohya_runner.run.checkpoint_check import CheckpointCheck, Expected
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.record.run_state import RecordedState
+    from kohya_runner.run.exit_causes import ExitCause
     from kohya_runner.run.outcome import Outcome
 
 LOOK_SECONDS = 1.0
@@ -71,7 +72,7 @@ class Recorder:
 
     def tick(self) -> None:
         """Now and then look for new checkpoints, read on in those that are not judged, put the numbers on the disk."""
-        self._judged(self._check.slice(self.now.checkpoints, self._expected))
+        self._judged(self._check.check_some(self.now.checkpoints, self._expected))
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._look()
@@ -163,11 +164,11 @@ class Recorder:
         output = self.run_dir / self.now.output_dir
         self._look()
         expected, practice = self.expected_modules or self.now.modules, self.now.practice
-        judged = self._check.rest(self.now.checkpoints, self._expected)
+        judged = self._check.check_all(self.now.checkpoints, self._expected)
         last, holds = output / self.now.final, self.now.holds
         problem = artefact.judge(last, self._since, expected, practice=practice, holds=holds)
         problem = problem or _content_problem(self.now.final, judged)
-        cause = causes.find(outcome, self.now, self.run_dir / self.now.log)
+        cause = exit_causes.find(outcome, self.now, self.run_dir / self.now.log)
         state, why = self._verdict(outcome, problem, cause)
         self.now = self.now.changed(
             state=state,
@@ -194,7 +195,7 @@ class Recorder:
             return
         self.save()
 
-    def _verdict(self, outcome: Outcome, problem: str, cause: causes.ExitCause | None) -> tuple[RecordedState, str]:
+    def _verdict(self, outcome: Outcome, problem: str, cause: ExitCause | None) -> tuple[RecordedState, str]:
         """The file decides; how the process ended only says why there is none."""
         code = outcome.returncode
         if not problem and (self.finished or code in (0, None)):
@@ -218,7 +219,7 @@ def _content_problem(final: str, judged: tuple[record.SavedCheckpoint, ...]) -> 
     return f"{bad[0].file} {bad[0].problem}" if bad else ""
 
 
-def _exit(outcome: Outcome, why: str, cause: causes.ExitCause | None) -> record.Exit:
+def _exit(outcome: Outcome, why: str, cause: ExitCause | None) -> record.Exit:
     """``stop`` only where it is why the run failed: a trainer may have come to its end all the same."""
     stop = outcome.stop.code if outcome.stop and why == outcome.stopped else ""
     named = cause.code if cause else ""

@@ -13,7 +13,7 @@ from kohya_runner.record.attempts import Attempt
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.run_state import CUT, UNDER_WAY
 from kohya_runner.run import checkpoints, views
-from kohya_runner.run.takeover import settle
+from kohya_runner.run.takeover import judge_ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record, SavedCheckpoint
-    from kohya_runner.record.resume_point import Series
+    from kohya_runner.record.resume_point import ResumePoint
     from kohya_runner.run.observers import AfterRun, Reporter
 
 MOST_FAILURES = 3
-"""Attempts that may fail one after the other without a new state: a machine that restarts itself would pay for ever."""
+"""Attempts that may fail in a row without a new state: a machine that restarts by itself would cost money for ever."""
 
 
-def standing(plan: Plan, screen: Reporter, after: AfterRun) -> RunView | None:
+def finished_or_adopted(plan: Plan, screen: Reporter, after: AfterRun) -> RunView | None:
     """The run that leaves nothing to start: done before, or watched to its end now because its runner was gone.
 
     Raises ``RunExistsError`` where a runner watches it.
@@ -44,7 +44,7 @@ def standing(plan: Plan, screen: Reporter, after: AfterRun) -> RunView | None:
             f"{view.name}/{view.run_id}: the trainer runs without its runner; watching it from here", lasting=True
         )
         ended = views.take_over(view, screen, after)
-        note_end(ended.path)
+        end_attempt(ended.path)
         return ended
     if view is not None and view.state in UNDER_WAY:
         hint = f"watch it with: kohya-runner status {view.name}"
@@ -56,12 +56,12 @@ def _settled(done: RunView) -> bool:
     """Whether it is done, also where nobody watched its end: then it is judged and written down now."""
     if done.record is None or done.record.state not in UNDER_WAY:
         return True
-    view = settle(done)
-    note_end(done.path)
+    view = judge_ended(done)
+    end_attempt(done.path)
     return view.state == "succeeded"
 
 
-def refuse_to_repeat(series: Series) -> None:
+def refuse_to_repeat(series: ResumePoint) -> None:
     """Raise ``TrainingFailedError`` where the last attempts all failed on the way from this very state."""
     last = series.known.attempts[-MOST_FAILURES:]
     failed = [a for a in last if a.outcome == "failed" and a.from_state == series.state.path.name]
@@ -83,15 +83,15 @@ def refuse_to_begin_again(plan: Plan) -> None:
         raise TrainingFailedError(message, hint=hint)
 
 
-def put_in_order(series: Series, screen: Reporter) -> None:
-    """Close the last attempt's books, and clear the way: later checkpoints go aside, states that are not whole go.
+def prepare_folder(series: ResumePoint, screen: Reporter) -> None:
+    """End the last attempt in the record and make room: later checkpoints are moved aside, incomplete states removed.
 
     Raises ``RunExistsError`` where the run is no longer what the plan was made for.
     """
     view = ledger.view(series.path)
     if view.record != series.record or view.state not in CUT:
         raise RunExistsError(f"{view.name}/{view.run_id} was continued by another launch", hint="launch again")
-    attempts.closed(view)
+    attempts.close_last(view)
     checkpoints.renamed(view.output_dir, view.record.changed(checkpoints=_found(series)))
     folder = RunPaths(series.path).set_aside / f"{series.attempt - 1:03d}"
     for checkpoint in _found(series):
@@ -106,7 +106,7 @@ def put_in_order(series: Series, screen: Reporter) -> None:
         screen.event(f"{state.path.name} {state.problem}: removed", lasting=True)
 
 
-def carried(plan: Plan) -> dict[str, Any]:
+def carried_over(plan: Plan) -> dict[str, Any]:
     """What the record of a run that goes on takes over from its earlier attempts; nothing for a new one."""
     series = plan.series
     if series is None:
@@ -128,12 +128,12 @@ def carried(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _final(plan: Plan, series: Series) -> str:
+def _final(plan: Plan, series: ResumePoint) -> str:
     """The last file, as the trainer of this attempt will call it."""
     return plan.ready.steps.checkpoints[-1].replace(series.record.name, series.output_name, 1)
 
 
-def note_begin(plan: Plan, record: Record) -> None:
+def begin_attempt(plan: Plan, record: Record) -> None:
     """Write the attempt into the ledger of the run."""
     recipe, series = plan.loaded.recipe, plan.series
     attempt = Attempt(
@@ -146,22 +146,22 @@ def note_begin(plan: Plan, record: Record) -> None:
         log=record.log,
         queued=record.timings.queued or time.time(),
     )
-    attempts.begun(plan.ready.run_dir, attempt)
+    attempts.add(plan.ready.run_dir, attempt)
 
 
-def note_end(run_dir: Path) -> None:
+def end_attempt(run_dir: Path) -> None:
     """Write down how the attempt ended; one whose runner is killed is closed by the next."""
     with contextlib.suppress(OSError):  # a full disk is no reason to forget how the run ended
-        attempts.closed(ledger.view(run_dir))
+        attempts.close_last(ledger.view(run_dir))
 
 
-def _found(series: Series) -> tuple[SavedCheckpoint, ...]:
-    """Every checkpoint of the run, also those that its runner did not live to see."""
+def _found(series: ResumePoint) -> tuple[SavedCheckpoint, ...]:
+    """Every checkpoint of the run, also those written after its runner was killed."""
     output = series.path / series.record.output_dir
     return checkpoints.found(output, checkpoints.with_run_names(output, series.record.checkpoints), 0.0)
 
 
-def _belongs(checkpoint: SavedCheckpoint, series: Series) -> bool:
+def _belongs(checkpoint: SavedCheckpoint, series: ResumePoint) -> bool:
     """Whether it is of what is done; the file without a number is of the last epoch, which is not."""
     if series.state.step is not None:
         return checkpoint.step is not None and checkpoint.step <= series.state.step

@@ -54,7 +54,7 @@ def adopt_run(view: RunView, screen: Reporter, grace: Grace, after: AfterRun) ->
     return after.conclude(view.path, screen, os.environ, ended)
 
 
-def settle(view: RunView) -> RunView:
+def judge_ended(view: RunView) -> RunView:
     """Write down how a run ended that nobody watched to its end, from its log and files; any other stays as it is."""
     record = view.record
     if record is None or record.state not in UNDER_WAY or view.state not in ("succeeded", "lost"):

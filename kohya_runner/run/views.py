@@ -17,7 +17,7 @@ from kohya_runner.record.tail import Tail, last_lines
 from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.run.stopping.stop_sequence import Grace
-from kohya_runner.run.takeover import adopt_run, settle, stop_run
+from kohya_runner.run.takeover import adopt_run, judge_ended, stop_run
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def one_run(workspace: str | None, word: str | None) -> RunView:
     look = StatusReader(view.path).look()
     if look.elsewhere and look.state in UNDER_WAY:
         return replace(view, state=look.view.record.state if look.view.record else view.state)
-    return settle(view)
+    return judge_ended(view)
 
 
 def take_over(view: RunView, screen: Reporter, after: AfterRun) -> RunView:

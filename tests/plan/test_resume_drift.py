@@ -15,8 +15,8 @@ from kohya_runner.plan.resume_drift import Now, changes, grouped
 from kohya_runner.plan.resume_options import ahead, findings, state_args
 from kohya_runner.record.attempts import Attempt, Attempts
 from kohya_runner.record.record import Record, RecordedTrainer
-from kohya_runner.record.resume_point import Series
-from kohya_runner.record.states import TrainingState
+from kohya_runner.record.resume_point import ResumePoint
+from kohya_runner.record.training_states import TrainingState
 
 RECIPE = "sd15_lora.yaml"
 COMMIT = "48d368fa" + "0" * 32
@@ -30,7 +30,7 @@ def now(planned, pictures) -> Now:
     return Now(plan.loaded, plan.args, plan.layout, plan.steps, checkout, plan.workspace.runs)
 
 
-def series(now: Now, *, argv: tuple[str, ...] | None = None, steps: int = 0, **other: object) -> Series:
+def series(now: Now, *, argv: tuple[str, ...] | None = None, steps: int = 0, **other: object) -> ResumePoint:
     tokens = tuple(token for arg in now.args for token in arg.tokens)
     facts = {
         "run_id": "001", "name": "sd15_lora", "argv": argv or ("/python", "/sd 'x'/train_network.py", *tokens),
@@ -40,7 +40,7 @@ def series(now: Now, *, argv: tuple[str, ...] | None = None, steps: int = 0, **o
     spe = now.steps.steps_per_epoch
     known = Attempts(attempts=(Attempt(number=1, world_size=1, steps_per_epoch=spe, log="trainer.log", queued=0.0),))
     state = TrainingState(now.runs / "sd15_lora-000002-state", INITIAL_STEP, 2, counted=steps or 2 * spe)
-    return Series(now.runs / "sd15_lora" / "001", Record(**(facts | other)), state, (), known)
+    return ResumePoint(now.runs / "sd15_lora" / "001", Record(**(facts | other)), state, (), known)
 
 
 def test_the_same_run_has_no_changes(now):

@@ -13,7 +13,7 @@ from kohya_runner.finish.after import AFTER_RUN
 from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.process_identity import identify, state_of
 from kohya_runner.run.stopping.stop_sequence import Grace
-from kohya_runner.run.takeover import adopt_run, settle, stop_run
+from kohya_runner.run.takeover import adopt_run, judge_ended, stop_run
 
 GRACE = Grace(5, 5, 20)
 LONG = {"max_train_epochs": 500}
@@ -86,7 +86,7 @@ def test_a_watched_run_is_stopped_through_its_runner(practice):
 def test_a_run_that_ended_alone_is_judged_by_what_it_left(practice, orphan):
     view = orphan(step=0.02)
     wait_until(lambda: not view.trainer.alive())
-    settled = settle(ledger.view(view.path))
+    settled = judge_ended(ledger.view(view.path))
     assert settled.state == "succeeded"
     assert record.read(view.path).modules == 8
 
@@ -95,11 +95,11 @@ def test_a_run_that_died_alone_is_lost(practice, orphan):
     view = orphan(**LONG)
     os.kill(practice.trainer, 9)
     wait_until(lambda: not view.trainer.alive())
-    assert settle(ledger.view(view.path)).state == "lost"
+    assert judge_ended(ledger.view(view.path)).state == "lost"
     assert record.read(view.path).state == "lost"
 
 
 def test_a_run_that_goes_on_is_not_settled(practice, orphan):
     view = orphan(**LONG)
-    assert settle(view) is view
+    assert judge_ended(view) is view
     assert identify(practice.trainer).alive()

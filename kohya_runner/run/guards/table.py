@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.run.gate import AT_ONCE
+from kohya_runner.run.checkpoint_check import AT_ONCE
 from kohya_runner.run.outcome import Stop
 from kohya_runner.text import duration, size
 

@@ -12,8 +12,8 @@ from kohya_runner.engines.resume_ways import INITIAL_STEP
 from kohya_runner.plan.cost import TimePlan
 from kohya_runner.plan.rehearsal import WARM_UP
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.record.states import LAST
 from kohya_runner.record.tail import Tail
+from kohya_runner.record.training_states import LAST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -63,7 +63,7 @@ def _named(path: Path, way: ResumeWay, match: re.Match[str], steps_per_epoch: in
     return TrainingState(path, way, int(said["epoch"]) + int(said.get("before") or 0))
 
 
-def sound(state: TrainingState) -> TrainingState:
+def checked(state: TrainingState) -> TrainingState:
     """The state with what is wrong with its numbers.
 
     One that holds NaN would only train NaN on, one that was never trained is no better than a beginning. All weights

@@ -11,7 +11,7 @@ from safetensors_files import lora
 from kohya_runner.engines.diffusers.families import CHECKPOINT
 from kohya_runner.engines.resume_ways import INITIAL_STEP, REMAINING
 from kohya_runner.record.attempts import Attempt, Attempts
-from kohya_runner.record.states import sound, states_of
+from kohya_runner.record.training_states import checked, states_of
 
 
 def write_state(output, epoch, *, name="my cat", steps=4):
@@ -96,8 +96,8 @@ def test_a_state_of_worthless_numbers_is_not_gone_on_from(odd_path, number, says
     weights.write_bytes(data[:begin] + bytes.fromhex(number) * ((len(data) - begin) // 2))
     (state,) = states_of(odd_path, "my cat", INITIAL_STEP)
     assert not state.problem
-    assert sound(state).problem.startswith(says)
-    assert bool(sound(state).problem) == bool(says)
+    assert checked(state).problem.startswith(says)
+    assert bool(checked(state).problem) == bool(says)
 
 
 def test_where_no_counts_are_written_the_name_says_how_far_it_was(odd_path):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from kohya_runner.record.record import Guarding, Record
-from kohya_runner.run import causes
+from kohya_runner.run import exit_causes
 from kohya_runner.run.outcome import Outcome, Stop
 
 WALL = "subprocess.CalledProcessError: Command '['python', 'train_network.py']' returned non-zero exit status 1."
@@ -20,7 +20,7 @@ def record(kills=0):
 def found(tmp_path, *lines, code=1, signal=None, kills=0, **ended):
     log = tmp_path / "trainer.log"
     log.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    cause = causes.find(Outcome(0.0, 1.0, code, signal, **ended), record(kills), log)
+    cause = exit_causes.find(Outcome(0.0, 1.0, code, signal, **ended), record(kills), log)
     return cause.code if cause else ""
 
 
@@ -55,7 +55,7 @@ def test_last_words_tell_the_cause(tmp_path, line, code):
 
 
 def test_a_kill_that_the_kernel_counted_is_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(causes, "oom_kills", lambda: 3)
+    monkeypatch.setattr(exit_causes, "oom_kills", lambda: 3)
     assert found(tmp_path, "steps", code=-9, signal=9, kills=2) == "memory.host"
     assert found(tmp_path, "steps", code=-9, signal=9, kills=3) == "killed"
     assert found(tmp_path, "died with <Signals.SIGKILL: 9>.", kills=2) == "memory.host"
@@ -71,7 +71,7 @@ def test_a_run_that_was_stopped_or_ended_well_has_no_cause(tmp_path):
 
 def test_without_room_for_last_words_the_disk_was_full(tmp_path, monkeypatch):
     numbers = SimpleNamespace(f_bavail=3, f_frsize=4096)
-    monkeypatch.setattr(causes.os, "statvfs", lambda _folder: numbers)
+    monkeypatch.setattr(exit_causes.os, "statvfs", lambda _folder: numbers)
     assert found(tmp_path, "steps:   1%| | 8/800 [00:02<03:21]") == "disk.full"
     assert found(tmp_path, "MemoryError") == "memory.host"
     numbers.f_bavail = 1000

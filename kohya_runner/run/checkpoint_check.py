@@ -41,7 +41,7 @@ class CheckpointCheck:
         self._file = ""
         self._reading: Iterator[Content | None] = iter(())
 
-    def slice(self, checkpoints: tuple[SavedCheckpoint, ...], expected: Expected) -> tuple[SavedCheckpoint, ...]:
+    def check_some(self, checkpoints: tuple[SavedCheckpoint, ...], expected: Expected) -> tuple[SavedCheckpoint, ...]:
         """With what could be found out in one slice of time."""
         until = self._clock() + SLICE
         waiting = [c for c in checkpoints if _waits(c) and c.bytes <= AT_ONCE]
@@ -50,7 +50,7 @@ class CheckpointCheck:
                 return tuple(judged if c is waiting[0] else c for c in checkpoints)
         return checkpoints
 
-    def rest(self, checkpoints: tuple[SavedCheckpoint, ...], expected: Expected) -> tuple[SavedCheckpoint, ...]:
+    def check_all(self, checkpoints: tuple[SavedCheckpoint, ...], expected: Expected) -> tuple[SavedCheckpoint, ...]:
         """With all that is still to be found out."""
         return tuple(self._to_the_end(c, expected) if _waits(c) else c for c in checkpoints)
 
