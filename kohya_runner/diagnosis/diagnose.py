@@ -83,8 +83,7 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
     """The diagnosis. ``ending`` is how the process is known to have ended, where it is known."""
     end, wall = endings.ending(log), endings.wall(log)
     chain = end.chain
-    known = known or log.known
-    known = known if known.script else Known(endings.script(chain), known.options)
+    known = known or Known(endings.script(chain) or log.known.script, log.known.options)
     texts = tuple(line.text for line in log.lines)
     facts = (f"[steps done: {max(log.step, 0)}]",)  # a bar is no line
     saved = max((n for n, text in enumerate(texts) if text.startswith(SAVED)), default=-1)

@@ -42,7 +42,7 @@ _WALL = "CalledProcessError: Command "
 _WALL_ENDS = ("' returned non-zero", "' died with")
 _COMMAND = re.compile(r"\['?(?P<program>[^',\]]{1,300})'?(?:, '(?P<first>[^']{1,300})')?")
 _PYTHON = re.compile(r"(?:python[\d.]*|accelerate|torchrun)(?:\.exe)?$", re.IGNORECASE)
-_DOCKER = '{"log":"'
+_DOCKER = '{"log":'
 _UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
@@ -102,7 +102,8 @@ def _logged(raw: list[str], left_out: int) -> Log:
     for line in _unwrapped(raw):
         text = line
         known = _fuller(_known(text), known)
-        bar = find_bar(text)
+        mark = _RANK.match(text)
+        bar = find_bar(text[mark.end() :] if mark else text)
         if bar and isinstance(state := bar_event(bar), Step):
             advance = len(found) if state.step > 0 and (state.step, state.total) != (step, total) else advance
             step, total, after = state.step, state.total, len(found)

@@ -14,27 +14,30 @@ if TYPE_CHECKING:
 Level = Literal["error", "warning"]
 """An ``error`` ends a run or spoils what it makes; a ``warning`` is worth knowing when something is odd."""
 
-_PLACE = re.compile(r"\{(now|found):([a-z0-9_]+)\}")
+_PLACE = re.compile(r"\{(now|found):([a-z0-9_|]+)\}")
+_EMPTY = re.compile(r" \(\)|:? (?=[,;]|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Do:
     """A thing to do. Left out where the run has the option ``unless`` already, or its script has no ``only`` in it.
 
-    ``sure``: also where nobody knows the script.
-    ``{found:name}`` is a named group of the pattern; ``{now:option}`` becomes `` (now 4)``, or nothing where it is not
-    known what the run has.
+    ``sure``: also where nobody knows the script. ``having``: only where the run has this option.
+    ``{found:name|other}`` is a named group of the pattern or its evidence; ``{now:option}`` becomes `` (now 4)``, or
+    nothing where it is not known what the run has.
     """
 
     text: str
     unless: str = ""
     only: str = ""
     sure: bool = False
+    having: str = ""
 
     def applies(self, known: Known) -> bool:
         """Whether it would change anything for this run."""
         wrong_script = bool(self.only and (known.script or self.sure)) and not re.search(self.only, known.script)
-        return not wrong_script and not (self.unless and known.has(self.unless))
+        lacks = bool(self.having) and not known.has(self.having)
+        return not wrong_script and not lacks and not (self.unless and known.has(self.unless))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,8 @@ def filled(text: str, found: Mapping[str, str | None], known: Known) -> str:
     def value(match: re.Match[str]) -> str:
         kind, name = match.groups()
         if kind == "found":
-            return found.get(name) or "?"
+            return next((said for one in name.split("|") if (said := found.get(one))), "")
         now = known.value(name)
         return f" (now {now})" if now else ""
 
-    return _PLACE.sub(value, text)
+    return _EMPTY.sub("", _PLACE.sub(value, text)) if "{found:" in text else _PLACE.sub(value, text)

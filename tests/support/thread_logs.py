@@ -44,6 +44,9 @@ SDXL = f"{S}sdxl_train_network.py"
 FLUX = f"{S}flux_train_network.py"
 
 MEMORY = {
+    "vram while caching": ("out-of-vram-caching", tb("torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.00 GiB", f"{S}library/train_util.py|cache_batch_latents|latents = vae.encode(img_tensors).latent_dist.sample()", script=SDXL)),
+    "vram while sampling": ("out-of-vram-sampling", tb("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", f"{S}library/train_util.py|sample_images|sample_image_inference(", script=SDXL)),
+    "a folder as a file safetensors#485": ("no-mapping", tb("OSError: No such device (os error 19)", f'{V}safetensors/torch.py|load_file|with safe_open(filename, framework="pt", device=device) as f:')),
     "page file while loading": ("windows-memory", tb("OSError: The paging file is too small for this operation to complete. (os error 1455)",
         f"{S}library/flux_utils.py|load_flow_model|sd = load_safetensors(ckpt_path)", script="C:\\kohya_ss\\sd-scripts\\flux_train_network.py")),
     "page file, in Chinese": ("windows-memory", tb('OSError: [WinError 1455] 页面文件太小，无法完成操作。 Error loading "D:\\venv\\lib\\site-packages\\torch\\lib\\cufft64_10.dll"')),
@@ -143,6 +146,7 @@ RUNS = {
 }  # fmt: skip
 
 DATA = {
+    "i2v without its latents musubi-tuner#159": ("cache-keys", tb("KeyError: 'latents_image'", 'S:\\musubi-tuner\\wan_train_network.py|call_dit|image_latents = batch["latents_image"]', script="S:\\musubi-tuner\\wan_train_network.py")),
     "npz opened as a picture sd-scripts#2362": ("npz-as-picture", "Error loading file: C:\\img\\a_0602x0429_anima.npz\n" + tb("PIL.UnidentifiedImageError: cannot identify image file 'C:\\\\img\\\\a_0602x0429_anima.npz'", f"{S}library/train_util.py|new_cache_latents|info.image = info.image.result()", script=f"{S}anima_train.py")),
     "bad crc kohya_ss#3155": ("cache-broken", tb("zipfile.BadZipFile: Bad CRC-32 for file 't5_out.npy'", f'{S}library/strategy_flux.py|load_outputs_npz|t5_out = data["t5_out"]', f"{V}numpy/lib/npyio.py|__getitem__|return format.read_array(bytes,", script=FLUX)),
     "empty npz": ("cache-broken", tb("EOFError: No data left in file", f"{S}library/strategy_base.py|_default_is_disk_cached_latents_expected|npz = np.load(npz_path)", f'{V}numpy/lib/_npyio_impl.py|load|raise EOFError("No data left in file")')),
@@ -157,6 +161,10 @@ DATA = {
 }  # fmt: skip
 
 MODELS = {
+    "sd module for flux kohya_ss#2789": ("network-module-family", tb("AttributeError: 'LoRANetwork' object has no attribute 'train_t5xxl'", f"{S}flux_train_network.py|post_process_network|self.train_t5xxl = network.train_t5xxl", script=FLUX)),
+    "dylora for sdxl LoRA_Easy_Training_Scripts#201": ("network-module-family", tb("AttributeError: 'list' object has no attribute 'named_modules'", f"{S}networks/dylora.py|create_modules|for name, module in root_module.named_modules():", script=SDXL)),
+    "t5 in fp8 sd-scripts#1512": ("fp8-text-encoder", tb("RuntimeError: \"index_select_cuda\" not implemented for 'Float8_e4m3fn'", f"{V}torch/nn/modules/sparse.py|forward|return F.embedding(", script=FLUX)),
+    "meta tensor kohya_ss#2820": ("keys-missing", tb("NotImplementedError: Cannot copy out of meta tensor; no data!", script=FLUX)),
     "gguf": ("gguf", tb("safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge", f"{S}library/flux_utils.py|load_flow_model|sd = load_safetensors(", script=FLUX, before="Loading state dict from /models/flux1-dev-Q8_0.gguf\n")),
     "gguf in torch.load": ("gguf", tb("_pickle.UnpicklingError: invalid load key, 'G'.")),
     "lfs pointer": ("file-pointer", tb("_pickle.UnpicklingError: invalid load key, 'v'.")),
@@ -205,6 +213,11 @@ HUB = {
 }  # fmt: skip
 
 OPTIONS = {
+    "a float for a list lora-scripts#513": ("text-encoder-lr", tb("TypeError: object of type 'float' has no len()", "D:\\lora-scripts\\train_network.py|train|text_encoder_lr = None if args.text_encoder_lr is None or len(args.text_encoder_lr) == 0 else args.text_encoder_lr[0]")),
+    "no output folder kohya_ss#2483": ("output-folder", tb("PermissionError: [Errno 13] Permission denied: '/config_lora-20240510-152313.toml'", 'C:\\kohya_ss\\kohya_gui\\lora_gui.py|train_model|with open(tmpfilename, "w") as toml_file:', after="")),
+    "piecewise": ("scheduler-steps", tb("ValueError: SchedulerType.WARMUP_STABLE_DECAY requires `num_decay_steps`, please provide that argument.")),
+    "no clip_l fluxgym#321": ("component-missing", tb("TypeError: expected str, bytes or os.PathLike object, not NoneType", f"{S}library/flux_utils.py|load_clip_l|sd = load_safetensors(ckpt_path, device=str(device))", f'{V}safetensors/torch.py|load_file|with safe_open(filename, framework="pt", device=device) as f:', script=FLUX)),
+    "half a vae": ("vae-dtype", tb("RuntimeError: Input type (float) and bias type (c10::Half) should be the same", f'{S}train_network.py|train|latents = vae.encode(batch["images"]).latent_dist.sample()', f"{V}torch/nn/modules/conv.py|_conv_forward|return F.conv2d(input, weight, bias, self.stride,", script=SDXL)),
     "betas with a space kohya_ss#2343": ("optimizer-args", 'Traceback (most recent call last):\n  File "I:\\sd-scripts\\library\\train_util.py", line 3854, in get_optimizer\n    value = ast.literal_eval(value)\n'
         '  File "C:\\Python310\\lib\\ast.py", line 50, in parse\n    return compile(source, filename, mode, flags,\n  File "<unknown>", line 1\n    (0.9,\n    ^\nSyntaxError: \'(\' was never closed\n' + EXIT_1),
     "no = in network_args kohya-trainer#130": ("optimizer-args", tb("ValueError: not enough values to unpack (expected 2, got 1)", "/content/kohya-trainer/train_network.py|train|key, value = net_arg.split('=')")),
@@ -220,6 +233,9 @@ OPTIONS = {
 }  # fmt: skip
 
 PACKAGES = {
+    "lycoris for flux sd-scripts#1810": ("lycoris-version", tb("AttributeError: 'LycorisNetworkKohya' object has no attribute 'train_t5xxl'", f"{S}flux_train_network.py|post_process_network|self.train_t5xxl = network.train_t5xxl", script=FLUX)),
+    "two cudas kohya_ss#1028": ("torchvision", tb("RuntimeError: Detected that PyTorch and torchvision were compiled with different CUDA versions. PyTorch has CUDA Version=11.7 and torchvision has CUDA Version=11.8.")),
+    "dll kohya_ss#593": ("windows-dll", tb("ImportError: DLL load failed while importing _C: The specified module could not be found.", f"{W}torch\\__init__.py|<module>|from torch._C import *  # noqa: F403")),
     "python.h sd-scripts#2239": ("python-headers", BAR + "\n/tmp/tmpq/main.c:6:10: fatal error: Python.h: No such file or directory\n    6 | #include <Python.h>\ncompilation terminated.\n" + tb(
         "subprocess.CalledProcessError: Command '['/usr/bin/gcc', '/tmp/tmpq/main.c', '-O3', '-shared', '-fPIC', '-o', '/tmp/tmpq/cuda_utils.so', '-lcuda']' returned non-zero exit status 1.",
         f"{V}triton/runtime/build.py|_build|subprocess.check_call(cc_cmd, stdout=subprocess.DEVNULL)", script=SDXL)),

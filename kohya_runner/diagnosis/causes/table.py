@@ -64,4 +64,4 @@ def evidence(row: Signature) -> str:
 def _plain(text: str) -> str:
     """Without what a run's own values would fill."""
     text = re.sub(r"\{now:\w+\}", "", text)
-    return re.sub(r"\{found:(\w+)\}", r"<\1>", text).replace("   ", ": ")
+    return re.sub(r"\{found:(\w+)[\w|]*\}", r"<\1>", text).replace("   ", ": ")

@@ -159,8 +159,8 @@ DATA = (
             frame=r"(?:image_video_dataset|cache_io|strategy_\w+)\.py|in call_dit: .{0,80}batch\[",
         ),
         "a cached file lacks what this model needs ({found:key}): it was made for another model or by another version",
-        "remove the caches and make them again with this model's own cache scripts",
-        source="musubi-tuner dataset/cache_io.py",
+        "remove the caches and make them again with this model's own cache scripts (image to video of Wan: wan_cache_latents.py --i2v, for 2.1 with --clip)",
+        source="kohya-ss/musubi-tuner#159; musubi-tuner dataset/cache_io.py",
     ),
     row(
         "dataset-config",

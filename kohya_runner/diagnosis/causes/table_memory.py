@@ -98,6 +98,13 @@ MEMORY = (
         source="errno(3)",
     ),
     row(
+        "no-mapping",
+        r"No such device \(os error 19\)|Errno 19\] No such device|Invalid argument \(os error 22\)",
+        "a model file is given as a folder, or lies on a mount that cannot map files into memory (Ceph, some network drives)",
+        "give the file itself; copy it to a local disk",
+        source="safetensors/safetensors#485",
+    ),
+    row(
         "too-many-files",
         r"Too many open files|Errno 24\b|received 0 items of ancdata",
         "the process may not open so many files at once: each loader worker and each cached file takes some",
@@ -115,7 +122,9 @@ MEMORY = (
         "permission",
         (
             sign(r"PermissionError: .{0,30}Errno 13\] Permission denied: '(?P<path>[^']{1,300})'"),
-            sign(r"\(os error 13\)|PermissionDenied|Errno 13\] Permission denied"),
+            sign(
+                r"\(os error 13\)|PermissionDenied|Errno 13\] Permission denied|Failed to create a directory: .{1,200}; Permission denied"
+            ),
         ),
         "a file or folder may not be read or written by this user",
         "ls -l PATH, then chown or chmod it; a folder where a file is meant gives the same error on Windows",
@@ -147,6 +156,30 @@ MEMORY = (
         Do("args: {mem_eff_save: true}", unless="mem_eff_save", only=r"flux_train\.py|sd3_train\.py"),
         "args: {max_data_loader_n_workers: 1}{now:max_data_loader_n_workers}",
         source="Linaqruf/kohya-trainer#118",
+    ),
+    row(
+        "out-of-vram-caching",
+        sign(
+            r"out of memory|OutOfMemoryError",
+            raises="OutOfMemoryError|RuntimeError|AcceleratorError",
+            frame=r"in (?:cache_batch_latents|_default_cache_batch_latents|cache_latents|new_cache_latents|encode_and_save_batch)",
+        ),
+        "the GPU's memory is full while pictures are turned into latents, before any training",
+        "args: {vae_batch_size: 1}{now:vae_batch_size}; musubi-tuner: the cache scripts' --vae_spatial_tile_sample_min_size 128, --vae_chunk_size 16",
+        "lower args.resolution{now:resolution} or args.max_bucket_reso{now:max_bucket_reso}; nvidia-smi shows what else holds the memory",
+        source="library/strategy_base.py; library/train_util.py cache_batch_latents",
+    ),
+    row(
+        "out-of-vram-sampling",
+        sign(
+            r"out of memory|OutOfMemoryError",
+            raises="OutOfMemoryError|RuntimeError|AcceleratorError",
+            frame=r"in (?:sample_images\w*|sample_image_inference|do_inference|decode_latents)",
+        ),
+        "the GPU's memory is full while a sample picture is made: the training itself fits",
+        "smaller sample pictures (--w 512 --h 512 in the prompts), or leave sample_every_n_epochs, sample_every_n_steps and sample_at_first out",
+        "go on from the last saved state: kohya-runner launch RECIPE --resume",
+        source="library/train_util.py sample_images",
     ),
     row(
         "out-of-vram",

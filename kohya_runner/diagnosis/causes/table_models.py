@@ -97,6 +97,8 @@ NETWORKS = (
         "network-module-family",
         (
             sign(r"optimizer got an empty parameter list", raises="ValueError", before=r"create (?:LoRA|LyCORIS|LoHa|LoKr|OFT) for (?!Text Encoder)[^:]{1,40}: 0 modules"),
+            sign(r"'LoRANetwork' object has no attribute 'train_t5xxl'", raises="AttributeError", script=r"flux|sd3"),
+            sign(r"'list' object has no attribute 'named_modules'", raises="AttributeError", frame=r"networks/(?:dylora|lora_fa|oft)\.py"),
             sign(r"optimizer got an empty parameter list|No LoRA modules found|found zero target modules|Cannot auto-detect architecture", before=r"create LoRA for (?!Text Encoder)[^:]{1,40}: 0 modules"),
             sign(r"found zero target modules|Cannot auto-detect architecture|No LoRA modules found"),
             sign(r".", raises="AttributeError|TypeError|KeyError|ValueError|AssertionError|IndexError|RuntimeError", frame=r"networks/(?:lora|oft)_flux\.py", script=r"^(?!.*flux).*train"),
@@ -213,7 +215,7 @@ FAMILIES = (
             sign(r"meta device|device meta|device=meta", before=r"Loaded (?P<part>\w+): _IncompatibleKeys\(missing_keys=\['"),
             sign(r"Cannot copy out of meta tensor"),
         ),
-        "the file of a part ({found:part}) lacks weights that the trainer expects: it is quantized in another layout, in diffusers' layout, or of another model",
+        "the file of a part of the model ({found:part}) lacks weights that the trainer expects: it is quantized in another layout, in diffusers' layout, or of another model",
         "the single .safetensors file of the original release (flux1-dev, clip_l, t5xxl_fp16, ae) in bf16 or fp16; args: {fp8_base: true} quantizes it then",
         source="sd-scripts#1552, #1965; library/flux_utils.py:145",
     ),
@@ -265,6 +267,16 @@ FAMILIES = (
         "the model file is quantized already (fp8, scaled fp8, NF4, int8), and the trainer quantizes by itself: it needs the bf16 or fp16 file",
         "give the bf16 or fp16 file and keep args: {fp8_base: true, fp8_scaled: true}",
         source="kohya-ss/musubi-tuner#870; musubi_tuner/wan_train_network.py:68; sd-scripts#1552",
+    ),
+    row(
+        "fp8-text-encoder",
+        (
+            sign(r"\"index_select_cuda\" not implemented for 'Float8_\w+'", raises="RuntimeError|NotImplementedError"),
+            sign(r"not implemented for 'Float8_\w+'", frame=r"transformers/models/(?:t5|clip|gemma|qwen)\w*/|torch/nn/modules/sparse"),
+        ),
+        "a text encoder in fp8 (T5) cannot look up its tokens: it runs with every step because its outputs are not cached",
+        "args: {cache_text_encoder_outputs: true}, or the fp16 file: args.t5xxl: t5xxl_fp16.safetensors{now:t5xxl}",
+        source="sd-scripts#1512; flux_train_network.py:153",
     ),
     row(
         "fp8-compute",

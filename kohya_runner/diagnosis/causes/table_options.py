@@ -8,7 +8,7 @@ OPTIONS = (
     row(
         "option-unknown",
         r"^\S{1,200}?(?: \S{1,30})?: error: unrecognized arguments: (?P<option>.{1,200})|^(?:usage: )?.{0,200}: error: unrecognized arguments: (?P<other>.{1,200})",
-        "this script has no such option: {found:option}",
+        "this script has no such option: {found:option|other}",
         "kohya-runner options SCRIPT WORD   looks one up; a recipe is refused with the nearest name before it starts",
         source="argparse; sd-scripts docs",
         anywhere=True,
@@ -91,14 +91,14 @@ OPTIONS = (
                 frame=r"in get_optimizer",
             ),
         ),
-        "the optimizer (or scheduler) takes no argument {found:name}, or not this value of it",
+        "the optimizer (or scheduler) takes no argument {found:name|other}, or not this value of it",
         "remove it from args.optimizer_args{now:optimizer_args} or args.lr_scheduler_args{now:lr_scheduler_args}, or take the optimizer that has it{now:optimizer_type}",
         source="library/train_util.py:5120-5135",
     ),
     row(
         "optimizer-name",
         r"module '(?:torch\.optim|pytorch_optimizer|transformers\.optimization|bitsandbytes\.optim)' has no attribute '(?P<name>\w+)'|Unknown optimizer type: (?P<other>\S+)",
-        "there is no optimizer of that name: {found:name}",
+        "there is no optimizer of that name: {found:name|other}",
         "args: {optimizer_type: AdamW8bit}{now:optimizer_type}",
         source="library/train_util.py:5120",
     ),
@@ -111,9 +111,16 @@ OPTIONS = (
         source="library/train_util.py:5296",
     ),
     row(
+        "scheduler-steps",
+        r"requires `num_(?P<what>warmup|training|decay)_steps`, please provide",
+        "this scheduler needs a number of {found:what} steps",
+        "args: {lr_warmup_steps: 100, lr_decay_steps: 100}{now:lr_scheduler}   or   args: {lr_scheduler: cosine}",
+        source="library/train_util.py:5334-5381",
+    ),
+    row(
         "scheduler-name",
-        r"ValueError: '?(?P<name>[^'\s]{1,60})'? is not a valid SchedulerType|module 'torch\.optim\.lr_scheduler' has no attribute '(?P<other>\w+)'|requires `num_(?:warmup|training|decay)_steps`, please provide",
-        "there is no scheduler '{found:name}'",
+        r"ValueError: '?(?P<name>[^'\s]{1,60})'? is not a valid SchedulerType|module 'torch\.optim\.lr_scheduler' has no attribute '(?P<other>\w+)'",
+        "there is no scheduler of that name: {found:name|other}",
         "args: {lr_scheduler: cosine}   the others: linear, cosine_with_restarts, polynomial, constant, "
         "constant_with_warmup",
         source="library/train_util.py:5326",
@@ -140,21 +147,47 @@ OPTIONS = (
         source="torch amp/grad_scaler.py",
     ),
     row(
+        "vae-dtype",
+        (
+            sign(
+                r"Input type .{1,60} and (?:weight|bias) type .{1,80}should be the same|expected scalar type|must have the same dtype",
+                frame=r"vae\.(?:encode|decode)|(?:^|/)vae\.py|autoencoder_kl",
+            ),
+        ),
+        "the VAE and the pictures have different number formats: one is in half precision, the other is not",
+        Do("args: {no_half_vae: true}", unless="no_half_vae"),
+        "args: {cache_latents: true}   and remove the .npz files beside the pictures",
+        source="train_network.py vae_dtype; torch nn/modules/conv.py",
+    ),
+    row(
         "dtype",
-        r"mat1 and mat2 must have the same dtype(?!.{0,40}Float8)|Input type \(.{1,60}\) and (?:weight|bias) type .{1,80}should be the same"
-        r"|expected (?:scalar type|m1 and m2 to have the same dtype)|Query/Key/Value should either all have the same dtype",
-        "parts of the model were loaded in different number formats",
-        "args: {mixed_precision: bf16}{now:mixed_precision}, and leave full_fp16, full_bf16, no_half_vae and fp8_base as "
-        "the family's recipe has them",
+        (
+            sign(
+                r"Query/Key/Value should either all have the same dtype|Expected query, key, and value to have the same dtype"
+            ),
+            sign(
+                r"mat1 and mat2 must have the same dtype(?!.{0,40}Float8)|Input type \(.{1,60}\) and (?:weight|bias) type .{1,80}should be the same"
+                r"|expected (?:scalar type|m1 and m2 to have the same dtype)"
+            ),
+        ),
+        "two parts of the model compute in different number formats (half and single precision)",
+        "args: {mixed_precision: bf16}{now:mixed_precision}, on the trainer's command line too and not only accelerate's; of full_fp16 and full_bf16 none or the same one",
+        Do("args: {no_half_vae: false}", having="no_half_vae"),
+        Do("args: {fp8_base: false}", having="fp8_base"),
         source="torch nn/modules; recipes/",
+        vague=True,
     ),
     row(
         "device",
         r"Expected all tensors to be on the same device",
-        "parts of the model are on different devices",
-        Do("args: {lowram: false}", only="network|^$"),
-        "leave blocks_to_swap{now:blocks_to_swap} and cpu_offload_checkpointing to one of the two",
-        source="torch _C; library/custom_offloading_utils.py",
+        "parts of the model are on different devices: something moved one to the processor and did not bring it back",
+        Do("args: {lowram: false}", having="lowram"),
+        Do("args: {blocks_to_swap: 0}", having="blocks_to_swap"),
+        Do("args: {cpu_offload_checkpointing: false}", having="cpu_offload_checkpointing"),
+        "leave out what moves parts of a model (lowram, blocks_to_swap, cpu_offload_checkpointing, block-wise sampling), one after the other; a newer version "
+        "of the trainer where none of them is on",
+        source="torch _C; library/custom_offloading_utils.py; kohya-ss/musubi-tuner#654",
+        vague=True,
     ),
     row(
         "huber-schedule",
@@ -202,6 +235,27 @@ OPTIONS = (
         source="kohya-ss/musubi-tuner#72; library/config_util.py:678-698",
     ),
     row(
+        "text-encoder-lr",
+        sign(
+            r"object of type '(?:float|int)' has no len\(\)|'(?:float|int)' object is not (?:subscriptable|iterable)",
+            raises="TypeError",
+            frame=r"text_encoder_lr",
+        ),
+        "text_encoder_lr is one number where the trainer wants a list",
+        "args: {text_encoder_lr: [1e-5]}{now:text_encoder_lr}   in TOML: text_encoder_lr = [1e-5]",
+        source="Akegarasu/lora-scripts#513; train_network.py:474",
+    ),
+    row(
+        "output-folder",
+        (
+            sign(r"Permission denied: '/config_\w+-[\d-]+\.(?:toml|json)'", raises="PermissionError"),
+            sign(r"No such file or directory: ''|Errno 2\] .{0,40}: ''", frame=r"makedirs|open\("),
+        ),
+        "no output folder is set, so the files of the run go to the root of the disk or nowhere",
+        "set the output folder (a recipe's workspace; kohya_ss: Folders, Output directory)",
+        source="bmaltais/kohya_ss#2483",
+    ),
+    row(
         "fused-backward",
         r"fused_backward_pass (?:currently only works|does not work)|Schedule-free optimizer is not supported with blockwise",
         "fused_backward_pass works with Adafactor alone and without gradient accumulation",
@@ -221,6 +275,17 @@ OPTIONS = (
         "Chroma needs T5's attention mask",
         "args: {apply_t5_attn_mask: true}",
         source="flux_train_network.py:54",
+    ),
+    row(
+        "component-missing",
+        sign(
+            r"NoneType",
+            raises="TypeError|AttributeError",
+            frame=r"in load_(?P<part>clip_l|clip_g|t5xxl|ae|vae|clip|t5|gemma2|flow_model|llm|text_encoder\w*)\b",
+        ),
+        "the file of a component ({found:part}) was not given to the trainer",
+        "args: {clip_l: FILE, t5xxl: FILE, ae: FILE}{now:clip_l}{now:t5xxl}{now:ae}   FLUX takes these three beside the model, SD3 clip_g too; a recipe says them under components:",
+        source="cocktailpeanut/fluxgym#321; library/flux_utils.py:275",
     ),
     row(
         "path-missing",

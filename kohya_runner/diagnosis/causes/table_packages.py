@@ -99,7 +99,7 @@ PACKAGES = (
         "bitsandbytes-old",
         (
             sign(r"No (?:Paged\w+|Lion8bit)\. The version of bitsandbytes"),
-            sign(r"module 'bitsandbytes(?:\.optim)?' has no attribute"),
+            sign(r"module 'bitsandbytes(?:\.\w+){0,3}' has no attribute"),
             sign(r"No module named 'bitsandbytes\.(?P<part>[\w.]+)'"),
             sign(r"No module named 'scipy'", frame=r"^bitsandbytes/"),
         ),
@@ -145,11 +145,12 @@ PACKAGES = (
         "lycoris-version",
         (
             sign(r"LycorisNetwork\w*\.\w+\(\) takes \d+ positional|LycorisNetwork\w*\.\w+\(\) (?:got an unexpected|missing \d+ required)", raises="TypeError"),
+            sign(r"'Lycoris\w*' object has no attribute '\w+'", raises="AttributeError"),
             sign(r"(?:takes \d+ positional arguments? but|got an unexpected keyword argument|missing \d+ required positional)", raises="TypeError", frame=r"^lycoris/"),
         ),
         "LyCORIS and the trainer are of different times: they call each other with other arguments",
-        "pip install lycoris-lora==3.1.1.post1   (what worked with sd-scripts), or -U for the newest, in the trainer's environment",
-        source="KohakuBlueleaf/LyCORIS#249",
+        "pip install -U lycoris-lora   in the trainer's environment where it is old; lycoris-lora==3.1.1.post1 where a newer one does not go with this trainer",
+        source="KohakuBlueleaf/LyCORIS#213, #249; sd-scripts#1810",
     ),
     row(
         "lycoris-args",
@@ -163,7 +164,7 @@ PACKAGES = (
     ),
     row(
         "torchvision",
-        r"operator torchvision::nms does not exist|Couldn't load custom C\+\+ ops|torchvision.{0,80}undefined symbol|partially initialized module 'torchvision'|No module named 'torchvision\.transforms\.functional_tensor'",
+        r"PyTorch and torchvision were compiled with different CUDA|operator torchvision::nms does not exist|Couldn't load custom C\+\+ ops|torchvision.{0,80}undefined symbol|partially initialized module 'torchvision'|No module named 'torchvision\.transforms\.functional_tensor'",
         "torch and torchvision are of different versions: one of them was installed anew by another package",
         "kohya-runner setup   (or: pip install --force-reinstall torch torchvision, both from one index, in the trainer's environment)",
         source="pytorch/vision#8558; torchvision README",
