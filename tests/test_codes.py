@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from kohya_runner.engines.rules.table import RULES
 
 from kohya_runner import codes
+from kohya_runner.engines.rules.page import RULES
 from kohya_runner.findings import Severity, error
 
 PACKAGE = Path(codes.__file__).parent
