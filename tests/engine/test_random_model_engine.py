@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kohya_runner.install.random_model import RandomModel, ensure_random_model
+from kohya_runner.install.random_model import RandomWeights, ensure_random_model
 from kohya_runner.machine.downloads import RANDOM_MODELS
 from kohya_runner.workspace import Workspace
 
@@ -38,7 +38,7 @@ print(json.dumps({"tokens": list(tokens.shape), "ends": [int(tokens.min()), int(
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path) -> Iterator[RandomModel]:
+def model(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path) -> Iterator[RandomWeights]:
     workspace = Workspace(tmp_path_factory.mktemp("work space"))
     made = ensure_random_model("sd15", workspace, python=trainer_python, checkout=sd_scripts)
     yield made
@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_py
 
 
 @pytest.fixture(scope="module")
-def seen(model: RandomModel, sd_scripts: Path, trainer_python: Path) -> dict[str, Any]:
+def seen(model: RandomWeights, sd_scripts: Path, trainer_python: Path) -> dict[str, Any]:
     command = (str(trainer_python), "-c", LOOK, str(model.checkpoint), str(model.tokenizers))
     done = subprocess.run(command, cwd=sd_scripts, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
