@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
 
 MANY_CHECKPOINTS = 50
+MAX_ADVICE = 50  # unknown options that get a suggestion: to compare names takes time
+MAX_NAME = 100
 OWNED: Mapping[str, str] = {
     "pretrained_model_name_or_path": "write it as 'model'",
     "output_dir": "the run's own folder is used; choose the disk with 'workspace'",
@@ -87,7 +89,7 @@ def from_recipe(
         if instead:
             findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=instead))
         elif option is None:
-            findings.append(_unknown(name, where, options))
+            findings.append(_unknown(name, where, options, advise=len(findings) < MAX_ADVICE))
         elif raw is not None:
             value = _absolute(loaded, name, raw)
             problem = values.problem(option, value)
@@ -103,8 +105,8 @@ def _component(name: str, support: Support) -> str:
     return next((f"write it as components.{c.name}" for c in support.components if name in (c.name, c.flag)), "")
 
 
-def _unknown(name: str, where: str, options: ScriptOptions) -> Finding:
-    hint = options.advice(name) or f"see: kohya-runner options {options.script}"
+def _unknown(name: str, where: str, options: ScriptOptions, *, advise: bool) -> Finding:
+    hint = (options.advice(name[:MAX_NAME]) if advise else "") or f"see: kohya-runner options {options.script}"
     return error("args.unknown", f"args.{name}: {options.script} has no option '{name}'", where=where, hint=hint)
 
 

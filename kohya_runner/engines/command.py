@@ -20,6 +20,7 @@ class Command:
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str]
+    needs: frozenset[str] = frozenset()  # "hub", "wandb": whose secrets of the shell it gets
 
     def shown(self) -> str:
         """The argv quoted so that it can be pasted into a shell."""

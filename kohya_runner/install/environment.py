@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
+from kohya_runner.child_environment import child_environment
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.install.packages import GIB, MINORS, plan_environment
 from kohya_runner.install.probe import PACKAGES, PythonFacts, deep_probe, probe
@@ -176,7 +177,8 @@ def _room(home: Path, plan: EnvironmentPlan) -> None:
 
 def _pip_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     """The user's own pip settings, without those that aim at another Python, and with a cache on a local disk."""
-    kept = {name: value for name, value in environ.items() if name not in NOT_FOR_PIP}
+    allowed = child_environment(environ, install=True)
+    kept = {name: value for name, value in allowed.items() if name not in NOT_FOR_PIP}
     cache = Path(environ.get("PIP_CACHE_DIR") or Path(environ.get("HOME") or Path.home()) / ".cache" / "pip")
     local = {"PIP_CACHE_DIR": str(home / "cache" / "pip")} if is_network_mount(cache) else {}
     return {**kept, **local, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}

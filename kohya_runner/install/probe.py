@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.child_environment import child_environment
 from kohya_runner.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def deep_probe(python: Path, checkout: Path, engine: EngineInfo, *, seconds: flo
     """
     with tempfile.TemporaryDirectory(prefix="kohya-runner-probe-") as caches:
         asked = ("deep", str(checkout / engine.imports), *engine.needed_modules)
-        found = _ask(python, asked, seconds, {**os.environ, **dict.fromkeys(CACHES, caches)})
+        found = _ask(python, asked, seconds, dict.fromkeys(CACHES, caches))
     device = found["device"] or {}
     return DeepFacts(
         faults={name: fault for name, fault in found["faults"].items() if fault is not None},
@@ -116,14 +117,15 @@ def _gpu(found: dict[str, Any]) -> TorchDevice:
 
 
 def _ask(
-    python: Path, arguments: tuple[str, ...], seconds: float, env: Mapping[str, str] | None = None
+    python: Path, arguments: tuple[str, ...], seconds: float, more: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """The worker's JSON object."""
     hint = "name another Python, or run: kohya-runner setup"
     try:
         done = subprocess.run(
             (str(python), "-B", str(WORKER), *arguments),  # a look leaves nothing behind, no compiled file either
-            env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
+            env=child_environment(os.environ) | dict(more or {}), stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=seconds, check=False,
             encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.model_file import safetensors_fault
+from kohya_runner.child_environment import child_environment
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.probe import CACHES
 from kohya_runner.install.random_weights_worker import TOKENIZERS
@@ -83,7 +84,8 @@ def _write(family: str, folder: Path, *, python: Path, checkout: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="kohya-runner-random-") as caches:
             done = subprocess.run(
                 command, cwd=checkout, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL, capture_output=True,
-                encoding="utf-8", errors="replace", env={**os.environ, **dict.fromkeys(CACHES, caches)},
+                encoding="utf-8", errors="replace",
+                env=child_environment(os.environ) | dict.fromkeys(CACHES, caches),
             )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise TrainerError(f"writing the random {family} model took longer than {SECONDS:.0f} s") from None

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.child_environment import child_environment
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import error
 from kohya_runner.install.checkout import Checkout, commit_of, fetched_checkout, is_checkout
@@ -52,6 +53,12 @@ def fetch_sources(
         root, who = _fetch_commit(fetched_checkout(home, engine), environ, engine), "kohya-runner setup"
     if not is_checkout(root, engine):
         raise TrainerError(f"{root} was fetched but is not a checkout of {engine.name}", hint=_hint(engine))
+    found = commit_of(root)
+    if found != engine.commit:
+        raise TrainerError(
+            f"{root} was fetched and is at {found or 'no commit'}, not at {engine.commit}",
+            hint="delete the folder and try again; if it stays so, the repository is not the one it says",
+        )
     return Checkout(root, commit_of(root), who, engine)
 
 
@@ -70,7 +77,7 @@ def _unfetched(message: str, engine: EngineInfo) -> TrainerError:
 def _git_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Git that never waits for a person to type a password."""
     ssh = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=15"}
-    return {**ssh, **environ, "GIT_TERMINAL_PROMPT": "0"}
+    return {**ssh, **child_environment(environ, install=True), "GIT_TERMINAL_PROMPT": "0"}
 
 
 def _reach(environ: Mapping[str, str], engine: EngineInfo) -> None:

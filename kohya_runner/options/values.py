@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.options import keyvalues
 from kohya_runner.options.scalars import BadValueError, float_text, integer_text, plain_text, shown, steps_text
 from kohya_runner.suggest import nearest
+from kohya_runner.text import has_control
 
 if TYPE_CHECKING:
     from kohya_runner.options.script_options import Option
@@ -150,6 +151,8 @@ def _passable(text: str) -> str:
         raise BadValueError("'--' ends the options for the trainer's parser; write something else")
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise BadValueError("holds a character that no command line can; write it without")
+    if has_control(text):
+        raise BadValueError(f"{shown(text)} holds a control character; write one line of plain text (>- in place of |)")
     return text
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines import arguments, command
 from kohya_runner.install.checkout import project_root
 from kohya_runner.install.environment import CPU_MEMORY
+from kohya_runner.machine.downloads import repo_folder
 from kohya_runner.plan.environment import child_env
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.command import Command
+    from kohya_runner.engines.protocol import ResolvedRecipe
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.opening import Opened
 
@@ -37,8 +39,11 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
     engine = opened.engine.INFO
     offline = not isinstance(resolved.recipe.model, str)  # random weights: nothing is to be downloaded
     env = child_env(opened.workspace, opened.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
+    needs = frozenset() if offline else _needs(opened, resolved)
     stages = tuple(
-        StageCommand(stage.phase, _alone(opened, engine, stage.script, arguments.tokens(stage.args), env))
+        StageCommand(
+            stage.phase, replace(_alone(opened, engine, stage.script, arguments.tokens(stage.args), env), needs=needs)
+        )
         for stage in run.stages
     )
     tokens = arguments.tokens(resolved.args)
@@ -47,7 +52,21 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
         return stages, _alone(opened, engine, script, tokens, env | more)
     root, path = _script(opened, engine, script)
     argv = command.argv(_python(opened), path, tokens, launch=launch, mixed_precision=resolved.precision)
-    return stages, command.Command(argv, root, env | _imports(opened, engine, root))
+    return stages, command.Command(argv, root, env | _imports(opened, engine, root), needs)
+
+
+UPLOADS = ("huggingface_repo_id", "resume_from_huggingface")
+
+
+def _needs(opened: Opened, resolved: ResolvedRecipe) -> frozenset[str]:
+    """Whose secrets the processes get: the Hub's where they ask it for something, those of a tracker that is on."""
+    given = resolved.parsed.given
+    cache = Path(opened.workspace.environment()["HF_HUB_CACHE"])
+    lacking = [repo for repo in resolved.support.tokenizers_of(given) if not repo_folder(cache, repo).exists()]
+    asks = resolved.models.kind == "hub" or any(given.get(name) for name in UPLOADS)
+    hub = {"hub"} if asks or (lacking and not given.get("tokenizer_cache_dir")) else set()
+    trackers = {str(given.get(name)) for name in ("log_with", "report_to")}
+    return frozenset(hub | ({"wandb"} if trackers & {"wandb", "all"} else set()))
 
 
 def _alone(opened: Opened, engine: EngineInfo, script: str, tokens: tuple[str, ...], env: Mapping[str, str]) -> Command:

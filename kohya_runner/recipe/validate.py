@@ -11,10 +11,11 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import finish, models
 from kohya_runner.recipe.limits import Budget
 from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import has_control, shortened
 from kohya_runner.yaml_tree import Key, Node, dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _WRITE: Mapping[str, tuple[str, str]] = {
     "missing": ("is missing", "add it"),
@@ -31,17 +32,35 @@ _WRITE: Mapping[str, tuple[str, str]] = {
 }
 
 
+MAX_ADVICE = 50
+"""Unknown keys that get a suggestion: to compare names takes time, and nobody reads thousands."""
+MAX_NAME = 100
+
+
 def validate(tree: Node) -> tuple[models.Recipe | None, tuple[Finding, ...]]:
     """The recipe, and every fault in it; a key that is null counts as not written."""
     plain = _without_nulls(tree.plain())
     try:
-        return models.Recipe.model_validate(plain), _not_yet(tree)
+        return models.Recipe.model_validate(plain), (*_not_yet(tree), *_controls(tree))
     except ValidationError as fault:
         details = fault.errors(include_url=False)
-        found = [_finding(detail, tree) for detail in details if not _echo(detail, details)]
+        said = [detail for detail in details if not _echo(detail, details)]
+        found = [_finding(detail, tree, advise=number < MAX_ADVICE) for number, detail in enumerate(said)]
         later = _not_yet(tree)
         known = {f.where for f in later}
         return None, (*later, *(f for f in found if f.where not in known))
+
+
+FREE = ("args", "compare", "captions")
+"""Where text may have lines, or has its own check."""
+
+
+def _controls(tree: Node) -> Iterator[Finding]:
+    """Values that become paths, names or arguments and hold what no such text needs."""
+    for path, node in tree.leaves():
+        if isinstance(node.value, str) and has_control(node.value) and not set(path) & set(FREE):
+            message = f"{dotted(path)}: holds a control character: {shortened(node.value)}"
+            yield error("recipe.value", message, where=str(node.place), hint="write plain text in one line")
 
 
 def readable_datasets(tree: Node) -> dict[int, models.Dataset]:
@@ -57,8 +76,9 @@ def readable_datasets(tree: Node) -> dict[int, models.Dataset]:
 def _echo(detail: Any, details: list[Any]) -> bool:
     """Whether a list is only called too short because its entries were refused."""
     location = detail["loc"]
-    below = any(len(other["loc"]) > len(location) and other["loc"][: len(location)] == location for other in details)
-    return bool(detail["type"] == "too_short" and below)
+    if detail["type"] != "too_short":
+        return False
+    return any(len(other["loc"]) > len(location) and other["loc"][: len(location)] == location for other in details)
 
 
 def _without_nulls(value: Any) -> Any:
@@ -97,14 +117,14 @@ def _matching(node: Node, keys: list[str]) -> list[Node]:
     return [] if child is None else _matching(child, keys[1:])
 
 
-def _finding(detail: Any, tree: Node) -> Finding:
+def _finding(detail: Any, tree: Node, *, advise: bool) -> Finding:
     path = _real_path(detail["loc"], tree, missing=detail["type"] == "missing")
     node = tree.find(path)
     kind, name = detail["type"], dotted(path)
     if kind == "extra_forbidden":
         names = tuple(_fields_at(path[:-1]))
         return error("recipe.unknown_key", f"{name}: there is no such key", where=str(node.key_place or node.place),
-                     hint=did_you_mean(str(path[-1]), names))  # fmt: skip
+                     hint=did_you_mean(str(path[-1])[:MAX_NAME], names) if advise else "")  # fmt: skip
     what, instead = _words(detail)
     return error(
         "recipe.missing" if kind == "missing" else "recipe.value",

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from kohya_runner.child_environment import child_environment
 from kohya_runner.diagnosis.events import Numbering
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import TrainerError
@@ -71,8 +72,8 @@ class _End:
 def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], heading: str = "") -> Outcome:
     """Start the command in a session of its own and watch it to its end.
 
-    Its environment is ``environ`` with the command's variables on top, and ``RUN``; stdout and stderr are appended to
-    the log, after the ``heading``.
+    Its environment is what a trainer needs of ``environ``, with the command's variables on top, and ``RUN``; stdout and
+    stderr are appended to the log, after the ``heading``.
     """
     started = time.time()
     with stop_signals() as signals:
@@ -80,7 +81,8 @@ def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], hea
         if heading:
             with watch.log.open("a", encoding="utf-8") as log:
                 log.write(f"{heading}\n")
-        process = _start(command, watch.log, {**environ, **command.env, RUN: str(watch.log)})
+        shell = child_environment(environ, hub="hub" in command.needs, wandb="wandb" in command.needs)
+        process = _start(command, watch.log, {**shell, **command.env, RUN: str(watch.log)})
         leader = identify(process.pid)
         session.guarded(watch.on_start, leader)
         sequence = StopSequence(ProcessGroup(leader, str(watch.log)), watch.output_dir, started, watch.grace)

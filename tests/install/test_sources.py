@@ -63,8 +63,21 @@ def test_a_clone_gets_its_submodule(odd_path, upstream):
     git(clone, "init", "--quiet")
     (clone / ".gitmodules").write_text(f'[submodule "{SUBMODULE}"]\n\tpath = {SUBMODULE}\n\turl = {REPOSITORY}\n')
     git(clone, "update-index", "--add", "--cacheinfo", f"160000,{commit},{SUBMODULE}")
-    found = sources.fetch_sources(environ, project=clone, home=odd_path / "home", say=str, engine=SD_SCRIPTS)
+    found = sources.fetch_sources(
+        environ, project=clone, home=odd_path / "home", say=str, engine=replace(SD_SCRIPTS, commit=commit)
+    )
     assert (found.root, found.commit) == (clone / SUBMODULE, commit)
+
+
+def test_what_was_fetched_at_another_commit_is_not_used(odd_path, upstream):
+    environ, commit = upstream
+    clone = odd_path / "clone"
+    clone.mkdir()
+    git(clone, "init", "--quiet")
+    (clone / ".gitmodules").write_text(f'[submodule "{SUBMODULE}"]\n\tpath = {SUBMODULE}\n\turl = {REPOSITORY}\n')
+    git(clone, "update-index", "--add", "--cacheinfo", f"160000,{commit},{SUBMODULE}")
+    with pytest.raises(TrainerError, match=f"is at {commit}, not at {SD_SCRIPTS.commit}"):
+        sources.fetch_sources(environ, project=clone, home=odd_path / "home", say=str, engine=SD_SCRIPTS)
 
 
 def test_an_address_that_cannot_be_reached_is_one_line_and_what_to_do(odd_path):

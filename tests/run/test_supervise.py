@@ -66,9 +66,17 @@ def test_both_streams_end_up_in_the_log(practice):
 
 
 def test_the_environment_of_the_command_goes_over_the_rest(practice):
-    argv = (sys.executable, "-c", "import os; print(os.environ['A'], os.environ['B'])")
-    supervise(Command(argv, practice.run_dir, {"A": "a b"}), watched(practice), environ={"A": "x", "B": "y"})
-    assert practice.log() == "a b y\n"
+    argv = (
+        sys.executable,
+        "-c",
+        "import os; print(os.environ['A'], os.environ['TZ'], os.getenv('AWS_SECRET_ACCESS_KEY'))",
+    )
+    supervise(
+        Command(argv, practice.run_dir, {"A": "a b"}),
+        watched(practice),
+        environ={"A": "x", "TZ": "y", "AWS_SECRET_ACCESS_KEY": "s"},
+    )
+    assert practice.log() == "a b y None\n"
 
 
 def test_a_signal_that_ended_the_trainer_is_told(practice):

@@ -62,7 +62,7 @@ class TrainingCommand:
     def runs(self, script: str, before: tuple[str, ...], options: tuple[str, ...]) -> Command:
         """A script of the trainer, run where the training runs."""
         path = str(self.checkout / script) if self.checkout else script
-        return Command((self.python, *before, path, *options), self.command.cwd, self.command.env)
+        return Command((self.python, *before, path, *options), self.command.cwd, self.command.env, self.command.needs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.child_environment import child_environment
 from kohya_runner.errors import NoCheckpointError, error_for
 from kohya_runner.findings import Finding, Severity, finding_json
 from kohya_runner.machine.disk import DiskItem, disk_plan
@@ -153,7 +154,8 @@ def _load(plan: Plan, final: Path) -> str:
     worker = Path(__file__).with_name(WORKER)
     done = subprocess.run(
         (str(plan.python.path), str(worker), str(final)),
-        env={**os.environ, **plan.ready.command.env}, capture_output=True, text=True, timeout=LOAD_SECONDS, check=False,
+        env={**child_environment(os.environ), **plan.ready.command.env},
+        capture_output=True, text=True, timeout=LOAD_SECONDS, check=False,
     )  # fmt: skip
     try:
         found = json.loads(done.stdout.strip().splitlines()[-1])
