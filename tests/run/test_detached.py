@@ -114,12 +114,12 @@ def test_the_foreground_may_be_gone_before_the_trainer_is_there(machine, number)
     assert (ended["state"], ended["steps_seen"]) == ("succeeded", 12)
 
 
-def test_secrets_are_passed_on_and_seen_nowhere(machine):
+def test_secrets_stay_with_the_runner_and_are_seen_nowhere(machine):
     kept = machine.detach(HF_TOKEN=SECRET, WANDB_API_KEY=SECRET)
     for part in ("runner", "process"):
         folder = Path(f"/proc/{kept[part]['pid']}")
         assert SECRET.encode() not in (folder / "cmdline").read_bytes()
-    assert f"HF_TOKEN={SECRET}".encode() in (folder / "environ").read_bytes().split(b"\0")
+    assert SECRET.encode() not in (folder / "environ").read_bytes()  # random weights: nothing is asked of the Hub
     machine.wait_for_end()
     assert not [p for p in machine.workspace.rglob("*") if p.is_file() and SECRET.encode() in p.read_bytes()]
 
