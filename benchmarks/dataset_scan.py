@@ -31,7 +31,7 @@ import PIL.Image
 
 from kohya_runner.file_stamp import SETTLED
 from kohya_runner.plan.inspection import inspect
-from kohya_runner.plan.inspection_target import Wish, find_target
+from kohya_runner.plan.inspection_target import InspectionRequest, find_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,13 +107,13 @@ def memory(root: Path, files: int) -> bool:
 
 
 def child(folder: str, room: str) -> None:
-    target = find_target(Wish(Path(folder), workspace=room))
+    target = find_target(InspectionRequest(Path(folder), workspace=room))
     inspect(target)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def checker(room: Path) -> Callable[[Path], object]:
-    return lambda folder: inspect(find_target(Wish(folder, workspace=str(room))))
+    return lambda folder: inspect(find_target(InspectionRequest(folder, workspace=str(room))))
 
 
 def decode_all(folder: Path) -> None:

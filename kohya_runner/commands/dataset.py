@@ -80,14 +80,14 @@ def _inspected(*, quiet: bool, fresh: bool, allowed: tuple[str, ...], **wish: An
     from kohya_runner.errors import UsageError
     from kohya_runner.findings import not_allowable
     from kohya_runner.plan.inspection import inspect
-    from kohya_runner.plan.inspection_target import Wish, find_target
+    from kohya_runner.plan.inspection_target import InspectionRequest, find_target
     from kohya_runner.show import console
 
     refused = not_allowable(allowed)
     if refused:
         raise UsageError(f"--allow: {refused}")
     progress = console.scan_progress(quiet=quiet)
-    return inspect(find_target(Wish(**wish)), fresh=fresh, allowed=allowed, on_progress=progress)
+    return inspect(find_target(InspectionRequest(**wish)), fresh=fresh, allowed=allowed, on_progress=progress)
 
 
 def _show(inspection: Inspection, *, as_json: bool) -> None:

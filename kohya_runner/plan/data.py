@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.engines.method_data import Pairs
+    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.support import Support
     from kohya_runner.plan.opening import Opened
     from kohya_runner.plan.options import GivenOptions
@@ -64,8 +65,7 @@ class ReadData:
 def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress: Progress | None) -> ReadData:
     """The datasets of a recipe, seen as its trainer sees them."""
     loaded, engine, parsed = opened.loaded, opened.engine, given.parsed
-    extension = str(parsed.given.get("caption_extension") or ".txt")
-    found, faults = sources(loaded, extension, opened.workspace, partial(engine.own_options, support))
+    found, faults = recipe_sources(opened, parsed, support)
     surveys = read_all(found, opened.request, opened.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
     judged = findings(surveys, engine.picture_rules(loaded, parsed), engine.dataset_rules(parsed))
@@ -73,6 +73,14 @@ def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress
     pairs = method_data.read_pairs(loaded, support, surveys)
     method = method_data.findings(loaded, support, parsed, scans, pairs)
     return ReadData(scans, pairs, (*faults, *checked, *method))
+
+
+def recipe_sources(
+    opened: Opened, parsed: ParsedOptions, support: Support
+) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
+    """The sources of a recipe, with the captions' extension that the trainer will look for."""
+    extension = str(parsed.given.get("caption_extension") or ".txt")
+    return sources(opened.loaded, extension, opened.workspace, partial(opened.engine.own_options, support))
 
 
 def read_without_options(opened: Opened, on_progress: Progress | None) -> ReadData:
@@ -87,16 +95,23 @@ def read_without_options(opened: Opened, on_progress: Progress | None) -> ReadDa
 def read_all(
     sources: Sequence[Source], request: Request, workspace: Workspace, on_progress: Progress | None
 ) -> tuple[Survey, ...]:
+    """Every folder, from the workspace's cache where it has one."""
+    with _cache(sources, request, workspace) as cache:
+        return read_sources(sources, cache, on_progress)
+
+
+def read_sources(
+    sources: Sequence[Source], cache: ScanCache | None, on_progress: Progress | None
+) -> tuple[Survey, ...]:
     """Every folder, with progress by its name."""
     surveys = []
-    with _cache(sources, request, workspace) as cache:
-        for source in sources:
+    for source in sources:
 
-            def show(done: int, total: int, name: str = source.folder.name) -> None:
-                if on_progress is not None:
-                    on_progress(f"reading {name}", done, total)
+        def show(done: int, total: int, name: str = source.folder.name) -> None:
+            if on_progress is not None:
+                on_progress(f"reading {name}", done, total)
 
-            surveys.append(read_source(source, cache, progress=show if on_progress else None))
+        surveys.append(read_source(source, cache, progress=show if on_progress else None))
     return tuple(surveys)
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.checks.dataset_findings import dataset_findings
 from kohya_runner.dataset.checks.folders import checks_of
 from kohya_runner.dataset.checks.page_finding import PageFinding
-from kohya_runner.dataset.edit import edit_line, read_source
+from kohya_runner.dataset.edit import edit_line
 from kohya_runner.dataset.scan_cache import ScanCache
 from kohya_runner.dataset.tokens.count import alike
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Finding, Severity, allow, finding_json
+from kohya_runner.plan.data import CACHE, read_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int], None]
 
-CACHE = "kohya-runner"
 ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 _PER_IMAGE = ("image", "caption")
 
@@ -67,23 +67,13 @@ def inspect(
 ) -> Inspection:
     """Read and check all folders of a target. What was read is kept in the workspace's cache."""
     with ScanCache(target.workspace.cache / CACHE, fresh=fresh) as cache:
-        surveys = tuple(_surveyed(target, cache, on_progress))
+        surveys = read_sources(target.sources, cache, on_progress)
         problem = cache.problem
     views, found = dataset_findings(surveys, target.rules, target.own)
     said = [*(PageFinding(finding) for finding in target.findings), *found]
     final = allow([note.finding for note in said], allowed)
     noted = tuple(replace(note, finding=finding) for note, finding in zip(said, final, strict=True))
     return Inspection(target, surveys, views, noted, problem)
-
-
-def _surveyed(target: Target, cache: ScanCache, on_progress: Progress | None) -> Iterator[Survey]:
-    for source in target.sources:
-
-        def show(done: int, total: int, name: str = source.folder.name) -> None:
-            if on_progress is not None:
-                on_progress(f"reading {name}", done, total)
-
-        yield read_source(source, cache, progress=show if on_progress else None)
 
 
 def codes_by_image(inspection: Inspection) -> dict[Path, tuple[str, ...]]:

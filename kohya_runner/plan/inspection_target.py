@@ -16,18 +16,24 @@ from kohya_runner.dataset.listing import is_image
 from kohya_runner.dataset.pairs import CONCEPT
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engines import table
-from kohya_runner.engines.table import INFOS, user_settings
-from kohya_runner.engines.text_encoders import encoders
+from kohya_runner.engines.table import user_settings
+from kohya_runner.engines.text_encoders import encoders, missing
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
-from kohya_runner.hub import access
-from kohya_runner.plan.tokenizer_fetch import complete
+from kohya_runner.hub import TIMEOUT, access, hub_faults, status_of
+from kohya_runner.install.setup import find_trainer
+from kohya_runner.plan.data import recipe_sources
+from kohya_runner.plan.opening import open_recipe
+from kohya_runner.plan.options import recipe_options
+from kohya_runner.plan.value import Request
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
-    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.hub import Access
     from kohya_runner.workspace import Workspace
 
 RESOLUTIONS = {"sd15": 512, "sd2": 768}
@@ -35,7 +41,7 @@ RESOLUTIONS = {"sd15": 512, "sd2": 768}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class InspectionRequest:
     """What the person asked for. ``family`` and ``resolution`` are for a folder; a recipe has its own."""
 
     target: Path
@@ -60,8 +66,8 @@ class Target:
     own: Callable[[Source], Rules] | None = None  # the rules of a dataset with options of its own
 
 
-def find_target(wish: Wish, environ: Mapping[str, str] | None = None) -> Target:
-    """The target of a wish; nothing is read of the images yet.
+def find_target(wish: InspectionRequest, environ: Mapping[str, str] | None = None) -> Target:
+    """What is to be inspected; nothing is read of the images yet.
 
     Raises:
         UsageError: there is neither such a folder nor such a file, or an option does not fit.
@@ -78,7 +84,7 @@ def find_target(wish: Wish, environ: Mapping[str, str] | None = None) -> Target:
     return _recipe(wish, env)
 
 
-def _folder(wish: Wish, env: Mapping[str, str]) -> Target:
+def _folder(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
     if wish.overrides:
         raise UsageError("--set is for a recipe", hint="for a folder there are --family and --resolution")
     family = wish.family or "sdxl"
@@ -118,52 +124,41 @@ def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
     return (Source(folder, token or folder.name, repeats or 1, captions=rules),)
 
 
-def _recipe(wish: Wish, env: Mapping[str, str]) -> Target:
-    from kohya_runner.engines import arguments
-    from kohya_runner.engines.parsed_options import as_parsed
-    from kohya_runner.engines.table import ENGINES, options_for
-    from kohya_runner.plan import data
-    from kohya_runner.recipe.load import load
-
-    loaded = load(wish.target, wish.overrides, environ=env)
-    if loaded.recipe is None:
+def _recipe(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
+    """The datasets of a recipe: by the stages of a plan, as far as they are about pictures."""
+    opened = open_recipe(
+        Request(wish.target, wish.overrides, workspace=wish.workspace, sd_scripts=wish.sd_scripts), env
+    )
+    loaded, recipe, support, engine = opened.loaded, opened.loaded.recipe, opened.support, opened.engine
+    if recipe is None:
         raise RecipeError(f"{wish.target} cannot be used", findings=loaded.findings)
-    support = table.find(loaded.recipe.family, loaded.recipe.method)
     if support is None:
-        raise RecipeError(
-            f"{wish.target}: family {loaded.recipe.family} is not supported", hint="see: kohya-runner models"
-        )
-    room = _room(wish, loaded, env)
-    root = _checkout(wish, env, support.engine)
-    options = options_for(support.script, root, room.cache / "kohya-runner", write_cache=False)
-    engine = ENGINES[support.engine]
-    given, faults = arguments.from_recipe(loaded, engine, support, options)
-    settings = as_parsed(options, given)
-    extension = str(settings.given.get("caption_extension") or ".txt")
-    sources, wrong = data.sources(loaded, extension, room, partial(engine.own_options, support))
-    model, places = str(loaded.recipe.model), _places(room, settings.get("tokenizer_cache_dir"), loaded)
-    look = partial(encoders, support, settings.get, model=model, places=places, checkout=root)
+        raise RecipeError(f"{wish.target}: family {recipe.family} is not supported", hint="see: kohya-runner models")
+    lacking = next((finding for finding in opened.findings if finding.code == "trainer.missing"), None)
+    if lacking is not None and wish.sd_scripts:
+        raise TrainerError(lacking.message, hint=lacking.hint)
+    _, parsed, faults = recipe_options(opened, recipe, support)
+    sources, wrong = recipe_sources(opened, parsed, support)
+    places = _places(opened.workspace, parsed.get("tokenizer_cache_dir"), recipe.model)
+    root = opened.checkout.root if opened.checkout else None
+    look = partial(encoders, support, parsed.get, model=str(recipe.model), places=places, checkout=root)
     found = complete(support, look, places[-1], access(env))
-    stated = f"as {support.script} will see it with the options of {wish.target.name}"
-    wrong = (*wrong, *engine.dataset_findings(loaded, support, options))
-    rules = replace(engine.picture_rules(loaded, settings), encoders=found)
-    own = engine.dataset_rules(settings, found)
-    return Target(loaded.recipe.name, sources, rules, room, stated, (*loaded.findings, *faults, *wrong), own)
+    own = engine.dataset_findings(loaded, support, parsed.options)
+    return Target(
+        recipe.name,
+        sources,
+        replace(engine.picture_rules(loaded, parsed), encoders=found),
+        opened.workspace,
+        f"as {support.script} will see it with the options of {wish.target.name}",
+        (*loaded.findings, *faults, *wrong, *own),
+        engine.dataset_rules(parsed, found),
+    )
 
 
-def _room(wish: Wish, loaded: Loaded, env: Mapping[str, str]) -> Workspace:
-    stated = loaded.recipe.workspace if loaded.recipe else None
-    named = str(loaded.path_from(stated, "workspace")) if stated else None
-    fallback = user_settings(env).workspace
-    return workspaces.choose(wish.workspace, named or (str(fallback) if fallback else None), env, Path.cwd())
-
-
-def _checkout(wish: Wish, env: Mapping[str, str], engine: str = table.DEFAULT.name) -> Path | None:
-    """The trainer's checkout where there is one: its options and its tokenizers are the ones that count."""
-    from kohya_runner.install.setup import find_trainer
-
+def _checkout(wish: InspectionRequest, env: Mapping[str, str]) -> Path | None:
+    """The default trainer's checkout where there is one: its tokenizers are the ones that count."""
     try:
-        checkout, _ = find_trainer(env, user_settings(env), sd_scripts=wish.sd_scripts, engine=INFOS[engine])
+        checkout, _ = find_trainer(env, user_settings(env), sd_scripts=wish.sd_scripts, engine=table.DEFAULT)
     except TrainerError:
         if wish.sd_scripts:
             raise
@@ -171,12 +166,49 @@ def _checkout(wish: Wish, env: Mapping[str, str], engine: str = table.DEFAULT.na
     return checkout.root if checkout else None
 
 
-def _places(room: Workspace, stated: object, loaded: Loaded | None = None) -> tuple[Path, ...]:
+def _places(room: Workspace, stated: object, model: object = None) -> tuple[Path, ...]:
     """Where tokenizers may be: the option's folder, those of a random-weight model, the workspace's Hub cache."""
     from kohya_runner.install.random_model import random_model_paths
     from kohya_runner.recipe.models import RandomModel
 
-    model = loaded.recipe.model if loaded and loaded.recipe else None
     made = (random_model_paths(model.random, room.models).tokenizers,) if isinstance(model, RandomModel) else ()
     own = (Path(str(stated)),) if stated else ()
     return (*own, *made, Path(room.environment()["HF_HUB_CACHE"]))
+
+
+def complete(
+    support: Support, look: Callable[[], tuple[Encoder, ...]], cache: Path, reach: Access
+) -> tuple[Encoder, ...]:
+    """The encoders; the Hub gives the tokenizers' files that are not here, into the cache where the trainer looks."""
+    found = look()
+    wanted = missing(support, found)
+    if not wanted or reach.offline:
+        return found
+    fetched = False
+    for repo, subfolder, files in wanted:
+        status = _fetched(repo, subfolder, files, cache, reach)
+        fetched = fetched or status == "ok"
+        if status == "offline":
+            break
+    return look() if fetched else found
+
+
+def _fetched(repo: str, subfolder: str, files: tuple[str, ...], cache: Path, reach: Access) -> str:
+    """How the Hub answers: ok, or why not; a gated repository without access stays an estimate."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    try:
+        for name in files:
+            path = f"{subfolder}/{name}" if subfolder else name
+            url = hf_hub_url(repo, path, endpoint=reach.endpoint)
+            get_hf_file_metadata(url, token=reach.token or False, timeout=TIMEOUT, endpoint=reach.endpoint)
+            hf_hub_download(
+                repo, path, cache_dir=cache, token=reach.token or False, endpoint=reach.endpoint, etag_timeout=TIMEOUT
+            )
+    except hub_faults() as fault:
+        return status_of(fault, reach)[0]
+    except ValueError:  # what huggingface_hub raises for a cache it cannot use
+        return "error"
+    return "ok"

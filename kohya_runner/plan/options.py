@@ -42,17 +42,25 @@ class GivenOptions:
     findings: tuple[Finding, ...]
 
 
-def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOptions:
-    """Options and model files; nothing is looked at that is on another machine."""
-    loaded, request = opened.loaded, opened.request
+def recipe_options(
+    opened: Opened, recipe: Recipe, support: Support
+) -> tuple[tuple[Arg, ...], ParsedOptions, tuple[Finding, ...]]:
+    """The options that the recipe gives, as they are passed and as the trainer's parser reads them; and the faults."""
+    loaded, request, engine = opened.loaded, opened.request, opened.engine
     root, cache = opened.checkout.root if opened.checkout else None, opened.workspace.cache / "kohya-runner"
     options = options_for(support.script, root, cache, write_cache=request.deep)
-    given, faults = from_recipe(loaded, opened.engine, support, options)
-    way = opened.engine.RESUME_WAYS
-    args = (*given, *resume_options.state_args(loaded, options, way, recipe.args, asked=request.resume))
-    models = find_models(loaded, support, opened.workspace, look=not request.elsewhere)
-    parsed = as_parsed(options, args)
-    opened_defaults = defaults.left_open(opened.engine.surprises(), options, parsed.given)
+    given, faults = from_recipe(loaded, engine, support, options)
+    states = resume_options.state_args(loaded, options, engine.RESUME_WAYS, recipe.args, asked=request.resume)
+    args = (*given, *states)
+    return args, as_parsed(options, args), tuple(faults)
+
+
+def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOptions:
+    """Options and model files; nothing is looked at that is on another machine."""
+    loaded = opened.loaded
+    args, parsed, faults = recipe_options(opened, recipe, support)
+    models = find_models(loaded, support, opened.workspace, look=not opened.request.elsewhere)
+    opened_defaults = defaults.left_open(opened.engine.surprises(), parsed.options, parsed.given)
     usable = not any(fault.code == "args.value" for fault in faults)
     return GivenOptions(
         args, parsed, models, opened_defaults, usable, (*faults, *launch_faults(loaded), *models.findings)

@@ -12,7 +12,7 @@ from kohya_runner.engines import table
 from kohya_runner.engines.support import T5_XXL
 from kohya_runner.engines.text_encoders import ROWS, encoders, missing
 from kohya_runner.hub import Access
-from kohya_runner.plan.tokenizer_fetch import complete
+from kohya_runner.plan.inspection_target import complete
 
 CONTROL, UNKNOWN, NORMAL = 3, 2, 1
 PIECES = (("<pad>", CONTROL), ("</s>", CONTROL), ("<unk>", UNKNOWN), ("▁", NORMAL), ("▁cat", NORMAL), ("s", NORMAL))

@@ -15,7 +15,7 @@ from kohya_runner.commands.dataset import dataset
 from kohya_runner.errors import RecipeError, UsageError
 from kohya_runner.findings import Finding, Severity
 from kohya_runner.plan.inspection import Inspection, codes_by_image, inspect, inspection_json
-from kohya_runner.plan.inspection_target import Wish, find_target
+from kohya_runner.plan.inspection_target import InspectionRequest, find_target
 from kohya_runner.show.dataset_page import report_html
 
 SIZE = (512, 512)
@@ -23,7 +23,7 @@ SIZE = (512, 512)
 
 def look(folder: Path, **wish: Any) -> Inspection:
     room = str(folder.parent / "room")
-    return inspect(find_target(Wish(folder, workspace=room, **{"resolution": "512", **wish}), {}))
+    return inspect(find_target(InspectionRequest(folder, workspace=room, **{"resolution": "512", **wish}), {}))
 
 
 def about(folder: Path, code: str, **wish: Any) -> Finding:
@@ -215,13 +215,13 @@ def test_json_says_what_is_seen_of_each_image(folder: Path):
 
 def test_neither_folder_nor_recipe_is_a_usage_error(odd_path: Path):
     with pytest.raises(UsageError):
-        find_target(Wish(odd_path / "none"), {})
+        find_target(InspectionRequest(odd_path / "none"), {})
 
 
 def test_a_recipe_that_cannot_be_read_says_why(odd_path: Path):
     (odd_path / "r.yaml").write_text("name: [", encoding="utf-8")
     with pytest.raises(RecipeError) as told:
-        find_target(Wish(odd_path / "r.yaml"), {})
+        find_target(InspectionRequest(odd_path / "r.yaml"), {})
     assert told.value.findings
 
 

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from kohya_runner.plan.inspection import inspect
-from kohya_runner.plan.inspection_target import Wish, find_target
+from kohya_runner.plan.inspection_target import InspectionRequest, find_target
 from kohya_runner.show.dataset_page import report_html
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -55,7 +55,9 @@ window.addEventListener("load", () => {
 
 def looked_at(folder: Path, room: Path, page: Path, width: int = 1280) -> dict[str, Any]:
     """What a browser makes of the page after the actions; they run as a script of the page."""
-    target = find_target(Wish(folder, workspace=str(room), family="sd15"), {"HOME": str(room), "HF_HUB_OFFLINE": "1"})
+    target = find_target(
+        InspectionRequest(folder, workspace=str(room), family="sd15"), {"HOME": str(room), "HF_HUB_OFFLINE": "1"}
+    )
     text = report_html(inspect(target))
     nonce = re.search(r'<script nonce="(\w+)">', text)
     assert nonce is not None
