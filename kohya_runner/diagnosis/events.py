@@ -22,7 +22,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The bar of the optimizer's steps. Times in seconds; None is what the bar does not say yet."""
+    """The bar of the optimizer's steps. Times in seconds; None: the bar does not show it yet."""
 
     step: int
     total: int
@@ -51,7 +51,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A number that the trainer prints before it trains, named as ``dataset.steps.StepsPlan`` names it."""
+    """A number that the trainer prints before it trains, named as in ``StepsPlan``."""
 
     name: str
     value: int
@@ -94,7 +94,7 @@ Event = Phase | Step | OtherBar | Epoch | Fact | ModulesMade | CheckpointStarted
 
 
 class Numbering:
-    """Numbers what a trainer says in the whole run, and says the epochs where it does not."""
+    """Numbers the events of one attempt in the whole run, and adds the epochs that a trainer does not announce."""
 
     def __init__(self, before: DoneBefore) -> None:
         """Nothing was said yet."""
@@ -102,7 +102,7 @@ class Numbering:
         self._epoch = 0
 
     def numbered(self, event: Event) -> Iterator[Event]:
-        """The event, after the epoch that begins with it."""
+        """The event, and before it the epoch that begins with it."""
         seen, each = continued(event, self._before), self._before.steps_per_epoch
         if isinstance(seen, Step) and seen.step and each:
             epoch = (seen.step - 1) // each + 1
@@ -113,9 +113,9 @@ class Numbering:
 
 
 def continued(event: Event, before: DoneBefore) -> Event:
-    """What is said of a run that goes on, numbered in the whole run: the trainer's bar begins at 0 again.
+    """An event of a resumed run in the numbers of the whole run: the trainer's bar begins at 0 again.
 
-    sd-scripts' bar still counts to the run's whole number (train_network.py:1351), so what it says is left is too much;
+    sd-scripts' bar still counts to the run's whole number (train_network.py:1351), so its time left is too long;
     other scripts count what is left.
     """
     match event:

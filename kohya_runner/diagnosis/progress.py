@@ -101,7 +101,7 @@ _LONGEST = 1 << 16  # bytes; a longer line is none of the trainer's
 
 
 class Stream:
-    """Reads a stream in pieces of any size; a bar that is not ended yet counts as soon as it is whole."""
+    """Reads a stream in pieces of any size; a bar without an end of line counts as soon as it is complete."""
 
     def __init__(self) -> None:
         """Start at the beginning of a run's output."""
@@ -122,7 +122,7 @@ class Stream:
         return events + list(self._unended())
 
     def close(self) -> list[Event]:
-        """The events in what was left unended."""
+        """The events in the last line, which has no end of line."""
         line, self._rest = self._rest, b""
         return [*self._line(line), *self._unwrap()]
 
@@ -188,7 +188,7 @@ class Stream:
 
 
 def _event(text: str) -> Event | None:
-    """What one line says, if it is one that counts."""
+    """The event in one line, None for most lines."""
     if match := _EPOCH.match(text):
         return Epoch(int(match.group(1)), int(match.group(2)))
     if match := _MODULES.match(text):

@@ -30,9 +30,9 @@ LOOK = 0.5
 
 
 def finish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> Record:
-    """Do what the recipe asks for after the run, each thing once; the record of it.
+    """Do what the recipe asks for after the run, each thing once; returns the record of it.
 
-    The lock of the run must be free: a wait for the grace period holds nobody up. Ctrl-C leaves the pod alone.
+    The lock of the run must be free: the grace period must not block a launch. Ctrl-C leaves the pod alone.
     """
     for name, action in ACTIONS:
         if ended.finish.get(name) and name not in {done.get("action") for done in ended.after}:
@@ -42,7 +42,7 @@ def finish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Ma
 
 
 def _done(name: str, action: Callable[..., str], *given: Any) -> str:
-    """What an action says; a fault of ours in one must not cost the other, or the run."""
+    """Run one action and return its report; a fault of ours in it must not stop the next."""
     try:
         return action(*given)
     except RunnerError:  # a signal
@@ -52,7 +52,7 @@ def _done(name: str, action: Callable[..., str], *given: Any) -> str:
 
 
 def conclude(run_dir: Path, screen: Reporter, environ: Mapping[str, str], ended: Record | None = None) -> Record:
-    """``finish`` with a screen; Ctrl-C while it waits leaves the pod alone, and the run as it was judged."""
+    """``finish`` with a screen. Ctrl-C during the wait keeps the pod and does not change the verdict on the run."""
     ended = ended or record.read(run_dir)
     if ended.state in UNDER_WAY:
         return ended
@@ -86,7 +86,7 @@ def _noted(run_dir: Path, ended: Record, name: str, said: str) -> Record:
 
 
 def _compare(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
-    """The epoch sweep of a run that succeeded; what stands against it is said, and changes nothing else."""
+    """The epoch sweep of a run that succeeded; a failure is reported and changes nothing else."""
     if ended.state != "succeeded" or ended.practice:
         why = "practice files paint nothing" if ended.practice else f"the run has {ended.state}"
         say(said := f"compare: skipped: {why}")
@@ -143,7 +143,7 @@ def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapp
 
 
 def unverified(run_dir: Path, ended: Record) -> str:
-    """Why the outputs are not what the record says, "" where every file is there with its size and its hash."""
+    """Why the outputs differ from the record, "" where every file has its recorded size and hash."""
     kept = [c for c in ended.checkpoints if c.complete and not c.removed]
     if ended.state == "succeeded" and ended.final not in {c.file for c in kept}:
         return f"{ended.final} is not in the record"
@@ -171,7 +171,7 @@ def _waited(run_dir: Path, chosen: runpod.PodDecision, say: Callable[[str], None
 
 
 def _other_run(run_dir: Path) -> str:
-    """A run that goes on here must not lose its pod."""
+    """Another run that is still going on here: it must not lose its pod."""
     for view in ledger.runs(RunPaths(run_dir).runs):
         if view.path != run_dir and view.state in LIVE:
             return f"{view.name}/{view.run_id} is {view.state}"

@@ -35,7 +35,7 @@ class Post:
 
 
 def facts(record: Record) -> dict[str, Any]:
-    """The end of a run as the JSON body says it. Nothing of the machine is in it: no paths, no variables."""
+    """The JSON body. It tells nothing about the machine: no paths, no variables."""
     times, causes = record.timings, (record.diagnosis or {}).get("causes") or []
     seconds = times.ended - times.started if times.ended and times.started else None
     price = record.budget.get("price_per_hour")
@@ -93,13 +93,13 @@ def _ntfy(said: Mapping[str, Any]) -> Post:
 
 
 def _discord(said: Mapping[str, Any]) -> Post:
-    """At most 2000 characters, and nobody is called by a name in a caption (discord.com/developers)."""
+    """At most 2000 characters, and a name in a caption must not ping anybody (discord.com/developers)."""
     value = {"content": text(said)[:DISCORD_LONGEST], "allowed_mentions": {"parse": []}}
     return Post(json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
 def _slack(said: Mapping[str, Any]) -> Post:
-    """Three signs are Slack's own (api.slack.com, incoming webhooks)."""
+    """Three characters must be escaped for Slack (api.slack.com, incoming webhooks)."""
     plain = text(said).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return Post(json.dumps({"text": plain}).encode(), {"Content-Type": "application/json"})
 
@@ -114,7 +114,7 @@ SHAPES: Mapping[Kind, Callable[[Mapping[str, Any]], Post]] = {
 
 
 def send(record: Record, receiver: Notify, environ: Mapping[str, str], *, seconds: float = web.SECONDS) -> str:
-    """Say it; "" where it was taken, else why not. The address is in no text."""
+    """Send the message; "" where the receiver took it, else why not. The address never appears in the text."""
     url = receiver.url or environ.get(receiver.env or "", "").strip()
     if not url:
         return f"${receiver.env} is not set"

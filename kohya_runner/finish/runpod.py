@@ -1,4 +1,4 @@
-"""How a RunPod pod stops itself: a ladder of three ways, because each of them may be dead on a given day.
+"""Whether and how a RunPod pod stops itself. There are three ways, because each of them may fail on a given day.
 
 Written from RunPod's documentation and runpodctl's sources, and tried against stand-ins of both: never against RunPod.
 """
@@ -53,7 +53,7 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Whether one of the ways was taken, and what each of them said."""
+    """Whether one of the ways worked, and what each of them answered."""
 
     ok: bool
     said: tuple[str, ...]
@@ -122,7 +122,7 @@ def _shown(text: str, key: str) -> str:
 
 
 def banner(pod_id: str, action: Action) -> str:
-    """What stands on the screen where nothing worked."""
+    """What the screen shows where no way worked."""
     line = "#" * 78
     rows = (
         "STILL BILLING   STILL BILLING   STILL BILLING   STILL BILLING",
@@ -149,7 +149,7 @@ class PodDecision:
 
 
 def decide(record: Record, *, problem: str, volume: bool) -> PodDecision:
-    """Success: what was asked for. Failure: a stop after the grace period, never a termination. A person: nothing.
+    """Success: what was asked for. Failure: a stop after the grace period, no termination. Stopped by hand: nothing.
 
     ``problem`` is why the outputs are not as the record says, "" where they are; ``volume`` is whether they are on a
     network volume, which outlives the pod.

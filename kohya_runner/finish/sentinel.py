@@ -1,6 +1,6 @@
-"""A small process of its own that outlives the runner: it ends a run at its budget, and does what comes after it.
+"""A small process of its own that outlives the runner: it stops a run at its budget, and does what follows the run.
 
-Started before the trainer, in its own session. While the runner lives it only looks. Where the runner is gone it stops
+Started before the trainer, in its own session. While the runner lives it only watches. Once the runner is gone it stops
 the trainer at the deadline as the runner would have done (never in the middle of a checkpoint), writes down how the run
 ended, and goes on to the message and the pod. It ends by itself once nothing is left to do.
 """
@@ -62,7 +62,7 @@ def main(run_dir: Path) -> None:
 
 
 class _Watch:
-    """What was seen of the run, and what is done about it."""
+    """What is known of the run, and what is done about it."""
 
     def __init__(self, run_dir: Path) -> None:
         self._dir = run_dir
@@ -82,7 +82,7 @@ class _Watch:
             time.sleep(LOOK)
 
     def _read(self) -> None:
-        """The record, where it is another one than at the last look."""
+        """Read the record again if it has changed."""
         path = RunPaths(self._dir).record
         with contextlib.suppress(OSError, ValueError):
             changed = path.stat().st_mtime_ns
@@ -90,7 +90,7 @@ class _Watch:
                 self._said, self._changed = json.loads(path.read_bytes()), changed
 
     def _looked(self) -> bool:
-        """One look; whether it was the last."""
+        """Look once; true when nothing is left to do."""
         runner, trainer = self._process("runner"), self._process("process")
         watched = runner is not None and runner.alive()
         if trainer is None and not watched and self._said.get("state") in UNDER_WAY:
@@ -121,7 +121,7 @@ class _Watch:
             return None
 
     def _adopted(self) -> ProcessId | None:
-        """A trainer whose runner was killed before it could write that down; it is written down now."""
+        """A trainer whose runner was killed before it could record the process; it is recorded now."""
         from kohya_runner.record import record
 
         pids = ProcessGroup(ProcessId(0), self._log).members()
@@ -145,7 +145,7 @@ class _Watch:
         return after.open_actions(record.read(self._dir))
 
     def _end(self, trainer: ProcessId, limit: Deadline, *, watched: bool) -> bool:
-        """The budget is spent; whether that was all. A runner that lives judges the run itself."""
+        """Stop the trainer: the budget is spent. A living runner judges the run itself."""
         from kohya_runner.record import ledger
         from kohya_runner.run import takeover
         from kohya_runner.run.supervise import stop_group
@@ -162,7 +162,7 @@ class _Watch:
         return self._finished()
 
     def _held(self) -> bool:
-        """Take the run over; not where somebody else has just adopted it."""
+        """Take the run over, unless somebody else has just adopted it."""
         from kohya_runner.record import lock
 
         try:

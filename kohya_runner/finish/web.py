@@ -25,7 +25,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether it was taken."""
+        """Whether the receiver accepted it."""
         return 200 <= self.status < 300
 
 
@@ -42,7 +42,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = SECONDS) -> Answer:
-    """Send it and see what comes back, within ``seconds`` altogether.
+    """Send it and wait for the answer, ``seconds`` at most in all.
 
     In a thread of its own: a server that sends a byte now and then passes every timeout of a socket.
     """

@@ -67,7 +67,7 @@ def add(run_dir: Path, attempt: Attempt) -> None:
 
 
 def close_last(view: RunView) -> None:
-    """Write down how the last attempt ended, as far as it can be known now; nothing of one that goes on."""
+    """Record how the last attempt ended, as far as it is known; an attempt that is still running is left alone."""
     record, known = view.record, read(view.path).attempts
     if record is None or view.state in LIVE or not known or known[-1].outcome:
         return

@@ -1,4 +1,4 @@
-"""The runs of a workspace, as their records and their processes say."""
+"""The runs of a workspace, as their records and the living processes show them."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
 
 
 def release(folder: Path, run_id: str) -> None:
-    """Let the name go, if this run holds it."""
+    """Release the name if this run holds it."""
     with _guarded(folder):
         held = read(folder)
         if held and held.run_id == run_id:
@@ -71,7 +71,7 @@ def release(folder: Path, run_id: str) -> None:
 
 
 def read(folder: Path) -> Lock | None:
-    """Who holds the name; None for nobody, and for a file that says nothing."""
+    """Who holds the name; None: nobody, or the file cannot be understood."""
     try:
         value = json.loads((folder / ACTIVE).read_bytes())
         owners = tuple(ProcessId(int(o["pid"]), int(o["started"]), str(o["boot_id"])) for o in value["owners"])
@@ -114,7 +114,7 @@ def _as_json(lock: Lock) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _guarded(folder: Path) -> Iterator[None]:
-    """One at a time among those who look and then write; some network volumes cannot lock, and go without."""
+    """One process at a time may read and then write; some network volumes cannot lock and go without."""
     with (folder / ACTIVE_GUARD).open("wb") as guard:
         with contextlib.suppress(OSError):
             fcntl.flock(guard, fcntl.LOCK_EX)

@@ -75,7 +75,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """All that a run measured; of a step that came twice (a resumed run) the later one counts."""
+    """All measurements of a run; of a step that came twice (a resumed run) the later one counts."""
 
     steps: tuple[StepLine, ...] = ()
     marks: tuple[Mark, ...] = ()
@@ -166,7 +166,7 @@ class Reader:
 
 
 def read(run_dir: Path) -> Metrics:
-    """What the file of a run's folder says; nothing where there is none."""
+    """The metrics in a run's folder; empty where there is no file."""
     return Reader(RunPaths(run_dir).metrics).look()
 
 
@@ -194,7 +194,7 @@ def _mark(line: dict[str, Any]) -> Mark | None:
 
 
 def number(value: object) -> float | None:
-    """A number of the file: NaN and the infinities are texts there."""
+    """A number of the file, where NaN and the infinities are written as texts."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     return float(value) if value in ("nan", "inf", "-inf") and isinstance(value, str) else None

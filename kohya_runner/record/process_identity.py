@@ -1,4 +1,4 @@
-"""Which process is meant: a pid alone is given to another process sooner or later."""
+"""Which process is meant. A pid is not enough: the system gives it to another process sooner or later."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProcessId:
         return state_of(self.pid) not in _DEAD and self.present() if self.boot_id else _answers(self.pid)
 
     def present(self) -> bool:
-        """Whether its pid is still taken by it: it runs, or its parent has not asked how it ended."""
+        """Whether it still holds its pid: it runs, or it is a zombie that its parent has not reaped."""
         if not self.boot_id:
             return _answers(self.pid)
         fields = stat_fields(self.pid)

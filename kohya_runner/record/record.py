@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LARGEST = 64 << 20
-"""Bytes; a longer file is no record."""
+"""Bytes; a larger file is refused."""
 
 
 class RecordError(UsageError):
@@ -46,7 +46,7 @@ class _Part(BaseModel):
 
 
 class Process(_Part):
-    """A process as ``identity.ProcessId`` knows it."""
+    """A ``ProcessId`` as the file holds it."""
 
     pid: int = Field(gt=0)
     started: int = 0
@@ -72,7 +72,7 @@ class RecordedTrainer(_Part):
 
 
 class Timings(_Part):
-    """Seconds since 1970, None for what has not come; ``seconds_per_step`` is the last that the trainer showed."""
+    """Seconds since 1970, None for what has not happened; ``seconds_per_step`` is the last that the trainer showed."""
 
     queued: float | None = None
     started: float | None = None
@@ -113,7 +113,7 @@ class Note(_Part):
 
 
 class Guarding(_Part):
-    """What the guards of a run go by, so that whoever adopts it guards it the same way."""
+    """What the guards of a run need, so that a runner that adopts the run guards it the same way."""
 
     policy: Guard = Guard()
     save_bytes: int = 0  # the largest checkpoint and state that are expected, together
@@ -188,7 +188,7 @@ class Record(_Part):
     @field_validator("log", "output_dir", "final", "run_id", "name")
     @classmethod
     def _inside(cls, value: str) -> str:
-        """A record may come from anybody: what it names lies in its own folder."""
+        """A record may come from a stranger: the paths in it must stay inside the run's folder."""
         if value.startswith("/") or "\0" in value or ".." in value.split("/"):
             message = "leads out of the run's folder"
             raise ValueError(message)

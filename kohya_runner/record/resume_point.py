@@ -1,4 +1,4 @@
-"""Which run a ``launch --resume`` goes on with, and from where: decided from what lies there, nothing is touched."""
+"""Which run ``launch --resume`` continues, and from where: decided from the files, which are not changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """A run that was cut, the state it goes on from, and the states after that one, which are not whole."""
+    """A run that was cut, the state it continues from, and the newer states, which are incomplete."""
 
     path: Path
     record: Record
@@ -80,13 +80,13 @@ class ResumePoint:
 
 
 def latest(views: Iterable[RunView], name: str, *, practice: bool) -> RunView | None:
-    """The newest run of a name; practice goes on with practice only. ``views`` are those of ``ledger.runs``."""
+    """The newest run of a name; practice continues practice only. ``views`` are those of ``ledger.runs``."""
     mine = [v for v in views if v.name == name and v.record is not None and v.record.practice == practice]
     return mine[-1] if mine else None
 
 
 def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice: bool) -> ResumePoint | None:
-    """What can be continued; None where the newest run was not cut, or left no whole state before its last step."""
+    """What can be continued; None where the newest run was not cut, or left no complete state before its last step."""
     view = latest(views, name, practice=practice)
     if way is None or view is None or view.record is None or view.state not in CUT:
         return None

@@ -1,8 +1,9 @@
-"""Training states as they lie there: which of them are whole.
+"""The training states in an output folder: which of them are complete.
 
 A state is a folder, ``<name>-<epoch>-state`` or ``checkpoint-<step>``. Where the trainer keeps counts, it writes them
 into it first (``train_state.json``, a hook of its own, train_network.py:944), and the random states last (accelerate's
-save_accelerator_state), each file in place. What was killed in between is a folder that looks like a state and is none.
+save_accelerator_state), each file in place. A trainer that was killed in between leaves a folder that only looks like
+a state.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from kohya_runner.record.resume_way import ResumeWay
 
 ZIPS = ("optimizer.bin", "scheduler.bin")
-"""What torch.save wrote: a zip has its directory at the end, so a cut one has none."""
+"""What torch.save wrote: a zip has its directory at the end, so a truncated one is not recognised."""
 LAST = "random_states_0.pkl"
 LARGEST = 1 << 16
-"""Bytes; longer numbers are none."""
+"""Bytes; a larger file does not hold counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ def _named(path: Path, way: ResumeWay, match: re.Match[str], steps_per_epoch: in
 
 
 def checked(state: TrainingState) -> TrainingState:
-    """The state with what is wrong with its numbers.
+    """The state with what is wrong with its weights.
 
-    One that holds NaN would only train NaN on, one that was never trained is no better than a beginning. All weights
+    A state with NaN would only train NaN; one that was never trained is no better than a new start. All weights
     are read.
     """
     if state.problem:
@@ -98,7 +99,7 @@ def _numbers(file: Path) -> tuple[int, int]:
 
 
 def _missing(state: TrainingState) -> str:
-    """What is not there, or not whole."""
+    """What is missing or incomplete."""
     path, weights = state.path, state.way.weights
     try:
         if read_header(path / weights).total != (path / weights).stat().st_size:

@@ -1,4 +1,4 @@
-"""The gate for checkpoints: each is read from end to end once, in slices, so that the watch goes on meanwhile."""
+"""Checks each checkpoint: reads it from end to end once, in slices, so that the watch continues meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a run's record true while the trainer runs, and judges the run at its end by the files it left."""
+"""Keeps a run's record up to date while the trainer runs, and judges the run at its end by its files."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Recorder:
         self.save()
 
     def tick(self) -> None:
-        """Now and then look for new checkpoints, read on in those that are not judged, put the numbers on the disk."""
+        """Look for new checkpoints now and then, check those that are waiting, write the record."""
         self._judged(self._check.check_some(self.now.checkpoints, self._expected))
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
@@ -80,7 +80,7 @@ class Recorder:
             self.save()
 
     def _look(self) -> None:
-        """Take in the checkpoints as they lie there: size and modules of each."""
+        """List the checkpoints in the output folder, with size and modules of each."""
         since = self._since if self.now.attempt == 1 else 0.0  # of a run that goes on some files are older
         seen = checkpoints.found(self.run_dir / self.now.output_dir, self.now.checkpoints, since)
         self._looked = time.monotonic()
@@ -102,7 +102,7 @@ class Recorder:
         return self.now.timings.started or self.now.timings.queued or 0.0
 
     def abandoned(self, why: str, *, stopped: bool) -> None:
-        """Something stood in the way before the trainer was there, or somebody stopped it."""
+        """The run failed or was stopped before the trainer started."""
         if self.now.state == "starting":
             timings = self.now.timings.model_copy(update={"ended": time.time()})
             state: RecordedState = "stopped" if stopped else "failed"

@@ -1,4 +1,4 @@
-"""``launch --resume``: what is there already, and what must be put in order before the trainer goes on."""
+"""``launch --resume``: what is finished already, and what must be moved before the trainer continues."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _found(series: ResumePoint) -> tuple[SavedCheckpoint, ...]:
 
 
 def _belongs(checkpoint: SavedCheckpoint, series: ResumePoint) -> bool:
-    """Whether it is of what is done; the file without a number is of the last epoch, which is not."""
+    """Whether it belongs to the finished epochs. The file without a number is the last epoch's: it is trained again."""
     if series.state.step is not None:
         return checkpoint.step is not None and checkpoint.step <= series.state.step
     done = checkpoint.epoch is not None and checkpoint.epoch <= series.epoch

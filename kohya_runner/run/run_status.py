@@ -1,4 +1,4 @@
-"""A run as it stands, from its files alone: ``record.json``, ``metrics.jsonl``, the log. Nothing is written.
+"""How a run is doing, from its files alone: ``record.json``, ``metrics.jsonl``, the log. Nothing is written.
 
 So it may be looked at from another machine that mounts the workspace. The processes of that other machine cannot be
 seen; that somebody watches the run is told by the time of its files, which the runner renews every ten seconds.
@@ -40,7 +40,7 @@ _TAIL = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """One look at a run. What is not known is None."""
+    """A run at one moment. None: not known."""
 
     view: RunView
     metrics: Metrics

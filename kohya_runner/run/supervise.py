@@ -1,4 +1,4 @@
-"""A trainer process, watched from its start or found again, to its end.
+"""Watches a trainer process to its end: one that it starts, or one that another runner started.
 
 Its output goes straight to the log file, never through the runner: killing the runner costs no byte and no step. The
 runner follows the file, and stops the whole process group when it is asked to.
@@ -101,7 +101,7 @@ def adopt(leader: ProcessId, watch: Watch, *, since: float) -> Outcome:
 
 
 def stop_group(group: ProcessGroup, output_dir: Path, *, since: float, grace: Grace) -> bool:
-    """Stop a run that nobody watches, as Ctrl-C would; whether it is gone."""
+    """Stop a run that nobody watches, as Ctrl-C would; true once it is gone."""
     sequence = StopSequence(group, output_dir, since, grace)
     group.thaw()
     sequence.request()
@@ -127,7 +127,7 @@ class _Session:
         self._silenced: set[object] = set()
 
     def follow(self, sequence: StopSequence, running: Callable[[], bool]) -> None:
-        """Look until the trainer is gone, or cannot be stopped; nothing of the run is left then."""
+        """Watch until the trainer is gone or cannot be stopped; kill what is left of the run."""
         while running() and not sequence.given_up:
             self._listen()
             self._decide(sequence)

@@ -1,4 +1,4 @@
-"""A run that this process did not start: watched on from where its runner left it, stopped, or judged."""
+"""A run that another process started and no longer watches: watch it to its end, stop it, or judge it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def adopt_run(view: RunView, screen: Reporter, grace: Grace, after: AfterRun) ->
 
 
 def judge_ended(view: RunView) -> RunView:
-    """Write down how a run ended that nobody watched to its end, from its log and files; any other stays as it is."""
+    """Judge a run whose end nobody watched, from its log and files; others stay as they are."""
     record = view.record
     if record is None or record.state not in UNDER_WAY or view.state not in ("succeeded", "lost"):
         return view
@@ -65,7 +65,7 @@ def judge_ended(view: RunView) -> RunView:
 
 
 def stop_run(view: RunView, grace: Grace) -> RunView:
-    """Stop a run, whoever watches it; what it has become. A checkpoint that is being written is finished first."""
+    """Stop a run, whoever watches it; return it as it then is. A checkpoint that is being written is finished first."""
     if view.state not in LIVE or view.record is None:
         raise UsageError(f"run {view.run_id} is {view.state}", hint="there is nothing to stop")
     if view.runner and view.runner.alive():

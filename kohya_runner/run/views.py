@@ -1,4 +1,4 @@
-"""``runs``, ``status``, ``stop`` and ``logs``: what is there, and what can be done about a run that nobody watches."""
+"""``runs``, ``status``, ``stop`` and ``logs``: find a run, judge one that ended unwatched, follow it, stop it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
 
 
 def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: bool = True) -> RunView:
-    """Stop a run; what it has become. Asking again while it has not stopped is harder.
+    """Stop a run; returns the run as it then is. A second request is harder than the first.
 
     A runner on this machine that is to stop now gets a signal; every other request is written into the run's folder.
     A run whose runner is gone is adopted by this process until the moment to stop has come.

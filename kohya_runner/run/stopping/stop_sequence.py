@@ -32,7 +32,7 @@ class Grace:
     save_s: float = 120.0
 
     def after(self, index: int) -> float:
-        """How long to wait after the signal of a index was sent."""
+        """How long to wait after the signal with this index was sent."""
         return (self.int_s, self.term_s, _UNKILLABLE)[index]
 
 
