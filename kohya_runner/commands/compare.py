@@ -41,6 +41,7 @@ _OPTIONS = (
     click.option("--pick", type=int, metavar="N", help="Link the file of epoch N as NAME-picked.safetensors."),
     click.option("--output", type=click.Path(), callback=as_path, metavar="DIR", help="Where the result goes."),
     click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live."),
+    click.option("--trust", multiple=True, metavar="KEY", help="Paint though it may run code (docs/security.md)."),
     click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
 )  # fmt: skip
@@ -59,7 +60,7 @@ def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None
     from kohya_runner.compare.subject import Named
     from kohya_runner.errors import UsageError
 
-    names = ("targets", "recipe", "family", "model", "components", "output", "workspace")
+    names = ("targets", "recipe", "family", "model", "components", "output", "workspace", "trust")
     named = Named(**{name: choices.pop(name) for name in names})
     if images is not None:
         if named.targets or pick is not None:

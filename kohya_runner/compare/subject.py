@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import workspace as workspaces
+from kohya_runner.artefact.model_code import CONVERT, code_in
 from kohya_runner.compare.checkpoints import in_folder
 from kohya_runner.engines.painting import MODELS, Base
-from kohya_runner.errors import UsageError
+from kohya_runner.errors import PreflightError, UsageError
+from kohya_runner.findings import error
+from kohya_runner.plan.trust.consent import check_keys
+from kohya_runner.plan.trust.table import WEIGHTS, is_shipped
 from kohya_runner.record import record as records
 from kohya_runner.record.run_paths import COMPARISON, RunPaths
 from kohya_runner.run import views
+from kohya_runner.safe_paths import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +55,36 @@ class Named:
     components: tuple[str, ...] = ()
     output: Path | None = None
     workspace: str | None = None
+    trust: tuple[str, ...] = ()
+
+
+def without_harm(subject: SweepSubject, trust: tuple[str, ...]) -> SweepSubject:
+    """The subject as it may be painted although a stranger may have written its record or its recipe.
+
+    Raises:
+        PreflightError: a file that paints can run code, or the record names a module that is not the trainer's.
+    """
+    check_keys(trust)
+    base, allowed = subject.base, {text.removeprefix("args.").removeprefix("components.") for text in trust}
+    findings = []
+    for name in ("network_module",):
+        if (text := base.text(name)) and not is_shipped(name, text) and name not in allowed:
+            message = f"--{name}={text}: neither the trainer's nor of a package that it knows"
+            findings.append(error("recipe.trust", message, hint=f"if you know it, add --trust args.{name}"))
+    files = {"model": base.model, **{name: text for name in sorted(WEIGHTS) if (text := base.text(name))}}
+    files |= {"compare.clip": str((subject.recipe.get("compare") or {}).get("clip") or "")}
+    for name, text in files.items():
+        said = code_in(Path(text)) if text else ""
+        if said and name not in allowed:
+            key = name if name in ("model", "compare.clip") else f"components.{name}"
+            hint = f"take a .safetensors file; or {CONVERT}; or --trust {key}"
+            findings.append(error("model.pickle", f"{name}: {text} {said}", hint=hint))
+    if findings:
+        raise PreflightError(f"{subject.name}: not painted with what may run code", findings=tuple(findings))
+    places = ("train_data_dir", "reg_data_dir", "dataset_config", "in_json", "tokenizer_cache_dir")
+    known = (subject.workspace.root, subject.recipe_folder or subject.workspace.root)
+    kept = {n: v for n, v in base.options.items() if n not in places or is_inside(str(v), known)}
+    return replace(subject, base=replace(base, options=kept))
 
 
 def find_subject(named: Named, *, painting: bool = True) -> SweepSubject:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.child_environment import child_environment
 from kohya_runner.compare import cells, checkpoints, painting
 from kohya_runner.compare.controls import stated_controls, with_controls
 from kohya_runner.compare.settings import SweepOptions, settings_from, stated_samplers
-from kohya_runner.compare.subject import Named, find_subject, of_run
+from kohya_runner.compare.subject import Named, find_subject, of_run, without_harm
 from kohya_runner.compare.training_data import captions_of, hashes_of, resolution_of, triggers_of
 from kohya_runner.compare.write_up import Made, finished
 from kohya_runner.engines import table
@@ -65,11 +66,14 @@ def quiet(_line: str, *, lasting: bool) -> None:
 
 def compare_run(
     run_dir: Path, *, wish: SweepOptions | None = None, say: Say = quiet, environ: Mapping[str, str] | None = None,
-    sd_scripts: str | None = None,
+    trainer: tuple[str | None, str | None] = (None, None),
 ) -> Comparison:  # fmt: skip
-    """Compare the checkpoints of one run, as its recipe says; the result lies in ``<run>/comparison``."""
+    """Compare the checkpoints of a run that this machine made, as its recipe says; the result lies in its folder.
+
+    ``trainer`` is the checkout and the Python that trained.
+    """
     env = dict(os.environ if environ is None else environ)
-    return _compared(of_run(run_dir), wish or SweepOptions(), sd_scripts, say, env)
+    return _compared(of_run(run_dir), wish or SweepOptions(), trainer, say, env)
 
 
 def compare(named: Named, wish: SweepOptions, *, sd_scripts: str | None = None, say: Say = quiet) -> Comparison:
@@ -82,7 +86,8 @@ def compare(named: Named, wish: SweepOptions, *, sd_scripts: str | None = None, 
         RunExistsError: another sweep is painting into the same folder.
         CancelledError, TerminatedError: stopped; what was painted is kept.
     """
-    return _compared(find_subject(named), wish, sd_scripts, say, dict(os.environ))
+    subject = without_harm(find_subject(named), named.trust)
+    return _compared(subject, wish, (sd_scripts, None), say, dict(os.environ))
 
 
 def find_checkpoints(subject: SweepSubject) -> Candidates:
@@ -107,7 +112,7 @@ def painter_of(base: Base) -> Painter:
 
 
 def _compared(
-    subject: SweepSubject, wish: SweepOptions, sd_scripts: str | None, say: Say, env: dict[str, str]
+    subject: SweepSubject, wish: SweepOptions, named: tuple[str | None, str | None], say: Say, env: dict[str, str]
 ) -> Comparison:
     painter = painter_of(subject.base)
     settings, notes = choose_settings(subject, wish, painter)
@@ -120,7 +125,7 @@ def _compared(
         lines = "\n".join(f"{s.path.name} {s.reason}" for s in found.skipped) or "there is no .safetensors file"
         raise NoCheckpointError(f"nothing to compare in {subject.name}: {lines}")
     _check_model(subject.base)
-    trainer = _trainer(subject, painter, sd_scripts, env)
+    trainer = _trainer(named, painter, env)
     how = how_painted(subject.base, painter, trainer.checkout)
     grid = cells.grid_of(cells.columns_of(found.checkpoints, settings), settings, how)
     place = _place(subject, trainer, env)
@@ -197,15 +202,10 @@ def _is_gone(path: Path) -> bool:
     return path.is_absolute() and not path.exists()
 
 
-def _trainer(
-    subject: SweepSubject, painter: Painter, sd_scripts: str | None, env: Mapping[str, str]
-) -> PaintingTrainer:
-    stated = (subject.recipe.get("launch") or {}).get("python")
-    recorded = subject.record.trainer.python if stated and subject.record else None
+def _trainer(named: tuple[str | None, str | None], painter: Painter, env: Mapping[str, str]) -> PaintingTrainer:
+    """This machine's own; what a record says of a Python is not run."""
     wanted = table.INFOS[painter.trainer]
-    checkout, python = find_trainer(
-        env, table.user_settings(env), sd_scripts=sd_scripts, python=recorded or None, engine=wanted
-    )
+    checkout, python = find_trainer(env, table.user_settings(env), sd_scripts=named[0], python=named[1], engine=wanted)
     if checkout is None or python is None:
         lacking = f"{wanted.name} checkout" if checkout is None else "Python for the trainer"
         more = "" if wanted.default else f" --engine {wanted.name}"
@@ -247,7 +247,7 @@ def _place(subject: SweepSubject, trainer: PaintingTrainer, env: Mapping[str, st
         checkout=trainer.checkout.root,
         python=trainer.python.path,
         env=child | _imports(trainer.checkout, env),
-        environ=env,
+        environ=child_environment(env, hub=not os.path.exists(subject.base.model)),
         small_gpu=is_small(gpus),
     )
 

@@ -98,7 +98,9 @@ def _compare(run_dir: Path, ended: Record, say: Callable[[str], None], environ: 
             say(f"compare: {line}")
 
     try:
-        found = compare_run(run_dir, say=show, environ=environ, sd_scripts=ended.trainer.path or None)
+        found = compare_run(
+            run_dir, say=show, environ=environ, trainer=(ended.trainer.path or None, ended.trainer.python or None)
+        )
     except (RunnerError, OSError) as fault:
         said = f"compare: not done: {str(fault).splitlines()[0]}; try again with: kohya-runner compare {ended.name}"
     else:

@@ -11,7 +11,7 @@ from kohya_runner.artefact.model_code import CONVERT, code_in, is_pickle
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.masking import masked_text
-from kohya_runner.plan.trust.table import GO_WITH, KEYS, MODELS, OPTIONS, PLAIN_NAMES, Effect, is_shipped
+from kohya_runner.plan.trust.table import GO_WITH, KEYS, OPTIONS, PLAIN_NAMES, WEIGHTS, Effect, is_shipped
 from kohya_runner.recipe.finish import VARIABLE
 from kohya_runner.recipe.reference import reference
 from kohya_runner.safe_paths import is_inside
@@ -113,7 +113,7 @@ class _Reading:
                 yield from self._sent(name, value, given)
             case Effect.WRITE:
                 yield from self._written(name, str(value))
-            case Effect.READ if name in MODELS:
+            case Effect.READ if name in WEIGHTS:
                 for text in value if isinstance(value, list) else [value]:
                     yield from self._loaded(str(text), self.loaded.path_from(str(text), "args", name))
             case _:

@@ -92,7 +92,7 @@ GO_WITH: Mapping[str, str] = {
 }
 """Options that do nothing without another one, whose consent is theirs."""
 
-MODELS = frozenset({
+WEIGHTS = frozenset({
     "ae", "base_weights", "byt5", "clip_g", "clip_l", "controlnet_model_name_or_path", "dit", "gemma2",
     "llm_adapter_path", "network_weights", "pretrained_vae_model_name_or_path", "qwen3", "t5xxl", "text_encoder",
     "text_encoder1", "text_encoder2", "vae", "weights",
