@@ -155,4 +155,4 @@ def plain(value: object, node: ast.AST) -> Default:
         case tuple(items) if all(item is None or isinstance(item, bool | int | float | str) for item in items):
             return tuple(items)
         case _:
-            raise NotConstantError(node, "a default or choices that are no plain values")
+            raise NotConstantError(node, "a default or choices that are not plain values")

@@ -81,7 +81,7 @@ def declared(call: ast.Call, value: Callable[[ast.expr], object], where: str) ->
         return _option(call, given, Option(name, flags, "one", "str", where=where))
     except TypeError:
         raise NotConstantError(
-            call, f"the option {flags[0]} has a default or choices that are no plain values"
+            call, f"the option {flags[0]} has a default or choices that are not plain values"
         ) from None
 
 

@@ -44,7 +44,7 @@ def items(option: str, value: object) -> tuple[str, ...]:
 
 def _pair(style: Style, key: str, value: object) -> str:
     if not key.isidentifier():
-        raise BadValueError(f"'{key}' is no name the trainer could use; write a name such as conv_dim")
+        raise BadValueError(f"'{key}' is not a name the trainer could use; write a name such as conv_dim")
     text = _literal(key, value) if style == "literal" else _text(key, value)
     return _checked(style, f"{key}={text}")
 
@@ -55,7 +55,7 @@ def _checked(style: Style, item: object) -> str:
         raise BadValueError(f"{shown(item)} is no 'key=value'; write a mapping, such as {{key: value}}")
     key, _, text = item.partition("=")
     if not key.isidentifier():
-        raise BadValueError(f"'{key}' is no name the trainer could use; write a name such as conv_dim=8")
+        raise BadValueError(f"'{key}' is not a name the trainer could use; write a name such as conv_dim=8")
     if style == "literal" and "=" in text:
         raise BadValueError(f"{key}: the trainer allows no second '=' in '{item}'; write {key}=VALUE")
     if style == "literal" or key in PATTERN_LISTS:

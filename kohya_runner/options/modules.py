@@ -99,7 +99,7 @@ class Modules:
         file = self.root / path
         try:
             if file.stat().st_size > MAX_BYTES:
-                raise TrainerError(f"{file}: larger than {MAX_BYTES} bytes; this is no train script")
+                raise TrainerError(f"{file}: larger than {MAX_BYTES} bytes; this is not a train script")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(file.read_bytes(), filename=path)

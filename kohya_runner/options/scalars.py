@@ -21,7 +21,7 @@ def number_text(value: float) -> str:
     if isinstance(value, int):
         return str(value)
     if not math.isfinite(value):
-        raise BadValueError(f"{shown(value)} is no number to train with; write a finite number")
+        raise BadValueError(f"{shown(value)} is not a number to train with; write a finite number")
     text = repr(value)
     plain = format(Decimal(text), "f") if "e" in text else text
     return plain if len(plain) <= SHORT else text
@@ -40,7 +40,7 @@ def integer_text(value: object) -> str:
             return value
         case _:
             pass
-    raise BadValueError(f"{shown(value)} is no whole number; write one, such as {_whole_example(value)}")
+    raise BadValueError(f"{shown(value)} is not a whole number; write one, such as {_whole_example(value)}")
 
 
 def float_text(value: object) -> str:
@@ -56,7 +56,7 @@ def float_text(value: object) -> str:
             return number_text(float(value))
         case _:
             pass
-    raise BadValueError(f"{shown(value)} is no number; write one, such as 0.0001")
+    raise BadValueError(f"{shown(value)} is not a number; write one, such as 0.0001")
 
 
 def steps_text(value: object) -> str:
@@ -80,7 +80,7 @@ def steps_text(value: object) -> str:
         case float() if value > 1 and value.is_integer():
             raise BadValueError(f"the trainer refuses {value}; write {int(value)}")
         case _:
-            raise BadValueError(f"{shown(value)} is no number of steps; {forms}")
+            raise BadValueError(f"{shown(value)} is not a number of steps; {forms}")
 
 
 def plain_text(value: object) -> str:

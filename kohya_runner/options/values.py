@@ -162,13 +162,13 @@ def _resolution(text: str) -> None:
     sides = RESOLUTION_X.match(text)
     if sides:
         raise BadValueError(f"the trainer does not read {shown(text)}; write {sides[1]},{sides[2]}")
-    raise BadValueError(f"{shown(text)} is no resolution; write 1024, or width,height such as 1024,768")
+    raise BadValueError(f"{shown(text)} is not a resolution; write 1024, or width,height such as 1024,768")
 
 
 def _crop_range(text: str) -> None:
     parts = _numbers(text)
     if len(parts) != 2 or parts[0] > parts[1]:
-        raise BadValueError(f"{shown(text)} is no range; write two numbers, the smaller one first, such as 2.0,4.0")
+        raise BadValueError(f"{shown(text)} is not a range; write two numbers, the smaller one first, such as 2.0,4.0")
 
 
 def _block_rates(text: str) -> None:

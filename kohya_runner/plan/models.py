@@ -94,7 +94,7 @@ def _form(ref: Reference, support: Support) -> list[Finding]:
             )
         ]
     if ref.kind == "random" and (ref.text != support.family or not support.random_model):
-        message = f"random weights of {ref.text} are no base model for family {support.family}"
+        message = f"random weights of {ref.text} are not a base model for family {support.family}"
         return [error("model.form", message, where=ref.where, hint=f"write family: {ref.text}, or another model")]
     return []
 

@@ -124,19 +124,19 @@ def test_a_value_becomes_these_tokens(name: str, value: Any, expected: tuple[str
     [
         pytest.param("xformers", "yes", "is a switch and got 'yes'; write true or false", id="switch-text"),
         pytest.param("xformers", 1, "is a switch and got '1'; write true or false", id="switch-number"),
-        pytest.param("seed", 1.5, "'1.5' is no whole number; write one, such as 1 or 2", id="fraction-for-an-int"),
-        pytest.param("seed", True, "true is no whole number; write one, such as 1", id="bool-for-an-int"),
-        pytest.param("seed", "0x10", "'0x10' is no whole number; write one, such as 1", id="hex"),
-        pytest.param("learning_rate", "fast", "'fast' is no number; write one, such as 0.0001", id="word"),
+        pytest.param("seed", 1.5, "'1.5' is not a whole number; write one, such as 1 or 2", id="fraction-for-an-int"),
+        pytest.param("seed", True, "true is not a whole number; write one, such as 1", id="bool-for-an-int"),
+        pytest.param("seed", "0x10", "'0x10' is not a whole number; write one, such as 1", id="hex"),
+        pytest.param("learning_rate", "fast", "'fast' is not a number; write one, such as 0.0001", id="word"),
         pytest.param(
-            "learning_rate", float("nan"), "'nan' is no number to train with; write a finite number", id="nan"
+            "learning_rate", float("nan"), "'nan' is not a number to train with; write a finite number", id="nan"
         ),
         pytest.param(
-            "learning_rate", float("inf"), "'inf' is no number to train with; write a finite number", id="inf"
+            "learning_rate", float("inf"), "'inf' is not a number to train with; write a finite number", id="inf"
         ),
-        pytest.param("learning_rate", "nan", "'nan' is no number; write one, such as 0.0001", id="nan-text"),
+        pytest.param("learning_rate", "nan", "'nan' is not a number; write one, such as 0.0001", id="nan-text"),
         pytest.param(
-            "learning_rate", "1e999", "'inf' is no number to train with; write a finite number", id="overflow"
+            "learning_rate", "1e999", "'inf' is not a number to train with; write a finite number", id="overflow"
         ),
         pytest.param("learning_rate", [1e-4], "takes one value and got a list; write a single value", id="list"),
         pytest.param(
@@ -169,7 +169,7 @@ def test_a_value_becomes_these_tokens(name: str, value: Any, expected: tuple[str
         pytest.param(
             "resolution",
             [512, 512, 512],
-            "'512,512,512' is no resolution; write 1024, or width,height such as 1024,768",
+            "'512,512,512' is not a resolution; write 1024, or width,height such as 1024,768",
             id="three-sides",
         ),
         pytest.param(
@@ -179,7 +179,7 @@ def test_a_value_becomes_these_tokens(name: str, value: Any, expected: tuple[str
         pytest.param(
             "lr_warmup_steps",
             1.5,
-            "'1.5' is no number of steps; "
+            "'1.5' is not a number of steps; "
             "write a number of steps (100), a fraction below 1 (0.05) or a percentage ('5%')",
             id="one-and-a-half",
         ),

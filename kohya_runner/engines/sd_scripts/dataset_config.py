@@ -84,7 +84,7 @@ def converted(key: str, value: Any) -> tuple[Any, str]:
         return _pair(value)
     if kind == "size":
         sides = parse_resolution(value)
-        return list(sides or ()), "" if sides and min(sides) > 0 else "is no size: write 512 or [512, 768]"
+        return list(sides or ()), "" if sides and min(sides) > 0 else "is not a size: write 512 or [512, 768]"
     types, words = _TYPES[kind]
     if type(value) not in types:
         return value, f"must be {words}, and is {json.dumps(value)}"

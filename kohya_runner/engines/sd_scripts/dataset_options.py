@@ -58,7 +58,7 @@ def findings(loaded: Loaded, support: Support, options: ScriptOptions) -> Iterat
 def _problem(key: str, value: Any, options: ScriptOptions) -> tuple[str, str]:
     """What is wrong with one option, and what to write instead; two empty texts for nothing."""
     if key in INSTEAD:
-        return "is no option of a dataset", INSTEAD[key]
+        return "is not an option of a dataset", INSTEAD[key]
     argument = ARGUMENT.get(key, key)
     if key not in KEYS or (argument not in options and key not in WITHOUT_ARGUMENT):
         return f"{options.script} has no such option of one dataset", did_you_mean(key, tuple(KEYS))

@@ -73,7 +73,7 @@ def check_keys(keys: Iterable[str]) -> None:
     for key in (text.partition("=")[0] for text in keys):
         if key not in known and not key.startswith("components."):
             said = did_you_mean(f"args.{key}" if f"args.{key}" in known else key, known)
-            raise UsageError(f"--trust {key}: is no key that needs consent", hint=said or "such as args.optimizer_type")
+            raise UsageError(f"--trust {key}: needs no consent", hint=said or "such as args.optimizer_type")
 
 
 def consequences(loaded: Loaded, workspace: Workspace, consents: Consents) -> tuple[Consequence, ...]:

@@ -112,7 +112,7 @@ RULES: tuple[Rule, ...] = (
          "networks/lora.py:71", SILENT, INFO),
     Rule("args.network_dropout", ("network_dropout",),
          lambda c: not 0 <= c.number("network_dropout") <= 1 and c.network_module in LORA,
-         "network_dropout: {network_dropout} is no probability", "write a number between 0 and 1",
+         "network_dropout: {network_dropout} is not a probability", "write a number between 0 and 1",
          "networks/lora.py:102", "first step"),
     Rule("args.network_dropout_inert", ("network_dropout", "network_module"),
          lambda c: c.network_module in WITHOUT_DROPOUT and c.number("network_dropout") > 0,

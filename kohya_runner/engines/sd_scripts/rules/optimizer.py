@@ -172,7 +172,7 @@ def _inert_rates(context: Context) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("args.optimizer_unknown", TYPE, _unknown, "optimizer_type: {optimizer_type} is no optimizer of the trainer",
+    Rule("args.optimizer_unknown", TYPE, _unknown, "the trainer has no optimizer_type: {optimizer_type}",
          "{what}", f"{TU}:5121", LOADED),
     Rule("args.optimizer_unfit", TYPE, lambda c: str(c.get("optimizer_type")) in UNFIT,
          "optimizer_type: {optimizer_type} cannot take the trainer's steps", "write AdamW", f"{TU}:5133",

@@ -148,7 +148,7 @@ def _too_long(context: Context) -> bool:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("args.scheduler_unknown", NAME, _unknown, "lr_scheduler: {lr_scheduler} is no scheduler of the trainer",
+    Rule("args.scheduler_unknown", NAME, _unknown, "lr_scheduler: {lr_scheduler} is not a scheduler of the trainer",
          "{what}", f"{TU}:5326", LOADED),
     Rule("args.scheduler_broken", NAME, lambda c: _name(c) in ALWAYS_FAIL,
          "lr_scheduler: {lr_scheduler} cannot be made by the trainer: it passes arguments that this one refuses",
@@ -173,7 +173,7 @@ RULES: tuple[Rule, ...] = (
          "lr_scheduler: polynomial falls to 1e-7, and learning_rate: {learning_rate} is not above it",
          "write lr_scheduler_args: {{lr_end: 0}}, or a higher rate", f"{TU}:5355", LOADED),
     Rule("args.scheduler_type_unknown", ("lr_scheduler_type",), _torch_unknown,
-         "lr_scheduler_type: {lr_scheduler_type} is no class of torch.optim.lr_scheduler", "{what}", f"{TU}:5303",
+         "lr_scheduler_type: {lr_scheduler_type} is not a class of torch.optim.lr_scheduler", "{what}", f"{TU}:5303",
          LOADED),
     Rule("args.scheduler_type_args", ("lr_scheduler_args", "lr_scheduler_type"), _torch_arguments,
          "lr_scheduler_type: {lr_scheduler_type} needs {what}", "write it under lr_scheduler_args, or take another",
@@ -197,6 +197,6 @@ RULES: tuple[Rule, ...] = (
          "lr_warmup_steps: {lr_warmup_steps} is divided by the number of processes: the scheduler steps once for each",
          "write a fraction, such as 0.05", f"{TU}:5274", SILENT, WARNING),
     Rule("args.warmup_long", WARMUP, _too_long,
-         "lr_warmup_steps: {lr_warmup_steps} is no shorter than the run: the full learning rate is never reached",
+         "lr_warmup_steps: {lr_warmup_steps} is not shorter than the run: the full learning rate is never reached",
          "write fewer steps", f"{TU}:5275", SILENT, WARNING),
 )  # fmt: skip
