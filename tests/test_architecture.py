@@ -48,7 +48,6 @@ SPELT_ELSEWHERE: set[str] = set()
 NAMED_ELSEWHERE: set[str] = {
     "artefact/verify.py: sd-scripts",
     "diagnosis/tracebacks.py: sd-scripts",
-    "plan/class_stage.py: sd_scripts",
     "practice/diffusers.py: diffusers",
     "practice/musubi.py: musubi",
     "practice/sd_scripts.py: sd_scripts",
@@ -57,7 +56,6 @@ NAMED_ELSEWHERE: set[str] = {
     "practice/trainer.py: diffusers",
     "practice/trainer.py: musubi",
     "practice/trainer.py: sd_scripts",
-    "run/class_painting.py: sd_scripts",
     "run/prepare.py: musubi",
 }
 JSON_FIELDS: set[str] = set()

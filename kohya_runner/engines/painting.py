@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.engines.command import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from kohya_runner.dataset.class_images import ClassImages
+    from kohya_runner.engines.arguments import Arg
     from kohya_runner.machine.gpus import Gpu
 
 WORKER = Path(__file__).with_name("paint_worker.py")
@@ -110,6 +114,62 @@ class Painter:
     readable: Callable[[Path, Path], Path] = _as_it_is  # a LoRA as the script reads it, copied where need be
     needs_negative: bool = False  # its guidance is away from the negative prompt, and does nothing without one
     trainer: str = "sd-scripts"  # whose script it is (engine_info.py)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCommand:
+    """The training whose base model paints. ``command`` says where it runs; ``python`` and ``checkout`` may be ""."""
+
+    family: str
+    args: tuple[Arg, ...]
+    command: Command
+    python: str
+    checkout: Path | None
+    small_gpu: bool = False
+
+    @property
+    def base(self) -> Base:
+        """The base model as the training has it."""
+        options = {arg.name: arg.value if arg.value is True else str(arg.value) for arg in self.args if arg.tokens}
+        model = next(str(options[name]) for name in MODELS if name in options)
+        return Base(self.family, model, options)
+
+    def runs(self, script: str, before: tuple[str, ...], options: tuple[str, ...]) -> Command:
+        """A script of the trainer, run where the training runs."""
+        path = str(self.checkout / script) if self.checkout else script
+        return Command((self.python, *before, path, *options), self.command.cwd, self.command.env, self.command.needs)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPainting:
+    """One process that paints the missing pictures of a folder. ``told`` is the text of ``file``, which it reads."""
+
+    images: ClassImages
+    missing: tuple[str, ...]
+    scratch: Path  # finished pictures are moved out of it one by one
+    command: Command
+    script: str
+    file: Path
+    told: str
+    folder_each: bool = False  # the script makes a folder for each picture; otherwise it names them as it is told
+
+    def painted(self, name: str) -> Path | None:
+        """The picture as the script leaves it, whole or not; None before it is begun."""
+        if not self.folder_each:
+            return self.scratch / name if (self.scratch / name).is_file() else None
+        return next(iter(sorted((self.scratch / name.removesuffix(".png")).glob("*.png"))), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPainter:
+    """A script that paints many class images a start, for one family. ``how`` is in the words of its options."""
+
+    family: str
+    script: str
+    paint: Callable[[TrainingCommand, ClassImages, Path], ClassPainting]  # the last is the folder to work in
+    how: Mapping[str, Any]
+    multiple: int = 8  # what both sides of a picture are a multiple of, in pixels
+    deciding: tuple[str, ...] = ()  # options that decide a picture beside the usual ones, where its parts are files
 
 
 def is_small(gpus: Iterable[Gpu]) -> bool:

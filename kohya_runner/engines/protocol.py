@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.rules.context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
@@ -185,6 +185,9 @@ class Engine(Protocol):
 
     def largest(self, parsed: ParsedOptions, layout: Layout) -> ParsedOptions:
         """The options with the largest resolution and batch of any dataset: what memory and room are for."""
+
+    def class_painters(self) -> tuple[ClassPainter, ...]:
+        """Its scripts that paint class images, a row for each family."""
 
     def painters(self) -> tuple[Painter, ...]:
         """Its scripts that make pictures, a row for each family."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions
@@ -68,6 +68,11 @@ def methods(family: str) -> tuple[str, ...]:
 def find(family: str, method: str) -> Support | None:
     """The row of a family and a method."""
     return next((row for row in FAMILIES if row.key == (family, method)), None)
+
+
+def class_painters() -> tuple[ClassPainter, ...]:
+    """What paints class images with the families' base models."""
+    return tuple(row for engine in ENGINES.values() for row in engine.class_painters())
 
 
 def painters() -> tuple[Painter, ...]:

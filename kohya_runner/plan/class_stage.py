@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.class_images import ClassImages
 from kohya_runner.dataset.listing import is_image
-from kohya_runner.engines.painting import is_small
-from kohya_runner.engines.sd_scripts import class_painters as painters
+from kohya_runner.engines import table
+from kohya_runner.engines.painting import TrainingCommand, is_small
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.text import counted
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from kohya_runner.engines.painting import ClassPainter, ClassPainting
     from kohya_runner.plan.value import Plan
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Dataset
@@ -42,7 +43,9 @@ def class_images(loaded: Loaded, index: int, entry: Dataset, workspace: Workspac
     prompt, size = " ".join(entry.class_prompt.split()), _size(loaded, entry)
     facts = {name: loaded.args.get(name) for name in DECIDING}
     model = loaded.recipe.model if loaded.recipe else loaded.word("model")
-    said = [loaded.word("family"), str(model), prompt, size, painters.HOW, facts, *_more(loaded)]
+    painter = _painter(loaded.word("family"))
+    how = painter.how if painter else {}
+    said = [loaded.word("family"), str(model), prompt, size, how, facts, *_more(loaded)]
     told = json.dumps(said, sort_keys=True, default=str)
     name = f"{UNSAFE.sub('_', prompt)[:40].strip('_')}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     return ClassImages(workspace.root / FOLDER / name, prompt, entry.num_class_images - there, size)
@@ -50,17 +53,19 @@ def class_images(loaded: Loaded, index: int, entry: Dataset, workspace: Workspac
 
 def _more(loaded: Loaded) -> list[Any]:
     """What decides a picture of the families that have their parts in files of their own."""
-    if loaded.word("family") not in painters.OTHERS:
+    painter = _painter(loaded.word("family"))
+    if painter is None or not painter.deciding:
         return []
     parts = loaded.recipe.components if loaded.recipe else {}
-    return [{name: loaded.args.get(name) for name in painters.DECIDING}, dict(parts)]
+    return [{name: loaded.args.get(name) for name in painter.deciding}, dict(parts)]
 
 
 def _size(loaded: Loaded, entry: Dataset) -> tuple[int, int]:
     """The training resolution in the steps that the script takes."""
     stated = entry.options.get("resolution") or loaded.args.get("resolution")
     width, height = parse_resolution(stated) or (512, 512)
-    step = painters.multiple(loaded.word("family"))
+    painter = _painter(loaded.word("family"))
+    step = painter.multiple if painter else 8
     return max(64, width // step * step), max(64, height // step * step)
 
 
@@ -107,28 +112,34 @@ def _unpaintable(prompt: str) -> tuple[str, str]:
 
 def _painted(loaded: Loaded, wanted: ClassImages, missing: int, where: str) -> Iterator[Finding]:
     family = loaded.word("family")
-    if not painters.can_paint(family):
-        known = ", ".join((*painters.SWITCHES, *painters.OTHERS))
+    painter = _painter(family)
+    if painter is None:
+        known = ", ".join(row.family for row in table.class_painters())
         text = f"{counted(missing, 'class image')} missing, and only those of {known} can be painted"
         hint = "name a folder with enough pictures"
         yield error("dataset.class_images", text, where=where, hint=hint)
         return
     what = f"{counted(missing, 'class image')} of '{wanted.prompt}'"
-    text = f"{what} will be painted first by {painters.script_of(family)}, into {wanted.folder}"
+    text = f"{what} will be painted first by {painter.script}, into {wanted.folder}"
     hint = "no time estimate: the base model is loaded once more, then 30 steps a picture"
     yield info("dataset.class_images", text, where=where, hint=hint)
 
 
-def stages(plan: Plan) -> tuple[painters.ClassPainting, ...]:
+def stages(plan: Plan) -> tuple[ClassPainting, ...]:
     """The processes to run before the training, in order; none where every picture is there."""
     if plan.command is None or plan.support is None or plan.request.practice:
         return ()
     made = (scan.source.made for scan in plan.scans)
     wanted = {images.folder: images for images in made if images is not None and images.missing()}
-    if not painters.can_paint(plan.support.family):
+    painter = _painter(plan.support.family)
+    if painter is None:
         return ()
     python = str(plan.python.path) if plan.python else "python3"
     checkout = plan.checkout.root if plan.checkout else None
     small = is_small(plan.gpus)
-    training = painters.TrainingCommand(plan.support.family, plan.args, plan.command, python, checkout, small_gpu=small)
-    return tuple(painters.painting_of(training, images) for images in wanted.values())
+    training = TrainingCommand(plan.support.family, plan.args, plan.command, python, checkout, small_gpu=small)
+    return tuple(painter.paint(training, images, images.folder / ".painting") for images in wanted.values())
+
+
+def _painter(family: str) -> ClassPainter | None:
+    return next((row for row in table.class_painters() if row.family == family), None)

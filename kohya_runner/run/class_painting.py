@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.diagnosis.events import Event
-    from kohya_runner.engines.sd_scripts.class_painters import ClassPainting
+    from kohya_runner.engines.painting import ClassPainting
     from kohya_runner.plan.value import Plan
     from kohya_runner.run.observers import Reporter
 

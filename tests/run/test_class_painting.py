@@ -11,7 +11,7 @@ import pytest
 
 from kohya_runner.dataset.class_images import ClassImages
 from kohya_runner.engines.command import Command
-from kohya_runner.engines.sd_scripts.class_painters import SCRIPT, ClassPainting
+from kohya_runner.engines.painting import ClassPainting
 from kohya_runner.errors import TrainerError
 from kohya_runner.run.class_painting import _paint
 
@@ -48,7 +48,7 @@ def stage(root: Path, *, dies: int = -1, count: int = 5) -> ClassPainting:
     argv = (sys.executable, str(script), str(scratch), str(scratch / "prompts.txt"), str(dies))
     lines = [f"{images.prompt} --d {images.seed(name)} --f {name}\n" for name in images.missing()]
     file = scratch / "prompts.txt"
-    return ClassPainting(images, images.missing(), scratch, Command(argv, root, {}), SCRIPT, file, "".join(lines))
+    return ClassPainting(images, images.missing(), scratch, Command(argv, root, {}), "gen_img.py", file, "".join(lines))
 
 
 def painted(one: ClassPainting) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
     from kohya_runner.engines.rules.context import Rule
@@ -106,6 +106,9 @@ class DiffusersEngine:
 
     def largest(self, parsed: ParsedOptions, _: Layout) -> ParsedOptions:
         return parsed
+
+    def class_painters(self) -> tuple[ClassPainter, ...]:
+        return ()
 
     def painters(self) -> tuple[Painter, ...]:
         return ()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
     from kohya_runner.engines.rules.context import Rule
@@ -107,6 +107,11 @@ class SdScriptsEngine:
         from kohya_runner.engines.sd_scripts.dataset_options import heaviest
 
         return heaviest(parsed, layout.folders)
+
+    def class_painters(self) -> tuple[ClassPainter, ...]:
+        from kohya_runner.engines.sd_scripts.class_painters import CLASS_PAINTERS
+
+        return CLASS_PAINTERS
 
     def painters(self) -> tuple[Painter, ...]:
         from kohya_runner.engines.sd_scripts.painter import PAINTERS

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.command import Command
-from kohya_runner.engines.painting import MODELS, WORKER, Base, PaintJob, PictureRequest
+from kohya_runner.engines.painting import WORKER, Base, ClassPainter, ClassPainting, PaintJob, PictureRequest
 from kohya_runner.engines.sd_scripts.painter import painter
 
 if TYPE_CHECKING:
@@ -20,8 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.class_images import ClassImages
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.painting import Painter
+    from kohya_runner.engines.painting import Painter, TrainingCommand
 
 SCRIPT = "gen_img.py"
 SWITCHES: Mapping[str, tuple[str, ...]] = {
@@ -39,70 +36,6 @@ DECIDING = (
 """Their options that decide a picture, beside the files."""
 _MULTIPLIER = re.compile(r" --m \S+")
 """There is no LoRA here; a prompt holds no ``--`` (class_stage.py)."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingCommand:
-    """The training whose base model paints. ``command`` says where it runs; ``python`` and ``checkout`` may be ""."""
-
-    family: str
-    args: tuple[Arg, ...]
-    command: Command
-    python: str
-    checkout: Path | None
-    small_gpu: bool = False
-
-    @property
-    def base(self) -> Base:
-        """The base model as the training has it."""
-        options = {arg.name: arg.value if arg.value is True else str(arg.value) for arg in self.args if arg.tokens}
-        model = next(str(options[name]) for name in MODELS if name in options)
-        return Base(self.family, model, options)
-
-    def runs(self, script: str, before: tuple[str, ...], options: tuple[str, ...]) -> Command:
-        """A script of the trainer, run where the training runs."""
-        path = str(self.checkout / script) if self.checkout else script
-        return Command((self.python, *before, path, *options), self.command.cwd, self.command.env, self.command.needs)
-
-
-@dataclass(frozen=True, slots=True)
-class ClassPainting:
-    """One process that paints the missing pictures of a folder. ``told`` is the text of ``file``, which it reads."""
-
-    images: ClassImages
-    missing: tuple[str, ...]
-    scratch: Path  # finished pictures are moved out of it one by one
-    command: Command
-    script: str
-    file: Path
-    told: str
-
-    def painted(self, name: str) -> Path | None:
-        """The picture as the script leaves it, whole or not; None before it is begun."""
-        if self.script == SCRIPT:
-            return self.scratch / name if (self.scratch / name).is_file() else None
-        return next(iter(sorted((self.scratch / name.removesuffix(".png")).glob("*.png"))), None)
-
-
-def can_paint(family: str) -> bool:
-    """Whether a script of the trainer paints many pictures of the family a start."""
-    return family in SWITCHES or family in OTHERS
-
-
-def multiple(family: str) -> int:
-    """What both sides of a picture are a multiple of, in pixels."""
-    return _row(Base(family, "")).multiple if family in OTHERS else 8
-
-
-def script_of(family: str) -> str:
-    """The script that paints."""
-    return _row(Base(family, "")).script if family in OTHERS else SCRIPT
-
-
-def painting_of(training: TrainingCommand, images: ClassImages) -> ClassPainting:
-    """The trainer's Python and its script, with what of the training's options decides a picture."""
-    scratch = images.folder / ".painting"
-    return (_asked if training.family in OTHERS else _by_file)(training, images, scratch)
 
 
 def _by_file(training: TrainingCommand, images: ClassImages, scratch: Path) -> ClassPainting:
@@ -131,10 +64,12 @@ def _gen_img(training: TrainingCommand, scratch: Path, prompts: Path) -> tuple[s
 def _asked(training: TrainingCommand, images: ClassImages, scratch: Path) -> ClassPainting:
     """One of the minimal inference scripts, without a LoRA."""
     base = training.base
-    row, file, missing = _row(base), scratch / "jobs.json", images.missing()
+    row, file, missing = painter(base), scratch / "jobs.json", images.missing()
+    assert row is not None  # noqa: S101 - OTHERS have one
     options = row.arguments(base, PaintJob(file, scratch, None, 0.0, "", training.small_gpu, row.guidance))
     command = training.runs(row.script, (str(WORKER), str(file)), options)
-    return ClassPainting(images, missing, scratch, command, row.script, file, _jobs(base, row, images, scratch))
+    return ClassPainting(images, missing, scratch, command, row.script, file, _jobs(base, row, images, scratch),
+                         folder_each=True)  # fmt: skip
 
 
 def _jobs(base: Base, row: Painter, images: ClassImages, scratch: Path) -> str:
@@ -155,7 +90,8 @@ def _jobs(base: Base, row: Painter, images: ClassImages, scratch: Path) -> str:
     return json.dumps(told)
 
 
-def _row(base: Base) -> Painter:
-    row = painter(base)
-    assert row is not None  # noqa: S101 - OTHERS have one
-    return row
+CLASS_PAINTERS: tuple[ClassPainter, ...] = (
+    *(ClassPainter(family, SCRIPT, _by_file, HOW) for family in SWITCHES),
+    *(ClassPainter(family, row.script, _asked, HOW, multiple=row.multiple, deciding=DECIDING)
+      for family in OTHERS if (row := painter(Base(family, ""))) is not None),
+)  # fmt: skip
