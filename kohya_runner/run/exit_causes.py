@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.record.record import Record
-    from kohya_runner.run.outcome import Outcome
+    from kohya_runner.run.supervise import Outcome
 
 LEAST_BYTES = 1 << 16
 """With less room than this a traceback does not reach the log."""

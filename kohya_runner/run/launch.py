@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.run.observers import AfterRun, Reporter
-    from kohya_runner.run.outcome import Outcome
+    from kohya_runner.run.supervise import Outcome
 
 
 CACHES_KEPT = "using the caches of an earlier launch"

@@ -11,8 +11,15 @@ if TYPE_CHECKING:
 
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.record.record import Record
-    from kohya_runner.run.outcome import Stop
     from kohya_runner.run.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run should not go on: a short name for programs, such as ``loss.nan``, and a sentence for a person."""
+
+    code: str
+    why: str
 
 
 class Observer(Protocol):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.record.run_state import RecordedState
     from kohya_runner.run.exit_causes import ExitCause
-    from kohya_runner.run.outcome import Outcome
+    from kohya_runner.run.supervise import Outcome
 
 LOOK_SECONDS = 1.0
 WRITE_SECONDS = 5.0

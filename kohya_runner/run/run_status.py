@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.bars import BAR, bar_event
 from kohya_runner.diagnosis.events import OtherBar, Step
+from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.record import ledger
 from kohya_runner.record.metrics_file import Metrics, Reader
 from kohya_runner.record.process_identity import boot_id
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.record.tail import last_lines
-from kohya_runner.run import phase_times
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.workspace import is_network_mount
 
@@ -123,7 +123,7 @@ class StatusReader:
             last_sign=max(signs, default=None),
             step=max([record.steps_seen if record else 0, *steps]),
             total=bar.total if isinstance(bar, Step) else record.steps_planned if record else None,
-            phase=phase_times.current(metrics) or "starting the trainer",
+            phase=current_phase(metrics) or "starting the trainer",
             work=f"{bar.done}/{bar.total}" if isinstance(bar, OtherBar) else "",
             free_bytes=None if self._network else _free(self.run_dir),
             price=_price(record),
@@ -180,3 +180,45 @@ def _free(path: Path) -> int | None:
         return shutil.disk_usage(path).free
     except OSError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """The seconds of one phase, and how often it came; ``sure`` is false where nobody watched a part of it."""
+
+    phase: str
+    seconds: float
+    times: int
+    sure: bool
+
+
+def current_phase(metrics: Metrics) -> str:
+    """The phase that goes on; an epoch that begins is training."""
+    for mark in reversed(metrics.marks):
+        if mark.kind == "phase":
+            return mark.name
+        if mark.kind == "begins":
+            return TRAINING
+    return ""
+
+
+def phase_times(metrics: Metrics, record: Record) -> tuple[PhaseTime, ...]:
+    """In the order in which they first came; the time before the trainer's start is ``preparing``."""
+    timings = record.timings
+    begins: list[tuple[float, str, bool]] = []
+    if timings.queued:
+        begins.append((timings.queued, "preparing", False))
+    if timings.started:
+        begins.append((timings.started, "starting the trainer", False))
+    marks = (mark for mark in metrics.marks if mark.kind in ("phase", "begins"))
+    begins += [(mark.t, mark.name if mark.kind == "phase" else TRAINING, mark.late) for mark in marks]
+    last = max([timings.ended or 0.0, *(one.t for one in metrics.steps[-1:]), *(m.t for m in metrics.marks[-1:])])
+    ends = [t for t, _, _ in begins[1:]] + [last]
+    found: dict[str, PhaseTime] = {}
+    before = ""
+    for (t, name, late), end in zip(begins, ends, strict=True):
+        known = found.get(name, PhaseTime(name, 0.0, 0, sure=True))
+        again = name != before
+        found[name] = PhaseTime(name, known.seconds + max(0.0, end - t), known.times + again, known.sure and not late)
+        before = name
+    return tuple(found.values())

@@ -19,7 +19,6 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.record.process_identity import ProcessId, identify
 from kohya_runner.record.record import DoneBefore
 from kohya_runner.record.tail import Tail
-from kohya_runner.run.outcome import Outcome
 from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stopping.stop_sequence import FORCED, Grace, StopSequence
 from kohya_runner.run.stopping.stop_signals import stop_signals
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.engines.command import Command
-    from kohya_runner.run.observers import Observer
-    from kohya_runner.run.outcome import Stop
+    from kohya_runner.run.observers import Observer, Stop
     from kohya_runner.run.stopping.stop_signals import StopSignals
 
 P = ParamSpec("P")
@@ -59,6 +57,23 @@ class Watch:
     on_start: Callable[[ProcessId], None] = _nothing
     grace: Grace = field(default_factory=Grace)
     before: DoneBefore = field(default_factory=DoneBefore)  # of a run that goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trainer ended. Of a process that is not our child neither code nor signal is known.
+
+    ``stopped`` is why it was stopped: the signal that the runner got, or what the ``stop`` of an observer says.
+    """
+
+    started: float
+    ended: float
+    returncode: int | None = None
+    signal: int | None = None
+    peak_rss: int | None = None  # bytes, of the largest process
+    stopped: str = ""
+    stop: Stop | None = None
+    fault: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)

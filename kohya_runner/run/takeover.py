@@ -17,16 +17,14 @@ from kohya_runner.record.record import Process
 from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.record.tail import Tail
 from kohya_runner.run.observers import observers
-from kohya_runner.run.outcome import Outcome
 from kohya_runner.run.process_group import ProcessGroup
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.supervise import POLL, Watch, adopt, stop_group
+from kohya_runner.run.supervise import POLL, Outcome, Watch, adopt, stop_group
 
 if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
-    from kohya_runner.run.observers import AfterRun, Reporter
-    from kohya_runner.run.outcome import Stop
+    from kohya_runner.run.observers import AfterRun, Reporter, Stop
     from kohya_runner.run.stopping.stop_sequence import Grace
 
 BY_COMMAND = "kohya-runner stop"

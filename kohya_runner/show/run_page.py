@@ -13,8 +13,7 @@ from kohya_runner.dataset.thumbnails import thumbnails
 from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.tail import last_lines
-from kohya_runner.run.phase_times import spent
-from kohya_runner.run.run_status import StatusReader
+from kohya_runner.run.run_status import StatusReader, phase_times
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart
 from kohya_runner.show.curves import smoothed
@@ -130,7 +129,7 @@ def _samples(folder: Path) -> dict[str, Any]:
 
 
 def _phases(look: RunStatus, record: Record) -> Iterator[dict[str, Any]]:
-    found = spent(look.metrics, record)
+    found = phase_times(look.metrics, record)
     whole = sum(one.seconds for one in found) or 1.0
     for one in found:
         seconds = f"{one.seconds:.1f} s" if one.seconds < 60 else duration(one.seconds)

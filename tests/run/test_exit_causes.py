@@ -6,7 +6,8 @@ import pytest
 
 from kohya_runner.record.record import Guarding, Record
 from kohya_runner.run import exit_causes
-from kohya_runner.run.outcome import Outcome, Stop
+from kohya_runner.run.observers import Stop
+from kohya_runner.run.supervise import Outcome
 
 WALL = "subprocess.CalledProcessError: Command '['python', 'train_network.py']' returned non-zero exit status 1."
 

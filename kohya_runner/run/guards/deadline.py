@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.run.outcome import Stop
+from kohya_runner.run.observers import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from kohya_runner.machine.host_memory import available
 from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import Prune, Warn, decide
 from kohya_runner.run.incomplete_files import FRESH, LAST_OF_STATE
-from kohya_runner.run.outcome import Stop
+from kohya_runner.run.observers import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

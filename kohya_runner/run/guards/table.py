@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.run.checkpoint_check import AT_ONCE
-from kohya_runner.run.outcome import Stop
+from kohya_runner.run.observers import Stop
 from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
