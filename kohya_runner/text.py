@@ -48,11 +48,6 @@ def shortened(text: str) -> str:
     return repr(printable(cut))
 
 
-def plain(text: str) -> str:
-    """A stranger's text without control characters, which a terminal would obey."""
-    return "".join(sign if sign.isprintable() else " " if sign == "\t" else "\ufffd" for sign in text)
-
-
 def printable(text: str) -> str:
     """The text with what no terminal or JSON file takes (undecodable bytes of a file name) replaced."""
     return text.encode("utf-8", "replace").decode()
@@ -71,7 +66,12 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(_code, text)
 
 
-def visible_line(text: str) -> str:
+def visible_json(text: str) -> str:
+    """JSON with the same characters as its own escapes: what reads it gets them back."""
+    return _UNSEEN.sub(lambda found: "".join(map(r"\u{:04x}".format, _units(found.group()))), text)
+
+
+def plain(text: str) -> str:
     """``visible`` without tabs and line breaks: a file's name cannot write a line of its own."""
     return _BREAKS.sub(_code, visible(text))
 
@@ -79,6 +79,11 @@ def visible_line(text: str) -> str:
 def has_control(text: str) -> bool:
     """Whether a text holds a control character (C0, C1): no argument of a program needs one."""
     return any(ord(sign) < 0x20 or 0x7F <= ord(sign) < 0xA0 for sign in text)
+
+
+def _units(sign: str) -> tuple[int, ...]:
+    data = sign.encode("utf-16-be", "surrogatepass")
+    return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
 
 
 def _code(found: re.Match[str]) -> str:

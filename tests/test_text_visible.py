@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from kohya_runner.text import has_control, visible, visible_line
+from kohya_runner.text import has_control, plain, visible, visible_json
 
 
 @pytest.mark.parametrize(
@@ -23,10 +25,18 @@ def test_what_a_terminal_obeys_is_shown_as_its_code(text: str, shown: str):
 
 
 def test_a_name_cannot_write_a_line_of_its_own():
-    assert visible_line("a.png\nready: 0 warning(s)") == r"a.png\x0aready: 0 warning(s)"
+    assert plain("a.png\nready: 0 warning(s)") == r"a.png\x0aready: 0 warning(s)"
 
 
 def test_control_characters_are_told_from_letters():
     assert has_control("a\nb")
     assert has_control("a\x85b")
     assert not has_control("Ä 猫\u00a0")
+
+
+def test_json_keeps_what_it_says_and_shows_nothing_that_a_terminal_obeys():
+    text = "\x9b31m \u202e \U000e0041 \u00e4"
+    shown = visible_json(json.dumps({"a": text}, ensure_ascii=False))
+    assert json.loads(shown) == {"a": text}
+    assert shown.isascii() is False
+    assert not any(sign in shown for sign in "\x9b\u202e\U000e0041")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.checkpoint import inspect
 from kohya_runner.artefact.content import examine, readable
+from kohya_runner.artefact.model_code import is_pickle
 from kohya_runner.artefact.model_identity import identify, main_dtype
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 from kohya_runner.errors import UsageError
+from kohya_runner.safe_paths import special
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -82,6 +83,8 @@ def verify(paths: Iterable[Path], on_file: Callable[[Verified], None]) -> tuple[
 
 def verified(path: Path) -> Verified:
     """One file, read from end to end."""
+    if odd := special(path):
+        return Verified(path, problems=(odd,))
     if path.suffix != ".safetensors":
         return _other(path)
     facts = inspect(path)
@@ -138,15 +141,14 @@ def _folders(text: str) -> str:
 
 
 def _other(path: Path) -> Verified:
-    """Files of torch may run code when they are loaded: they are looked at from outside alone."""
+    """A pickle runs its maker's code when it is loaded: it is not opened, and so not found to be good."""
     try:
-        size, whole = path.stat().st_size, zipfile.is_zipfile(path)
+        size = path.stat().st_size
     except OSError as fault:
         return Verified(path, problems=(f"cannot be read: {fault.strerror or fault}",))
-    problem = "" if whole else "is neither a safetensors file nor a whole file of torch"
-    note = "its numbers were not looked at: loading a file of torch can run code"
-    what = "a file of torch" if whole else ""
-    return Verified(path, what, bytes=size, problems=(problem,) if problem else (), notes=(note,) if whole else ())
+    if is_pickle(path.name):
+        return Verified(path, "a file of torch", bytes=size, problems=("was not opened: a pickle can run code",))
+    return Verified(path, bytes=size, problems=("is not a safetensors file",))
 
 
 def _files(paths: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -158,9 +158,10 @@ def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -
 def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> None:  # noqa: FBT001
     """Show the trainer's log of a run."""
     from kohya_runner.run import views
+    from kohya_runner.show import console
 
     for line in views.log_lines(views.one_run(workspace, run), lines, follow=follow):
-        click.echo(line)
+        console.say(line)
 
 
 @main.command()

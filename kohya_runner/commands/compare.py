@@ -122,17 +122,17 @@ def _show(found: Comparison, *, as_json: bool) -> None:
     ]
     console.table(("checkpoint", *(m.title for m in rows), ""), lines, empty="no checkpoints")
     for skipped in found.skipped:
-        click.echo(f"left out: {skipped.path.name} {skipped.reason}")
+        console.say(f"left out: {skipped.path.name} {skipped.reason}")
     for failed in found.failed:
         row = f"prompt {failed.prompt + 1}, {failed.row.said(several=len(found.samplers) > 1)}"
-        click.echo(f"failed: {found.columns[failed.column].label}, {row}: {failed.problem}")
+        console.say(f"failed: {found.columns[failed.column].label}, {row}: {failed.problem}")
     for note in found.notes:
-        click.echo(note)
+        console.say(note)
     if found.hint:
-        click.echo(found.hint)
-    click.echo(f"\nsuggestion: {found.suggestion.reason}")
+        console.say(found.hint)
+    console.say(f"\nsuggestion: {found.suggestion.reason}")
     paths = ComparisonPaths(found.folder)
-    click.echo(f"{paths.page}\n{paths.sheet}")
+    console.say(f"{paths.page}\n{paths.sheet}")
 
 
 def _figure(value: float | None) -> str:

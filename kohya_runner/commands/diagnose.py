@@ -25,15 +25,14 @@ def diagnose(what: str | None, workspace: str | None, as_json: bool) -> int:  # 
     Exit code 0: a cause was found, or the log shows no failure to explain. 8: it failed, and no known cause fits.
     """
     from kohya_runner.diagnosis.report import lines
+    from kohya_runner.show import console
 
     found, name, goes_on = _found(what, workspace)
     if as_json:
-        from kohya_runner.show import console
-
         console.json_object({"version": 1, "ok": found.understood, "log": name, **found.as_json()})
     else:
         for number, line in enumerate(lines(found)):
-            click.secho(line, bold=number == 0, fg="red" if number == 0 and found.outcome == "failed" else None)
+            console.say(line, bold=number == 0, fg="red" if number == 0 and found.outcome == "failed" else None)
     return 0 if found.understood or goes_on else UNEXPLAINED
 
 

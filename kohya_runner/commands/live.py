@@ -38,7 +38,7 @@ def attend(child: int, made: Plan, *, as_json: bool) -> int:
         }
         console.json_object({"version": 1, "ok": True, **facts, "runner": child, "trainer": trainer})
         return 0
-    click.echo(name)
+    console.say(name)
     where = f" --workspace {made.request.workspace}" if made.request.workspace else ""
     console.note(f"{name} runs without this terminal (runner {child}, trainer {trainer})")
     for word in ("watch", "logs -f", "stop"):
@@ -101,8 +101,8 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
     import time
 
     from kohya_runner.record.run_state import LIVE
-    from kohya_runner.show import watch_lines
-    from kohya_runner.text import plain
+    from kohya_runner.show import console, watch_lines
+    from kohya_runner.text import plain, visible_json
 
     last, last_time = None, 0.0
     while True:
@@ -111,9 +111,9 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
         changed = (look.state, look.phase, look.epoch, len(look.view.record.checkpoints if look.view.record else ()))
         now = time.monotonic()
         if as_json and (changed, look.step) != last:
-            click.echo(json.dumps(watch_lines.as_json(look), ensure_ascii=False))
+            console.say(visible_json(json.dumps(watch_lines.as_json(look), ensure_ascii=False)))
         elif not as_json and (changed != last or ended or now - last_time >= LINE_EVERY):
-            click.echo(plain(watch_lines.line(look)))
+            console.say(plain(watch_lines.line(look)))
             last_time = now
         if ended:
             return look
@@ -122,11 +122,11 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
 
 
 def _summary(look: RunStatus) -> None:
-    from kohya_runner.show import watch_lines
+    from kohya_runner.show import console, watch_lines
     from kohya_runner.text import plain
 
     name = f"{look.view.name}/{look.view.run_id}"
-    click.echo(f"{name} {look.state}: {plain(watch_lines.line(look))}")
+    console.say(f"{name} {look.state}: {plain(watch_lines.line(look))}")
 
 
 @click.command()

@@ -41,13 +41,15 @@ def _unseen(_: Verified) -> None:
 
 
 def _show(file: Verified) -> None:
-    click.secho(plain(str(file.path)), bold=True)
+    from kohya_runner.show import console
+
+    console.say(plain(str(file.path)), bold=True)
     for label, text in _lines(file):
-        click.echo(f"  {label:<11}{plain(text)}")
+        console.say(f"  {label:<11}{plain(text)}")
     for problem in file.problems:
-        click.secho(f"  WRONG      {plain(f'{file.path.name} {problem}')}", fg="red", bold=True)
+        console.say(f"  WRONG      {plain(f'{file.path.name} {problem}')}", fg="red", bold=True)
     if file.ok:
-        click.secho("  nothing is wrong with it", fg="green")
+        console.say("  nothing is wrong with it", fg="green")
 
 
 def _lines(file: Verified) -> Iterator[tuple[str, str]]:

@@ -8,8 +8,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from kohya_runner.findings import Finding, Severity, finding_json
-from kohya_runner.text import duration, plain
+from kohya_runner.text import duration, plain, visible, visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,17 +32,45 @@ def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
+    hook: Any = _Harmless()
+    console.push_render_hook(hook)
+    return console
+
+
+class _Harmless:
+    """What rich draws, with what a terminal would obey in a stranger's text shown as its code (a render hook)."""
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        """Every renderable, cleaned."""
+        return [_Cleaned(one) for one in renderables]
+
+
+class _Cleaned:
+    def __init__(self, drawn: Any) -> None:
+        self.drawn = drawn
+
+    def __rich_console__(self, console: Console, options: Any) -> Iterator[Any]:
+        """Its segments; those that move the cursor are rich's own."""
+        from rich.segment import Segment
+
+        for part in console.render(self.drawn, options):
+            yield part if part.control else Segment(visible(part.text), part.style)
 
 
 def json_object(value: Mapping[str, Any]) -> None:
     """One object on stdout and nothing else."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(visible_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+
+
+def say(text: str, **style: Any) -> None:
+    """A line of a result on stdout; ``style`` as click has it."""
+    click.secho(visible(text), **style)
 
 
 def note(text: str) -> None:
     """A line for the person, on stderr."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{visible(text)}\n")
     sys.stderr.flush()
 
 
@@ -99,7 +129,7 @@ def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, empty: str
         return
     grid = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for line in lines:
-        grid.add_row(*(Text(cell) for cell in line))
+        grid.add_row(*(Text(plain(cell)) for cell in line))
     console = _console()
     if not sys.stdout.isatty():
         console.width = 400
@@ -137,6 +167,7 @@ class TerminalScreen:
 
     def event(self, line: str, *, lasting: bool) -> None:
         """Show a line; a lasting one stays, another is overwritten by the next (every 30 s where nothing can be)."""
+        line = visible(line)
         if self.quiet or line == self.last_line:
             return
         mark = "PRACTICE " if self.practice else ""
@@ -267,7 +298,7 @@ def status(view: RunView, *, as_json: bool) -> None:
     if view.state == "orphaned":
         rows.append(("do", f"kohya-runner status {view.name} --adopt   or   kohya-runner stop {view.name}"))
     for label, text in rows:
-        sys.stdout.write(f"{label:<11}{text}\n")
+        say(f"{label:<11}{plain(text)}")
 
 
 def finished(record: Record, made: Plan, *, as_json: bool) -> None:
@@ -284,7 +315,7 @@ def finished(record: Record, made: Plan, *, as_json: bool) -> None:
         note(f"WARNING: the last loss is {record.loss}: all training after the first such step is worthless")
     for c in record.checkpoints:
         if not c.removed:
-            sys.stdout.write(f"{output / c.file}   {size(c.bytes)}   {c.modules} modules   sha256 {c.sha256[:16]}\n")
+            say(f"{output / c.file}   {size(c.bytes)}   {c.modules} modules   sha256 {c.sha256[:16]}")
 
 
 def rules(found: Mapping[str, Any], *, as_json: bool) -> None:

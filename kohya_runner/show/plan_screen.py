@@ -30,7 +30,7 @@ def show(console: Console, made: Plan) -> None:
         console.print(Text("this recipe will also:", style="bold yellow"))
         for one in made.consequences:
             allowed = "" if one.allowed else f"   (needs --trust {one.key})"
-            hanging(console, Text("  - "), Text(f"{one.text}   {one.where}{allowed}"), 4)
+            hanging(console, Text("  - "), Text(plain(f"{one.text}   {one.where}{allowed}")), 4)
         console.print()
     for label, text in rows(made):
         hanging(console, Text(f"{label:<{LABEL}}", style="bold"), Text(plain(text)), LABEL)
@@ -40,8 +40,8 @@ def show(console: Console, made: Plan) -> None:
         findings(console, sorted(shown, key=lambda f: list(Severity).index(f.severity)))
     console.print()
     if made.command is not None and (made.ok or console.soft_wrap):
-        where = shlex.quote(str(made.command.cwd))
-        lines = "".join(f"$ {command.shown()}\n" for command in made.commands)
+        where = plain(shlex.quote(str(made.command.cwd)))
+        lines = "".join(f"$ {plain(command.shown())}\n" for command in made.commands)
         console.print(Text(f"$ cd {where}\n{lines}", style="dim"), soft_wrap=True)
     text, severity = verdict(made)
     console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import click.testing
 import pytest
@@ -89,7 +90,14 @@ def test_modules_that_were_not_trained_are_a_note(tmp_path):
 def test_a_file_of_torch_is_never_loaded(tmp_path):
     path = tmp_path / "a.pt"
     path.write_bytes(b"cos\nsystem\n(S'touch /tmp/x'\ntR.")
-    assert not verified(path).ok
+    found = verified(path)
+    assert not found.ok
+    assert found.problems == ("was not opened: a pickle can run code",)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.safetensors")
+    assert verified(tmp_path / "a.safetensors").problems == ("is a named pipe, not a file",)
 
 
 def test_control_characters_and_long_texts_of_strangers_do_not_reach_the_terminal(tmp_path):
