@@ -100,7 +100,7 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
     causes = tuple(
         _cause(hit, known) for hit in _once([*hits, *([] if hits and not hits[0].row.anywhere else spoiled)])
     )
-    ended = failed or bool(wall or ending or causes)
+    ended = failed or bool(wall or ending or causes) or (not succeeded and not end.earlier and look.fatal_words(texts))
     error = chain.parts[0].error if failed else "" if succeeded else hits[0].line if hits else look.complaint(words)
     shown = {cause.code for cause in causes}
     seen = [hit for hit in _once(list(_anywhere(texts, "error"))) if hit.row.code not in shown] if ended else []

@@ -46,9 +46,9 @@ def ending(log: Log) -> Ending:
     real = sorted((chain for chain in chains(log.lines) if not _WALLS.match(chain.parts[-1].error)), key=_start)
     if not real:
         return Ending()
-    went_on = _went_on(log, real)
-    last = [chain for chain in real if chain.parts[-1].end > went_on]
-    group = last or ([] if _killed(log) else real[-1:])
+    work = _work(log, real)
+    last = [chain for chain in real if chain.parts[-1].end > max(work, default=-1)]
+    group = last or ([] if _survived(log, real[-1], work) else real[-1:])
     causes = [chain for chain in group if not _ECHOES.match(chain.parts[0].error)] or group
     if not causes:
         return Ending(earlier=_errors(real))
@@ -66,12 +66,18 @@ def _errors(chains: Sequence[Chain]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chain.parts[0].error for chain in chains))
 
 
-def _went_on(log: Log, chains: Sequence[Chain]) -> int:
-    """The index of the last line that shows the trainer at work, those inside a traceback left out."""
+def _work(log: Log, chains: Sequence[Chain]) -> list[int]:
+    """The indices of the lines that show the trainer at work, those inside a traceback left out."""
     inside = {number for chain in chains for raised in chain.parts for number in range(raised.start, raised.end)}
-    lines = range(len(log.lines) - 1, -1, -1)
-    said = next((n for n in lines if n not in inside and WENT_ON.match(log.lines[n].text.lstrip())), -1)
-    return max(said, log.last_advance)
+    lines = enumerate(line.text.lstrip() for line in log.lines)
+    return [*(number for number, text in lines if number not in inside and WENT_ON.match(text)), log.last_advance]
+
+
+def _survived(log: Log, chain: Chain, work: Sequence[int]) -> bool:
+    """Whether the run went on after its last exception, and ended otherwise or not at all."""
+    end = chain.parts[-1].end
+    at_work = log.last_advance >= end or sum(number >= end for number in work) > 1
+    return _killed(log) or (at_work and not wall(log))
 
 
 _KILLS = re.compile(

@@ -21,6 +21,7 @@ _VERSIONS = (
     "the versions: a package is often newer or older than the trainer; compare pip list with its requirements.txt"
 )
 _PATH = "the path in the message: that it is there, whole, and can be read and written by this user"
+_NONE = "what is None there: an option or file that was not given, or a part of the model that is not loaded"
 _KEY = "the file that was read then (a checkpoint, a cache, a metadata file): the trainer expected this key in it"
 _OPTION = "the option that the message or the innermost line names: kohya-runner options SCRIPT WORD"
 _SHAPES = "the shapes, number formats or device in the message, and the trainer's own lines above it"
@@ -45,9 +46,18 @@ def complains(text: str) -> bool:
     return bool(_COMPLAINTS.search(text)) and not _WARNING.search(text)
 
 
+_ERROR = re.compile(r"^(?:\w+\.){0,6}\w*(?:Error|Exception): |fatal error|: (?:error|fatal): |^fatal: ")
+
+
+def fatal_words(words: Sequence[str]) -> bool:
+    """Whether the last lines hold an error that stands alone."""
+    return any(_ERROR.search(text) for text in words[-8:])
+
+
 def complaint(words: Sequence[str]) -> str:
-    """The first line that complains, of those that a run without a traceback said last."""
-    return next((text for text in words if complains(text)), "")
+    """The first line that complains, of those that a run without a traceback said last; the launcher's own do last."""
+    said = [text for text in words if complains(text) and text[:1] not in "│|┃╰"]
+    return next((text for text in said if "CalledProcessError" not in text), next(iter(said), ""))
 
 
 def at(chain: Chain, words: Sequence[str]) -> tuple[str, ...]:
@@ -58,4 +68,5 @@ def at(chain: Chain, words: Sequence[str]) -> tuple[str, ...]:
     own = [frame for frame in cause.frames if not frame.library][-1:]
     where = tuple(f"the trainer's own line: {frame.whole}" for frame in own)
     kind = next((text for names, text in _KINDS.items() if re.fullmatch(names, cause.name)), "")
+    kind = _NONE if "'NoneType' object" in cause.error else kind
     return (*where, *([kind] if kind else ()))

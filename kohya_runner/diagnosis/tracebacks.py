@@ -91,7 +91,8 @@ class Raised:
     def said(self) -> tuple[str, ...]:
         """Its message; many an exception only means something together with the code that raised it."""
         code = self.frames[-1].code if self.frames else ""
-        return (f"{self.error} [{code}]" if code else self.error, *self.message[1:])
+        whole = (" ".join(line.strip() for line in self.message),) if len(self.message) > 1 else ()  # as rich wraps it
+        return (f"{self.error} [{code}]" if code else self.error, *self.message[1:], *whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,8 @@ def _boxed(mine: _Numbered, place: int) -> tuple[list[Frame], list[str], int]:
             place += 1
             break
         text = text.strip("│|┃").strip()
+        if text.endswith(" in") and place + 1 < len(mine):
+            text = f"{text} {mine[place + 1][1].strip().strip('│|┃').strip()}"
         if match := _BOX_FRAME.search(text):
             frames.append(_frame(match))
         elif text.startswith("❱") and frames and not frames[-1].code:

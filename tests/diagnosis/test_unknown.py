@@ -74,6 +74,35 @@ def test_an_error_that_was_survived_is_told_after_the_one_that_ended_the_run():
     assert "earlier in the log: ModuleNotFoundError" in "\n".join(lines(found))
 
 
+def test_a_run_that_goes_on_after_an_error_has_not_failed():
+    survived = tb(
+        "ModuleNotFoundError: No module named 'triton'",
+        f"{V}xformers/__init__.py|_is_triton_available|import triton",
+        after="",
+    )
+    found = diagnose(parse((survived + "prepare tokenizers\nrunning training\n" + BAR).encode()))
+    assert (found.outcome, found.causes) == ("unfinished", ())
+    assert found.earlier == ("ModuleNotFoundError: No module named 'triton'",)
+
+
+def test_a_box_that_a_narrow_window_broke_is_read():
+    text = """─────────────────────────────── Traceback (most recent call last)
+────────────────────────────────╮
+│ F:\\kohya_ss\\sdxl_train_network.py:176 in <module>
+                       │
+│ ❱ 176 │   trainer.train(args)
+                       │
+│ F:\\kohya_ss\\library\\train_util.py:3257 in
+resume_from_local_or_hf_if_specified           │
+│ ❱ 3257 │   │   accelerator.load_state(args.resume)
+                       │
+╰──────────────────────────────────────────────────────────────────────────────╯
+ValueError: loaded state dict contains a parameter group that doesn't match the
+size of optimizer's group
+"""
+    assert [cause.code for cause in diagnose(parse(text.encode())).causes] == ["resume-settings"]
+
+
 def test_a_worker_that_fell_comes_before_what_its_end_did_to_the_trainer():
     worker = 'Traceback (most recent call last):\n  File "<string>", line 1, in <module>\n  File "C:\\Python310\\lib\\multiprocessing\\spawn.py", line 116, in spawn_main\n    exitcode = _main(fd, parent_sentinel)\nOSError: [WinError 1455] The paging file is too small for this operation to complete.\n'
     text = (

@@ -44,6 +44,8 @@ SDXL = f"{S}sdxl_train_network.py"
 FLUX = f"{S}flux_train_network.py"
 
 MEMORY = {
+    "numpy cannot write": ("disk-full", tb("OSError: 1048576 requested and 524288 written", f"{S}library/strategy_base.py|save_latents_to_disk|np.savez(npz_path, **kwargs)")),
+    "files of shared memory": ("too-many-files", tb("RuntimeError: unable to open shared memory object </torch_1_2> in read-write mode: Too many open files (24)")),
     "vram while caching": ("out-of-vram-caching", tb("torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.00 GiB", f"{S}library/train_util.py|cache_batch_latents|latents = vae.encode(img_tensors).latent_dist.sample()", script=SDXL)),
     "vram while sampling": ("out-of-vram-sampling", tb("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", f"{S}library/train_util.py|sample_images|sample_image_inference(", script=SDXL)),
     "a folder as a file safetensors#485": ("no-mapping", tb("OSError: No such device (os error 19)", f'{V}safetensors/torch.py|load_file|with safe_open(filename, framework="pt", device=device) as f:')),
@@ -73,6 +75,9 @@ MEMORY = {
 }  # fmt: skip
 
 GPU = {
+    "flash backward": ("attention-kernel", tb("RuntimeError: Expected is_sm80 || is_sm90 to be true, but got false.  (Could this error message be improved?)")),
+    "cudnn engine": ("cudnn-engine", tb("RuntimeError: GET was unable to find an engine to execute this computation", before=BAR)),
+    "cuda 11 library": ("cuda-libraries", tb("ImportError: libcudart.so.11.0: cannot open shared object file: No such file or directory")),
     "hopper kernel": ("attention-kernel", BAR + "\nCUDA error (/__w/xformers/xformers/third_party/flash-attention/hopper/flash_fwd_launch_template.h:175): no kernel image is available for execution on the device\n" + EXIT_1),
     "capability": ("attention-kernel", tb("NotImplementedError: No operator found for `memory_efficient_attention_backward` with inputs:\n     query       : shape=(1, 4096, 8, 40) (torch.bfloat16)\n"
         "`cutlassB` is not supported because:\n    bf16 is only supported on A100+ GPUs\n`flshattB` is not supported because:\n    requires device with capability > (8, 0) but your GPU has capability (7, 5) (too old)")),
@@ -113,6 +118,10 @@ GPU = {
 }  # fmt: skip
 
 DISTRIBUTED = {
+    "the window's port": ("window-port", "OSError: Cannot find empty port in range: 7860-7860. You can specify a different port by setting the GRADIO_SERVER_PORT environment variable\n"),
+    "nccl and shm": ("nccl-shm", tb("torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:1970, unhandled system error\nncclSystemError: System call failed.\nLast error:\nError while creating shared memory segment /dev/shm/nccl-a1b2c3 (size 9637888)")),
+    "one of two came": ("rendezvous", tb("torch.distributed.DistStoreError: Timed out after 601 seconds waiting for clients. 1/2 clients joined.")),
+    "nccl and vram": ("out-of-vram", tb("torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:1691, unhandled cuda error\nncclUnhandledCudaError: Call to CUDA function failed.\nLast error:\nCuda failure 'out of memory'")),
     "p2p fluxgym#283": ("p2p-4000", flat(tb("NotImplementedError: Using RTX 4000 series doesn't support faster communication broadband via P2P or IB.", f"{V}accelerate/state.py|__init__|raise NotImplementedError("))),
     "libuv kohya_ss#2763": ("libuv", tb("RuntimeError: use_libuv was requested but PyTorch was build without libuv support", f"{W}torch\\distributed\\elastic\\rendezvous\\static_tcp_rendezvous.py|next_rendezvous|self._store = TCPStore(")),
     "nccl on windows": ("nccl-missing", tb("RuntimeError: Distributed package doesn't have NCCL built in")),
@@ -131,6 +140,7 @@ DISTRIBUTED = {
 }  # fmt: skip
 
 RUNS = {
+    "random states and torch 2.6": ("resume-weights-only", tb("_pickle.UnpicklingError: Weights only load failed. WeightsUnpickler error: Unsupported global: GLOBAL numpy.core.multiarray._reconstruct was not an allowed global by default.", LOAD_STATE, f'{V}accelerate/checkpointing.py|load_accelerator_state|states = torch.load(input_dir.joinpath(f"{{RNG_STATE_NAME}}_{{process_index}}.pkl"))', before="resume training from local state: /out/x-state\n")),
     "other optimizer sd-scripts#378": ("resume-settings", tb("ValueError: loaded state dict contains a parameter group that doesn't match the size of optimizer's group", LOAD_STATE, f"{V}bitsandbytes/optim/optimizer.py|load_state_dict|raise ValueError(", before="resume training from local state: /out/cat-state\n")),
     "other rank": ("resume-settings", tb("RuntimeError: Error(s) in loading state_dict for LoRANetwork:\n\tsize mismatch for lora_unet_x.lora_down.weight: copying a param with shape torch.Size([16, 320]) from checkpoint, the shape in current model is torch.Size([32, 320]).",
         LOAD_STATE, f"{V}accelerate/checkpointing.py|load_accelerator_state|model.load_state_dict(state_dict)", LOAD_SD, before="resume training from local state: /out/cat-state\n")),
@@ -146,6 +156,9 @@ RUNS = {
 }  # fmt: skip
 
 DATA = {
+    "nothing to sample from": ("no-data", tb("ValueError: num_samples should be a positive integer value, but got num_samples=0", f"{V}torch/utils/data/sampler.py|__init__|raise ValueError(")),
+    "other sizes in a batch": ("cache-stale", tb("RuntimeError: Trying to resize storage that is not resizable", f"{V}torch/utils/data/_utils/collate.py|collate_tensor_fn|out = elem.new(storage).resize_(len(batch))")),
+    "latents of sd3": ("cache-other-model", tb("RuntimeError: Given groups=1, weight of size [320, 4, 3, 3], expected input[1, 16, 128, 128] to have 4 channels, but got 16 channels instead", script=SDXL)),
     "i2v without its latents musubi-tuner#159": ("cache-keys", tb("KeyError: 'latents_image'", 'S:\\musubi-tuner\\wan_train_network.py|call_dit|image_latents = batch["latents_image"]', script="S:\\musubi-tuner\\wan_train_network.py")),
     "npz opened as a picture sd-scripts#2362": ("npz-as-picture", "Error loading file: C:\\img\\a_0602x0429_anima.npz\n" + tb("PIL.UnidentifiedImageError: cannot identify image file 'C:\\\\img\\\\a_0602x0429_anima.npz'", f"{S}library/train_util.py|new_cache_latents|info.image = info.image.result()", script=f"{S}anima_train.py")),
     "bad crc kohya_ss#3155": ("cache-broken", tb("zipfile.BadZipFile: Bad CRC-32 for file 't5_out.npy'", f'{S}library/strategy_flux.py|load_outputs_npz|t5_out = data["t5_out"]', f"{V}numpy/lib/npyio.py|__getitem__|return format.read_array(bytes,", script=FLUX)),
@@ -161,6 +174,9 @@ DATA = {
 }  # fmt: skip
 
 MODELS = {
+    "inpainting": ("inpainting-model", tb("RuntimeError: Given groups=1, weight of size [320, 9, 3, 3], expected input[1, 4, 64, 64] to have 9 channels, but got 4 channels instead")),
+    "t5 as clip sd-scripts#1451": ("t5-not-cached", tb("AttributeError: 'T5EncoderModel' object has no attribute 'text_model'", script=FLUX)),
+    "no gradient": ("nothing-trained", tb("AssertionError: No inf checks were recorded for this optimizer.")),
     "sd module for flux kohya_ss#2789": ("network-module-family", tb("AttributeError: 'LoRANetwork' object has no attribute 'train_t5xxl'", f"{S}flux_train_network.py|post_process_network|self.train_t5xxl = network.train_t5xxl", script=FLUX)),
     "dylora for sdxl LoRA_Easy_Training_Scripts#201": ("network-module-family", tb("AttributeError: 'list' object has no attribute 'named_modules'", f"{S}networks/dylora.py|create_modules|for name, module in root_module.named_modules():", script=SDXL)),
     "t5 in fp8 sd-scripts#1512": ("fp8-text-encoder", tb("RuntimeError: \"index_select_cuda\" not implemented for 'Float8_e4m3fn'", f"{V}torch/nn/modules/sparse.py|forward|return F.embedding(", script=FLUX)),
@@ -200,6 +216,9 @@ MODELS = {
 }  # fmt: skip
 
 HUB = {
+    "misspelt": ("repository-name", tb("huggingface_hub.errors.RepositoryNotFoundError: 401 Client Error. (Request ID: Root=1)\n\nRepository Not Found for url: https://huggingface.co/api/models/a/b.")),
+    "the hub is down": ("download-broken", tb("requests.exceptions.HTTPError: 504 Server Error: Gateway Time-out for url: https://huggingface.co/a/b/resolve/main/x.safetensors")),
+    "connection reset": ("download-broken", tb("requests.exceptions.ConnectionError: ('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))")),
     "runwayml": ("repository-gone", tb("OSError: runwayml/stable-diffusion-v1-5 is not a local folder and is not a valid model identifier listed on 'https://huggingface.co/models' (404 Client Error: runwayml/stable-diffusion-v1-5)")),
     "gated flux": ("gated", tb("huggingface_hub.errors.GatedRepoError: 403 Client Error. (Request ID: Root=1)\n\nCannot access gated repo for url https://huggingface.co/black-forest-labs/FLUX.1-dev/resolve/main/ae.safetensors.")),
     "wrong token": ("token", tb("huggingface_hub.errors.HfHubHTTPError: 401 Client Error: Unauthorized for url: https://huggingface.co/api/whoami-v2\nInvalid credentials in Authorization header")),
@@ -213,6 +232,8 @@ HUB = {
 }  # fmt: skip
 
 OPTIONS = {
+    "bf16 file, fp16 training": ("dit-precision", tb("AssertionError: DiT weights are in bf16, mixed precision must be bf16 or no / DiTの重みがbf16の場合", script=f"{M}wan_train_network.py")),
+    "a rank in quotes": ("network-args", tb("TypeError: '<=' not supported between instances of 'str' and 'int'", f"{S}networks/lora.py|create_network|if network_dim <= 0:")),
     "a float for a list lora-scripts#513": ("text-encoder-lr", tb("TypeError: object of type 'float' has no len()", "D:\\lora-scripts\\train_network.py|train|text_encoder_lr = None if args.text_encoder_lr is None or len(args.text_encoder_lr) == 0 else args.text_encoder_lr[0]")),
     "no output folder kohya_ss#2483": ("output-folder", tb("PermissionError: [Errno 13] Permission denied: '/config_lora-20240510-152313.toml'", 'C:\\kohya_ss\\kohya_gui\\lora_gui.py|train_model|with open(tmpfilename, "w") as toml_file:', after="")),
     "piecewise": ("scheduler-steps", tb("ValueError: SchedulerType.WARMUP_STABLE_DECAY requires `num_decay_steps`, please provide that argument.")),
@@ -233,6 +254,12 @@ OPTIONS = {
 }  # fmt: skip
 
 PACKAGES = {
+    "paged on wsl": ("paged-optimizer", BAR + "\nCUDA error: operation not supported at line 37 in file /src/csrc/pythonInterface.cpp\n" + EXIT_1),
+    "a preset that is not there": ("lycoris-args", tb("KeyError: 'attn-mlpp'", f"{V}lycoris/kohya/__init__.py|create_network|LycorisNetworkKohya.apply_preset(BUILT_IN_PRESETS[preset])")),
+    "qwen3 and old transformers": ("transformers-old", tb("ValueError: The checkpoint you are trying to load has model type `qwen3` but Transformers does not recognize this architecture.", script=f"{M}zimage_cache_text_encoder_outputs.py")),
+    "llava and new transformers": ("transformers-version", tb("AttributeError: 'LlavaForConditionalGeneration' object has no attribute 'language_model'", script=f"{M}cache_text_encoder_outputs.py")),
+    "half an update sd-scripts#115": ("trainer-mixed", tb("AttributeError: 'Namespace' object has no attribute 'network_alpha'. Did you mean: 'network_args'?")),
+    "half an update of the library": ("trainer-mixed", tb("ImportError: cannot import name 'setup_logging' from 'library.utils' (/app/sd-scripts/library/utils.py)")),
     "lycoris for flux sd-scripts#1810": ("lycoris-version", tb("AttributeError: 'LycorisNetworkKohya' object has no attribute 'train_t5xxl'", f"{S}flux_train_network.py|post_process_network|self.train_t5xxl = network.train_t5xxl", script=FLUX)),
     "two cudas kohya_ss#1028": ("torchvision", tb("RuntimeError: Detected that PyTorch and torchvision were compiled with different CUDA versions. PyTorch has CUDA Version=11.7 and torchvision has CUDA Version=11.8.")),
     "dll kohya_ss#593": ("windows-dll", tb("ImportError: DLL load failed while importing _C: The specified module could not be found.", f"{W}torch\\__init__.py|<module>|from torch._C import *  # noqa: F403")),
@@ -270,6 +297,11 @@ PACKAGES = {
 }  # fmt: skip
 
 SYSTEM = {
+    "forked": ("windows-spawn", tb("RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the 'spawn' start method")),
+    "links on windows": ("windows-symlink", tb("OSError: [WinError 1314] A required privilege is not held by the client: '../../blobs/a' -> 'C:/Users/u/.cache/x'")),
+    "a file that is not there": ("file-missing", tb("FileNotFoundError: [Errno 2] No such file or directory: '/data/dataset.json'")),
+    "a folder for a file": ("file-missing", tb("IsADirectoryError: [Errno 21] Is a directory: '/models/flux'")),
+    "entry point": ("windows-dll", tb('OSError: [WinError 127] The specified procedure could not be found. Error loading "C:\\venv\\lib\\site-packages\\torch\\lib\\nvfuser_codegen.dll"')),
     "continuation fluxgym#349": ("shell-continuation", "[2025-02-23 20:54:22] [INFO] outputs/mar1/train.sh: line 10: --save_model_as: command not found\n[2025-02-23 20:54:22] [ERROR] Command exited with code 127\n"),
     "powershell continuation": ("shell-continuation", "At line:2 char:5\n+   --network_dim 8\n+     ~\nMissing expression after unary operator '--'.\n"),
     "crlf": ("shell-crlf", "train.sh: line 2: $'\\r': command not found\ntrain.sh: line 3: --x\n"),

@@ -9,7 +9,7 @@ _CHECK = "kohya-runner dataset check FOLDER   names every such file"
 DATA = (
     row(
         "no-data",
-        r"^No data found|No training items found in the dataset|num train images \* repeats[^:]{0,60}: 0$|^No images found|no image(?:s)? found in .{1,200}director",
+        r"^No data found|No training items found in the dataset|num train images \* repeats[^:]{0,60}: 0$|^No images found|num_samples should be a positive integer value, but got num_samples=0|no image(?:s)? found in .{1,200}director",
         "the trainer found no picture (or, musubi-tuner, no cache of one): sd-scripts reads only the folders N_name inside train_data_dir",
         "train_data_dir is the folder above 10_cat, not 10_cat itself; a recipe lays it out: datasets: [{images: DIR, "
         "concept: cat, repeats: 10}]; musubi-tuner: run its cache_latents and cache_text_encoder_outputs scripts first",
@@ -139,6 +139,10 @@ DATA = (
         "cache-stale",
         (
             sign(
+                r"Trying to resize storage that is not resizable|each element in list of batch should be of equal size",
+                frame=r"collate",
+            ),
+            sign(
                 r"stack expects each tensor to be equal size|latents? (?:size|shape) (?:mismatch|.{0,40}does not match)"
             ),
             sign(
@@ -150,6 +154,15 @@ DATA = (
         "pictures of one batch have latents or masks of different sizes: cached .npz files are of an older resolution or picture",
         "remove the .npz files beside the pictures and run again",
         source="library/strategy_base.py:427; sd-scripts#1771, PR#2276; bmaltais/kohya_ss#1629",
+    ),
+    row(
+        "cache-other-model",
+        sign(
+            r"Given groups=1, weight of size \[\d+, (?P<wants>\d+), 3, 3\], expected input\[.{1,40}\] to have (?:4|16) channels, but got (?P<got>4|16|32) channels"
+        ),
+        "the latents have another number of channels than the model takes: the cached .npz files were made with the VAE of another model family",
+        "remove the .npz files beside the pictures and run again",
+        source="library/strategy_base.py:427; torch nn/modules/conv.py",
     ),
     row(
         "cache-keys",

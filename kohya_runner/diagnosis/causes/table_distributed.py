@@ -48,7 +48,7 @@ DISTRIBUTED = (
         "rendezvous",
         r"environment variable (?:MASTER_ADDR|MASTER_PORT|RANK|WORLD_SIZE|LOCAL_RANK) expected, but not set|Default process group has not been initialized"
         r"|client socket has (?:failed|timed out)|The server socket has failed to (?:listen|bind)(?!.{0,200}(?:EADDRINUSE|in use))|makeDeviceForHostname|RendezvousConnectionError"
-        r"|store->get\('\d+'\) got error|Socket Timeout",
+        r"|store->get\('\d+'\) got error|Socket Timeout|waiting for clients|Rendezvous\w*Error",
         "the processes of a distributed start did not find each other: the start is set to several processes or machines, or the name of "
         "this machine leads nowhere",
         _ONE,
@@ -70,6 +70,24 @@ DISTRIBUTED = (
         "another training on this machine holds the port through which the processes find each other",
         "launch: {accelerate: {main_process_port: 0}}",
         source="accelerate commands/launch.py",
+    ),
+    row(
+        "window-port",
+        r"Cannot find empty port in range",
+        "another program, or an older window of this one, holds the port of the web page",
+        "end the other one, or export GRADIO_SERVER_PORT=7861 before the start",
+        source="gradio http_server.py",
+    ),
+    row(
+        "nccl-shm",
+        (
+            sign(r"NCCL error|nccl\w+Error", also=r"Error while (?:creating|attaching) shared memory segment|/dev/shm/nccl"),
+            sign(r"Error while creating shared memory segment .{0,40}nccl"),
+        ),
+        "NCCL, through which the GPUs talk, has too little shared memory in this container",
+        "docker run --shm-size 8g --ipc=host; or export NCCL_SHM_DISABLE=1",
+        f"or {_ONE}",
+        source="docs.nvidia.com/deeplearning/nccl troubleshooting",
     ),
     row(
         "nccl-system",

@@ -18,7 +18,7 @@ GPU = (
             sign(r"No operator found for", also=r"requires device with capability|only supported on (?:A100|Ampere)|max\(query\.shape\[-1\]"),
             sign(r"requires device with capability > \(\d+, \d+\) but your GPU has capability"),
             sign(r"FlashAttention only supports (?:Ampere|Turing|Hopper|NVIDIA)|FlashAttention(?:-\d)? (?:forward|backward)? ?only supports? head dim"),
-            sign(r"FlashAttention only support fp16 and bf16"),
+            sign(r"FlashAttention only support fp16 and bf16|Expected is_sm\d+|flash attention .{0,60}head dimension"),
             sign(r"flash_fwd_launch_template|fmha_cutlass\S{0,40} .{0,60}(?:error|failed)"),
         ),
         "this build of the attention package (xformers, flash-attn) has no kernel for this GPU, head size or number format; "
@@ -55,7 +55,7 @@ GPU = (
         (
             sign(r"no kernel image is available", before=_NEW),
             sign(r"no kernel image is available", frame=r"torch\.randn"),
-            sign(r"sm_1\d\d is not compatible with the current PyTorch|nvrtc: error: invalid value for --gpu-architecture|Unsupported gpu architecture 'compute_1\d\d'"),
+            sign(r"sm_1\d\d is not compatible with the current PyTorch|nvrtc: error: invalid value for --gpu-architecture|Unsupported gpu architecture 'compute_1\d\d'|device kernel image is invalid"),
             sign(r"(?:CUDA error|cudaErrorNoKernelImageForDevice).{0,40}no kernel image is available|ptxas .{0,80}sm_1\d\d.{0,40}not defined"),
         ),
         "this build of torch has no code for this GPU: torch and its CUDA are older than the card (or, for a card from before 2018, newer)",
@@ -94,7 +94,7 @@ GPU = (
     row(
         "amd-kernel",
         r"HIP error: invalid device function|hipErrorNoBinaryForGpu|hipErrorInvalidDeviceFunction|Cannot read .{0,120}TensileLibrary"
-        r"|HIP error: (?:no kernel image|shared object initialization failed)|rocBLAS error: .{0,200}Tensile",
+        r"|HIP error: (?:no kernel image|shared object initialization failed)|rocBLAS error: .{0,200}Tensile|Triton Error \[HIP\]: {1,2}Code: (?:209|98)",
         "this ROCm build of torch has no code for this AMD GPU",
         "export HSA_OVERRIDE_GFX_VERSION=10.3.0   (RX 6000) or 11.0.0 (RX 7000), before the start; or a torch for your gfx: "
         "https://download.pytorch.org/whl/rocm6.4",
@@ -192,6 +192,13 @@ GPU = (
         "torch's CUDA libraries are missing or mixed with those of another CUDA",
         "unset LD_LIBRARY_PATH before the start, then: kohya-runner setup (or: pip install --force-reinstall torch torchvision in the trainer's environment)",
         source="torch/__init__.py _preload_cuda_deps; pytorch/pytorch#111469",
+    ),
+    row(
+        "cudnn-engine",
+        r"unable to find an engine to execute this computation|Unable to find a valid cuDNN algorithm|CUDNN_STATUS_NOT_SUPPORTED",
+        "cuDNN has no way to compute a convolution: most often no memory of the GPU is left for it, else cuDNN and torch do not fit",
+        "lower args.train_batch_size{now:train_batch_size} or args.vae_batch_size{now:vae_batch_size}; unset LD_LIBRARY_PATH; kohya-runner setup",
+        source="pytorch/pytorch#32564, #143119",
     ),
     row(
         "cuda-handle",

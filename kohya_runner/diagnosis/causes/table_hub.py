@@ -22,6 +22,13 @@ HUB = (
         source="ostris/ai-toolkit#36, #676; XLabs-AI/x-flux#103; vladmandic/sdnext#4043",
     ),
     row(
+        "repository-name",
+        sign(r"RepositoryNotFoundError|Repository Not Found", raises="RepositoryNotFoundError|OSError|HfHubHTTPError|EnvironmentError|HTTPError"),
+        "the Hub has no repository of this name, or it is private and no token of its owner was given (the Hub answers 401 or 404 for both)",
+        "correct the recipe's model: (OWNER/NAME as on its page){now:pretrained_model_name_or_path}; for a private one: export HF_TOKEN=...",
+        source="huggingface_hub errors.py",
+    ),
+    row(
         "token",
         (
             sign(r"Invalid user token|Token is required|Invalid credentials in Authorization header|LocalTokenNotFoundError|401 Client Error|403 Client Error|403 Forbidden"
@@ -54,7 +61,7 @@ HUB = (
     ),
     row(
         "download-broken",
-        r"Consistency check failed|IncompleteRead|ChunkedEncodingError|Connection broken|Read timed out|ReadTimeoutError|RemoteDisconnected|peer closed connection without sending complete"
+        r"Consistency check failed|IncompleteRead|ChunkedEncodingError|Connection broken|Connection aborted|50[0234] Server Error|WinError 100(?:54|60)|Read timed out|ReadTimeoutError|RemoteDisconnected|peer closed connection without sending complete"
         r"|CAS service error|Data processing error.{0,40}CAS|HTTPSConnectionPool.{0,120}timed out",
         "a download from the Hub broke off",
         "start it again: what is there is kept; export HF_HUB_DOWNLOAD_TIMEOUT=60, HF_HUB_DISABLE_XET=1 where it comes again",

@@ -39,6 +39,13 @@ MEMORY = (
         source="sd-scripts#64, #86; bmaltais/kohya_ss#235",
     ),
     row(
+        "too-many-files",
+        r"Too many open files|Errno 24\b|received 0 items of ancdata",
+        "the process may not open so many files at once: each loader worker and each cached file takes some",
+        "ulimit -n 65536   before the start; or args: {max_data_loader_n_workers: 1}{now:max_data_loader_n_workers}",
+        source="errno(3); torch multiprocessing notes",
+    ),
+    row(
         "shared-memory",
         (
             sign(
@@ -74,7 +81,7 @@ MEMORY = (
     row(
         "disk-full",
         r"No space left on device|Errno 28\b|os error 28\b|code: 28\b|StorageFull|ENOSPC|WinError 112|os error 112\b|code: 112\b"
-        r"|not enough space on the disk|PytorchStreamWriter failed|unexpected pos \d+ vs \d+",
+        r"|not enough space on the disk|PytorchStreamWriter failed|\d+ requested and \d+ written|unexpected pos \d+ vs \d+",
         "the disk is full; what was written last is cut",
         "free space or take a larger volume, then: kohya-runner plan RECIPE (it says how much the run needs). df -h shows "
         "the space, df -i the number of files that are left",
@@ -103,13 +110,6 @@ MEMORY = (
         "a model file is given as a folder, or lies on a mount that cannot map files into memory (Ceph, some network drives)",
         "give the file itself; copy it to a local disk",
         source="safetensors/safetensors#485",
-    ),
-    row(
-        "too-many-files",
-        r"Too many open files|Errno 24\b|received 0 items of ancdata",
-        "the process may not open so many files at once: each loader worker and each cached file takes some",
-        "ulimit -n 65536   before the start; or args: {max_data_loader_n_workers: 1}{now:max_data_loader_n_workers}",
-        source="errno(3); torch multiprocessing notes",
     ),
     row(
         "path-long",
@@ -183,9 +183,14 @@ MEMORY = (
     ),
     row(
         "out-of-vram",
-        r"CUDA out of memory|OutOfMemoryError|HIP out of memory|CUDA (?:driver )?error: out of memory|HIP error: out of memory"
-        r"|MPS backend out of memory|Triton Error \[CUDA\]: out of memory|cudaErrorMemoryAllocation|Allocation on device .{0,30}would exceed"
-        r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|Error out of memory at line \d+ in file .{0,80}(?:pythonInterface|ops)",
+        (
+            sign(r"NCCL error", also=r"Cuda failure .{0,10}out of memory"),
+            sign(
+                r"CUDA out of memory|OutOfMemoryError|(?:HIP|XPU) out of memory|CUDA (?:driver )?error: out of memory|HIP error: out of memory"
+                r"|MPS backend out of memory|Triton Error \[CUDA\]: out of memory|cudaErrorMemoryAllocation|Allocation on device .{0,30}would exceed"
+                r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|Error out of memory at line \d+ in file .{0,80}(?:pythonInterface|ops)"
+            ),
+        ),
         "the GPU's memory is full",
         *VRAM,
         source="sd-scripts PR#1374, #1466, #1560; bmaltais/kohya_ss#2724, #2991",

@@ -108,7 +108,7 @@ NETWORKS = (
             sign(r".", raises="AttributeError|TypeError", frame=r"networks/(?:lora|dylora|lora_fa|oft)\.py:\d+ in (?:create_network|__init__|create_modules)", script=r"flux_train|sd3_train|lumina_train|anima_train|hunyuan_image"),
             sign(r"module '[\w.]{1,60}' has no attribute 'create_(?:arch_)?network'"),
         ),
-        "the network module is of another model family: it found nothing in this model that it could train",
+        "the network module is of another model family: it finds nothing in this model that it could train, or expects other parts of it",
         *_MODULES,
         source="kohya-ss/musubi-tuner#255, #817; networks/lora_flux.py:935; musubi-tuner networks/lora.py:740",
     ),
@@ -121,7 +121,7 @@ NETWORKS = (
     ),
     row(
         "nothing-trained",
-        r"optimizer got an empty parameter list|element 0 of tensors does not require grad|not require(?:s)? grad and does not"
+        r"optimizer got an empty parameter list|No inf checks were recorded for this optimizer|element 0 of tensors does not require grad|not require(?:s)? grad and does not"
         r" have a grad_fn",
         "nothing is left to train: every learning rate is 0, or the switches leave no part of the network",
         "args: {learning_rate: 1e-4}{now:learning_rate}; of network_train_unet_only and network_train_text_encoder_only at "
@@ -150,6 +150,20 @@ FAMILIES = (
         "an SD3 model was given to the script for SD 1.x, 2.x",
         "sd3_train_network.py (recipe: family: sd3) with a bf16 or fp16 file; args.clip_l, args.clip_g, args.t5xxl where the file has none",
         source="bmaltais/kohya_ss#3017",
+    ),
+    row(
+        "inpainting-model",
+        sign(r"expected input\[.{1,40}\] to have 9 channels, but got 4 channels|size mismatch for (?:conv_in|input_blocks\.0\.0)\.weight: .{0,60}torch\.Size\(\[320, (?:9|8|5), 3, 3\]\)|\[320, 9, 3, 3\]\) from checkpoint"),
+        "the model is an inpainting (or edit) model: its first layer takes 9 channels, and this trainer feeds 4",
+        "model: the plain model it was made from, not its inpainting version{now:pretrained_model_name_or_path}",
+        source="library/model_util.py; sd-scripts PR#2309",
+    ),
+    row(
+        "t5-not-cached",
+        sign(r"'T5EncoderModel' object has no attribute 'text_model'"),
+        "this version of the trainer handles T5 as if it were CLIP where its outputs are not cached",
+        "args: {cache_text_encoder_outputs: true}{now:cache_text_encoder_outputs}, or a newer sd-scripts",
+        source="sd-scripts#1451, #1453",
     ),
     row(
         "sdxl-refiner",
@@ -247,7 +261,6 @@ FAMILIES = (
         "text-encoder-layout",
         (
             sign(r"Error\(s\) in loading state_dict for (?P<part>T5EncoderModel|CLIPText\w+|CLIPModel|UMT5\w*|T5Encoder|Gemma\w+|Qwen\w+|LlamaModel|Mistral\w+|LlavaFor\w+)"),
-            sign(r"'T5EncoderModel' object has no attribute 'text_model'"),
             sign(r"(?:Missing|Unexpected) keys?: \['.{0,200}(?:text_model|encoder\.block|shared\.weight|model\.layers)"),
         ),
         "a text encoder's file is of another model or layout than this argument takes (CLIP-L, CLIP-G, T5 and LLMs each have their own; scaled fp8 and GGUF are not read)",
@@ -332,7 +345,7 @@ NUMBERS = (
     ),
     row(
         "nan-loss",
-        r"(?:avr_|step_)?loss=nan|loss is nan",
+        r"(?:avr_|step_)?loss=nan|loss is nan|returned nan values in its",
         "the loss became NaN: everything that was trained after that is worthless, and the trainer does not stop by itself",
         "lower the learning rate: args.learning_rate{now:learning_rate}, args.unet_lr{now:unet_lr}; keep the checkpoints "
         "from before",

@@ -66,7 +66,7 @@ OPTIONS = (
         "network-args",
         (
             sign(
-                r"invalid literal for int\(\) with base 10: '(?P<value>[^']{0,60})'|could not convert string to float: '(?P<text>[^']{0,60})'|unsupported operand type\(s\) for .{1,4}: 'str'",
+                r"invalid literal for int\(\) with base 10: '(?P<value>[^']{0,60})'|could not convert string to float: '(?P<text>[^']{0,60})'|unsupported operand type\(s\) for .{1,4}: 'str'|not supported between instances of 'str'",
                 frame=r"(?:^|/)networks/\w+\.py",
             ),
             sign(
@@ -127,10 +127,17 @@ OPTIONS = (
     ),
     row(
         "full-precision",
-        r"full_(?:fp16|bf16) requires mixed[ _]precision|DiT weights are in (?:fp16|bf16), mixed precision must be",
-        "the number format of mixed_precision does not fit: full_fp16 and full_bf16 want the same name, musubi-tuner that of the model file",
+        r"full_(?:fp16|bf16) requires mixed[ _]precision",
+        "full_fp16 and full_bf16 want mixed_precision of the same name",
         "args: {mixed_precision: bf16, full_bf16: true}{now:mixed_precision}",
         source="train_network.py:815, :821",
+    ),
+    row(
+        "dit-precision",
+        r"DiT weights are in (?P<format>fp16|bf16), mixed precision must be",
+        "the model file is in {found:format}, and mixed_precision is another format",
+        "args: {mixed_precision: {found:format}}{now:mixed_precision}",
+        source="musubi_tuner/wan_train_network.py:63-65",
     ),
     row(
         "fp8-precision",

@@ -123,6 +123,16 @@ PACKAGES = (
         source="library/train_util.py:4885; bmaltais/kohya_ss#979, #1523; bitsandbytes-foundation/bitsandbytes#1200, #308, #900",
     ),
     row(
+        "paged-optimizer",
+        (
+            sign(r"CUDA error: operation not supported at line \d+ in file .{0,80}pythonInterface"),
+            sign(r"operation not supported", frame=r"^bitsandbytes/.{0,60}(?:get_paged|prefetch|get_managed)"),
+        ),
+        "the paged optimizers need managed memory, which this GPU under this driver does not offer (WSL, virtual GPUs)",
+        "args: {optimizer_type: AdamW8bit}{now:optimizer_type}   the same without paging",
+        source="bitsandbytes csrc/pythonInterface.cpp",
+    ),
+    row(
         "8-bit-needs-gpu",
         r"All input tensors need to be on the same GPU|bitsandbytes.{0,80}(?:CPU|cpu).{0,40}not supported"
         r"|optimizer_update_8bit.{0,40}(?:CPU|cpu)|There is no operator .{0,60}bitsandbytes::optimizer_update_8bit",
@@ -156,7 +166,7 @@ PACKAGES = (
         "lycoris-args",
         (
             sign(r"unsupported operand type\(s\) for [*/]+: 'str'|invalid literal for int|could not convert string to float", frame=r"(?:^|/)(?:lycoris|locon)/"),
-            sign(r"KeyError|AssertionError|ValueError", raises="KeyError|AssertionError|ValueError", frame=r"^lycoris/(?:kohya|config)\S*: .{0,80}(?:algo|preset|conv_dim|factor|kwargs)"),
+            sign(r"KeyError|AssertionError|ValueError", raises="KeyError|AssertionError|ValueError", frame=r"^lycoris/(?:kohya|config)[^:]{0,40}:\d+ in \w+: .{0,120}(?:algo|preset|PRESET|conv_dim|factor|kwargs)"),
         ),
         "a value of network_args is not what LyCORIS takes",
         "args: {network_args: {algo: locon, conv_dim: 8, conv_alpha: 1}}{now:network_args}   numbers as numbers, algo one of lora, locon, loha, lokr, dylora, full, ia3",
@@ -174,7 +184,7 @@ PACKAGES = (
         (
             sign(r"(?P<library>flash_attn|xformers|sageattention|natten|torchaudio|apex|bitsandbytes)\S{0,120}(?:undefined symbol|DLL load failed|procedure could not be found)"),
             sign(r"Failed to import", also=r"flash_attn|undefined symbol|DLL load failed|procedure could not be found"),
-            sign(r"undefined symbol: _ZN|DLL load failed while importing (?:flash_attn|sage|xformers|natten)\w*|(?:specified procedure|entry point) could not be found"),
+            sign(r"undefined symbol: _ZN|DLL load failed while importing (?:flash_attn|sage|xformers|natten)\w*"),
         ),
         "a package with its own native code (flash-attn, xformers, ...) was built for another version of torch",
         "reinstall it for this torch, or do without: args: {sdpa: true, xformers: false, flash_attn: false}",
@@ -211,7 +221,7 @@ PACKAGES = (
         (
             sign(r"Accelerator\.?(?:__init__)?\(?\)? got an unexpected keyword argument '(?P<name>\w+)'|__init__\(\) got an unexpected keyword argument '(?:logging_dir|project_dir|dispatch_batches|kwargs_handlers)'"),
             sign(r"unwrap_model\(\) got an unexpected keyword|'Accelerator(?:State)?' object has no attribute|cannot import name '\w+' from 'accelerate"),
-            sign(r"unexpected keyword argument 'keep_torch_compile'"),
+            sign(r"unexpected keyword argument 'keep_torch_compile'|requires Accelerate: `pip install|requires `?accelerate ?>="),
         ),
         "accelerate is newer or older than the trainer, or than transformers",
         _SETUP,
@@ -224,7 +234,7 @@ PACKAGES = (
             sign(r"'CLIPText(?:Model|Transformer)' object has no attribute '(?P<attribute>text_model|_build_causal_attention_mask|eos_token_id)'"),
             sign(r"(?:Missing|Unexpected) key\(s\) in state_dict: .{0,40}text_model\.embeddings\.position_ids"),
             sign(r"Unexpected key\(s\).{0,60}position_ids", also=r"Error\(s\) in loading state_dict for CLIPTextModel"),
-            sign(r"'(?:CLIP|T5|Gemma|Qwen|Llama)\w*' object has no attribute '_\w+'"),
+            sign(r"'(?:CLIP|T5|UMT5|Gemma|Qwen|Llama|Llava|Mistral)\w*' object has no attribute '\w+'"),
         ),
         "transformers is newer or older than the trainer: it moved what the trainer uses",
         _SETUP,
@@ -240,6 +250,13 @@ PACKAGES = (
         "diffusers (or what it imports) is newer or older than the trainer",
         _SETUP,
         source="bmaltais/kohya_ss#1743, #3477",
+    ),
+    row(
+        "transformers-old",
+        r"model type `(?P<name>[\w-]+)` but Transformers does not recognize|Tokenizer class (?P<other>\w+) does not exist or is not currently imported|Unrecognized (?:configuration class|model in)",
+        "transformers is older than this model: it does not know {found:name|other}",
+        "pip install -U transformers   in the trainer's environment, as far as the trainer's requirements.txt allows; or: kohya-runner setup",
+        source="transformers models/auto/configuration_auto.py",
     ),
     row(
         "tokenizer-package",
@@ -322,8 +339,19 @@ PACKAGES = (
         source="library/train_util.py:5459",
     ),
     row(
+        "trainer-mixed",
+        (
+            sign(r"cannot import name '(?P<name>\w+)' from '(?:library|networks|musubi_tuner)"),
+            sign(r"'\w+(?:Trainer|Strategy)' object has no attribute|module '(?:library|networks)\.\w+' has no attribute|'Namespace' object has no attribute '(?P<option>\w+)'"),
+            sign(r"(?:takes \d+ positional arguments? but|got an unexpected keyword argument|missing \d+ required positional)", raises="TypeError", frame=r"^(?!.*(?:optim|get_scheduler)).{0,40}(?:train_network|_train)\w*\.py:\d+ in (?:train|main|<module>): .{0,60}(?:library|train_util|self|strategy)"),
+        ),
+        "files of the trainer are of different versions, or a wrapper calls a version of it that it was not made for",
+        "in the trainer's folder: git status, git pull (or git checkout of one release), git submodule update; then kohya-runner setup",
+        source="sd-scripts#115; bmaltais/kohya_ss#2789",
+    ),
+    row(
         "trainer-folder",
-        r"No module named '(?P<module>library|library\.\w+|musubi_tuner[\w.]*)'|cannot import name '\w+' from 'library",
+        r"No module named '(?P<module>library|library\.\w+|musubi_tuner[\w.]*)'",
         "Python does not find the trainer's own modules: it was started from another folder, is not installed, or another package is called library",
         "start it in the trainer's folder after pip install -e . there; kohya-runner launch RECIPE does so by itself",
         source="sd-scripts requirements.txt (-e .)",

@@ -61,12 +61,22 @@ RESUME = (
         source="train_network.py:1253; Akegarasu/lora-scripts#464, #518, #627",
     ),
     row(
-        "resume-broken",
+        "resume-weights-only",
         sign(
-            r"PytorchStreamReader failed|UnpicklingError|EOFError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader\w*|Weights only load failed",
+            r"Weights only load failed|Unsupported global",
             frame=r"accelerate/checkpointing\.py|in load_accelerator_state",
         ),
-        "a file of the state to go on from is cut or empty: the run ended while it was written, or the disk was full (or torch and accelerate are of other versions than wrote it)",
+        "torch 2.6 and later refuses the pickled random states of a state, which this version of accelerate still reads the old way",
+        "pip install -U accelerate   in the trainer's environment, or resume with the torch that wrote the state; the weights and optimizer in it are whole",
+        source="accelerate/checkpointing.py; pytorch 2.6 release notes",
+    ),
+    row(
+        "resume-broken",
+        sign(
+            r"PytorchStreamReader failed|UnpicklingError|EOFError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader\w*",
+            frame=r"accelerate/checkpointing\.py|in load_accelerator_state",
+        ),
+        "a file of the state to go on from is cut or empty: the run ended while it was written, or the disk was full",
         "take the state before it: args.resume{now:resume}; kohya-runner launch RECIPE --resume does so by itself",
         source="accelerate/checkpointing.py; docs/resume.md",
     ),

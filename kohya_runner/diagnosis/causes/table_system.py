@@ -77,7 +77,7 @@ SYSTEM = (
     row(
         "windows-dll",
         (
-            sign(r"exit status (?:3221225781|3221225595|3221225794)\b|0xC00001(?:35|42)|0xC000007B"),
+            sign(r"exit status (?:3221225781|3221225595|3221225794)\b|0xC00001(?:35|42)|0xC000007B|0x[cC]06[dD]007[eEfF]|procedure entry point .{1,200} could not be located"),
             sign(r"DLL load failed while importing (?P<module>\w+)|WinError (?:126|127|193|1114)\b"),
         ),
         "a DLL is missing, broken, or of another torch, Python or CUDA",
@@ -138,8 +138,9 @@ SYSTEM = (
         (
             sign(r"An attempt has been made to start a new process before|Can't pickle local object|cannot pickle '\w+' object|Can't get (?:local )?(?:object|attribute) .{0,80}__mp_main__"),
             sign(r"WinError 3\b|FileNotFoundError", frame=r"popen_spawn_win32"),
+            sign(r"Cannot re-initialize CUDA in forked subprocess"),
         ),
-        "a data loader worker could not be started: on Windows and macOS each is a new process that gets everything pickled",
+        "a data loader worker could not be started: on Windows and macOS each is a new process that gets everything pickled, on Linux a copy that may not use CUDA",
         "args: {max_data_loader_n_workers: 0, persistent_data_loader_workers: false}{now:max_data_loader_n_workers}",
         source="cocktailpeanut/fluxgym#129; docs.python.org multiprocessing",
     ),
@@ -156,10 +157,17 @@ SYSTEM = (
     row(
         "python-version",
         r"requires a different Python|No module named '(?:distutils|imp)'|'pkgutil' has no attribute 'ImpImporter'|unsupported operand type\(s\) for \|: '(?:type|_GenericAlias)'"
-        r"|Dynamo is not supported on Python 3\.1\d|cannot import name '\w+' from 'collections' \(|No matching distribution found for torch\b",
+        r"|Dynamo is not supported on Python 3\.1\d|module 'distutils' has no attribute|cannot import name '\w+' from 'collections' \(|No matching distribution found for torch\b",
         "this Python is newer or older than the trainer and its packages support",
         "kohya-runner setup   makes an environment with a Python that fits (sd-scripts: 3.10 to 3.12)",
         source="sd-scripts README; docs.python.org whatsnew 3.12",
+    ),
+    row(
+        "windows-symlink",
+        r"WinError 1314\b|A required privilege is not held by the client",
+        "Windows does not let this user make the links that the Hub's cache consists of",
+        "switch on Windows' developer mode, or start it as administrator; export HF_HUB_DISABLE_SYMLINKS=1",
+        source="huggingface.co/docs/huggingface_hub manage-cache",
     ),
     row(
         "glibc",
@@ -167,6 +175,17 @@ SYSTEM = (
         "the system's C or C++ library is older than a package needs",
         "a newer image (Ubuntu 22.04 or later), or: conda install -c conda-forge libstdcxx-ng",
         source="ld.so(8)",
+    ),
+    row(
+        "file-missing",
+        (
+            sign(r"(?:FileNotFoundError|NotADirectoryError): .{0,40}(?:No such file or directory|Not a directory|WinError [23]\b).{0,60}: '(?P<path>[^']{1,300})'"),
+            sign(r"IsADirectoryError: .{0,40}Is a directory: '(?P<folder>[^']{1,300})'"),
+        ),
+        "a file or folder that the run names is not there, or is of the other kind: {found:path|folder}",
+        "correct the path; in a container or on another machine it must exist there too",
+        source="errno(3)",
+        vague=True,
     ),
     row(
         "interrupted",
