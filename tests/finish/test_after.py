@@ -91,7 +91,7 @@ def test_outputs_that_changed_are_no_success(odd_path, pod, server):
     (run_dir / "output" / "my cat.safetensors").write_bytes(b"weightz" * 100)
     pod.finish((run_dir, run))
     assert actions(server) == ["stop"]
-    assert "not as it was written" in "\n".join(pod.said)
+    assert "has changed since it was written" in "\n".join(pod.said)
 
 
 def test_a_missing_output_is_no_success(odd_path):
@@ -142,7 +142,7 @@ def test_where_nothing_works_it_is_said_so_that_nobody_overlooks_it(odd_path):
 def test_elsewhere_nothing_is_stopped_and_it_is_said(odd_path):
     said = []
     after.finish(*ended(odd_path, finish=asked()), said.append, {})
-    assert "no RunPod pod" in said[0]
+    assert "not a RunPod pod" in said[0]
 
 
 def test_the_message_goes_before_the_pod(odd_path, pod, server):
