@@ -20,7 +20,7 @@ from kohya_runner.engines.painting import MODEL, is_small
 from kohya_runner.errors import NoCheckpointError, RunExistsError, TrainerError, UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.gpus import read_gpus, run_command
-from kohya_runner.plan.environment import child_env
+from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock
 
 if TYPE_CHECKING:

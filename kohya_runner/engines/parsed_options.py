@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.options.parser import argparse_parser
+from kohya_runner.options.script_options import argparse_parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

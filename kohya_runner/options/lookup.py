@@ -6,11 +6,18 @@ import contextlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kohya_runner.atomic import write_text
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.script_options import Option, ScriptOptions
-from kohya_runner.options.snapshot import Snapshot, decode, encode, read_what_can_be, shipped
-from kohya_runner.options.source_files import fingerprint, train_scripts, unchanged
+from kohya_runner.options.snapshot import (
+    Snapshot,
+    decode,
+    encode,
+    fingerprint,
+    read_what_can_be,
+    shipped,
+    train_scripts,
+    unchanged,
+)
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -60,6 +67,8 @@ def engine_options(
         return kept.scripts[script]
     options = _read(script, checkout, engine)
     if file and write_cache:
+        from kohya_runner.atomic import write_text
+
         with contextlib.suppress(OSError):  # then the next run reads the sources again
             write_text(file, encode(read_what_can_be(checkout, engine)))
     return options

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.options.source_files import content_hash
+from kohya_runner.options.snapshot import content_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What was read from a checkout, as JSON; the pinned commit's is shipped with the package.
+"""What was read from a checkout, as JSON, and whether its files are still the same; the pinned commit's is shipped.
 
 ``python -m kohya_runner.engines.update_snapshot CHECKOUT [ENGINE]`` writes it anew after the commit was changed.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Type
-from kohya_runner.options.source_files import train_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.engine_info import EngineInfo
+
 
 VERSION = 1
 
@@ -123,3 +124,39 @@ def _option(row: dict[str, Any]) -> Option:
     if kind not in get_args(Kind) or fields["type"] not in get_args(Type) or not isinstance(fields["flags"], tuple):
         raise ValueError("no option of this version")
     return Option(**fields)
+
+
+def train_scripts(root: Path, engine: EngineInfo) -> tuple[str, ...]:
+    """The train scripts of a checkout: those the engine lists, else the files in its root that train something."""
+    entry = f"def {engine.entry}(".encode()
+    if engine.scripts:
+        return tuple(name for name in engine.scripts if entry in _content(root / engine.script_path(name)))
+    files = sorted(path for path in root.glob("*.py") if "train" in path.stem or path.stem == "fine_tune")
+    return tuple(path.name for path in files if entry in _content(path))
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a source file, whatever its line ends; empty where there is no such file."""
+    data = _content(path)
+    return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest() if data else ""
+
+
+def unchanged(root: Path, hashes: Mapping[str, str]) -> bool:
+    """Whether all these files, by their paths in the checkout, have these hashes."""
+    return all(content_hash(root / path) == digest for path, digest in hashes.items())
+
+
+def fingerprint(root: Path, engine: EngineInfo) -> str:
+    """One hash over the files that may declare options: those beside the scripts and in the folders below."""
+    below = f"{engine.folder}/**/*.py" if engine.folder else "library/**/*.py"
+    files = sorted({*root.glob("*.py"), *root.glob(below)})
+    lines = (f"{path.relative_to(root).as_posix()} {content_hash(path)}\n" for path in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a regular file; none where it is not one or cannot be read."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""

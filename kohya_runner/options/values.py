@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kohya_runner.options import keyvalues
-from kohya_runner.options.scalars import BadValueError, float_text, integer_text, plain_text, shown, steps_text
+from kohya_runner.options.keyvalues import BadValueError, float_text, integer_text, plain_text, shown, steps_text
 from kohya_runner.suggest import nearest
 from kohya_runner.text import has_control
 

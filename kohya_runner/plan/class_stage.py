@@ -12,7 +12,6 @@ from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.class_images import ClassImages
 from kohya_runner.dataset.listing import is_image
 from kohya_runner.engines import table
-from kohya_runner.engines.painting import TrainingCommand, is_small
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.text import counted
 
@@ -127,6 +126,8 @@ def _painted(loaded: Loaded, wanted: ClassImages, missing: int, where: str) -> I
 
 def stages(plan: Plan) -> tuple[ClassPainting, ...]:
     """The processes to run before the training, in order; none where every picture is there."""
+    from kohya_runner.engines.painting import TrainingCommand, is_small
+
     if plan.command is None or plan.support is None or plan.request.practice:
         return ()
     made = (scan.source.made for scan in plan.scans)

@@ -1,4 +1,4 @@
-"""The processes of a plan: what runs before the training, and the training itself."""
+"""The processes of a plan, and the variables that they get beside those of the shell."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines import arguments, command
-from kohya_runner.install.checkout import project_root
-from kohya_runner.install.environment import CPU_MEMORY
-from kohya_runner.machine.downloads import repo_folder
-from kohya_runner.plan.environment import child_env
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +18,35 @@ if TYPE_CHECKING:
     from kohya_runner.engines.protocol import ResolvedRecipe
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.opening import Opened
+    from kohya_runner.workspace import Workspace
+
+
+def child_env(workspace: Workspace, environ: Mapping[str, str], *, offline: bool) -> dict[str, str]:
+    """Caches into the workspace, output as the runner follows it; no secret: those stay in the shell's own.
+
+    RunPod's images set ``HF_HUB_ENABLE_HF_TRANSFER=1``, with which the pinned huggingface_hub 0.34.3 fails where
+    hf_transfer is not installed (file_download.py), so it is switched off.
+    """
+    env = workspace.environment() | child_environment() | {"HF_HUB_DISABLE_TELEMETRY": "1"}
+    if environ.get("HF_HUB_ENABLE_HF_TRANSFER", "0") not in ("", "0"):
+        env["HF_HUB_ENABLE_HF_TRANSFER"] = "0"
+    if offline:
+        env["HF_HUB_OFFLINE"] = "1"
+    return env
+
+
+def child_environment() -> dict[str, str]:
+    """What the runner adds so that the output can be followed.
+
+    Bars at most once a second (tqdm reads ``TQDM_*``), output at once, log records 160 columns wide, and UTF-8: the
+    scripts print Japanese (train_network.py:987), which another encoding would turn into a crash.
+    """
+    return {
+        "COLUMNS": "160",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+        "TQDM_MININTERVAL": "1",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +63,7 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
     launch, script = resolved.recipe.launch, resolved.support.script
     engine = opened.engine.INFO
     offline = not isinstance(resolved.recipe.model, str)  # random weights: nothing is to be downloaded
-    env = child_env(opened.workspace, opened.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
+    env = child_env(opened.workspace, opened.environ, offline=offline) | (_cpu_memory() if on_cpu else {})
     needs = frozenset() if offline else _needs(opened, resolved)
     stages = tuple(
         StageCommand(
@@ -60,13 +85,21 @@ UPLOADS = ("huggingface_repo_id", "resume_from_huggingface")
 
 def _needs(opened: Opened, resolved: ResolvedRecipe) -> frozenset[str]:
     """Whose secrets the processes get: the Hub's where they ask it for something, those of a tracker that is on."""
+    from kohya_runner.machine.downloads import repo_folder
+
     given = resolved.parsed.given
     cache = Path(opened.workspace.environment()["HF_HUB_CACHE"])
-    lacking = [repo for repo in resolved.support.tokenizers_of(given) if not repo_folder(cache, repo).exists()]
+    lacking = [repo for repo in resolved.support.tokenizers_of(given) if not os.path.exists(repo_folder(cache, repo))]
     asks = resolved.models.kind == "hub" or any(given.get(name) for name in UPLOADS)
     hub = {"hub"} if asks or (lacking and not given.get("tokenizer_cache_dir")) else set()
     trackers = {str(given.get(name)) for name in ("log_with", "report_to")}
     return frozenset(hub | ({"wandb"} if trackers & {"wandb", "all"} else set()))
+
+
+def _cpu_memory() -> dict[str, str]:
+    from kohya_runner.install.environment import CPU_MEMORY
+
+    return CPU_MEMORY
 
 
 def _alone(opened: Opened, engine: EngineInfo, script: str, tokens: tuple[str, ...], env: Mapping[str, str]) -> Command:
@@ -81,6 +114,8 @@ def _alone(opened: Opened, engine: EngineInfo, script: str, tokens: tuple[str, .
 
 def _script(opened: Opened, engine: EngineInfo, script: str) -> tuple[Path, Path]:
     """The working folder and the script; without a checkout it is relative to that folder, wherever it will be."""
+    from kohya_runner.install.checkout import project_root
+
     checkout = opened.checkout
     root = checkout.root if checkout else (project_root() or Path.cwd()) / engine.submodule
     inside = Path(engine.script_path(script))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.checks.captions import regex_problem
 from kohya_runner.dataset.checks.dataset_findings import dataset_findings
-from kohya_runner.dataset.checks.edits import check_edits
 from kohya_runner.dataset.checks.folders import check_datasets
 from kohya_runner.dataset.edit import read_source
 from kohya_runner.dataset.edit_rows import is_edit
@@ -124,6 +123,8 @@ def findings(
 
 def alone(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
     """Problems in the data whatever the trainer's options are."""
+    from kohya_runner.dataset.checks.edits import check_edits
+
     edits = tuple(finding for one in surveys if one.edit for finding in check_edits(one.edit))
     return (*edits, *check_datasets(one.scan for one in surveys))
 

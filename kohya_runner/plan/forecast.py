@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.file_hash import Hashes
-from kohya_runner.artefact.model_inspection import MODEL, Inspected, identity_findings, inspect_file
-from kohya_runner.hub import access
 from kohya_runner.machine.memory.memory_checks import MemoryPlan, memory_plan, swap_bytes
-from kohya_runner.machine.remote_header import inspect_hub_files
-from kohya_runner.plan import budget as budgets
-from kohya_runner.plan.cost import TimePlan, measured
+from kohya_runner.plan.cost import TimePlan, budget_findings, measured
 from kohya_runner.plan.space import load_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from kohya_runner.artefact.file_hash import Hashes
+    from kohya_runner.artefact.model_inspection import Inspected
     from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.steps_plan import StepsPlan
@@ -81,7 +78,11 @@ def forecast(
     """Files by their headers, memory and time; ``host`` None is another machine: no file is looked at then."""
     files = _files(subject, host)
     model_type = str(subject.parsed.get("model_type") or "flux")
-    found = list(identity_findings(files, family=subject.support.family, model_type=model_type))
+    found: list[Finding] = []
+    if files:
+        from kohya_runner.artefact.model_inspection import identity_findings
+
+        found += identity_findings(files, family=subject.support.family, model_type=model_type)
     if steps is None:
         return Forecast(files, None, None, tuple(found))
     load = load_of(subject.parsed, subject.support, steps=steps, files=files)
@@ -89,13 +90,16 @@ def forecast(
     time = _time(subject, steps, host, argv)
     places = {key: subject.loaded.where("budget", key) for key in type(subject.budget).model_fields}
     found += memory.findings
-    found += budgets.findings(subject.budget, time, steps_per_epoch=steps.steps_per_epoch, places=places)
+    found += budget_findings(subject.budget, time, steps_per_epoch=steps.steps_per_epoch, places=places)
     return Forecast(files, memory, time, tuple(found))
 
 
 def _files(subject: ForecastInput, host: HostFacts | None) -> tuple[Inspected, ...]:
     if host is None:
         return ()
+    from kohya_runner.artefact.file_hash import Hashes
+    from kohya_runner.hub import access
+
     hashes = Hashes(subject.workspace.cache / "kohya-runner", thorough=subject.thorough)
     return inspect_models(subject.loaded, subject.models, reach=access(subject.environ), hashes=hashes)
 
@@ -118,11 +122,15 @@ def inspect_models(
     loaded: Loaded, models: Models, *, reach: Access | None, hashes: Hashes | None = None
 ) -> tuple[Inspected, ...]:
     """What is known of each, base model first. Without ``reach`` the Hub is not asked."""
+    from kohya_runner.artefact.model_inspection import MODEL, inspect_file
+
     paths = {MODEL: Path(models.base)} if models.kind in FILES else {}
     paths |= models.components
     here = {slot: path for slot, path in paths.items() if path.is_file()}
     found = {slot: inspect_file(slot, path, _place(loaded, slot), hashes) for slot, path in here.items()}
     if reach is not None:
+        from kohya_runner.machine.remote_header import inspect_hub_files
+
         files = {fetch.target: fetch.file for fetch in models.fetches}
         absent = [(slot, files[path]) for slot, path in paths.items() if slot not in here and path in files]
         found |= {seen.slot: seen for seen in inspect_hub_files(absent, reach)}
@@ -130,4 +138,6 @@ def inspect_models(
 
 
 def _place(loaded: Loaded, slot: str) -> str:
+    from kohya_runner.artefact.model_inspection import MODEL
+
     return loaded.where("model") if slot == MODEL else loaded.where("components", slot)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner import hub
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, error
-from kohya_runner.install import probe
-from kohya_runner.machine import downloads
-from kohya_runner.machine.checks import REQUIREMENTS, machine_findings
 from kohya_runner.machine.disk import disk_plan
-from kohya_runner.machine.host import read_host
 from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
-from kohya_runner.options.lookup import matches_snapshot
 from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.commands import commands
 from kohya_runner.plan.forecast import ForecastInput, forecast
@@ -31,6 +24,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.command import Command
     from kohya_runner.engines.protocol import Models, ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.install import probe
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.disk import DiskItem, DiskPlan
     from kohya_runner.machine.gpus import Gpu
@@ -92,6 +86,11 @@ def ask_trainer(python: TrainerPython | None) -> Asked:
     """
     if python is None:
         return lambda: None
+    from concurrent.futures import ThreadPoolExecutor
+
+    from kohya_runner.install import probe
+    from kohya_runner.machine.checks import REQUIREMENTS
+
     names = tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS))))
     pool = ThreadPoolExecutor(1, thread_name_prefix="probe")
     answer = pool.submit(probe.probe, python.path, names)
@@ -101,6 +100,8 @@ def ask_trainer(python: TrainerPython | None) -> Asked:
 
 def examine(need: MachineNeeds, host: HostFacts, trainer: FoundTrainer, *, deep: bool) -> tuple[Finding, ...]:
     """The machine against the needs. ``deep`` really imports torch in the trainer's Python: seconds, and certain."""
+    from kohya_runner.machine.checks import machine_findings
+
     try:
         found = _trainer(trainer, trainer.facts(), deep=deep)
     except TrainerError as fault:
@@ -109,6 +110,8 @@ def examine(need: MachineNeeds, host: HostFacts, trainer: FoundTrainer, *, deep:
 
 
 def _trainer(trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bool) -> TrainerFacts:
+    from kohya_runner.install import probe
+
     checkout, python, engine = trainer.checkout, trainer.python, trainer.engine
     found = probe.deep_probe(python.path, checkout.root, checkout.engine) if deep and python and checkout else None
     first_gpu = found.gpus[0] if found and found.gpus else None
@@ -128,6 +131,8 @@ def _trainer(trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bo
 
 def _is_pinned(checkout: Checkout | None) -> bool:
     """By its commit; an unpacked archive by its files."""
+    from kohya_runner.options.lookup import matches_snapshot
+
     if checkout is None:
         return False
     return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root, checkout.engine))
@@ -139,6 +144,8 @@ def _import_error(found: probe.DeepFacts) -> str:
 
 def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
     """In the Hub cache, or saved by the trainer under --tokenizer_cache_dir (library/strategy_base.py:59)."""
+    from kohya_runner.machine import downloads
+
     if folder is not None and os.path.isdir(os.path.join(folder, repo.replace("/", "_"))):  # noqa: PTH118
         return True
     return downloads.has_tokenizer(downloads.cached_files(cache, repo))
@@ -146,6 +153,8 @@ def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
 
 def hub_answers(models: Models, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
     """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
+    from kohya_runner import hub
+
     cache = reach.workspace.cache / "huggingface" / "hub"
     wanted = [hub.HubNeed(models.base, "model", reach.where, reach.cached)] if models.kind == "hub" else []
     wanted += [hub.HubNeed(f.file.repo, "model", f.file.where, f.target.exists()) for f in models.fetches]
@@ -175,9 +184,8 @@ class OnMachine:
 
 def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) -> OnMachine:
     """The last stage of a plan. ``usable``: the workspace can be written to, so that its disks can be looked at."""
-    request, room = opened.request, opened.workspace
-    folders = (room.root, room.cache, room.datasets, room.runs, room.models)
-    host = read_host(folders, environ=opened.environ) if usable and not request.elsewhere else None
+    request = opened.request
+    host = _host(opened) if usable and not request.elsewhere else None
     stages, command = commands(opened, run, on_cpu=host is not None and not host.gpus)
     if request.elsewhere:
         told = _forecast(opened, run, needs(run.resolved), run.steps, host=None, argv=())
@@ -197,6 +205,13 @@ def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) ->
     disk = disk_plan(_items(opened, run, sizes), host.filesystems)
     every = (*found, *answers, *told.findings, *disk.findings)
     return OnMachine(stages, command, host.gpus, disk, told, every)
+
+
+def _host(opened: Opened) -> HostFacts:
+    from kohya_runner.machine.host import read_host
+
+    room = opened.workspace
+    return read_host((room.root, room.cache, room.datasets, room.runs, room.models), environ=opened.environ)
 
 
 def _reach(opened: Opened, resolved: ResolvedRecipe) -> Reach:

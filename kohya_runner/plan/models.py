@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.model_file import LocalModel, model_findings
 from kohya_runner.engines.protocol import Fetch, Models
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
-from kohya_runner.install.random_model import random_model_paths
-from kohya_runner.machine.references import local_path, parse_ref
 from kohya_runner.recipe.reference import Reference, reference
 from kohya_runner.suggest import did_you_mean
 
@@ -37,14 +34,20 @@ class _Search:
         if ref.kind == "hub_file":
             return self._fetched(ref)
         if ref.kind == "random":
+            from kohya_runner.install.random_model import random_model_paths
+
             return str(random_model_paths(ref.text, self.workspace.models).checkpoint)
         if ref.path is None:
             return ref.text
         if self.look:
+            from kohya_runner.artefact.model_file import LocalModel, model_findings
+
             self.findings += model_findings(LocalModel(ref.path, what, self.support.family, ref.where))
         return str(ref.path)
 
     def _fetched(self, ref: Reference) -> str:
+        from kohya_runner.machine.references import local_path, parse_ref
+
         try:
             file = parse_ref(ref.text, ref.where)
         except RecipeError as fault:
@@ -76,7 +79,11 @@ def find_models(loaded: Loaded, support: Support, workspace: Workspace, *, look:
         for name, value in recipe.components.items()
     }
     components = {name: path for name, path in found.items() if path is not None}
-    tokenizers = random_model_paths(base.text, workspace.models).tokenizers if base.kind == "random" else None
+    tokenizers = None
+    if base.kind == "random":
+        from kohya_runner.install.random_model import random_model_paths
+
+        tokenizers = random_model_paths(base.text, workspace.models).tokenizers
     findings = (*search.findings, *_missing(loaded, support))
     return Models(located, base.kind, components, tuple(search.fetches), tokenizers, findings)
 

@@ -12,7 +12,6 @@ from kohya_runner.engines import table
 from kohya_runner.engines.table import ENGINES, user_settings
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import error, not_allowable
-from kohya_runner.install.setup import find_trainer
 from kohya_runner.plan.trust.consent import Consents, check_keys, consequences
 from kohya_runner.recipe.load import load
 from kohya_runner.suggest import did_you_mean, nearest
@@ -71,6 +70,8 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     found: list[Finding] = [*loaded.findings, *(finding for one in told if (finding := one.finding()))]
     checkout, python = None, None
     if not request.elsewhere:
+        from kohya_runner.install.setup import find_trainer
+
         try:
             option, named = request.sd_scripts, _named_python(loaded, told)
             checkout, python = find_trainer(env, settings, sd_scripts=option, python=named, engine=engine.INFO)

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.artefact.checkpoint import inspect
 from kohya_runner.engines.arguments import from_recipe, out_of_bounds
 from kohya_runner.engines.parsed_options import as_parsed
 from kohya_runner.engines.table import options_for
-from kohya_runner.findings import Finding, error
-from kohya_runner.machine.filesystems import workspace_findings
-from kohya_runner.plan import defaults, resume_options
+from kohya_runner.findings import Finding, error, info
+from kohya_runner.plan import resume_options
 from kohya_runner.plan.models import find_models
 from kohya_runner.suggest import did_you_mean
 
@@ -25,9 +23,44 @@ if TYPE_CHECKING:
     from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.support import Support
+    from kohya_runner.engines.surprises import Surprise
+    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.plan.opening import Opened
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
+
+
+OF_LORAS = ("learning_rate", "network_dim", "network_alpha")
+"""What is a surprise to those who train a LoRA only."""
+
+
+def left_open(
+    surprises: Iterable[Surprise], options: ScriptOptions, args: Mapping[str, Any]
+) -> tuple[tuple[str, Any, str], ...]:
+    """(option, its default, what that means) for each surprise the recipe leaves open."""
+    return tuple(
+        (row.option, options[row.option].default, row.effect)
+        for row in surprises
+        if row.option in options
+        and args.get(row.option) is None
+        and not row.moot(args)
+        and (row.option not in OF_LORAS or "network_module" in options)
+    )
+
+
+def default_findings(
+    loaded: Loaded, opened: Iterable[tuple[str, Any, str]], options: ScriptOptions, args: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """One info per open default, and an error for the one option no script can do without."""
+    if "resolution" in options and args.get("resolution") is None and options["resolution"].default is None:
+        hint = "write args: {resolution: 1024}, or 512 for SD 1.5"
+        message = "args.resolution is missing: the trainer stops without it (library/train_util.py:1921)"
+        yield error("args.missing", message, where=loaded.where("args"), hint=hint)
+    for name, default, effect in opened:
+        shown = "unset" if default is None or default == "" else default
+        yield info(
+            "args.default", f"args.{name} is not set, the default applies: {shown}; {effect}", where=options[name].where
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +93,7 @@ def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOpti
     loaded = opened.loaded
     args, parsed, faults = recipe_options(opened, recipe, support)
     models = find_models(loaded, support, opened.workspace, look=not opened.request.elsewhere)
-    opened_defaults = defaults.left_open(opened.engine.surprises(), parsed.options, parsed.given)
+    opened_defaults = left_open(opened.engine.surprises(), parsed.options, parsed.given)
     usable = not any(fault.code == "args.value" for fault in faults)
     return GivenOptions(
         args, parsed, models, opened_defaults, usable, (*faults, *launch_faults(loaded), *models.findings)
@@ -69,10 +102,12 @@ def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOpti
 
 def option_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
     """What stands against the options, and against the files and folders of this machine that they name."""
-    yield from defaults.findings(opened.loaded, given.left_open, given.parsed.options, given.parsed.given)
+    yield from default_findings(opened.loaded, given.left_open, given.parsed.options, given.parsed.given)
     yield from out_of_bounds(given.parsed.given, {arg.name: arg.source for arg in given.args})
     if not opened.request.elsewhere:
         yield from weight_findings(given.args, practice=opened.request.practice)
+        from kohya_runner.machine.filesystems import workspace_findings
+
         yield from workspace_findings(opened.workspace.root)
 
 
@@ -136,6 +171,8 @@ def _texts(value: Any) -> list[str]:
 
 
 def _file(arg: Arg, path: Path, *, practice: bool) -> Iterator[Finding]:
+    from kohya_runner.artefact.checkpoint import inspect
+
     if not os.path.isfile(path):
         yield error("model.missing", f"args.{arg.name}: there is no file {path}", where=arg.source)
     elif path.suffix == ".safetensors":
@@ -147,6 +184,8 @@ def _file(arg: Arg, path: Path, *, practice: bool) -> Iterator[Finding]:
 
 
 def _state(arg: Arg, folder: Path, *, practice: bool) -> Iterator[Finding]:
+    from kohya_runner.artefact.checkpoint import inspect
+
     if not os.path.isdir(folder):
         hint = "name the folder that save_state wrote: NAME-000001-state"
         yield error("model.missing", f"args.resume: there is no folder {folder}", where=arg.source, hint=hint)

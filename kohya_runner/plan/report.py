@@ -8,7 +8,7 @@ from kohya_runner.errors import error_for
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.masking import masked, masked_option, masked_text
 from kohya_runner.plan import class_stage
-from kohya_runner.plan.disk_timeline import timelines
+from kohya_runner.plan.space import timelines
 from kohya_runner.text import size
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
-"""What a run will write, where, and how much, and what it asks of memory."""
+"""What a run will write, where and when, and how much, and what it asks of memory."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.class_images import is_planned
@@ -15,6 +16,7 @@ from kohya_runner.machine.memory.memory_checks import Load
 from kohya_runner.machine.memory.method_sizes import trained_parameters
 from kohya_runner.machine.memory.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_bytes, text_tokens
 from kohya_runner.machine.memory.vram import moments
+from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.protocol import Models
-    from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.engines.steps_plan import SavePlan, StepsPlan
     from kohya_runner.engines.support import Support
+    from kohya_runner.machine.disk import DiskUse
     from kohya_runner.workspace import Workspace
+
 
 LOG_BYTES = 20_000_000
 
@@ -152,3 +156,63 @@ def _texts_in_memory(settings: ParsedOptions, support: Support, steps: StepsPlan
     tokens = text_tokens(support.family, settings.get)
     one = text_bytes(support.family, max_tokens=tokens, fp16=settings.get("mixed_precision") == "fp16")
     return sum(bucket.images for bucket in steps.buckets) * (one or 0)
+
+
+CHECKPOINTS, STATES = "checkpoints", "training states"
+CACHES = ("latent cache", "text encoder cache")
+WRITTEN = (CHECKPOINTS, STATES, "log")
+
+
+@dataclass(frozen=True, slots=True)
+class DiskTimeline:
+    """Bytes that the run has put on one disk, at four moments; ``free`` is the room before it, None if unknown."""
+
+    mount: str
+    free: int | None
+    downloaded: int
+    cached: int
+    peak: int
+    end: int
+
+    def as_json(self) -> Mapping[str, object]:
+        """One entry of ``disk.timeline`` in ``plan --json``."""
+        return {
+            "mount": self.mount or None,
+            "free_bytes": self.free,
+            "after_download_bytes": self.downloaded,
+            "after_caching_bytes": self.cached,
+            "peak_bytes": self.peak,
+            "end_bytes": self.end,
+        }
+
+    def __str__(self) -> str:
+        """For one row of the screen."""
+        moments = [("downloads", self.downloaded), ("caches", self.cached), ("peak", self.peak), ("end", self.end)]
+        return f"{self.mount or 'unknown disk'}: " + ", ".join(f"{name} {size(count)}" for name, count in moments)
+
+
+def timelines(uses: Iterable[DiskUse], saves: SavePlan) -> tuple[DiskTimeline, ...]:
+    """One for each disk of a plan."""
+    return tuple(_timeline(use, saves) for use in uses)
+
+
+def _timeline(use: DiskUse, saves: SavePlan) -> DiskTimeline:
+    downloaded = _sum(item for item in use.items if item.what not in (*CACHES, *WRITTEN))
+    cached = downloaded + _sum(item for item in use.items if item.what in CACHES)
+    end = cached + sum(_left(item, saves) for item in use.items if item.what in WRITTEN)
+    mount = str(use.system.mount) if use.system else ""
+    return DiskTimeline(mount, use.free, downloaded, cached, use.needed, end)
+
+
+def _sum(items: Iterable[DiskItem]) -> int:
+    return sum(item.bytes for item in items)
+
+
+def _left(item: DiskItem, saves: SavePlan) -> int:
+    """What is still there at the end of the most that ever lay there: all files of a kind are of one size."""
+    counts = {
+        CHECKPOINTS: (len(saves.checkpoints_kept), saves.most_checkpoints),
+        STATES: (len(saves.states_kept), saves.most_states),
+    }
+    kept, most = counts.get(item.what, (1, 1))
+    return item.bytes * kept // most if most else 0

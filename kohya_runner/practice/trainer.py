@@ -17,7 +17,7 @@ from kohya_runner.engines.musubi.families import MUSUBI_TUNER
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.table import info_of, options_for
 from kohya_runner.errors import TrainerError
-from kohya_runner.options.parser import argparse_parser
+from kohya_runner.options.script_options import argparse_parser
 from kohya_runner.practice import diffusers, loop, musubi, sd_scripts
 from kohya_runner.practice import faults as practice_faults
 from kohya_runner.practice.screen import BANNER, say

@@ -14,10 +14,8 @@ from kohya_runner.engines.update_snapshot import write_shipped
 from kohya_runner.errors import TrainerError
 from kohya_runner.options import lookup as options_module
 from kohya_runner.options.lookup import NOT_RUNNABLE, matches_snapshot, scripts
-from kohya_runner.options.parser import argparse_parser
-from kohya_runner.options.script_options import Option, ScriptOptions
-from kohya_runner.options.snapshot import Snapshot, decode, encode, shipped, shipped_file
-from kohya_runner.options.source_files import fingerprint
+from kohya_runner.options.script_options import Option, ScriptOptions, argparse_parser
+from kohya_runner.options.snapshot import Snapshot, decode, encode, fingerprint, shipped, shipped_file
 
 SCRIPT = """\
 import argparse

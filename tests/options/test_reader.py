@@ -12,7 +12,7 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.options.modules import Modules
 from kohya_runner.options.reader import read_script
 from kohya_runner.options.script_options import Option
-from kohya_runner.options.source_files import train_scripts
+from kohya_runner.options.snapshot import train_scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

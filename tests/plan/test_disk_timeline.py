@@ -7,7 +7,7 @@ import pytest
 from kohya_runner.engines.steps_plan import SaveSettings, plan_saves
 from kohya_runner.machine.disk import DiskItem, disk_plan
 from kohya_runner.machine.filesystems import FileSystem
-from kohya_runner.plan.disk_timeline import timelines
+from kohya_runner.plan.space import timelines
 
 BIG = FileSystem(Path("/big"), "ext4", "/dev/sda", 10_000, 20_000, is_network=False, paths=(Path("/big"),))
 ROOT = FileSystem(Path("/"), "overlay", "overlay", 500, 9 * 10**10, is_network=False, paths=(Path("/root"),))

@@ -8,18 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.edit import EditSet
-from kohya_runner.dataset.pairs import Paired
-from kohya_runner.dataset.tree.edit_layout import with_edits
 from kohya_runner.dataset.tree.layout import plan_layout, with_metadata
-from kohya_runner.dataset.tree.pair_layout import with_conditions
 from kohya_runner.engines.arguments import option_arg
 from kohya_runner.engines.protocol import Arranged
 from kohya_runner.engines.rules.context import context_of
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import with_config
 from kohya_runner.engines.sd_scripts.dataset_options import evaluated
-from kohya_runner.engines.sd_scripts.sample_seeds import sample_seeds
 from kohya_runner.engines.sd_scripts.steps import plan_steps
 
 if TYPE_CHECKING:
@@ -55,16 +50,25 @@ def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Ar
     """The repeat folders; pairs, a metadata file or a dataset file where the script reads those."""
     extension = str(resolved.parsed.given.get("caption_extension") or ".txt")
     layout = plan_layout(scans, tree, cache_key(resolved), caption_extension=extension)
-    edits = tuple(pair for pair in resolved.pairs if isinstance(pair, EditSet))
     match resolved.support.data:
-        case "pairs" if edits:
-            return Arranged(with_edits(layout, edits))
         case "pairs":
-            return Arranged(with_conditions(layout, tuple(pair for pair in resolved.pairs if isinstance(pair, Paired))))
+            return Arranged(_paired(layout, resolved))
         case "metadata":
             return Arranged(with_metadata(layout))
         case _:
             return Arranged(with_config(layout))
+
+
+def _paired(layout: Layout, resolved: ResolvedRecipe) -> Layout:
+    from kohya_runner.dataset.edit import EditSet
+    from kohya_runner.dataset.pairs import Paired
+    from kohya_runner.dataset.tree.edit_layout import with_edits
+    from kohya_runner.dataset.tree.pair_layout import with_conditions
+
+    edits = tuple(pair for pair in resolved.pairs if isinstance(pair, EditSet))
+    if edits:
+        return with_edits(layout, edits)
+    return with_conditions(layout, tuple(pair for pair in resolved.pairs if isinstance(pair, Paired)))
 
 
 def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
@@ -77,8 +81,11 @@ def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -
 def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None) -> tuple[Finding, ...]:
     """What the rules have against the options, and against those of each dataset."""
     prompts = resolved.parsed.get("sample_prompts")
-    seeds = () if prompts is None else sample_seeds(Path(prompts))
-    context = replace(context_of(resolved, numbers), prompt_seeds=seeds)
+    context = context_of(resolved, numbers)
+    if prompts is not None:
+        from kohya_runner.engines.sd_scripts.sample_seeds import sample_seeds
+
+        context = replace(context, prompt_seeds=sample_seeds(Path(prompts)))
     return evaluated(context, resolved.loaded, layout.folders)
 
 

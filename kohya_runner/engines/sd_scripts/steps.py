@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
 from kohya_runner.dataset.buckets import problems as bucket_problems
-from kohya_runner.engines.sd_scripts.batching import with_own
+from kohya_runner.engines.sd_scripts.batching import Registered, Sample, Split, orders, register, with_own
 from kohya_runner.engines.sd_scripts.dataset_config import groups
-from kohya_runner.engines.sd_scripts.registration import Registered, Sample, Split, orders, register
 from kohya_runner.engines.steps_plan import (
     MOST_CHECKPOINTS,
     MOST_STEPS,

@@ -16,7 +16,7 @@ from kohya_runner.findings import Finding, Severity, finding_json
 from kohya_runner.machine.disk import DiskItem, disk_plan
 from kohya_runner.machine.gpus import PeakGpuMemory
 from kohya_runner.machine.host import read_host
-from kohya_runner.plan import budget as budgets
+from kohya_runner.plan.cost import budget_findings
 from kohya_runner.plan.rehearsal import Saves, rehearsed, saves_of
 from kohya_runner.record import lock, record
 from kohya_runner.record.run_paths import RunPaths
@@ -133,7 +133,7 @@ def _budget(plan: Plan, time: TimePlan) -> tuple[Finding, ...]:
     if recipe is None:
         return ()
     places = {key: plan.loaded.where("budget", key) for key in type(recipe.budget).model_fields}
-    return budgets.findings(recipe.budget, time, steps_per_epoch=plan.ready.steps.steps_per_epoch, places=places)
+    return budget_findings(recipe.budget, time, steps_per_epoch=plan.ready.steps.steps_per_epoch, places=places)
 
 
 def _disk(plan: Plan, measured: Measured) -> DiskPlan:

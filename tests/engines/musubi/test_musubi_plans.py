@@ -9,7 +9,7 @@ import pytest
 
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
-from kohya_runner.options.parser import argparse_parser
+from kohya_runner.options.script_options import argparse_parser
 from kohya_runner.plan.report import plan_json
 
 KONTEXT, KLEIN = "flux_kontext_lora.yaml", "flux2_klein_lora.yaml"

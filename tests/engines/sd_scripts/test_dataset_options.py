@@ -10,7 +10,7 @@ from kohya_runner.dataset.tree.build import build
 from kohya_runner.engines.sd_scripts.dataset_config import KEYS
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
-from kohya_runner.options.parser import argparse_parser
+from kohya_runner.options.script_options import argparse_parser
 from kohya_runner.plan.report import plan_json
 from kohya_runner.practice.sd_scripts import batching_of, read_folders, steps_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pictures import laid
 
-from kohya_runner.engines.sd_scripts.registration import Sample, Split, orders, register, regularize
+from kohya_runner.engines.sd_scripts.batching import Sample, Split, orders, register, regularize
 
 SIZE = (64, 64)
 ROOT = Path("/nowhere")
