@@ -52,8 +52,6 @@ NAMED_ELSEWHERE = {
     "practice/trainer.py: diffusers",
     "practice/trainer.py: musubi",
     "practice/trainer.py: sd_scripts",
-    # to be asked of the engine
-    "run/prepare.py: musubi",
 }
 """May only shrink."""
 

@@ -7,8 +7,9 @@ inside its methods, so that planning with one engine loads nothing of another bu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from kohya_runner.engines.arguments import as_one_dataset
 from kohya_runner.engines.parsed_options import as_parsed
 
 if TYPE_CHECKING:
@@ -99,6 +100,10 @@ class TextFile:
     text: str
 
 
+CACHES = "cache-"
+"""How the folder that earlier stages fill begins, beside the folders of pictures; the layout's key is the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arranged:
     """The pictures in the folders that a script reads, and the files beside them."""
@@ -114,60 +119,66 @@ Planned = tuple["StepsPlan | None", tuple["Finding", ...]]
 
 
 class Engine(Protocol):
-    """One trainer. A new one is a class with these members, and a line in ``ENGINES`` (table.py)."""
+    """One trainer. A new one is a class below this one, and a line in ``ENGINES`` (table.py).
 
-    @property
-    def INFO(self) -> EngineInfo:  # noqa: N802 - a constant of the class
-        """Repository, commit, marks of a checkout, requirements."""
+    What has a body holds for most engines, and is said again only where it does not.
+    """
 
-    @property
-    def FAMILIES(self) -> tuple[Support, ...]:  # noqa: N802
-        """What it trains."""
-
-    @property
-    def ABSENT(self) -> Mapping[tuple[str, str], str]:  # noqa: N802
-        """Pairs of its families and a method that it has no script for, with the reason."""
-
-    @property
-    def OWNED(self) -> Mapping[str, str]:  # noqa: N802
-        """Its options that a recipe does not set under ``args``, and what to write instead."""
-
-    @property
-    def RESUME_WAYS(self) -> tuple[ResumeWay, ...]:  # noqa: N802
-        """How its scripts are told how far a run had come; a script goes the first one that it has the options for."""
-
-    @property
-    def BROKEN_RESUME(self) -> Mapping[str, str]:  # noqa: N802
-        """Scripts that write states and cannot read them, and why."""
+    INFO: ClassVar[EngineInfo]
+    """Repository, commit, marks of a checkout, requirements."""
+    FAMILIES: ClassVar[tuple[Support, ...]]
+    """What it trains."""
+    ABSENT: ClassVar[Mapping[tuple[str, str], str]] = {}
+    """Pairs of its families and a method that it has no script for, with the reason."""
+    OWNED: ClassVar[Mapping[str, str]] = {}
+    """Its options that a recipe does not set under ``args``, and what to write instead."""
+    RESUME_WAYS: ClassVar[tuple[ResumeWay, ...]] = ()
+    """How its scripts are told how far a run had come; a script goes the first one that it has the options for."""
+    BROKEN_RESUME: ClassVar[Mapping[str, str]] = {}
+    """Scripts that write states and cannot read them, and why."""
 
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
         """The rules between its options, by the subject that they are shown under."""
+        return {}
 
     def surprises(self) -> tuple[Surprise, ...]:
         """Its defaults that change results and that nobody expects."""
+        return ()
 
     def picture_rules(self, loaded: Loaded, parsed: ParsedOptions) -> Rules:
         """By which resolution and buckets pictures are judged."""
 
     def dataset_rules(
-        self, parsed: ParsedOptions, encoders: tuple[Encoder, ...] = ()
+        self,
+        parsed: ParsedOptions,
+        encoders: tuple[Encoder, ...] = (),
     ) -> Callable[[Source], Rules] | None:
         """The same for one dataset with options of its own; None where all are seen alike."""
+        return None
 
     def own_options(self, support: Support | None, options: Mapping[str, Any]) -> str:
         """``datasets[].options`` of one entry that the trainer would take, as one text; "" where it takes none."""
+        return ""
 
     def dataset_findings(self, loaded: Loaded, support: Support, options: ScriptOptions) -> Iterable[Finding]:
         """What is wrong with ``datasets[].options``, where that is not told with the layout."""
+        return as_one_dataset(loaded, support)
 
     def can_arrange(self, parsed: ParsedOptions) -> bool:
         """Whether the options are enough to go on."""
+        return True
 
     def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
         """The pictures as its scripts read them, below ``tree``."""
 
-    def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, states: int) -> Mapping[str, Any]:
-        """What the runner adds about saving. ``states`` are to be kept; None: the numbers are not known yet."""
+    def save_options(
+        self,
+        resolved: ResolvedRecipe,
+        steps: StepsPlan | None,
+        states: int,
+    ) -> Mapping[str, Any]:
+        """What the runner adds about saving. ``states`` are to be kept; ``steps`` None: not known yet."""
+        return {}
 
     def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
         """Batches, steps and saves. ``values`` are the options that will take effect."""
@@ -179,18 +190,31 @@ class Engine(Protocol):
 
     def stages(self, resolved: ResolvedRecipe, arranged: Arranged) -> tuple[EarlierStage, ...]:
         """The scripts that run before the training."""
+        return ()
 
-    def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
+    def findings(
+        self,
+        resolved: ResolvedRecipe,
+        arranged: Arranged,
+        steps: StepsPlan | None,
+    ) -> Iterable[Finding]:
         """What stands against the run when all is known: its rules, and what else only this engine knows."""
+        from kohya_runner.engines.rules.context import context_of, evaluate
+
+        return evaluate(context_of(resolved, steps), (rule for rows in self.rules().values() for rule in rows))
 
     def largest(self, parsed: ParsedOptions, layout: Layout) -> ParsedOptions:
         """The options with the largest resolution and batch of any dataset: what memory and room are for."""
+        return parsed
 
     def class_painters(self) -> tuple[ClassPainter, ...]:
         """Its scripts that paint class images, a row for each family."""
+        return ()
 
     def painters(self) -> tuple[Painter, ...]:
         """Its scripts that make pictures, a row for each family."""
+        return ()
 
     def painter(self, base: Base) -> Painter | None:
         """The one that makes pictures with a base model; None where there is none for its family."""
+        return next((row for row in self.painters() if row.family == base.family), None)

@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines import arguments
-from kohya_runner.engines.table import INFOS
 from kohya_runner.install import probe
 from kohya_runner.machine.filesystems import MEASURE_SECONDS, used_bytes
 from kohya_runner.machine.host_memory import oom_kills
@@ -33,7 +32,7 @@ def new_record(plan: Plan) -> record.Record:
         recipe=described["recipe"],
         argv=ready.command.argv,
         options=tuple(arguments.tokens(plan.anew)),
-        epoch_steps=None if INFOS[plan.support.engine].says_epochs else ready.steps.steps_per_epoch,
+        epoch_steps=None if plan.engine.says_epochs else ready.steps.steps_per_epoch,
         cwd=str(ready.command.cwd),
         env=masked(ready.command.env),
         trainer=_trainer(plan),

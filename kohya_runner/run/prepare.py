@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import atomic, hub
 from kohya_runner.dataset.tree.build import build, prune
-from kohya_runner.engines.musubi.dataset_config import CACHE
+from kohya_runner.engines.protocol import CACHES
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
 from kohya_runner.machine.fetch import DownloadProgress, fetch
@@ -80,8 +80,8 @@ def dataset(plan: Plan, in_use: Collection[str], say: Say) -> None:
         )
     keep = {plan.ready.layout.key, *in_use}
     prune(plan.ready.layout.root, keep)
-    for cache in plan.ready.layout.root.glob(f"{CACHE}*"):
-        if cache.name.removeprefix(CACHE) not in keep:
+    for cache in plan.ready.layout.root.glob(f"{CACHES}*"):
+        if cache.name.removeprefix(CACHES) not in keep:
             shutil.rmtree(cache, ignore_errors=True)
 
 

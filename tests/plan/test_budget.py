@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from kohya_runner.findings import Severity
-from kohya_runner.plan.cost import Speed, TimePlan
+from kohya_runner.plan.cost import Speed, TimePlan, budget_findings
 from kohya_runner.recipe.limits import Budget
 
 PLACES = {"max_cost": "r.yaml:9:3", "max_hours": "r.yaml:10:3"}

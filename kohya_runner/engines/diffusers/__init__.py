@@ -4,40 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import as_one_dataset, cadence
+from kohya_runner.engines.arguments import cadence
 from kohya_runner.engines.diffusers import families
+from kohya_runner.engines.protocol import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.tokens.count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.parsed_options import ParsedOptions
-    from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
+    from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
     from kohya_runner.engines.rules.context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
     from kohya_runner.engines.surprises import Surprise
     from kohya_runner.findings import Finding
-    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.run_paths import RunPaths
 
 
-class DiffusersEngine:
+class DiffusersEngine(Engine):
     """What they decide in their own way; the members are those of ``Engine`` (protocol.py)."""
 
     INFO = families.DIFFUSERS
     FAMILIES = families.FAMILIES
-    ABSENT: Mapping[tuple[str, str], str] = {}
     OWNED = families.OWNED
     RESUME_WAYS = (families.CHECKPOINT_XL, families.CHECKPOINT)
-    BROKEN_RESUME: Mapping[str, str] = {}
 
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
         from kohya_runner.engines.diffusers.rules import RULES
@@ -53,18 +48,6 @@ class DiffusersEngine:
         from kohya_runner.dataset.trainer_view import Rules
 
         return Rules(takes_interpolation=False)
-
-    def dataset_rules(self, _: ParsedOptions, __: tuple[Encoder, ...] = ()) -> None:
-        return None
-
-    def own_options(self, _: Support | None, __: Mapping[str, Any]) -> str:
-        return ""
-
-    def dataset_findings(self, loaded: Loaded, support: Support, _: ScriptOptions) -> Iterable[Finding]:
-        return as_one_dataset(loaded, support)
-
-    def can_arrange(self, _: ParsedOptions) -> bool:
-        return True
 
     def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
         from kohya_runner.engines.diffusers import build
@@ -91,9 +74,6 @@ class DiffusersEngine:
 
         return build.arguments(resolved, arranged.layout, run, saving)
 
-    def stages(self, _: ResolvedRecipe, __: Arranged) -> tuple[EarlierStage, ...]:
-        return ()
-
     def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
         from kohya_runner.engines.diffusers import build
         from kohya_runner.engines.diffusers.rules import RULES
@@ -103,15 +83,3 @@ class DiffusersEngine:
             *evaluate(context_of(resolved, steps), RULES),
             *build.own_findings(resolved, arranged.layout, steps),
         )
-
-    def largest(self, parsed: ParsedOptions, _: Layout) -> ParsedOptions:
-        return parsed
-
-    def class_painters(self) -> tuple[ClassPainter, ...]:
-        return ()
-
-    def painters(self) -> tuple[Painter, ...]:
-        return ()
-
-    def painter(self, _: Base) -> Painter | None:
-        return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import cadence, has_cadence
 from kohya_runner.engines.musubi import families
+from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.resume_ways import REMAINING
 
 if TYPE_CHECKING:
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.tokens.count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.painting import Base, ClassPainter, Painter
+    from kohya_runner.engines.painting import Base, Painter
     from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
     from kohya_runner.engines.rules.context import Rule
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kohya_runner.record.run_paths import RunPaths
 
 
-class MusubiEngine:
+class MusubiEngine(Engine):
     """What it decides in its own way; the members are those of ``Engine`` (protocol.py)."""
 
     INFO = families.MUSUBI_TUNER
@@ -38,7 +38,6 @@ class MusubiEngine:
     ABSENT = families.ABSENT
     OWNED = families.OWNED
     RESUME_WAYS = (REMAINING,)
-    BROKEN_RESUME: Mapping[str, str] = {}
 
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
         from kohya_runner.engines.musubi.rules import RULES
@@ -56,17 +55,8 @@ class MusubiEngine:
 
         return build.picture_rules(loaded)
 
-    def dataset_rules(self, _: ParsedOptions, __: tuple[Encoder, ...] = ()) -> None:
-        return None
-
-    def own_options(self, _: Support | None, __: Mapping[str, Any]) -> str:
-        return ""
-
     def dataset_findings(self, _: Loaded, __: Support, ___: ScriptOptions) -> Iterable[Finding]:
         return ()  # they are read with the dataset config
-
-    def can_arrange(self, _: ParsedOptions) -> bool:
-        return True
 
     def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
         from kohya_runner.engines.musubi import build
@@ -94,18 +84,6 @@ class MusubiEngine:
         from kohya_runner.engines.musubi import build
 
         return tuple(build.stage(resolved, row, arranged.files[0].path) for row in resolved.support.stages)
-
-    def findings(self, resolved: ResolvedRecipe, _: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
-        from kohya_runner.engines.musubi.rules import RULES
-        from kohya_runner.engines.rules.context import context_of, evaluate
-
-        return evaluate(context_of(resolved, steps), RULES)
-
-    def largest(self, parsed: ParsedOptions, _: Layout) -> ParsedOptions:
-        return parsed
-
-    def class_painters(self) -> tuple[ClassPainter, ...]:
-        return ()
 
     def painters(self) -> tuple[Painter, ...]:
         from kohya_runner.engines.musubi.painter import PAINTERS

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.musubi.dataset_options import of_folder
-from kohya_runner.engines.protocol import TextFile
+from kohya_runner.engines.protocol import CACHES, TextFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 CACHE_OPTIONS = ("vae_dtype", "fp8_text_encoder", "fp8_t5")
 """Options that change what is cached, beside the data and the encoders themselves."""
-CACHE = "cache-"
-"""How the folder of a tree's caches begins; its key is the rest."""
 NOT_CACHED = ("batch_size",)
 
 
@@ -43,7 +41,7 @@ def cache_key(
 
 def cache_root(layout: Layout) -> Path:
     """Where the caches of a tree are: beside it, named by its key, which stands for everything they depend on."""
-    return layout.root / f"{CACHE}{layout.key}"
+    return layout.root / f"{CACHES}{layout.key}"
 
 
 def dataset_config(loaded: Loaded, layout: Layout, options: Mapping[int, DatasetOptions]) -> TextFile:

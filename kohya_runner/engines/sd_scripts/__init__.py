@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import cadence, has_cadence
+from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.resume_ways import INITIAL_STEP, REMAINING
 from kohya_runner.engines.sd_scripts import families
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.parsed_options import ParsedOptions
-    from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
+    from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
     from kohya_runner.engines.rules.context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support
@@ -30,13 +31,12 @@ if TYPE_CHECKING:
     from kohya_runner.record.run_paths import RunPaths
 
 
-class SdScriptsEngine:
+class SdScriptsEngine(Engine):
     """What it decides in its own way; the members are those of ``Engine`` (protocol.py)."""
 
     INFO = families.SD_SCRIPTS
     FAMILIES = families.FAMILIES
     ABSENT = families.ABSENT
-    OWNED: Mapping[str, str] = {}  # what is owned for every engine is named after its options (arguments.py)
     RESUME_WAYS = (INITIAL_STEP, REMAINING)
     BROKEN_RESUME = families.BROKEN
 
@@ -94,9 +94,6 @@ class SdScriptsEngine:
         from kohya_runner.engines.sd_scripts import build
 
         return build.arguments(resolved, arranged.layout, run, saving)
-
-    def stages(self, _: ResolvedRecipe, __: Arranged) -> tuple[EarlierStage, ...]:
-        return ()
 
     def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
         from kohya_runner.engines.sd_scripts import build
