@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.edit_rows import INPUT, INSTRUCTION, OUTPUT, read_rows
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Caption, Scan
+from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, OUTPUT, read_rows
 from kohya_runner.dataset.survey import Survey, pictures, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from kohya_runner.dataset.edit_rows import EditRow, EditRows
     from kohya_runner.dataset.facts import Image, Source
+    from kohya_runner.dataset.metadata_rows import MetadataRow, MetadataRows
     from kohya_runner.dataset.picture import Picture
     from kohya_runner.dataset.scan_cache import ScanCache
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class EditPair:
     """One row with its two pictures; None for one that the row does not name, or that is not there."""
 
-    row: EditRow
+    row: MetadataRow
     metadata: Path  # the file the row stands in
     instruction: str  # in one line, "" where there is none
     before: Picture | None
@@ -67,7 +67,7 @@ class EditSet:
     """All rows of one metadata file."""
 
     source: Source
-    rows: EditRows
+    rows: MetadataRows
     pairs: tuple[EditPair, ...] = ()
 
     @property
@@ -99,7 +99,7 @@ def edit_survey(source: Source, cache: ScanCache | None = None, *, progress: Pro
     return Survey(Scan(source, images), traits, sum(fresh for _, fresh in found.values()), edit)
 
 
-def partner(row: EditRow, key: str, metadata: Path) -> Path | None:
+def partner(row: MetadataRow, key: str, metadata: Path) -> Path | None:
     """The file that a row names, if it may name it and it is there."""
     value = row.values.get(key)
     if not isinstance(value, str) or path_problem(value):
@@ -156,7 +156,7 @@ def _read(
     return found
 
 
-def _pair(row: EditRow, metadata: Path, known: Mapping[Path, Picture]) -> EditPair:
+def _pair(row: MetadataRow, metadata: Path, known: Mapping[Path, Picture]) -> EditPair:
     before, after = (known.get(path) if (path := partner(row, key, metadata)) else None for key in (INPUT, OUTPUT))
     said = row.values.get(INSTRUCTION)
     instruction = one_line(said) if isinstance(said, str) else ""

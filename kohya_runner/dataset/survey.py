@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.caption_rows import read_rows, scan_of
 from kohya_runner.dataset.facts import Scan, dotted
 from kohya_runner.dataset.listing import captions_by_stem, images_in, listed, stem
-from kohya_runner.dataset.rows_file import read_rows, scan_of
 from kohya_runner.file_stamp import stamp
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.edit_rows import is_edit
+from kohya_runner.dataset.caption_rows import is_rows_file
+from kohya_runner.dataset.metadata_rows import is_edit
 from kohya_runner.dataset.pairs import Paired, check_pairs, read_conditions
-from kohya_runner.dataset.rows_file import is_rows_file
 from kohya_runner.engines.table import ENGINES, FAMILIES
 from kohya_runner.findings import Severity, error, warning
 from kohya_runner.text import counted, names

@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.caption_rows import is_rows_file, read_rows
 from kohya_runner.dataset.checks.captions import regex_problem
 from kohya_runner.dataset.checks.dataset_findings import dataset_findings
 from kohya_runner.dataset.checks.folders import check_datasets
 from kohya_runner.dataset.edit import read_source
-from kohya_runner.dataset.edit_rows import is_edit
 from kohya_runner.dataset.facts import CaptionRules, Source
-from kohya_runner.dataset.rows_file import is_rows_file, read_rows
+from kohya_runner.dataset.metadata_rows import is_edit
 from kohya_runner.dataset.tree.layout import concept_problem
 from kohya_runner.engines import method_data
 from kohya_runner.findings import Finding, error

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.edit import is_known_kind, path_problem
-from kohya_runner.dataset.edit_rows import INPUT, INSTRUCTION, KEYS, OUTPUT
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS
+from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, KEYS, OUTPUT
 from kohya_runner.dataset.tree.written_files import same_shape
 from kohya_runner.findings import error, warning
 from kohya_runner.suggest import nearest
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from kohya_runner.dataset.edit import EditSet
-    from kohya_runner.dataset.edit_rows import EditRow
+    from kohya_runner.dataset.metadata_rows import MetadataRow
     from kohya_runner.dataset.picture import Picture
     from kohya_runner.findings import Finding
 
@@ -89,7 +89,7 @@ def keys_of_rows(edit: EditSet) -> Iterator[Finding]:
                 yield error("dataset.edit_key", text, where=row.where(key), hint='write it in "double quotes"')
 
 
-def _meant(row: EditRow, key: str) -> str:
+def _meant(row: MetadataRow, key: str) -> str:
     """The key of a row that is most likely a misspelt or differently named one."""
     others = [name for name in row.values if name not in KEYS]
     synonym = next((name for name in others if ALSO_CALLED.get(name.lower()) == key), None)
@@ -104,7 +104,7 @@ def _kind(value: object) -> str:
 
 def unknown_keys(edit: EditSet) -> Iterator[Finding]:
     """Keys that no trainer is given; one that a row means as another is told as the missing one."""
-    first: dict[str, EditRow] = {}
+    first: dict[str, MetadataRow] = {}
     often: Counter[str] = Counter()
     for row in edit.rows.rows:
         whole = all(key in row.values for key in KEYS)
@@ -144,7 +144,7 @@ def partners(edit: EditSet) -> Iterator[Finding]:
 
 
 def _partner(
-    edit: EditSet, row: EditRow, key: str, picture: Picture | None, names: Mapping[str, list[str]]
+    edit: EditSet, row: MetadataRow, key: str, picture: Picture | None, names: Mapping[str, list[str]]
 ) -> Iterator[Finding]:
     value, where = str(row.values[key]), row.where(key)
     shown = f"{key} {shortened(value)}"
@@ -221,8 +221,8 @@ def inputs(edit: EditSet) -> Iterator[Finding]:
 
 def twice(edit: EditSet) -> Iterator[Finding]:
     """The same row again, and a picture that several rows lead to."""
-    rows: dict[tuple[str, str, str], EditRow] = {}
-    targets: dict[str, EditRow] = {}
+    rows: dict[tuple[str, str, str], MetadataRow] = {}
+    targets: dict[str, MetadataRow] = {}
     for pair in edit.usable:
         row, target = pair.row, str(pair.target.path)
         same = rows.setdefault((str(pair.control.path), pair.instruction, target), row)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kohya_runner.dataset.edit_rows import is_edit, read_rows
+from kohya_runner.dataset.metadata_rows import is_edit, read_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

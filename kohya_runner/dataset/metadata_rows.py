@@ -37,7 +37,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class EditRow:
+class MetadataRow:
     """One object of the file as it stands there."""
 
     line: int
@@ -52,29 +52,29 @@ class EditRow:
 
 
 @dataclass(frozen=True, slots=True)
-class EditRows:
+class MetadataRows:
     """A metadata file as read: its rows in order, and every place that could not be read."""
 
-    rows: tuple[EditRow, ...] = ()
+    rows: tuple[MetadataRow, ...] = ()
     faults: tuple[Fault, ...] = ()
 
 
-def read_rows(path: Path) -> EditRows:
+def read_rows(path: Path) -> MetadataRows:
     """The rows of a metadata file. Nothing is raised for what the file says; one bad line leaves the others."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
         text = data.decode("utf-8-sig")
     except OSError as fault:
-        return EditRows(faults=(Fault(f"{path}:1:1", f"cannot be read: {fault.strerror or fault}"),))
+        return MetadataRows(faults=(Fault(f"{path}:1:1", f"cannot be read: {fault.strerror or fault}"),))
     except UnicodeDecodeError as fault:
-        return EditRows(faults=(Fault(f"{path}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
+        return MetadataRows(faults=(Fault(f"{path}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
     if len(data) > LARGEST:
-        return EditRows(faults=(Fault(f"{path}:1:1", f"is larger than {size(LARGEST)}"),))
+        return MetadataRows(faults=(Fault(f"{path}:1:1", f"is larger than {size(LARGEST)}"),))
     name = printable(str(path))
     found = tuple(_lines(name, text) if path.suffix.lower() == ".jsonl" else _Page(name, text).entries())
-    return EditRows(
-        tuple(item for item in found if isinstance(item, EditRow)),
+    return MetadataRows(
+        tuple(item for item in found if isinstance(item, MetadataRow)),
         tuple(item for item in found if isinstance(item, Fault)),
     )
 
@@ -85,7 +85,7 @@ def is_edit(path: Path) -> bool:
     return first is not None and (any(key in first.values for key in KEYS) or not {*PICTURE} & {*first.values})
 
 
-def _first(path: Path) -> EditRow | None:
+def _first(path: Path) -> MetadataRow | None:
     """The first row, without reading all lines of a long file."""
     if path.suffix.lower() != ".jsonl":
         return next(iter(read_rows(path).rows), None)
@@ -95,10 +95,10 @@ def _first(path: Path) -> EditRow | None:
     except (OSError, ValueError):
         return None
     row = _Page("", line).only() if line else None
-    return row if isinstance(row, EditRow) else None
+    return row if isinstance(row, MetadataRow) else None
 
 
-def _lines(name: str, text: str) -> Iterator[EditRow | Fault]:
+def _lines(name: str, text: str) -> Iterator[MetadataRow | Fault]:
     """Of JSON lines: blank ones are passed over."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -114,7 +114,7 @@ class _Page:
         self._lines += [found.end() for found in re.finditer(r"\n", text)]
         self._last = 0
 
-    def only(self) -> EditRow | Fault:
+    def only(self) -> MetadataRow | Fault:
         """The one object of a line, and nothing after it."""
         try:
             row, after = self._row(self._skip(0))
@@ -123,7 +123,7 @@ class _Page:
             return Fault(self.place(fault.position), fault.what, "write one JSON object a line, in double quotes")
         return row
 
-    def entries(self) -> Iterator[EditRow | Fault]:
+    def entries(self) -> Iterator[MetadataRow | Fault]:
         """Of one JSON list: a fault ends the reading, as nobody knows where the next entry begins."""
         position = self._skip(0)
         try:
@@ -149,7 +149,7 @@ class _Page:
         if rest < len(self.text):
             raise _NoJsonError(rest, f"has something after {what}")
 
-    def _row(self, begin: int) -> tuple[EditRow, int]:
+    def _row(self, begin: int) -> tuple[MetadataRow, int]:
         """The object that begins here, and where it ends."""
         if self.text[begin : begin + 1] != "{":
             raise _NoJsonError(begin, "is not a JSON object")
@@ -164,7 +164,7 @@ class _Page:
             keys[key], places[key] = self.place(position), self.place(value_at)
             values[key], position = self._value(value_at)
             position = self._after_item(position, "}")
-        return EditRow(self._line(begin) + self.first, self.place(begin), values, keys, places), position + 1
+        return MetadataRow(self._line(begin) + self.first, self.place(begin), values, keys, places), position + 1
 
     def _name(self, position: int) -> tuple[str, int]:
         if self.text[position : position + 1] != '"':

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pictures import draw
 
+from kohya_runner.dataset.caption_rows import read_rows
 from kohya_runner.dataset.facts import Source
-from kohya_runner.dataset.rows_file import read_rows
 from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.tree.build import build, is_intact
 from kohya_runner.dataset.tree.layout import plan_layout

@@ -10,11 +10,11 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset import edit_rows
+from kohya_runner.dataset import metadata_rows
 from kohya_runner.dataset.captions import caption_from_text
-from kohya_runner.dataset.edit_rows import PICTURE
 from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.listing import is_image
+from kohya_runner.dataset.metadata_rows import PICTURE
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import printable
 
@@ -63,8 +63,8 @@ def is_rows_file(path: Path) -> bool:
 
 def read_rows(path: Path) -> CaptionRows:
     """Every row and every fault of a metadata file, each at its line and column."""
-    read = edit_rows.read_rows(path)
-    if any(key in row.values for row in read.rows for key in edit_rows.KEYS):
+    read = metadata_rows.read_rows(path)
+    if any(key in row.values for row in read.rows for key in metadata_rows.KEYS):
         return CaptionRows(edits=True)
     rows: dict[str, CaptionRow] = {}
     faults = [(fault.where, fault.what) for fault in read.faults]
