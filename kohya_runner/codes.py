@@ -81,6 +81,7 @@ TABLE = (
     Code("dataset.edit_unknown_key", WARNING, "a key of a row that nothing reads"),
     Code("dataset.empty", ERROR, "no image was found"),
     Code("dataset.extension", INFO, "extensions in upper case, which are laid out in lower case"),
+    Code("dataset.link", ERROR, "a link leads out of the dataset's folder"),
     Code("dataset.level", ERROR, "the images are in folders below the named one"),
     Code("dataset.missing", ERROR, "the folder does not exist"),
     Code("dataset.options", ERROR, "an option of one dataset that the trainer refuses"),

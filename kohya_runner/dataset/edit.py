@@ -90,7 +90,7 @@ def edit_survey(source: Source, cache: ScanCache | None = None, *, progress: Pro
     """An edit dataset: its pictures after the edit as a scan, with the instructions for captions, and all its rows."""
     rows = read_rows(source.folder)
     paths = {path for row in rows.rows for key in (INPUT, OUTPUT) if (path := partner(row, key, source.folder))}
-    found = _read(paths, cache, progress)
+    found = _read(paths, cache, progress, source.refuses)
     known = {path: picture for path, (picture, _) in found.items()}
     edit = EditSet(source, rows, tuple(_pair(row, source.folder, known) for row in rows.rows))
     kept = edit.usable
@@ -143,7 +143,7 @@ def edit_line(edit: EditSet) -> str:
 
 
 def _read(
-    paths: Iterable[Path], cache: ScanCache | None, progress: Progress | None
+    paths: Iterable[Path], cache: ScanCache | None, progress: Progress | None, refuses: Callable[[Path], str]
 ) -> Mapping[Path, tuple[Picture, bool]]:
     """Each file once, folder by folder, and whether it had to be decoded."""
     folders: dict[Path, list[Path]] = defaultdict(list)
@@ -152,7 +152,7 @@ def _read(
     found: dict[Path, tuple[Picture, bool]] = {}
     for folder, members in folders.items():
         names = tuple(path.name for path in members)
-        found |= dict(zip(members, pictures(folder, names, cache, progress), strict=True))
+        found |= dict(zip(members, pictures(folder, names, cache, progress, refuses), strict=True))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kohya_runner.safe_paths import is_inside, special
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:
@@ -57,6 +58,23 @@ class Source:
     metadata: Path | None = None  # the file in the folder that lists pictures and captions; None: they lie there
     options: str = ""  # options of this dataset alone, see own_options.canonical
     made: ClassImages | None = None  # class images that the runner has painted, or will
+    roots: tuple[Path, ...] = ()  # where its links may lead besides its own folder
+    follow: bool = False  # wherever they lead
+
+    def refuses(self, path: Path) -> str:
+        """Why a file of the dataset is not opened, "" where it is: a link may lead to a secret, or to a device."""
+        beside = path.parent == self.folder or is_inside(path.parent, (self._home,))
+        if beside and not path.is_symlink():
+            return ""
+        odd = special(path)
+        return odd or ("" if self.follow or is_inside(path, (self._home, *self.roots)) else LINK)
+
+    @property
+    def _home(self) -> Path:
+        """Its own folder; of a snapshot in the Hub's cache, whose files are links, all of the repository there."""
+        folder = self.folder.parent if self.edit else self.folder
+        kept = next((above for above in (folder, *folder.parents) if above.name == "snapshots"), None)
+        return kept.parent if kept is not None and (kept.parent / "blobs").is_dir() else folder
 
     @property
     def edit(self) -> bool:
@@ -68,6 +86,7 @@ class Source:
         return printable(str(paths[0])) if len(paths) == 1 else self.where or printable(str(self.folder))
 
 
+LINK = "is a link that leads out of the dataset's folder"
 CAPTION_EMPTY = "empty"
 CAPTION_BLANK = "blank first line"
 CAPTION_ENCODING = "not UTF-8"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import read_caption
-from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, dotted
+from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Caption, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from kohya_runner.dataset.facts import Caption, Source
+    from kohya_runner.dataset.facts import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,12 @@ def captions_by_stem(source: Source, names: Iterable[str]) -> Mapping[str, Capti
     for name in names:
         if stem(name) not in chosen or name.endswith(dotted(source.captions.extension)):
             chosen[stem(name)] = name
-    return {stem: read_caption(source.folder / name) for stem, name in chosen.items()}
+    return {stem: _caption(source, source.folder / name) for stem, name in chosen.items()}
+
+
+def _caption(source: Source, path: Path) -> Caption:
+    why = source.refuses(path)
+    return Caption(path, "", 0, "", problem=f"unreadable: {why}") if why else read_caption(path)
 
 
 def images_in(folder: Path) -> int:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what JSONDecoder itself reads names with
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.safe_paths import open_file
 from kohya_runner.text import printable, size
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class MetadataRows:
 def read_rows(path: Path) -> MetadataRows:
     """The rows of a metadata file. Nothing is raised for what the file says; one bad line leaves the others."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(LARGEST + 1)
         text = data.decode("utf-8-sig")
     except OSError as fault:
@@ -90,7 +92,7 @@ def _first(path: Path) -> MetadataRow | None:
     if path.suffix.lower() != ".jsonl":
         return next(iter(read_rows(path).rows), None)
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(open_file(path), encoding="utf-8-sig") as file:
             line = next((line for line in file if line.strip()), "")
     except (OSError, ValueError):
         return None

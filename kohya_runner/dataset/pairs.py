@@ -44,7 +44,8 @@ class Paired:
 
 def read_conditions(pictures: Scan, folder: Path, where: str) -> Paired:
     """The condition images of one dataset, decoded like its pictures."""
-    source = Source(folder, CONCEPT, captions=UNUSED_CAPTIONS, where=where)
+    of = pictures.source
+    source = Source(folder, CONCEPT, captions=UNUSED_CAPTIONS, where=where, roots=of.roots, follow=of.follow)
     return Paired(pictures, survey(source).scan)
 
 

@@ -11,9 +11,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.caption_rows import read_rows, scan_of
-from kohya_runner.dataset.facts import Scan, dotted
+from kohya_runner.dataset.facts import Image, Scan, dotted
 from kohya_runner.dataset.listing import captions_by_stem, images_in, listed, stem
 from kohya_runner.file_stamp import stamp
+from kohya_runner.safe_paths import special
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,7 @@ class Survey:
 def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
     """All facts about one source; nothing is decoded that the cache knows. Memory grows by facts alone.
 
-    Links to files are followed, wherever they lead. ``progress`` is called with (done, total), in this thread.
+    Links to files are followed where the source says so. ``progress`` is called with (done, total), in this thread.
     """
     if source.made is not None:
         return _made(source, source.made, cache, progress)
@@ -60,7 +61,7 @@ def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress
         return Survey(Scan(source, (), problem=error.strerror or str(error)))
     captions = captions_by_stem(source, listing.captions)
     images, traits, decoded = [], [], 0
-    for picture, fresh in pictures(source.folder, listing.images, cache, progress):
+    for picture, fresh in pictures(source.folder, listing.images, cache, progress, source.refuses):
         caption = captions.get(stem(picture.image.path.name))
         images.append(replace(picture.image, caption=caption) if caption else picture.image)
         traits.append(picture.traits)
@@ -82,7 +83,7 @@ def _listed_in_rows(source: Source, path: Path, cache: ScanCache | None, progres
     """The pictures that a metadata file names, with the captions it gives them."""
     rows = read_rows(path)
     names = tuple(row.name for row in rows.rows)
-    found = tuple(pictures(source.folder, names, cache, progress))
+    found = tuple(pictures(source.folder, names, cache, progress, source.refuses))
     images = tuple(picture.image for picture, _ in found)
     traits = tuple(picture.traits for picture, _ in found)
     return Survey(scan_of(source, rows, images), traits, sum(fresh for _, fresh in found))
@@ -99,16 +100,20 @@ def _made(source: Source, made: ClassImages, cache: ScanCache | None, progress: 
 
 
 def pictures(
-    folder: Path, names: Sequence[str], cache: ScanCache | None, progress: Progress | None
+    folder: Path,
+    names: Sequence[str],
+    cache: ScanCache | None,
+    progress: Progress | None,
+    refuses: Callable[[Path], str] = special,
 ) -> Iterator[tuple[Picture, bool]]:
-    """Every picture in order, and whether it had to be read."""
+    """Every picture in order, and whether it had to be read; what ``refuses`` has a word against is not opened."""
     if cache is not None:
         cache.forget_others(folder, names)
     pool = ThreadPoolExecutor(min(MOST_THREADS, _cores() + 1), thread_name_prefix="survey")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a decoder about a file: a finding says it
-            for done, item in enumerate(_ahead(pool, folder, names, cache), start=1):
+            for done, item in enumerate(_ahead(pool, (folder, names), cache, refuses), start=1):
                 fresh = isinstance(item, Future)
                 yield (_kept(item.result(), cache) if isinstance(item, Future) else item), fresh
                 if progress is not None:
@@ -118,19 +123,32 @@ def pictures(
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, folder: Path, names: Sequence[str], cache: ScanCache | None
+    pool: ThreadPoolExecutor,
+    wanted: tuple[Path, Sequence[str]],
+    cache: ScanCache | None,
+    refuses: Callable[[Path], str],
 ) -> Iterator[Picture | Future[_Read]]:
     """What is known as it is, the rest as futures, at most AHEAD of them before they are taken."""
+    folder, names = wanted
     waiting: deque[Picture | Future[_Read]] = deque()
     rest = iter(names)
     look = cache.stamp if cache is not None else stamp
     while chunk := tuple(islice(rest, CHUNK)):
         known = cache.known(folder, chunk) if cache is not None else {}
         for name in chunk:
-            waiting.append(known.get(name) or pool.submit(_read, folder / name, look))
+            if why := refuses(folder / name):
+                waiting.append(_refused(folder / name, why))
+            else:
+                waiting.append(known.get(name) or pool.submit(_read, folder / name, look))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
     yield from waiting
+
+
+def _refused(path: Path, why: str) -> Picture:
+    from kohya_runner.dataset.picture import Picture
+
+    return Picture(Image(path, 0, 0, 0, "", problem=why))
 
 
 def _read(path: Path, look: Callable[[str], Stamp | None]) -> _Read:

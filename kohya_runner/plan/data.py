@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from kohya_runner.dataset.facts import CaptionRules, Source
 from kohya_runner.dataset.metadata_rows import is_edit
 from kohya_runner.dataset.tree.layout import concept_problem
 from kohya_runner.engines import method_data
+from kohya_runner.engines.table import user_settings
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan import class_stage
 
@@ -79,7 +80,14 @@ def recipe_sources(
 ) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
     """The sources of a recipe, with the captions' extension that the trainer will look for."""
     extension = str(parsed.given.get("caption_extension") or ".txt")
-    return sources(opened.loaded, extension, opened.workspace, partial(opened.engine.own_options, support))
+    found, faults = sources(opened.loaded, extension, opened.workspace, partial(opened.engine.own_options, support))
+    return _bounded(opened, found), faults
+
+
+def _bounded(opened: Opened, found: tuple[Source, ...]) -> tuple[Source, ...]:
+    """The sources with the folders that their links may lead into: the recipe's own, and those of the settings."""
+    roots = (opened.loaded.place("datasets").folder, *user_settings(opened.environ).folders)
+    return tuple(replace(source, roots=roots, follow="dataset.link" in opened.request.allow) for source in found)
 
 
 def read_without_options(opened: Opened, on_progress: Progress | None) -> ReadData:
@@ -87,7 +95,7 @@ def read_without_options(opened: Opened, on_progress: Progress | None) -> ReadDa
     loaded, engine = opened.loaded, opened.engine
     extension = str(loaded.args.get("caption_extension") or ".txt")
     found, faults = sources(loaded, extension, opened.workspace, partial(engine.own_options, None))
-    surveys = read_all(found, opened.request, opened.workspace, on_progress)
+    surveys = read_all(_bounded(opened, found), opened.request, opened.workspace, on_progress)
     return ReadData(tuple(one.scan for one in surveys), (), (*faults, *alone(surveys)))
 
 

@@ -104,8 +104,10 @@ def _folder(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
     if rules.buckets is None:
         raise UsageError(f"--resolution {resolution}: not a resolution", hint="write one as 1024 or 1024,768")
     folder = Path(os.path.abspath(wish.target))
+    found_sources = _sources(folder, wish.caption_extension or ".txt")
+    named = tuple(replace(source, roots=(folder, *user_settings(env).folders)) for source in found_sources)
     stated = f"as {support.title} at {resolution} with enable_bucket would see it; a recipe gives exact results"
-    return Target(folder.name, _sources(folder, wish.caption_extension or ".txt"), rules, room, stated)
+    return Target(folder.name, named, rules, room, stated)
 
 
 def _sources(folder: Path, extension: str) -> tuple[Source, ...]:

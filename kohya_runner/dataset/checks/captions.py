@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import BOM, fewest_tokens, most_tokens
-from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, dotted
+from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, LINK, dotted
 from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted, names, shortened
 
@@ -72,7 +72,8 @@ def encoding(scan: Scan) -> Iterator[Finding]:
 
 def unreadable(scan: Scan) -> Iterator[Finding]:
     """Files that cannot be opened."""
-    bad = [caption for caption in _captions(scan) if caption.problem.startswith("unreadable")]
+    told = [caption for caption in _captions(scan) if caption.problem.startswith("unreadable")]
+    bad = [caption for caption in told if not caption.problem.endswith(LINK)]
     if bad:
         reason = bad[0].problem.partition(": ")[2]
         paths = [caption.path for caption in bad]

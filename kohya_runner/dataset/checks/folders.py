@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.checks.captions import CAPTION_CHECKS
-from kohya_runner.dataset.facts import IMAGE_FORMATS
+from kohya_runner.dataset.facts import IMAGE_FORMATS, LINK
 from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted, names, printable
 
@@ -37,7 +37,7 @@ def check_datasets(scans: Iterable[Scan]) -> tuple[Finding, ...]:
 
 def checks_of(scan: Scan) -> tuple[Check, ...]:
     """The checks that hold for a folder, or for the metadata file of an edit dataset: it names its pictures itself."""
-    return (concept, content, huge, *CAPTION_CHECKS) if scan.source.edit else DATASET_CHECKS
+    return (concept, links, content, huge, *CAPTION_CHECKS) if scan.source.edit else DATASET_CHECKS
 
 
 def missing(scan: Scan) -> Iterator[Finding]:
@@ -155,12 +155,22 @@ def unreadable(scan: Scan) -> Iterator[Finding]:
     """Files that cannot be decoded: the trainer notices after it has loaded the model (library/train_util.py:2959)."""
     by_reason: dict[str, list[Image]] = {}
     for image in scan.images:
-        if image.problem:
+        if image.problem and image.problem != LINK:
             by_reason.setdefault(image.problem, []).append(image)
     for reason, images in by_reason.items():
         paths = [image.path for image in images]
         text = f"{counted(len(paths), 'image')} cannot be used: {names(paths)}: {reason}"
         yield error("image.unreadable", text, where=scan.source.place(paths), hint="replace or remove")
+
+
+def links(scan: Scan) -> Iterator[Finding]:
+    """Links that lead out of the dataset: they may lead to a secret, whose text would end in the model's metadata."""
+    captions = [i.caption.path for i in scan.images if i.caption and i.caption.problem.endswith(LINK)]
+    paths = [*(image.path for image in scan.images if image.problem == LINK), *captions]
+    if paths:
+        text = f"{counted(len(paths), 'file')} {'is' if len(paths) == 1 else 'are'} not read: {names(paths)}: {LINK}"
+        hint = "copy the files there; or name their folder in your settings (folders: [...]); or --allow dataset.link"
+        yield error("dataset.link", text, where=scan.source.place(paths), hint=hint)
 
 
 def content(scan: Scan) -> Iterator[Finding]:
@@ -224,7 +234,7 @@ def _stem(image: Image) -> str:
 
 DATASET_CHECKS: tuple[Check, ...] = (
     missing, level, empty, count, concept, subfolders, stem_twice, extension, other_pictures,
-    strays, unreadable, content, huge,
+    strays, links, unreadable, content, huge,
     *CAPTION_CHECKS,
 )  # fmt: skip
 """Checks of one folder. A new check is a row here."""
