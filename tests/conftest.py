@@ -45,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     # The modules of the real trainers take seconds to import, on every worker.
-    return True if collection_path == ENGINE and config.getoption("--tier") == "quick" else None
+    inside = ENGINE in (collection_path, *collection_path.parents)
+    return True if inside and config.getoption("--tier") == "quick" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
