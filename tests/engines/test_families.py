@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.artefact.model_inspection import MODEL, SLOTS
-from kohya_runner.engines.sd_scripts.rules.network_keys import modules_for
+from kohya_runner.engines.sd_scripts.rules.network import modules_for
 from kohya_runner.engines.table import FAMILIES, families, options_for
 from kohya_runner.machine.downloads import SINGLE_FILES
 from kohya_runner.machine.memory.architectures import ARCHITECTURES

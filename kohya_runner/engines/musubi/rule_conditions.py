@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.names import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE
+from kohya_runner.engines.rules.context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE
 from kohya_runner.suggest import did_you_mean
 
 if TYPE_CHECKING:

@@ -17,6 +17,27 @@ if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support
 
+
+EXACT = ("ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
+"""Classes of torch.optim, taken by their exact name (library/train_util.py:5126)."""
+UNFIT = ("LBFGS", "SparseAdam")
+UNSURE = ("Muon",)  # from torch 2.9 on
+ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "linear": ("last_epoch",),
+    "cosine": ("num_cycles", "last_epoch"),
+    "cosine_with_restarts": ("last_epoch",),
+    "polynomial": ("lr_end", "last_epoch"),
+    "constant": ("last_epoch",),
+    "constant_with_warmup": ("last_epoch",),
+    "inverse_sqrt": ("last_epoch",),
+    "cosine_with_min_lr": ("min_lr", "last_epoch"),
+    "warmup_stable_decay": ("warmup_type", "decay_type", "last_epoch"),
+    "piecewise_constant": ("step_rules", "last_epoch"),
+}
+"""Schedulers, and what ``lr_scheduler_args`` may hold: the rest is passed by the trainer (train_util.py:5321-5399)."""
+ALWAYS_FAIL = ("reduce_lr_on_plateau", "cosine_warmup_with_min_lr")
+
+
 Moment = Literal["parse", "start", "after model load", "first step", "first save", "never, silently wrong"]
 """When the trainer would have failed: ``start`` is seconds after the launch, ``after model load`` minutes to hours."""
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engines.method_space import IGNORES_FULL_BF16
 from kohya_runner.engines.rules.context import INFO, LOADED, PAIRS, SILENT, TU, WARNING, WHOLE, Rule
-from kohya_runner.engines.sd_scripts.rules.method_rates import TEXT_RATES, method_rates, trains_text
-from kohya_runner.engines.sd_scripts.rules.optimizer import schedule_free
+from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_rates, schedule_free, trains_text
 
 if TYPE_CHECKING:
     from kohya_runner.engines.rules.context import Context

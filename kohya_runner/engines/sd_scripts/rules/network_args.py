@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rules.context import LOADED, SILENT, WARNING, Rule
-from kohya_runner.engines.sd_scripts.rules.network_keys import MODULES, suggestion, unknown_keys
+from kohya_runner.engines.sd_scripts.rules.network import MODULES, suggestion, unknown_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from kohya_runner.engines.rules.context import Context
-    from kohya_runner.engines.sd_scripts.rules.network_keys import Kind
+    from kohya_runner.engines.sd_scripts.rules.network import Kind
 
 ARGS = ("network_args",)
 BLOCK_LISTS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import INFO, LOADED, SILENT, TU, WARNING, Rule
-from kohya_runner.engines.rules.names import ALWAYS_FAIL, ARGUMENTS
+from kohya_runner.engines.rules.context import ALWAYS_FAIL, ARGUMENTS, INFO, LOADED, SILENT, TU, WARNING, Rule
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step, schedule_free
 from kohya_runner.suggest import did_you_mean
 
