@@ -119,9 +119,9 @@ def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 def runs(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
     """List the runs of this workspace."""
     from kohya_runner.run import views
-    from kohya_runner.show import console
+    from kohya_runner.show import run_screen
 
-    console.runs(views.all_runs(workspace), as_json=as_json)
+    run_screen.runs(views.all_runs(workspace), as_json=as_json)
 
 
 @main.command()
@@ -133,13 +133,13 @@ def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -
     """How a run is doing (the latest one, or the named one)."""
     from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run import views
-    from kohya_runner.show import console
+    from kohya_runner.show import console, run_screen
 
     view = views.one_run(workspace, run)
     if adopt:
         with console.live(quiet=as_json, practice=False) as screen:
             view = views.take_over(view, screen, AFTER_RUN)
-    console.status(view, as_json=as_json)
+    run_screen.status(view, as_json=as_json)
     return views.exit_code(view)
 
 

@@ -13,7 +13,7 @@ from kohya_runner.plan.report import exit_code, plan_json
 from kohya_runner.run import detached, resume_effects, views
 from kohya_runner.run.launch import Policy, run
 from kohya_runner.run.stopping.stop_signals import raise_on_stop
-from kohya_runner.show import console
+from kohya_runner.show import console, run_screen
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan, Request
@@ -62,7 +62,7 @@ def _trained(made: Plan, options: LaunchOptions) -> int:
     on_claim = detached.redirect_output if options.detach else detached.keep_output
     with console.live(quiet=options.as_json, practice=made.request.practice) as screen:
         record = run(made, Policy(once=options.once, again=options.again, on_claim=on_claim), screen, AFTER_RUN)
-    console.finished(record, made, as_json=options.as_json)
+    run_screen.finished(record, made, as_json=options.as_json)
     return 0
 
 
@@ -71,7 +71,7 @@ def _standing(made: Plan, options: LaunchOptions) -> RunView | None:
     with console.live(quiet=options.as_json, practice=False) as screen:
         view = resume_effects.finished_or_adopted(made, screen, AFTER_RUN)
     if view is not None:
-        console.status(view, as_json=options.as_json)
+        run_screen.status(view, as_json=options.as_json)
     return view
 
 

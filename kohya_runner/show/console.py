@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from kohya_runner.errors import RunnerError
     from kohya_runner.machine.doctor import Report
     from kohya_runner.plan.value import Plan
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.record import Record
 
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 
@@ -237,85 +235,6 @@ def doctor(report: Report, *, as_json: bool) -> None:
         return
     text = "this machine cannot train yet" if report.exit_code else "this machine can train"
     summary(report.rows, report.findings, text, good=not report.exit_code)
-
-
-def runs(found: Sequence[RunView], *, as_json: bool) -> None:
-    """One line per run."""
-    if as_json:
-        json_object({"version": 1, "runs": [_run_json(view) for view in found]})
-        return
-    lines = [(f"{v.name}/{v.run_id}", v.state, *_progress(v), v.problem) for v in found]
-    table(("run", "state", "steps", "checkpoints", ""), lines, empty="no runs yet")
-
-
-def _progress(view: RunView) -> tuple[str, str]:
-    kept = view.record
-    if kept is None:
-        return "", ""
-    present = [c for c in kept.checkpoints if not c.removed]
-    practice = " PRACTICE" if kept.practice else ""
-    return f"{kept.steps_seen}/{kept.steps_planned or '?'}", f"{len(present)}{practice}"
-
-
-def _run_json(view: RunView) -> dict[str, Any]:
-    record = json.loads(view.record.model_dump_json()) if view.record else None
-    return {"name": view.name, "run_id": view.run_id, "path": str(view.path), "state": view.state,
-            "problem": view.problem, "record": record}  # fmt: skip
-
-
-def status(view: RunView, *, as_json: bool) -> None:
-    """How one run is doing."""
-    if as_json:
-        json_object({"version": 1, **_run_json(view)})
-        return
-    from kohya_runner.run.checkpoints import found as found_in
-    from kohya_runner.text import duration, size
-
-    kept = view.record
-    rows = [
-        ("run", f"{view.name}/{view.run_id}{'   PRACTICE' if kept and kept.practice else ''}"),
-        ("state", view.state),
-    ]
-    if view.problem:
-        rows.append(("why", view.problem))
-    if kept is not None:
-        steps = f"{kept.steps_seen} of {kept.steps_planned or '?'}"
-        tried = f", attempt {kept.attempt}" if kept.attempt > 1 else ""
-        rows.append(("steps", f"{steps}, epoch {kept.epochs_seen} of {kept.epochs_planned or '?'}{tried}"))
-        if kept.loss is not None:
-            rows.append(("loss", f"{kept.loss}"))
-        if kept.timings.seconds_per_step:
-            rows.append(("speed", f"{kept.timings.seconds_per_step} s/step"))
-        if kept.timings.started:
-            rows.append(("time", duration((kept.timings.ended or time.time()) - kept.timings.started)))
-        for c in kept.checkpoints:
-            state = "removed" if c.removed else size(c.bytes) if c.complete else "incomplete"
-            rows.append(("checkpoint", f"{c.file}   {state}   {c.sha256[:12]}"))
-        rows += [("after", str(done.get("said"))) for done in kept.after]
-    else:
-        rows += [("file", f"{view.output_dir / c.file}   {size(c.bytes)}") for c in found_in(view.output_dir, (), 0.0)]
-    rows.append(("log", str(view.log)))
-    if view.state == "orphaned":
-        rows.append(("do", f"kohya-runner status {view.name} --adopt   or   kohya-runner stop {view.name}"))
-    for label, text in rows:
-        say(f"{label:<11}{plain(text)}")
-
-
-def finished(record: Record, made: Plan, *, as_json: bool) -> None:
-    """What a successful run left."""
-    from kohya_runner.text import size
-
-    if as_json:
-        json_object(json.loads(record.model_dump_json()))
-        return
-    output = made.workspace.runs / record.name / record.run_id / record.output_dir
-    mark = "PRACTICE: nothing was trained. " if record.practice else ""
-    note(f"{mark}done: {record.name}/{record.run_id}, {record.steps_seen} steps")
-    if isinstance(record.loss, str):
-        note(f"WARNING: the last loss is {record.loss}: all training after the first such step is worthless")
-    for c in record.checkpoints:
-        if not c.removed:
-            say(f"{output / c.file}   {size(c.bytes)}   {c.modules} modules   sha256 {c.sha256[:16]}")
 
 
 def rules(found: Mapping[str, Any], *, as_json: bool) -> None:
