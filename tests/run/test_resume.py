@@ -127,7 +127,7 @@ def test_what_was_written_after_the_state_goes_aside_and_is_not_overwritten(runn
 
 
 def test_an_orphaned_trainer_is_watched_to_its_end(runner):
-    first = runner.start("--resume", KOHYA_PRACTICE_STEP_SECONDS="0.2")
+    first = runner.start("--resume", KOHYA_PRACTICE_STEP_SECONDS="0.5")
     trainer = runner.wait_for("epoch 2/5")["process"]["pid"]
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
