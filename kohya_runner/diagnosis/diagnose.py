@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 LAST = 200
 """Lines at the end in which a run that left no traceback may have said why."""
-BEFORE = 40
+BEFORE = 12
 """Lines before a traceback in which the trainer may have said more than the exception does."""
 LONGEST = 300
+SOME = 2000
+"""Lines at the end in which the operating system shows itself."""
 SAVED = "model saved."
 
 Outcome = Literal["succeeded", "failed", "unfinished"]
@@ -85,11 +88,11 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
     chain = end.chain
     known = known or Known(endings.script(chain) or log.known.script, log.known.options)
     texts = tuple(line.text for line in log.lines)
-    facts = (f"[steps done: {max(log.step, 0)}]",)  # a bar is no line
+    facts = (f"[steps done: {max(log.step, 0)}]", *_systems(texts))  # what stands in no line that rows look at
     saved = max((n for n, text in enumerate(texts) if text.startswith(SAVED)), default=-1)
     failed = bool(chain.parts) and chain.parts[-1].start > saved
     succeeded = saved >= 0 and not failed and not wall and not ending
-    last = texts[max(log.last_step_line, len(texts) - LAST, 0) :]
+    last = texts[max(log.last_step_line, len(texts) - LAST, endings.at_work(texts)) :]
     words = (*last, *([wall] if wall else ()), *([ending] if ending else ()))
     hits = (
         []
@@ -119,6 +122,19 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
     )
 
 
+_SYSTEMS = {
+    "macOS": re.compile(r"/Users/[^/]+/|/opt/homebrew/|/Volumes/|MacBook|\bdarwin\b|device: mps"),
+    "Windows": re.compile(r"\b[A-Za-z]:[\\/]{1,2}(?!/)\w|WinError"),
+}
+
+
+def _systems(texts: Sequence[str]) -> Iterator[str]:
+    """The operating system, by the paths in the log; rows ask for it as for a line."""
+    for name, pattern in _SYSTEMS.items():
+        if any(pattern.search(text) for text in texts[-SOME:]):
+            yield f"[system: {name}]"
+
+
 def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known: Known) -> Iterator[Hit]:
     """What the exceptions say, the one with more evidence first, and what was complained of just before."""
     start = min(raised.start for raised in chain.parts)
@@ -129,7 +145,7 @@ def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known:
     ]
     found = [hit for scene in scenes if (hit := evidence.best(TABLE, scene))]
     found.sort(key=lambda hit: (hit.row.vague, -hit.weight))
-    said = [text for text in before[-BEFORE:] if look.complains(text)]
+    said = [text for text in texts[max(start - BEFORE, endings.at_work(texts[:start])) : start] if look.complains(text)]
     said_hit = evidence.best(TABLE, evidence.Scene(tuple(said), before=before, script=known.script))
     if said_hit and (not found or found[0].row.vague or said_hit.row.code == found[0].row.code):
         yield said_hit  # it often names the file

@@ -66,6 +66,12 @@ def _errors(chains: Sequence[Chain]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chain.parts[0].error for chain in chains))
 
 
+def at_work(texts: Sequence[str]) -> int:
+    """The index after the last line that shows the trainer at work: what was said before it did not end the run."""
+    lines = range(len(texts) - 1, -1, -1)
+    return next((number + 1 for number in lines if WENT_ON.match(texts[number].lstrip())), 0)
+
+
 def _work(log: Log, chains: Sequence[Chain]) -> list[int]:
     """The indices of the lines that show the trainer at work, those inside a traceback left out."""
     inside = {number for chain in chains for raised in chain.parts for number in range(raised.start, raised.end)}

@@ -57,7 +57,7 @@ def _hits(row: Signature, scene: Scene) -> Iterator[Hit]:
 
 def _found(sign: Sign, scene: Scene) -> Spans:
     """The groups of the evidence: the name of a module that an earlier line of the log has, and the like."""
-    asked = ((sign.before, scene.before), (sign.also, scene.lines), (sign.frame, scene.frames))
+    asked = ((sign.before, scene.before), (sign.also, scene.lines), (sign.frame, scene.frames[::-1]))
     groups: Spans = {}
     for pattern, lines in asked:
         match = next((found for line in lines if (found := pattern.search(line))), None) if pattern else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from excerpts import BAR, EXIT_1
+from excerpts import BAR, EXIT_1, WALL
 from thread_logs import FLUX, LOGS, SDXL, S, V, tb
 
 from kohya_runner.diagnosis.diagnose import diagnose
@@ -101,6 +101,14 @@ ValueError: loaded state dict contains a parameter group that doesn't match the
 size of optimizer's group
 """
     assert [cause.code for cause in diagnose(parse(text.encode())).causes] == ["resume-settings"]
+
+
+def test_a_complaint_at_the_start_does_not_explain_a_later_end():
+    start = "The installed version of bitsandbytes was compiled without GPU support.\nprepare tokenizers\nloading model for process 0/1\n"
+    killed = WALL.format(end="died with <Signals.SIGKILL: 9>")
+    assert [cause.code for cause in diagnose(parse((start + killed).encode())).causes] == ["out-of-ram"]
+    assert diagnose(parse((start + tb("FancyError: x")).encode())).causes == ()
+    assert diagnose(parse((start + EXIT_1).encode())).causes == ()
 
 
 def test_a_worker_that_fell_comes_before_what_its_end_did_to_the_trainer():

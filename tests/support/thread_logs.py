@@ -75,6 +75,9 @@ MEMORY = {
 }  # fmt: skip
 
 GPU = {
+    "no driver": ("no-gpu", tb("RuntimeError: CUDA driver initialization failed, you might not have a CUDA gpu.")),
+    "cuda on a mac kohya_ss#522": ("cuda-on-mac", tb("AssertionError: Torch not compiled with CUDA enabled", "/Users/u/kohya_ss/venv/lib/python3.10/site-packages/torch/cuda/__init__.py|_lazy_init|raise AssertionError(", before="/Users/u/kohya_ss/venv/lib/python3.10/site-packages/bitsandbytes/cuda_setup/paths.py:27: UserWarning: x\n")),
+    "autocast on mps": ("mps", tb("RuntimeError: User specified an unsupported autocast device_type 'mps'")),
     "flash backward": ("attention-kernel", tb("RuntimeError: Expected is_sm80 || is_sm90 to be true, but got false.  (Could this error message be improved?)")),
     "cudnn engine": ("cudnn-engine", tb("RuntimeError: GET was unable to find an engine to execute this computation", before=BAR)),
     "cuda 11 library": ("cuda-libraries", tb("ImportError: libcudart.so.11.0: cannot open shared object file: No such file or directory")),
@@ -174,6 +177,7 @@ DATA = {
 }  # fmt: skip
 
 MODELS = {
+    "another rank, seen from the trainer": ("network-weights-shape", tb("RuntimeError: Error(s) in loading state_dict for LoRANetwork:\n\tsize mismatch for lora_unet_x.lora_down.weight", f"{S}networks/lora.py|load_weights|info = self.load_state_dict(weights_sd, False)")),
     "inpainting": ("inpainting-model", tb("RuntimeError: Given groups=1, weight of size [320, 9, 3, 3], expected input[1, 4, 64, 64] to have 9 channels, but got 4 channels instead")),
     "t5 as clip sd-scripts#1451": ("t5-not-cached", tb("AttributeError: 'T5EncoderModel' object has no attribute 'text_model'", script=FLUX)),
     "no gradient": ("nothing-trained", tb("AssertionError: No inf checks were recorded for this optimizer.")),
@@ -216,6 +220,7 @@ MODELS = {
 }  # fmt: skip
 
 HUB = {
+    "fine-grained": ("gated", tb("huggingface_hub.errors.HfHubHTTPError: 403 Forbidden: Please enable access to public gated repositories in your fine-grained token settings to view this repository..")),
     "misspelt": ("repository-name", tb("huggingface_hub.errors.RepositoryNotFoundError: 401 Client Error. (Request ID: Root=1)\n\nRepository Not Found for url: https://huggingface.co/api/models/a/b.")),
     "the hub is down": ("download-broken", tb("requests.exceptions.HTTPError: 504 Server Error: Gateway Time-out for url: https://huggingface.co/a/b/resolve/main/x.safetensors")),
     "connection reset": ("download-broken", tb("requests.exceptions.ConnectionError: ('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))")),
@@ -232,6 +237,10 @@ HUB = {
 }  # fmt: skip
 
 OPTIONS = {
+    "no image encoder": ("path-missing", tb("TypeError: stat: path should be string, bytes, os.PathLike or integer, not NoneType", f"{M}frame_pack/framepack_utils.py|load_image_encoders|if os.path.isdir(args.image_encoder):", script=f"{M}fpack_cache_latents.py")),
+    "one beta": ("optimizer-args", tb("TypeError: cannot unpack non-iterable float object", f"{GET_OPT}optimizer = optimizer_class(trainable_params, lr=lr, **optimizer_kwargs)", f"{V}torch/optim/adamw.py|__init__|beta1, beta2 = betas")),
+    "a list in toml": ("optimizer-args", tb("AttributeError: 'list' object has no attribute 'split'", f'{GET_OPT}key, value = arg.split("=")')),
+    "float16": ("mixed-precision", tb("ValueError: Unknown mixed_precision mode: float16. Choose between ['no', 'fp8', 'fp16', 'bf16']")),
     "bf16 file, fp16 training": ("dit-precision", tb("AssertionError: DiT weights are in bf16, mixed precision must be bf16 or no / DiTの重みがbf16の場合", script=f"{M}wan_train_network.py")),
     "a rank in quotes": ("network-args", tb("TypeError: '<=' not supported between instances of 'str' and 'int'", f"{S}networks/lora.py|create_network|if network_dim <= 0:")),
     "a float for a list lora-scripts#513": ("text-encoder-lr", tb("TypeError: object of type 'float' has no len()", "D:\\lora-scripts\\train_network.py|train|text_encoder_lr = None if args.text_encoder_lr is None or len(args.text_encoder_lr) == 0 else args.text_encoder_lr[0]")),
@@ -254,6 +263,7 @@ OPTIONS = {
 }  # fmt: skip
 
 PACKAGES = {
+    "florence and flash_attn": ("module-missing", tb("ImportError: This modeling file requires the following packages that were not found in your environment: flash_attn. Run `pip install flash_attn`")),
     "paged on wsl": ("paged-optimizer", BAR + "\nCUDA error: operation not supported at line 37 in file /src/csrc/pythonInterface.cpp\n" + EXIT_1),
     "a preset that is not there": ("lycoris-args", tb("KeyError: 'attn-mlpp'", f"{V}lycoris/kohya/__init__.py|create_network|LycorisNetworkKohya.apply_preset(BUILT_IN_PRESETS[preset])")),
     "qwen3 and old transformers": ("transformers-old", tb("ValueError: The checkpoint you are trying to load has model type `qwen3` but Transformers does not recognize this architecture.", script=f"{M}zimage_cache_text_encoder_outputs.py")),

@@ -178,7 +178,7 @@ DATA = (
     row(
         "dataset-config",
         r"voluptuous\.error\.|MultipleInvalid|extra keys not allowed @ data|^Invalid user config|DreamBooth subset and fine tuning subset cannot be mixed"
-        r"|cache directory should be unique for each dataset|image_directory or image_jsonl_file must be specified|(?:image_dir|metadata_file) must be specified",
+        r"|cache directory should be unique for each dataset|image_directory or image_jsonl_file must be specified|(?:image_dir|metadata_file) must be specified|dataset_config is required",
         "the dataset_config names a key that is not there, or a value of the wrong kind",
         "a recipe needs none: datasets: [{images: DIR, concept: cat, repeats: 10}]",
         source="library/config_util.py:370",

@@ -119,7 +119,7 @@ GPU = (
     row(
         "mps",
         r"not (?:currently )?(?:implemented|supported) (?:for|on) (?:the )?MPS|MPS (?:framework|backend) (?:does not|but it does not|doesn't)|to the MPS backend but it does not"
-        r"|Placeholder storage has not been allocated on MPS|convert a MPS Tensor to float64|BFloat16 is not supported on MPS|is not currently implemented for the MPS device",
+        r"|Placeholder storage has not been allocated on MPS|convert a MPS Tensor to float64|BFloat16 is not supported on MPS|is not currently implemented for the MPS device|autocast device_type .{0,30}'?mps|fp16 mixed precision requires a GPU \(not 'mps'\)",
         "Apple's GPU lacks an operation or a number format (float64, fp8, bf16 on older macOS) that this run uses",
         "export PYTORCH_ENABLE_MPS_FALLBACK=1; args: {mixed_precision: 'no', optimizer_type: AdamW, fp8_base: false}",
         "or train on a machine with an NVIDIA GPU: kohya-runner plan RECIPE --elsewhere says which",
@@ -143,6 +143,14 @@ GPU = (
         source="torch/cuda/__init__.py",
     ),
     row(
+        "cuda-on-mac",
+        sign(r"Torch not compiled with CUDA enabled|Found no NVIDIA driver|No CUDA GPUs are available|must be on the same GPU|bitsandbytes", before=r"\[system: macOS\]"),
+        "this run asks for CUDA, which a Mac does not have",
+        "args: {mixed_precision: 'no', optimizer_type: AdamW, sdpa: true, xformers: false}; accelerate config with MPS",
+        "or train on a machine with an NVIDIA GPU: kohya-runner plan RECIPE --elsewhere says which",
+        source="bmaltais/kohya_ss#522; pytorch.org notes/mps",
+    ),
+    row(
         "torch-cpu",
         r"Torch not compiled with CUDA enabled|PyTorch was compiled without CUDA support|torch\._C' has no attribute '_cuda|not linked with support for cuda devices",
         "the torch in the trainer's environment is the one for processors only",
@@ -159,7 +167,7 @@ GPU = (
     row(
         "no-gpu",
         r"No CUDA GPUs are available|Found no NVIDIA driver|no CUDA-capable device is detected|CUDA unknown error - this may be due to|cuInit.{0,20}error"
-        r"|NVIDIA-SMI has failed|cudaErrorNoDevice|Unexpected error from cudaGetDeviceCount|nvmlInit|Failed to initialize NVML",
+        r"|NVIDIA-SMI has failed|cudaErrorNoDevice|Unexpected error from cudaGetDeviceCount|nvmlInit|CUDA driver initialization failed|Failed to initialize NVML",
         "torch finds no GPU that it can use: none is there, it is not passed to the container, or its driver is not loaded",
         "kohya-runner doctor   says what torch and the driver are; in a container: docker run --gpus all; after sleep or a driver update: reboot",
         source="torch/cuda/__init__.py; bmaltais/kohya_ss#3308",
@@ -217,7 +225,7 @@ GPU = (
     ),
     row(
         "fp16-cpu",
-        r"fp16 mixed precision requires a GPU",
+        r"fp16 mixed precision requires a GPU \(not '(?!mps)",
         "fp16 needs a GPU, and torch finds none",
         "args: {mixed_precision: 'no'}{now:mixed_precision}; if there is a GPU: kohya-runner doctor",
         source="accelerate accelerator.py",

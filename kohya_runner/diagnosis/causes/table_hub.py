@@ -16,9 +16,9 @@ HUB = (
     row(
         "gated",
         r"GatedRepoError|Access to model .{0,200} is restricted|Cannot access gated repo|You are trying to access a gated repo|403 Client Error.{0,200}(?:gated|not in the authorized list|awaiting)"
-        r"|you must (?:be authenticated|have access to it)",
+        r"|you must (?:be authenticated|have access to it)|fine-grained token settings",
         "the repository is gated: its licence is not accepted by this account, or no token of that account was given",
-        "accept the licence on the model's page, then: export HF_TOKEN=...   (a read token of that account)",
+        "accept the licence on the model's page, then: export HF_TOKEN=...   (a read token of that account; a fine-grained one needs access to public gated repositories)",
         source="ostris/ai-toolkit#36, #676; XLabs-AI/x-flux#103; vladmandic/sdnext#4043",
     ),
     row(

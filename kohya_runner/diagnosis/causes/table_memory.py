@@ -52,7 +52,7 @@ MEMORY = (
                 r"DataLoader worker .{0,60}Bus error|insufficient shared memory|unable to (?:open|allocate|mmap|write|resize).{0,80}(?:shm|/torch_|</torch_)"
             ),
             sign(r"Bus error|died with <Signals\.SIGBUS|exit status (?:-7|135)\b|exitcode\s{0,3}: -7\b"),
-            sign(r"DataLoader worker .{0,60}exited unexpectedly", unless=r"[A-Za-z]:\\|WinError"),
+            sign(r"DataLoader worker .{0,60}exited unexpectedly", unless=r"\[system: Windows\]"),
         ),
         "the loader's worker processes ran out of shared memory (/dev/shm)",
         "args: {max_data_loader_n_workers: 0}{now:max_data_loader_n_workers}   (the trainer's default is 8)",
@@ -63,7 +63,7 @@ MEMORY = (
         "worker-killed",
         (
             sign(r"DataLoader worker .{0,60}is killed by signal: Killed"),
-            sign(r"DataLoader worker .{0,60}exited unexpectedly", before=r"[A-Za-z]:\\"),
+            sign(r"DataLoader worker .{0,60}exited unexpectedly", before=r"\[system: Windows\]"),
         ),
         "a data loader worker was killed or fell over, most often because memory (RAM) ran out: each worker holds its own copy",
         "args: {max_data_loader_n_workers: 0}{now:max_data_loader_n_workers}, and persistent_data_loader_workers: false",

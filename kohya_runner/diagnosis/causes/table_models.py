@@ -114,7 +114,7 @@ NETWORKS = (
     ),
     row(
         "network-weights-shape",
-        sign(r"Error\(s\) in loading state_dict for (?:LoRA|LyCORIS|Lycoris|LoHa|LoKr|OFT|DyLoRA|TextualInversion)?\w*Network\w*", unless=r"resume training from|load_state"),
+        sign(r"Error\(s\) in loading state_dict for (?:LoRA|LyCORIS|Lycoris|LoHa|LoKr|OFT|DyLoRA|TextualInversion)?\w*Network\w*", unless=r"resume training from|accelerator\.load_state\("),
         "the weights to start from (network_weights) have another rank or other modules than this run's network",
         "args: {dim_from_weights: true}, or network_dim, network_alpha and network_args as they were trained with{now:network_weights}",
         source="train_network.py:643-700",

@@ -54,6 +54,16 @@ OPTIONS = (
                 frame=r"\.split\(\"=\"\)|\.split\('='\)|in (?:get_optimizer|get_\w*scheduler\w*)",
             ),
             sign(
+                r"cannot unpack non-iterable|'(?:float|int)' object is not (?:subscriptable|iterable)",
+                raises="TypeError",
+                frame=r"in get_optimizer|optim\w*/",
+            ),
+            sign(
+                r"'(?:list|dict|float|int|bool)' object has no attribute 'split'",
+                raises="AttributeError",
+                frame=r"in get_optimizer|net_arg|optimizer_args|_scheduler",
+            ),
+            sign(
                 r"ValueError: malformed node or string|ValueError: not enough values to unpack \(expected 2|ValueError: too many values to unpack \(expected 2"
             ),
         ),
@@ -138,6 +148,13 @@ OPTIONS = (
         "the model file is in {found:format}, and mixed_precision is another format",
         "args: {mixed_precision: {found:format}}{now:mixed_precision}",
         source="musubi_tuner/wan_train_network.py:63-65",
+    ),
+    row(
+        "mixed-precision",
+        r"Unknown mixed_precision mode: (?P<value>\S{1,40})",
+        "mixed_precision has a value that accelerate does not know: {found:value}",
+        "args: {mixed_precision: bf16}   the others: fp16, 'no'",
+        source="accelerate utils/dataclasses.py",
     ),
     row(
         "fp8-precision",
@@ -296,9 +313,18 @@ OPTIONS = (
     ),
     row(
         "path-missing",
-        r"TypeError: (?:l?stat: path should be|expected str, bytes or os\.PathLike object|readlink: path should).{0,60}NoneType|'NoneType' object has no attribute '(?:endswith|rstrip)'",
-        "a path that the script needs was not given (output_dir, or the model)",
-        "give the run a recipe: name, model and the output are always there",
+        (
+            sign(
+                r"path should be string|expected str, bytes or os\.PathLike|path should",
+                raises="TypeError",
+                frame=r"args\.(?P<option>(?!dataset_config)\w+)",
+            ),
+            sign(
+                r"TypeError: (?:l?stat: path should be|expected str, bytes or os\.PathLike object|readlink: path should).{0,60}NoneType|'NoneType' object has no attribute '(?:endswith|rstrip)'"
+            ),
+        ),
+        "a path that the script needs was not given: {found:option}",
+        "args: the option that the innermost line names{now:output_dir}; a recipe always has name, model, components and output",
         source="train_network.py:1296, library/train_util.py:5527",
     ),
     row(

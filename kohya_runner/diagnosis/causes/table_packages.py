@@ -358,9 +358,9 @@ PACKAGES = (
     ),
     row(
         "module-missing",
-        r"(?:ModuleNotFoundError|ImportError): .{0,80}No module named '(?P<module>[A-Za-z_][\w.]*)'",
-        "the trainer's environment lacks the package {found:module}, or has a version without it",
-        "kohya-runner setup   (or install the package that has {found:module} in the trainer's environment)",
+        r"(?:ModuleNotFoundError|ImportError): .{0,80}No module named '(?P<module>[A-Za-z_][\w.]*)'|packages that were not found in your environment: (?P<packages>[\w, -]{1,80})",
+        "the trainer's environment lacks the package {found:module|packages}, or has a version without it",
+        "kohya-runner setup   (or install the package that has {found:module|packages} in the trainer's environment)",
         source="requirements.txt of sd-scripts",
     ),
     row(
