@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+PRIVATE = 0o600  # of what may hold values of the environment
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put ``data`` at ``path`` in one step: a temporary file beside it, flushed, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
@@ -21,18 +24,18 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
+        Path(name).chmod(mode)
         os.replace(name, path)  # noqa: PTH105 - the atomic call, by its name
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = 0o644) -> None:
     """``write_bytes`` of UTF-8 text."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), mode)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any], mode: int = 0o644) -> None:
     """``write_text`` of an indented JSON object."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", mode)

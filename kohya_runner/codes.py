@@ -169,6 +169,7 @@ TABLE = (
     Code("disk.cache_small", EITHER, "a cache on a small root disk"),
     Code("disk.download", INFO, "a smaller download would do"),
     Code("disk.full", ERROR, "the run needs more room than is free"),
+    Code("disk.link", ERROR, "a link of the workspace leads out of it"),
     Code("disk.tight", WARNING, "little room would be left"),
     Code("disk.unknown", WARNING, "how much room is left cannot be read"),
     Code("disk.unwritable", ERROR, "the workspace cannot be written"),

@@ -26,11 +26,13 @@ def is_inside(path: str | os.PathLike[str], roots: Iterable[str | os.PathLike[st
 
 
 def link_out(root: Path, path: Path) -> Path | None:
-    """The first link between ``root`` and ``path`` that leads out of ``root``; None where none does.
+    """The first link between ``root`` and a ``path`` below it that leads out of ``root``; None where none does.
 
     The root may be a link itself: that is its owner's choice.
     """
     here = root
+    if not path.is_relative_to(root):
+        return None
     for part in Path(os.path.relpath(path, root)).parts:
         here = here / part
         if here.is_symlink() and not is_inside(here, (root,)):

@@ -18,7 +18,7 @@ from kohya_runner.plan.trust.table import WEIGHTS, is_shipped
 from kohya_runner.record import record as records
 from kohya_runner.record.run_paths import COMPARISON, RunPaths
 from kohya_runner.run import views
-from kohya_runner.safe_paths import is_inside
+from kohya_runner.safe_paths import is_inside, link_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,11 +79,16 @@ def without_harm(subject: SweepSubject, trust: tuple[str, ...]) -> SweepSubject:
             key = name if name in ("model", "compare.clip") else f"components.{name}"
             hint = f"take a .safetensors file; or {CONVERT}; or --trust {key}"
             findings.append(error("model.pickle", f"{name}: {text} {said}", hint=hint))
+    room = subject.workspace
+    places = (*map(Path, room.environment().values()), subject.output)
+    roots = (room.root, subject.run_dir or room.root)
+    links = dict.fromkeys(link for root in roots for place in places if (link := link_out(root, place)))
+    findings += [error("disk.link", f"{link} is a link that leads out", hint="remove it") for link in links]
     if findings:
         raise PreflightError(f"{subject.name}: not painted with what may run code", findings=tuple(findings))
-    places = ("train_data_dir", "reg_data_dir", "dataset_config", "in_json", "tokenizer_cache_dir")
+    read = ("train_data_dir", "reg_data_dir", "dataset_config", "in_json", "tokenizer_cache_dir")
     known = (subject.workspace.root, subject.recipe_folder or subject.workspace.root)
-    kept = {n: v for n, v in base.options.items() if n not in places or is_inside(str(v), known)}
+    kept = {n: v for n, v in base.options.items() if n not in read or is_inside(str(v), known)}
     return replace(subject, base=replace(base, options=kept))
 
 

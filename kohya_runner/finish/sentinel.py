@@ -24,6 +24,7 @@ from kohya_runner.record.run_state import UNDER_WAY
 from kohya_runner.run.guards.deadline import deadline
 from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stopping.stop_sequence import Grace
+from kohya_runner.safe_paths import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,8 @@ def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
     if not limited and not any(begun.finish.get(name) for name in ("pod", "notify", "compare")):
         return
     env = {name: value for name, value in environ.items() if name != RUN}
-    with RunPaths(run_dir).sentinel_log.open("ab") as log, contextlib.suppress(OSError):
+    handle = open_for_write(RunPaths(run_dir).sentinel_log, os.O_APPEND)
+    with os.fdopen(handle, "ab") as log, contextlib.suppress(OSError):
         subprocess.Popen(
             (sys.executable, "-m", "kohya_runner.finish.sentinel", str(run_dir)),
             env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -51,7 +53,7 @@ def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
 
 def main(run_dir: Path) -> None:
     """Watch one run until nothing is left to do."""
-    with RunPaths(run_dir).sentinel_lock.open("wb") as held:
+    with os.fdopen(open_for_write(RunPaths(run_dir).sentinel_lock), "wb") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error
+from kohya_runner.safe_paths import is_inside, link_out
 from kohya_runner.workspace import NETWORK_TYPES, mount_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from kohya_runner.workspace import Workspace
 
 QUOTA_VARIABLE = "KOHYA_RUNNER_VOLUME_GB"
 MEASURE_SECONDS = 20.0
@@ -111,6 +114,35 @@ def _gigabytes(text: str | None) -> int | None:
         return int(float(text or "") * 10**9)
     except ValueError:
         return None
+
+
+def link_findings(room: Workspace, name: str, folders: tuple[Path, ...]) -> Iterator[Finding]:
+    """Links of a workspace that lead out of it, where a run of this name would write: it may have been downloaded."""
+    runs, rehearsals = room.runs / name, room.rehearsals / name
+    cache = {Path(path) for path in room.environment().values()}
+    places = [*sorted(cache), room.models, room.datasets / name, runs, rehearsals]
+    within = [folder for run in (runs, rehearsals) for folder in (run, *_folders(run))]
+    places += [Path(link) for folder in within for link in _links(folder)]
+    for link in dict.fromkeys(found for place in places if (found := link_out(room.root, place))):
+        if not is_inside(link, (room.root, *folders)):
+            hint = "remove the link; or name the folder it leads to in your settings: folders: [...]"
+            yield error("disk.link", f"{link} is a link that leads out of the workspace", hint=hint)
+
+
+def _links(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if entry.is_symlink())
+    except OSError:
+        return []
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
 
 
 LONGEST_NAME = 255

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import from_recipe, out_of_bounds
 from kohya_runner.engines.parsed_options import as_parsed
-from kohya_runner.engines.table import options_for
+from kohya_runner.engines.table import options_for, user_settings
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.models import find_models
@@ -106,9 +106,10 @@ def option_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
     yield from out_of_bounds(given.parsed.given, {arg.name: arg.source for arg in given.args})
     if not opened.request.elsewhere:
         yield from weight_findings(given.args, practice=opened.request.practice)
-        from kohya_runner.machine.filesystems import workspace_findings
+        from kohya_runner.machine.filesystems import link_findings, workspace_findings
 
         yield from workspace_findings(opened.workspace.root)
+        yield from link_findings(opened.workspace, opened.loaded.word("name"), user_settings(opened.environ).folders)
 
 
 ALLOWED: Mapping[str, tuple[str, str]] = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kohya_runner.atomic import write_text
+from kohya_runner.atomic import PRIVATE, write_text
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.run_state import LIVE
 
@@ -82,4 +82,4 @@ def close_last(view: RunView) -> None:
 
 
 def _write(run_dir: Path, attempts: tuple[Attempt, ...]) -> None:
-    write_text(RunPaths(run_dir).attempts, Attempts(attempts=attempts).model_dump_json(indent=2) + "\n")
+    write_text(RunPaths(run_dir).attempts, Attempts(attempts=attempts).model_dump_json(indent=2) + "\n", PRIVATE)

@@ -14,6 +14,7 @@ from kohya_runner.atomic import write_json
 from kohya_runner.errors import RunExistsError
 from kohya_runner.record.process_identity import ProcessId, this_process
 from kohya_runner.record.run_paths import ACTIVE, ACTIVE_GUARD
+from kohya_runner.safe_paths import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ def _as_json(lock: Lock) -> dict[str, Any]:
 @contextlib.contextmanager
 def _guarded(folder: Path) -> Iterator[None]:
     """One process at a time may read and then write; some network volumes cannot lock and go without."""
-    with (folder / ACTIVE_GUARD).open("wb") as guard:
+    with os.fdopen(open_for_write(folder / ACTIVE_GUARD), "wb") as guard:
         with contextlib.suppress(OSError):
             fcntl.flock(guard, fcntl.LOCK_EX)
         yield

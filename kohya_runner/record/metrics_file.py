@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.tail import Tail
+from kohya_runner.safe_paths import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,7 +117,7 @@ class Appender:
             return
 
     def _write(self, data: bytes) -> int:
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = open_for_write(self._path, os.O_APPEND, 0o644)
         try:
             return os.write(handle, data)
         finally:

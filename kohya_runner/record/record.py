@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from kohya_runner.atomic import write_text
+from kohya_runner.atomic import PRIVATE, write_text
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.limits import Guard
 from kohya_runner.record.process_identity import ProcessId
@@ -201,7 +201,7 @@ class Record(_Part):
 
 def write(run_dir: Path, record: Record) -> None:
     """Put the record into the run's folder, whole or not at all."""
-    write_text(RunPaths(run_dir).record, record.model_dump_json(indent=2) + "\n")
+    write_text(RunPaths(run_dir).record, record.model_dump_json(indent=2) + "\n", PRIVATE)
 
 
 def read(path: Path) -> Record:

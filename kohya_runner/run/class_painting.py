@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.record.tail import last_lines
 from kohya_runner.run import prepare
 from kohya_runner.run.supervise import Watch, supervise
+from kohya_runner.safe_paths import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,7 +98,7 @@ def _paint(stage: ClassPainting, screen: Reporter, environ: Mapping[str, str]) -
 def _alone(folder: Path) -> Iterator[None]:
     """One launch paints a folder at a time, another one waits for it; where a disk knows no locks, nobody does."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w", encoding="utf-8") as file:
+    with os.fdopen(open_for_write(folder / LOCK), "wb") as file:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -18,6 +18,7 @@ from kohya_runner.errors import CancelledError
 from kohya_runner.record import record as records
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.record.tail import Tail
+from kohya_runner.safe_paths import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def keep_output(_run_dir: Path) -> None:
 
 def redirect_output(run_dir: Path) -> None:
     """From now on everything that this process prints goes to the run's folder."""
-    handle = os.open(RunPaths(run_dir).runner_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = open_for_write(RunPaths(run_dir).runner_log, os.O_APPEND)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(handle, 1)

@@ -119,7 +119,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
     resume_effects.begin_attempt(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
-        atomic.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan))
+        atomic.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan), atomic.PRIVATE)
         _prepare(plan, screen, env)
         after.guard(plan.ready.run_dir, recorder.now, env)
         outcome = _supervise(plan, recorder, screen, env)

@@ -22,6 +22,7 @@ from kohya_runner.record.tail import Tail
 from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stopping.stop_sequence import FORCED, Grace, StopSequence
 from kohya_runner.run.stopping.stop_signals import stop_signals
+from kohya_runner.safe_paths import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,8 +95,8 @@ def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], hea
     with stop_signals() as signals:
         session = _Session(watch, signals, started, _size(watch.log))
         if heading:
-            with watch.log.open("a", encoding="utf-8") as log:
-                log.write(f"{heading}\n")
+            with os.fdopen(open_for_write(watch.log, os.O_APPEND, 0o644), "ab") as log:
+                log.write(f"{heading}\n".encode())
         shell = child_environment(environ, hub="hub" in command.needs, wandb="wandb" in command.needs)
         process = _start(command, watch.log, {**shell, **command.env, RUN: str(watch.log)})
         leader = identify(process.pid)
@@ -190,7 +191,7 @@ class _Session:
 
 
 def _start(command: Command, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = open_for_write(log, os.O_APPEND, 0o644)
     try:
         return subprocess.Popen(
             command.argv, cwd=command.cwd, env=dict(environ), stdin=subprocess.DEVNULL, stdout=handle, stderr=handle,
