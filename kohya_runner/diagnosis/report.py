@@ -52,6 +52,8 @@ def lines(found: Diagnosis) -> Iterator[str]:
             yield f"  in the log: {cause.line}"
         if cause.source:
             yield f"  known from: {cause.source}"
+        if found.step > 0:
+            yield f"  at step {found.step} of {found.total}"
     if not found.causes:
         yield from _unknown(found)
     yield from found.traceback

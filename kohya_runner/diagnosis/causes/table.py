@@ -29,7 +29,7 @@ GROUPS: tuple[tuple[str, tuple[Signature, ...]], ...] = (
     ("Model files", FILES),
     ("Network modules", NETWORKS),
     ("Model families, layouts, quantized models", FAMILIES),
-    ("Numbers that are none", NUMBERS),
+    ("NaN", NUMBERS),
     ("The Hub", HUB),
     ("Options", OPTIONS),
     ("Loggers", LOGGERS),

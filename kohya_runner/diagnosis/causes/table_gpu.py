@@ -68,7 +68,7 @@ GPU = (
         r"|cudaErrorDeviceUninitialized|NVLink error|device is (?:lost|in an? error state)|cudaErrorECCUncorrectable|HW exception by GPU|amdgpu: .{0,60}GPU reset",
         "the card dropped out or reported a memory fault (Xid, ECC): hardware, power or its slot, no setting of the recipe",
         "stop using this machine: nvidia-smi -q, dmesg | grep -i xid; reboot it or take another one",
-        "then go on from the last saved state: kohya-runner launch RECIPE --resume",
+        "then resume from the last saved state: kohya-runner launch RECIPE --resume",
         source="docs.nvidia.com/deploy/xid-errors; pytorch.org notes/cuda",
     ),
     row(
@@ -106,7 +106,7 @@ GPU = (
         r"|miopenStatus\w+|hipErrorLaunchFailure",
         "the AMD GPU, its driver or ROCm failed in a computation",
         "args: {sdpa: true, xformers: false, optimizer_type: AdamW}   without packages that were built for CUDA",
-        "then another ROCm and driver version; go on from the last saved state: kohya-runner launch RECIPE --resume",
+        "then another ROCm and driver version; resume from the last saved state: kohya-runner launch RECIPE --resume",
         source="ROCm/legacy-rocm-build#4386",
     ),
     row(
@@ -180,15 +180,15 @@ GPU = (
             sign(r"CUDA error: (?:unknown error|unspecified launch failure|an illegal (?:memory access|instruction)|misaligned address|hardware stack error|invalid program counter)"
                  r"|cudaError(?:Unknown|LaunchFailure|IllegalAddress)|(?:CUDNN|CUBLAS)_STATUS_(?:EXECUTION_FAILED|INTERNAL_ERROR|MAPPING_ERROR)|Triton Error \[CUDA\]: (?:an illegal|unspecified|unknown)"),
         ),
-        "the GPU or its driver failed in a computation: the driver, overclocking, power or heat, seldom the recipe",
-        "go on from the last saved state: kohya-runner launch RECIPE --resume",
+        "the GPU or its driver failed during a computation: look at the driver, overclocking, power and heat; the recipe is rarely the reason",
+        "resume from the last saved state: kohya-runner launch RECIPE --resume",
         "if it comes again: another driver version, no overclocking or undervolting, nvidia-smi -q -d TEMPERATURE,POWER,PERFORMANCE; then another machine",
         source="bmaltais/kohya_ss#733, #1437; pytorch.org notes/cuda; sd-scripts#1354",
     ),
     row(
         "device-assert",
         r"device-side assert triggered",
-        "a check inside a GPU kernel failed: an index out of range or a number that is none, seldom the card",
+        "a check inside a GPU kernel failed: an index out of range or NaN; the card is rarely the reason",
         "CUDA_LAUNCH_BLOCKING=1 before the start shows the true line; look there for tokens, timesteps or labels out of range",
         source="pytorch.org notes/cuda",
     ),

@@ -32,8 +32,8 @@ MEMORY = (
             ),
             sign(r"WinError (?:8|1450)\b|os error 1450"),
         ),
-        "Windows ran out of memory it can promise (RAM and page file together): a model was loaded, or each data loader "
-        "worker loaded torch once more",
+        "Windows ran out of memory (RAM and page file together) while a model was loaded, or while each data loader worker "
+        "loaded torch again",
         "args: {max_data_loader_n_workers: 0}{now:max_data_loader_n_workers}   each worker loads torch again",
         "make the page file larger (System, Advanced, Performance, Virtual memory): 32 GB or more, on a fast disk with that much free",
         source="sd-scripts#64, #86; bmaltais/kohya_ss#235",
@@ -73,7 +73,7 @@ MEMORY = (
     row(
         "disk-quota",
         r"Disk quota exceeded|Errno 122|os error 122|EDQUOT|code: 122\b",
-        "the quota of this volume or user is used up, though the disk may have room; what was written last is cut",
+        "the quota of this volume or user is used up, though the disk may have room; the file that was written last is truncated",
         "free space below the quota, or raise it; then: kohya-runner plan RECIPE (it says how much the run needs)",
         Do("args: {save_last_n_epochs: 3}   keep fewer checkpoints", unless="save_last_n_epochs"),
         source="errno(3); hiyouga/LLaMA-Factory#5155",
@@ -82,7 +82,7 @@ MEMORY = (
         "disk-full",
         r"No space left on device|Errno 28\b|os error 28\b|code: 28\b|StorageFull|ENOSPC|WinError 112|os error 112\b|code: 112\b"
         r"|not enough space on the disk|PytorchStreamWriter failed|\d+ requested and \d+ written|unexpected pos \d+ vs \d+",
-        "the disk is full; what was written last is cut",
+        "the disk is full; the file that was written last is truncated",
         "free space or take a larger volume, then: kohya-runner plan RECIPE (it says how much the run needs). df -h shows "
         "the space, df -i the number of files that are left",
         Do("args: {save_last_n_epochs: 3}   keep fewer checkpoints", unless="save_last_n_epochs"),
@@ -178,7 +178,7 @@ MEMORY = (
         ),
         "the GPU's memory is full while a sample picture is made: the training itself fits",
         "smaller sample pictures (--w 512 --h 512 in the prompts), or leave sample_every_n_epochs, sample_every_n_steps and sample_at_first out",
-        "go on from the last saved state: kohya-runner launch RECIPE --resume",
+        "resume from the last saved state: kohya-runner launch RECIPE --resume",
         source="library/train_util.py sample_images",
     ),
     row(

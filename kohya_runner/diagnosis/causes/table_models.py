@@ -1,4 +1,4 @@
-"""Model files: of another family, in another layout, quantized, or broken; network modules that do not fit; numbers that are none."""
+"""Model files: of another family, in another layout, quantized, or broken; network modules that do not fit; NaN."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FILES = (
             sign(r"Error while deserializing|File does not contain tensor|TensorInvalidInfo", raises="SafetensorError|RuntimeError|Exception", unless=r"os error|Os \{ code"),
             sign(r".", raises="JSONDecodeError|UnicodeDecodeError|error|OverflowError|MemoryError", frame=r"safetensors|get_safetensors_metadata|safetensors_utils"),
         ),
-        "a .safetensors file is cut, or is a web page, a Git LFS pointer or another format with that name",
+        "a .safetensors file is truncated, or is a web page, a Git LFS pointer or another format with that name",
         _FETCH,
         source="sd-scripts#990; AMontgomerie/Lora-for-Diffusers#3; openpsi-project/ReaLHF#44",
     ),

@@ -328,7 +328,7 @@ PACKAGES = (
             sign(r"No module named '(?P<module>[\w.]+)'", frame=r"import_module\(args\.network_module\)"),
         ),
         "the network module is not there: it is misspelt, left out, or of another trainer",
-        "args: {network_module: networks.lora}{now:network_module}   networks.lora_flux, lora_sd3, lora_wan, ... for the other families",
+        "args: {network_module: networks.lora}{now:network_module}   networks.lora_flux, lora_sd3, lora_wan, ... for the other families; lycoris.kohya needs: pip install lycoris-lora",
         source="train_network.py:643; bmaltais/kohya_ss#1097, #1897",
     ),
     row(

@@ -1,4 +1,4 @@
-"""Runs that go on from a state, and pictures that are made while they train."""
+"""Runs that resume from a state, sample images, and loggers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RESUME = (
                 before=r"resume training from",
             ),
         ),
-        "the run goes on from a state of other settings: its network or optimizer has other parts (text encoder trained or not, dim, conv, optimizer)",
+        "the run resumes from a state that was saved with other settings: its network or optimizer has other parameter groups (text encoder trained or not, dim, conv, optimizer)",
         _SAME,
         _WEIGHTS,
         source="sd-scripts#378, #789; torch/optim/optimizer.py:928",
@@ -56,7 +56,7 @@ RESUME = (
             sign(r"FileNotFoundError: .{0,300}(?:-state\b|random_states_\d)"),
             sign(r"NotADirectoryError", raises="NotADirectoryError", frame=_LOADING),
         ),
-        "the state to go on from is not there, is not whole, or lies behind the last step",
+        "the state to resume from is missing, incomplete, or lies behind the last step",
         "args.resume{now:resume} names a folder ...-state, not a file; take the one before it",
         source="train_network.py:1253; Akegarasu/lora-scripts#464, #518, #627",
     ),
@@ -76,7 +76,7 @@ RESUME = (
             r"PytorchStreamReader failed|UnpicklingError|EOFError|HeaderTooLarge|MetadataIncompleteBuffer|InvalidHeader\w*",
             frame=r"accelerate/checkpointing\.py|in load_accelerator_state",
         ),
-        "a file of the state to go on from is cut or empty: the run ended while it was written, or the disk was full",
+        "a file of the state to resume from is truncated or empty: the run ended while it was written, or the disk was full",
         "take the state before it: args.resume{now:resume}; kohya-runner launch RECIPE --resume does so by itself",
         source="accelerate/checkpointing.py; docs/resume.md",
     ),
@@ -92,7 +92,7 @@ SAMPLING = (
         ),
         "a sample prompt was not among the cached text encoder outputs (the prompt file was edited while the run went on), and the text encoders are "
         "no longer loaded",
-        "do not edit the prompt file during a run; go on from the last saved state: kohya-runner launch RECIPE --resume",
+        "do not edit the prompt file during a run; resume from the last saved state: kohya-runner launch RECIPE --resume",
         "or args: {cache_text_encoder_outputs: false}{now:cache_text_encoder_outputs}",
         source="sd-scripts#1759; bmaltais/kohya_ss#2709; library/strategy_flux.py:57",
     ),

@@ -61,7 +61,7 @@ SYSTEM = (
         ),
         "native code crashed in the middle of the training (Windows access violation): the GPU's driver, an overclocked or faulty card or "
         "memory, or a package's DLL; no setting of the recipe",
-        "go on from the last saved state: kohya-runner launch RECIPE --resume",
+        "resume from the last saved state: kohya-runner launch RECIPE --resume",
         "another driver version, no overclocking, a memory test; " + _NATIVE,
         source="bmaltais/kohya_ss#1710, #2556; learn.microsoft.com NTSTATUS",
     ),
@@ -105,7 +105,7 @@ SYSTEM = (
         "windows-closed",
         r"exit (?:status|code) (?:3221225786|-1073741510)\b|0xC000013A",
         "somebody stopped it: Ctrl-C, or its window was closed",
-        "kohya-runner launch RECIPE --resume   goes on from the last saved state",
+        "kohya-runner launch RECIPE --resume   resumes from the last saved state",
         source="learn.microsoft.com NTSTATUS",
     ),
     row(
@@ -191,7 +191,7 @@ SYSTEM = (
         "interrupted",
         r"^KeyboardInterrupt|died with <Signals\.SIG(?:INT|TERM|HUP)|ended with signal (?:1|2|15)\b|Received \d+ death signal, shutting down|Signal (?:1|2|15) \(SIG|exit status (?:-15|-2|143|130)\b",
         "somebody stopped the trainer: Ctrl-C, kohya-runner stop, a closed terminal, or the machine's end",
-        "kohya-runner launch RECIPE --resume   goes on from the last saved state",
+        "kohya-runner launch RECIPE --resume   resumes from the last saved state",
         source="signal(7)",
         vague=True,
     ),
