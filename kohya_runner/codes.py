@@ -183,6 +183,7 @@ TABLE = (
     Code("device.none", EITHER, "no GPU can be used"),
     Code("device.torch", WARNING, "torch is too old for the GPU"),
     Code("trainer.commit", WARNING, "the checkout is not at the commit that was tested"),
+    Code("trainer.edited", WARNING, "the checkout's files are not those of its commit"),
     Code("trainer.import", ERROR, "the trainer's Python cannot import what it needs"),
     Code("trainer.missing", ERROR, "the trainer's sources or its Python are not here"),
     Code("trainer.package", ERROR, "an option needs a package that is not installed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -222,6 +223,38 @@ def _must(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str], 
         raise _unfetched(f"git {arguments[0]} took longer than {FETCH_SECONDS:.0f} s", engine) from None
     if done.returncode != 0:
         raise _unfetched(f"git {arguments[0]} failed: {_last_line(done)}", engine)
+
+
+STATUS_SECONDS = 30.0
+NO_PROGRAMS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+"""A checkout may name programs of its own in its settings; to look at it runs none of them."""
+
+
+def edited_files(checkout: Checkout, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Python files that are not those of the commit: changed, added or missing; what git says and what the hashes say.
+
+    The hashes see what a changed index hides from git, and are all there is of an unpacked archive.
+    """
+    from kohya_runner.options.snapshot import content_hash, shipped
+
+    found: set[str] = set()
+    if checkout.commit is not None and shutil.which("git", path=environ.get("PATH")):
+        wanted = (*NO_PROGRAMS, "status", "--porcelain", "-z", "--untracked-files=normal", "--no-renames")
+        quiet = {**_git_environment(environ), "GIT_OPTIONAL_LOCKS": "0"}
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+            done = _git(wanted, checkout.root, quiet, STATUS_SECONDS)
+            named = [entry[3:] for entry in done.stdout.split("\0")]
+            found |= {name for name in named if name.endswith(".py") or _holds_python(checkout.root, name)}
+    if checkout.pinned or checkout.commit is None:
+        sources = shipped(checkout.engine).sources
+        other = {path for path, digest in sources.items() if content_hash(checkout.root / path) != digest}
+        found |= other if checkout.pinned or len(other) < len(sources) else set()  # all of them: another version
+    return tuple(sorted(found))
+
+
+def _holds_python(root: Path, name: str) -> bool:
+    """Whether a new folder can be imported."""
+    return name.endswith("/") and any((root / name).glob("*.py"))
 
 
 def _git(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
 
 
+MANY = 5
+
+
 def setup_hint(engine: EngineInfo) -> str:
     """The command that installs the trainer."""
     return "run 'kohya-runner setup'" if engine.default else f"run 'kohya-runner setup --engine {engine.name}'"
@@ -49,6 +52,15 @@ def commit(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[Fi
         message = f"{trainer.engine.name} is {found}, not the one this version was tested with"
         hint = f"its options are read from its own sources; to get the tested one, {setup_hint(trainer.engine)}"
         yield warning("trainer.commit", message, where=str(trainer.checkout), hint=hint)
+
+
+def edited(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """Files that were changed after they were checked out: another program trains than the one that was tested."""
+    if trainer.edited:
+        shown = ", ".join(trainer.edited[:MANY]) + (" and more" if len(trainer.edited) > MANY else "")
+        message = f"{trainer.engine.name} was changed after it was checked out: {shown}"
+        hint = "look at it with: git status; git diff; to get the tested files, git checkout . there"
+        yield warning("trainer.edited", message, where=str(trainer.checkout), hint=hint)
 
 
 def imports(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
@@ -195,6 +207,7 @@ def _number(value: object, default: int) -> int:
 CHECKS: tuple[Check, ...] = (
     sources_and_python,
     commit,
+    edited,
     imports,
     packages,
     device_checks.driver,

@@ -13,7 +13,7 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.errors import RunnerError, TrainerError, error_for
 from kohya_runner.findings import Finding, Severity, error, finding_json, warning
 from kohya_runner.install import probe
-from kohya_runner.install.setup import find_trainer
+from kohya_runner.install.setup import edited_files, find_trainer
 from kohya_runner.machine.checks import machine_findings
 from kohya_runner.machine.host import HostFacts, read_host
 from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
@@ -110,6 +110,7 @@ def _trainer(
         checkout=checkout.root if checkout else None,
         commit=checkout.commit if checkout else None,
         pinned=checkout.pinned if checkout else False,
+        edited=edited_files(checkout, os.environ) if checkout else (),
         versions=facts.packages if facts else {},
         cuda=deep.cuda if deep else None,
         gpu_name=deep.gpus[0].name if deep and deep.gpus else "",

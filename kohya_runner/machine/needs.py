@@ -62,6 +62,7 @@ class TrainerFacts:
     checkout: Path | None = None
     commit: str | None = None
     pinned: bool = False
+    edited: tuple[str, ...] = ()  # files that are not those of the commit
     versions: Mapping[str, str | None] = field(default_factory=dict)
     cuda: bool | None = None
     gpu_name: str = ""

@@ -111,6 +111,7 @@ def examine(need: MachineNeeds, host: HostFacts, trainer: FoundTrainer, *, deep:
 
 def _trainer(trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bool) -> TrainerFacts:
     from kohya_runner.install import probe
+    from kohya_runner.install.setup import edited_files
 
     checkout, python, engine = trainer.checkout, trainer.python, trainer.engine
     found = probe.deep_probe(python.path, checkout.root, checkout.engine) if deep and python and checkout else None
@@ -120,6 +121,7 @@ def _trainer(trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bo
         checkout=checkout.root if checkout else None,
         commit=checkout.commit if checkout else None,
         pinned=_is_pinned(checkout),
+        edited=edited_files(checkout, os.environ) if checkout else (),
         versions=facts.packages if facts else {},
         cuda=found.cuda if found else None,
         gpu_name=first_gpu.name if first_gpu else "",
