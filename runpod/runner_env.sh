@@ -44,13 +44,13 @@ runner_home() {
 }
 
 # runner_env KIND ROOT [PIP ARGUMENTS...]: prints the folder of an environment with the project installed from ROOT.
-# Made once for each pyproject.toml; the stamp is written last, so a half-made one is made anew. Offline once it is there.
+# Every package is of runpod/requirements.lock, by its hash. Made once for each of these files; the stamp is written last, so a half-made one is made anew. Offline once it is there.
 runner_env() {
   local kind="$1" root="$2" home python stamp folder
   shift 2
   home="$(runner_home)" || return
   python="$(find_python)" || return
-  stamp="$({ printf '%s\n' "$root" "$python" "$@"; "$python" --version; cat -- "$root/pyproject.toml"; } | sha256sum | cut -c1-12)"
+  stamp="$({ printf '%s\n' "$root" "$python" "$@"; "$python" --version; cat -- "$root/pyproject.toml" "$root/runpod/requirements.lock"; } | sha256sum | cut -c1-12)"
   folder="$home/$kind-$stamp"
   exec 9>"$home/$kind.lock"
   ! command -v flock >/dev/null || flock 9
@@ -70,8 +70,9 @@ fill_env() (
   if on_network "${PIP_CACHE_DIR:-$HOME/.cache/pip}"; then export PIP_CACHE_DIR="${folder%/*}/cache/pip"; fi
   rm -rf -- "$folder"
   if "$python" -m venv "$folder" >&2 &&
-    "$folder/bin/python" -m pip install --quiet --upgrade 'pip>=25.1' >&2 &&
-    (cd -- "$project" && "$folder/bin/python" -m pip install --quiet --editable . "$@" >&2); then
+    "$folder/bin/python" -m pip install --quiet --require-hashes --requirement "$project/runpod/requirements.lock" >&2 &&
+    (cd -- "$project" && "$folder/bin/python" -m pip install --quiet --no-build-isolation --no-deps --editable . >&2) &&
+    { [ "$#" -eq 0 ] || (cd -- "$project" && "$folder/bin/python" -m pip install --quiet "$@" >&2); }; then
     touch -- "$folder/complete"
   else
     say "the runner's environment could not be made; pip's own words are above. Check the network and start again"

@@ -21,7 +21,7 @@ PYTHON = """\
 case "$*" in
   --version) echo "Python 3.11.7" ;;
   "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo made >> "$HOME/venvs" ;;
-  *"install --quiet --editable ."*)
+  *"--no-deps --editable ."*)
     [ ! -e "$HOME/offline" ] || { echo "no network" >&2; exit 1; }
     cp "$HOME/kohya-runner" "${0%/python}/kohya-runner" ;;
 esac

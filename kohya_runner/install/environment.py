@@ -149,7 +149,7 @@ def make_environment(
     _room(home, plan)
     pip = _pip_environment(environ, home)
     _venv(plan, folder, pip, say)
-    _install(plan, folder, (pip, engine), say)
+    _install(plan, folder, (pip, engine), run_together(engine) if checkout.pinned else (), say)
     python = folder / "bin" / "python"
     _check(python, checkout, say)
     atomic.write_json(home / engine.record, {"version": 1, "python": str(python), "stamp": plan.stamp})
@@ -207,11 +207,23 @@ def _runs(python: Path) -> bool:
     return True
 
 
-def _install(plan: EnvironmentPlan, folder: Path, what: tuple[Mapping[str, str], EngineInfo], say: Say) -> None:
+def run_together(engine: EngineInfo) -> tuple[str, ...]:
+    """The versions of all packages that the pinned commit was run with, as constraints for pip."""
+    text = Path(__file__).with_name(f"versions-{engine.name}.txt").read_text(encoding="utf-8")
+    return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def _install(
+    plan: EnvironmentPlan,
+    folder: Path,
+    what: tuple[Mapping[str, str], EngineInfo],
+    versions: tuple[str, ...],
+    say: Say,
+) -> None:
     """First torch, so that nothing else decides about it; xformers last, because a recipe can do without."""
     environ, engine = what
     limits, wanted = folder / "constraints.txt", folder / "requirements.txt"
-    atomic.write_text(limits, "\n".join(plan.constraints) + "\n")
+    atomic.write_text(limits, "\n".join((*plan.constraints, *versions)) + "\n")
     atomic.write_text(wanted, "\n".join(plan.requirements) + "\n")
     pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--constraint", str(limits))
     if plan.torch:
