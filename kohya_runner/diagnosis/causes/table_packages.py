@@ -204,7 +204,7 @@ PACKAGES = (
     ),
     row(
         "version-pin",
-        r"(?P<package>[\w.-]{1,60}?)(?P<wanted>[<>=!~][^ ]{1,60}) is required for a normal functioning of this module, but found (?P<found>\S{1,60})",
+        r"(?P<package>tokenizers|huggingface[-_]hub|safetensors|numpy|tqdm|regex|requests|packaging|filelock|pyyaml|accelerate|torch|transformers|diffusers|peft|Pillow)(?P<wanted>[<>=!~][\d.,<>=!~]{1,60}) is required for a normal functioning of this module, but found (?P<found>\S{1,60})",
         "{found:package} has a version that transformers or diffusers refuses: wanted {found:wanted}",
         "pip install '{found:package}{found:wanted}'   in the trainer's environment, or: kohya-runner setup",
         source="transformers dependency_versions_check.py",
@@ -360,7 +360,7 @@ PACKAGES = (
         "module-missing",
         r"(?:ModuleNotFoundError|ImportError): .{0,80}No module named '(?P<module>[A-Za-z_][\w.]*)'|packages that were not found in your environment: (?P<packages>[\w, -]{1,80})",
         "the trainer's environment lacks the package {found:module|packages}, or has a version without it",
-        "kohya-runner setup   (or install the package that has {found:module|packages} in the trainer's environment)",
+        "kohya-runner setup; if a recipe names the module (network_module, optimizer_type, lr_scheduler_type), install nothing that you do not know",
         source="requirements.txt of sd-scripts",
     ),
     row(
