@@ -75,6 +75,7 @@ MEMORY = {
 }  # fmt: skip
 
 GPU = {
+    "no flash_attn": ("attention-package", tb("TypeError: 'NoneType' object is not callable", f"{M}hunyuan_model/attention.py|attention|x = flash_attn_varlen_func(", script=f"{M}hv_train_network.py")),
     "no driver": ("no-gpu", tb("RuntimeError: CUDA driver initialization failed, you might not have a CUDA gpu.")),
     "cuda on a mac kohya_ss#522": ("cuda-on-mac", tb("AssertionError: Torch not compiled with CUDA enabled", "/Users/u/kohya_ss/venv/lib/python3.10/site-packages/torch/cuda/__init__.py|_lazy_init|raise AssertionError(", before="/Users/u/kohya_ss/venv/lib/python3.10/site-packages/bitsandbytes/cuda_setup/paths.py:27: UserWarning: x\n")),
     "autocast on mps": ("mps", tb("RuntimeError: User specified an unsupported autocast device_type 'mps'")),
@@ -177,6 +178,7 @@ DATA = {
 }  # fmt: skip
 
 MODELS = {
+    "nan in a counter": ("nan-loss", tb("ValueError: cannot convert float NaN to integer")),
     "another rank, seen from the trainer": ("network-weights-shape", tb("RuntimeError: Error(s) in loading state_dict for LoRANetwork:\n\tsize mismatch for lora_unet_x.lora_down.weight", f"{S}networks/lora.py|load_weights|info = self.load_state_dict(weights_sd, False)")),
     "inpainting": ("inpainting-model", tb("RuntimeError: Given groups=1, weight of size [320, 9, 3, 3], expected input[1, 4, 64, 64] to have 9 channels, but got 4 channels instead")),
     "t5 as clip sd-scripts#1451": ("t5-not-cached", tb("AttributeError: 'T5EncoderModel' object has no attribute 'text_model'", script=FLUX)),
@@ -237,6 +239,9 @@ HUB = {
 }  # fmt: skip
 
 OPTIONS = {
+    "adafactor's own rate": ("adafactor", tb("ValueError: Cannot combine manual `lr` and `relative_step=True` options", f"{V}transformers/optimization.py|__init__|raise ValueError(")),
+    "a short list": ("text-encoder-lr", tb("IndexError: list index out of range", f"{S}networks/lora_flux.py|prepare_optimizer_params_with_multiple_te_lrs|text_encoder_lr = [text_encoder_lr[0], default_lr]", script=FLUX)),
+    "no settings file": ("settings-toml", tb("FileNotFoundError: [Errno 2] No such file or directory: 'C:/x/dataset.toml'", f"{S}library/config_util.py|load_user_config|config = toml.load(file)")),
     "no image encoder": ("path-missing", tb("TypeError: stat: path should be string, bytes, os.PathLike or integer, not NoneType", f"{M}frame_pack/framepack_utils.py|load_image_encoders|if os.path.isdir(args.image_encoder):", script=f"{M}fpack_cache_latents.py")),
     "one beta": ("optimizer-args", tb("TypeError: cannot unpack non-iterable float object", f"{GET_OPT}optimizer = optimizer_class(trainable_params, lr=lr, **optimizer_kwargs)", f"{V}torch/optim/adamw.py|__init__|beta1, beta2 = betas")),
     "a list in toml": ("optimizer-args", tb("AttributeError: 'list' object has no attribute 'split'", f'{GET_OPT}key, value = arg.split("=")')),
@@ -263,6 +268,8 @@ OPTIONS = {
 }  # fmt: skip
 
 PACKAGES = {
+    "position_ids of an older transformers": ("transformers-version", tb('RuntimeError: Error(s) in loading state_dict for CLIPTextModel:\n\tMissing key(s) in state_dict: "text_model.embeddings.position_ids".', LOAD_SD, script=SDXL)),
+    "xformers of another torch": ("extension-torch", tb("OSError: [WinError 127] The specified procedure could not be found", f"{W}xformers\\_cpp_lib.py|_register_extensions|torch.ops.load_library(ext_specs.origin)")),
     "florence and flash_attn": ("module-missing", tb("ImportError: This modeling file requires the following packages that were not found in your environment: flash_attn. Run `pip install flash_attn`")),
     "paged on wsl": ("paged-optimizer", BAR + "\nCUDA error: operation not supported at line 37 in file /src/csrc/pythonInterface.cpp\n" + EXIT_1),
     "a preset that is not there": ("lycoris-args", tb("KeyError: 'attn-mlpp'", f"{V}lycoris/kohya/__init__.py|create_network|LycorisNetworkKohya.apply_preset(BUILT_IN_PRESETS[preset])")),

@@ -238,6 +238,14 @@ GPU = (
         source="musubi-tuner training/trainer_base.py:1401, :1512; kohya-ss/musubi-tuner#2; torch attention backends",
     ),
     row(
+        "attention-package",
+        sign(r"'NoneType' object is not callable", raises="TypeError", frame=r"(?P<package>flash_attn|sageattn|xops|xformers|memory_efficient_attention)"),
+        "the attention that was chosen ({found:package}) is not installed in the trainer's environment",
+        _SDPA,
+        "or install it there for this torch",
+        source="musubi_tuner/hunyuan_model/attention.py; musubi_tuner/wan/modules/attention.py",
+    ),
+    row(
         "no-xformers",
         r"No operator found for `?memory_efficient_attention|xFormers can't load C\+\+/CUDA extensions|No xformers\b|No module named 'xformers'"
         r"|xformers' memory efficient attention is only available for GPU|xFormers wasn't build with CUDA support|xformers[/\\]_C.{0,80}(?:DLL|undefined symbol|entry point)",

@@ -345,7 +345,7 @@ NUMBERS = (
     ),
     row(
         "nan-loss",
-        r"(?:avr_|step_)?loss=nan|loss is nan|returned nan values in its",
+        r"(?:avr_|step_)?loss=nan|loss is nan|returned nan values in its|cannot convert float NaN to integer",
         "the loss became NaN: everything that was trained after that is worthless, and the trainer does not stop by itself",
         "lower the learning rate: args.learning_rate{now:learning_rate}, args.unet_lr{now:unet_lr}; keep the checkpoints "
         "from before",

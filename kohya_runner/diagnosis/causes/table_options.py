@@ -250,6 +250,11 @@ OPTIONS = (
                 r"TomlDecodeError: (?P<what>.{1,200})|TOMLDecodeError|Reserved escape sequence used|Found invalid character in key name"
             ),
             sign(
+                r"FileNotFoundError",
+                raises="FileNotFoundError",
+                frame=r"in load_user_config|in read_config_from_file|toml\.load\(",
+            ),
+            sign(
                 r"not supported config file format|file not found / |Config file (?P<path>\S{1,300}) not found|IndexError|TypeError|KeyError",
                 frame=r"^toml/|config_util\w*\.py:\d+ in load_user_config",
             ),
@@ -259,14 +264,24 @@ OPTIONS = (
         source="kohya-ss/musubi-tuner#72; library/config_util.py:678-698",
     ),
     row(
+        "adafactor",
+        r"Cannot combine manual `lr` and `relative_step|warmup_init=True` requires `relative_step",
+        "Adafactor was given a learning rate and also told to find its own",
+        "args: {optimizer_args: {relative_step: false, scale_parameter: false, warmup_init: false}}{now:optimizer_args}",
+        source="transformers optimization.py Adafactor; recipes/",
+    ),
+    row(
         "text-encoder-lr",
-        sign(
-            r"object of type '(?:float|int)' has no len\(\)|'(?:float|int)' object is not (?:subscriptable|iterable)",
-            raises="TypeError",
-            frame=r"text_encoder_lr",
+        (
+            sign(
+                r"object of type '(?:float|int)' has no len\(\)|'(?:float|int)' object is not (?:subscriptable|iterable)",
+                raises="TypeError",
+                frame=r"text_encoder_lr",
+            ),
+            sign(r"list index out of range", raises="IndexError", frame=r"text_encoder_lr"),
         ),
-        "text_encoder_lr is one number where the trainer wants a list",
-        "args: {text_encoder_lr: [1e-5]}{now:text_encoder_lr}   in TOML: text_encoder_lr = [1e-5]",
+        "text_encoder_lr is one number, or too short a list, where the trainer wants a list with one number for each text encoder",
+        "args: {text_encoder_lr: [1e-5, 1e-5]}{now:text_encoder_lr}   in TOML: text_encoder_lr = [1e-5, 1e-5]",
         source="Akegarasu/lora-scripts#513; train_network.py:474",
     ),
     row(

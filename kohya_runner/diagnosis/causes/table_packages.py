@@ -183,6 +183,7 @@ PACKAGES = (
         "extension-torch",
         (
             sign(r"(?P<library>flash_attn|xformers|sageattention|natten|torchaudio|apex|bitsandbytes)\S{0,120}(?:undefined symbol|DLL load failed|procedure could not be found)"),
+            sign(r"WinError 12[67]|DLL load failed|undefined symbol", frame=r"^(?P<library>xformers|flash_attn|sageattention|bitsandbytes)/"),
             sign(r"Failed to import", also=r"flash_attn|undefined symbol|DLL load failed|procedure could not be found"),
             sign(r"undefined symbol: _ZN|DLL load failed while importing (?:flash_attn|sage|xformers|natten)\w*"),
         ),
@@ -233,6 +234,7 @@ PACKAGES = (
             sign(r"cannot import name '(?P<name>\w+)' from 'transformers|No module named 'transformers\.(?P<part>[\w.]+)'"),
             sign(r"'CLIPText(?:Model|Transformer)' object has no attribute '(?P<attribute>text_model|_build_causal_attention_mask|eos_token_id)'"),
             sign(r"(?:Missing|Unexpected) key\(s\) in state_dict: .{0,40}text_model\.embeddings\.position_ids"),
+            sign(r"Error\(s\) in loading state_dict for CLIPText", also=r"(?:Missing|Unexpected) key\(s\) in state_dict: \"text_model\.embeddings\.position_ids\"\. ?$", raises="RuntimeError"),
             sign(r"Unexpected key\(s\).{0,60}position_ids", also=r"Error\(s\) in loading state_dict for CLIPTextModel"),
             sign(r"'(?:CLIP|T5|UMT5|Gemma|Qwen|Llama|Llava|Mistral)\w*' object has no attribute '\w+'"),
         ),
