@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.file_hash import is_recorded, record_path
-from kohya_runner.artefact.model_code import is_pickle
+from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import Identity, identify, main_dtype
 from kohya_runner.artefact.safetensors_header import PRACTICE, Header, HeaderError, read_header
 from kohya_runner.findings import Finding, error

@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.artefact.checkpoint import inspect
 from kohya_runner.artefact.content import examine, readable
-from kohya_runner.artefact.model_code import is_pickle
+from kohya_runner.artefact.lora import inspect
+from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import identify, main_dtype
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 from kohya_runner.errors import UsageError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kohya_runner.record.run_state import LIVE
+from kohya_runner.record.record import LIVE
 
 if TYPE_CHECKING:
     from kohya_runner.diagnosis.diagnose import Diagnosis

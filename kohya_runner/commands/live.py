@@ -100,7 +100,7 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
     import json
     import time
 
-    from kohya_runner.record.run_state import LIVE
+    from kohya_runner.record.record import LIVE
     from kohya_runner.show import console, watch_lines
     from kohya_runner.text import plain, visible_json
 

@@ -11,7 +11,7 @@ from kohya_runner.engines import table
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.models import NAME
 from kohya_runner.recipe.starter import starter, starter_file
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path

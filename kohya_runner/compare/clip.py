@@ -17,7 +17,7 @@ from kohya_runner import atomic
 from kohya_runner.compare.cells import identity
 from kohya_runner.engines.command import Command
 from kohya_runner.errors import CancelledError, TerminatedError
-from kohya_runner.record.tail import last_lines
+from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from kohya_runner import atomic
 from kohya_runner.engines.command import Command
 from kohya_runner.engines.painting import WORKER, PaintJob
 from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
+from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.record.run_paths import ComparisonPaths
-from kohya_runner.record.tail import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.text import duration
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import workspace as workspaces
-from kohya_runner.artefact.model_code import CONVERT, code_in
+from kohya_runner.artefact.model_file import CONVERT, code_in
 from kohya_runner.compare.checkpoints import in_folder
 from kohya_runner.engines.painting import MODELS, Base
 from kohya_runner.errors import PreflightError, UsageError

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.child_environment import child_environment
 from kohya_runner.compare import cells, checkpoints, painting
 from kohya_runner.compare.controls import stated_controls, with_controls
 from kohya_runner.compare.settings import SweepOptions, settings_from, stated_samplers
@@ -20,6 +19,7 @@ from kohya_runner.engines.painting import MODEL, is_small
 from kohya_runner.errors import NoCheckpointError, RunExistsError, TrainerError, UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.gpus import read_gpus, run_command
+from kohya_runner.masking import child_environment
 from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock
 

@@ -10,14 +10,32 @@ from kohya_runner.dataset.facts import CAPTION_BLANK
 from kohya_runner.dataset.tokens.count import count, same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from kohya_runner.dataset.facts import Image, Source
     from kohya_runner.dataset.picture import Traits
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.dataset.tokens.count import Count, Encoder
+    from kohya_runner.findings import Finding
 
     Size = tuple[int, int]
+    Say = Callable[..., Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class PageFinding:
+    """A finding, and the image files it is about."""
+
+    finding: Finding
+    paths: tuple[Path, ...] = ()
+
+
+def page_finding(say: Say, code: str, text: str, views: Sequence[TrainerView], *, hint: str = "") -> PageFinding:
+    """A finding about some images of one folder."""
+    paths = tuple(one.image.path for one in views)
+    return PageFinding(say(code, text, where=views[0].source.place(paths), hint=hint), paths)
+
 
 TINY = 256  # pixels; the longer side of art that is enlarged on purpose
 

@@ -12,7 +12,7 @@ from kohya_runner.engines.table import all_scripts, info_of, options_for, user_s
 from kohya_runner.errors import UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.options.lookup import NOT_RUNNABLE
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engines.parsed_options import optimizer_of
 from kohya_runner.machine.disk import KEEP, DiskItem
-from kohya_runner.machine.memory.method_sizes import MethodShape, checkpoint_bytes, state_bytes
-from kohya_runner.machine.memory.sizes import WIDTH
+from kohya_runner.machine.memory.sizes import WIDTH, MethodShape, checkpoint_bytes
+from kohya_runner.machine.memory.sizes import method_state_bytes as state_bytes
 from kohya_runner.machine.memory.vram import moments
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.record.resume_way import ResumeWay
+from kohya_runner.record.training_states import ResumeWay
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable

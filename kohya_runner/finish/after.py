@@ -14,8 +14,8 @@ from kohya_runner.errors import RunnerError
 from kohya_runner.finish import notify, runpod, sentinel
 from kohya_runner.recipe.finish import Notify
 from kohya_runner.record import ledger, record
+from kohya_runner.record.record import LIVE, UNDER_WAY
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.record.run_state import LIVE, UNDER_WAY
 from kohya_runner.run.observers import AfterRun
 from kohya_runner.text import duration
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import RunnerError
 from kohya_runner.record.process_identity import ProcessId, group_of, identify
+from kohya_runner.record.record import UNDER_WAY
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.record.run_state import UNDER_WAY
 from kohya_runner.run.guards.deadline import deadline
 from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stopping.stop_sequence import Grace

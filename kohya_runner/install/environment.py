@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
-from kohya_runner.child_environment import child_environment
 from kohya_runner.errors import PreflightError, TrainerError
-from kohya_runner.install.packages import GIB, MINORS, plan_environment
-from kohya_runner.install.probe import PACKAGES, PythonFacts, deep_probe, probe
+from kohya_runner.install.probe import GIB, MINORS, PACKAGES, PythonFacts, deep_probe, plan_environment, probe
+from kohya_runner.masking import child_environment
 from kohya_runner.text import size
 from kohya_runner.workspace import is_network_mount
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.install.checkout import Checkout
-    from kohya_runner.install.packages import EnvironmentPlan
+    from kohya_runner.install.probe import EnvironmentPlan
 
     Say = Callable[[str], None]
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.child_environment import child_environment
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import error
 from kohya_runner.install.checkout import (
@@ -24,8 +23,8 @@ from kohya_runner.install.checkout import (
     project_root,
 )
 from kohya_runner.install.environment import lock, make_environment, plan_for, recorded, setup_home
-from kohya_runner.install.packages import OPENCV_BUILDS, missing, requirement_names
-from kohya_runner.install.probe import PACKAGES, probe
+from kohya_runner.install.probe import OPENCV_BUILDS, PACKAGES, missing, probe, requirement_names
+from kohya_runner.masking import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.machine import device_checks
+from kohya_runner.machine.device_checks import UNET_FAMILIES
 from kohya_runner.machine.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
 from kohya_runner.machine.memory.sizes import latent_bytes
-from kohya_runner.machine.needs import UNET_FAMILIES
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from kohya_runner.engine_info import EngineInfo
+    from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
     from kohya_runner.machine.host import HostFacts
-    from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 
     Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
 

@@ -15,8 +15,8 @@ from kohya_runner.findings import Finding, Severity, error, finding_json, warnin
 from kohya_runner.install import probe
 from kohya_runner.install.setup import edited_files, find_trainer
 from kohya_runner.machine.checks import machine_findings
+from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
 from kohya_runner.machine.host import HostFacts, read_host
-from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 from kohya_runner.settings import read_settings
 from kohya_runner.text import size
 

@@ -18,7 +18,7 @@ from kohya_runner.options.snapshot import (
     train_scripts,
     unchanged,
 )
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

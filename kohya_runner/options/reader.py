@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.constants import NotConstantError, evaluate, plain
-from kohya_runner.options.declaration import declared
-from kohya_runner.options.forms import ENUMERATIONS, dict_keys, dotted, enumeration_of, table_of
+from kohya_runner.options.declaration import ENUMERATIONS, declared, dict_keys, dotted, enumeration_of, table_of
 from kohya_runner.options.modules import Binding, Expression, External, Function, Imported, Module, Modules, named
 from kohya_runner.options.script_options import Default, Option, ScriptOptions
 

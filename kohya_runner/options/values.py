@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.options import keyvalues
 from kohya_runner.options.keyvalues import BadValueError, float_text, integer_text, plain_text, shown, steps_text
-from kohya_runner.suggest import nearest
-from kohya_runner.text import has_control
+from kohya_runner.text import has_control, nearest
 
 if TYPE_CHECKING:
     from kohya_runner.options.script_options import Option

@@ -12,7 +12,7 @@ from kohya_runner.text import duration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from kohya_runner.recipe.limits import Budget
+    from kohya_runner.recipe.finish import Budget
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.hub import Access
+    from kohya_runner.machine.device_checks import MachineNeeds
     from kohya_runner.machine.host import HostFacts
-    from kohya_runner.machine.needs import MachineNeeds
-    from kohya_runner.recipe.limits import Budget
+    from kohya_runner.recipe.finish import Budget
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
 

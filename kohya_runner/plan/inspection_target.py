@@ -25,7 +25,7 @@ from kohya_runner.plan.data import recipe_sources
 from kohya_runner.plan.opening import open_recipe
 from kohya_runner.plan.options import recipe_options
 from kohya_runner.plan.value import Request
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, error
+from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
 from kohya_runner.machine.disk import disk_plan
-from kohya_runner.machine.needs import MachineNeeds, TrainerFacts
 from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.commands import commands
 from kohya_runner.plan.forecast import ForecastInput, forecast

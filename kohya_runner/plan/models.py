@@ -9,7 +9,7 @@ from kohya_runner.engines.protocol import Fetch, Models
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe.reference import Reference, reference
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import error, not_allowable
 from kohya_runner.plan.trust.consent import Consents, check_keys, consequences
 from kohya_runner.recipe.load import load
-from kohya_runner.suggest import did_you_mean, nearest
+from kohya_runner.text import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from kohya_runner.engines.table import options_for, user_settings
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.models import find_models
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -172,7 +172,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _file(arg: Arg, path: Path, *, practice: bool) -> Iterator[Finding]:
-    from kohya_runner.artefact.checkpoint import inspect
+    from kohya_runner.artefact.lora import inspect
 
     if not os.path.isfile(path):
         yield error("model.missing", f"args.{arg.name}: there is no file {path}", where=arg.source)
@@ -185,7 +185,7 @@ def _file(arg: Arg, path: Path, *, practice: bool) -> Iterator[Finding]:
 
 
 def _state(arg: Arg, folder: Path, *, practice: bool) -> Iterator[Finding]:
-    from kohya_runner.artefact.checkpoint import inspect
+    from kohya_runner.artefact.lora import inspect
 
     if not os.path.isdir(folder):
         hint = "name the folder that save_state wrote: NAME-000001-state"

@@ -13,8 +13,14 @@ from kohya_runner.machine import downloads
 from kohya_runner.machine.disk import DiskItem
 from kohya_runner.machine.downloads import cached_files, has_pipeline
 from kohya_runner.machine.memory.memory_checks import Load
-from kohya_runner.machine.memory.method_sizes import trained_parameters
-from kohya_runner.machine.memory.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_bytes, text_tokens
+from kohya_runner.machine.memory.sizes import (
+    STAGED_TEXT,
+    LoraShape,
+    latent_bytes,
+    text_bytes,
+    text_tokens,
+    trained_parameters,
+)
 from kohya_runner.machine.memory.vram import moments
 from kohya_runner.text import size
 

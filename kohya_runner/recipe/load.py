@@ -12,7 +12,7 @@ from kohya_runner.errors import RecipeError, UsageError
 from kohya_runner.findings import Finding, Severity, error
 from kohya_runner.recipe.template import Variables, has_template, render
 from kohya_runner.recipe.validate import readable_datasets, validate
-from kohya_runner.yaml_tree import Key, Node, Place, dotted, merge
+from kohya_runner.yamlio import Key, Node, Place, dotted, merge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -260,7 +260,7 @@ def _shown(path: Path) -> str:
 
 
 def _near(path: Path) -> str:
-    from kohya_runner.suggest import nearest
+    from kohya_runner.text import nearest
 
     folder = path.parent
     files = [p.name for p in folder.glob("*.y*ml")] if folder.is_dir() else []

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from kohya_runner.recipe.finish import Finish
-from kohya_runner.recipe.limits import Budget, Guard, Resume, Strict
+from kohya_runner.recipe.finish import Budget, Finish, Guard, Resume, Strict
 
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.yaml_tree import Key
+    from kohya_runner.yamlio import Key
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z", re.ASCII)
 FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".sft")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.masking import SECRET, SECRET_VALUE
-from kohya_runner.suggest import did_you_mean
-from kohya_runner.yaml_tree import Key, Node, dotted
-from kohya_runner.yamlio import parse_value
+from kohya_runner.text import did_you_mean
+from kohya_runner.yamlio import Key, Node, dotted, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

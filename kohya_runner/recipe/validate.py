@@ -9,10 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import finish, models
-from kohya_runner.recipe.limits import Budget
-from kohya_runner.suggest import did_you_mean
-from kohya_runner.text import has_control, shortened
-from kohya_runner.yaml_tree import Key, Node, dotted
+from kohya_runner.recipe.finish import Budget
+from kohya_runner.text import did_you_mean, has_control, shortened
+from kohya_runner.yamlio import Key, Node, dotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

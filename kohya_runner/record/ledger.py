@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.checkpoint import judge
+from kohya_runner.artefact.lora import judge
 from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
-from kohya_runner.record.record import Record, RecordError
+from kohya_runner.record.record import UNDER_WAY, Record, RecordError
 from kohya_runner.record.run_paths import RECORD, RunPaths
-from kohya_runner.record.run_state import UNDER_WAY
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from kohya_runner.record.process_identity import ProcessId
-    from kohya_runner.record.run_state import RunState
+    from kohya_runner.record.record import RunState
 
 
 @dataclass(frozen=True, slots=True)

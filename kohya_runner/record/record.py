@@ -9,13 +9,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kohya_runner.atomic import PRIVATE, write_text
 from kohya_runner.errors import UsageError
-from kohya_runner.recipe.limits import Guard
+from kohya_runner.recipe.finish import Guard
 from kohya_runner.record.process_identity import ProcessId
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
-from kohya_runner.record.run_state import RecordedState  # noqa: TC001 - pydantic reads the annotation
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+RecordedState = Literal["starting", "running", "succeeded", "failed", "stopped", "lost"]
+RunState = Literal["starting", "running", "orphaned", "succeeded", "failed", "stopped", "lost", "unreadable"]
+"""The recorded state, corrected by which processes live. ``orphaned``: the trainer runs and its runner is gone."""
+
+UNDER_WAY = frozenset({"starting", "running"})
+"""Recorded of a run that has a runner, or had one until it was killed."""
+LIVE = UNDER_WAY | {"orphaned"}
+"""There is a process that can be watched or stopped."""
+CUT = frozenset({"failed", "stopped", "lost"})
+"""What a later launch can go on with."""
+
 
 LARGEST = 64 << 20
 """Bytes; a larger file is refused."""

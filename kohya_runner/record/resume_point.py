@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.record import attempts, training_states
-from kohya_runner.record.resume_way import attempt_name
+from kohya_runner.record.record import CUT
 from kohya_runner.record.run_paths import attempt_log
-from kohya_runner.record.run_state import CUT
+from kohya_runner.record.training_states import attempt_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from kohya_runner.record.attempts import Attempts
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
-    from kohya_runner.record.resume_way import ResumeWay
-    from kohya_runner.record.training_states import TrainingState
+    from kohya_runner.record.training_states import ResumeWay, TrainingState
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.checkpoint import CLOCK_SLACK, inspect
+from kohya_runner.artefact.lora import CLOCK_SLACK, inspect
 from kohya_runner.record.record import SavedCheckpoint
-from kohya_runner.record.resume_way import MARK
+from kohya_runner.record.training_states import MARK
 from kohya_runner.run.incomplete_files import FRESH
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from kohya_runner.errors import CancelledError, PreflightError, TerminatedError,
 from kohya_runner.findings import Severity
 from kohya_runner.plan.class_stage import stages
 from kohya_runner.plan.pipeline import make_plan
-from kohya_runner.record.tail import last_lines
+from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run import prepare
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.safe_paths import open_for_write

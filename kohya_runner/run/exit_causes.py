@@ -8,8 +8,8 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.machine.host_memory import oom_kills
-from kohya_runner.record.tail import last_lines
+from kohya_runner.machine.host import oom_kills
+from kohya_runner.record.metrics_file import last_lines
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import contextlib
 import zipfile
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.checkpoint import CLOCK_SLACK
+from kohya_runner.artefact.lora import CLOCK_SLACK
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 
 if TYPE_CHECKING:

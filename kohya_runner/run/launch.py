@@ -22,8 +22,8 @@ from kohya_runner.errors import (
 )
 from kohya_runner.plan.report import plan_json
 from kohya_runner.record import ledger, lock, record
+from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths, claim
-from kohya_runner.record.run_state import LIVE
 from kohya_runner.run import cache_manifest, class_painting, prepare, resume_effects
 from kohya_runner.run.new_record import new_record
 from kohya_runner.run.observers import observers

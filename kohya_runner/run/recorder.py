@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact import checkpoint as artefact
+from kohya_runner.artefact import lora as artefact
 from kohya_runner.diagnosis.events import (
     CheckpointRemoved,
     CheckpointStarted,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.record.process_identity import ProcessId
-    from kohya_runner.record.run_state import RecordedState
+    from kohya_runner.record.record import RecordedState
     from kohya_runner.run.exit_causes import ExitCause
     from kohya_runner.run.supervise import Outcome
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import RunExistsError, TrainingFailedError
 from kohya_runner.record import attempts, ledger, resume_point
 from kohya_runner.record.attempts import Attempt
+from kohya_runner.record.record import CUT, UNDER_WAY
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.record.run_state import CUT, UNDER_WAY
 from kohya_runner.run import checkpoints, views
 from kohya_runner.run.takeover import judge_ended
 

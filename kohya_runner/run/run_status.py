@@ -16,11 +16,10 @@ from kohya_runner.diagnosis.bars import BAR, bar_event
 from kohya_runner.diagnosis.events import OtherBar, Step
 from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.record import ledger
-from kohya_runner.record.metrics_file import Metrics, Reader
+from kohya_runner.record.metrics_file import Metrics, Reader, last_lines
 from kohya_runner.record.process_identity import boot_id
+from kohya_runner.record.record import LIVE, UNDER_WAY
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.record.run_state import LIVE, UNDER_WAY
-from kohya_runner.record.tail import last_lines
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.workspace import is_network_mount
 

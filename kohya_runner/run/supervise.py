@@ -12,13 +12,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from kohya_runner.child_environment import child_environment
 from kohya_runner.diagnosis.events import Numbering
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import TrainerError
+from kohya_runner.masking import child_environment
+from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.process_identity import ProcessId, identify
 from kohya_runner.record.record import DoneBefore
-from kohya_runner.record.tail import Tail
 from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stopping.stop_sequence import FORCED, Grace, StopSequence
 from kohya_runner.run.stopping.stop_signals import stop_signals

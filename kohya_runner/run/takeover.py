@@ -12,10 +12,9 @@ from kohya_runner.diagnosis.events import Numbering
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger, lock
+from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.process_identity import this_process
-from kohya_runner.record.record import Process
-from kohya_runner.record.run_state import LIVE, UNDER_WAY
-from kohya_runner.record.tail import Tail
+from kohya_runner.record.record import LIVE, UNDER_WAY, Process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.process_group import ProcessGroup
 from kohya_runner.run.recorder import Recorder

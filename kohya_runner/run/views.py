@@ -12,8 +12,8 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.engines.table import user_settings
 from kohya_runner.errors import StalledError, UsageError
 from kohya_runner.record import ledger
-from kohya_runner.record.run_state import LIVE, UNDER_WAY
-from kohya_runner.record.tail import Tail, last_lines
+from kohya_runner.record.metrics_file import Tail, last_lines
+from kohya_runner.record.record import LIVE, UNDER_WAY
 from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.run.stopping.stop_sequence import Grace

@@ -7,9 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.progress import TRAINING
-from kohya_runner.record.run_state import LIVE
+from kohya_runner.record.record import LIVE
 from kohya_runner.run.stopping.stop_request import described
-from kohya_runner.show.curves import Window, braille
+from kohya_runner.show.charts import Window, braille
 from kohya_runner.text import duration, plain, size
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from kohya_runner.record.run_state import LIVE
+from kohya_runner.record.record import LIVE
 from kohya_runner.show import watch_lines
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ import time
 import pytest
 from safetensors_files import lora, with_header
 
-from kohya_runner.artefact.checkpoint import inspect, judge
 from kohya_runner.artefact.file_hash import sha256
-from kohya_runner.artefact.lora import module_of
+from kohya_runner.artefact.lora import inspect, judge, module_of
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 
 TENSOR = {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.artefact.model_code import code_in, is_pickle
+from kohya_runner.artefact.model_file import code_in, is_pickle
 
 PIPE = json.dumps({"_class_name": ["my", "Pipe"]})
 IMPORT = json.dumps({"unet": ["antigravity", "Net"]})

@@ -11,7 +11,7 @@ from PIL import Image
 from kohya_runner.dataset.tree.build import build, is_intact, prune
 from kohya_runner.dataset.tree.edit_layout import edit_folders, with_edits
 from kohya_runner.dataset.tree.layout import Layout, plan_layout
-from kohya_runner.dataset.tree.linking import LINK_METHODS
+from kohya_runner.dataset.tree.written_files import LINK_METHODS
 from kohya_runner.errors import DatasetError
 
 

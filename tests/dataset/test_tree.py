@@ -16,7 +16,7 @@ from pictures import draw, pair, scanned
 import kohya_runner
 from kohya_runner.dataset.tree.build import build, prune
 from kohya_runner.dataset.tree.layout import Layout, plan_layout
-from kohya_runner.dataset.tree.linking import LINK_METHODS, LinkMethod
+from kohya_runner.dataset.tree.written_files import LINK_METHODS, LinkMethod
 from kohya_runner.errors import DatasetError, PreflightError
 
 LATENTS = "_0024x0024_sdxl.npz"

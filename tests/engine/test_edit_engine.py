@@ -18,7 +18,7 @@ import tiers
 from PIL import Image
 from tiny_methods import fill_hub_cache
 
-from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.artefact.lora import inspect
 from kohya_runner.engines import table
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from generators import NAMES, NO_GENERATOR, REFUSED, Generator, Left, renamed, r
 from matrix import note
 from tiny_methods import draw, fill_hub_cache
 
-from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.artefact.lora import inspect
 from kohya_runner.engines import table
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from servers import body_of, serving, wait_for
 
-from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.artefact.lora import inspect
 from kohya_runner.finish import sentinel
 from kohya_runner.record import ledger, record
 from kohya_runner.record.process_identity import identify, this_process

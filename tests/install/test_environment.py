@@ -24,8 +24,7 @@ from kohya_runner.install.environment import (
     recorded,
     setup_home,
 )
-from kohya_runner.install.packages import EnvironmentPlan
-from kohya_runner.install.probe import PythonFacts
+from kohya_runner.install.probe import EnvironmentPlan, PythonFacts
 
 BASE = Path(sys.base_prefix) / "bin" / "python3"
 OFFLINE = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1"}

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.install.packages import (
+from kohya_runner.install.probe import (
     BITSANDBYTES,
     TESTED,
+    PythonFacts,
     image_set,
     missing,
     plan_environment,
     requirement_lines,
     requirement_names,
 )
-from kohya_runner.install.probe import PythonFacts
 
 REQUIREMENTS = """\
 accelerate==1.6.0

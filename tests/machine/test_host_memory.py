@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.machine.host_memory import available, oom_kills, total
+from kohya_runner.machine.host import available, oom_kills, total
 
 GIB = 1 << 30
 

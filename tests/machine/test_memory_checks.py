@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.findings import Severity
+from kohya_runner.machine.device_checks import MachineNeeds
 from kohya_runner.machine.gpus import Gpu
 from kohya_runner.machine.host import HostFacts
 from kohya_runner.machine.memory.memory_checks import Load, memory_plan, swap_bytes
 from kohya_runner.machine.memory.ram import RamSettings, estimate
 from kohya_runner.machine.memory.sizes import LoraShape
-from kohya_runner.machine.needs import MachineNeeds
 
 GIB = 2**30
 FLUX = {

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from kohya_runner.findings import Severity
 from kohya_runner.plan.cost import Speed, TimePlan, budget_findings
-from kohya_runner.recipe.limits import Budget
+from kohya_runner.recipe.finish import Budget
 
 PLACES = {"max_cost": "r.yaml:9:3", "max_hours": "r.yaml:10:3"}
 TWO_HOURS = TimePlan(7140, Speed(1.0, 60.0, "lads/001"), 0.5)

@@ -10,7 +10,7 @@ from kohya_runner.machine.host import HostFacts
 from kohya_runner.plan import machine
 from kohya_runner.plan.forecast import ForecastInput, forecast
 from kohya_runner.plan.models import find_models
-from kohya_runner.recipe.limits import Budget
+from kohya_runner.recipe.finish import Budget
 from kohya_runner.record import record
 
 GIB = 2**30

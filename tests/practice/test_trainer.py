@@ -6,7 +6,7 @@ import re
 import PIL.Image
 import pytest
 
-from kohya_runner.artefact.checkpoint import inspect, judge
+from kohya_runner.artefact.lora import inspect, judge
 
 
 def names(folder):

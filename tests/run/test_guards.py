@@ -11,7 +11,7 @@ import pytest
 
 from kohya_runner.diagnosis.events import Epoch, OtherBar, Phase, Step
 from kohya_runner.diagnosis.progress import PHASES, TRAINING
-from kohya_runner.recipe.limits import Diverged, Guard, Stalled
+from kohya_runner.recipe.finish import Diverged, Guard, Stalled
 from kohya_runner.record.record import SavedCheckpoint
 from kohya_runner.run.guards.state import WINDOW, GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import GUARDS, SLOW, Prune, Warn, decide, prunable

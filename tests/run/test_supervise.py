@@ -10,7 +10,7 @@ import pytest
 from onlookers import Onlooker
 from practice_runs import ROOT, wait_until
 
-from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.artefact.lora import inspect
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Fact, Finished, ModulesMade, Step
 from kohya_runner.engines.command import Command
 from kohya_runner.errors import TrainerError

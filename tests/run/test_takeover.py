@@ -7,7 +7,7 @@ import pytest
 from onlookers import Lines
 from practice_runs import wait_until
 
-from kohya_runner.artefact.checkpoint import inspect
+from kohya_runner.artefact.lora import inspect
 from kohya_runner.errors import RunExistsError, UsageError
 from kohya_runner.finish.after import AFTER_RUN
 from kohya_runner.record import ledger, lock, record

@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from kohya_runner.show.charts import ChartCurve, Marks, chart
-from kohya_runner.show.curves import Window, braille, smoothed, thinned, ticks
+from kohya_runner.show.charts import ChartCurve, Marks, Window, braille, chart, smoothed, thinned, ticks
 
 
 def test_a_rising_line_goes_from_the_lower_left_to_the_upper_right():

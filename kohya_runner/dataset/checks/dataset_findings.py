@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.checks.edits import check_edits
 from kohya_runner.dataset.checks.folders import check_datasets
-from kohya_runner.dataset.checks.page_finding import PageFinding
 from kohya_runner.dataset.checks.pictures import PICTURE_ACROSS, PICTURE_CHECKS
 from kohya_runner.dataset.checks.prompts import PROMPT_CHECKS
 from kohya_runner.dataset.facts import CAPTION_BLANK
-from kohya_runner.dataset.trainer_view import trainer_views
+from kohya_runner.dataset.trainer_view import PageFinding, trainer_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

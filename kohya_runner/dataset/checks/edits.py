@@ -11,8 +11,7 @@ from kohya_runner.dataset.facts import IMAGE_EXTENSIONS
 from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, KEYS, OUTPUT
 from kohya_runner.dataset.tree.written_files import same_shape
 from kohya_runner.findings import error, warning
-from kohya_runner.suggest import nearest
-from kohya_runner.text import counted, printable, shortened
+from kohya_runner.text import counted, nearest, printable, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.checks.page_finding import PageFinding, page_finding
 from kohya_runner.dataset.tokens.count import alike
+from kohya_runner.dataset.trainer_view import PageFinding, page_finding
 from kohya_runner.findings import info, warning
 from kohya_runner.text import counted, names, shortened
 

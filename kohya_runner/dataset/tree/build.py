@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import atomic
 from kohya_runner.dataset.tree import manifest
-from kohya_runner.dataset.tree.latent_caches import carry_over, drop_unfinished, is_cache_of
 from kohya_runner.dataset.tree.layout import CONFIG, METADATA, head
-from kohya_runner.dataset.tree.linking import LINK_METHODS, leads_to, place
-from kohya_runner.dataset.tree.written_files import caption_bytes, make, parts
+from kohya_runner.dataset.tree.manifest import carry_over, drop_unfinished, is_cache_of
+from kohya_runner.dataset.tree.written_files import LINK_METHODS, caption_bytes, leads_to, make, parts, place
 from kohya_runner.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Folder
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.dataset.tree.linking import LinkMethod
-    from kohya_runner.dataset.tree.written_files import WrittenFile
+    from kohya_runner.dataset.tree.written_files import LinkMethod, WrittenFile
 
 SET_ASIDE = "set-aside"
 OURS = (manifest.NAME, METADATA, CONFIG, "metadata.jsonl")

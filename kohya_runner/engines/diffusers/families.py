@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engine_info import PINS, EngineInfo
 from kohya_runner.engines.support import Support
-from kohya_runner.record.resume_way import ResumeWay
+from kohya_runner.record.training_states import ResumeWay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,9 +9,8 @@ from kohya_runner.dataset.buckets import BucketSettings
 from kohya_runner.dataset.edit import EditSet
 from kohya_runner.dataset.pairs import Paired
 from kohya_runner.dataset.trainer_view import Rules
-from kohya_runner.dataset.tree.edit_layout import with_edits
+from kohya_runner.dataset.tree.edit_layout import with_controls, with_edits
 from kohya_runner.dataset.tree.layout import plan_layout
-from kohya_runner.dataset.tree.pair_layout import with_controls
 from kohya_runner.engines.arguments import option_arg
 from kohya_runner.engines.musubi.dataset_config import cache_key, cache_root, dataset_config
 from kohya_runner.engines.musubi.dataset_options import disagreements, of_folder, read_options

@@ -12,7 +12,7 @@ from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.pairs import CONCEPT
 from kohya_runner.engines.musubi.buckets import STEP, MusubiBuckets
 from kohya_runner.findings import error
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

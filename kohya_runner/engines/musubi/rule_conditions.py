@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rules.context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from kohya_runner.engines.rules.context import Context

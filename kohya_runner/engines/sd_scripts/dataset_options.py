@@ -22,7 +22,7 @@ from kohya_runner.engines.sd_scripts.dataset_config import (
 from kohya_runner.engines.sd_scripts.rules import SUBJECTS
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

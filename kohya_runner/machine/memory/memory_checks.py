@@ -15,8 +15,8 @@ from kohya_runner.text import size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from kohya_runner.machine.device_checks import MachineNeeds
     from kohya_runner.machine.host import HostFacts
-    from kohya_runner.machine.needs import MachineNeeds
 
 MEMINFO = Path("/proc/meminfo")
 LINES = 4

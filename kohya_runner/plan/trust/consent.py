@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from kohya_runner.artefact.model_code import CONVERT, code_in, is_pickle
+from kohya_runner.artefact.model_file import CONVERT, code_in, is_pickle
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.masking import masked_text
@@ -15,9 +15,9 @@ from kohya_runner.plan.trust.table import GO_WITH, KEYS, OPTIONS, PLAIN_NAMES, W
 from kohya_runner.recipe.finish import VARIABLE
 from kohya_runner.recipe.reference import reference
 from kohya_runner.safe_paths import is_inside
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 from kohya_runner.workspace import DEFAULT
-from kohya_runner.yaml_tree import dotted
+from kohya_runner.yamlio import dotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.workspace import Workspace
-    from kohya_runner.yaml_tree import Key
+    from kohya_runner.yamlio import Key
 
 
 @dataclass(frozen=True, slots=True)

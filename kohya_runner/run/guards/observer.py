@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.machine.filesystems import used_bytes
-from kohya_runner.machine.host_memory import available
+from kohya_runner.machine.host import available
 from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import Prune, Warn, decide
 from kohya_runner.run.incomplete_files import FRESH, LAST_OF_STATE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.diagnosis.events import Event, Phase, Step
 from kohya_runner.diagnosis.progress import TRAINING
-from kohya_runner.recipe.limits import Guard
+from kohya_runner.recipe.finish import Guard
 
 if TYPE_CHECKING:
     from pathlib import Path

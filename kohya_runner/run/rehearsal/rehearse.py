@@ -9,13 +9,13 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.artefact.checkpoint import inspect
-from kohya_runner.child_environment import child_environment
+from kohya_runner.artefact.lora import inspect
 from kohya_runner.errors import NoCheckpointError, error_for
 from kohya_runner.findings import Finding, Severity, finding_json
 from kohya_runner.machine.disk import DiskItem, disk_plan
 from kohya_runner.machine.gpus import PeakGpuMemory
 from kohya_runner.machine.host import read_host
+from kohya_runner.masking import child_environment
 from kohya_runner.plan.cost import budget_findings
 from kohya_runner.plan.rehearsal import Saves, rehearsed, saves_of
 from kohya_runner.record import lock, record

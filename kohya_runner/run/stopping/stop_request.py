@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from kohya_runner.artefact.checkpoint import CLOCK_SLACK
+from kohya_runner.artefact.lora import CLOCK_SLACK
 from kohya_runner.atomic import write_json
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Finished, Phase, Step
 from kohya_runner.diagnosis.progress import SAVING, TRAINING

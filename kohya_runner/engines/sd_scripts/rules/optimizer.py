@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.rules.context import EXACT, INFO, LOADED, LORA, SILENT, TU, UNET, UNFIT, UNSURE, WARNING, Rule
-from kohya_runner.suggest import did_you_mean
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
