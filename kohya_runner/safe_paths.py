@@ -35,7 +35,7 @@ def link_out(root: Path, path: Path) -> Path | None:
         return None
     for part in Path(os.path.relpath(path, root)).parts:
         here = here / part
-        if here.is_symlink() and not is_inside(here, (root,)):
+        if os.path.islink(here) and not is_inside(here, (root,)):
             return here
     return None
 

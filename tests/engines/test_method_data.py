@@ -160,7 +160,7 @@ def test_a_metadata_file_with_wrong_rows_is_named_with_the_rows(planned, picture
     path.write_text('[{"image": "lad_000.png", "text": "a"}, {"image": "/etc/passwd.png"}]', encoding="utf-8")
     plan = planned("sd15_lora.yaml", images(0, path))
     assert errors(plan) == ["dataset.row: leads out of the folder of the metadata file: /etc/passwd.png"]
-    assert [f.where for f in plan.findings if f.code == "dataset.row"] == [f"{path}: row 2"]
+    assert [f.where for f in plan.findings if f.code == "dataset.row"] == [f"{path}:1:41"]
 
 
 def test_a_metadata_file_of_a_controlnet_is_refused(planned, pictures):

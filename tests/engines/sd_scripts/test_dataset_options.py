@@ -84,7 +84,7 @@ def test_a_key_that_there_is_not_is_named_with_its_place_and_the_nearest(planned
         ({"batch_size": "2"}, "must be a whole number"),
         ({"batch_size": 0}, "must be 1 or more"),
         ({"keep_tokens": True}, "must be a whole number"),
-        ({"resolution": "512x512"}, "is no size"),
+        ({"resolution": "512x512"}, "is not a size"),
         ({"resize_interpolation": "box"}, "box"),
         ({"face_crop_aug_range": [2, 1]}, "the smaller one first"),
         ({"caption_dropout_rate": "0.1"}, "must be a number"),
