@@ -65,6 +65,8 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     keys = (*request.trust, *settings.trust)
     check_keys(keys)
     told = tuple(consequences(loaded, room, Consents(keys, settings.workspace)))
+    if any(one.key == "workspace" and not one.allowed for one in told):
+        room = workspaces.choose(None, str(settings.workspace) if settings.workspace else None, env, Path.cwd())
     support, unknown = find_support(loaded)
     engine = ENGINES[support.engine if support else table.DEFAULT.name]
     found: list[Finding] = [*loaded.findings, *(finding for one in told if (finding := one.finding()))]
