@@ -14,7 +14,7 @@ ALLOWED = re.compile(
     r"|LD_\w+|LIBRARY_PATH|CUDA\w*|CUDNN_\w+|NVIDIA_\w+|NCCL_\w+|GLOO_\w+|TORCH\w*|PYTORCH_\w+|TRITON_\w+|XFORMERS_\w+"
     r"|BITSANDBYTES_\w+|BNB_\w+|ROCM_\w+|ROCR_\w+|HIP_\w+|HSA_\w+|OMP_\w+|MKL_\w+|KMP_\w+|OPENBLAS_\w+|NUMEXPR_\w+|MALLOC_\w+"
     r"|ACCELERATE_\w+|TOKENIZERS_\w+|TRANSFORMERS_\w+|DIFFUSERS_\w+|HF_\w+|HUGGINGFACE_\w+|SAFETENSORS_\w+|TQDM_\w+"
-    r"|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|KOHYA_RUNNER_RUN|KOHYA_PRACTICE_\w+"
+    r"|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|KOHYA_(?!NOTIFY)\w+"
 )
 PROXIES = re.compile(r"(?:https?|ftp|all|no)_proxy", re.IGNORECASE)
 """A proxy may need a password in its address; without it the network is not reachable at all."""
