@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.finish import web
-from kohya_runner.masking import masked_text
 from kohya_runner.recipe.finish import address_fault
-from kohya_runner.text import duration
+from kohya_runner.text import duration, masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

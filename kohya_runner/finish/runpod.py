@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from kohya_runner.finish import web
-from kohya_runner.masking import MASK
+from kohya_runner.text import MASK
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.guards.deadline import deadline
 from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stopping.stop_sequence import Grace
-from kohya_runner.safe_paths import open_for_write
+from kohya_runner.safe_files import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

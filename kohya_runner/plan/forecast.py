@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.artefact.file_hash import Hashes
     from kohya_runner.artefact.model_inspection import Inspected
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines import arguments
 from kohya_runner.findings import Finding, error
-from kohya_runner.masking import masked_text
+from kohya_runner.text import masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import Arg
-from kohya_runner.engines.resume_ways import way_of
+from kohya_runner.engines.support import way_of
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.options import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.options.script_options import ScriptOptions
-    from kohya_runner.plan.opening import Opened
     from kohya_runner.plan.options import GivenOptions
+    from kohya_runner.plan.pipeline import Opened
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import ResumePoint
     from kohya_runner.record.training_states import ResumeWay

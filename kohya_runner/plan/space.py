@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.class_images import is_planned
-from kohya_runner.engines.method_space import method_items, method_shape, trains_half
-from kohya_runner.engines.parsed_options import optimizer_of
+from kohya_runner.engines.arguments import optimizer_of
+from kohya_runner.engines.method_data import method_items, method_shape, trains_half
 from kohya_runner.machine import disk as items
 from kohya_runner.machine import downloads
 from kohya_runner.machine.disk import DiskItem
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.artefact.model_inspection import Inspected
     from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.steps_plan import SavePlan, StepsPlan
     from kohya_runner.engines.support import Support

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.command import Command
+    from kohya_runner.engines.arguments import Arg, Command
     from kohya_runner.engines.protocol import Fetch, TextFile
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kohya_runner.atomic import PRIVATE, write_text
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.safe_files import PRIVATE, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

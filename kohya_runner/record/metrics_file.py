@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.safe_paths import open_for_write
+from kohya_runner.safe_files import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

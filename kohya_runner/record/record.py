@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from kohya_runner.atomic import PRIVATE, write_text
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.finish import Guard
 from kohya_runner.record.process_identity import ProcessId
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
+from kohya_runner.safe_files import PRIVATE, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

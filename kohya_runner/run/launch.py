@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic, hub
+from kohya_runner import hub, safe_files
 from kohya_runner.diagnosis.progress import STAGE, STARTING
 from kohya_runner.diagnosis.report import explained
 from kohya_runner.errors import (
@@ -119,7 +119,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
     resume_effects.begin_attempt(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
-        atomic.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan), atomic.PRIVATE)
+        safe_files.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan), safe_files.PRIVATE)
         _prepare(plan, screen, env)
         after.guard(plan.ready.run_dir, recorder.now, env)
         outcome = _supervise(plan, recorder, screen, env)

@@ -9,13 +9,13 @@ from kohya_runner.engines import arguments
 from kohya_runner.install import probe
 from kohya_runner.machine.filesystems import MEASURE_SECONDS, used_bytes
 from kohya_runner.machine.host import oom_kills
-from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.recipe.finish import Guard
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
 from kohya_runner.record.run_paths import LOG, OUTPUT
 from kohya_runner.run import resume_effects
+from kohya_runner.text import masked
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan

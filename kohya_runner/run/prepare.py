@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic, hub
+from kohya_runner import hub, safe_files
 from kohya_runner.dataset.tree.build import build, prune
 from kohya_runner.engines.protocol import CACHES
 from kohya_runner.errors import TrainerError
@@ -89,7 +89,7 @@ def files(plan: Plan) -> None:
     """What an engine's scripts read beside the folders."""
     for file in plan.files:
         file.path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(file.path, file.text)
+        safe_files.write_text(file.path, file.text)
 
 
 def folders(plan: Plan) -> None:
@@ -121,4 +121,4 @@ def prompts(plan: Plan) -> None:
     """Write the comparison prompts into the run's folder."""
     compare = plan.loaded.recipe.compare if plan.loaded.recipe else None
     if compare is not None and compare.prompts:
-        atomic.write_text(RunPaths(plan.ready.run_dir).prompts, "\n".join(prompt_lines(compare)) + "\n")
+        safe_files.write_text(RunPaths(plan.ready.run_dir).prompts, "\n".join(prompt_lines(compare)) + "\n")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from kohya_runner.dataset.edit import check_pairs, read_conditions
 from kohya_runner.dataset.facts import Source
-from kohya_runner.dataset.pairs import check_pairs, read_conditions
 from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.tree.build import build, is_intact
 from kohya_runner.dataset.tree.edit_layout import with_conditions

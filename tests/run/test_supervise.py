@@ -12,7 +12,7 @@ from practice_runs import ROOT, wait_until
 
 from kohya_runner.artefact.lora import inspect
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Fact, Finished, ModulesMade, Step
-from kohya_runner.engines.command import Command
+from kohya_runner.engines.arguments import Command
 from kohya_runner.errors import TrainerError
 from kohya_runner.record.process_identity import identify, state_of
 from kohya_runner.run.observers import Stop

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.dataset.tree import manifest
 from kohya_runner.dataset.tree.layout import CONFIG, METADATA, head
 from kohya_runner.dataset.tree.manifest import carry_over, drop_unfinished, is_cache_of
@@ -131,7 +131,7 @@ def _built(layout: Layout, partial: Path, ways: tuple[LinkMethod, ...]) -> Built
         ways = place(source, partial / path.relative_to(layout.tree), size, ways)
     carried = carry_over(_older(layout), layout, partial)
     for path, text in _beside(layout):
-        atomic.write_text(partial / path.relative_to(layout.tree), text)
+        safe_files.write_text(partial / path.relative_to(layout.tree), text)
     made = {
         str(p.path.relative_to(layout.tree)): make(p, partial / p.path.relative_to(layout.tree)) for p in parts(layout)
     }

@@ -12,18 +12,17 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.captions import stem
+from kohya_runner.dataset.edit import CONCEPT
 from kohya_runner.dataset.facts import Entry, Folder
-from kohya_runner.dataset.listing import stem
-from kohya_runner.dataset.pairs import CONCEPT
 from kohya_runner.dataset.tree.layout import tree_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from kohya_runner.dataset.edit import EditPair, EditSet
+    from kohya_runner.dataset.edit import EditPair, EditSet, Paired
     from kohya_runner.dataset.facts import Image
-    from kohya_runner.dataset.pairs import Paired
     from kohya_runner.dataset.tree.layout import Layout
 
 

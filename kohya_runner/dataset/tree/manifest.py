@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.dataset.tree.layout import VERSION, caption_sha256, head
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def write(layout: Layout, tree: Path, made: Mapping[str, int] | None = None) -> 
         ],
         "made": dict(made or {}),
     }
-    atomic.write_text(tree / NAME, json.dumps(value, indent=1) + "\n")
+    safe_files.write_text(tree / NAME, json.dumps(value, indent=1) + "\n")
 
 
 def _described(entry: Entry) -> dict[str, Any]:

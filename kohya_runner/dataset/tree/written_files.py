@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def make(part: WrittenFile, target: Path) -> int:
         DatasetError: the picture is no longer what was read.
     """
     data = caption_bytes(part.entry) if part.caption else _picture(part.entry)
-    atomic.write_bytes(target, data)
+    safe_files.write_bytes(target, data)
     return len(data)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rules.context import LOADED, SILENT, WARNING, Rule
-from kohya_runner.engines.surprises import Surprise
+from kohya_runner.engines.support import Surprise
 
 if TYPE_CHECKING:
     from kohya_runner.engines.rules.context import Context

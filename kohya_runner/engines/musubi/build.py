@@ -6,8 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings
-from kohya_runner.dataset.edit import EditSet
-from kohya_runner.dataset.pairs import Paired
+from kohya_runner.dataset.edit import EditSet, Paired
 from kohya_runner.dataset.trainer_view import Rules
 from kohya_runner.dataset.tree.edit_layout import with_controls, with_edits
 from kohya_runner.dataset.tree.layout import plan_layout
@@ -18,7 +17,7 @@ from kohya_runner.engines.musubi.families import MUSUBI_TUNER
 from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
 from kohya_runner.engines.protocol import Arranged, EarlierStage
 from kohya_runner.engines.steps_plan import SaveSettings
-from kohya_runner.options.lookup import engine_options
+from kohya_runner.options.snapshot import engine_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -60,8 +60,7 @@ def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Ar
 
 
 def _paired(layout: Layout, resolved: ResolvedRecipe) -> Layout:
-    from kohya_runner.dataset.edit import EditSet
-    from kohya_runner.dataset.pairs import Paired
+    from kohya_runner.dataset.edit import EditSet, Paired
     from kohya_runner.dataset.tree.edit_layout import with_conditions, with_edits
 
     edits = tuple(pair for pair in resolved.pairs if isinstance(pair, EditSet))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Folder, Source
     from kohya_runner.dataset.tokens.count import Encoder
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.rules.context import Context, EffectiveOptions
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions

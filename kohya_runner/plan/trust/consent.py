@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 from kohya_runner.artefact.model_file import CONVERT, code_in, is_pickle
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
-from kohya_runner.masking import masked_text
 from kohya_runner.plan.trust.table import GO_WITH, KEYS, OPTIONS, PLAIN_NAMES, WEIGHTS, Effect, is_shipped
 from kohya_runner.recipe.finish import VARIABLE
-from kohya_runner.recipe.reference import reference
-from kohya_runner.safe_paths import is_inside
-from kohya_runner.text import did_you_mean
+from kohya_runner.recipe.models import reference
+from kohya_runner.safe_files import is_inside
+from kohya_runner.text import did_you_mean, masked_text
 from kohya_runner.workspace import DEFAULT
 from kohya_runner.yamlio import dotted
 

@@ -11,8 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.atomic import write_bytes
 from kohya_runner.errors import UsageError
+from kohya_runner.safe_files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kohya_runner.artefact.lora import CLOCK_SLACK
-from kohya_runner.atomic import write_json
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Finished, Phase, Step
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.safe_files import write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,15 +1,70 @@
-"""Paths below a folder that may have come from a stranger: no link leads out, nothing special is opened."""
+"""Files written whole or not at all, and paths that no link leads out of their folder."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import BinaryIO
+
+SETTLED = 2_000_000_000  # nanoseconds since the last change of a file that is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the file system says of a file, and whether that is old enough to be relied on."""
+
+    text: str
+    settled: bool
+
+
+def stamp(path: str, now: int | None = None) -> Stamp | None:
+    """The stamp of a file, links followed; None where there is none. ``now`` in nanoseconds is given by tests."""
+    try:
+        s = os.stat(path)  # noqa: PTH116 - a hundred thousand times
+    except OSError:
+        return None
+    changed = max(s.st_mtime_ns, s.st_ctime_ns)
+    text = f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
+    return Stamp(text, (time.time_ns() if now is None else now) - changed > SETTLED)
+
+
+PRIVATE = 0o600  # of what may hold values of the environment
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Put ``data`` at ``path`` in one step: a temporary file beside it, flushed, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        os.replace(name, path)  # noqa: PTH105 - the atomic call, by its name
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str, mode: int = 0o644) -> None:
+    """``write_bytes`` of UTF-8 text."""
+    write_bytes(path, text.encode(), mode)
+
+
+def write_json(path: Path, value: Mapping[str, Any], mode: int = 0o644) -> None:
+    """``write_text`` of an indented JSON object."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", mode)
+
 
 KERNEL = ("/proc", "/sys")
 """Files there look like files and are none: reading one can wait for ever, or never come to an end."""

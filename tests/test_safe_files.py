@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.safe_paths import UnsafePathError, is_inside, link_out, open_file, open_for_write, special
+from kohya_runner.safe_files import UnsafePathError, is_inside, link_out, open_file, open_for_write, special
 
 
 def test_a_link_that_leads_out_is_found_wherever_it_stands(odd_path: Path):
