@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner import codes
-from kohya_runner.engines.rules.page import RULES
+from kohya_runner.engines.rules_page import RULES
 from kohya_runner.findings import Severity, error
 
 PACKAGE = Path(codes.__file__).parent

@@ -222,7 +222,7 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
 @click.option("--markdown", is_flag=True, help="As docs/rules.md has them.")
 def rules(as_json: bool, markdown: bool) -> None:  # noqa: FBT001
     """Everything that is checked before a run starts."""
-    from kohya_runner.engines.rules.page import rules_json, rules_markdown
+    from kohya_runner.engines.rules_page import rules_json, rules_markdown
     from kohya_runner.show import console
 
     if markdown:

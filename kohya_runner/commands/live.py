@@ -175,7 +175,7 @@ def metrics(run: str | None, workspace: str | None, tensorboard: Any) -> None:
     from kohya_runner.record import ledger
     from kohya_runner.record.metrics_file import read
     from kohya_runner.run import views
-    from kohya_runner.run.metrics.event_files import event_file, step_json
+    from kohya_runner.run.event_files import event_file, step_json
     from kohya_runner.show import console
 
     view = ledger.find(views.runs_folder(workspace), run)

@@ -13,9 +13,9 @@ from kohya_runner.engines.support import IGNORES_FULL_BF16
 from kohya_runner.engines.table import ENGINES, FAMILIES
 from kohya_runner.findings import Severity, error, warning
 from kohya_runner.machine.disk import KEEP, DiskItem
-from kohya_runner.machine.memory.sizes import WIDTH, MethodShape, checkpoint_bytes
-from kohya_runner.machine.memory.sizes import method_state_bytes as state_bytes
-from kohya_runner.machine.memory.vram import moments
+from kohya_runner.machine.sizes import WIDTH, MethodShape, checkpoint_bytes
+from kohya_runner.machine.sizes import method_state_bytes as state_bytes
+from kohya_runner.machine.vram import moments
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.edit import EditSet, Paired
     from kohya_runner.dataset.facts import Scan, Source
-    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
-    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support, Surprise
     from kohya_runner.findings import Finding
@@ -195,7 +195,7 @@ class Engine(Protocol):
         steps: StepsPlan | None,
     ) -> Iterable[Finding]:
         """What stands against the run when all is known: its rules, and what else only this engine knows."""
-        from kohya_runner.engines.rules.context import context_of, evaluate
+        from kohya_runner.engines.rule_context import context_of, evaluate
 
         return evaluate(context_of(resolved, steps), (rule for rows in self.rules().values() for rule in rows))
 

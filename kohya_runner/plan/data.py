@@ -18,8 +18,8 @@ from kohya_runner.dataset.checks.captions import regex_problem
 from kohya_runner.dataset.checks.folders import check_datasets, dataset_findings
 from kohya_runner.dataset.edit import read_source
 from kohya_runner.dataset.facts import CaptionRules, Source
+from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.metadata_rows import is_edit
-from kohya_runner.dataset.tree.layout import concept_problem
 from kohya_runner.engines import method_data
 from kohya_runner.engines.table import user_settings
 from kohya_runner.findings import Finding, error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.machine.memory.memory_checks import MemoryPlan, memory_plan, swap_bytes
+from kohya_runner.machine.memory_checks import MemoryPlan, memory_plan, swap_bytes
 from kohya_runner.plan.cost import TimePlan, budget_findings, measured
 from kohya_runner.plan.space import load_of
 

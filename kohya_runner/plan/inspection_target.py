@@ -30,7 +30,7 @@ from kohya_runner.text import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.hub import Access

@@ -17,10 +17,10 @@ from kohya_runner.engines.table import ENGINES, options_for, user_settings
 from kohya_runner.errors import TrainerError, UsageError
 from kohya_runner.findings import allow, error, not_allowable
 from kohya_runner.plan.assembly import assemble
+from kohya_runner.plan.consent import Consents, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine
 from kohya_runner.plan.options import given_options, option_findings
-from kohya_runner.plan.trust.consent import Consents, check_keys, consequences
 from kohya_runner.plan.value import Plan
 from kohya_runner.recipe.load import load
 from kohya_runner.text import did_you_mean, nearest
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from kohya_runner.findings import Finding
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.plan.assembly import Assembled
+    from kohya_runner.plan.consent import Consequence
     from kohya_runner.plan.data import ReadData
     from kohya_runner.plan.machine import OnMachine
     from kohya_runner.plan.options import GivenOptions
-    from kohya_runner.plan.trust.consent import Consequence
     from kohya_runner.plan.value import Request
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kohya_runner import hub, safe_files
-from kohya_runner.dataset.tree.build import build, prune
+from kohya_runner.dataset.tree_build import build, prune
 from kohya_runner.engines.protocol import CACHES
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths

@@ -7,8 +7,8 @@ from test_rules import UPSTREAM
 
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import ParsedOptions
-from kohya_runner.engines.rules.context import Context, evaluate
-from kohya_runner.engines.rules.page import RULES
+from kohya_runner.engines.rule_context import Context, evaluate
+from kohya_runner.engines.rules_page import RULES
 from kohya_runner.engines.sd_scripts.rules import methods
 from kohya_runner.engines.sd_scripts.rules.families import LINES
 from kohya_runner.engines.table import options_for

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Base, Painter
     from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
-    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support, Surprise
     from kohya_runner.findings import Finding

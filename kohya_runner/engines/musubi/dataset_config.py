@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.musubi.dataset_options import DatasetOptions
     from kohya_runner.engines.support import Support

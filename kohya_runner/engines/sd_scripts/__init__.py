@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan, Source
-    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
-    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support, Surprise
     from kohya_runner.findings import Finding

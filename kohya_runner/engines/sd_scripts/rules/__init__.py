@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import LORA, Rule, for_methods
+from kohya_runner.engines.rule_context import LORA, Rule, for_methods
 from kohya_runner.engines.sd_scripts.rules import (
     data_and_loss,
     families,

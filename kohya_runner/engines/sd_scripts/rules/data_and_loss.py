@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import FLOW, INFO, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
+from kohya_runner.engines.rule_context import FLOW, INFO, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
 
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 LATENTS = ("cache_latents", "cache_latents_to_disk")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import FLOW, INFO, LOADED, LORA, SILENT, TU, WARNING, Rule
+from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, TU, WARNING, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
 
 DB, FT, CN, TI = "train_db.py", "fine_tune.py", "train_control_net.py", "train_textual_inversion.py"
 XL, XL_CN, LLLITE = "sdxl_train.py", "sdxl_train_control_net.py", "sdxl_train_control_net_lllite.py"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import INFO, LOADED, PAIRS, SILENT, TU, WARNING, WHOLE, Rule
+from kohya_runner.engines.rule_context import INFO, LOADED, PAIRS, SILENT, TU, WARNING, WHOLE, Rule
 from kohya_runner.engines.sd_scripts.rules.data_and_loss import HUBER
 from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_rates, schedule_free, trains_text
 from kohya_runner.engines.support import IGNORES_FULL_BF16
@@ -12,7 +12,7 @@ from kohya_runner.engines.support import IGNORES_FULL_BF16
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
 
 ENCODERS = ("train_text_encoder",)
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import FLOW, INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
+from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
 
 CADENCES = ("sample_every_n_steps", "sample_every_n_epochs")
 SAMPLES = ("sample_at_first", *CADENCES)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from kohya_runner.dataset.tokens.tokenizer_files import Tokenizer
+    from kohya_runner.dataset.tokenizer_files import Tokenizer
 
     Weights = Iterator[tuple[int, int]]  # where a piece of the text begins, and its tokens
 

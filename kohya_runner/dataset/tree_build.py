@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
-from kohya_runner.dataset.tree import manifest
-from kohya_runner.dataset.tree.layout import CONFIG, METADATA, head
-from kohya_runner.dataset.tree.manifest import carry_over, drop_unfinished, is_cache_of
-from kohya_runner.dataset.tree.written_files import LINK_METHODS, caption_bytes, leads_to, make, parts, place
+from kohya_runner.dataset import tree_manifest as manifest
+from kohya_runner.dataset.layout import CONFIG, METADATA, head
+from kohya_runner.dataset.tree_manifest import carry_over, drop_unfinished, is_cache_of
+from kohya_runner.dataset.written_files import LINK_METHODS, caption_bytes, leads_to, make, parts, place
 from kohya_runner.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Folder
-    from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.dataset.tree.written_files import LinkMethod, WrittenFile
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.written_files import LinkMethod, WrittenFile
 
 SET_ASIDE = "set-aside"
 OURS = (manifest.NAME, METADATA, CONFIG, "metadata.jsonl")

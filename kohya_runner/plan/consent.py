@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from kohya_runner.artefact.model_file import CONVERT, code_in, is_pickle
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
-from kohya_runner.plan.trust.table import GO_WITH, KEYS, OPTIONS, PLAIN_NAMES, WEIGHTS, Effect, is_shipped
+from kohya_runner.plan.trust_table import GO_WITH, KEYS, OPTIONS, PLAIN_NAMES, WEIGHTS, Effect, is_shipped
 from kohya_runner.recipe.finish import VARIABLE
 from kohya_runner.recipe.models import reference
 from kohya_runner.safe_files import is_inside

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.edit import CONCEPT
 from kohya_runner.dataset.facts import Entry, Folder
-from kohya_runner.dataset.tree.layout import tree_key
+from kohya_runner.dataset.layout import tree_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.edit import EditPair, EditSet, Paired
     from kohya_runner.dataset.facts import Image
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
 
 
 def with_conditions(layout: Layout, paired: Iterable[Paired]) -> Layout:

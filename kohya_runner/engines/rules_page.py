@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.codes import Code
-    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.rule_context import Rule
 
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     subject: rows for engine in ENGINES.values() for subject, rows in engine.rules().items()

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
-from kohya_runner.dataset.tree.layout import VERSION, caption_sha256, head
+from kohya_runner.dataset.layout import VERSION, caption_sha256, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Entry, Folder
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
 
     _Known = dict[tuple[str, str], list[tuple[Path, str]]]  # (image, prompt) -> caches and what follows their stem
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, warning
-from kohya_runner.machine.memory import ram, vram
-from kohya_runner.machine.memory.sizes import LoraShape, lora_bytes
-from kohya_runner.machine.memory.vram_savings import enough, savings
+from kohya_runner.machine import ram, vram
+from kohya_runner.machine.sizes import LoraShape, lora_bytes
+from kohya_runner.machine.vram_savings import enough, savings
 from kohya_runner.text import size
 
 if TYPE_CHECKING:

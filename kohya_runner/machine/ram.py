@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kohya_runner.machine.memory.architectures import ARCHITECTURES, Architecture
+from kohya_runner.machine.architectures import ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.machine.memory.architectures import ARCHITECTURES
-from kohya_runner.machine.memory.vram import VramSettings, estimate, moments
+from kohya_runner.machine.architectures import ARCHITECTURES
+from kohya_runner.machine.vram import VramSettings, estimate, moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

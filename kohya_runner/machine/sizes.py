@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from kohya_runner.machine.memory.architectures import ARCHITECTURES
+from kohya_runner.machine.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kohya_runner.machine.memory.architectures import Architecture
+    from kohya_runner.machine.architectures import Architecture
 
 Precision = Literal["float", "fp16", "bf16"]
 WIDTH: dict[str, int] = {"float": 4, "fp16": 2, "bf16": 2}
