@@ -14,7 +14,7 @@ from kohya_runner.engines.sd_scripts.rules.families import LINES
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 
-TABLES = (*methods.RULES, *methods.RULES, *methods.RULES)
+TABLES = (*methods.FINE_TUNE_RULES, *methods.WHOLE_MODEL_RULES, *methods.CONTROL_RULES)
 OTHER_METHODS = [row for row in table.FAMILIES if row.method != "lora"]
 
 
