@@ -189,6 +189,16 @@ def tree_key(folders: tuple[Folder, ...], settings_key: str, metadata: str = "")
     return digest.hexdigest()[:12]
 
 
+def content_key(layout: Layout) -> str:
+    """Twelve digits over the pictures, captions and repeats alone: the same wherever they lie."""
+    rows = sorted(
+        "\0".join((folder.name, folder.options, entry.image.sha256, caption_sha256(entry)))
+        for folder in (*layout.folders, *layout.conditions)
+        for entry in folder.entries
+    )
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]
+
+
 def with_metadata(layout: Layout) -> Layout:
     """The layout with the metadata file that fine_tune.py reads: every picture with its caption and its size.
 

@@ -21,6 +21,7 @@ from kohya_runner.plan.consent import Consents, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine
 from kohya_runner.plan.options import given_options, option_findings
+from kohya_runner.plan.replay import replay_findings
 from kohya_runner.plan.value import Plan
 from kohya_runner.recipe.load import load
 from kohya_runner.text import did_you_mean, nearest
@@ -197,7 +198,8 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
     run = assemble(opened, given, data, recipe, support)
     writable = not any(finding.code == "disk.unwritable" for finding in (*opened.findings, *found))
     machine = on_machine(opened, run, facts, usable=writable)
-    return _plan(opened, given, data, run, machine, _allowed(opened, (*found, *run.findings, *machine.findings)))
+    found += [*run.findings, *machine.findings, *replay_findings(opened, run, machine.gpus, facts)]
+    return _plan(opened, given, data, run, machine, _allowed(opened, found))
 
 
 def _plan(  # noqa: PLR0913, PLR0917 - the result of each stage

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kohya_runner import hub, safe_files
+from kohya_runner import hub
 from kohya_runner.diagnosis.progress import STAGE, STARTING
 from kohya_runner.diagnosis.report import explained
 from kohya_runner.errors import (
@@ -20,7 +20,6 @@ from kohya_runner.errors import (
     TerminatedError,
     TrainingFailedError,
 )
-from kohya_runner.plan.report import plan_json
 from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths, claim
@@ -119,7 +118,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
     resume_effects.begin_attempt(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
-        safe_files.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan), safe_files.PRIVATE)
+        prepare.described(plan)
         _prepare(plan, screen, env)
         after.guard(plan.ready.run_dir, recorder.now, env)
         outcome = _supervise(plan, recorder, screen, env)

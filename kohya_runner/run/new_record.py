@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.layout import content_key
 from kohya_runner.engines import arguments
 from kohya_runner.install import probe
 from kohya_runner.machine.filesystems import MEASURE_SECONDS, used_bytes
@@ -37,7 +38,7 @@ def new_record(plan: Plan) -> record.Record:
         env=masked(ready.command.env),
         trainer=_trainer(plan),
         fingerprint=plan.fingerprint,
-        dataset={**described["dataset"], "key": ready.layout.key},
+        dataset={**described["dataset"], "key": ready.layout.key, "content": content_key(ready.layout)},
         gpus=tuple({"name": g.name, "bytes": g.total_bytes, "driver": g.driver} for g in plan.gpus),
         findings=tuple(described["findings"]),
         log=LOG,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
+    from kohya_runner.run.run_diff import RunDiff
 
 
 def runs(found: Sequence[RunView], *, as_json: bool) -> None:
@@ -25,6 +26,22 @@ def runs(found: Sequence[RunView], *, as_json: bool) -> None:
         return
     lines = [(f"{v.name}/{v.run_id}", v.state, *_progress(v), v.problem) for v in found]
     table(("run", "state", "steps", "checkpoints", ""), lines, empty="no runs yet")
+
+
+def diff(made: RunDiff, *, as_json: bool) -> None:
+    """What two runs differ in, then what came of it."""
+    if as_json:
+        json_object(made.as_json())
+        return
+    heads = ("", *made.names)
+    rows = [(f"{one.kind}: {one.name}", one.before, one.after) for one in made.differences]
+    table(heads, rows, empty="the same in " + ", ".join(made.compared))
+    say("")
+    table(heads, [(name, *map(_figure, pair)) for name, pair in made.outcome.items()], empty="")
+
+
+def _figure(value: object) -> str:
+    return "unknown" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _progress(view: RunView) -> tuple[str, str]:
