@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from kohya_runner.masking import masked_option, masked_text
 from kohya_runner.recipe.models import reference
 from kohya_runner.recipe.template import has_template
-from kohya_runner.text import plain
+from kohya_runner.text import masked_option, masked_text, plain
 from kohya_runner.yamlio import Key, Node, scalar
 
 if TYPE_CHECKING:
