@@ -196,7 +196,7 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
     engine = opened.engine.INFO
     offline = not isinstance(resolved.recipe.model, str)  # random weights: nothing is to be downloaded
     env = child_env(opened.workspace, opened.environ, offline=offline) | (_cpu_memory() if on_cpu else {})
-    needs = frozenset() if offline else _needs(opened, resolved)
+    needs = _needs(opened, resolved) - ({"hub"} if offline else set())
     stages = tuple(
         StageCommand(
             stage.phase, replace(_alone(opened, engine, stage.script, arguments.tokens(stage.args), env), needs=needs)
@@ -217,13 +217,11 @@ UPLOADS = ("huggingface_repo_id", "resume_from_huggingface")
 
 def _needs(opened: Opened, resolved: ResolvedRecipe) -> frozenset[str]:
     """Whose secrets the processes get: the Hub's where they ask it for something, those of a tracker that is on."""
-    from kohya_runner.machine.downloads import repo_folder
-
     given = resolved.parsed.given
-    cache = Path(opened.workspace.environment()["HF_HUB_CACHE"])
-    lacking = [repo for repo in resolved.support.tokenizers_of(given) if not os.path.exists(repo_folder(cache, repo))]
+    online = opened.environ.get("HF_HUB_OFFLINE", "0") in ("", "0")
+    tokenizers = online and resolved.support.tokenizers_of(given)  # they may be gated, and not all of their files here
     asks = resolved.models.kind == "hub" or any(given.get(name) for name in UPLOADS)
-    hub = {"hub"} if asks or (lacking and not given.get("tokenizer_cache_dir")) else set()
+    hub = {"hub"} if asks or tokenizers else set()
     trackers = {str(given.get(name)) for name in ("log_with", "report_to")}
     return frozenset(hub | ({"wandb"} if trackers & {"wandb", "all"} else set()))
 
