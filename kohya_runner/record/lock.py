@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.atomic import write_json
 from kohya_runner.errors import RunExistsError
 from kohya_runner.record.process_identity import ProcessId, this_process
 from kohya_runner.record.run_paths import ACTIVE, ACTIVE_GUARD
-from kohya_runner.safe_files import open_for_write, write_json
+from kohya_runner.safe_paths import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +103,7 @@ def _created(path: Path, lock: Lock) -> bool:
 
 def _young(path: Path) -> bool:
     try:
-        return time.time() - path.stat().st_mtime < _HALF_WRITTEN
+        return abs(time.time() - path.stat().st_mtime) < _HALF_WRITTEN  # one dated in the future is as old
     except OSError:
         return False
 

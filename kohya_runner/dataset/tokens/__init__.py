@@ -1,0 +1,1 @@
+"""How many tokens a text encoder makes of a caption."""

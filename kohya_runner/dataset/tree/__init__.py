@@ -1,0 +1,1 @@
+"""The repeat folders that the trainer reads: decided, then built."""

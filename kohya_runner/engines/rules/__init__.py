@@ -1,0 +1,1 @@
+"""Rules between options: what a rule is, and how rules are evaluated."""

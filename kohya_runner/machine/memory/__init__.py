@@ -1,0 +1,1 @@
+"""How much memory and disk each model architecture asks for."""

@@ -1,0 +1,1 @@
+"""What a recipe may do by itself, and what a person has to allow."""
