@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from kohya_runner.file_stamp import SETTLED
 from kohya_runner.plan.inspection import inspect
 from kohya_runner.plan.inspection_target import InspectionRequest, find_target
+from kohya_runner.safe_files import SETTLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from kohya_runner.engines.command import Command
+from kohya_runner.engines.arguments import Command
 from kohya_runner.record.record import Record
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder

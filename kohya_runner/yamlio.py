@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -232,6 +235,20 @@ def parse_value(text: str, place: Place) -> Node:
     if node is None or problems:
         return Node(text if text.strip() else None, place)
     return _moved(node, place)
+
+
+_PLAIN = re.compile(r"[A-Za-z/][\w./-]*", re.ASCII)
+_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+_UNPRINTED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def scalar(value: object) -> str:
+    """A value as ``parse`` reads it back; an empty list or mapping too."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return _UNPRINTED.sub(lambda sign: f"\\u{ord(sign.group()):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def _moved(node: Node, place: Place) -> Node:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.masking import child_environment
+from kohya_runner.text import child_environment
 
 SECRETS = {
     "RUNPOD_API_KEY": "rpa_1", "RUNPOD_POD_ID": "p", "AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s",

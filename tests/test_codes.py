@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner import codes
-from kohya_runner.engines.rules.page import RULES
+from kohya_runner.engines.rules_page import RULES
 from kohya_runner.findings import Severity, error
 
 PACKAGE = Path(codes.__file__).parent
@@ -17,7 +17,7 @@ TEXTS = {node.value for node in NODES if isinstance(node, ast.Constant) and isin
 
 FILES = re.compile(r".*\.(json|jsonl|log|yaml|safetensors|max|current|stat|events|[a-z]+_control|[a-z]+_in_bytes)")
 """Names of files, some of them the kernel's."""
-GUARDS = {"disk.read_only", "memory.host", "memory.low", "memory.shared"}
+GUARDS = {"memory.host", "memory.low", "memory.shared"}
 """Causes and guards of a run that is going on have codes of their own (docs/faults.md, docs/diagnosis.md)."""
 
 

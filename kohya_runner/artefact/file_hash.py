@@ -12,8 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kohya_runner.atomic import write_json
-from kohya_runner.file_stamp import stamp
+from kohya_runner.safe_files import stamp, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

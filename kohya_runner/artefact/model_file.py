@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import LENGTH, MAX_HEADER, HeaderError, read_header
 from kohya_runner.findings import Finding, error
-from kohya_runner.safe_paths import open_file
+from kohya_runner.safe_files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

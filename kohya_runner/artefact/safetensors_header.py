@@ -10,8 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.safe_paths import open_file
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -64,7 +62,7 @@ def read_header(path: Path) -> Header:
 
     The file may be shorter than the header declares: it is being written, or was cut.
     """
-    with open_file(path) as file:
+    with path.open("rb") as file:
         head = file.read(LENGTH)
         length = int.from_bytes(head, "little")
         if len(head) < LENGTH or not 1 < length <= MAX_HEADER:

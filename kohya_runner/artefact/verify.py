@@ -13,7 +13,7 @@ from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import identify, main_dtype
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 from kohya_runner.errors import UsageError
-from kohya_runner.safe_paths import special
+from kohya_runner.safe_files import special
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -113,15 +113,33 @@ def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     return launch_cli.launch(request, launch_cli.LaunchOptions(dry_run=dry_run, as_json=as_json, **others))
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @_WORKSPACE
 @_JSON
-def runs(workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
-    """List the runs of this workspace."""
+@click.pass_context
+def runs(context: click.Context, workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """List the runs of this workspace; runs diff A B shows what two differ in."""
     from kohya_runner.run import views
     from kohya_runner.show import run_screen
 
-    run_screen.runs(views.all_runs(workspace), as_json=as_json)
+    if context.invoked_subcommand is None:
+        run_screen.runs(views.all_runs(workspace), as_json=as_json)
+
+
+@runs.command("diff")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@_WORKSPACE
+@_JSON
+@click.pass_context
+def runs_diff(context: click.Context, before: str, after: str, workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """What two runs differ in, and what that did. A and B: runs, or their folders, in other workspaces too."""
+    from kohya_runner.run.run_diff import run_diff
+    from kohya_runner.show import run_screen
+
+    outer = context.parent.params if context.parent else {}
+    made = run_diff(workspace or outer.get("workspace"), before, after)
+    run_screen.diff(made, as_json=as_json or bool(outer.get("as_json")))
 
 
 @main.command()
@@ -222,7 +240,7 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
 @click.option("--markdown", is_flag=True, help="As docs/rules.md has them.")
 def rules(as_json: bool, markdown: bool) -> None:  # noqa: FBT001
     """Everything that is checked before a run starts."""
-    from kohya_runner.engines.rules.page import rules_json, rules_markdown
+    from kohya_runner.engines.rules_page import rules_json, rules_markdown
     from kohya_runner.show import console
 
     if markdown:

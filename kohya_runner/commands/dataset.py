@@ -59,8 +59,8 @@ def check(as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 @click.option("--pictures", type=click.IntRange(min=0), help="Most images with a thumbnail (3000).")
 def report(output: Any, pictures: int | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Write one self-contained HTML page of it, with a thumbnail and all details of each image."""
-    from kohya_runner.atomic import write_text
     from kohya_runner.errors import UsageError
+    from kohya_runner.safe_files import write_text
     from kohya_runner.show import console
     from kohya_runner.show.dataset_page import PICTURES, report_html
 

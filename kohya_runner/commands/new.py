@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.engines import table
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.models import NAME
@@ -41,7 +41,7 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
     where = shlex.quote(str(output))
     text = starter(file, name=name, images=f"{relative}/{PAIRS}" if pairs else relative, output=where)
     try:
-        atomic.write_text(output, text)
+        safe_files.write_text(output, text)
     except OSError as fault:
         raise UsageError(f"{output}: {fault.strerror or fault}", hint="choose another --output") from None
     return f"wrote {output}; next: kohya-runner plan {where}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.artefact.lora import Shape, difference, shape_of
 from kohya_runner.errors import RunExistsError, UsageError
@@ -175,7 +175,7 @@ def pick(subject: SweepSubject, chosen: Candidate, number: int, *, now: float | 
         "version": 1, "picked": number, "label": chosen.label, "file": str(chosen.path), "target": str(target),
         "sha256": digest, "at": time.time() if now is None else now,
     }  # fmt: skip
-    atomic.write_json(paths.picked, record)
+    safe_files.write_json(paths.picked, record)
     return record
 
 

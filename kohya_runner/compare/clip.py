@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.compare.cells import identity
-from kohya_runner.engines.command import Command
+from kohya_runner.engines.arguments import Command
 from kohya_runner.errors import CancelledError, TerminatedError
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
@@ -88,7 +88,7 @@ def likenesses(asked: Asked, place: PaintingPlace, say: Say) -> ClipFigures:
         notes = (f"CLIP could not measure the pictures: {why}",) if why else ()
         known |= answers
         kept = {key: known[key] for key, _ in wanted.values() if key in known}
-        atomic.write_json(place.paths.clip, kept)
+        safe_files.write_json(place.paths.clip, kept)
     return ClipFigures({path: Likeness(*known[key]) for path, (key, _) in wanted.items() if key in known}, notes)
 
 
@@ -116,7 +116,7 @@ def _measured(
         scratch = Path(name)
         jobs, result = scratch / "jobs.json", scratch / "result.json"
         pictures = [{"key": key, "path": str(path), "text": text} for key, (path, text) in missing.items()]
-        atomic.write_json(jobs, {"clip": str(folder), "pictures": pictures, "training": list(map(str, training)),
+        safe_files.write_json(jobs, {"clip": str(folder), "pictures": pictures, "training": list(map(str, training)),
                                  "result": str(result)})  # fmt: skip
         command = Command((str(place.python), str(WORKER), str(jobs)), place.checkout, place.env)
         outcome = supervise(command, Watch(log=place.paths.log, output_dir=scratch), environ=place.environ)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 import PIL.ImageOps
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.compare.training_data import trained_pairs
 from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import ComparisonPaths
@@ -96,5 +96,5 @@ def _made(path: Path, size: tuple[int, int], folder: Path) -> Path | str:
     place = folder / f"{hashlib.sha256(fitted.tobytes()).hexdigest()[:32]}.png"
     if not place.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(place, data)
+        safe_files.write_bytes(place, data)
     return place

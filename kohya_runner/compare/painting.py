@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner import atomic
-from kohya_runner.engines.command import Command
+from kohya_runner import safe_files
+from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.painting import WORKER, PaintJob
 from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
 from kohya_runner.record.metrics_file import last_lines
@@ -142,7 +142,7 @@ def _process(batch: _Batch, progress: PaintingProgress, say: Say) -> str:
     scratch = Path(tempfile.mkdtemp(dir=place.output, prefix=f"{SCRATCH}{os.getpid()}-"))
     try:
         events = scratch / "events.jsonl"
-        atomic.write_json(scratch / "jobs.json", _jobs(batch, scratch, events))
+        safe_files.write_json(scratch / "jobs.json", _jobs(batch, scratch, events))
         reader = _Reader(batch, events, progress, say)
         progress.loads += 1
         progress.begun = ""

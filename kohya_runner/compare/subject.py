@@ -13,12 +13,12 @@ from kohya_runner.compare.checkpoints import in_folder
 from kohya_runner.engines.painting import MODELS, Base
 from kohya_runner.errors import PreflightError, UsageError
 from kohya_runner.findings import error
-from kohya_runner.plan.trust.consent import check_keys
-from kohya_runner.plan.trust.table import WEIGHTS, is_shipped
+from kohya_runner.plan.consent import check_keys
+from kohya_runner.plan.trust_table import WEIGHTS, is_shipped
 from kohya_runner.record import record as records
 from kohya_runner.record.run_paths import COMPARISON, RunPaths
 from kohya_runner.run import views
-from kohya_runner.safe_paths import is_inside, link_out
+from kohya_runner.safe_files import is_inside, link_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

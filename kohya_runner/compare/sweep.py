@@ -19,9 +19,9 @@ from kohya_runner.engines.painting import MODEL, is_small
 from kohya_runner.errors import NoCheckpointError, RunExistsError, TrainerError, UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.gpus import read_gpus, run_command
-from kohya_runner.masking import child_environment
 from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock
+from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

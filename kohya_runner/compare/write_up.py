@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.compare.checkpoints import numbered
 from kohya_runner.compare.clip import HINT, Asked, ClipFigures, likenesses
 from kohya_runner.compare.comparison import Comparison, Head, Shown, suggest
@@ -77,9 +77,9 @@ def write(comparison: Comparison) -> None:
     """The three files, each whole or not at all; compare.json last, so that what it stands for is there."""
     comparison.folder.mkdir(parents=True, exist_ok=True)
     paths = ComparisonPaths(comparison.folder)
-    atomic.write_bytes(paths.sheet, sheet_png(comparison))
-    atomic.write_text(paths.page, report_html(comparison))
-    atomic.write_json(paths.result, result_json(comparison))
+    safe_files.write_bytes(paths.sheet, sheet_png(comparison))
+    safe_files.write_text(paths.page, report_html(comparison))
+    safe_files.write_json(paths.result, result_json(comparison))
 
 
 def _clip(settings: SweepSettings, shown: tuple[Shown, ...], training: tuple[Path, ...], made: Made) -> ClipFigures:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset import metadata_rows
-from kohya_runner.dataset.captions import caption_from_text
+from kohya_runner.dataset.captions import caption_from_text, is_image
 from kohya_runner.dataset.facts import Scan
-from kohya_runner.dataset.listing import is_image
 from kohya_runner.dataset.metadata_rows import PICTURE
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kohya_runner.safe_paths import is_inside, special
+from kohya_runner.safe_files import is_inside, special
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what JSONDecoder itself reads names with
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.safe_paths import open_file
+from kohya_runner.safe_files import open_file
 from kohya_runner.text import printable, size
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.facts import Image
 from kohya_runner.dataset.picture import Picture, Traits
-from kohya_runner.file_stamp import Stamp, stamp
+from kohya_runner.safe_files import Stamp, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

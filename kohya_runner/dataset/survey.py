@@ -11,10 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.caption_rows import read_rows, scan_of
+from kohya_runner.dataset.captions import captions_by_stem, images_in, listed, stem
 from kohya_runner.dataset.facts import Image, Scan, dotted
-from kohya_runner.dataset.listing import captions_by_stem, images_in, listed, stem
-from kohya_runner.file_stamp import stamp
-from kohya_runner.safe_paths import special
+from kohya_runner.safe_files import special, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Source
     from kohya_runner.dataset.picture import Picture, Traits
     from kohya_runner.dataset.scan_cache import ScanCache
-    from kohya_runner.file_stamp import Stamp
+    from kohya_runner.safe_files import Stamp
 
     Progress = Callable[[int, int], None]
     _Read = tuple[Picture, Stamp | None, Stamp | None]

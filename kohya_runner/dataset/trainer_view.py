@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, parse_resolution, problems, select
 from kohya_runner.dataset.facts import CAPTION_BLANK
-from kohya_runner.dataset.tokens.count import count, same
+from kohya_runner.dataset.token_count import count, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Image, Source
     from kohya_runner.dataset.picture import Traits
     from kohya_runner.dataset.survey import Survey
-    from kohya_runner.dataset.tokens.count import Count, Encoder
+    from kohya_runner.dataset.token_count import Count, Encoder
     from kohya_runner.findings import Finding
 
     Size = tuple[int, int]

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kohya_runner.masking import masked_option
+from kohya_runner.text import masked_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,7 +17,7 @@ from kohya_runner.diagnosis.bars import BAR, bar_event, find_bar
 from kohya_runner.diagnosis.events import Step
 from kohya_runner.diagnosis.known import NOTHING, Known, from_shell, from_wall
 from kohya_runner.diagnosis.rich_log_lines import Wrapped, continuation, record
-from kohya_runner.masking import masked_text
+from kohya_runner.text import masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

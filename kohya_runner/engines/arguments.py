@@ -3,19 +3,105 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
+from kohya_runner.options.script_options import argparse_parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
+    from kohya_runner.recipe.models import Launch
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A process to start: tokens, working folder, and the variables the runner sets (never a secret)."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    needs: frozenset[str] = frozenset()  # "hub", "wandb": whose secrets of the shell it gets
+
+    def shown(self) -> str:
+        """The argv quoted so that it can be pasted into a shell."""
+        return shlex.join(self.argv)
+
+
+def argv(
+    python: Path, script: Path, options: tuple[str, ...], *, launch: Launch, mixed_precision: str
+) -> tuple[str, ...]:
+    """Direct Python for one process (``accelerate launch`` costs seconds and hides the error); else every choice made.
+
+    ``--multi_gpu`` is explicit because accelerate infers it from the GPUs it sees, and one per node looks like none.
+    The trainer passes its own ``--mixed_precision`` on (library/train_util.py:5494); the launcher gets the same one.
+    """
+    if launch.num_processes == 1 and not launch.accelerate:
+        return (str(python), str(script), *options)
+    chosen: dict[str, object] = {
+        "num_processes": launch.num_processes,
+        "num_machines": 1,
+        "mixed_precision": mixed_precision,
+        "dynamo_backend": "no",
+        "num_cpu_threads_per_process": 1,
+        "multi_gpu": launch.num_processes > 1,
+        **launch.accelerate,
+    }
+    launcher = (str(python), "-m", "accelerate.commands.launch")
+    return (*launcher, *(t for k, v in chosen.items() for t in _flag(k, v)), str(script), *options)
+
+
+def _flag(name: str, value: object) -> tuple[str, ...]:
+    if value is True:
+        return (f"--{name}",)
+    return () if value is False or value is None else (f"--{name}={value}",)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedOptions:
+    """Options by name; ``given`` are those that will be passed."""
+
+    options: ScriptOptions
+    given: Mapping[str, Any]
+
+    def get(self, name: str) -> Any:
+        """The value that will take effect; None for an option the script does not have."""
+        value = self.given.get(name)
+        if value is not None:
+            return value
+        option = self.options.get(name)
+        return option.default if option else None
+
+    def all(self) -> dict[str, Any]:
+        """Every option that has a value."""
+        return {name: value for name in self.options if (value := self.get(name)) is not None}
+
+    def on(self, name: str) -> bool:
+        """Whether a switch is on."""
+        return self.get(name) is True
+
+
+def as_parsed(options: ScriptOptions, args: Iterable[Arg]) -> ParsedOptions:
+    """The options as the trainer's own parser reads them: ``"32"`` is the number 32, a mapping is ``k=v`` texts."""
+    passed = tuple(args)
+    tokens = [token for arg in passed for token in arg.tokens]
+    parsed = vars(argparse_parser(options, whole=False).parse_args(tokens))
+    return ParsedOptions(options, {arg.name: parsed[arg.name] for arg in passed if arg.tokens})
+
+
+def optimizer_of(settings: ParsedOptions) -> str:
+    """The optimizer's name; --use_8bit_adam and --use_lion_optimizer are older names (library/train_util.py:4830)."""
+    old = "AdamW8bit" if settings.on("use_8bit_adam") else "Lion" if settings.on("use_lion_optimizer") else "AdamW"
+    return str(settings.get("optimizer_type") or old)
+
 
 MANY_CHECKPOINTS = 50
 MAX_ADVICE = 50  # unknown options that get a suggestion: to compare names takes time

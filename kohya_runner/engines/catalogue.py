@@ -11,7 +11,7 @@ from kohya_runner.engines.arguments import OWNED
 from kohya_runner.engines.table import all_scripts, info_of, options_for, user_settings
 from kohya_runner.errors import UsageError
 from kohya_runner.install.setup import find_trainer
-from kohya_runner.options.lookup import NOT_RUNNABLE
+from kohya_runner.options.snapshot import NOT_RUNNABLE
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.command import Command
+from kohya_runner.engines.arguments import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -9,27 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from kohya_runner.engines.arguments import as_one_dataset
-from kohya_runner.engines.parsed_options import as_parsed
+from kohya_runner.engines.arguments import as_one_dataset, as_parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from kohya_runner.dataset.edit import EditSet
+    from kohya_runner.dataset.edit import EditSet, Paired
     from kohya_runner.dataset.facts import Scan, Source
-    from kohya_runner.dataset.pairs import Paired
-    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.dataset.tree.layout import Layout
     from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
-    from kohya_runner.engines.parsed_options import ParsedOptions
-    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
-    from kohya_runner.engines.surprises import Surprise
+    from kohya_runner.engines.support import Support, Surprise
     from kohya_runner.findings import Finding
     from kohya_runner.machine.references import HubFile
     from kohya_runner.options.script_options import ScriptOptions
@@ -199,7 +195,7 @@ class Engine(Protocol):
         steps: StepsPlan | None,
     ) -> Iterable[Finding]:
         """What stands against the run when all is known: its rules, and what else only this engine knows."""
-        from kohya_runner.engines.rules.context import context_of, evaluate
+        from kohya_runner.engines.rule_context import context_of, evaluate
 
         return evaluate(context_of(resolved, steps), (rule for rows in self.rules().values() for rule in rows))
 

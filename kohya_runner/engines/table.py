@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.engines.diffusers import DiffusersEngine
 from kohya_runner.engines.musubi import MusubiEngine
 from kohya_runner.engines.sd_scripts import SdScriptsEngine
-from kohya_runner.options import lookup
+from kohya_runner.options import snapshot
 from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ def painter_of(base: Base) -> Painter | None:
 def options_for(
     script: str, checkout: Path | None, cache: Path | None = None, *, write_cache: bool = False
 ) -> ScriptOptions:
-    """The options of one train script of any engine (``options/lookup.py``)."""
-    return lookup.engine_options(info_of(script), script, checkout, cache, write_cache=write_cache)
+    """The options of one train script of any engine (``options/snapshot.py``)."""
+    return snapshot.engine_options(info_of(script), script, checkout, cache, write_cache=write_cache)
 
 
 def all_scripts() -> tuple[str, ...]:
     """The train scripts of every engine."""
-    return tuple(script for info in INFOS.values() for script in lookup.scripts(info))
+    return tuple(script for info in INFOS.values() for script in snapshot.scripts(info))

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.atomic import write_text
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.table import INFOS
 from kohya_runner.errors import RunnerError, TrainerError
 from kohya_runner.install.checkout import commit_of
 from kohya_runner.options.snapshot import encode, read_checkout, shipped_file
+from kohya_runner.safe_files import write_text
 
 if TYPE_CHECKING:
     from kohya_runner.engine_info import EngineInfo

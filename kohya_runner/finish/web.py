@@ -22,7 +22,6 @@ class Answer:
 
     status: int
     reason: str = ""
-    text: str = ""  # how the body begins
 
     @property
     def ok(self) -> bool:
@@ -65,8 +64,8 @@ def _ask(url: str, body: bytes, headers: Mapping[str, str], seconds: float) -> A
         )
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=seconds) as response:
-            said = response.read(_ANSWER).decode("utf-8", "replace")
-            return Answer(int(response.status), text=said)
+            response.read(_ANSWER)
+            return Answer(int(response.status))
     except urllib.error.HTTPError as fault:
         with fault:
             return Answer(fault.code, f"HTTP {fault.code}")

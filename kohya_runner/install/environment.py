@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.install.probe import GIB, MINORS, PACKAGES, PythonFacts, deep_probe, plan_environment, probe
-from kohya_runner.masking import child_environment
-from kohya_runner.text import size
+from kohya_runner.text import child_environment, size
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def make_environment(
     _install(plan, folder, (pip, engine), run_together(engine) if checkout.pinned else (), say)
     python = folder / "bin" / "python"
     _check(python, checkout, say)
-    atomic.write_json(home / engine.record, {"version": 1, "python": str(python), "stamp": plan.stamp})
+    safe_files.write_json(home / engine.record, {"version": 1, "python": str(python), "stamp": plan.stamp})
     return python
 
 
@@ -222,8 +221,8 @@ def _install(
     """First torch, so that nothing else decides about it; xformers last, because a recipe can do without."""
     environ, engine = what
     limits, wanted = folder / "constraints.txt", folder / "requirements.txt"
-    atomic.write_text(limits, "\n".join((*plan.constraints, *versions)) + "\n")
-    atomic.write_text(wanted, "\n".join(plan.requirements) + "\n")
+    safe_files.write_text(limits, "\n".join((*plan.constraints, *versions)) + "\n")
+    safe_files.write_text(wanted, "\n".join(plan.requirements) + "\n")
     pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--constraint", str(limits))
     if plan.torch:
         say(f"installing {' '.join(plan.torch)}: about 3 GiB to download, 1 to 10 minutes")

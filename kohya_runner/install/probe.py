@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.masking import child_environment
+from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

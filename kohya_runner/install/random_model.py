@@ -15,7 +15,7 @@ from kohya_runner.artefact.model_file import safetensors_fault
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.probe import CACHES
 from kohya_runner.install.random_weights_worker import TOKENIZERS
-from kohya_runner.masking import child_environment
+from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
     from kohya_runner.workspace import Workspace

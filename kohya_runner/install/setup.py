@@ -24,7 +24,7 @@ from kohya_runner.install.checkout import (
 )
 from kohya_runner.install.environment import lock, make_environment, plan_for, recorded, setup_home
 from kohya_runner.install.probe import OPENCV_BUILDS, PACKAGES, missing, probe, requirement_names
-from kohya_runner.masking import child_environment
+from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

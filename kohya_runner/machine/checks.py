@@ -12,7 +12,7 @@ from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.machine import device_checks
 from kohya_runner.machine.device_checks import UNET_FAMILIES
 from kohya_runner.machine.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
-from kohya_runner.machine.memory.sizes import latent_bytes
+from kohya_runner.machine.sizes import latent_bytes
 from kohya_runner.text import size
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, warning
+from kohya_runner.machine import sizes
 from kohya_runner.machine.filesystems import find_filesystem
-from kohya_runner.machine.memory import sizes
 from kohya_runner.text import size
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error
-from kohya_runner.safe_paths import is_inside, link_out
+from kohya_runner.safe_files import is_inside, link_out
 from kohya_runner.workspace import NETWORK_TYPES, mount_of
 
 if TYPE_CHECKING:

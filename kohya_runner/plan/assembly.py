@@ -7,30 +7,157 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.tree.layout import content_key
-from kohya_runner.engines.protocol import ResolvedRecipe
+from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
+from kohya_runner.errors import RecipeError
+from kohya_runner.findings import Finding, error
 from kohya_runner.plan import resume_options
+from kohya_runner.recipe.models import Reference, reference
 from kohya_runner.record.run_paths import RunPaths, next_run
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine
+    from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, TextFile
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
-    from kohya_runner.findings import Finding
+    from kohya_runner.engines.support import Component, Support
+    from kohya_runner.install.checkout import Checkout
     from kohya_runner.plan.data import ReadData
-    from kohya_runner.plan.opening import Opened
     from kohya_runner.plan.options import GivenOptions
+    from kohya_runner.plan.pipeline import Opened
+    from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.record.resume_point import ResumePoint
     from kohya_runner.workspace import Workspace
+
+
+@dataclass(slots=True)
+class _Search:
+    """References being resolved, what must be fetched for them, and what is wrong."""
+
+    support: Support
+    workspace: Workspace
+    look: bool
+    fetches: list[Fetch] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def located(self, ref: Reference, what: str) -> str:
+        """What the trainer is given for a reference; a file of the Hub joins the fetches."""
+        if ref.kind == "hub_file":
+            return self._fetched(ref)
+        if ref.kind == "random":
+            from kohya_runner.install.random_model import random_model_paths
+
+            return str(random_model_paths(ref.text, self.workspace.models).checkpoint)
+        if ref.path is None:
+            return ref.text
+        if self.look:
+            from kohya_runner.artefact.model_file import LocalModel, model_findings
+
+            self.findings += model_findings(LocalModel(ref.path, what, self.support.family, ref.where))
+        return str(ref.path)
+
+    def _fetched(self, ref: Reference) -> str:
+        from kohya_runner.machine.references import local_path, parse_ref
+
+        try:
+            file = parse_ref(ref.text, ref.where)
+        except RecipeError as fault:
+            self.findings += fault.findings
+            return ref.text
+        target = local_path(file, self.workspace.models)
+        self.fetches.append(Fetch(file, target))
+        return str(target)
+
+    def component(self, name: str, ref: Reference) -> Path | None:
+        """Where a component is; None where the family has none of this name."""
+        if not any(known.name == name for known in self.support.components):
+            self.findings.append(_unknown(name, ref, self.support))
+            return None
+        self.findings += _component_form(name, ref)
+        return self.workspace.root / self.located(ref, name)
+
+
+def find_models(loaded: Loaded, support: Support, workspace: Workspace, *, look: bool) -> Models:
+    """Resolve ``model`` and ``components``. ``look`` is off where the files are on another machine."""
+    recipe = loaded.recipe
+    assert recipe is not None  # noqa: S101 - planned with a whole recipe
+    search = _Search(support, workspace, look)
+    base = reference(loaded, recipe.model, "model")
+    search.findings += _form(base, support)
+    located = search.located(base, "model")
+    found = {
+        name: search.component(name, reference(loaded, value, "components", name))
+        for name, value in recipe.components.items()
+    }
+    components = {name: path for name, path in found.items() if path is not None}
+    tokenizers = None
+    if base.kind == "random":
+        from kohya_runner.install.random_model import random_model_paths
+
+        tokenizers = random_model_paths(base.text, workspace.models).tokenizers
+    findings = (*search.findings, *_missing(loaded, support))
+    return Models(located, base.kind, components, tuple(search.fetches), tokenizers, findings)
+
+
+def _form(ref: Reference, support: Support) -> list[Finding]:
+    """Whether the script takes this form of a model at all."""
+    if ref.kind == "hub" and not support.hub_model:
+        hint = f"write hf://{ref.text}/FILE.safetensors, which is fetched before the launch, or a path"
+        return [
+            error(
+                "model.form",
+                f"{support.script} takes a model file, not the Hub id {ref.text}",
+                where=ref.where,
+                hint=hint,
+            )
+        ]
+    if ref.kind == "random" and (ref.text != support.family or not support.random_model):
+        message = f"random weights of {ref.text} are not a base model for family {support.family}"
+        return [error("model.form", message, where=ref.where, hint=f"write family: {ref.text}, or another model")]
+    return []
+
+
+def _component_form(name: str, ref: Reference) -> list[Finding]:
+    if ref.kind != "hub":
+        return []
+    hint = f"write hf://{ref.text}/FILE.safetensors, or a path"
+    return [
+        error("model.form", f"components.{name} must be a file, not the Hub id {ref.text}", where=ref.where, hint=hint)
+    ]
+
+
+def _unknown(name: str, ref: Reference, support: Support) -> Finding:
+    names = [c.name for c in support.components]
+    hint = did_you_mean(name, names) if names else f"family {support.family} has none: leave it out"
+    return error(
+        "recipe.component", f"components.{name}: no component of family {support.family}", where=ref.where, hint=hint
+    )
+
+
+def _missing(loaded: Loaded, support: Support) -> list[Finding]:
+    given = loaded.recipe.components if loaded.recipe else {}
+
+    def read(component: Component) -> bool:
+        return all(loaded.args.get(name) != value for name, value in component.unless.items())
+
+    return [
+        error(
+            "recipe.component",
+            f"components.{c.name} is missing: {c.what}",
+            where=loaded.where("components"),
+            hint=f"write components: {{{c.name}: hf://org/repo/file.safetensors}}, or a path",
+        )
+        for c in support.components
+        if c.required and c.name not in given and read(c)
+    ]
+
 
 RESUMING = ("save_state", "save_last_n_epochs_state", "checkpointing_steps", "checkpoints_total_limit")
 """Options that ``--resume`` adds: they change nothing of what is trained."""
@@ -67,7 +194,6 @@ def assemble(opened: Opened, given: GivenOptions, data: ReadData, recipe: Recipe
     stages = engine.stages(whole, arranged)
     found = [*arranged.findings, *counted, *engine.findings(whole, arranged, steps)]
     options, asked = whole.parsed.options, opened.request.resume
-    found += resume_options.unreadable(opened, given, recipe.name)
     found += resume_options.findings(opened.loaded, engine, options, recipe.args, steps, asked=asked)
     final = whole
     if series is not None and steps is not None:
@@ -75,7 +201,7 @@ def assemble(opened: Opened, given: GivenOptions, data: ReadData, recipe: Recipe
         found += changed
     final = replace(final, parsed=engine.largest(final.parsed, arranged.layout))
     every = (*(arg for stage in stages for arg in stage.args), *whole.args)
-    mark = fingerprint(every, arranged, opened, room)
+    mark = fingerprint(every, arranged.layout, opened.checkout, practice=opened.request.practice, files=arranged.files)
     return Assembled(final, arranged, steps, run_dir, series, whole.args, stages, mark, tuple(found))
 
 
@@ -107,12 +233,12 @@ def _resumed(
     return whole.with_args(args), changes(series, now)
 
 
-def fingerprint(args: Iterable[Arg], arranged: Arranged, opened: Opened, room: Workspace) -> str:
-    """What makes two launches the same run: options, data, trainer; not where the workspace and its folders are."""
+def fingerprint(
+    args: Iterable[Arg], layout: Layout, checkout: Checkout | None, *, practice: bool, files: Iterable[TextFile] = ()
+) -> str:
+    """What makes two launches the same run: options, data, trainer; not the folder the outputs go to."""
     moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config", *RESUMING}
-    tokens = (token for arg in args if arg.name not in moving for token in arg.tokens)
-    said = (*tokens, *(file.text for file in arranged.files))
-    still = [text.replace(f"{room.root}/", "").replace(arranged.layout.key, "") for text in said]
-    commit = opened.checkout.commit if opened.checkout else None
-    text = json.dumps([still, content_key(arranged.layout), commit, opened.request.practice])
+    tokens = [arg.tokens for arg in args if arg.name not in moving]
+    texts = [file.text.replace(str(layout.root), "") for file in files]
+    text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice, *texts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

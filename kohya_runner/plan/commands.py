@@ -2,23 +2,155 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines import arguments, command
+from kohya_runner.dataset.buckets import parse_resolution
+from kohya_runner.dataset.captions import is_image
+from kohya_runner.dataset.class_images import ClassImages
+from kohya_runner.engines import arguments, table
+from kohya_runner.findings import Finding, error, info
+from kohya_runner.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.command import Command
+    from kohya_runner.engines.arguments import Command
+    from kohya_runner.engines.painting import ClassPainter, ClassPainting
     from kohya_runner.engines.protocol import ResolvedRecipe
     from kohya_runner.plan.assembly import Assembled
-    from kohya_runner.plan.opening import Opened
+    from kohya_runner.plan.pipeline import Opened
+    from kohya_runner.plan.value import Plan
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.recipe.models import Dataset
     from kohya_runner.workspace import Workspace
+
+FOLDER = "class_images"
+DECIDING = ("v_parameterization", "zero_terminal_snr", "clip_skip", "vae")
+_VARIANTS = re.compile(r"\{.+\}")
+"""A choice of prompts to gen_img.py (gen_img.py:1369)."""
+UNSAFE = re.compile(r"[^A-Za-z0-9]+")
+
+
+def class_images(loaded: Loaded, index: int, entry: Dataset, workspace: Workspace) -> ClassImages | None:
+    """The pictures that are painted for an entry; None where its folder has enough, or none are asked for."""
+    if entry.num_class_images is None or not entry.class_prompt or not entry.regularization:
+        return None
+    there = _count(loaded.path_from(entry.images, "datasets", index, "images")) if entry.images else 0
+    if there >= entry.num_class_images:
+        return None
+    prompt, size = " ".join(entry.class_prompt.split()), _size(loaded, entry)
+    facts = {name: loaded.args.get(name) for name in DECIDING}
+    model = loaded.recipe.model if loaded.recipe else loaded.word("model")
+    painter = _painter(loaded.word("family"))
+    how = painter.how if painter else {}
+    said = [loaded.word("family"), str(model), prompt, size, how, facts, *_more(loaded)]
+    told = json.dumps(said, sort_keys=True, default=str)
+    name = f"{UNSAFE.sub('_', prompt)[:40].strip('_')}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    return ClassImages(workspace.root / FOLDER / name, prompt, entry.num_class_images - there, size)
+
+
+def _more(loaded: Loaded) -> list[Any]:
+    """What decides a picture of the families that have their parts in files of their own."""
+    painter = _painter(loaded.word("family"))
+    if painter is None or not painter.deciding:
+        return []
+    parts = loaded.recipe.components if loaded.recipe else {}
+    return [{name: loaded.args.get(name) for name in painter.deciding}, dict(parts)]
+
+
+def _size(loaded: Loaded, entry: Dataset) -> tuple[int, int]:
+    """The training resolution in the steps that the script takes."""
+    stated = entry.options.get("resolution") or loaded.args.get("resolution")
+    width, height = parse_resolution(stated) or (512, 512)
+    painter = _painter(loaded.word("family"))
+    step = painter.multiple if painter else 8
+    return max(64, width // step * step), max(64, height // step * step)
+
+
+def _count(folder: Path) -> int:
+    try:
+        return sum(1 for name in os.listdir(folder) if is_image(name))  # noqa: PTH208 - names, not paths
+    except OSError:
+        return 0
+
+
+def findings(loaded: Loaded, workspace: Workspace) -> Iterator[Finding]:
+    """What is wrong with the two keys, and what will be painted."""
+    for index, entry in loaded.datasets.items():
+        where = loaded.where("datasets", index, "class_prompt" if entry.class_prompt else "num_class_images")
+        problem, hint = _problem(entry)
+        if problem:
+            yield error("recipe.value", f"datasets.{index}: {problem}", where=where, hint=hint)
+        wanted = class_images(loaded, index, entry, workspace) if not problem else None
+        missing = len(wanted.missing()) if wanted else 0
+        if wanted and missing:
+            yield from _painted(loaded, wanted, missing, where)
+
+
+def _problem(entry: Dataset) -> tuple[str, str]:
+    """What is wrong with an entry, and what to write; two empty texts for nothing."""
+    prompt, number = entry.class_prompt, entry.num_class_images
+    if prompt is None and number is None:
+        return "", ""
+    if not entry.regularization:
+        return "class_prompt and num_class_images are for class images", "write regularization: true, or leave them out"
+    if prompt is None or number is None:
+        lacking = "class_prompt" if prompt is None else "num_class_images"
+        return f"{lacking} is missing: class images need a prompt and a number", f"write {lacking}"
+    return _unpaintable(prompt)
+
+
+def _unpaintable(prompt: str) -> tuple[str, str]:
+    if not prompt.strip():
+        return "class_prompt is empty", "write what the class is, such as a photo of a dog"
+    if "--" in prompt or _VARIANTS.search(prompt):
+        return "class_prompt holds '--' or {...}, which are options to the scripts that paint", "write plain words"
+    return "", ""
+
+
+def _painted(loaded: Loaded, wanted: ClassImages, missing: int, where: str) -> Iterator[Finding]:
+    family = loaded.word("family")
+    painter = _painter(family)
+    if painter is None:
+        known = ", ".join(row.family for row in table.class_painters())
+        text = f"{counted(missing, 'class image')} missing, and only those of {known} can be painted"
+        hint = "name a folder with enough pictures"
+        yield error("dataset.class_images", text, where=where, hint=hint)
+        return
+    what = f"{counted(missing, 'class image')} of '{wanted.prompt}'"
+    text = f"{what} will be painted first by {painter.script}, into {wanted.folder}"
+    hint = "no time estimate: the base model is loaded once more, then 30 steps a picture"
+    yield info("dataset.class_images", text, where=where, hint=hint)
+
+
+def stages(plan: Plan) -> tuple[ClassPainting, ...]:
+    """The processes to run before the training, in order; none where every picture is there."""
+    from kohya_runner.engines.painting import TrainingCommand, is_small
+
+    if plan.command is None or plan.support is None or plan.request.practice:
+        return ()
+    made = (scan.source.made for scan in plan.scans)
+    wanted = {images.folder: images for images in made if images is not None and images.missing()}
+    painter = _painter(plan.support.family)
+    if painter is None:
+        return ()
+    python = str(plan.python.path) if plan.python else "python3"
+    checkout = plan.checkout.root if plan.checkout else None
+    small = is_small(plan.gpus)
+    training = TrainingCommand(plan.support.family, plan.args, plan.command, python, checkout, small_gpu=small)
+    return tuple(painter.paint(training, images, images.folder / ".painting") for images in wanted.values())
+
+
+def _painter(family: str) -> ClassPainter | None:
+    return next((row for row in table.class_painters() if row.family == family), None)
 
 
 def child_env(workspace: Workspace, environ: Mapping[str, str], *, offline: bool) -> dict[str, str]:
@@ -64,7 +196,7 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
     engine = opened.engine.INFO
     offline = not isinstance(resolved.recipe.model, str)  # random weights: nothing is to be downloaded
     env = child_env(opened.workspace, opened.environ, offline=offline) | (_cpu_memory() if on_cpu else {})
-    needs = frozenset() if offline else _needs(opened, resolved)
+    needs = _needs(opened, resolved) - ({"hub"} if offline else set())
     stages = tuple(
         StageCommand(
             stage.phase, replace(_alone(opened, engine, stage.script, arguments.tokens(stage.args), env), needs=needs)
@@ -76,8 +208,8 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
         more = {"KOHYA_PRACTICE_PROCESSES": str(launch.num_processes)} if launch.num_processes > 1 else {}
         return stages, _alone(opened, engine, script, tokens, env | more)
     root, path = _script(opened, engine, script)
-    argv = command.argv(_python(opened), path, tokens, launch=launch, mixed_precision=resolved.precision)
-    return stages, command.Command(argv, root, env | _imports(opened, engine, root), needs)
+    argv = arguments.argv(_python(opened), path, tokens, launch=launch, mixed_precision=resolved.precision)
+    return stages, arguments.Command(argv, root, env | _imports(opened, engine, root), needs)
 
 
 UPLOADS = ("huggingface_repo_id", "resume_from_huggingface")
@@ -85,13 +217,11 @@ UPLOADS = ("huggingface_repo_id", "resume_from_huggingface")
 
 def _needs(opened: Opened, resolved: ResolvedRecipe) -> frozenset[str]:
     """Whose secrets the processes get: the Hub's where they ask it for something, those of a tracker that is on."""
-    from kohya_runner.machine.downloads import repo_folder
-
     given = resolved.parsed.given
-    cache = Path(opened.workspace.environment()["HF_HUB_CACHE"])
-    lacking = [repo for repo in resolved.support.tokenizers_of(given) if not os.path.exists(repo_folder(cache, repo))]
+    online = opened.environ.get("HF_HUB_OFFLINE", "0") in ("", "0")
+    tokenizers = online and resolved.support.tokenizers_of(given)  # they may be gated, and not all of their files here
     asks = resolved.models.kind == "hub" or any(given.get(name) for name in UPLOADS)
-    hub = {"hub"} if asks or (lacking and not given.get("tokenizer_cache_dir")) else set()
+    hub = {"hub"} if asks or tokenizers else set()
     trackers = {str(given.get(name)) for name in ("log_with", "report_to")}
     return frozenset(hub | ({"wandb"} if trackers & {"wandb", "all"} else set()))
 
@@ -105,11 +235,13 @@ def _cpu_memory() -> dict[str, str]:
 def _alone(opened: Opened, engine: EngineInfo, script: str, tokens: tuple[str, ...], env: Mapping[str, str]) -> Command:
     """One process without a launcher; the practice stand-in takes the same script and options."""
     if opened.request.practice:
-        return command.Command(
+        return arguments.Command(
             (sys.executable, "-m", "kohya_runner.practice.trainer", script, *tokens), Path.cwd(), env
         )
     root, path = _script(opened, engine, script)
-    return command.Command((str(_python(opened)), str(path), *tokens), root, {**env, **_imports(opened, engine, root)})
+    return arguments.Command(
+        (str(_python(opened)), str(path), *tokens), root, {**env, **_imports(opened, engine, root)}
+    )
 
 
 def _script(opened: Opened, engine: EngineInfo, script: str) -> tuple[Path, Path]:

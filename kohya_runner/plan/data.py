@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.caption_rows import is_rows_file, read_rows
 from kohya_runner.dataset.checks.captions import regex_problem
-from kohya_runner.dataset.checks.dataset_findings import dataset_findings
-from kohya_runner.dataset.checks.folders import check_datasets
+from kohya_runner.dataset.checks.folders import check_datasets, dataset_findings
 from kohya_runner.dataset.edit import read_source
 from kohya_runner.dataset.facts import CaptionRules, Source
+from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.metadata_rows import is_edit
-from kohya_runner.dataset.tree.layout import concept_problem
 from kohya_runner.engines import method_data
 from kohya_runner.engines.table import user_settings
 from kohya_runner.findings import Finding, error
-from kohya_runner.plan import class_stage
+from kohya_runner.plan import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.scan_cache import ScanCache
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.dataset.trainer_view import Rules
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.method_data import Pairs
-    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.support import Support
-    from kohya_runner.plan.opening import Opened
     from kohya_runner.plan.options import GivenOptions
+    from kohya_runner.plan.pipeline import Opened
     from kohya_runner.plan.value import Request
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Dataset
@@ -189,7 +188,7 @@ def sources(
             faults += misplaced
             if not misplaced:
                 found.append(source)
-    return tuple(found), (*faults, *class_stage.findings(loaded, workspace))
+    return tuple(found), (*faults, *commands.findings(loaded, workspace))
 
 
 def _sources(loaded: Loaded, index: int, extension: str, workspace: Workspace, own: OwnOptions) -> Iterator[Source]:
@@ -197,7 +196,7 @@ def _sources(loaded: Loaded, index: int, extension: str, workspace: Workspace, o
     entry = loaded.datasets[index]
     if entry.images:
         yield _source(loaded, index, entry, extension, own)
-    made = class_stage.class_images(loaded, index, entry, workspace)
+    made = commands.class_images(loaded, index, entry, workspace)
     if made is not None:
         where = loaded.where("datasets", index, "num_class_images")
         options = own(entry.options)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.machine.memory.memory_checks import MemoryPlan, memory_plan, swap_bytes
+from kohya_runner.machine.memory_checks import MemoryPlan, memory_plan, swap_bytes
 from kohya_runner.plan.cost import TimePlan, budget_findings, measured
 from kohya_runner.plan.space import load_of
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.artefact.file_hash import Hashes
     from kohya_runner.artefact.model_inspection import Inspected
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support

@@ -6,11 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.checks.dataset_findings import dataset_findings
-from kohya_runner.dataset.checks.folders import checks_of
+from kohya_runner.dataset.checks.folders import checks_of, dataset_findings
 from kohya_runner.dataset.edit import edit_line
 from kohya_runner.dataset.scan_cache import ScanCache
-from kohya_runner.dataset.tokens.count import alike
+from kohya_runner.dataset.token_count import alike
 from kohya_runner.dataset.trainer_view import PageFinding
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Finding, Severity, allow, finding_json

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
+from kohya_runner.dataset.captions import is_image
 from kohya_runner.dataset.checks.folders import repeats_and_token
+from kohya_runner.dataset.edit import CONCEPT
 from kohya_runner.dataset.facts import CaptionRules, Source, dotted
-from kohya_runner.dataset.listing import is_image
 from kohya_runner.dataset.metadata_rows import SUFFIXES
-from kohya_runner.dataset.pairs import CONCEPT
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engines import table
 from kohya_runner.engines.table import user_settings
@@ -22,15 +22,15 @@ from kohya_runner.errors import RecipeError, TrainerError, UsageError
 from kohya_runner.hub import TIMEOUT, access, hub_faults, status_of
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.plan.data import recipe_sources
-from kohya_runner.plan.opening import open_recipe
 from kohya_runner.plan.options import recipe_options
+from kohya_runner.plan.pipeline import open_recipe
 from kohya_runner.plan.value import Request
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.hub import Access

@@ -13,7 +13,7 @@ from kohya_runner.machine.disk import disk_plan
 from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.commands import commands
 from kohya_runner.plan.forecast import ForecastInput, forecast
-from kohya_runner.recipe.reference import HUB_ID
+from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.command import Command
+    from kohya_runner.engines.arguments import Command
     from kohya_runner.engines.protocol import Models, ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install import probe
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.forecast import Forecast
-    from kohya_runner.plan.opening import Opened
+    from kohya_runner.plan.pipeline import Opened
     from kohya_runner.workspace import Workspace
 
     Asked = Callable[[], probe.PythonFacts | None]
@@ -133,7 +133,7 @@ def _trainer(trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bo
 
 def _is_pinned(checkout: Checkout | None) -> bool:
     """By its commit; an unpacked archive by its files."""
-    from kohya_runner.options.lookup import matches_snapshot
+    from kohya_runner.options.snapshot import matches_snapshot
 
     if checkout is None:
         return False

@@ -5,32 +5,152 @@ Each stage is a function from the results of those before it: opening, options, 
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner import workspace as workspaces
+from kohya_runner.engines import table
 from kohya_runner.engines.arguments import from_recipe
-from kohya_runner.engines.table import ENGINES, options_for
-from kohya_runner.findings import allow
+from kohya_runner.engines.table import ENGINES, options_for, user_settings
+from kohya_runner.errors import TrainerError, UsageError
+from kohya_runner.findings import allow, error, not_allowable
 from kohya_runner.plan.assembly import assemble
+from kohya_runner.plan.consent import Consents, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine
-from kohya_runner.plan.opening import meant_support, open_recipe
 from kohya_runner.plan.options import given_options, option_findings
+from kohya_runner.plan.replay import replay_findings
 from kohya_runner.plan.value import Plan
+from kohya_runner.recipe.load import load
+from kohya_runner.text import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
+    from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.plan.assembly import Assembled
+    from kohya_runner.plan.consent import Consequence
     from kohya_runner.plan.data import ReadData
     from kohya_runner.plan.machine import OnMachine
-    from kohya_runner.plan.opening import Opened
     from kohya_runner.plan.options import GivenOptions
     from kohya_runner.plan.value import Request
+    from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
+    from kohya_runner.settings import UserSettings
+    from kohya_runner.workspace import Workspace
 
     Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was asked for, the recipe as it was read, and the trainer that it needs.
+
+    ``engine`` is the default one where ``support`` is not known.
+    """
+
+    request: Request
+    environ: Mapping[str, str]
+    loaded: Loaded
+    workspace: Workspace
+    engine: Engine
+    support: Support | None
+    checkout: Checkout | None
+    python: TrainerPython | None
+    consequences: tuple[Consequence, ...]
+    findings: tuple[Finding, ...]
+
+
+def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> Opened:
+    """The recipe of a request, read.
+
+    Raises:
+        UsageError: there is no such recipe, or the settings file is wrong.
+    """
+    env = dict(os.environ if environ is None else environ)
+    refused = not_allowable(request.allow)
+    if refused:
+        raise UsageError(f"--allow {refused}")
+    settings = user_settings(env)
+    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env)
+    room = choose_workspace(request.workspace, loaded, settings, env)
+    keys = (*request.trust, *settings.trust)
+    check_keys(keys)
+    told = tuple(consequences(loaded, room, Consents(keys, settings.workspace)))
+    if any(one.key == "workspace" and not one.allowed for one in told):
+        room = workspaces.choose(None, str(settings.workspace) if settings.workspace else None, env, Path.cwd())
+    support, unknown = find_support(loaded)
+    engine = ENGINES[support.engine if support else table.DEFAULT.name]
+    found: list[Finding] = [*loaded.findings, *(finding for one in told if (finding := one.finding()))]
+    checkout, python = None, None
+    if not request.elsewhere:
+        from kohya_runner.install.setup import find_trainer
+
+        try:
+            option, named = request.sd_scripts, _named_python(loaded, told)
+            checkout, python = find_trainer(env, settings, sd_scripts=option, python=named, engine=engine.INFO)
+        except TrainerError as fault:
+            found.append(error("trainer.missing", fault.message, hint=fault.hint))
+    return Opened(request, env, loaded, room, engine, support, checkout, python, told, (*found, *unknown))
+
+
+def choose_workspace(option: str | None, loaded: Loaded, settings: UserSettings, env: Mapping[str, str]) -> Workspace:
+    """The option and the variable are relative to here, the recipe's own word to its file."""
+    stated = loaded.recipe.workspace if loaded.recipe else None
+    named = str(loaded.path_from(stated, "workspace")) if stated else None
+    fallback = str(settings.workspace) if settings.workspace else None
+    return workspaces.choose(option, named or fallback, env, Path.cwd())
+
+
+def _named_python(loaded: Loaded, told: tuple[Consequence, ...]) -> str | None:
+    """The Python that the recipe names, where that is allowed."""
+    launch = loaded.recipe.launch.python if loaded.recipe else None
+    refused = any(one.key == "launch.python" and not one.allowed for one in told)
+    return str(loaded.path_from(launch, "launch", "python")) if launch and not refused else None
+
+
+def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
+    """The row, or a finding that says which there are; a missing family is the recipe's own finding."""
+    family, method = _family(loaded), _method(loaded)
+    row = table.find(family, method)
+    if row is not None or not family:
+        return row, ()
+    known = table.methods(family)
+    word, value, choices = ("method", method, known) if known else ("family", family, table.families())
+    message = f"{word}: {value} is not supported" + (f" for family {family}" if known else "")
+    why = table.ABSENT.get((family, method), "")
+    reason, instead = _refusal(family, method)
+    if known and reason:
+        return None, (error("recipe.method", f"{message}: {reason}", where=loaded.where(word), hint=instead),)
+    hint = f"{why}; write {', '.join(choices)}" if why else did_you_mean(value, choices)
+    return None, (error(f"recipe.{word}", message, where=loaded.where(word), hint=hint),)
+
+
+def meant_support(loaded: Loaded) -> Support | None:
+    """The row that a misspelt family or method most likely means, so that the options can be read by it."""
+    family = nearest(_family(loaded), table.families()) or ""
+    known = table.methods(family)
+    method = nearest(_method(loaded), known) or next(iter(known), "")
+    return table.find(family, method)
+
+
+def _family(loaded: Loaded) -> str:
+    return loaded.recipe.family if loaded.recipe else loaded.word("family")
+
+
+def _method(loaded: Loaded) -> str:
+    return loaded.recipe.method if loaded.recipe else loaded.word("method", "lora")
+
+
+def _refusal(family: str, method: str) -> tuple[str, str]:
+    from kohya_runner.engines.substitutes import refusal
+
+    return refusal(family, method, table.FAMILIES)
 
 
 def make_plan(
@@ -78,7 +198,8 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
     run = assemble(opened, given, data, recipe, support)
     writable = not any(finding.code == "disk.unwritable" for finding in (*opened.findings, *found))
     machine = on_machine(opened, run, facts, usable=writable)
-    return _plan(opened, given, data, run, machine, _allowed(opened, (*found, *run.findings, *machine.findings)))
+    found += [*run.findings, *machine.findings, *replay_findings(opened, run, machine.gpus, facts)]
+    return _plan(opened, given, data, run, machine, _allowed(opened, found))
 
 
 def _plan(  # noqa: PLR0913, PLR0917 - the result of each stage

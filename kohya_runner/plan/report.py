@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import error_for
 from kohya_runner.findings import Severity, finding_json
-from kohya_runner.masking import masked, masked_option, masked_text
-from kohya_runner.plan import class_stage
+from kohya_runner.plan import commands
 from kohya_runner.plan.space import timelines
-from kohya_runner.text import size
+from kohya_runner.text import masked, masked_option, masked_text, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.engines.command import Command
+    from kohya_runner.engines.arguments import Command
     from kohya_runner.plan.value import Plan
 
 
@@ -143,7 +142,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "ok": plan.ok,
         "recipe": _recipe(plan),
         "consequences": [one.as_json() for one in plan.consequences],
-        "commands": [_command(c) for c in (*(s.command for s in class_stage.stages(plan)), *plan.commands)],
+        "commands": [_command(c) for c in (*(s.command for s in commands.stages(plan)), *plan.commands)],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),
         "resume": plan.series.as_json(plan.steps.steps_per_epoch) if plan.series and plan.steps else None,

@@ -5,26 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.tree.layout import content_key
 from kohya_runner.engines import arguments
 from kohya_runner.findings import Finding, error
-from kohya_runner.masking import masked_text
+from kohya_runner.text import masked_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install.checkout import Checkout
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import ResumePoint
 
-HARMLESS = frozenset({
-    # where things are: the data are compared by their own hashes
-    "output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config", "tokenizer_cache_dir",
-    "conditioning_data_dir", "in_json",
+LOCATIONS = frozenset({"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config",
+                       "tokenizer_cache_dir"})  # fmt: skip
+"""Options that say where things are: the data are compared by their own hashes."""
+HARMLESS = LOCATIONS | frozenset({
     # what is kept and told
     "save_state", "save_state_on_train_end", "save_last_n_epochs", "save_last_n_epochs_state",
     "save_state_to_huggingface", "checkpointing_steps", "checkpoints_total_limit",
@@ -82,7 +81,7 @@ def grouped(tokens: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _options(series: ResumePoint, now: Now) -> Iterator[Finding]:
-    tokens = series.record.options or _after_script(series.record.argv)
+    tokens = series.record.options or after_script(series.record.argv)
     moved = _moved(grouped(tokens), now)
     after = grouped(arguments.tokens(now.args))
     places = {arg.name: arg.source for arg in now.args}
@@ -91,13 +90,13 @@ def _options(series: ResumePoint, now: Now) -> Iterator[Finding]:
         if before == current or name in HARMLESS or name.startswith(HARMLESS_PREFIXES):
             continue
         where = places.get(name) or now.loaded.where("args", name)
-        message = f"{name}: was {_shown(before)}, is {_shown(current)}"
+        message = f"{name}: was {shown(before)}, is {shown(current)}"
         yield error("args.resume", message, where=where, hint=HINT.format(code="args.resume"))
     if not tokens:
         yield error("args.resume", "the record does not say with which options the run began", where=str(series.path))
 
 
-def _after_script(argv: tuple[str, ...]) -> tuple[str, ...]:
+def after_script(argv: tuple[str, ...]) -> tuple[str, ...]:
     """The options in a command line; of a record that does not hold them alone."""
     script = next((n for n, token in enumerate(argv) if token.endswith(".py")), None)
     return () if script is None else argv[script + 1 :]
@@ -114,7 +113,7 @@ def _moved(values: Mapping[str, tuple[str, ...]], now: Now) -> dict[str, tuple[s
             for n, found in values.items()}  # fmt: skip
 
 
-def _shown(values: tuple[str, ...] | None) -> str:
+def shown(values: tuple[str, ...] | None) -> str:
     if values is None:
         return "not given"
     return masked_text(" ".join(values)) if values else "on"
@@ -122,7 +121,7 @@ def _shown(values: tuple[str, ...] | None) -> str:
 
 def _data(series: ResumePoint, now: Now) -> Iterator[Finding]:
     before = series.record.dataset
-    if before.get("key") in (None, now.layout.key) or before.get("content") == content_key(now.layout):
+    if before.get("key") in (None, now.layout.key):
         return
     where = now.loaded.where("datasets")
     message = "the data changed since: " + (", ".join(_differences(before, now.layout)) or "a picture or a caption")

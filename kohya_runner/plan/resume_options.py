@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import Arg
-from kohya_runner.engines.resume_ways import way_of
+from kohya_runner.engines.support import way_of
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.options import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.options.script_options import ScriptOptions
-    from kohya_runner.plan.opening import Opened
     from kohya_runner.plan.options import GivenOptions
+    from kohya_runner.plan.pipeline import Opened
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import ResumePoint
     from kohya_runner.record.training_states import ResumeWay
@@ -152,21 +152,6 @@ def going_on(opened: Opened, given: GivenOptions, name: str) -> ResumePoint | No
 
     views, way = ledger.runs(opened.workspace.runs), way_of(given.parsed.options, opened.engine.RESUME_WAYS)
     return resume_point.find(views, name, way, practice=opened.request.practice)
-
-
-def unreadable(opened: Opened, given: GivenOptions, name: str) -> Iterator[Finding]:
-    """A newest run whose record cannot be read is not taken for none: its states are what ``--resume`` is asked for."""
-    if not opened.request.resume:
-        return
-    from kohya_runner.record import attempts, ledger, resume_point
-
-    way = way_of(given.parsed.options, opened.engine.RESUME_WAYS)
-    if found := resume_point.unreadable(ledger.runs(opened.workspace.runs), name, way):
-        view, states = found
-        left = f"it left the whole state {states[0]}" if states else "it left no whole state"
-        message = f"{view.problem or attempts.problem(view.path)}; {left}"
-        hint = "put the file back from a copy; or begin anew, in a folder of its own, with --allow disk.record"
-        yield (error if states else warning)("disk.record", message, where=str(view.path), hint=hint if states else "")
 
 
 def ahead(steps: StepsPlan, series: ResumePoint | None) -> StepsPlan:

@@ -16,7 +16,7 @@ from kohya_runner.options import values
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.record.resume_point import ResumePoint
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.class_images import is_planned
-from kohya_runner.engines.method_space import method_items, method_shape, trains_half
-from kohya_runner.engines.parsed_options import optimizer_of
+from kohya_runner.engines.arguments import optimizer_of
+from kohya_runner.engines.method_data import method_items, method_shape, trains_half
 from kohya_runner.machine import disk as items
 from kohya_runner.machine import downloads
 from kohya_runner.machine.disk import DiskItem
 from kohya_runner.machine.downloads import cached_files, has_pipeline
-from kohya_runner.machine.memory.memory_checks import Load
-from kohya_runner.machine.memory.sizes import (
+from kohya_runner.machine.memory_checks import Load
+from kohya_runner.machine.sizes import (
     STAGED_TEXT,
     LoraShape,
     latent_bytes,
@@ -21,7 +21,7 @@ from kohya_runner.machine.memory.sizes import (
     text_tokens,
     trained_parameters,
 )
-from kohya_runner.machine.memory.vram import moments
+from kohya_runner.machine.vram import moments
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.artefact.model_inspection import Inspected
-    from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.steps_plan import SavePlan, StepsPlan
     from kohya_runner.engines.support import Support

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.command import Command
+    from kohya_runner.engines.arguments import Arg, Command
     from kohya_runner.engines.protocol import Fetch, TextFile
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from kohya_runner.machine.disk import DiskPlan
     from kohya_runner.machine.gpus import Gpu
     from kohya_runner.plan.commands import StageCommand
+    from kohya_runner.plan.consent import Consequence
     from kohya_runner.plan.forecast import Forecast
-    from kohya_runner.plan.trust.consent import Consequence
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import ResumePoint
     from kohya_runner.workspace import Workspace

@@ -16,7 +16,7 @@ from kohya_runner.engines.diffusers import DiffusersEngine
 from kohya_runner.engines.diffusers.build import NAME
 from kohya_runner.engines.diffusers.families import CHANNELS, UNET
 from kohya_runner.engines.diffusers.steps import ExampleLength, plan_steps
-from kohya_runner.engines.resume_ways import way_of
+from kohya_runner.engines.support import way_of
 from kohya_runner.practice.files import DTYPES, MARK, NAN, NUMBER, safetensors, write_accelerate_state
 from kohya_runner.practice.loop import SettingsError, StandIn, Start
 from kohya_runner.practice.sd_scripts import PROCESSES
@@ -69,7 +69,7 @@ class Diffusers(StandIn):
             record("  " + line.format(args=self.args, plan=self.plan))
 
     def start(self) -> Start:
-        """The step that the folder's name says (:838); what is said of the bar is in engines/resume_ways.py."""
+        """The step that the folder's name says (:838); what is said of the bar is in engines/support.py."""
         if not self.args.resume_from_checkpoint:
             return Start()
         name = Path(self.args.resume_from_checkpoint).name

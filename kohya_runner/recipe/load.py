@@ -32,6 +32,7 @@ class Loaded:
     tree: Node
     recipe: Recipe | None
     findings: tuple[Finding, ...]
+    written: Node | None = None  # the tree before variables were replaced
 
     def place(self, *path: Key) -> Place:
         """Where the value at ``path`` was written, or the nearest thing above it that was."""
@@ -101,7 +102,7 @@ def load(
     findings.extend(faults)
     recipe, faults = validate(rendered)
     findings.extend(faults)
-    return Loaded(path, rendered, recipe, _sorted(findings))
+    return Loaded(path, rendered, recipe, _sorted(findings), tree)
 
 
 def raise_for(loaded: Loaded) -> Recipe:

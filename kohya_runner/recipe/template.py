@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error
-from kohya_runner.masking import SECRET, SECRET_VALUE
-from kohya_runner.text import did_you_mean
+from kohya_runner.text import SECRET, SECRET_VALUE, did_you_mean
 from kohya_runner.yamlio import Key, Node, dotted, parse_value
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kohya_runner.atomic import PRIVATE, write_text
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.safe_files import PRIVATE, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,14 +59,6 @@ def read(run_dir: Path) -> Attempts:
         return Attempts.model_validate_json(RunPaths(run_dir).attempts.read_bytes())
     except (OSError, ValidationError):
         return Attempts()
-
-
-def problem(run_dir: Path) -> str:
-    """Why the file cannot be understood; "" where it can, or is not there."""
-    path = RunPaths(run_dir).attempts
-    if read(run_dir).attempts or not path.exists():
-        return ""
-    return f"{path}: cannot be read, or was written by another version"
 
 
 def add(run_dir: Path, attempt: Attempt) -> None:

@@ -10,11 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.atomic import write_json
 from kohya_runner.errors import RunExistsError
 from kohya_runner.record.process_identity import ProcessId, this_process
 from kohya_runner.record.run_paths import ACTIVE, ACTIVE_GUARD
-from kohya_runner.safe_paths import open_for_write
+from kohya_runner.safe_files import open_for_write, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +102,7 @@ def _created(path: Path, lock: Lock) -> bool:
 
 def _young(path: Path) -> bool:
     try:
-        return abs(time.time() - path.stat().st_mtime) < _HALF_WRITTEN  # one dated in the future is as old
+        return time.time() - path.stat().st_mtime < _HALF_WRITTEN
     except OSError:
         return False
 

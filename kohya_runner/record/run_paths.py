@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECORD = "record.json"
+RECIPE = "recipe.yaml"
 OUTPUT = "output"
 COMPARISON = "comparison"
 CELLS = "cells"
@@ -37,6 +38,7 @@ class RunPaths:
         self.name = run_dir.parent  # all runs of the recipe
         self.runs = run_dir.parent.parent  # all runs of the workspace
         self.record = run_dir / RECORD
+        self.recipe = run_dir / RECIPE  # resolved: launch takes it, here or on another machine
         self.plan = run_dir / "plan.json"  # as ``plan --json`` prints it
         self.attempts = run_dir / "attempts.json"
         self.set_aside = run_dir / "attempts"  # what a later attempt writes anew: nothing is overwritten or lost

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.atomic import write_json
+from kohya_runner.safe_files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,16 +8,16 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.dataset.class_images import is_planned
 from kohya_runner.errors import CancelledError, PreflightError, TerminatedError, TrainerError
 from kohya_runner.findings import Severity
-from kohya_runner.plan.class_stage import stages
+from kohya_runner.plan.commands import stages
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run import prepare
 from kohya_runner.run.supervise import Watch, supervise
-from kohya_runner.safe_paths import open_for_write
+from kohya_runner.safe_files import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,7 +74,7 @@ def _paint(stage: ClassPainting, screen: Reporter, environ: Mapping[str, str]) -
             return
         shutil.rmtree(stage.scratch, ignore_errors=True)
         stage.scratch.mkdir(parents=True)
-        atomic.write_text(stage.file, stage.told)
+        safe_files.write_text(stage.file, stage.told)
         screen.event(f"painting {len(missing)} class images of '{stage.images.prompt}' into {folder}", lasting=True)
         mover = _Mover(stage, missing, screen)
         watch = Watch(log=folder / LOG, output_dir=stage.scratch, observers=(mover,))

@@ -18,7 +18,7 @@ from kohya_runner.errors import CancelledError
 from kohya_runner.record import record as records
 from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.safe_paths import open_for_write
+from kohya_runner.safe_files import open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic, hub
+from kohya_runner import hub
 from kohya_runner.diagnosis.progress import STAGE, STARTING
 from kohya_runner.diagnosis.report import explained
 from kohya_runner.errors import (
@@ -18,8 +18,8 @@ from kohya_runner.errors import (
     RunnerError,
     StalledError,
     TerminatedError,
+    TrainingFailedError,
 )
-from kohya_runner.plan.report import plan_json
 from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths, claim
@@ -118,7 +118,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
     resume_effects.begin_attempt(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
-        atomic.write_json(RunPaths(plan.ready.run_dir).plan, plan_json(plan), atomic.PRIVATE)
+        prepare.described(plan)
         _prepare(plan, screen, env)
         after.guard(plan.ready.run_dir, recorder.now, env)
         outcome = _supervise(plan, recorder, screen, env)
@@ -127,8 +127,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
-    for note in (note for note in final.notes if note.code.startswith("checkpoint.")):
-        screen.event(f"WARNING {note.code}: {note.text}", lasting=True)
+    resume_effects.end_attempt(plan.ready.run_dir)
     return final, outcome.stopped
 
 
@@ -193,13 +192,15 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
         if kept
         else f"the whole log: {plan.ready.run_dir / final.log}"
     )
-    kind = record.ended_as(final)
-    if kind is None:
-        return final
-    if final.state == "stopped":
-        raise kind(f"stopped by {stopped} at step {final.steps_seen}", hint=hint)
-    if kind is StalledError:
-        raise kind(f"stopped at step {final.steps_seen}: {why}", hint=hint)
-    if kind is NoCheckpointError:
-        raise kind(f"the trainer exited with 0 but left no usable LoRA: {why}", hint=hint)
-    raise kind(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)
+    match final.state:
+        case "succeeded":
+            return final
+        case "stopped":
+            kind = CancelledError if stopped == "SIGINT" else TerminatedError
+            raise kind(f"stopped by {stopped} at step {final.steps_seen}", hint=hint)
+        case _ if final.exit and final.exit.stop:
+            raise StalledError(f"stopped at step {final.steps_seen}: {why}", hint=hint)
+        case _ if final.exit and final.exit.code == 0:
+            raise NoCheckpointError(f"the trainer exited with 0 but left no usable LoRA: {why}", hint=hint)
+        case _:
+            raise TrainingFailedError(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)

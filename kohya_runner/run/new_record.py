@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.tree.layout import content_key
+from kohya_runner.dataset.layout import content_key
 from kohya_runner.engines import arguments
 from kohya_runner.install import probe
 from kohya_runner.machine.filesystems import MEASURE_SECONDS, used_bytes
 from kohya_runner.machine.host import oom_kills
-from kohya_runner.masking import masked
 from kohya_runner.plan.report import plan_json
 from kohya_runner.recipe.finish import Guard
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
 from kohya_runner.record.run_paths import LOG, OUTPUT
-from kohya_runner.run import checkpoints, resume_effects
+from kohya_runner.run import resume_effects
+from kohya_runner.text import masked
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
@@ -44,7 +44,6 @@ def new_record(plan: Plan) -> record.Record:
         log=LOG,
         output_dir=OUTPUT,
         final=ready.steps.checkpoints[-1],
-        earlier=checkpoints.marks(ready.run_dir / OUTPUT),
         holds=plan.support.holds if not plan.request.practice else "",
         timings=record.Timings(queued=time.time()),
         steps_planned=ready.steps.total,

@@ -61,7 +61,7 @@ def observers(recorder: Recorder, screen: Reporter) -> tuple[Observer, ...]:
     """
     from kohya_runner.run.guards.deadline import BudgetWatch
     from kohya_runner.run.guards.observer import GuardObserver
-    from kohya_runner.run.metrics.observer import MetricsRecorder
+    from kohya_runner.run.metrics_observer import MetricsRecorder
     from kohya_runner.run.progress_lines import ProgressLines
     from kohya_runner.run.stopping.stop_request import StopRequests
 

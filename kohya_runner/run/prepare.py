@@ -7,12 +7,15 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from kohya_runner import atomic, hub
-from kohya_runner.dataset.tree.build import build, prune
+from kohya_runner import hub, safe_files
+from kohya_runner.dataset.tree_build import build, prune
+from kohya_runner.engines.arguments import PATHS
 from kohya_runner.engines.protocol import CACHES
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
 from kohya_runner.machine.fetch import DownloadProgress, fetch
+from kohya_runner.plan.report import plan_json
+from kohya_runner.recipe.resolved import resolved_recipe
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.text import duration, size
 
@@ -89,7 +92,7 @@ def files(plan: Plan) -> None:
     """What an engine's scripts read beside the folders."""
     for file in plan.files:
         file.path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(file.path, file.text)
+        safe_files.write_text(file.path, file.text)
 
 
 def folders(plan: Plan) -> None:
@@ -103,6 +106,15 @@ def caches(plan: Plan) -> None:
     for name, value in plan.ready.command.env.items():
         if name.endswith(("_HOME", "_CACHE", "_DIR")) or name == "TMPDIR":
             os.makedirs(value, exist_ok=True)  # noqa: PTH103 - a text from an environment
+
+
+def described(plan: Plan) -> None:
+    """Write the plan, and the recipe that launches it again, before anything else can fail."""
+    paths, made = RunPaths(plan.ready.run_dir), [arg for arg in plan.anew if arg.source.startswith("runner")]
+    safe_files.write_json(paths.plan, plan_json(plan), safe_files.PRIVATE)
+    title = f"{plan.name}/{plan.ready.run_dir.name}"
+    text = resolved_recipe(plan.loaded, PATHS, title, [token for arg in made for token in arg.tokens])
+    safe_files.write_text(paths.recipe, text, safe_files.PRIVATE)
 
 
 def prompt_lines(compare: Compare) -> list[str]:
@@ -121,4 +133,4 @@ def prompts(plan: Plan) -> None:
     """Write the comparison prompts into the run's folder."""
     compare = plan.loaded.recipe.compare if plan.loaded.recipe else None
     if compare is not None and compare.prompts:
-        atomic.write_text(RunPaths(plan.ready.run_dir).prompts, "\n".join(prompt_lines(compare)) + "\n")
+        safe_files.write_text(RunPaths(plan.ready.run_dir).prompts, "\n".join(prompt_lines(compare)) + "\n")

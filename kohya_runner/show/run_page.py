@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import __version__
-from kohya_runner.atomic import write_text
 from kohya_runner.dataset.picture import thumbnails
 from kohya_runner.errors import UsageError
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.run_status import StatusReader, phase_times
 from kohya_runner.run.stopping import stop_request
+from kohya_runner.safe_files import write_text
 from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart, smoothed
 from kohya_runner.text import duration, size
 

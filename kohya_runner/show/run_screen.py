@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.run.checkpoints import doubts as doubts_of
 from kohya_runner.run.checkpoints import found as found_in
 from kohya_runner.show.console import json_object, note, say, table
 from kohya_runner.text import duration, plain, size
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
+    from kohya_runner.run.run_diff import RunDiff
 
 
 def runs(found: Sequence[RunView], *, as_json: bool) -> None:
@@ -25,6 +26,22 @@ def runs(found: Sequence[RunView], *, as_json: bool) -> None:
         return
     lines = [(f"{v.name}/{v.run_id}", v.state, *_progress(v), v.problem) for v in found]
     table(("run", "state", "steps", "checkpoints", ""), lines, empty="no runs yet")
+
+
+def diff(made: RunDiff, *, as_json: bool) -> None:
+    """What two runs differ in, then what came of it."""
+    if as_json:
+        json_object(made.as_json())
+        return
+    heads = ("", *made.names)
+    rows = [(f"{one.kind}: {one.name}", one.before, one.after) for one in made.differences]
+    table(heads, rows, empty="the same in " + ", ".join(made.compared))
+    say("")
+    table(heads, [(name, *map(_figure, pair)) for name, pair in made.outcome.items()], empty="")
+
+
+def _figure(value: object) -> str:
+    return "unknown" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _progress(view: RunView) -> tuple[str, str]:
@@ -45,8 +62,7 @@ def _run_json(view: RunView) -> dict[str, Any]:
 def status(view: RunView, *, as_json: bool) -> None:
     """How one run is doing."""
     if as_json:
-        doubts = doubts_of(view.output_dir, view.record.checkpoints) if view.record else {}
-        json_object({"version": 1, **_run_json(view), "doubts": doubts})
+        json_object({"version": 1, **_run_json(view)})
         return
     kept = view.record
     rows = [
@@ -63,16 +79,14 @@ def status(view: RunView, *, as_json: bool) -> None:
             rows.append(("loss", f"{kept.loss}"))
         if kept.timings.seconds_per_step:
             rows.append(("speed", f"{kept.timings.seconds_per_step} s/step"))
-        if kept.timings.seconds is not None:
-            rows.append(("time", duration(kept.timings.seconds)))
-        doubts = doubts_of(view.output_dir, kept.checkpoints)
+        if kept.timings.started:
+            rows.append(("time", duration((kept.timings.ended or time.time()) - kept.timings.started)))
         for c in kept.checkpoints:
             state = "removed" if c.removed else size(c.bytes) if c.complete else "incomplete"
-            state = f"{state}, but {doubts[c.file]}" if c.file in doubts else state
             rows.append(("checkpoint", f"{c.file}   {state}   {c.sha256[:12]}"))
         rows += [("after", str(done.get("said"))) for done in kept.after]
     else:
-        rows += [("file", f"{view.output_dir / c.file}   {size(c.bytes)}") for c in found_in(view.output_dir, ())]
+        rows += [("file", f"{view.output_dir / c.file}   {size(c.bytes)}") for c in found_in(view.output_dir, (), 0.0)]
     rows.append(("log", str(view.log)))
     if view.state == "orphaned":
         rows.append(("do", f"kohya-runner status {view.name} --adopt   or   kohya-runner stop {view.name}"))

@@ -24,7 +24,7 @@ def model(odd_path: Path) -> Path:
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model counts as large, and as written long ago."""
     monkeypatch.setattr(file_hash, "QUICK", 9)
-    monkeypatch.setattr("kohya_runner.file_stamp.SETTLED", -(10**10))
+    monkeypatch.setattr("kohya_runner.safe_files.SETTLED", -(10**10))
 
 
 @pytest.fixture

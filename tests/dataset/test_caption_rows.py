@@ -11,9 +11,9 @@ from pictures import draw
 
 from kohya_runner.dataset.caption_rows import read_rows
 from kohya_runner.dataset.facts import Source
+from kohya_runner.dataset.layout import plan_layout
 from kohya_runner.dataset.survey import survey
-from kohya_runner.dataset.tree.build import build, is_intact
-from kohya_runner.dataset.tree.layout import plan_layout
+from kohya_runner.dataset.tree_build import build, is_intact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

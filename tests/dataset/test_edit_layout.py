@@ -8,10 +8,10 @@ import pytest
 from edits import edit_dataset, looked, noise, row, write
 from PIL import Image
 
-from kohya_runner.dataset.tree.build import build, is_intact, prune
-from kohya_runner.dataset.tree.edit_layout import edit_folders, with_edits
-from kohya_runner.dataset.tree.layout import Layout, plan_layout
-from kohya_runner.dataset.tree.written_files import LINK_METHODS
+from kohya_runner.dataset.edit_layout import edit_folders, with_edits
+from kohya_runner.dataset.layout import Layout, plan_layout
+from kohya_runner.dataset.tree_build import build, is_intact, prune
+from kohya_runner.dataset.written_files import LINK_METHODS
 from kohya_runner.errors import DatasetError
 
 

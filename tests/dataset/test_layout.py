@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pictures import draw, pair, scanned
 
-from kohya_runner.dataset.tree.layout import concept_problem, plan_layout
+from kohya_runner.dataset.layout import concept_problem, plan_layout
 
 ROOT = Path("/workspace/datasets/x")
 

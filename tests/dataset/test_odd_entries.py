@@ -6,7 +6,7 @@ from pathlib import Path
 from pictures import pair, scanned
 
 from kohya_runner.dataset.checks.folders import check_datasets
-from kohya_runner.dataset.tree.build import prune
+from kohya_runner.dataset.tree_build import prune
 
 
 def test_a_pipe_as_caption_is_unreadable_and_does_not_hang(odd_path: Path) -> None:

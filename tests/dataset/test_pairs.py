@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from kohya_runner.dataset.edit import check_pairs, read_conditions
+from kohya_runner.dataset.edit_layout import with_conditions
 from kohya_runner.dataset.facts import Source
-from kohya_runner.dataset.pairs import check_pairs, read_conditions
+from kohya_runner.dataset.layout import plan_layout, with_metadata
 from kohya_runner.dataset.survey import survey
-from kohya_runner.dataset.tree.build import build, is_intact
-from kohya_runner.dataset.tree.edit_layout import with_conditions
-from kohya_runner.dataset.tree.layout import plan_layout, with_metadata
+from kohya_runner.dataset.tree_build import build, is_intact
 
 
 def draw(folder: Path, *names: str, size: tuple[int, int] = (32, 24), seed: int = 0, caption: str = "") -> Path:

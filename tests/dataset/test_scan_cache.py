@@ -14,7 +14,7 @@ from pictures import draw, scanned, source
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.scan_cache import NAME, ScanCache
 from kohya_runner.dataset.survey import Survey, survey
-from kohya_runner.file_stamp import SETTLED
+from kohya_runner.safe_files import SETTLED
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.artefact.model_inspection import SLOTS
-from kohya_runner.dataset.tokens.count import QUOTED, Encoder, alike, count
-from kohya_runner.dataset.tokens.tokenizer_files import read_tokenizer
+from kohya_runner.dataset.token_count import QUOTED, Encoder, alike, count
+from kohya_runner.dataset.tokenizer_files import read_tokenizer
 from kohya_runner.engines import table
 from kohya_runner.engines.support import T5_XXL
 from kohya_runner.engines.text_encoders import ROWS, encoders, missing

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.dataset.tokens.count import Encoder, Merges, alike, count, read_merges
+from kohya_runner.dataset.token_count import Encoder, Merges, alike, count, read_merges
 from kohya_runner.engines import support as rows
 from kohya_runner.engines import table
 from kohya_runner.engines.text_encoders import encoders, find_merges

@@ -14,9 +14,9 @@ import pytest
 from pictures import draw, pair, scanned
 
 import kohya_runner
-from kohya_runner.dataset.tree.build import build, prune
-from kohya_runner.dataset.tree.layout import Layout, plan_layout
-from kohya_runner.dataset.tree.written_files import LINK_METHODS, LinkMethod
+from kohya_runner.dataset.layout import Layout, plan_layout
+from kohya_runner.dataset.tree_build import build, prune
+from kohya_runner.dataset.written_files import LINK_METHODS, LinkMethod
 from kohya_runner.errors import DatasetError, PreflightError
 
 LATENTS = "_0024x0024_sdxl.npz"
@@ -255,7 +255,7 @@ def test_the_trainer_s_own_cache_of_sizes_may_stay(sources: Path, root: Path) ->
 
 def test_several_processes_may_build_the_same_tree_at_once(sources: Path, root: Path) -> None:
     found = layout(sources, root)
-    code = "import pickle, sys; from kohya_runner.dataset.tree.build import build; build(pickle.load(sys.stdin.buffer))"
+    code = "import pickle, sys; from kohya_runner.dataset.tree_build import build; build(pickle.load(sys.stdin.buffer))"
     home = str(Path(kohya_runner.__file__).parents[1])
     children = [
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": home})

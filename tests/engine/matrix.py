@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner import atomic
+from kohya_runner import safe_files
 from kohya_runner.engines import catalogue, table
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def note(run: Mapping[str, Any]) -> None:
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     kept = [other for other in known if _pair(other) != _pair(run)]
     rows = sorted([*kept, {"engine": SD_SCRIPTS, **run, "date": today}], key=_pair)
-    atomic.write_json(FILE, {"version": 1, "runs": rows})
+    safe_files.write_json(FILE, {"version": 1, "runs": rows})
 
 
 def page(runs: Iterable[Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kohya_runner.engines import arguments
-from kohya_runner.engines.parsed_options import as_parsed
+from kohya_runner.engines.arguments import as_parsed
 from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
 from kohya_runner.plan.resume_schedule import CURVES, remaining_args

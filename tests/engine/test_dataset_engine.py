@@ -18,12 +18,12 @@ import pytest
 from odd_pictures import PICTURES, write_all
 
 from kohya_runner.dataset.facts import Source
+from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.picture import read_picture
 from kohya_runner.dataset.survey import Survey, survey
-from kohya_runner.dataset.tokens.count import Encoder, count, read_merges
+from kohya_runner.dataset.token_count import Encoder, count, read_merges
 from kohya_runner.dataset.trainer_view import Rules, TrainerView, bucketing_size, rules_from, trainer_views
-from kohya_runner.dataset.tree.build import build
-from kohya_runner.dataset.tree.layout import Layout, plan_layout
+from kohya_runner.dataset.tree_build import build
 
 pytestmark = pytest.mark.daily
 

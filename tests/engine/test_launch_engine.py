@@ -65,6 +65,13 @@ def test_the_quickstart_succeeds(quickstart):
     assert sorted(path.name for path in quickstart.output.iterdir()) == BOTH
 
 
+def test_a_replay_on_another_machine_trains_the_same_steps_with_the_same_options(quickstart, pod):
+    again = launched(pod, str(quickstart.pod.run_dir("quickstart") / "recipe.yaml"), name="quickstart")
+    assert again.ended.code == 0, again.ended.err
+    assert "the same as there: options, data, trainer, packages, GPU" in again.ended.err + again.ended.out
+    assert steps(again.log) == steps(quickstart.log)
+
+
 @pytest.mark.parametrize("file", BOTH)
 def test_a_checkpoint_holds_264_trained_modules(quickstart, file):
     lora = read_lora(quickstart.output / file)

@@ -17,7 +17,7 @@ from rule_cases import BY_CODE
 from tiny_methods import draw, fill_hub_cache
 
 from kohya_runner.engines import table
-from kohya_runner.engines.rules.context import SILENT
+from kohya_runner.engines.rule_context import SILENT
 from kohya_runner.findings import Severity
 
 if TYPE_CHECKING:

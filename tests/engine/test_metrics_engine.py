@@ -17,7 +17,7 @@ import pytest
 from test_tiny_families_engine import FAMILIES, HERE, ROOT, SHRINK, draw
 
 from kohya_runner.record.metrics_file import read
-from kohya_runner.run.metrics.event_files import EventFile, Scalar, scalar_record, version_record
+from kohya_runner.run.event_files import EventFile, Scalar, scalar_record, version_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

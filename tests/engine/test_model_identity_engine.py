@@ -11,7 +11,7 @@ import pytest
 
 from kohya_runner.artefact.model_identity import identify
 from kohya_runner.artefact.safetensors_header import Header, Tensor
-from kohya_runner.machine.memory.architectures import ARCHITECTURES
+from kohya_runner.machine.architectures import ARCHITECTURES
 
 pytestmark = pytest.mark.daily
 CHILD = Path(__file__).with_name("identity_child.py")

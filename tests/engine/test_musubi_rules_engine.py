@@ -12,7 +12,7 @@ from musubi_cases import MUSUBI_CASES, OWN, MusubiCase
 from musubi_rig import MODULES, Scripts, draw_pairs, encoders, write_dataset, write_models
 from rule_cases import BY_CODE
 
-from kohya_runner.engines.rules.context import SILENT
+from kohya_runner.engines.rule_context import SILENT
 from kohya_runner.findings import Severity
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from option_values import differs, recipe_args
 
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.engines.table import options_for
-from kohya_runner.options.lookup import NOT_RUNNABLE, matches_snapshot, scripts
 from kohya_runner.options.script_options import Option
-from kohya_runner.options.snapshot import encode, read_checkout, shipped_file
+from kohya_runner.options.snapshot import NOT_RUNNABLE, encode, matches_snapshot, read_checkout, scripts, shipped_file
 from kohya_runner.options.values import tokens
 
 if TYPE_CHECKING:

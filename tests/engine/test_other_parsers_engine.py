@@ -16,9 +16,8 @@ from kohya_runner.engines.musubi.families import MUSUBI_TUNER
 from kohya_runner.engines.table import options_for, user_settings
 from kohya_runner.install.checkout import find_checkout, find_python, project_root
 from kohya_runner.install.environment import recorded, setup_home
-from kohya_runner.options.lookup import matches_snapshot
 from kohya_runner.options.script_options import Option
-from kohya_runner.options.snapshot import encode, read_checkout, shipped_file
+from kohya_runner.options.snapshot import encode, matches_snapshot, read_checkout, shipped_file
 
 pytestmark = pytest.mark.daily
 WORKER = Path(__file__).with_name("engine_parsers.py")

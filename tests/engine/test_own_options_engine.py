@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from whole_data_kinds import picture
 
-from kohya_runner.dataset.tree.build import build
+from kohya_runner.dataset.tree_build import build
 from kohya_runner.engines.sd_scripts.dataset_config import INSTEAD, KEYS
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request

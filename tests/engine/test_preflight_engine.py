@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kohya_runner.machine.memory.sizes import NETWORKS
+from kohya_runner.machine.sizes import NETWORKS
 
 pytestmark = pytest.mark.daily
 

@@ -28,9 +28,9 @@ from test_musubi_engine import RECIPES as MUSUBI_RECIPES
 from test_tiny_methods_engine import CPU, METHODS, SMALL, Method, places
 from tiny_methods import fill_hub_cache
 
-from kohya_runner.engines.resume_ways import way_of
 from kohya_runner.engines.sd_scripts import SdScriptsEngine
 from kohya_runner.engines.sd_scripts.families import BROKEN
+from kohya_runner.engines.support import way_of
 from kohya_runner.engines.table import options_for
 from kohya_runner.record.training_states import states_of
 

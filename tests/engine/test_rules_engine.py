@@ -13,7 +13,7 @@ from PIL import Image
 from real_families import REAL, Zygote, start
 from rule_cases import BASE, BY_CODE, CASES, Case
 
-from kohya_runner.engines.rules.context import SILENT
+from kohya_runner.engines.rule_context import SILENT
 from kohya_runner.findings import Severity
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from steps_cases import BUCKETS, CASES, EPOCHS, FATAL, PLAIN, Case
 
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, select
 from kohya_runner.dataset.facts import Source
+from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.survey import survey
-from kohya_runner.dataset.tree.build import build
-from kohya_runner.dataset.tree.layout import Layout, plan_layout
+from kohya_runner.dataset.tree_build import build
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.steps_plan import StepsPlan

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from kohya_runner.dataset.tokens.count import QUOTED, Encoder, count
-from kohya_runner.dataset.tokens.tokenizer_files import Tokenizer, read_tokenizer
+from kohya_runner.dataset.token_count import QUOTED, Encoder, count
+from kohya_runner.dataset.tokenizer_files import Tokenizer, read_tokenizer
 from kohya_runner.engines import table
 from kohya_runner.engines.text_encoders import BYT5_TOKENS, encoders
 

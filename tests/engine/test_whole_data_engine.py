@@ -17,7 +17,7 @@ import pytest
 import tiers
 from whole_data_kinds import KINDS, Kind, Meant, picture
 
-from kohya_runner.dataset.tree.build import build
+from kohya_runner.dataset.tree_build import build
 from kohya_runner.findings import Severity
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request

@@ -9,9 +9,9 @@ import pytest
 from kohya_runner.artefact.model_inspection import MODEL, SLOTS
 from kohya_runner.engines.sd_scripts.rules.network import modules_for
 from kohya_runner.engines.table import FAMILIES, families, options_for
+from kohya_runner.machine.architectures import ARCHITECTURES
 from kohya_runner.machine.downloads import SINGLE_FILES
-from kohya_runner.machine.memory.architectures import ARCHITECTURES
-from kohya_runner.machine.memory.sizes import LATENTS, NETWORKS
+from kohya_runner.machine.sizes import LATENTS, NETWORKS
 from kohya_runner.recipe.starter import starter_file
 
 ROOT = Path(__file__).parents[2]

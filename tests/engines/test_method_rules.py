@@ -6,15 +6,15 @@ from rule_cases import BY_CODE
 from test_rules import UPSTREAM
 
 from kohya_runner.engines import table
-from kohya_runner.engines.parsed_options import ParsedOptions
-from kohya_runner.engines.rules.context import Context, evaluate
-from kohya_runner.engines.rules.page import RULES
-from kohya_runner.engines.sd_scripts.rules import controls, methods, whole
-from kohya_runner.engines.sd_scripts.rules.lines import LINES
+from kohya_runner.engines.arguments import ParsedOptions
+from kohya_runner.engines.rule_context import Context, evaluate
+from kohya_runner.engines.rules_page import RULES
+from kohya_runner.engines.sd_scripts.rules import methods
+from kohya_runner.engines.sd_scripts.rules.families import LINES
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 
-TABLES = (*methods.RULES, *controls.RULES, *whole.RULES)
+TABLES = (*methods.FINE_TUNE_RULES, *methods.WHOLE_MODEL_RULES, *methods.CONTROL_RULES)
 OTHER_METHODS = [row for row in table.FAMILIES if row.method != "lora"]
 
 

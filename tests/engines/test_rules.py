@@ -13,9 +13,9 @@ from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
 from kohya_runner.codes import CODES
 from kohya_runner.engines import table
-from kohya_runner.engines.parsed_options import ParsedOptions
-from kohya_runner.engines.rules.context import Context, evaluate
-from kohya_runner.engines.rules.page import RULES, SUBJECTS, rules_json, rules_markdown
+from kohya_runner.engines.arguments import ParsedOptions
+from kohya_runner.engines.rule_context import Context, evaluate
+from kohya_runner.engines.rules_page import RULES, SUBJECTS, rules_json, rules_markdown
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 

@@ -8,7 +8,7 @@ import pytest
 from kohya_runner.engines import table
 from kohya_runner.engines.catalogue import models
 from kohya_runner.engines.substitutes import FILL
-from kohya_runner.plan.opening import find_support
+from kohya_runner.plan.pipeline import find_support
 from kohya_runner.recipe.load import load
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.dataset.tokens.count import count
+from kohya_runner.dataset.token_count import count
 from kohya_runner.engines.table import find
 from kohya_runner.engines.text_encoders import encoders
 

@@ -9,7 +9,7 @@ from kohya_runner.findings import Finding, Severity
 from kohya_runner.machine import disk as disk_items
 from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.machine.filesystems import FileSystem
-from kohya_runner.machine.memory.sizes import LoraShape
+from kohya_runner.machine.sizes import LoraShape
 
 GB = 10**9
 

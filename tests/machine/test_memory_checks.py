@@ -6,9 +6,9 @@ from kohya_runner.findings import Severity
 from kohya_runner.machine.device_checks import MachineNeeds
 from kohya_runner.machine.gpus import Gpu
 from kohya_runner.machine.host import HostFacts
-from kohya_runner.machine.memory.memory_checks import Load, memory_plan, swap_bytes
-from kohya_runner.machine.memory.ram import RamSettings, estimate
-from kohya_runner.machine.memory.sizes import LoraShape
+from kohya_runner.machine.memory_checks import Load, memory_plan, swap_bytes
+from kohya_runner.machine.ram import RamSettings, estimate
+from kohya_runner.machine.sizes import LoraShape
 
 GIB = 2**30
 FLUX = {

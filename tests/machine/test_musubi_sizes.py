@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.machine.memory.architectures import ARCHITECTURES
-from kohya_runner.machine.memory.sizes import LoraShape, lora_bytes
+from kohya_runner.machine.architectures import ARCHITECTURES
+from kohya_runner.machine.sizes import LoraShape, lora_bytes
 
 
 @pytest.mark.parametrize(

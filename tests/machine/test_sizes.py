@@ -11,7 +11,7 @@ from kohya_runner.machine.downloads import (
     pipeline_bytes,
     pipeline_files,
 )
-from kohya_runner.machine.memory.sizes import (
+from kohya_runner.machine.sizes import (
     LATENTS,
     NETWORKS,
     LoraShape,
@@ -20,7 +20,7 @@ from kohya_runner.machine.memory.sizes import (
     state_bytes,
     text_bytes,
 )
-from kohya_runner.machine.memory.vram import moments
+from kohya_runner.machine.vram import moments
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from vram_figures import FIGURES, MEASURED, flux, hunyuan, sd15, sdxl
 
-from kohya_runner.machine.memory.architectures import ARCHITECTURES
-from kohya_runner.machine.memory.sizes import NETWORKS
-from kohya_runner.machine.memory.vram import MOMENTS, VramSettings, estimate, moments
-from kohya_runner.machine.memory.vram_savings import enough, savings
+from kohya_runner.machine.architectures import ARCHITECTURES
+from kohya_runner.machine.sizes import NETWORKS
+from kohya_runner.machine.vram import MOMENTS, VramSettings, estimate, moments
+from kohya_runner.machine.vram_savings import enough, savings
 
 GIB = 2**30
 

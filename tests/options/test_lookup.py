@@ -12,10 +12,19 @@ from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.table import options_for
 from kohya_runner.engines.update_snapshot import write_shipped
 from kohya_runner.errors import TrainerError
-from kohya_runner.options import lookup as options_module
-from kohya_runner.options.lookup import NOT_RUNNABLE, matches_snapshot, scripts
+from kohya_runner.options import snapshot as options_module
 from kohya_runner.options.script_options import Option, ScriptOptions, argparse_parser
-from kohya_runner.options.snapshot import Snapshot, decode, encode, fingerprint, shipped, shipped_file
+from kohya_runner.options.snapshot import (
+    NOT_RUNNABLE,
+    Snapshot,
+    decode,
+    encode,
+    fingerprint,
+    matches_snapshot,
+    scripts,
+    shipped,
+    shipped_file,
+)
 
 SCRIPT = """\
 import argparse

@@ -11,8 +11,8 @@ from option_values import differs, recipe_args
 
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.table import options_for
-from kohya_runner.options.lookup import scripts
 from kohya_runner.options.script_options import Option, argparse_parser
+from kohya_runner.options.snapshot import scripts
 from kohya_runner.options.values import problem, tokens
 
 SDXL = options_for("sdxl_train_network.py", None)

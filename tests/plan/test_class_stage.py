@@ -12,7 +12,7 @@ from kohya_runner.dataset.class_images import is_planned
 from kohya_runner.engines.sd_scripts.class_painters import OTHERS
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Severity
-from kohya_runner.plan.class_stage import stages
+from kohya_runner.plan.commands import stages
 from kohya_runner.plan.report import plan_json, rows
 from kohya_runner.run.class_painting import with_class_images
 

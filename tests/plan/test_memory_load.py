@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.engines.parsed_options import as_parsed
+from kohya_runner.engines.arguments import as_parsed
 from kohya_runner.plan.space import load_of
 from kohya_runner.plan.value import Plan
 

@@ -7,8 +7,8 @@ import pytest
 
 from kohya_runner.engines import table
 from kohya_runner.hub import Access
+from kohya_runner.plan.assembly import find_models
 from kohya_runner.plan.forecast import inspect_models
-from kohya_runner.plan.models import find_models
 from kohya_runner.recipe.load import load
 from kohya_runner.workspace import Workspace
 

@@ -9,9 +9,9 @@ import pytest
 from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.scan_cache import NAME
-from kohya_runner.file_stamp import SETTLED
 from kohya_runner.plan import data
 from kohya_runner.plan.value import Request
+from kohya_runner.safe_files import SETTLED
 from kohya_runner.workspace import Workspace
 
 
@@ -28,7 +28,7 @@ def source(odd_path: Path) -> Source:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files written just now count as at rest."""
-    monkeypatch.setattr("kohya_runner.file_stamp.SETTLED", -SETTLED)
+    monkeypatch.setattr("kohya_runner.safe_files.SETTLED", -SETTLED)
 
 
 @pytest.fixture

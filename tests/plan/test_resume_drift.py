@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from kohya_runner.engines.resume_ways import INITIAL_STEP
 from kohya_runner.engines.sd_scripts import SdScriptsEngine
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.support import INITIAL_STEP
 from kohya_runner.engines.table import options_for
 from kohya_runner.install.checkout import Checkout
 from kohya_runner.plan.resume_drift import Now, changes, grouped

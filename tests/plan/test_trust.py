@@ -30,14 +30,19 @@ args:
 def planned(odd_path, pictures, tmp_path):
     """A stranger's recipe beside its pictures, planned for another machine."""
 
-    def plan(args="network_dim: 4", more="", *, recipe=RECIPE, trust=(), settings="", **request):
+    def plan(args="network_dim: 4", more="", *, recipe=RECIPE, trust=(), settings="", environ=None, **request):
         (odd_path / "pictures").exists() or pictures(2).rename(odd_path / "pictures")
         file = odd_path / "recipe.yaml"
         file.write_text(recipe.format(args=args, more=more), encoding="utf-8")
         config = tmp_path / "config" / "kohya-runner" / "config.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(settings, encoding="utf-8")
-        environ = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path), "MY_HOOK": "https://x.example"}
+        own = environ or {}
+        environ = own | {
+            "XDG_CONFIG_HOME": str(tmp_path / "config"),
+            "HOME": str(tmp_path),
+            "MY_HOOK": "https://x.example",
+        }
         return make_plan(Request(file, trust=tuple(trust), elsewhere=True, **request), environ=environ)
 
     return plan
@@ -149,3 +154,20 @@ def test_consequences_come_first_in_the_json_and_hold_no_secret(planned):
     assert list(told).index("consequences") < list(told).index("commands")
     assert told["consequences"][0]["allowed"] is False
     assert "hf_abcdefghijklmnopqrstuv" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("model", "offline", "needs"),
+    [
+        pytest.param("{{random: sd15}}", "0", set(), id="random weights"),
+        pytest.param("/models/a.safetensors", "1", set(), id="offline"),
+        pytest.param("/models/a.safetensors", "0", {"hub"}, id="tokenizers of the Hub"),
+        pytest.param("org/repo", "1", {"hub"}, id="a model of the Hub"),
+    ],
+)
+def test_a_run_has_the_hubs_token_only_where_it_asks_the_hub(planned, model, offline, needs):
+    recipe = RECIPE.replace("{{random: sd15}}", model)
+    environ = {"HF_HUB_OFFLINE": offline, "HF_TOKEN": "hf_x"}
+    plan = planned(recipe=recipe, environ=environ)
+    assert plan.command.needs == needs
+    assert planned(args="log_with: wandb", recipe=recipe, environ=environ).command.needs == {*needs, "wandb"}

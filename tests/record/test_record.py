@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from kohya_runner.masking import masked
 from kohya_runner.record.record import Process, Record, RecordError, SavedCheckpoint, read, write
+from kohya_runner.text import masked
 
 RECORD = Record(
     run_id="001",

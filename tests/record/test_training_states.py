@@ -9,7 +9,7 @@ import pytest
 from safetensors_files import lora
 
 from kohya_runner.engines.diffusers.families import CHECKPOINT
-from kohya_runner.engines.resume_ways import INITIAL_STEP, REMAINING
+from kohya_runner.engines.support import INITIAL_STEP, REMAINING
 from kohya_runner.record.attempts import Attempt, Attempts
 from kohya_runner.record.training_states import checked, states_of
 

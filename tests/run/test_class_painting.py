@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from kohya_runner.dataset.class_images import ClassImages
-from kohya_runner.engines.command import Command
+from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.painting import ClassPainting
 from kohya_runner.errors import TrainerError
 from kohya_runner.run.class_painting import _paint

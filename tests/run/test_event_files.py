@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.run.metrics import event_files
-from kohya_runner.run.metrics.event_files import EventFile, Scalar, checksum, scalar_record, version_record
+from kohya_runner.run import event_files
+from kohya_runner.run.event_files import EventFile, Scalar, checksum, scalar_record, version_record
 
 ROWS = [Scalar(1700000000.5, 3, "lr/unet", 0.0001), Scalar(1700000001.5, 300000, "loss/current", float("inf"))]
 

@@ -14,8 +14,8 @@ import pytest
 
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Phase, Step
 from kohya_runner.record.metrics_file import Appender, Reader, read
-from kohya_runner.run.metrics.event_files import Scalar, scalar_record, version_record
-from kohya_runner.run.metrics.observer import MetricsRecorder
+from kohya_runner.run.event_files import Scalar, scalar_record, version_record
+from kohya_runner.run.metrics_observer import MetricsRecorder
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from reported_runs import measured, recorded
 
 from kohya_runner.commands.cli import main
-from kohya_runner.run.metrics.event_files import EventFile
+from kohya_runner.run.event_files import EventFile
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.plan.trust.consent import Consents, consequences
-from kohya_runner.plan.trust.table import KEYS, OPTIONS, Effect
+from kohya_runner.plan.consent import Consents, consequences
+from kohya_runner.plan.trust_table import KEYS, OPTIONS, Effect
 from kohya_runner.recipe.load import load
 from kohya_runner.workspace import Workspace
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines import table
-from kohya_runner.engines.arguments import Arg
-from kohya_runner.engines.parsed_options import as_parsed
-from kohya_runner.engines.rules.context import Context, evaluate
-from kohya_runner.engines.rules.page import RULES
+from kohya_runner.engines.arguments import Arg, as_parsed
+from kohya_runner.engines.rule_context import Context, evaluate
+from kohya_runner.engines.rules_page import RULES
 from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
 

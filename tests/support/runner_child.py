@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace as Namespace
 
 from kohya_runner.diagnosis.events import CheckpointStarted, ModulesMade, Step
-from kohya_runner.engines.command import Command
+from kohya_runner.engines.arguments import Command
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
 from kohya_runner.record.record import Process, Record, Timings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.dataset.edit import is_known_kind, path_problem
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS
 from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, KEYS, OUTPUT
-from kohya_runner.dataset.tree.written_files import same_shape
+from kohya_runner.dataset.written_files import same_shape
 from kohya_runner.findings import error, warning
 from kohya_runner.text import counted, nearest, printable, shortened
 

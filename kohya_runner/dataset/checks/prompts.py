@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.tokens.count import alike
+from kohya_runner.dataset.token_count import alike
 from kohya_runner.dataset.trainer_view import PageFinding, page_finding
 from kohya_runner.findings import info, warning
 from kohya_runner.text import counted, names, shortened
@@ -13,7 +13,7 @@ from kohya_runner.text import counted, names, shortened
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from kohya_runner.dataset.tokens.count import Count
+    from kohya_runner.dataset.token_count import Count
     from kohya_runner.dataset.trainer_view import Rules, TrainerView
 
     Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]

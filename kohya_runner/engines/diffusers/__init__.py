@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.parsed_options import ParsedOptions
+    from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
-    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.surprises import Surprise
+    from kohya_runner.engines.support import Surprise
     from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.run_paths import RunPaths
@@ -77,7 +76,7 @@ class DiffusersEngine(Engine):
     def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
         from kohya_runner.engines.diffusers import build
         from kohya_runner.engines.diffusers.rules import RULES
-        from kohya_runner.engines.rules.context import context_of, evaluate
+        from kohya_runner.engines.rule_context import context_of, evaluate
 
         return (
             *evaluate(context_of(resolved, steps), RULES),

@@ -13,8 +13,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.edit import EditSet
-from kohya_runner.dataset.tree.edit_layout import edit_folders, with_edits
-from kohya_runner.dataset.tree.layout import plan_layout, tree_key
+from kohya_runner.dataset.edit_layout import edit_folders, with_edits
+from kohya_runner.dataset.layout import plan_layout, tree_key
 from kohya_runner.engines.arguments import option_arg
 from kohya_runner.engines.diffusers.families import UNET
 from kohya_runner.engines.diffusers.steps import ExampleLength, plan_steps
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.protocol import Planned, ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan

@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.engines.arguments import cadence, has_cadence
 from kohya_runner.engines.musubi import families
 from kohya_runner.engines.protocol import Engine
-from kohya_runner.engines.resume_ways import REMAINING
+from kohya_runner.engines.support import REMAINING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Base, Painter
-    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
-    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
-    from kohya_runner.engines.surprises import Surprise
+    from kohya_runner.engines.support import Support, Surprise
     from kohya_runner.findings import Finding
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
@@ -46,7 +44,7 @@ class MusubiEngine(Engine):
 
     def surprises(self) -> tuple[Surprise, ...]:
         """Its parser knows guidance_scale, and its training does not look at it (flux_kontext_train_network.py:346)."""
-        from kohya_runner.engines.surprises import KOHYA
+        from kohya_runner.engines.support import KOHYA
 
         return tuple(row for row in KOHYA if row.option != "guidance_scale")
 

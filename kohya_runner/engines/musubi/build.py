@@ -6,11 +6,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings
-from kohya_runner.dataset.edit import EditSet
-from kohya_runner.dataset.pairs import Paired
+from kohya_runner.dataset.edit import EditSet, Paired
+from kohya_runner.dataset.edit_layout import with_controls, with_edits
+from kohya_runner.dataset.layout import plan_layout
 from kohya_runner.dataset.trainer_view import Rules
-from kohya_runner.dataset.tree.edit_layout import with_controls, with_edits
-from kohya_runner.dataset.tree.layout import plan_layout
 from kohya_runner.engines.arguments import option_arg
 from kohya_runner.engines.musubi.dataset_config import cache_key, cache_root, dataset_config
 from kohya_runner.engines.musubi.dataset_options import disagreements, of_folder, read_options
@@ -18,14 +17,14 @@ from kohya_runner.engines.musubi.families import MUSUBI_TUNER
 from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
 from kohya_runner.engines.protocol import Arranged, EarlierStage
 from kohya_runner.engines.steps_plan import SaveSettings
-from kohya_runner.options.lookup import engine_options
+from kohya_runner.options.snapshot import engine_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.musubi.buckets import Size
     from kohya_runner.engines.musubi.dataset_options import DatasetOptions

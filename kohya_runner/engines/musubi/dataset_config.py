@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.musubi.dataset_options import DatasetOptions
-    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.support import Support
     from kohya_runner.recipe.load import Loaded
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import parse_resolution
-from kohya_runner.dataset.pairs import CONCEPT
+from kohya_runner.dataset.edit import CONCEPT
 from kohya_runner.engines.musubi.buckets import STEP, MusubiBuckets
 from kohya_runner.findings import error
 from kohya_runner.text import did_you_mean

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE
+from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
 
 ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3")
 NETWORKS = ("networks.lora_flux", "networks.lora_flux_2", "networks.loha", "networks.lokr")

@@ -43,7 +43,7 @@ from kohya_runner.engines.musubi.rule_conditions import (
     warms_up,
     zeros,
 )
-from kohya_runner.engines.rules.context import INFO, LOADED, SILENT, WARNING, Rule
+from kohya_runner.engines.rule_context import INFO, LOADED, SILENT, WARNING, Rule
 
 KONTEXT, FLUX2 = ("flux_kontext",), ("flux2",)
 SOURCES = "src/musubi_tuner"

@@ -6,25 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import cadence, has_cadence
 from kohya_runner.engines.protocol import Engine
-from kohya_runner.engines.resume_ways import INITIAL_STEP, REMAINING
 from kohya_runner.engines.sd_scripts import families
+from kohya_runner.engines.support import INITIAL_STEP, REMAINING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from kohya_runner.dataset.facts import Scan, Source
-    from kohya_runner.dataset.tokens.count import Encoder
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.dataset.tree.layout import Layout
-    from kohya_runner.engines.arguments import Arg
+    from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
-    from kohya_runner.engines.parsed_options import ParsedOptions
     from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
-    from kohya_runner.engines.rules.context import Rule
+    from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
-    from kohya_runner.engines.surprises import Surprise
+    from kohya_runner.engines.support import Support, Surprise
     from kohya_runner.findings import Finding
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
@@ -46,7 +44,7 @@ class SdScriptsEngine(Engine):
         return SUBJECTS
 
     def surprises(self) -> tuple[Surprise, ...]:
-        from kohya_runner.engines.surprises import KOHYA
+        from kohya_runner.engines.support import KOHYA
 
         return KOHYA
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.tree.layout import plan_layout, with_metadata
+from kohya_runner.dataset.layout import plan_layout, with_metadata
 from kohya_runner.engines.arguments import option_arg
 from kohya_runner.engines.protocol import Arranged
-from kohya_runner.engines.rules.context import context_of
+from kohya_runner.engines.rule_context import context_of
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import with_config
 from kohya_runner.engines.sd_scripts.dataset_options import evaluated
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.protocol import Planned, ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
@@ -60,9 +60,8 @@ def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Ar
 
 
 def _paired(layout: Layout, resolved: ResolvedRecipe) -> Layout:
-    from kohya_runner.dataset.edit import EditSet
-    from kohya_runner.dataset.pairs import Paired
-    from kohya_runner.dataset.tree.edit_layout import with_conditions, with_edits
+    from kohya_runner.dataset.edit import EditSet, Paired
+    from kohya_runner.dataset.edit_layout import with_conditions, with_edits
 
     edits = tuple(pair for pair in resolved.pairs if isinstance(pair, EditSet))
     if edits:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from kohya_runner.dataset.facts import Folder
-    from kohya_runner.dataset.tree.layout import Layout
+    from kohya_runner.dataset.layout import Layout
 
 Kind = Literal["bool", "int", "str", "float", "number", "pair", "size", "dict"]
 """What the schema asks for: ``number`` is a whole one or not, ``float`` never a whole one, ``pair`` two floats."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engines.arguments import as_one_dataset
-from kohya_runner.engines.rules.context import evaluate
+from kohya_runner.engines.rule_context import evaluate
 from kohya_runner.engines.sd_scripts.dataset_config import (
     ARGUMENT,
     INSTEAD,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kohya_runner.dataset.facts import Folder, Source
-    from kohya_runner.dataset.tokens.count import Encoder
-    from kohya_runner.engines.parsed_options import ParsedOptions
-    from kohya_runner.engines.rules.context import Context, EffectiveOptions
+    from kohya_runner.dataset.token_count import Encoder
+    from kohya_runner.engines.arguments import ParsedOptions
+    from kohya_runner.engines.rule_context import Context, EffectiveOptions
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.run.observers import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.run.recorder import Recorder
@@ -18,23 +19,25 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """How many seconds after the trainer's start, and why."""
+    """The moment (seconds since 1970) and why it is one."""
 
-    after: float
+    at: float
     stop: Stop
 
 
-def deadline(budget: Mapping[str, Any]) -> Deadline | None:
-    """The earlier of the two limits; None where there is none."""
+def deadline(budget: Mapping[str, Any], started: float | None) -> Deadline | None:
+    """The earlier of the two limits, counted from the trainer's start; None where there is none."""
+    if started is None:
+        return None
     hours, cost, price = (_positive(budget.get(key)) for key in ("max_hours", "max_cost", "price_per_hour"))
     found = []
     if hours is not None:
         stop = Stop("budget.hours", f"budget.max_hours: {hours:g} hours are over")
-        found.append(Deadline(hours * HOUR, stop))
+        found.append(Deadline(started + hours * HOUR, stop))
     if cost is not None and price is not None:
         stop = Stop("budget.cost", f"budget.max_cost: {cost:g} is spent, at {price:g} an hour")
-        found.append(Deadline(cost / price * HOUR, stop))
-    return min(found, key=lambda limit: limit.after, default=None)
+        found.append(Deadline(started + cost / price * HOUR, stop))
+    return min(found, key=lambda limit: limit.at, default=None)
 
 
 def _positive(value: object) -> float | None:
@@ -45,9 +48,9 @@ def _positive(value: object) -> float | None:
 class BudgetWatch:
     """Asks for the end of a run that has spent its budget. The sentinel does the same where the runner is gone."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, clock: Callable[[], float] = time.time) -> None:
         """The limits are those of the record."""
-        self._recorder = recorder
+        self._recorder, self._clock = recorder, clock
 
     def event(self, event: Event) -> None:
         """What the trainer says does not matter."""
@@ -55,5 +58,5 @@ class BudgetWatch:
     def tick(self) -> Stop | None:
         """The stop, once the time is over."""
         record = self._recorder.now
-        limit, gone = deadline(record.budget), record.timings.gone
-        return limit.stop if limit and gone is not None and gone >= limit.after else None
+        limit = deadline(record.budget, record.timings.started)
+        return limit.stop if limit and self._clock() >= limit.at else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import time
 from dataclasses import replace
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from kohya_runner.run.recorder import Recorder
 
 LOOK_SECONDS = 2.0
-STATE = re.compile(r".*-state|checkpoint-\d+")
-"""The state folders of sd-scripts (library/train_util.py:5791), of musubi-tuner, and of diffusers' examples."""
+STATE = "-state"
+"""How the trainer's state folders end (library/train_util.py:5791)."""
 MEASURE_SECONDS = 1.0
 
 
@@ -85,7 +84,7 @@ class GuardObserver:
         output = self._recorder.run_dir / self._recorder.now.output_dir
         self._tell(verdict.code, verdict.text)
         for folder in verdict.folders:
-            if folder.parent == output and STATE.fullmatch(folder.name) and not folder.is_symlink():
+            if folder.parent == output and folder.name.endswith(STATE) and not folder.is_symlink():
                 shutil.rmtree(folder, ignore_errors=True)
         self._state = replace(self._state, short=0)
 
@@ -94,7 +93,7 @@ def look(recorder: Recorder) -> Readings:
     """Disk and memory as they are now."""
     run_dir, record = recorder.run_dir, recorder.now
     output = run_dir / record.output_dir
-    states = _states(output)
+    states = _states(output, record.timings.started or 0.0)
     return Readings(
         log=_size(run_dir / record.log),
         output=_tree_size(output),
@@ -124,13 +123,13 @@ def _free(run_dir: Path, at_start: int | None) -> int | None:
     return numbers.f_bavail * numbers.f_frsize
 
 
-def _states(output: Path) -> tuple[StateFolder, ...]:
+def _states(output: Path, since: float) -> tuple[StateFolder, ...]:
     found: list[StateFolder] = []
     with contextlib.suppress(OSError):
         for path in output.iterdir():
             with contextlib.suppress(OSError):
                 status = path.lstat()
-                if STATE.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                if path.name.endswith(STATE) and path.is_dir() and not path.is_symlink() and status.st_mtime >= since:
                     complete = any(path.glob(f"{LAST_OF_STATE}*"))
                     found.append(StateFolder(path, status.st_mtime, _tree_size(path), complete))
     return tuple(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.artefact.lora import inspect
 from kohya_runner.diagnosis.events import Step
 from kohya_runner.diagnosis.progress import Stream
-from kohya_runner.engines.resume_ways import INITIAL_STEP
+from kohya_runner.engines.support import INITIAL_STEP
 from kohya_runner.plan.cost import TimePlan
 from kohya_runner.plan.rehearsal import WARM_UP
 from kohya_runner.record.metrics_file import Tail

@@ -15,7 +15,6 @@ from kohya_runner.findings import Finding, Severity, finding_json
 from kohya_runner.machine.disk import DiskItem, disk_plan
 from kohya_runner.machine.gpus import PeakGpuMemory
 from kohya_runner.machine.host import read_host
-from kohya_runner.masking import child_environment
 from kohya_runner.plan.cost import budget_findings
 from kohya_runner.plan.rehearsal import Saves, rehearsed, saves_of
 from kohya_runner.record import lock, record
@@ -23,7 +22,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import launch
 from kohya_runner.run.class_painting import with_class_images
 from kohya_runner.run.rehearsal import measure
-from kohya_runner.text import duration, size
+from kohya_runner.text import child_environment, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,11 +6,11 @@ import pytest
 from musubi_cases import MUSUBI_CASES, OWN, MusubiCase, row
 from rule_cases import Case
 
+from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.musubi import rules
 from kohya_runner.engines.musubi.rule_conditions import MOST_SWAPPED
-from kohya_runner.engines.parsed_options import ParsedOptions
-from kohya_runner.engines.rules.context import Context, evaluate
-from kohya_runner.engines.rules.page import RULES
+from kohya_runner.engines.rule_context import Context, evaluate
+from kohya_runner.engines.rules_page import RULES
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kohya_runner.dataset.tree.build import build
+from kohya_runner.dataset.tree_build import build
 from kohya_runner.engines.sd_scripts.dataset_config import KEYS
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity

@@ -5,39 +5,35 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import LORA, Rule, for_methods
+from kohya_runner.engines.rule_context import LORA, Rule, for_methods
 from kohya_runner.engines.sd_scripts.rules import (
-    controls,
-    data,
+    data_and_loss,
     families,
-    loss,
     methods,
     network,
     network_args,
     optimizer,
-    precision,
-    run,
+    run_and_precision,
     scheduler,
-    whole,
 )
-from kohya_runner.engines.sd_scripts.rules.lines import LINES
+from kohya_runner.engines.sd_scripts.rules.families import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TABLES: Mapping[str, tuple[Rule, ...]] = {
-    "Captions, caches and buckets": data.RULES,
-    "Precision, memory and loading": precision.RULES,
+    "Captions, caches and buckets": data_and_loss.DATA_RULES,
+    "Precision, memory and loading": run_and_precision.PRECISION_RULES,
     "Network": for_methods(network.RULES, LORA),
     "Network arguments": for_methods(network_args.RULES, LORA),
     "Optimizer and learning rates": optimizer.RULES,
     "Scheduler": scheduler.RULES,
-    "Loss, noise and timesteps": loss.RULES,
+    "Loss, noise and timesteps": data_and_loss.LOSS_RULES,
     "One family alone": families.RULES,
-    "Samples, checkpoints and resuming": run.RULES,
-    "Full fine-tunes and DreamBooth": methods.RULES,
-    "Full fine-tunes of one family": whole.RULES,
-    "ControlNet and textual inversion": controls.RULES,
+    "Samples, checkpoints and resuming": run_and_precision.RUN_RULES,
+    "Full fine-tunes and DreamBooth": methods.FINE_TUNE_RULES,
+    "Full fine-tunes of one family": methods.WHOLE_MODEL_RULES,
+    "ControlNet and textual inversion": methods.CONTROL_RULES,
 }
 
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {

@@ -1,15 +1,18 @@
-"""Rules about full fine-tunes and DreamBooth: text encoders, learning rates, fused optimizers, formats."""
+"""Rules about whole models, ControlNet and textual inversion: text encoders, rates, fused optimizers, formats."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.method_space import IGNORES_FULL_BF16
-from kohya_runner.engines.rules.context import INFO, LOADED, PAIRS, SILENT, TU, WARNING, WHOLE, Rule
+from kohya_runner.engines.rule_context import INFO, LOADED, PAIRS, SILENT, TU, WARNING, WHOLE, Rule
+from kohya_runner.engines.sd_scripts.rules.data_and_loss import HUBER
 from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_rates, schedule_free, trains_text
+from kohya_runner.engines.support import IGNORES_FULL_BF16
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.rules.context import Context
+    from collections.abc import Mapping
+
+    from kohya_runner.engines.rule_context import Context
 
 ENCODERS = ("train_text_encoder",)
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
@@ -62,7 +65,7 @@ def _fuses_twice(context: Context) -> str:
     return _fuses(context) if context.on("fused_backward_pass") else ""
 
 
-RULES: tuple[Rule, ...] = (
+FINE_TUNE_RULES: tuple[Rule, ...] = (
     Rule("args.text_cached_trained", (*ENCODERS, *CACHE),
          lambda c: c.caches_text and c.on("train_text_encoder"),
          "text encoder outputs are cached, and train_text_encoder would train the text encoders",
@@ -147,4 +150,144 @@ RULES: tuple[Rule, ...] = (
     Rule("args.blocks_old", OLD_SWAPS, lambda c: c.listed(c.given(*OLD_SWAPS)),
          "{what}: an old way to write blocks_to_swap", "write blocks_to_swap", "flux_train.py:286", SILENT, INFO,
          ("flux",), (*WHOLE, *PAIRS)),
+)  # fmt: skip
+
+
+T5 = "train_t5xxl"
+CLIPS = "train_text_encoder"
+
+
+def _caches_all(context: Context) -> bool:
+    """With use_t5xxl_cache_only the two CLIPs are encoded at every step."""
+    return context.caches_text and not context.on("use_t5xxl_cache_only")
+
+
+WHOLE_MODEL_RULES: tuple[Rule, ...] = (
+    Rule("args.sd3_text_cached", (CLIPS, *CACHE), lambda c: c.on(CLIPS) and _caches_all(c),
+         "text encoder outputs are cached, and train_text_encoder would train the text encoders",
+         "write use_t5xxl_cache_only: true, or leave one of the two out", "sd3_train.py:81", "start",
+         families=("sd3",), methods=WHOLE),
+    Rule("args.sd3_t5_alone", (T5, CLIPS), lambda c: c.on(T5) and not c.on(CLIPS),
+         "train_t5xxl needs train_text_encoder", "write train_text_encoder: true, too", "sd3_train.py:94", "start",
+         families=("sd3",), methods=WHOLE),
+    Rule("args.sd3_t5_cached", (T5, "use_t5xxl_cache_only", *CACHE),
+         lambda c: c.on(T5) and c.on(CLIPS) and (c.on("use_t5xxl_cache_only") or c.caches_text),
+         "train_t5xxl: the outputs of T5 are cached, and it would be trained", "leave one of the two out",
+         "sd3_train.py:97", "start", families=("sd3",), methods=WHOLE),
+    Rule("args.sd3_text_files", (CLIPS,), lambda c: c.on(CLIPS),
+         "train_text_encoder: each text encoder is saved beside the checkpoint as a file of its own, which is neither "
+         "listed, counted nor compared", "keep the files NAME_clip_l.safetensors and NAME_clip_g.safetensors with it",
+         "library/sd3_train_utils.py:70", SILENT, WARNING, ("sd3",), WHOLE),
+    Rule("args.whole_rate", ("learning_rate",), lambda c: c.get("learning_rate") == 0,
+         "learning_rate: 0: the model itself is not trained, and the script stops when it is to be saved",
+         "write a learning_rate above 0", "library/sd3_train_utils.py:57, anima_train.py:281", "first save",
+         families=("sd3", "anima"), methods=WHOLE),
+    Rule("args.anima_huber", ("loss_type", "huber_schedule"),
+         lambda c: c.get("loss_type") in HUBER and c.get("huber_schedule") == "exponential",
+         "loss_type: {loss_type} with huber_schedule: exponential: this script has no noise schedule to take it from",
+         "write huber_schedule: constant", "anima_train.py:573", "first step", families=("anima",), methods=WHOLE),
+    Rule("args.lumina_swap_inert", ("blocks_to_swap",), lambda c: c.number("blocks_to_swap") != 0,
+         "blocks_to_swap: {blocks_to_swap}: lumina_train.py swaps no blocks", "leave it out", "lumina_train.py:329",
+         SILENT, WARNING, ("lumina",), WHOLE),
+    Rule("args.sd3_whole_precision", ("mixed_precision",), lambda c: c.get("mixed_precision") in (None, "no"),
+         "mixed_precision: {mixed_precision}: the model stays in the precision of its file, and a half one does not "
+         "take latents of fp32", "write mixed_precision: bf16 and full_bf16: true", "sd3_train.py:345", "first step",
+         WARNING, ("sd3",), WHOLE),
+    Rule("args.sd3_precision", ("mixed_precision",),
+         lambda c: c.get("mixed_precision") == "fp16" and not c.on("full_fp16"),
+         "mixed_precision: fp16: the model is trained in the precision of its file, and gradients of fp16 weights "
+         "cannot be scaled", "write mixed_precision: bf16 and full_bf16: true", "sd3_train.py:210", LOADED, WARNING,
+         ("sd3",), WHOLE),
+)  # fmt: skip
+
+
+CONTROL_CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
+SAMPLES = ("sample_prompts", "sample_at_first", "sample_every_n_steps", "sample_every_n_epochs")
+TEMPLATES = ("use_object_template", "use_style_template")
+CAPTIONS = ("shuffle_caption", "caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate")
+CONTROL, FLUX_CONTROL = "train_control_net.py", "flux_train_control_net.py"
+OWN_WORDS = ("<|startoftext|>", "<|endoftext|>")
+UNUSED: Mapping[str, tuple[str, ...]] = {
+    CONTROL: (
+        "min_timestep", "max_timestep", "ip_noise_gamma", "ip_noise_gamma_random_strength", "zero_terminal_snr",
+        "noise_offset_random_strength", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss",
+        "debiased_estimation_loss",
+    ),
+    "train_db.py": ("v_pred_like_loss",),
+    "fine_tune.py": ("v_pred_like_loss",),
+}  # fmt: skip
+"""Options of noise and loss that the script takes and never looks at (train_control_net.py:460-515)."""
+
+
+def _unused(context: Context) -> str:
+    names = UNUSED.get(context.script, ())
+    return context.listed(name for name in context.given(*names) if context.get(name) not in (0, False))
+
+
+def _random_caption(context: Context) -> str:
+    """The wrapper around the pairs has no captions of its own to look at, so that the check passes."""
+    if not context.caches_text:
+        return ""
+    changing = [name for name in CAPTIONS if context.on(name) or context.number(name) > 0]
+    return context.listed(changing)
+
+
+def _in_vocabulary(context: Context) -> bool:
+    """Single signs are tokens of every CLIP vocabulary; of longer words only its merges tell."""
+    word = str(context.get("token_string") or "")
+    return word in OWN_WORDS or (len(word) == 1 and word.isascii() and word.isprintable() and word != " ")
+
+
+CONTROL_RULES: tuple[Rule, ...] = (
+    Rule("args.pairs_crop", ("random_crop",), lambda c: c.on("random_crop"),
+         "random_crop: pictures and condition images would not be cut alike, and the script refuses it",
+         "leave it out", f"{TU}:2395", "start", methods=PAIRS),
+    Rule("args.pairs_color", ("color_aug", "cache_latents"), lambda c: c.on("color_aug") and c.caches_latents,
+         "color_aug does nothing to cached latents", "leave one of the two out", f"{TU}:2374", SILENT, WARNING,
+         methods=PAIRS),
+    Rule("args.pairs_captions", (*CAPTIONS, *CONTROL_CACHE), _random_caption,
+         "{what}: does nothing, text encoder outputs are cached from the caption as the file has it",
+         "leave one of the two out", f"{TU}:2374", SILENT, WARNING, ("sdxl", "flux"), PAIRS),
+    Rule("args.weighted_inert", ("weighted_captions",), lambda c: c.on("weighted_captions"),
+         "weighted_captions is not looked at by this script: brackets and weights are read as words", "leave it out",
+         "train_control_net.py:458", SILENT, WARNING, methods=PAIRS),
+    Rule("args.weighted_inert_flux", ("weighted_captions",), lambda c: c.on("weighted_captions"),
+         "weighted_captions is not looked at by this script: brackets and weights are read as words", "leave it out",
+         "flux_train.py:617", SILENT, WARNING, ("flux", "sd3", "anima"), WHOLE),
+    Rule("args.samples_inert", SAMPLES, lambda c: c.listed(c.given(*SAMPLES)),
+         "{what}: this script makes no sample images", "leave it out", "sdxl_train_control_net_lllite.py:518",
+         SILENT, WARNING, methods=("lllite",)),
+    Rule("args.model_type_control", ("model_type",), lambda c: c.get("model_type") not in (None, "flux"),
+         "model_type: {model_type}: a ControlNet is trained for FLUX.1 only", "leave model_type out",
+         "flux_train_control_net.py:72", "start", families=("flux",), methods=PAIRS),
+    Rule("args.loss_inert", ("min_timestep", "max_timestep", "v_pred_like_loss", "debiased_estimation_loss",
+                             "ip_noise_gamma", "zero_terminal_snr"), _unused,
+         "{what}: taken and never looked at by this script", "leave it out", "train_control_net.py:473", SILENT,
+         WARNING, methods=(*WHOLE, *PAIRS)),
+    Rule("args.control_min_snr", ("min_snr_gamma",), lambda c: c.script == CONTROL and bool(c.get("min_snr_gamma")),
+         "min_snr_gamma: {min_snr_gamma}: this script never computes the ratios that it weighs with, and stops",
+         "leave it out", f"{CONTROL}:513", "first step", families=("sd15", "sd2"), methods=PAIRS),
+    Rule("args.control_huber", ("loss_type",), lambda c: c.get("loss_type") in HUBER,
+         "loss_type: {loss_type}: this script has no threshold for it, whatever huber_schedule is",
+         "write loss_type: l2 or l1", f"{FLUX_CONTROL}:695", "first step", families=("flux",), methods=PAIRS),
+    Rule("args.lllite_embedding", ("cond_emb_dim",),
+         lambda c: c.get("cond_emb_dim") is not None and c.number("cond_emb_dim") < 2,
+         "cond_emb_dim: {cond_emb_dim} halves to nothing in the first layer", "write cond_emb_dim: 32",
+         "networks/control_net_lllite_for_train.py:51", "first step", methods=("lllite",)),
+    Rule("args.lllite_rank", ("network_dim",),
+         lambda c: c.get("network_dim") is not None and c.number("network_dim") < 1,
+         "network_dim: {network_dim} leaves nothing between condition and U-Net: it cannot learn",
+         "write network_dim: 64", "networks/control_net_lllite_for_train.py:77", SILENT, methods=("lllite",)),
+    Rule("args.token_known", ("token_string",), _in_vocabulary,
+         "token_string: {token_string} is a token of the tokenizer already", "write a word that does not exist",
+         "train_textual_inversion.py:244", LOADED, methods=("textual_inversion",)),
+    Rule("args.token_vectors", ("num_vectors_per_token",), lambda c: c.number("num_vectors_per_token") < 1,
+         "num_vectors_per_token: {num_vectors_per_token} makes no vector", "write 1 or more, such as 4",
+         "train_textual_inversion.py:244", LOADED, methods=("textual_inversion",)),
+    Rule("args.init_word", ("init_word",), lambda c: not c.get("init_word"),
+         "without init_word the new vectors start from chance", "write the word that comes nearest, such as dog",
+         "train_textual_inversion.py:220", SILENT, WARNING, methods=("textual_inversion",)),
+    Rule("args.templates_twice", TEMPLATES, lambda c: all(c.on(name) for name in TEMPLATES),
+         "use_style_template does nothing beside use_object_template", "leave one of the two out",
+         "train_textual_inversion.py:341", SILENT, INFO, methods=("textual_inversion",)),
 )  # fmt: skip

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from kohya_runner.engines.rules.context import INFO, LOADED, SILENT, UNET, WARNING, Rule
+from kohya_runner.engines.rule_context import INFO, LOADED, SILENT, UNET, WARNING, Rule
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
 
 
 Kind = Literal["int", "float", "ints", "floats", "bool", "flag", "text"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import LOADED, SILENT, WARNING, Rule
+from kohya_runner.engines.rule_context import LOADED, SILENT, WARNING, Rule
 from kohya_runner.engines.sd_scripts.rules.network import MODULES, suggestion, unknown_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
     from kohya_runner.engines.sd_scripts.rules.network import Kind
 
 ARGS = ("network_args",)

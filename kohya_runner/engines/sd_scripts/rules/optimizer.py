@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.rules.context import EXACT, INFO, LOADED, LORA, SILENT, TU, UNET, UNFIT, UNSURE, WARNING, Rule
+from kohya_runner.engines.rule_context import EXACT, INFO, LOADED, LORA, SILENT, TU, UNET, UNFIT, UNSURE, WARNING, Rule
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
 
 
 TEXT_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2", "learning_rate_te3")

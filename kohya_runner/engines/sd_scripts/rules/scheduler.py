@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rules.context import ALWAYS_FAIL, ARGUMENTS, INFO, LOADED, SILENT, TU, WARNING, Rule
+from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, INFO, LOADED, SILENT, TU, WARNING, Rule
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step, schedule_free
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.engines.rules.context import Context
+    from kohya_runner.engines.rule_context import Context
 
 NAME = ("lr_scheduler",)
 WARMUP = ("lr_warmup_steps",)

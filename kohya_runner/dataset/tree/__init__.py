@@ -1,1 +1,0 @@
-"""The repeat folders that the trainer reads: decided, then built."""

@@ -1,0 +1,231 @@
+"""The repeat folders on the disk: built beside, moved into place in one step, never changed under a run.
+
+Below the recipe's own folder each layout has a tree named by its key. A changed recipe has another key and so another
+tree; ``prune`` removes those that nobody uses any more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kohya_runner import safe_files
+from kohya_runner.dataset import tree_manifest as manifest
+from kohya_runner.dataset.layout import CONFIG, METADATA, head
+from kohya_runner.dataset.tree_manifest import carry_over, drop_unfinished, is_cache_of
+from kohya_runner.dataset.written_files import LINK_METHODS, caption_bytes, leads_to, make, parts, place
+from kohya_runner.errors import PreflightError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from kohya_runner.dataset.facts import Folder
+    from kohya_runner.dataset.layout import Layout
+    from kohya_runner.dataset.written_files import LinkMethod, WrittenFile
+
+SET_ASIDE = "set-aside"
+OURS = (manifest.NAME, METADATA, CONFIG, "metadata.jsonl")
+ABANDONED = 3600.0
+"""Seconds after which an unfinished tree is one that nobody is building any more."""
+
+_TREE = re.compile(r"[0-9a-f]{12}")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{12}\.(partial|replaced)-\d+")
+_INFO_CACHE = "metadata_cache.json"  # what --cache_info writes (library/train_util.py:1896)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTree:
+    """What ``build`` did."""
+
+    created: bool  # False: the tree was there and right
+    way: str = ""  # "symlink", "hard link" or "copy"
+    carried: int = 0  # caches taken over from older trees
+    dropped: tuple[Path, ...] = ()  # half-written caches removed
+    set_aside: tuple[Path, ...] = ()  # files somebody had put into the tree, and where they are now
+
+
+def build(layout: Layout, *, ways: tuple[LinkMethod, ...] = LINK_METHODS) -> BuiltTree:
+    """Make the tree of a layout be there, whole. Nothing happens where it is. Sources are never written to.
+
+    PreflightError where the disk refuses, DatasetError where a source changed since it was read.
+    """
+    try:
+        if is_intact(layout):
+            return BuiltTree(created=False, dropped=drop_unfinished(layout.tree))
+        partial = layout.root / f".{layout.key}.partial-{os.getpid()}"
+        try:
+            return _built(layout, partial, ways)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as problem:
+        text = f"cannot lay out the dataset under {layout.root}: {problem.strerror or problem}"
+        raise PreflightError(text, hint="free or change the workspace") from problem
+
+
+def is_intact(layout: Layout) -> bool:
+    """Whether the tree is there with exactly its files, each leading to its source, and besides only their caches."""
+    found = manifest.read(layout.tree)
+    if found is None or found.key != layout.key or next(_strays(layout), None) is not None:
+        return False
+    if not all(_is_made(layout, part, found) for part in parts(layout)):
+        return False
+    beside = all(_holds(path, text) for path, text in _beside(layout))
+    return beside and all(leads_to(path, source, size) for path, source, size in _files(layout))
+
+
+def _beside(layout: Layout) -> Iterator[tuple[Path, str]]:
+    """The files beside the folders, and their text."""
+    if layout.metadata:
+        yield layout.tree / layout.metadata_name, layout.metadata
+    if layout.config:
+        yield layout.tree / CONFIG, layout.config
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
+def _is_made(layout: Layout, part: WrittenFile, found: manifest.Manifest) -> bool:
+    """Whether a file that leads to no source is as it was written: a caption by its text, a picture by its size."""
+    try:
+        if part.caption:
+            return part.path.read_bytes() == caption_bytes(part.entry)
+        return part.path.stat().st_size == found.made.get(part.path.relative_to(layout.tree).as_posix())
+    except OSError:
+        return False
+
+
+def prune(root: Path, keep: Collection[str]) -> tuple[Path, ...]:
+    """Remove the trees below a recipe's folder whose key is not in ``keep``, and long abandoned halves of trees."""
+    removed = []
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        old = _TREE.fullmatch(path.name) is not None and path.name not in keep and _is_ours(path)
+        abandoned = _UNFINISHED.fullmatch(path.name) and time.time() - path.lstat().st_mtime > ABANDONED
+        if (old or abandoned) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path)
+    return tuple(removed)
+
+
+def _is_ours(tree: Path) -> bool:
+    """Whether a folder is a tree that was built here: its manifest says so, its name alone may be anybody's."""
+    found = manifest.read(tree)
+    return found is not None and found.key == tree.name
+
+
+def _built(layout: Layout, partial: Path, ways: tuple[LinkMethod, ...]) -> BuiltTree:
+    shutil.rmtree(partial, ignore_errors=True)
+    for folder in (*layout.folders, *layout.conditions):
+        _below(layout, folder, partial).mkdir(parents=True, exist_ok=True)
+    if not layout.edits:
+        (partial / "train").mkdir(parents=True, exist_ok=True)
+    for path, source, size in _files(layout):
+        ways = place(source, partial / path.relative_to(layout.tree), size, ways)
+    carried = carry_over(_older(layout), layout, partial)
+    for path, text in _beside(layout):
+        safe_files.write_text(partial / path.relative_to(layout.tree), text)
+    made = {
+        str(p.path.relative_to(layout.tree)): make(p, partial / p.path.relative_to(layout.tree)) for p in parts(layout)
+    }
+    manifest.write(layout, partial, made)
+    for directory in (*partial.glob("*/*"), *partial.glob("*/"), partial):
+        _flush(directory)
+    aside = _publish(layout, partial)
+    _flush(layout.root)
+    return BuiltTree(created=True, way=ways[0].name, carried=carried, set_aside=aside)
+
+
+def _publish(layout: Layout, partial: Path) -> tuple[Path, ...]:
+    """Move the finished tree into place; where somebody else was faster, theirs stays."""
+    if is_intact(layout):
+        return ()
+    if not layout.tree.exists():
+        try:
+            partial.rename(layout.tree)
+        except OSError:
+            if not is_intact(layout):
+                raise
+        return ()
+    aside = _put_aside(layout)
+    replaced = layout.root / f".{layout.key}.replaced-{os.getpid()}"
+    layout.tree.rename(replaced)
+    partial.rename(layout.tree)
+    shutil.rmtree(replaced, ignore_errors=True)
+    return aside
+
+
+def _put_aside(layout: Layout) -> tuple[Path, ...]:
+    """Move files that somebody put into the tree out of it: they are not ours to remove."""
+    moved = []
+    for path in _strays(layout):
+        if not path.is_symlink() and path.suffix != ".npz" and path.name not in OURS:
+            target = layout.root / SET_ASIDE / layout.key / f"{time.time_ns()}-{path.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+            moved.append(target)
+    return tuple(moved)
+
+
+def _files(layout: Layout) -> Iterator[tuple[Path, Path, int]]:
+    """Each laid-out file, its source and its size."""
+    for folder in (*layout.folders, *layout.conditions):
+        path = layout.folder_path(folder)
+        for entry in folder.entries:
+            if entry.fit is None:
+                yield path / entry.name, entry.image.path, entry.image.bytes
+            if entry.caption and entry.image.caption and not entry.written:
+                yield path / entry.caption, entry.image.caption.path, entry.image.caption.bytes
+
+
+def _strays(layout: Layout) -> Iterator[Path]:
+    """What is in the tree and does not belong there: other folders, other files, caches of no image of it."""
+    folders = {layout.folder_path(folder): folder for folder in (*layout.folders, *layout.conditions)}
+    kinds = {path.parent for path in folders} | {layout.tree / "train"}
+    yield from (p for p in _children(layout.tree) if p not in kinds and p.name not in OURS)
+    yield from (p for kind in sorted(kinds) for p in _children(kind) if p not in folders)
+    for path, folder in folders.items():
+        yield from _strays_in(path, folder)
+
+
+def _strays_in(path: Path, folder: Folder) -> Iterator[Path]:
+    names = {entry.name for entry in folder.entries} | {entry.caption for entry in folder.entries}
+    stems = {head(entry.name): os.path.splitext(entry.name)[0] for entry in folder.entries}  # noqa: PTH122
+    for child in _children(path):
+        stem = stems.get(head(child.name))
+        cache = stem is not None and is_cache_of(child.name, stem)
+        if child.name not in names and not cache and child.name != _INFO_CACHE:
+            yield child
+
+
+def _children(path: Path) -> tuple[Path, ...]:
+    return tuple(sorted(path.iterdir())) if path.is_dir() else ()
+
+
+def _older(layout: Layout) -> tuple[manifest.Manifest, ...]:
+    """The trees of this recipe that are there, the one to be replaced included."""
+    trees = (path for path in _children(layout.root) if _TREE.fullmatch(path.name))
+    return tuple(found for found in map(manifest.read, trees) if found is not None)
+
+
+def _below(layout: Layout, folder: Folder, tree: Path) -> Path:
+    return tree / layout.folder_path(folder).relative_to(layout.tree)
+
+
+def _flush(directory: Path) -> None:
+    """Put a folder's names on the disk; some network file systems cannot, and then it is theirs to be slow."""
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError:
+        return

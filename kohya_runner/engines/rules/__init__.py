@@ -1,1 +1,0 @@
-"""Rules between options: what a rule is, and how rules are evaluated."""

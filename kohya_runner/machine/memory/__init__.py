@@ -1,1 +1,0 @@
-"""How much memory and disk each model architecture asks for."""

@@ -1,0 +1,197 @@
+"""An estimate of the GPU memory a LoRA training takes, from the recipe's options alone.
+
+Weights, LoRA, gradients and optimizer are counted; activations are a model fitted to the published figures in
+``tests/support/vram_figures.py``, which a test holds it to. It is an estimate: drivers, fragmentation and library
+versions move it by a tenth or two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kohya_runner.machine.architectures import ARCHITECTURES, Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WORKSPACE = 850 * 10**6
+"""The CUDA context, its libraries and the allocator's slack."""
+BLOCK_PEAK = 60
+"""What is alive while one block of a transformer is computed again, in tensors of tokens x width."""
+BLOCK_KEPT = 19
+"""What each block of a transformer keeps without gradient checkpointing, in the same unit."""
+ENCODE_BYTES = 2000
+"""Working memory of an autoencoder for each pixel of a picture, in half precision."""
+TEXT_TRAINING = 100 * 10**6
+"""Activations of the text encoders for each picture, where they are trained."""
+MOMENTS: dict[str, int] = {
+    "adamw": 8, "adamw8bit": 2, "pagedadamw8bit": 2, "pagedadamw": 8, "pagedadamw32bit": 8, "lion": 4, "lion8bit": 1,
+    "pagedlion8bit": 1, "adafactor": 1, "prodigy": 16, "sgdnesterov": 4, "sgdnesterov8bit": 1,
+    "adamwschedulefree": 8, "radamschedulefree": 8, "sgdschedulefree": 4, "prodigyplusschedulefree": 5,
+    "ademamix8bit": 4, "pagedademamix8bit": 4, "ademamix": 12, "sgd": 0, "adam8bit": 2,
+    "dadaptadam": 12, "dadaptation": 12, "dadaptadampreprint": 12,
+}  # fmt: skip
+"""Bytes of optimizer state for each trained parameter, by the last part of the name; measured, rounded up."""
+USUAL_MOMENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class VramSettings:
+    """The options that decide. ``lora`` is the number of trained parameters, ``pixels`` those of the largest bucket.
+
+    ``text_fp8``: the big text encoder's file holds fp8 weights. ``full_half`` is full_fp16 or full_bf16,
+    ``text_on_cpu`` HunyuanImage's text_encoder_cpu. ``dim`` is network_dim, for the hints alone.
+    """
+
+    family: str
+    lora: int
+    pixels: int
+    batch: int = 1
+    precision: str = "no"
+    full_half: bool = False
+    fp8: bool = False
+    fp8_text: bool = False
+    gradient_checkpointing: bool = False
+    offload_checkpoints: bool = False
+    blocks_to_swap: int = 0
+    cache_latents: bool = False
+    cache_text: bool = False
+    train_text: bool = True
+    optimizer: str = "AdamW"
+    efficient_attention: bool = False
+    no_half_vae: bool = False
+    text_fp8: bool = False
+    text_on_cpu: bool = False
+    dim: int = 0
+    network: bool = True  # the trained parameters are a LoRA
+    whole: bool = False  # the trained parameters are the base model itself
+    fused: bool = False  # each gradient is used up as soon as it is there (fused_backward_pass)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of one weight that is not fp8 (library/train_util.py:5507)."""
+        return 2 if self.precision in {"fp16", "bf16"} else 4
+
+
+@dataclass(frozen=True, slots=True)
+class VramEstimate:
+    """Bytes by part, of the stage that needs most: ``training``, or the caching before it."""
+
+    stage: str
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Bytes."""
+        return sum(self.parts.values())
+
+
+def moments(optimizer: str) -> int:
+    """Bytes of optimizer state for each trained parameter, by ``--optimizer_type``."""
+    return MOMENTS.get(optimizer.lower().rpartition(".")[2], USUAL_MOMENTS)
+
+
+def estimate(settings: VramSettings) -> VramEstimate | None:
+    """The stage that needs most GPU memory; None for a family whose numbers are not known."""
+    shape = ARCHITECTURES.get(settings.family)
+    if shape is None:
+        return None
+    stages = [VramEstimate("training", _training(settings, shape))]
+    if settings.cache_text:
+        stages.append(VramEstimate("caching text encoder outputs", _text_caching(settings, shape)))
+    return max(stages, key=lambda stage: stage.total)
+
+
+def _training(settings: VramSettings, shape: Architecture) -> dict[str, int]:
+    parts = {
+        "base model": _denoiser(settings, shape),
+        "text encoders": _text(settings, shape),
+        "autoencoder": 0 if settings.cache_latents else shape.autoencoder * _autoencoder_weight(settings),
+        trained_label(settings): _trained(settings),
+        "activations": max(_activations(settings, shape), _encoding(settings)) + _text_activations(settings),
+        "CUDA": WORKSPACE,
+    }
+    return {name: size for name, size in parts.items() if size}
+
+
+def _text_caching(settings: VramSettings, shape: Architecture) -> dict[str, int]:
+    """The base model waits in host memory meanwhile (flux_train_network.py:232)."""
+    if settings.text_on_cpu:
+        return {"CUDA": WORKSPACE}
+    largest = max(count for _, count in shape.text)
+    saved = largest * (settings.weight - 1) if settings.text_fp8 else 0
+    return {"text encoders": shape.text_parameters * settings.weight - saved, "CUDA": WORKSPACE}
+
+
+def trained_label(settings: VramSettings) -> str:
+    """What the trained part is called."""
+    return "LoRA, gradients, optimizer" if settings.network else "weights, gradients, optimizer"
+
+
+def _denoiser(settings: VramSettings, shape: Architecture) -> int:
+    if settings.whole:
+        return 0
+    stays = shape.denoiser - shape.swapped(settings.blocks_to_swap)
+    return stays * (1 if settings.fp8 else settings.weight)
+
+
+def _text(settings: VramSettings, shape: Architecture) -> int:
+    """All of them where nothing is cached; with cached outputs FLUX and SD3 keep the CLIP models that are trained."""
+    if not settings.cache_text:
+        return shape.text_parameters * (1 if settings.fp8_text else settings.weight)
+    if not settings.train_text:
+        return 0
+    return sum(count for name, count in shape.text if name.startswith("clip")) * settings.weight
+
+
+def _autoencoder_weight(settings: VramSettings) -> int:
+    return 4 if settings.no_half_vae else settings.weight
+
+
+def _trained(settings: VramSettings) -> int:
+    """Weights and gradients in fp32 unless everything is half, and the optimizer's moments."""
+    width = 2 if settings.full_half else 4
+    each = width * (1 if settings.fused else 2) + moments(settings.optimizer)
+    swapped = ARCHITECTURES[settings.family].swapped(settings.blocks_to_swap) if settings.whole else 0
+    return settings.lora * each - swapped * width
+
+
+def _encoding(settings: VramSettings) -> int:
+    """Pictures go through the autoencoder at every step where their latents are not cached."""
+    if settings.cache_latents:
+        return 0
+    return settings.batch * settings.pixels * ENCODE_BYTES * _autoencoder_weight(settings) // 2
+
+
+def _text_activations(settings: VramSettings) -> int:
+    return settings.batch * TEXT_TRAINING if settings.train_text else 0
+
+
+def _activations(settings: VramSettings, shape: Architecture) -> int:
+    if shape.kind == "unet":
+        return _unet_activations(settings, shape)
+    tokens = settings.pixels // shape.stride**2 + shape.text_tokens
+    tensor = settings.batch * tokens * shape.width * settings.weight
+    blocks = shape.double.count + shape.single.count
+    if not settings.gradient_checkpointing:
+        return tensor * (blocks * BLOCK_KEPT + BLOCK_PEAK)
+    return tensor * (BLOCK_PEAK + (0 if settings.offload_checkpoints else blocks))
+
+
+ATTENTION_LAYERS = 5
+"""Layers of a U-Net with attention at its finest resolution: two going down, three coming up."""
+ATTENTION: dict[str, tuple[int, int, int]] = {"sd15": (8, 8, 1), "sd2": (8, 5, 1), "sdxl": (16, 10, 2)}
+"""Pixels per position along a side, heads, and transformer blocks of those layers."""
+
+
+def _unet_activations(settings: VramSettings, shape: Architecture) -> int:
+    """Convolutions grow with the pixels; attention too, but for the plain kind, which holds a matrix of positions."""
+    each = shape.activations[0 if settings.gradient_checkpointing else 1] * settings.pixels // shape.pixels
+    total = settings.batch * each * settings.weight // 2
+    if settings.efficient_attention or settings.family not in ATTENTION:
+        return total
+    stride, heads, depth = ATTENTION[settings.family]
+    positions = settings.pixels // stride**2
+    kept = 1 if settings.gradient_checkpointing else ATTENTION_LAYERS * depth
+    return total + settings.batch * heads * positions**2 * settings.weight * (kept + 1)

@@ -1,0 +1,185 @@
+"""What a recipe makes happen beside the training, and whether the person who launches it has said yes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from kohya_runner.artefact.model_file import CONVERT, code_in, is_pickle
+from kohya_runner.errors import UsageError
+from kohya_runner.findings import Finding, error
+from kohya_runner.plan.trust_table import GO_WITH, KEYS, OPTIONS, PLAIN_NAMES, WEIGHTS, Effect, is_shipped
+from kohya_runner.recipe.finish import VARIABLE
+from kohya_runner.recipe.models import reference
+from kohya_runner.safe_files import is_inside
+from kohya_runner.text import did_you_mean, masked_text
+from kohya_runner.workspace import DEFAULT
+from kohya_runner.yamlio import dotted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kohya_runner.recipe.load import Loaded
+    from kohya_runner.recipe.models import Recipe
+    from kohya_runner.workspace import Workspace
+    from kohya_runner.yamlio import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Consents:
+    """What was allowed from outside the recipe: ``KEY`` or ``KEY=VALUE``, and the workspace that the settings name."""
+
+    keys: tuple[str, ...] = ()
+    workspace: Path | None = None
+
+    def cover(self, key: str, value: object) -> bool:
+        """Whether a value of a key needs no further word."""
+        return key in self.keys or f"{key}={value}" in self.keys
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """One thing that happens beside the training. ``text`` goes on from "this recipe will also"."""
+
+    key: str
+    effect: Effect
+    text: str
+    where: str
+    allowed: bool
+
+    def finding(self) -> Finding | None:
+        """The error of a consequence that nobody has allowed."""
+        if self.allowed:
+            return None
+        if self.effect is Effect.READ:
+            hint = f"take a .safetensors file of the same model; or {CONVERT}; or --trust {self.key}"
+            return error("model.pickle", f"{self.key}: {self.text}", where=self.where, hint=hint)
+        message = f"{self.key}: the recipe wants to {self.text}"
+        hint = f"if that is what you want, add --trust {self.key}; otherwise take the key out"
+        return error("recipe.trust", message, where=self.where, hint=hint)
+
+    def as_json(self) -> dict[str, object]:
+        """For ``plan --json``."""
+        return {"key": self.key, "effect": self.effect.value, "text": self.text, "where": self.where,
+                "allowed": self.allowed}  # fmt: skip
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """A ``UsageError`` for a consent that names nothing which could be asked for."""
+    known = [*KEYS, *(f"args.{name}" for name in OPTIONS)]
+    for key in (text.partition("=")[0] for text in keys):
+        if key not in known and not key.startswith("components."):
+            said = did_you_mean(f"args.{key}" if f"args.{key}" in known else key, known)
+            raise UsageError(f"--trust {key}: needs no consent", hint=said or "such as args.optimizer_type")
+
+
+def consequences(loaded: Loaded, workspace: Workspace, consents: Consents) -> tuple[Consequence, ...]:
+    """Everything that the recipe makes happen beside training into its workspace, in the order of the effects."""
+    made = _Reading(loaded, workspace, consents)
+    found = [*made.options(), *(made.keys(loaded.recipe) if loaded.recipe else ())]
+    return tuple(sorted(found, key=lambda one: list(Effect).index(one.effect)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A recipe being read for its consequences."""
+
+    loaded: Loaded
+    workspace: Workspace
+    consents: Consents
+
+    def one(self, key: str, effect: Effect, text: str, value: object) -> Consequence:
+        path: tuple[Key, ...] = tuple(key.split(".", 1))
+        by_user = effect is not Effect.READ and self.loaded.tree.is_by_user(path)  # a file is of whoever made it
+        allowed = by_user or self.consents.cover(key, value)
+        return Consequence(key, effect, masked_text(text), self.loaded.where(*path), allowed)
+
+    def options(self) -> Iterator[Consequence]:
+        given = {name: value for name, value in self.loaded.args.items() if value not in (None, False, "")}
+        for name, value in given.items():
+            effect = OPTIONS.get(name, Effect.NONE)
+            for text in self._said(name, effect, value, given):
+                yield self.one(f"args.{name}", effect, text, value)
+
+    def _said(self, name: str, effect: Effect, value: object, given: dict[str, object]) -> Iterator[str]:
+        match effect:
+            case Effect.IMPORT:
+                if not is_shipped(name, str(value)):
+                    yield f"import {value}, which is neither the trainer's nor of a package that it knows"
+            case Effect.SEND:
+                yield from self._sent(name, value, given)
+            case Effect.WRITE:
+                yield from self._written(name, str(value))
+            case Effect.READ if name in WEIGHTS:
+                for text in value if isinstance(value, list) else [value]:
+                    yield from self._loaded(str(text), self.loaded.path_from(str(text), "args", name))
+            case _:
+                return
+
+    def _sent(self, name: str, value: object, given: dict[str, object]) -> Iterator[str]:
+        main = GO_WITH.get(name)
+        if main:
+            by_user = self.loaded.tree.is_by_user(("args", main))
+            if main in given and by_user and not self.loaded.tree.is_by_user(("args", name)):
+                yield f"set {name} to {value} for what you send"
+        elif name == "huggingface_repo_id":
+            yield f"upload to {value} on the Hub, {given.get('huggingface_repo_visibility') or 'private'}"
+        elif name in ("log_with", "report_to"):
+            if value not in ("tensorboard", "none"):
+                yield f"send its metrics and settings away ({name}: {value})"
+        elif name == "resume_from_huggingface":
+            yield f"fetch the training state {given.get('resume')} from the Hub and load its pickles"
+        elif not name.startswith("val_image_url") or "://" in str(value):
+            yield f"send or fetch by {name}: {value}"
+
+    def _written(self, name: str, text: str) -> Iterator[str]:
+        if name in PLAIN_NAMES and "/" not in text and not text.startswith("."):
+            return
+        path = self.loaded.path_from(text, "args", name)
+        if name in PLAIN_NAMES or not is_inside(path, (self.workspace.root,)) or not text.startswith(("/", "~", ".")):
+            yield f"write to {text}, outside the workspace"
+
+    def _loaded(self, text: str, path: Path) -> Iterator[str]:
+        said = code_in(path)
+        if not said and is_pickle(text):
+            said = "is a pickle: loading it runs whatever code its author put in"
+        if said:
+            yield f"{text} {said}"
+
+    def keys(self, recipe: Recipe) -> Iterator[Consequence]:
+        if recipe.launch.python:
+            yield self.one("launch.python", Effect.EXECUTE, f"run {recipe.launch.python} as the trainer's Python",
+                           recipe.launch.python)  # fmt: skip
+        receiver = recipe.finish.receiver
+        if receiver and receiver.env != VARIABLE:
+            to = urlsplit(receiver.url or "").hostname or f"the address in ${receiver.env}"
+            yield self.one("finish.notify", Effect.SEND, f"send a message to {to} when it ends", receiver.url)
+        if recipe.finish.pod:
+            yield self.one(
+                "finish.stop_pod", Effect.SPEND, f"{recipe.finish.pod} the pod when it ends", recipe.finish.pod
+            )
+        yield from self._workspace(recipe)
+        yield from self._models(recipe)
+
+    def _workspace(self, recipe: Recipe) -> Iterator[Consequence]:
+        if not recipe.workspace:
+            return
+        path = self.loaded.path_from(recipe.workspace, "workspace")
+        own = [self.loaded.place("workspace").folder, Path.cwd(), DEFAULT]
+        known = [*own, self.consents.workspace] if self.consents.workspace else own
+        if path == self.workspace.root and not is_inside(path, known):
+            yield self.one("workspace", Effect.WRITE, f"use {path} as its workspace", recipe.workspace)
+
+    def _models(self, recipe: Recipe) -> Iterator[Consequence]:
+        named: dict[tuple[Key, ...], object] = {("model",): recipe.model}
+        named |= {("components", name): text for name, text in recipe.components.items()}
+        named |= {("compare", "clip"): recipe.compare.clip} if recipe.compare else {}
+        for path, text in named.items():
+            if not isinstance(text, str):
+                continue
+            ref = reference(self.loaded, text, *path)
+            file = ref.path or Path(text)
+            for said in self._loaded(text, file if ref.kind == "path" else Path("-")):
+                yield self.one(dotted(path), Effect.READ, said, text)

@@ -1,1 +1,0 @@
-"""What a recipe may do by itself, and what a person has to allow."""

@@ -1,1 +1,0 @@
-"""What a run measures, and how other programs read it."""

@@ -1,0 +1,137 @@
+"""Files written whole or not at all, and paths that no link leads out of their folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import BinaryIO
+
+SETTLED = 2_000_000_000  # nanoseconds since the last change of a file that is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the file system says of a file, and whether that is old enough to be relied on."""
+
+    text: str
+    settled: bool
+
+
+def stamp(path: str, now: int | None = None) -> Stamp | None:
+    """The stamp of a file, links followed; None where there is none. ``now`` in nanoseconds is given by tests."""
+    try:
+        s = os.stat(path)  # noqa: PTH116 - a hundred thousand times
+    except OSError:
+        return None
+    changed = max(s.st_mtime_ns, s.st_ctime_ns)
+    text = f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
+    return Stamp(text, (time.time_ns() if now is None else now) - changed > SETTLED)
+
+
+PRIVATE = 0o600  # of what may hold values of the environment
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Put ``data`` at ``path`` in one step: a temporary file beside it, flushed, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        os.replace(name, path)  # noqa: PTH105 - the atomic call, by its name
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str, mode: int = 0o644) -> None:
+    """``write_bytes`` of UTF-8 text."""
+    write_bytes(path, text.encode(), mode)
+
+
+def write_json(path: Path, value: Mapping[str, Any], mode: int = 0o644) -> None:
+    """``write_text`` of an indented JSON object."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", mode)
+
+
+KERNEL = ("/proc", "/sys")
+"""Files there look like files and are none: reading one can wait for ever, or never come to an end."""
+
+
+class UnsafePathError(OSError):
+    """A path that leads out of its folder, or to something that is no file."""
+
+
+def is_inside(path: str | os.PathLike[str], roots: Iterable[str | os.PathLike[str]]) -> bool:
+    """Whether a path, with its links followed, lies in one of the folders (or is one)."""
+    real = os.path.realpath(path)
+    return any(real == root or real.startswith(root.rstrip("/") + "/") for root in map(os.path.realpath, roots))
+
+
+def link_out(root: Path, path: Path) -> Path | None:
+    """The first link between ``root`` and a ``path`` below it that leads out of ``root``; None where none does.
+
+    The root may be a link itself: that is its owner's choice.
+    """
+    here = root
+    if not path.is_relative_to(root):
+        return None
+    for part in Path(os.path.relpath(path, root)).parts:
+        here = here / part
+        if os.path.islink(here) and not is_inside(here, (root,)):
+            return here
+    return None
+
+
+def special(path: str | os.PathLike[str]) -> str:
+    """Why a path may not be opened as a file ("is a named pipe"), "" where it may or where nothing is there."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return ""
+    if is_inside(path, KERNEL):
+        return "is a file of the kernel, not of a disk"
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    kinds = {
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return f"is {kinds.get(stat.S_IFMT(mode), 'something special')}, not a file"
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """A regular file for reading; ``UnsafePathError`` for anything else, without waiting for its other end."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(handle).st_mode) or is_inside(path, KERNEL):
+        os.close(handle)
+        raise UnsafePathError(0, special(path) or "is no file", str(path))
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "rb")
+
+
+def open_for_write(path: Path, flags: int = os.O_TRUNC, mode: int = 0o600) -> int:
+    """A handle to write a file that is no link and no special file; the file is made where it is not there."""
+    safe = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(path, safe | flags & ~os.O_TRUNC, mode)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise UnsafePathError(0, special(path) or "is no file", str(path))
+    if flags & os.O_TRUNC:
+        os.ftruncate(handle, 0)
+    os.set_blocking(handle, True)
+    return handle
