@@ -28,6 +28,7 @@ class Access:
     endpoint: str = ENDPOINT
     token: str | None = field(default=None, repr=False)
     offline: bool = False
+    seconds: float = TIMEOUT  # for one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _ask(repo: str, reach: Access) -> HubFact:
 
     try:
         told = HfApi(endpoint=reach.endpoint, token=reach.token or False).model_info(
-            repo, files_metadata=True, timeout=TIMEOUT
+            repo, files_metadata=True, timeout=reach.seconds
         )
     except HFValidationError as fault:
         return HubFact(repo, "missing", str(fault).splitlines()[0])
@@ -111,7 +112,7 @@ def _may_read(repo: str, files: tuple[tuple[str, int], ...], reach: Access) -> t
     biggest = max(files, key=lambda pair: pair[1])[0]
     try:
         url = hf_hub_url(repo, biggest, endpoint=reach.endpoint)
-        get_hf_file_metadata(url, token=reach.token or False, timeout=TIMEOUT, endpoint=reach.endpoint)
+        get_hf_file_metadata(url, token=reach.token or False, timeout=reach.seconds, endpoint=reach.endpoint)
     except hub_faults() as fault:
         return status_of(fault, reach)
     return "ok", ""

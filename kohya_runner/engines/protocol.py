@@ -7,13 +7,13 @@ inside its methods, so that planning with one engine loads nothing of another bu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from kohya_runner.engines.arguments import as_one_dataset, as_parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from kohya_runner.dataset.edit import EditSet, Paired
     from kohya_runner.dataset.facts import Scan, Source
@@ -55,6 +55,13 @@ class Models:
     fetches: tuple[Fetch, ...]
     tokenizers: Path | None  # only for random-weight models: no Hub
     findings: tuple[Finding, ...]
+
+    @property
+    def local(self) -> tuple[Path, ...]:
+        """The files and folders that the recipe names by their paths."""
+        fetched = {fetch.target for fetch in self.fetches}
+        own = (Path(self.base),) if self.kind == "path" else ()
+        return (*own, *(path for path in self.components.values() if path not in fetched))
 
 
 @dataclass(frozen=True, slots=True)

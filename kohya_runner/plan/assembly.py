@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +58,11 @@ class _Search:
             return str(random_model_paths(ref.text, self.workspace.models).checkpoint)
         if ref.path is None:
             return ref.text
-        if self.look:
+        if self.look or os.path.exists(ref.path):
             from kohya_runner.artefact.model_file import LocalModel, model_findings
 
-            self.findings += model_findings(LocalModel(ref.path, what, self.support.family, ref.where))
+            found = model_findings(LocalModel(ref.path, what, self.support.family, ref.where))
+            self.findings += [one for one in found if self.look or one.code != "model.symlink"]
         return str(ref.path)
 
     def _fetched(self, ref: Reference) -> str:
@@ -85,7 +87,7 @@ class _Search:
 
 
 def find_models(loaded: Loaded, support: Support, workspace: Workspace, *, look: bool) -> Models:
-    """Resolve ``model`` and ``components``. ``look`` is off where the files are on another machine."""
+    """Resolve ``model`` and ``components``. Without ``look`` a file may be on another machine alone."""
     recipe = loaded.recipe
     assert recipe is not None  # noqa: S101 - planned with a whole recipe
     search = _Search(support, workspace, look)

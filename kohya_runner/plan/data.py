@@ -22,8 +22,11 @@ from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.metadata_rows import is_edit
 from kohya_runner.engines import method_data
 from kohya_runner.engines.table import user_settings
+from kohya_runner.engines.text_encoders import encoders
 from kohya_runner.findings import Finding, error
+from kohya_runner.install.random_model import random_model_paths
 from kohya_runner.plan import commands
+from kohya_runner.recipe.models import RandomModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.scan_cache import ScanCache
     from kohya_runner.dataset.survey import Survey
+    from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.method_data import Pairs
@@ -59,6 +63,7 @@ class ReadData:
     scans: tuple[Scan, ...]
     pairs: tuple[Pairs, ...]
     findings: tuple[Finding, ...]
+    not_checked: tuple[str, ...] = ()
 
 
 def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress: Progress | None) -> ReadData:
@@ -67,11 +72,32 @@ def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress
     found, faults = recipe_sources(opened, parsed, support)
     surveys = read_all(found, opened.request, opened.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
-    judged = findings(surveys, engine.picture_rules(loaded, parsed), engine.dataset_rules(parsed))
+    readers = find_encoders(opened, parsed, support)()
+    rules = replace(engine.picture_rules(loaded, parsed), encoders=readers)
+    judged = findings(surveys, rules, engine.dataset_rules(parsed, readers))
+    unknown = ", ".join(one.name for one in readers if not one.known)
+    if unknown:  # then only what is too long by any tokenizer is certain
+        judged = tuple(finding for finding in judged if finding.code != "caption.length")
     checked = method_data.eased(judged, support, parsed, scans)
     pairs = method_data.read_pairs(loaded, support, surveys)
     method = method_data.findings(loaded, support, parsed, scans, pairs)
-    return ReadData(scans, pairs, (*faults, *checked, *method))
+    uncounted = (f"tokens of captions, exactly: the tokenizer of {unknown} is not here yet",) if unknown else ()
+    return ReadData(scans, pairs, (*faults, *checked, *method), uncounted)
+
+
+def find_encoders(opened: Opened, parsed: ParsedOptions, support: Support) -> Callable[[], tuple[Encoder, ...]]:
+    """The text encoders of a recipe with the tokenizers that are here; nothing is downloaded."""
+    model = opened.loaded.recipe.model if opened.loaded.recipe else ""
+    places = tokenizer_places(opened.workspace, parsed.get("tokenizer_cache_dir"), model)
+    root = opened.checkout.root if opened.checkout else None
+    return partial(encoders, support, parsed.get, model=str(model), places=places, checkout=root)
+
+
+def tokenizer_places(room: Workspace, stated: object, model: object = None) -> tuple[Path, ...]:
+    """Where tokenizers may be: the option's folder, those of a random-weight model, the workspace's Hub cache."""
+    made = (random_model_paths(model.random, room.models).tokenizers,) if isinstance(model, RandomModel) else ()
+    own = (Path(str(stated)),) if stated else ()
+    return (*own, *made, Path(room.environment()["HF_HUB_CACHE"]))
 
 
 def recipe_sources(
@@ -124,7 +150,7 @@ def read_sources(
 def findings(
     surveys: Sequence[Survey], rules: Rules, own: Callable[[Source], Rules] | None = None
 ) -> tuple[Finding, ...]:
-    """Problems in the data. ``dataset check`` counts tokens; a plan loads no tokenizer."""
+    """Problems in the data."""
     return tuple(note.finding for note in dataset_findings(surveys, rules, own)[1])
 
 

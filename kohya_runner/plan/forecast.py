@@ -43,6 +43,7 @@ class ForecastInput:
     environ: Mapping[str, str]
     budget: Budget
     thorough: bool = False  # read the model files for their hashes, whatever their size
+    asked: bool = True  # whether the Hub answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class Forecast:
 def forecast(
     subject: ForecastInput, steps: StepsPlan | None, *, need: MachineNeeds, host: HostFacts | None, argv: Sequence[str]
 ) -> Forecast:
-    """Files by their headers, memory and time; ``host`` None is another machine: no file is looked at then."""
-    files = _files(subject, host)
+    """Files by their headers, memory and time; ``host`` None is another machine."""
+    files = _files(subject)
     model_type = str(subject.parsed.get("model_type") or "flux")
     found: list[Finding] = []
     if files:
@@ -94,14 +95,13 @@ def forecast(
     return Forecast(files, memory, time, tuple(found))
 
 
-def _files(subject: ForecastInput, host: HostFacts | None) -> tuple[Inspected, ...]:
-    if host is None:
-        return ()
+def _files(subject: ForecastInput) -> tuple[Inspected, ...]:
     from kohya_runner.artefact.file_hash import Hashes
     from kohya_runner.hub import access
 
     hashes = Hashes(subject.workspace.cache / "kohya-runner", thorough=subject.thorough)
-    return inspect_models(subject.loaded, subject.models, reach=access(subject.environ), hashes=hashes)
+    reach = access(subject.environ) if subject.asked else None
+    return inspect_models(subject.loaded, subject.models, reach=reach, hashes=hashes)
 
 
 def _time(subject: ForecastInput, steps: StepsPlan, host: HostFacts | None, argv: Sequence[str]) -> TimePlan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from kohya_runner.engines.text_encoders import encoders, missing
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
 from kohya_runner.hub import TIMEOUT, access, hub_faults, status_of
 from kohya_runner.install.setup import find_trainer
-from kohya_runner.plan.data import recipe_sources
+from kohya_runner.plan.data import find_encoders, recipe_sources, tokenizer_places
 from kohya_runner.plan.options import recipe_options
 from kohya_runner.plan.pipeline import open_recipe
 from kohya_runner.plan.value import Request
@@ -96,7 +95,7 @@ def _folder(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
     fallback = user_settings(env).workspace
     room = workspaces.choose(wish.workspace, str(fallback) if fallback else None, env, Path.cwd())
     root = _checkout(wish, env)
-    places = _places(room, None)
+    places = tokenizer_places(room, None)
     found = complete(
         support, lambda: encoders(support, options.get, places=places, checkout=root), places[-1], access(env)
     )
@@ -141,10 +140,8 @@ def _recipe(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
         raise TrainerError(lacking.message, hint=lacking.hint)
     _, parsed, faults = recipe_options(opened, recipe, support)
     sources, wrong = recipe_sources(opened, parsed, support)
-    places = _places(opened.workspace, parsed.get("tokenizer_cache_dir"), recipe.model)
-    root = opened.checkout.root if opened.checkout else None
-    look = partial(encoders, support, parsed.get, model=str(recipe.model), places=places, checkout=root)
-    found = complete(support, look, places[-1], access(env))
+    cache = Path(opened.workspace.environment()["HF_HUB_CACHE"])
+    found = complete(support, find_encoders(opened, parsed, support), cache, access(env))
     own = engine.dataset_findings(loaded, support, parsed.options)
     return Target(
         recipe.name,
@@ -166,16 +163,6 @@ def _checkout(wish: InspectionRequest, env: Mapping[str, str]) -> Path | None:
             raise
         return None
     return checkout.root if checkout else None
-
-
-def _places(room: Workspace, stated: object, model: object = None) -> tuple[Path, ...]:
-    """Where tokenizers may be: the option's folder, those of a random-weight model, the workspace's Hub cache."""
-    from kohya_runner.install.random_model import random_model_paths
-    from kohya_runner.recipe.models import RandomModel
-
-    made = (random_model_paths(model.random, room.models).tokenizers,) if isinstance(model, RandomModel) else ()
-    own = (Path(str(stated)),) if stated else ()
-    return (*own, *made, Path(room.environment()["HF_HUB_CACHE"]))
 
 
 def complete(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kohya_runner import hub
 from kohya_runner.errors import TrainerError
-from kohya_runner.findings import Finding, error
+from kohya_runner.findings import Finding, Severity, error
 from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
 from kohya_runner.machine.disk import disk_plan
 from kohya_runner.plan import resume_options, space
@@ -15,6 +16,7 @@ from kohya_runner.plan.commands import commands
 from kohya_runner.plan.forecast import ForecastInput, forecast
 from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +24,14 @@ if TYPE_CHECKING:
 
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.arguments import Command
-    from kohya_runner.engines.protocol import Models, ResolvedRecipe
+    from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install import probe
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.disk import DiskItem, DiskPlan
     from kohya_runner.machine.gpus import Gpu
     from kohya_runner.machine.host import HostFacts
+    from kohya_runner.machine.references import HubFile
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.forecast import Forecast
@@ -153,10 +156,14 @@ def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
     return downloads.has_tokenizer(downloads.cached_files(cache, repo))
 
 
-def hub_answers(models: Models, reach: Reach) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
-    """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
-    from kohya_runner import hub
+QUICK = 3.0
+"""Seconds that the Hub has to answer where the run is for another machine."""
 
+
+def hub_answers(
+    models: Models, reach: Reach, *, seconds: float = hub.TIMEOUT
+) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
+    """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
     cache = reach.workspace.cache / "huggingface" / "hub"
     wanted = [hub.HubNeed(models.base, "model", reach.where, reach.cached)] if models.kind == "hub" else []
     wanted += [hub.HubNeed(f.file.repo, "model", f.file.where, f.target.exists()) for f in models.fetches]
@@ -165,11 +172,24 @@ def hub_answers(models: Models, reach: Reach) -> tuple[tuple[Finding, ...], Mapp
             hub.HubNeed(repo, "tokenizer", "", _has_tokenizer(repo, cache, reach.tokenizers))
             for repo in reach.repositories
         ]
-    access = hub.access(reach.environ)
+    access = replace(hub.access(reach.environ), seconds=seconds)
     facts = hub.hub_facts([need.repo for need in wanted if not need.cached], access)
     files = {(fact.repo, name): size for fact in facts for name, size in fact.files}
     known = {f.target: files[f.file.repo, f.file.path] for f in models.fetches if (f.file.repo, f.file.path) in files}
-    return hub.hub_findings(wanted, facts, access), known
+    absent = tuple(_absent(f.file, fact) for f in models.fetches for fact in facts if _lacks(fact, f))
+    return (*hub.hub_findings(wanted, facts, access), *absent), known
+
+
+def _lacks(fact: hub.HubFact, fetch: Fetch) -> bool:
+    """Whether the Hub listed the repository's files, of its newest commit, and this is none of them."""
+    file = fetch.file
+    named = fact.repo == file.repo and file.revision in (None, "main") and not fetch.target.exists()
+    return named and bool(fact.files) and file.path not in dict(fact.files)
+
+
+def _absent(file: HubFile, fact: hub.HubFact) -> Finding:
+    hint = did_you_mean(file.path, dict(fact.files)) or f"see {hub.ENDPOINT}/{file.repo}/tree/main"
+    return error("hub.missing", f"{file.repo} has no file {file.path}", where=file.where, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +202,11 @@ class OnMachine:
     disk: DiskPlan | None = None
     forecast: Forecast | None = None
     findings: tuple[Finding, ...] = ()
+    not_checked: tuple[str, ...] = ()
+
+
+OTHER = "GPU, memory, disk and trainer: the run is for another machine"
+PRACTICE = "model, Hub, GPU and trainer: a practice run needs none"
 
 
 def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) -> OnMachine:
@@ -190,14 +215,17 @@ def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) ->
     host = _host(opened) if usable and not request.elsewhere else None
     stages, command = commands(opened, run, on_cpu=host is not None and not host.gpus)
     if request.elsewhere:
-        told = _forecast(opened, run, needs(run.resolved), run.steps, host=None, argv=())
-        disk = disk_plan(_items(opened, run, {}), ())  # its findings are of no disk
-        return OnMachine(stages, command, disk=disk, forecast=told, findings=told.findings)
+        answers, sizes, unasked = _hub_for_another(opened, run.resolved)
+        told = _forecast(opened, run, needs(run.resolved), run.steps, host=None, argv=(), asked=not unasked)
+        disk = disk_plan(_items(opened, run, sizes), ())  # its findings are of no disk
+        absent = tuple(f"{path}: is not on this machine" for path in run.resolved.models.local if not path.exists())
+        left = (OTHER, *unasked, *absent)
+        return OnMachine(stages, command, (), disk, told, (*answers, *told.findings), left)
     if host is None:
         return OnMachine(stages, command)
     if request.practice:  # it needs the disk alone
         disk = disk_plan(_items(opened, run, {}), host.filesystems)
-        return OnMachine(stages, command, host.gpus, disk, findings=disk.findings)
+        return OnMachine(stages, command, host.gpus, disk, findings=disk.findings, not_checked=(PRACTICE,))
     need = needs(run.resolved)
     trainer = FoundTrainer(opened.checkout, opened.python, opened.engine.INFO, facts)
     found = examine(need, host, trainer, deep=request.deep)
@@ -207,6 +235,25 @@ def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) ->
     disk = disk_plan(_items(opened, run, sizes), host.filesystems)
     every = (*found, *answers, *told.findings, *disk.findings)
     return OnMachine(stages, command, host.gpus, disk, told, every)
+
+
+def _hub_for_another(
+    opened: Opened, resolved: ResolvedRecipe
+) -> tuple[tuple[Finding, ...], Mapping[Path, int], tuple[str, ...]]:
+    """What the Hub says of the models, the sizes, and why it was not asked. The other machine may have a token."""
+    reach = replace(_reach(opened, resolved), repositories=())
+    answers, sizes = hub_answers(resolved.models, reach, seconds=QUICK)
+    certain = hub.access(opened.environ).token is not None
+    kept: list[Finding] = []
+    left: list[str] = []
+    for answer in answers:
+        if answer.code in ("hub.offline", "hub.error"):
+            left.append(f"models on the Hub: {answer.message}")
+        elif answer.code == "hub.missing" and (certain or "401" not in answer.message):
+            kept.append(answer)
+        else:
+            kept.append(replace(answer, severity=Severity.WARNING))
+    return tuple(kept), sizes, tuple(left)
 
 
 def _host(opened: Opened) -> HostFacts:
@@ -236,12 +283,13 @@ def _forecast(  # noqa: PLR0913 - the run, and the machine that it is for
     *,
     host: HostFacts | None,
     argv: Sequence[str],
+    asked: bool = True,
 ) -> Forecast:
-    """``steps`` are those still to come."""
+    """``steps`` are those still to come; ``asked``: the Hub answers."""
     resolved = run.resolved
     subject = ForecastInput(
         opened.loaded, resolved.support, resolved.parsed, resolved.models, opened.workspace, opened.environ,
-        resolved.recipe.budget, opened.request.thorough,
+        resolved.recipe.budget, opened.request.thorough, asked,
     )  # fmt: skip
     return forecast(subject, steps, need=need, host=host, argv=argv)
 

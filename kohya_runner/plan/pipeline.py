@@ -193,7 +193,7 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
         return Plan(
             opened.request, opened.loaded, opened.workspace, _allowed(opened, found), opened.engine.INFO,
             opened.consequences, support, opened.checkout, opened.python, given.args, scans=data.scans,
-            fetches=given.models.fetches, left_open=given.left_open,
+            fetches=given.models.fetches, left_open=given.left_open, not_checked=data.not_checked,
         )  # fmt: skip
     run = assemble(opened, given, data, recipe, support)
     writable = not any(finding.code == "disk.unwritable" for finding in (*opened.findings, *found))
@@ -237,6 +237,7 @@ def _plan(  # noqa: PLR0913, PLR0917 - the result of each stage
         caches=run.arranged.caches,
         series=run.series,
         anew=run.begun,
+        not_checked=(*machine.not_checked, *data.not_checked),
         fingerprint=run.fingerprint,
     )
 

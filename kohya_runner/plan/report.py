@@ -35,6 +35,8 @@ def rows(plan: Plan) -> Iterator[tuple[str, str]]:
         shown = ", ".join(f"{name} {'unset' if default is None else default}" for name, default, _ in plan.left_open)
         yield "not set", f"the trainer's defaults apply: {shown}"
     yield "trainer", _trainer(plan)
+    if plan.not_checked:
+        yield "unchecked", "; ".join(plan.not_checked)
 
 
 def _room(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -150,6 +152,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "defaults": [{"option": n, "default": d, "effect": e} for n, d, e in plan.left_open],
         "disk": _disk(plan),
         **(plan.forecast.as_json() if plan.forecast else {"models": [], "memory": None, "time": None}),
+        "not_checked": list(plan.not_checked),
         "findings": [finding_json(f) for f in plan.findings],
     }
 

@@ -87,6 +87,7 @@ class Plan:
     caches: Path | None = None  # the folder that they fill
     series: ResumePoint | None = None  # the run that goes on; run_dir is its folder then
     anew: tuple[Arg, ...] = ()  # ``args`` as they would be if the run began now
+    not_checked: tuple[str, ...] = ()  # what nobody looked at, and why
     fingerprint: str = ""  # of argv without the run's own folder, of the data, and of the trainer's commit
 
     @property

@@ -36,7 +36,11 @@ def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
                 f"{counted(len(certain), 'caption')} longer than the {limit} tokens of {name}: "
                 f"{_names(certain)}; the longest has {longest.counts[index].shown} and is cut {_end(longest, index)}"
             )
-            hint = "shorten" + (f", or write max_token_length: {encoder.longer[0]}" if encoder.longer else "")
+            most = max(one.counts[index].most for one in certain)
+            fits = next((length for length in encoder.longer if length >= most), None)
+            hint = f"shorten, or write args.max_token_length: {fits}" if fits else "shorten"
+            if encoder.longer and not fits:
+                hint = f"write args.max_token_length: {encoder.longer[-1]}, which reads most, and shorten to that"
             # beside T5 CLIP gives no more than one vector, and long captions are usual
             say = info if encoder.kind == "clip" and any(other.kind == "t5" for other in rules.encoders) else warning
             yield page_finding(say, "caption.truncated", text, certain, hint=hint)
