@@ -173,6 +173,9 @@ def _known_mistake(head: bytes, size: int) -> tuple[str, str] | None:
         return "is empty", again
     if head.startswith(b"version https://git-lfs"):
         return "is a Git LFS pointer, not the model", f"run 'git lfs pull' there; or {again}"
+    if head.startswith(b"GGUF"):
+        what = "is a GGUF file, weights packed for inference, which no trainer here reads"
+        return what, "take the .safetensors file of the same model in bf16, fp16 or fp8"
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page, not a model: the download was refused", again
     return None

@@ -72,7 +72,8 @@ class Context:
     """One run as the rules see it. None is "not known", and a rule that needs it is silent then.
 
     ``prompts_found``: whether the file of ``sample_prompts`` exists. ``resume_step``: the step that the state of
-    ``resume`` was saved at. ``prompt_seeds``: those in that file. ``places``: ``file:line:column`` by option name.
+    ``resume`` was saved at. ``prompt_seeds``, ``prompt_sizes``: those in that file.
+    ``places``: ``file:line:column`` by option name.
     """
 
     options: EffectiveOptions
@@ -83,6 +84,7 @@ class Context:
     resume_step: int | None = None
     prompts_found: bool | None = None
     prompt_seeds: tuple[int, ...] = ()
+    prompt_sizes: tuple[tuple[int | None, int | None], ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -160,15 +161,15 @@ def _folders(repo: str, place: Path, subfolder: str) -> Iterator[Path]:
     """--tokenizer_cache_dir's name for it (strategy_base.py:59), then the Hub cache's snapshots."""
     yield place / repo.replace("/", "_")
     snapshots = repo_folder(place, repo) / "snapshots"
-    if snapshots.is_dir():
+    if os.path.isdir(snapshots):
         yield from (folder / subfolder for folder in sorted(snapshots.iterdir()))
 
 
 @lru_cache(maxsize=8)
 def _read(folder: Path) -> Merges | None:
-    return read_merges(folder) if (folder / "merges.txt").is_file() else None
+    return read_merges(folder) if os.path.isfile(folder / "merges.txt") else None
 
 
 @lru_cache(maxsize=8)
 def _tokenizer(folder: Path, *, converted: bool) -> Tokenizer | None:
-    return read_tokenizer(folder, converted=converted) if folder.is_dir() else None
+    return read_tokenizer(folder, converted=converted) if os.path.isdir(folder) else None

@@ -73,6 +73,10 @@ class _Search:
         except RecipeError as fault:
             self.findings += fault.findings
             return ref.text
+        if file.path.lower().endswith(".gguf"):
+            message = f"{ref.text} is a GGUF file, weights packed for inference, which no trainer here reads"
+            hint = "take the .safetensors file of the same model in bf16, fp16 or fp8"
+            self.findings.append(error("model.format", message, where=ref.where, hint=hint))
         target = local_path(file, self.workspace.models)
         self.fetches.append(Fetch(file, target))
         return str(target)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner import hub
 from kohya_runner.errors import TrainerError
-from kohya_runner.findings import Finding, Severity, error
+from kohya_runner.findings import Finding, error
 from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
 from kohya_runner.machine.disk import disk_plan
 from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.commands import commands
 from kohya_runner.plan.forecast import ForecastInput, forecast
+from kohya_runner.plan.hub_answers import hub_answers, hub_for_another, reach_of
 from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,33 +23,19 @@ if TYPE_CHECKING:
 
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.arguments import Command
-    from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
+    from kohya_runner.engines.protocol import ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install import probe
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.disk import DiskItem, DiskPlan
     from kohya_runner.machine.gpus import Gpu
     from kohya_runner.machine.host import HostFacts
-    from kohya_runner.machine.references import HubFile
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.forecast import Forecast
     from kohya_runner.plan.pipeline import Opened
-    from kohya_runner.workspace import Workspace
 
     Asked = Callable[[], probe.PythonFacts | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What the Hub check needs beside the models: whether the base model is cached already, and where it is named."""
-
-    workspace: Workspace
-    environ: Mapping[str, str]
-    cached: bool
-    where: str
-    tokenizers: str | None = None  # --tokenizer_cache_dir
-    repositories: tuple[str, ...] = ()  # those of the tokenizers that the scripts fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,51 +132,6 @@ def _import_error(found: probe.DeepFacts) -> str:
     return "; ".join(f"{name}: {found.faults[name]}" for name in found.needed if name in found.faults)
 
 
-def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
-    """In the Hub cache, or saved by the trainer under --tokenizer_cache_dir (library/strategy_base.py:59)."""
-    from kohya_runner.machine import downloads
-
-    if folder is not None and os.path.isdir(os.path.join(folder, repo.replace("/", "_"))):  # noqa: PTH118
-        return True
-    return downloads.has_tokenizer(downloads.cached_files(cache, repo))
-
-
-QUICK = 3.0
-"""Seconds that the Hub has to answer where the run is for another machine."""
-
-
-def hub_answers(
-    models: Models, reach: Reach, *, seconds: float = hub.TIMEOUT
-) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
-    """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
-    cache = reach.workspace.cache / "huggingface" / "hub"
-    wanted = [hub.HubNeed(models.base, "model", reach.where, reach.cached)] if models.kind == "hub" else []
-    wanted += [hub.HubNeed(f.file.repo, "model", f.file.where, f.target.exists()) for f in models.fetches]
-    if models.tokenizers is None:
-        wanted += [
-            hub.HubNeed(repo, "tokenizer", "", _has_tokenizer(repo, cache, reach.tokenizers))
-            for repo in reach.repositories
-        ]
-    access = replace(hub.access(reach.environ), seconds=seconds)
-    facts = hub.hub_facts([need.repo for need in wanted if not need.cached], access)
-    files = {(fact.repo, name): size for fact in facts for name, size in fact.files}
-    known = {f.target: files[f.file.repo, f.file.path] for f in models.fetches if (f.file.repo, f.file.path) in files}
-    absent = tuple(_absent(f.file, fact) for f in models.fetches for fact in facts if _lacks(fact, f))
-    return (*hub.hub_findings(wanted, facts, access), *absent), known
-
-
-def _lacks(fact: hub.HubFact, fetch: Fetch) -> bool:
-    """Whether the Hub listed the repository's files, of its newest commit, and this is none of them."""
-    file = fetch.file
-    named = fact.repo == file.repo and file.revision in (None, "main") and not fetch.target.exists()
-    return named and bool(fact.files) and file.path not in dict(fact.files)
-
-
-def _absent(file: HubFile, fact: hub.HubFact) -> Finding:
-    hint = did_you_mean(file.path, dict(fact.files)) or f"see {hub.ENDPOINT}/{file.repo}/tree/main"
-    return error("hub.missing", f"{file.repo} has no file {file.path}", where=file.where, hint=hint)
-
-
 @dataclass(frozen=True, slots=True)
 class OnMachine:
     """The processes of the run, and what this machine says to it; for another machine an estimate."""
@@ -215,7 +155,7 @@ def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) ->
     host = _host(opened) if usable and not request.elsewhere else None
     stages, command = commands(opened, run, on_cpu=host is not None and not host.gpus)
     if request.elsewhere:
-        answers, sizes, unasked = _hub_for_another(opened, run.resolved)
+        answers, sizes, unasked = hub_for_another(opened, run.resolved)
         told = _forecast(opened, run, needs(run.resolved), run.steps, host=None, argv=(), asked=not unasked)
         disk = disk_plan(_items(opened, run, sizes), ())  # its findings are of no disk
         absent = tuple(f"{path}: is not on this machine" for path in run.resolved.models.local if not path.exists())
@@ -229,7 +169,7 @@ def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) ->
     need = needs(run.resolved)
     trainer = FoundTrainer(opened.checkout, opened.python, opened.engine.INFO, facts)
     found = examine(need, host, trainer, deep=request.deep)
-    answers, sizes = hub_answers(run.resolved.models, _reach(opened, run.resolved))
+    answers, sizes = hub_answers(run.resolved.models, reach_of(opened, run.resolved))
     steps = resume_options.ahead(run.steps, run.series) if run.steps else None
     told = _forecast(opened, run, need, steps, host=host, argv=command.argv)
     disk = disk_plan(_items(opened, run, sizes), host.filesystems)
@@ -237,42 +177,11 @@ def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) ->
     return OnMachine(stages, command, host.gpus, disk, told, every)
 
 
-def _hub_for_another(
-    opened: Opened, resolved: ResolvedRecipe
-) -> tuple[tuple[Finding, ...], Mapping[Path, int], tuple[str, ...]]:
-    """What the Hub says of the models, the sizes, and why it was not asked. The other machine may have a token."""
-    reach = replace(_reach(opened, resolved), repositories=())
-    answers, sizes = hub_answers(resolved.models, reach, seconds=QUICK)
-    certain = hub.access(opened.environ).token is not None
-    kept: list[Finding] = []
-    left: list[str] = []
-    for answer in answers:
-        if answer.code in ("hub.offline", "hub.error"):
-            left.append(f"models on the Hub: {answer.message}")
-        elif answer.code == "hub.missing" and (certain or "401" not in answer.message):
-            kept.append(answer)
-        else:
-            kept.append(replace(answer, severity=Severity.WARNING))
-    return tuple(kept), sizes, tuple(left)
-
-
 def _host(opened: Opened) -> HostFacts:
     from kohya_runner.machine.host import read_host
 
     room = opened.workspace
     return read_host((room.root, room.cache, room.datasets, room.runs, room.models), environ=opened.environ)
-
-
-def _reach(opened: Opened, resolved: ResolvedRecipe) -> Reach:
-    models, support, room = resolved.models, resolved.support, opened.workspace
-    return Reach(
-        room,
-        opened.environ,
-        cached=models.kind == "hub" and space.is_cached(models.base, support, room, resolved.precision),
-        where=opened.loaded.where("model"),
-        tokenizers=resolved.parsed.get("tokenizer_cache_dir"),
-        repositories=support.tokenizers_of(resolved.parsed.given),
-    )
 
 
 def _forecast(  # noqa: PLR0913 - the run, and the machine that it is for

@@ -28,7 +28,7 @@ class RunDiff:
     names: tuple[str, str]
     differences: tuple[Difference, ...]
     compared: tuple[str, ...]
-    outcome: dict[str, tuple[Any, Any]]
+    outcome: dict[str, tuple[object, object]]
 
     def as_json(self) -> dict[str, Any]:
         """The object of ``runs diff --json``."""

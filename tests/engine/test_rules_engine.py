@@ -39,8 +39,9 @@ def draw(folder: Path) -> None:
     for name in ("first", "second"):
         Image.frombytes("RGB", (64, 64), dice.randbytes(3 * 64 * 64)).save(folder / f"{name}.png")
         (folder / f"{name}.txt").write_text("a, b, c", encoding="utf-8")
-    for name, seed in {"prompts.txt": "", "prompts.md": "", "seed 0.txt": " --d 0"}.items():
-        (folder.parents[1] / name).write_text(f"a --w 64 --h 64 --s 1{seed}\n", encoding="utf-8")
+    more = {"prompts.txt": "", "prompts.md": "", "seed 0.txt": " --d 0", "odd sizes.txt": " --w 72"}
+    for name, flags in more.items():
+        (folder.parents[1] / name).write_text(f"a --w 64 --h 64 --s 1{flags}\n", encoding="utf-8")
 
 
 def refused(case: Case, which: str) -> bool:

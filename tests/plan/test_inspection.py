@@ -173,7 +173,7 @@ def test_a_caption_that_is_too_long_for_certain_is_a_warning_with_its_end(folder
     photo(folder / "a.png", caption="a cat, " + "very fluffy " * 90)
     found = about(folder, "caption.truncated")
     assert "CLIP-L and CLIP-G" in found.message
-    assert found.hint == "shorten, or write max_token_length: 150"
+    assert found.hint == "shorten to 225 tokens and write args.max_token_length: 225"
 
 
 def test_beside_t5_a_caption_too_long_for_clip_is_usual(folder: Path):
@@ -292,3 +292,22 @@ def test_report_writes_the_page_and_prints_json(folder: Path):
     assert done.exception is None
     assert json.loads(done.stdout)["images"][0]["caption"] == "a cat"
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_length_that_fits_is_advised(folder: Path):
+    photo(folder / "a.png", caption="a b " * 50)
+    assert about(folder, "caption.truncated").hint == "shorten, or write args.max_token_length: 150"
+
+
+def test_a_first_tag_that_nearly_all_captions_have(folder: Path):
+    for index in range(12):
+        start = "pixel art, " if index != 3 else ""
+        photo(folder / f"{index}.png", (500 + 30 * index, 512), caption=f"{start}a cat, number {index}")
+    found = about(folder, "caption.prefix")
+    assert "3.png; 11 others have it" in found.message
+
+
+def test_sentences_have_no_first_tag(folder: Path):
+    for index in range(12):
+        photo(folder / f"{index}.png", (500 + 30 * index, 512), caption=f"a cat of number {index}, on a table")
+    assert "caption.prefix" not in {f.code for f in look(folder).findings}

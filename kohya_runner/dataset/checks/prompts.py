@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.token_count import alike
@@ -13,13 +14,14 @@ from kohya_runner.text import counted, names, shortened
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from kohya_runner.dataset.token_count import Count
+    from kohya_runner.dataset.token_count import Count, Encoder
     from kohya_runner.dataset.trainer_view import Rules, TrainerView
 
     Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
 
 _CHOICE = re.compile(r"(?<!\{)\{[^{}|]*\|[^{}]*\}(?!\})")
 _WORDS = re.compile(r"[\w']+")
+ALIKE, NEARLY_ALL = 8, 0.9  # captions, and their share, that make a first tag one which all should have
 USUAL = 0.5  # share of captions with a word that make it one which all should have
 TAIL = 40
 
@@ -36,11 +38,7 @@ def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
                 f"{counted(len(certain), 'caption')} longer than the {limit} tokens of {name}: "
                 f"{_names(certain)}; the longest has {longest.counts[index].shown} and is cut {_end(longest, index)}"
             )
-            most = max(one.counts[index].most for one in certain)
-            fits = next((length for length in encoder.longer if length >= most), None)
-            hint = f"shorten, or write args.max_token_length: {fits}" if fits else "shorten"
-            if encoder.longer and not fits:
-                hint = f"write args.max_token_length: {encoder.longer[-1]}, which reads most, and shorten to that"
+            hint = "shorten" + _length_that_fits(encoder, [one.counts[index] for one in certain])
             # beside T5 CLIP gives no more than one vector, and long captions are usual
             say = info if encoder.kind == "clip" and any(other.kind == "t5" for other in rules.encoders) else warning
             yield page_finding(say, "caption.truncated", text, certain, hint=hint)
@@ -52,6 +50,33 @@ def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
                 f"{name}: {_names(perhaps)}; at most {most} by an estimate that never counts too low"
             )
             yield page_finding(info, "caption.length", text, perhaps)
+
+
+def _length_that_fits(encoder: Encoder, counts: Sequence[Count]) -> str:
+    """The shortest where the tokens were counted, the longest where they were estimated."""
+    most = max(one.most for one in counts)
+    fitting = [length for length in encoder.longer if length >= most]
+    if encoder.longer and not fitting:
+        return f" to {encoder.longer[-1]} tokens and write args.max_token_length: {encoder.longer[-1]}"
+    return f", or write args.max_token_length: {fitting[0]}" if fitting else ""
+
+
+def prefix(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
+    """Captions without the first tag that nearly all others begin with, where no rule of the recipe says it."""
+    written = [one for one in views if one.from_file and not one.source.regularization]
+    if (
+        not written
+        or written[0].source.captions.starts_with
+        or {"enable_wildcard", "shuffle_caption"} & {*rules.changing}
+    ):
+        return
+    heads = Counter(one.caption.partition(",")[0] for one in written if "," in one.caption)
+    head, having = heads.most_common(1)[0] if heads else ("", 0)
+    others = [one for one in written if one.caption.partition(",")[0] != head]
+    if others and having >= ALIKE and having >= NEARLY_ALL * len(written):
+        text = f"{counted(len(others), 'caption')} without {shortened(head)} at the beginning: {_names(others)}; "
+        hint = "write it there, too; captions.starts_with in the recipe makes it a rule"
+        yield page_finding(warning, "caption.prefix", f"{text}{having} others have it", others, hint=hint)
 
 
 def wildcards(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
@@ -153,5 +178,5 @@ def _names(views: Sequence[TrainerView]) -> str:
     return names([one.image.path for one in views])
 
 
-PROMPT_CHECKS: tuple[Check, ...] = (truncated, wildcards, trigger)
+PROMPT_CHECKS: tuple[Check, ...] = (truncated, prefix, wildcards, trigger)
 """Checks of one folder's prompts. A new check is a row here."""

@@ -81,9 +81,10 @@ def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None
     prompts = resolved.parsed.get("sample_prompts")
     context = context_of(resolved, numbers)
     if prompts is not None:
-        from kohya_runner.engines.sd_scripts.sample_seeds import sample_seeds
+        from kohya_runner.engines.sd_scripts.sample_prompts import sample_seeds, sample_sizes
 
-        context = replace(context, prompt_seeds=sample_seeds(Path(prompts)))
+        file = Path(prompts)
+        context = replace(context, prompt_seeds=sample_seeds(file), prompt_sizes=sample_sizes(file))
     return evaluated(context, resolved.loaded, layout.folders)
 
 

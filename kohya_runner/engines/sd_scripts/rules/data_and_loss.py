@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import FLOW, INFO, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
@@ -49,6 +50,11 @@ def _augmented(context: Context) -> str:
 def _encodes_while_training(context: Context) -> bool:
     """Whether train_network.py:421 comes to the text encoders at all."""
     return not (context.caches_text and context.on("network_train_unet_only"))
+
+
+def _far_above_512(context: Context) -> str:
+    sides = [int(side) for side in re.findall(r"\d+", str(context.get("resolution") or ""))]
+    return "x".join(map(str, (sides * 2)[:2])) if sides and min(sides) >= 1024 else ""
 
 
 DATA_RULES: tuple[Rule, ...] = (
@@ -103,6 +109,10 @@ DATA_RULES: tuple[Rule, ...] = (
     Rule("args.clip_skip_v2", ("clip_skip", "v2"), lambda c: c.on("v2") and bool(c.given("clip_skip")),
          "v2 with clip_skip: {clip_skip} is not meant to be", "leave clip_skip out", f"{TU}:4421", SILENT, WARNING,
          ("sd15", "sd2")),
+    Rule("args.resolution_sd15", ("resolution",), _far_above_512,
+         "resolution: {resolution}: SD 1.5 was made at 512; at {what} it repeats heads and limbs",
+         "write resolution: 512 (768 at most), or take SDXL", "library/model_util.py:32", SILENT, WARNING,
+         ("sd15",)),
     Rule("args.v2", ("v2",), lambda c: c.on("v2"), "v2 is for Stable Diffusion 2, and this script refuses it",
          "leave v2 out", "library/sdxl_train_util.py:349", "start", families=("sdxl",)),
     Rule("args.max_token_length", ("max_token_length",),

@@ -51,6 +51,10 @@ LINES: Mapping[str, Mapping[str, str]] = {
     "args.persistent_workers": WORKERS,
     "args.loader_workers": WORKERS,
     "args.vae": {FLUX: f"{FLUX}:197", FLUX_CN: f"{FLUX_CN}:191", LUMINA: f"{LUMINA}:204"},
+    "args.sample_rounded": {
+        FLUX: "library/flux_train_utils.py:180", SD3: "library/sd3_train_utils.py:513",
+        LUMINA: "library/lumina_train_util.py:60", ANIMA: "library/anima_train_utils.py:500",
+    },
     "args.sample_missing": {
         FLUX: f"{FLUX}:253", FLUX_CN: f"{FLUX_CN}:247",
         SD3: f"{SD3}:294", LUMINA: f"{LUMINA}:261", ANIMA: f"{ANIMA}:202",

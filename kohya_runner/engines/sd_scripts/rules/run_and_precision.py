@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, TU, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kohya_runner.engines.rule_context import Context
 
 CADENCES = ("sample_every_n_steps", "sample_every_n_epochs")
@@ -104,6 +106,26 @@ def _seeds_refused(context: Context) -> str:
     return ", ".join(map(str, refused)) if _samples(context) else ""
 
 
+ROUNDED = {"sd15": 8, "sd2": 8, "sdxl": 8, "sd3": 8, "flux": 16, "lumina": 8, "anima": 16}
+"""What the sampling rounds the sides of a picture down to, with 64 as the least."""
+
+
+def _sizes(context: Context, wrong: Callable[[int, int], bool], told: Callable[[int, int], str]) -> str:
+    """The stated sides with what is wrong with them; ``wrong`` and ``told`` are of a side and of that side rounded."""
+    step = ROUNDED.get(context.family, 1)
+    sides = dict.fromkeys(side for size in context.prompt_sizes for side in size if side is not None)
+    pairs = [(side, max(64, side - side % step)) for side in sides]
+    return ", ".join(told(*pair) for pair in pairs if wrong(*pair)) if _samples(context) else ""
+
+
+def _rounded_sizes(context: Context) -> str:
+    return _sizes(context, lambda side, made: side != made, lambda side, made: f"{side} becomes {made}")
+
+
+def _unpaintable(step: int) -> Callable[[Context], str]:
+    return lambda context: _sizes(context, lambda _, made: made % step > 0, lambda side, _: str(side))
+
+
 RUN_RULES: tuple[Rule, ...] = (
     Rule("args.sample_prompts", (*SAMPLES, "sample_prompts"), _no_prompts,
          "{what} needs sample_prompts, a file of prompts", "name a .txt, .json or .toml file with sample_prompts",
@@ -118,6 +140,18 @@ RUN_RULES: tuple[Rule, ...] = (
          "sample_prompts: {sample_prompts} has the seed {what}; this family's sampling takes 1 or more",
          "write another seed", "library/lumina_train_util.py:304", "first step", families=("lumina",),
          methods=MAKES_SAMPLES),
+    Rule("args.sample_size", ("sample_prompts",), _unpaintable(32),
+         "sample_prompts: {sample_prompts}: width or height {what}: SDXL's U-Net cannot put its halves together again",
+         "write multiples of 32", "library/sdxl_original_unet.py:1110", "first step", families=("sdxl",),
+         methods=(*LORA, *WHOLE, "textual_inversion")),
+    Rule("args.sample_size_lumina", ("sample_prompts",), _unpaintable(16),
+         "sample_prompts: {sample_prompts}: width or height {what}: the model cannot cut it into patches",
+         "write multiples of 16", "library/lumina_models.py:1110", "first step", families=("lumina",),
+         methods=MAKES_SAMPLES),
+    Rule("args.sample_rounded", ("sample_prompts",), _rounded_sizes,
+         "sample_prompts: {sample_prompts}: sides are rounded down: {what}",
+         "write multiples of 8, for FLUX and Anima of 16",
+         f"{TU}:6540", SILENT, INFO, families=tuple(ROUNDED), methods=MAKES_SAMPLES),
     Rule("args.sample_unused", ("sample_prompts",), _unused_prompts,
          "sample_prompts: {sample_prompts}: nothing asks for sample images", "write sample_every_n_epochs: 1",
          f"{TU}:6383", SILENT, WARNING, methods=MAKES_SAMPLES),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from kohya_runner.engines.sd_scripts.sample_seeds import sample_seeds
+from kohya_runner.engines.sd_scripts.sample_prompts import sample_seeds, sample_sizes
 
 
 def test_a_text_file_states_a_seed_in_each_line(odd_path):
@@ -28,3 +28,9 @@ def test_what_is_no_file_of_prompts_states_none(odd_path):
     (odd_path / "prompts.md").write_text("a --d 1", encoding="utf-8")
     found = [sample_seeds(odd_path / name) for name in ("prompts.json", "prompts.md", "none.txt")]
     assert found == [(), (), ()]
+
+
+def test_the_sizes_are_read_with_the_last_of_several(odd_path):
+    path = odd_path / "prompts.txt"
+    path.write_text("a cat --w 1000 --h 512 --w 1001\na dog --h 513\na bird\n", encoding="utf-8")
+    assert sample_sizes(path) == ((1001, 512), (None, 513))
