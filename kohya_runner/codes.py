@@ -172,6 +172,7 @@ TABLE = (
     Code("hub.unauthorized", EITHER, "the Hub refuses the token, or needs one"),
     Code("disk.cache_small", EITHER, "a cache on a small root disk"),
     Code("disk.download", INFO, "a smaller download would do"),
+    Code("disk.record", EITHER, "what the newest run's record says cannot be read, and --resume was asked for"),
     Code("disk.full", ERROR, "the run needs more room than is free"),
     Code("disk.link", ERROR, "a link of the workspace leads out of it"),
     Code("disk.tight", WARNING, "little room would be left"),

@@ -17,7 +17,7 @@ TEXTS = {node.value for node in NODES if isinstance(node, ast.Constant) and isin
 
 FILES = re.compile(r".*\.(json|jsonl|log|yaml|safetensors|max|current|stat|events|[a-z]+_control|[a-z]+_in_bytes)")
 """Names of files, some of them the kernel's."""
-GUARDS = {"memory.host", "memory.low", "memory.shared"}
+GUARDS = {"disk.read_only", "memory.host", "memory.low", "memory.shared"}
 """Causes and guards of a run that is going on have codes of their own (docs/faults.md, docs/diagnosis.md)."""
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import LENGTH, read_header
+from kohya_runner.safe_files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def examining(path: Path) -> Iterator[Content | None]:
     """
     digest = hashlib.sha256()
     header = read_header(path) if path.suffix == ".safetensors" else None
-    with path.open("rb", buffering=PIECE) as file:
+    with open_file(path) as file:
         if header is None:
             while data := file.read(PIECE):
                 digest.update(data)

@@ -11,13 +11,16 @@ from kohya_runner.artefact.model_identity import identify
 from kohya_runner.artefact.safetensors_header import PRACTICE, HeaderError, read_header
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
     from pathlib import Path
 
     from kohya_runner.artefact.safetensors_header import Header
 
-CLOCK_SLACK = 2.0
-"""Seconds by which a file system's clock may be behind: network volumes and coarse time stamps."""
+
+def mark(status: os.stat_result) -> str:
+    """What tells a file from another that had its name before; a date would have to be compared with some clock."""
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,10 @@ def inspect(path: Path) -> Artefact:
     )
 
 
-def judge(final: Path, started: float, expected_modules: int | None, *, practice: bool = False, holds: str = "") -> str:
+def judge(final: Path, earlier: str, expected_modules: int | None, *, practice: bool = False, holds: str = "") -> str:
     """Why a run's last file is not a result, as a whole sentence; "" if it is one.
 
-    ``started`` is the run's start (seconds since the epoch): an older file is another run's. Practice files count only
+    ``earlier`` is the mark of the file that lay there before the run, "" for none. Practice files count only
     where practice was asked for. ``holds``: how the name of a tensor begins that must be in it; with ``:8`` at its end,
     the number of its inputs. Files of another kind
     than safetensors are looked at from outside alone.
@@ -85,7 +88,7 @@ def judge(final: Path, started: float, expected_modules: int | None, *, practice
         status = final.stat()
     except OSError:
         return f"{final.name} was not written"
-    if status.st_mtime < started - CLOCK_SLACK:
+    if mark(status) == earlier:
         return f"{final.name} is older than this run"
     if final.suffix != ".safetensors":
         return "" if final.is_dir() or status.st_size else f"{final.name} is empty"

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.safe_files import open_file
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -62,7 +64,7 @@ def read_header(path: Path) -> Header:
 
     The file may be shorter than the header declares: it is being written, or was cut.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(LENGTH)
         length = int.from_bytes(head, "little")
         if len(head) < LENGTH or not 1 < length <= MAX_HEADER:

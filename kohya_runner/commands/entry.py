@@ -49,27 +49,66 @@ class RunnerGroup(click.Group):
         """Run the command and leave the process with its exit code (docs/exit-codes.md)."""
         kwargs["standalone_mode"] = False
         words = list(sys.argv[1:] if args is None else args)
+        _open_streams()
+        sys.exit(_flushed(self._ended(words, kwargs)))
+
+    def _ended(self, words: list[str], kwargs: dict[str, Any]) -> int:  # noqa: PLR0911 - a row for each end
+        """The exit code of the command, once what there is to say was said."""
+        as_json = "--json" in words
         try:
             _stand_somewhere()
             result = super().main(words, **kwargs)
-            sys.stdout.flush()
-            sys.exit(result if isinstance(result, int) else 0)
+            return result if isinstance(result, int) else 0
         except RunnerError as fault:
-            sys.exit(_told(fault, as_json="--json" in words))
+            return _told(fault, as_json=as_json)
         except click.ClickException as fault:
             fault.show()
-            if "--json" in words:
+            if as_json:
                 _told(UsageError(fault.format_message()), as_json=True, aloud=False)
-            sys.exit(fault.exit_code)
+            return fault.exit_code
         except (KeyboardInterrupt, click.Abort):
-            sys.exit(_told(CancelledError("stopped by Ctrl-C"), as_json="--json" in words))
+            return _told(CancelledError("stopped by Ctrl-C"), as_json=as_json)
         except BrokenPipeError:
             _no_more_output()
-            sys.exit(141)
+            return READER_GONE
+        except UnicodeError as fault:
+            hint = "set LC_ALL=C.UTF-8, or rename the file"
+            return _told(UsageError(f"a name that this locale cannot hold: {fault}", hint=hint), as_json=as_json)
         except OSError as fault:
-            _no_more_output()
             place = f"{fault.filename}: " if fault.filename else "output: "
-            sys.exit(_told(PreflightError(f"{place}{fault.strerror or fault}")))
+            return _told(PreflightError(f"{place}{fault.strerror or fault}"), as_json=as_json)
+
+
+READER_GONE = 141
+"""As a shell says it of a program that SIGPIPE ended."""
+
+
+def _open_streams() -> None:
+    """A stream that was closed (``>&-``) is None, and its number would go to the next file that is opened.
+
+    What the terminal's encoding does not hold is shown as its code.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+        if hasattr(stream := getattr(sys, name), "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once all is written: a run's own one where its reader is gone, as far as it is not a success."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _no_more_output()
+        return code or READER_GONE
+    except OSError as fault:
+        _no_more_output()
+        return code or _told(PreflightError(f"output: {fault.strerror or fault}"))
+    return code
 
 
 def _no_more_output() -> None:
@@ -89,8 +128,10 @@ def _told(fault: RunnerError, *, as_json: bool = False, aloud: bool = True) -> i
     """Say why a command ended: to the person, and to a program that asked for JSON."""
     from kohya_runner.show import console
 
-    if aloud:
-        console.fault(fault)
-    if as_json:
-        console.fault_json(fault)
+    with contextlib.suppress(OSError):
+        if aloud:
+            console.fault(fault)
+    with contextlib.suppress(OSError):
+        if as_json:
+            console.fault_json(fault)
     return fault.exit_code

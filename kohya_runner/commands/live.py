@@ -136,9 +136,11 @@ def _summary(look: RunStatus) -> None:
 @click.option("--after-step", "when", flag_value="after-step", help="Once the step that is being made is done.")
 @click.option("--after-save", "when", flag_value="after-save", help="Once the next checkpoint is whole.")
 @click.option("--no-wait", is_flag=True, help="Leave the stop request and do not wait for the end.")
-def stop(run: str | None, workspace: str | None, when: When | None, no_wait: bool) -> None:  # noqa: FBT001
+def stop(run: str | None, workspace: str | None, when: When | None, no_wait: bool) -> int:  # noqa: FBT001
     """Stop a run now, after the step or after the next save; a second request stops harder."""
+    from kohya_runner.errors import RunExistsError
     from kohya_runner.finish.after import AFTER_RUN
+    from kohya_runner.record.record import LIVE
     from kohya_runner.run import views
     from kohya_runner.show import console
 
@@ -146,6 +148,7 @@ def stop(run: str | None, workspace: str | None, when: When | None, no_wait: boo
     with console.live(quiet=False, practice=False) as screen:
         view = views.stop(view, when or "now", screen, AFTER_RUN, wait=not no_wait)
     console.note(f"{view.name}/{view.run_id}: {view.state}")
+    return RunExistsError.exit_code if view.state in LIVE and not no_wait else 0
 
 
 @click.command()

@@ -164,9 +164,9 @@ def _waited(run_dir: Path, chosen: runpod.PodDecision, say: Callable[[str], None
     keep = RunPaths(run_dir).keep_pod
     if chosen.wait > 0:
         say(f"{chosen.why}. The pod is stopped in {duration(chosen.wait)}; keep it with: touch '{keep}'")
-    until = time.time() + chosen.wait
-    while not keep.exists() and time.time() < until:
-        time.sleep(min(LOOK, max(0.01, until - time.time())))
+    until = time.monotonic() + chosen.wait
+    while not keep.exists() and time.monotonic() < until:
+        time.sleep(min(LOOK, max(0.01, until - time.monotonic())))
     if keep.exists():
         return f"{keep} is there"
     return _other_run(run_dir)

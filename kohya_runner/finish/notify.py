@@ -36,7 +36,7 @@ class Post:
 def facts(record: Record) -> dict[str, Any]:
     """The JSON body. It tells nothing about the machine: no paths, no variables."""
     times, causes = record.timings, (record.diagnosis or {}).get("causes") or []
-    seconds = times.ended - times.started if times.ended and times.started else None
+    seconds = times.seconds if times.ended else None
     price = record.budget.get("price_per_hour")
     cause = causes[0] if causes else None
     return {
@@ -125,6 +125,6 @@ def send(record: Record, receiver: Notify, environ: Mapping[str, str], *, second
         if number:
             time.sleep(PAUSE)
         answer = web.post(url, post.body, post.headers, seconds=seconds)
-        if answer.ok or 400 <= answer.status < 500:  # a second try would be refused like the first
+        if answer.ok or 300 <= answer.status < 500:  # a second try would be refused, or sent elsewhere, like the first
             break
     return "" if answer.ok else f"not delivered: {answer.reason or f'HTTP {answer.status}'}"

@@ -30,6 +30,10 @@ KEYS = ("KOHYA_RUNPOD_API_KEY", "RUNPOD_API_KEY")
 """The user's key before the pod's own: nobody documents that the latter may stop a pod through API v2."""
 _POD = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _FAILED = re.compile(r"fail|error|unauthori[sz]ed|forbidden|not found|invalid|denied", re.IGNORECASE)
+_REFUSED = re.compile(
+    r'^\s*<|"errors?"\s*:\s*(?:"[^"]|\[\s*[^\s\]]|\{\s*[^\s}])|"(?:ok|success)"\s*:\s*false', re.IGNORECASE
+)
+"""In the body of a 200: an error, or a page of somebody else's (a proxy, a login)."""
 _SECONDS = 30
 _SHOWN = 200
 
@@ -93,7 +97,10 @@ def _by_api(pod: Pod, action: Action, _environ: Mapping[str, str]) -> tuple[bool
     headers = {"Authorization": f"Bearer {pod.key}", "Content-Type": "application/json"}
     body = f'{{"action":"{action}"}}'.encode()
     answer = web.post(f"{pod.api}/pods/{pod.id}/action", body, headers)
-    return answer.ok, "accepted" if answer.ok else answer.reason or f"HTTP {answer.status}"
+    if not answer.ok:
+        return False, answer.reason or f"HTTP {answer.status}"
+    said = _shown(answer.text, pod.key)
+    return (False, said) if _REFUSED.search(answer.text) else (True, "accepted")
 
 
 def _by_command(words: Mapping[Action, tuple[str, ...]]) -> Callable[..., tuple[bool, str]]:

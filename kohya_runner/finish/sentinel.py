@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import RunnerError
 from kohya_runner.record.process_identity import ProcessId, group_of, identify
-from kohya_runner.record.record import UNDER_WAY
+from kohya_runner.record.record import UNDER_WAY, Timings
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.guards.deadline import deadline
 from kohya_runner.run.process_group import RUN, ProcessGroup
@@ -39,7 +39,7 @@ MARGIN = 30.0
 
 def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
     """Start one for a run that has limits or something to do afterwards; a second one ends at once."""
-    limited = deadline(begun.budget, 0.0) is not None
+    limited = deadline(begun.budget) is not None
     if not limited and not any(begun.finish.get(name) for name in ("pod", "notify", "compare")):
         return
     env = {name: value for name, value in environ.items() if name != RUN}
@@ -100,16 +100,19 @@ class _Watch:
         if self._said.get("state") not in UNDER_WAY:
             return not self._to_do() or (not watched and self._finished())
         if trainer is not None and trainer.alive():
-            limit = deadline(self._said.get("budget") or {}, self._started)
-            if limit is not None and not self._stopped and time.time() >= limit.at + self._patience(watched=watched):
+            limit, gone = deadline(self._said.get("budget") or {}), self._gone
+            over = limit is not None and gone is not None and gone >= limit.after + self._patience(watched=watched)
+            if limit is not None and over and not self._stopped:
                 return self._end(trainer, limit, watched=watched)
             return False
         return not watched and self._settled()
 
     @property
-    def _started(self) -> float | None:
-        started = (self._said.get("timings") or {}).get("started")
-        return float(started) if isinstance(started, (int, float)) else None
+    def _gone(self) -> float | None:
+        try:
+            return Timings.model_validate(self._said.get("timings") or {}).gone
+        except ValueError:
+            return None
 
     def _patience(self, *, watched: bool) -> float:
         grace = Grace()
@@ -156,7 +159,7 @@ class _Watch:
         if watched:
             self._stopped = True
             output = self._dir / str(self._said.get("output_dir"))
-            stop_group(ProcessGroup(trainer, self._log), output, since=self._started or 0.0, grace=Grace())
+            stop_group(ProcessGroup(trainer, self._log), output, grace=Grace())
             return False
         if not self._held():
             return False

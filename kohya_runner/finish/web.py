@@ -22,6 +22,7 @@ class Answer:
 
     status: int
     reason: str = ""
+    text: str = ""  # how the body begins
 
     @property
     def ok(self) -> bool:
@@ -64,8 +65,8 @@ def _ask(url: str, body: bytes, headers: Mapping[str, str], seconds: float) -> A
         )
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=seconds) as response:
-            response.read(_ANSWER)
-            return Answer(int(response.status))
+            said = response.read(_ANSWER).decode("utf-8", "replace")
+            return Answer(int(response.status), text=said)
     except urllib.error.HTTPError as fault:
         with fault:
             return Answer(fault.code, f"HTTP {fault.code}")

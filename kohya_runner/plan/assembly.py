@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.dataset.layout import content_key
 from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, TextFile
+    from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Component, Support
-    from kohya_runner.install.checkout import Checkout
     from kohya_runner.plan.data import ReadData
     from kohya_runner.plan.options import GivenOptions
     from kohya_runner.plan.pipeline import Opened
@@ -200,6 +200,7 @@ def assemble(opened: Opened, given: GivenOptions, data: ReadData, recipe: Recipe
     stages = engine.stages(whole, arranged)
     found = [*arranged.findings, *counted, *engine.findings(whole, arranged, steps)]
     options, asked = whole.parsed.options, opened.request.resume
+    found += resume_options.unreadable(opened, given, recipe.name)
     found += resume_options.findings(opened.loaded, engine, options, recipe.args, steps, asked=asked)
     final = whole
     if series is not None and steps is not None:
@@ -207,7 +208,7 @@ def assemble(opened: Opened, given: GivenOptions, data: ReadData, recipe: Recipe
         found += changed
     final = replace(final, parsed=engine.largest(final.parsed, arranged.layout))
     every = (*(arg for stage in stages for arg in stage.args), *whole.args)
-    mark = fingerprint(every, arranged.layout, opened.checkout, practice=opened.request.practice, files=arranged.files)
+    mark = fingerprint(every, arranged, opened, room)
     return Assembled(final, arranged, steps, run_dir, series, whole.args, stages, mark, tuple(found))
 
 
@@ -239,12 +240,12 @@ def _resumed(
     return whole.with_args(args), changes(series, now)
 
 
-def fingerprint(
-    args: Iterable[Arg], layout: Layout, checkout: Checkout | None, *, practice: bool, files: Iterable[TextFile] = ()
-) -> str:
-    """What makes two launches the same run: options, data, trainer; not the folder the outputs go to."""
+def fingerprint(args: Iterable[Arg], arranged: Arranged, opened: Opened, room: Workspace) -> str:
+    """What makes two launches the same run: options, data, trainer; not where the workspace and its folders are."""
     moving = {"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config", *RESUMING}
-    tokens = [arg.tokens for arg in args if arg.name not in moving]
-    texts = [file.text.replace(str(layout.root), "") for file in files]
-    text = json.dumps([tokens, layout.key, checkout.commit if checkout else None, practice, *texts])
+    tokens = (token for arg in args if arg.name not in moving for token in arg.tokens)
+    said = (*tokens, *(file.text for file in arranged.files))
+    still = [text.replace(f"{room.root}/", "").replace(arranged.layout.key, "") for text in said]
+    commit = opened.checkout.commit if opened.checkout else None
+    text = json.dumps([still, content_key(arranged.layout), commit, opened.request.practice])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.dataset.layout import content_key
 from kohya_runner.engines import arguments
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import masked_text
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from kohya_runner.record.resume_point import ResumePoint
 
 LOCATIONS = frozenset({"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config",
-                       "tokenizer_cache_dir"})  # fmt: skip
+                       "tokenizer_cache_dir", "conditioning_data_dir", "in_json"})  # fmt: skip
 """Options that say where things are: the data are compared by their own hashes."""
 HARMLESS = LOCATIONS | frozenset({
     # what is kept and told
@@ -121,7 +122,7 @@ def shown(values: tuple[str, ...] | None) -> str:
 
 def _data(series: ResumePoint, now: Now) -> Iterator[Finding]:
     before = series.record.dataset
-    if before.get("key") in (None, now.layout.key):
+    if before.get("key") in (None, now.layout.key) or before.get("content") == content_key(now.layout):
         return
     where = now.loaded.where("datasets")
     message = "the data changed since: " + (", ".join(_differences(before, now.layout)) or "a picture or a caption")

@@ -154,6 +154,21 @@ def going_on(opened: Opened, given: GivenOptions, name: str) -> ResumePoint | No
     return resume_point.find(views, name, way, practice=opened.request.practice)
 
 
+def unreadable(opened: Opened, given: GivenOptions, name: str) -> Iterator[Finding]:
+    """A newest run whose record cannot be read is not taken for none: its states are what ``--resume`` is asked for."""
+    if not opened.request.resume:
+        return
+    from kohya_runner.record import attempts, ledger, resume_point
+
+    way = way_of(given.parsed.options, opened.engine.RESUME_WAYS)
+    if found := resume_point.unreadable(ledger.runs(opened.workspace.runs), name, way):
+        view, states = found
+        left = f"it left the whole state {states[0]}" if states else "it left no whole state"
+        message = f"{view.problem or attempts.problem(view.path)}; {left}"
+        hint = "put the file back from a copy; or begin anew, in a folder of its own, with --allow disk.record"
+        yield (error if states else warning)("disk.record", message, where=str(view.path), hint=hint if states else "")
+
+
 def ahead(steps: StepsPlan, series: ResumePoint | None) -> StepsPlan:
     """What of the run is still to come: for its time, its cost and the room on the disk."""
     if series is None:

@@ -61,6 +61,14 @@ def read(run_dir: Path) -> Attempts:
         return Attempts()
 
 
+def problem(run_dir: Path) -> str:
+    """Why the file cannot be understood; "" where it can, or is not there."""
+    path = RunPaths(run_dir).attempts
+    if read(run_dir).attempts or not path.exists():
+        return ""
+    return f"{path}: cannot be read, or was written by another version"
+
+
 def add(run_dir: Path, attempt: Attempt) -> None:
     """Add an attempt."""
     _write(run_dir, (*read(run_dir).attempts, attempt))

@@ -9,7 +9,7 @@ from kohya_runner.artefact.lora import judge
 from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
 from kohya_runner.record.record import UNDER_WAY, Record, RecordError
-from kohya_runner.record.run_paths import RECORD, RunPaths
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -61,9 +61,24 @@ class RunView:
 
 
 def runs(*runs_dirs: Path) -> tuple[RunView, ...]:
-    """All runs, the oldest first."""
-    views = [view(file.parent) for folder in runs_dirs for file in folder.glob(f"*/*/{RECORD}")]
-    return tuple(sorted(views, key=_age))
+    """All runs, the oldest first. ``OSError`` where a folder is there and cannot be read: that is not "no runs"."""
+    found = (path for folder in runs_dirs for name in _folders(folder) for path in _folders(name))
+    return tuple(sorted(map(view, filter(_is_run, found)), key=_age))
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return [inner for inner in path.iterdir() if inner.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _is_run(path: Path) -> bool:
+    """Whether it has a record, or is called as a run is and holds what a trainer writes."""
+    paths = RunPaths(path)
+    if paths.record.exists() or paths.record.is_symlink():
+        return True
+    return path.name.isdecimal() and (paths.output.is_dir() or paths.newest_log().is_file())
 
 
 def view(run_dir: Path) -> RunView:
@@ -110,14 +125,15 @@ def _effective(run_dir: Path, record: Record) -> tuple[RunState, str]:
     final = run_dir / record.output_dir / record.final
     never = "the trainer was never started"
     bad = next((c for c in record.checkpoints if c.nonfinite and not c.removed), None)
-    problem = judge(final, started, record.modules, practice=record.practice, holds=record.holds) if started else never
+    earlier = record.earlier.get(record.final, "")
+    problem = judge(final, earlier, record.modules, practice=record.practice, holds=record.holds) if started else never
     problem = problem or (f"{bad.file} {bad.problem}" if bad else "")
     return ("lost", f"its runner is gone; {problem}") if problem else ("succeeded", "")
 
 
 def _age(view: RunView) -> tuple[float, str]:
     if view.record is None:
-        return _written(RunPaths(view.path).record), view.run_id
+        return _written(RunPaths(view.path).record) or _written(view.path), view.run_id
     return view.record.timings.queued or view.record.timings.started or 0.0, view.run_id
 
 

@@ -102,7 +102,7 @@ def _created(path: Path, lock: Lock) -> bool:
 
 def _young(path: Path) -> bool:
     try:
-        return time.time() - path.stat().st_mtime < _HALF_WRITTEN
+        return abs(time.time() - path.stat().st_mtime) < _HALF_WRITTEN  # one dated in the future is as old
     except OSError:
         return False
 

@@ -15,14 +15,16 @@ happened.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import shutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.safe_files import open_for_write
+from kohya_runner.safe_files import open_file, open_for_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,31 +35,52 @@ _TAIL_BYTES = 1 << 18
 
 
 class Tail:
-    """Reads what was appended. The file need not be there yet."""
+    """Reads what was appended. The file need not be there yet; one that became shorter is read from its beginning.
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    It is held open: who writes it goes on in the same file when its name is removed or given to another. ``held``: that
+    other file is nobody's; otherwise it is read once nothing more comes from the first.
+    """
+
+    def __init__(self, path: Path, offset: int = 0, *, held: bool = False) -> None:
         """Begin at a byte of the file."""
         self._path = path
         self._offset = offset
+        self._held = held
+        self._file: BinaryIO | None = None
 
     def read(self) -> Iterator[bytes]:
         """What came since the last time, in pieces."""
         try:
-            if self._path.stat().st_size == self._offset:
-                return
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                while data := file.read(_PIECE):
-                    self._offset += len(data)
-                    yield data
+            self._file = self._file or open_file(self._path)
+            yield from self._rest(self._file)
+            if not self._held and not os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                self._file.close()
+                self._file, self._offset = open_file(self._path), 0
+                yield from self._rest(self._file)
         except OSError:
             return
+
+    def _rest(self, file: BinaryIO) -> Iterator[bytes]:
+        size = os.fstat(file.fileno()).st_size
+        if size == self._offset:
+            return
+        file.seek(self._offset if size > self._offset else 0)
+        while data := file.read(_PIECE):
+            self._offset = file.tell()
+            yield data
+
+    def restore(self) -> None:
+        """Give a file whose name was removed its name back, as a copy: the reason of a failure stands in it."""
+        if self._file is not None and not self._path.exists():
+            with contextlib.suppress(OSError), self._path.open("xb") as copy:
+                self._file.seek(0)
+                shutil.copyfileobj(self._file, copy)
 
 
 def last_lines(log: Path, count: int) -> list[str]:
     """The last lines of a log; of a bar that was redrawn only its last state."""
     try:
-        with log.open("rb") as file:
+        with open_file(log) as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
             data = file.read()
     except OSError:

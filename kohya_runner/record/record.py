@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from kohya_runner.errors import UsageError
+from kohya_runner.errors import (
+    CancelledError,
+    NoCheckpointError,
+    RunnerError,
+    StalledError,
+    TerminatedError,
+    TrainingFailedError,
+    UsageError,
+)
 from kohya_runner.recipe.finish import Guard
-from kohya_runner.record.process_identity import ProcessId
+from kohya_runner.record.process_identity import ProcessId, boot_seconds
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
-from kohya_runner.safe_files import PRIVATE, write_text
+from kohya_runner.safe_files import PRIVATE, open_file, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +99,23 @@ class Timings(_Part):
     first_step: float | None = None
     ended: float | None = None
     seconds_per_step: float | None = None
+    boot: float | None = None  # the trainer's start by the clock of this boot, which nobody sets
+    ran: float | None = None  # seconds from there to the end
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran, or has run until now."""
+        if self.ran is not None or self.ended is None or self.started is None:
+            return self.gone if self.ran is None else self.ran
+        return max(0.0, self.ended - self.started)
+
+    @property
+    def gone(self) -> float | None:
+        """Seconds since the trainer's start; the date tells them only where the machine was started anew since."""
+        if self.started is None:
+            return None
+        now = boot_seconds()
+        return max(0.0, time.time() - self.started) if self.boot is None or self.boot > now else now - self.boot
 
 
 class SavedCheckpoint(_Part):
@@ -97,6 +123,7 @@ class SavedCheckpoint(_Part):
 
     file: str
     bytes: int = 0
+    written: int = 0  # its mtime in nanoseconds: with another one it is read again
     modules: int = 0
     epoch: int | None = None
     step: int | None = None
@@ -150,6 +177,7 @@ class Record(_Part):
     state: RecordedState = "starting"
     run_id: str
     name: str
+    earlier: dict[str, str] = {}  # files that lay in the output folder before this attempt, and their stamps
     practice: bool = False
     rehearsal: bool = False
     attempt: int = 1  # how often it was started: attempts.json has them all
@@ -210,6 +238,20 @@ class Record(_Part):
         return self.model_copy(update=values)
 
 
+def ended_as(record: Record) -> type[RunnerError] | None:
+    """What a run's end is to a command, and so its exit code; None for one that succeeded or goes on."""
+    end = record.exit or Exit()
+    match record.state:
+        case "stopped":
+            return CancelledError if end.why == "SIGINT" else TerminatedError
+        case "failed" | "lost" if end.stop:
+            return StalledError
+        case "failed" | "lost":
+            return NoCheckpointError if end.code == 0 else TrainingFailedError
+        case _:
+            return None
+
+
 def write(run_dir: Path, record: Record) -> None:
     """Put the record into the run's folder, whole or not at all."""
     write_text(RunPaths(run_dir).record, record.model_dump_json(indent=2) + "\n", PRIVATE)
@@ -219,9 +261,11 @@ def read(path: Path) -> Record:
     """The record in a file or a run's folder; ``RecordError`` names the file and what is wrong with it."""
     file = RunPaths(path).record if path.is_dir() else path
     try:
-        if file.stat().st_size > LARGEST:
+        with open_file(file) as opened:
+            data = opened.read(LARGEST + 1)
+        if len(data) > LARGEST:
             raise RecordError(f"{file}: too large for a record")
-        return Record.model_validate_json(file.read_bytes())
+        return Record.model_validate_json(data)
     except OSError as fault:
         raise RecordError(f"{file}: {fault.strerror or fault}") from None
     except ValidationError as fault:

@@ -84,10 +84,23 @@ def latest(views: Iterable[RunView], name: str, *, practice: bool) -> RunView | 
     return mine[-1] if mine else None
 
 
+def unreadable(views: Iterable[RunView], name: str, way: ResumeWay | None) -> tuple[RunView, tuple[str, ...]] | None:
+    """The newest run of a name, where what says how far it came cannot be read; and the whole states that it left."""
+    mine = sorted((v for v in views if v.name == name), key=lambda v: v.run_id)
+    view = mine[-1] if mine else None
+    if view is None or (view.record is not None and not attempts.problem(view.path)):
+        return None
+    states = training_states.states_of(view.output_dir, name, way) if way else ()
+    return view, tuple(state.path.name for state in states if not state.problem)
+
+
 def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice: bool) -> ResumePoint | None:
-    """What can be continued; None where the newest run was not cut, or left no complete state before its last step."""
-    view = latest(views, name, practice=practice)
+    """What can be continued; None where the newest run was not cut, cannot be read, or left no complete state."""
+    known_views = tuple(views)
+    view = latest(known_views, name, practice=practice)
     if way is None or view is None or view.record is None or view.state not in CUT:
+        return None
+    if unreadable(known_views, name, way):
         return None
     record, known = view.record, attempts.read(view.path)
     each = known.attempts[-1].steps_per_epoch if known.attempts else 1

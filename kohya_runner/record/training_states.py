@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kohya_runner.artefact.content import examine
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
+from kohya_runner.safe_files import open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,15 +100,26 @@ def checked(state: TrainingState) -> TrainingState:
     """The state with what is wrong with its weights.
 
     A state with NaN would only train NaN; one that was never trained is no better than a new start. All weights
-    are read.
+    are read, and what torch.save wrote against its own checksums: a zip's end says nothing of its middle.
     """
     if state.problem:
         return state
+    for name in ZIPS:
+        if not _sums_hold(state.path / name):
+            return replace(state, problem=f"contains a damaged {name}: it does not hold what its checksums say")
     try:
         found = examine(state.path / state.way.weights)
     except (HeaderError, OSError):
         return replace(state, problem=f"contains no readable {state.way.weights}")
     return replace(state, problem=found.problem)
+
+
+def _sums_hold(path: Path) -> bool:
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, struct.error):
+        return False
 
 
 def _read(state: TrainingState) -> TrainingState:
@@ -123,7 +137,8 @@ def _read(state: TrainingState) -> TrainingState:
 def _numbers(file: Path) -> tuple[int, int]:
     if file.stat().st_size > LARGEST:
         raise ValueError(file)
-    value = json.loads(file.read_bytes())
+    with open_file(file) as opened:
+        value = json.load(opened)
     return int(value["current_epoch"]), int(value["current_step"])
 
 
@@ -134,7 +149,9 @@ def _missing(state: TrainingState) -> str:
         if read_header(path / weights).total != (path / weights).stat().st_size:
             return f"contains a truncated {weights}"
         for name in ZIPS:
-            if not zipfile.is_zipfile(path / name):
+            with open_file(path / name) as file:
+                whole = zipfile.is_zipfile(file)
+            if not whole:
                 return f"contains no complete {name}"
         return "" if (path / LAST).stat().st_size else f"contains an empty {LAST}"
     except (HeaderError, OSError) as fault:

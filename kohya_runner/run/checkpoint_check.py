@@ -38,7 +38,7 @@ class CheckpointCheck:
         """``clock`` measures the slices."""
         self._output_dir = output_dir
         self._clock = clock
-        self._file = ""
+        self._file: SavedCheckpoint | None = None
         self._reading: Iterator[Content | None] = iter(())
 
     def check_some(self, checkpoints: tuple[SavedCheckpoint, ...], expected: Expected) -> tuple[SavedCheckpoint, ...]:
@@ -61,16 +61,16 @@ class CheckpointCheck:
 
     def _read_on(self, checkpoint: SavedCheckpoint, expected: Expected) -> SavedCheckpoint | None:
         """A piece further; the checkpoint as it is judged when that was the last one."""
-        if self._file != checkpoint.file:
-            self._file, self._reading = checkpoint.file, examining(self._output_dir / checkpoint.file)
+        if self._file != checkpoint:
+            self._file, self._reading = checkpoint, examining(self._output_dir / checkpoint.file)
         try:
             found = next(self._reading)
         except (OSError, HeaderError) as fault:  # removed by save_last_n_epochs in the meantime, or written anew
-            self._file = ""
+            self._file = None
             return checkpoint.model_copy(update={"complete": False, "problem": f"could not be read: {fault}"})
         if found is None:
             return None
-        self._file = ""
+        self._file = None
         return judged(checkpoint, found, expected)
 
 

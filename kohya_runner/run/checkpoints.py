@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import re
+import stat
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.lora import CLOCK_SLACK, inspect
+from kohya_runner.artefact.lora import inspect, mark
 from kohya_runner.record.record import SavedCheckpoint
 from kohya_runner.record.training_states import MARK
 from kohya_runner.run.incomplete_files import FRESH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from kohya_runner.record.record import Record
 
+ANEW = "was written anew after it was recorded"
 SUFFIXES = (".safetensors", ".ckpt", ".pt")
 PIPELINES = ("unet/diffusion_pytorch_model.safetensors", "checkpoint-*/unet/diffusion_pytorch_model.safetensors")
 """The trained part of a diffusers pipeline, and of the states that its examples save."""
@@ -33,21 +36,46 @@ _OF_AN_ATTEMPT = re.compile(
 )
 
 
-def found(output_dir: Path, known: tuple[SavedCheckpoint, ...], since: float) -> tuple[SavedCheckpoint, ...]:
-    """The known ones, those that are gone marked so, and the new ones in the order in which they were written."""
-    here = _listed(output_dir, since)
+def found(
+    output_dir: Path, known: tuple[SavedCheckpoint, ...], earlier: Mapping[str, str] = MappingProxyType({})
+) -> tuple[SavedCheckpoint, ...]:
+    """The known ones, those that are gone marked so, and the new ones in the order in which they were written.
+
+    ``earlier``: files that lay there before the run, and their marks.
+    """
+    here = _listed(output_dir)
     names = {checkpoint.file for checkpoint in known}
     old = tuple(_still(checkpoint, here.get(checkpoint.file)) for checkpoint in known)
-    return (*old, *(_described(name, path) for name, path in here.items() if name not in names))
+    new = {name: path for name, path in here.items() if name not in names}
+    return (*old, *(_described(n, path) for n, path in new.items() if n not in earlier or _mark(path) != earlier[n]))
 
 
-def _listed(output_dir: Path, since: float) -> dict[str, Path]:
+def marks(output_dir: Path) -> dict[str, str]:
+    """Every checkpoint in the folder, and what tells it from a later file of its name."""
+    return {name: _mark(path) for name, path in _listed(output_dir).items()}
+
+
+def doubts(output_dir: Path, kept: Iterable[SavedCheckpoint]) -> dict[str, str]:
+    """By its name what is no longer right with a file that was found whole: the rest of a sentence about it."""
+    whole = {c.file: c for c in kept if c.complete and not c.removed}
+    now = found(output_dir, tuple(whole.values()))[: len(whole)]
+    return {c.file: "is gone" if c.removed else c.problem or ANEW for c in now if c != whole[c.file]}
+
+
+def _mark(path: Path) -> str:
+    try:
+        return mark(path.stat())
+    except OSError:
+        return ""
+
+
+def _listed(output_dir: Path) -> dict[str, Path]:
     dated: list[tuple[float, str, Path]] = []
     with contextlib.suppress(OSError):
         for path in (*output_dir.iterdir(), *(found for name in PIPELINES for found in output_dir.glob(name))):
             with contextlib.suppress(OSError):
                 status = path.stat()
-                if path.suffix in SUFFIXES and status.st_mtime >= since - CLOCK_SLACK:
+                if path.suffix in SUFFIXES and (path.suffix == ".safetensors" or stat.S_ISREG(status.st_mode)):
                     dated.append((status.st_mtime, path.relative_to(output_dir).as_posix(), path))
     return {name: path for _, name, path in sorted(dated)}
 
@@ -55,16 +83,21 @@ def _listed(output_dir: Path, since: float) -> dict[str, Path]:
 def _still(checkpoint: SavedCheckpoint, path: Path | None) -> SavedCheckpoint:
     if path is None:
         return checkpoint.model_copy(update={"removed": True})
-    return checkpoint if checkpoint.complete else _described(checkpoint.file, path)
+    if checkpoint.complete and (checkpoint.bytes, checkpoint.written) == _size(path):
+        return checkpoint
+    now = _described(checkpoint.file, path)
+    return now.model_copy(update={"epoch": checkpoint.epoch if now.epoch is None else now.epoch})
 
 
 def _described(name: str, path: Path) -> SavedCheckpoint:
     epoch, step = _EPOCH.search(name), _STEP.search(name)
+    length, written = _size(path)  # before it is read: what comes while it is read is seen at the next look
     facts = inspect(path) if path.suffix == ".safetensors" else None
     complete = facts.complete if facts else _rests(path)
     return SavedCheckpoint(
         file=name,
-        bytes=facts.bytes if facts else _size(path),
+        bytes=length,
+        written=written,
         modules=facts.modules if facts else 0,
         epoch=int(epoch.group(1) or 0) + int(epoch.group(2)) if epoch else None,
         step=int(step.group(1) or step.group(2)) if step else None,
@@ -74,11 +107,13 @@ def _described(name: str, path: Path) -> SavedCheckpoint:
     )
 
 
-def _size(path: Path) -> int:
+def _size(path: Path) -> tuple[int, int]:
+    """Bytes, and when it was written in nanoseconds."""
     try:
-        return path.stat().st_size
+        status = path.stat()
     except OSError:  # removed by save_last_n_epochs in the meantime
-        return 0
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _rests(path: Path) -> bool:
@@ -87,7 +122,7 @@ def _rests(path: Path) -> bool:
         status = path.stat()
     except OSError:
         return False
-    return status.st_size > 0 and time.time() - status.st_mtime >= FRESH
+    return status.st_size > 0 and abs(time.time() - status.st_mtime) >= FRESH
 
 
 def run_name(file: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import UsageError
-from kohya_runner.safe_files import write_bytes
+from kohya_runner.safe_files import open_file, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ class EventFile:
 
     def _records(self) -> Iterator[bytes]:
         try:
-            with self.path.open("rb") as file:
+            with open_file(self.path) as file:
                 file.seek(self._offset)
                 data = file.read(AT_ONCE + _LARGEST)
         except OSError:

@@ -52,6 +52,9 @@ KILLED = ExitCause("memory.host", f"the kernel killed it, because {HOST.why}")
 FROM_OUTSIDE = ExitCause(
     "killed", "something outside killed it; where memory is limited by the host, that is the most likely reason"
 )
+READ_ONLY = ExitCause(
+    "disk.read_only", "the disk takes no writes (read-only); mount it anew, or choose another --workspace"
+)
 DISK = ExitCause("disk.full", "the disk is full; free some space, or choose another --workspace")
 
 PATTERNS: tuple[CausePattern, ...] = (
@@ -71,6 +74,7 @@ PATTERNS: tuple[CausePattern, ...] = (
     CausePattern(
         re.compile(r"No space left on device|Disk quota exceeded|StorageFull|PytorchStreamWriter failed"), DISK
     ),
+    CausePattern(re.compile(r"Read-only file system"), READ_ONLY),
     CausePattern(
         re.compile(r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|^MemoryError\b|Cannot allocate memory"),
         HOST,
@@ -88,7 +92,7 @@ def find(outcome: Outcome, record: Record, log: Path) -> ExitCause | None:
     lines = last_lines(log, LINES)
     if outcome.signal == signal.SIGBUS:
         return SHARED
-    return in_words(lines) or _killed(outcome, lines, record.guard.oom_kills) or _speechless(log)
+    return in_words(lines) or _killed(outcome, lines, record.guard.oom_kills) or _speechless(outcome, log)
 
 
 def in_words(lines: list[str]) -> ExitCause | None:
@@ -96,8 +100,10 @@ def in_words(lines: list[str]) -> ExitCause | None:
     return next((row.cause for row in PATTERNS if any(row.pattern.search(line) for line in lines)), None)
 
 
-def _speechless(log: Path) -> ExitCause | None:
-    """Where the log's own disk is full the trainer's last words were lost with the rest."""
+def _speechless(outcome: Outcome, log: Path) -> ExitCause | None:
+    """Where the log's own disk is full the trainer's last words were lost with the rest, if that is so at its end."""
+    if outcome.returncode is None:
+        return None
     try:
         system = os.statvfs(log.parent)
     except OSError:

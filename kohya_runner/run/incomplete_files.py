@@ -11,8 +11,8 @@ import contextlib
 import zipfile
 from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.lora import CLOCK_SLACK
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
+from kohya_runner.safe_files import special
 
 if TYPE_CHECKING:
     import os
@@ -26,10 +26,10 @@ _ZIPS = (".ckpt", ".pt", ".pth", ".bin")
 LAST_OF_STATE = "random_states_"
 
 
-def being_written(output_dir: Path, since: float, now: float) -> Path | None:
-    """A checkpoint or state that is not whole yet, None if there is none. Only files newer than ``since`` count."""
+def being_written(output_dir: Path, now: float) -> Path | None:
+    """A checkpoint or state that is not whole yet, None if there is none."""
     for path, status in _files(output_dir):
-        if status.st_mtime >= since - CLOCK_SLACK and _unfinished(path, status, now):
+        if _unfinished(path, status, now):
             return path
     return None
 
@@ -56,14 +56,14 @@ def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _unfinished(path: Path, status: os.stat_result, now: float) -> bool:
-    fresh = now - status.st_mtime < FRESH
+    fresh = abs(now - status.st_mtime) < FRESH
     if path.is_dir():
         state = path.name.endswith("-state") or path.name.startswith("checkpoint-")
         return fresh and state and not any(path.glob(f"{LAST_OF_STATE}*"))
     try:
         if path.suffix == ".safetensors":
             return status.st_size < read_header(path).total
-        return fresh and path.suffix in _ZIPS and not zipfile.is_zipfile(path)
+        return fresh and path.suffix in _ZIPS and not special(path) and not zipfile.is_zipfile(path)
     except HeaderError:
         return fresh
     except OSError:

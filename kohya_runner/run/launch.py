@@ -18,7 +18,6 @@ from kohya_runner.errors import (
     RunnerError,
     StalledError,
     TerminatedError,
-    TrainingFailedError,
 )
 from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.record import LIVE
@@ -127,7 +126,8 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
-    resume_effects.end_attempt(plan.ready.run_dir)
+    for note in (note for note in final.notes if note.code.startswith("checkpoint.")):
+        screen.event(f"WARNING {note.code}: {note.text}", lasting=True)
     return final, outcome.stopped
 
 
@@ -192,15 +192,13 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
         if kept
         else f"the whole log: {plan.ready.run_dir / final.log}"
     )
-    match final.state:
-        case "succeeded":
-            return final
-        case "stopped":
-            kind = CancelledError if stopped == "SIGINT" else TerminatedError
-            raise kind(f"stopped by {stopped} at step {final.steps_seen}", hint=hint)
-        case _ if final.exit and final.exit.stop:
-            raise StalledError(f"stopped at step {final.steps_seen}: {why}", hint=hint)
-        case _ if final.exit and final.exit.code == 0:
-            raise NoCheckpointError(f"the trainer exited with 0 but left no usable LoRA: {why}", hint=hint)
-        case _:
-            raise TrainingFailedError(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)
+    kind = record.ended_as(final)
+    if kind is None:
+        return final
+    if final.state == "stopped":
+        raise kind(f"stopped by {stopped} at step {final.steps_seen}", hint=hint)
+    if kind is StalledError:
+        raise kind(f"stopped at step {final.steps_seen}: {why}", hint=hint)
+    if kind is NoCheckpointError:
+        raise kind(f"the trainer exited with 0 but left no usable LoRA: {why}", hint=hint)
+    raise kind(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)

@@ -15,7 +15,7 @@ from kohya_runner.recipe.finish import Guard
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
 from kohya_runner.record.run_paths import LOG, OUTPUT
-from kohya_runner.run import resume_effects
+from kohya_runner.run import checkpoints, resume_effects
 from kohya_runner.text import masked
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def new_record(plan: Plan) -> record.Record:
         log=LOG,
         output_dir=OUTPUT,
         final=ready.steps.checkpoints[-1],
+        earlier=checkpoints.marks(ready.run_dir / OUTPUT),
         holds=plan.support.holds if not plan.request.practice else "",
         timings=record.Timings(queued=time.time()),
         steps_planned=ready.steps.total,

@@ -19,7 +19,8 @@ from kohya_runner.diagnosis.events import (
     NoData,
     Step,
 )
-from kohya_runner.record import record
+from kohya_runner.record import attempts, ledger, record
+from kohya_runner.record.process_identity import boot_seconds
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import checkpoints, exit_causes
 from kohya_runner.run.checkpoint_check import CheckpointCheck, Expected
@@ -50,6 +51,9 @@ class Recorder:
         self._enabled: dict[str, int] = {}
         self._check = CheckpointCheck(run_dir / begun.output_dir)
         self._written = self._looked = 0.0
+        self._first = max(0.0, (begun.timings.first_step or 0.0) - (begun.timings.started or 0.0))
+        self._whole: set[str] = {c.file for c in begun.checkpoints if c.complete}
+        self._removed: set[str] = {c.file for c in begun.checkpoints if c.removed}  # by the trainer itself
         self._changed = False
         _reserve(run_dir)
         self.save()
@@ -66,7 +70,9 @@ class Recorder:
 
     def started(self, process: ProcessId) -> None:
         """The trainer is there, or the next of its processes."""
-        timings = self.now.timings.model_copy(update={"started": self.now.timings.started or time.time()})
+        timings = self.now.timings
+        if timings.started is None:
+            timings = timings.model_copy(update={"started": time.time(), "boot": boot_seconds()})
         self.now = self.now.changed(state="running", process=record.Process.of(process), timings=timings)
         self.save()
 
@@ -81,25 +87,34 @@ class Recorder:
 
     def _look(self) -> None:
         """List the checkpoints in the output folder, with size and modules of each."""
-        since = self._since if self.now.attempt == 1 else 0.0  # of a run that goes on some files are older
-        seen = checkpoints.found(self.run_dir / self.now.output_dir, self.now.checkpoints, since)
+        seen = checkpoints.found(self.run_dir / self.now.output_dir, self.now.checkpoints, self.now.earlier)
         self._looked = time.monotonic()
         self._judged(tuple(self._last_epoch(c) for c in seen))
 
     def _judged(self, seen: tuple[record.SavedCheckpoint, ...]) -> None:
         if seen != self.now.checkpoints:
+            self._whole |= {c.file for c in self.now.checkpoints if c.complete}
             self.now = self.now.changed(checkpoints=seen)
             self.save()
+
+    def _note_losses(self) -> None:
+        """What was whole and is not any more, and was not removed by the trainer: the last file is judged by itself.
+
+        Diffusers removes whole folders of its states without a word.
+        """
+        for c in self.now.checkpoints:
+            if c.file not in self._whole or c.file == self.now.final or "/" in c.file:
+                continue
+            if c.removed and c.file not in self._removed:
+                self.note("checkpoint.gone", f"{c.file} was whole and is gone; the trainer did not remove it")
+            elif not c.complete and not c.removed:
+                self.note("checkpoint.cut", f"{c.file} was whole and {c.problem}")
 
     def _last_epoch(self, checkpoint: record.SavedCheckpoint) -> record.SavedCheckpoint:
         """The file without a number is the last epoch."""
         if checkpoint.file != self.now.final or checkpoint.epoch is not None:
             return checkpoint
         return checkpoint.model_copy(update={"epoch": self.now.epochs_planned})
-
-    @property
-    def _since(self) -> float:
-        return self.now.timings.started or self.now.timings.queued or 0.0
 
     def abandoned(self, why: str, *, stopped: bool) -> None:
         """The run failed or was stopped before the trainer started."""
@@ -119,8 +134,11 @@ class Recorder:
                 self.now = self.now.changed(epochs_seen=event.number)
             case ModulesMade() if event.enabled:
                 self._enabled[event.what] = event.number
-            case CheckpointStarted() | CheckpointRemoved():
+            case CheckpointStarted():
                 self._looked = 0.0
+            case CheckpointRemoved():
+                self._looked = 0.0
+                self._removed.add(event.path.name)
             case Finished():
                 self.finished = True
             case NoData():
@@ -132,9 +150,10 @@ class Recorder:
         timings, own = self.now.timings, event.step - self.now.first_step
         if own > 0 and timings.first_step is None:
             timings = timings.model_copy(update={"first_step": time.time()})
+            self._first = timings.gone or 0.0
         if own > 1 and timings.first_step is not None:
             # by our own clock: the trainer's bar forgets the time of its saves (unpause, train_network.py:1494)
-            seconds = round((time.time() - timings.first_step) / (own - 1), 4)
+            seconds = round(max(0.0, (timings.gone or 0.0) - self._first) / (own - 1), 4)
             timings = timings.model_copy(update={"seconds_per_step": seconds})
         loss, nan_step = self.now.loss, self.now.nan_step
         if event.loss is not None:
@@ -163,10 +182,12 @@ class Recorder:
         """Judge, hash, and write the last state. Where nobody watched the end the outcome has no code."""
         output = self.run_dir / self.now.output_dir
         self._look()
+        self._note_losses()
         expected, practice = self.expected_modules or self.now.modules, self.now.practice
         judged = self._check.check_all(self.now.checkpoints, self._expected)
         last, holds = output / self.now.final, self.now.holds
-        problem = artefact.judge(last, self._since, expected, practice=practice, holds=holds)
+        earlier = self.now.earlier.get(self.now.final, "")
+        problem = artefact.judge(last, earlier, expected, practice=practice, holds=holds)
         problem = problem or _content_problem(self.now.final, judged)
         cause = exit_causes.find(outcome, self.now, self.run_dir / self.now.log)
         state, why = self._verdict(outcome, problem, cause)
@@ -174,14 +195,22 @@ class Recorder:
             state=state,
             checkpoints=judged,
             modules=expected,
-            timings=self.now.timings.model_copy(update={"ended": outcome.ended}),
+            timings=self._ended(outcome),
             exit=_exit(outcome, why, cause if state in ("failed", "lost") else None),
         )
         self.now = checkpoints.renamed(output, self.now)
         _give_back(self.run_dir)
         self.save()
         self._diagnose()
+        with contextlib.suppress(OSError):  # a full disk is no reason to forget how the run ended
+            attempts.close_last(ledger.view(self.run_dir))
         return self.now
+
+    def _ended(self, outcome: Outcome) -> record.Timings:
+        """With the end; how long it ran is known where somebody watched it."""
+        timings = self.now.timings
+        watched = outcome.returncode is not None or outcome.stopped
+        return timings.model_copy(update={"ended": outcome.ended, "ran": timings.gone if watched else None})
 
     def _diagnose(self) -> None:
         """Why it failed, from its log; a fault in there must not cost the record of the run."""

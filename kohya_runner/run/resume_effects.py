@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import RunExistsError, TrainingFailedError
 from kohya_runner.record import attempts, ledger, resume_point
 from kohya_runner.record.attempts import Attempt
-from kohya_runner.record.record import CUT, UNDER_WAY
+from kohya_runner.record.record import CUT, UNDER_WAY, Note
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import checkpoints, views
-from kohya_runner.run.takeover import judge_ended
+from kohya_runner.run.takeover import judge_ended, settled
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.ledger import RunView
@@ -43,9 +44,7 @@ def finished_or_adopted(plan: Plan, screen: Reporter, after: AfterRun) -> RunVie
         screen.event(
             f"{view.name}/{view.run_id}: the trainer runs without its runner; watching it from here", lasting=True
         )
-        ended = views.take_over(view, screen, after)
-        end_attempt(ended.path)
-        return ended
+        return views.take_over(view, screen, after)
     if view is not None and view.state in UNDER_WAY:
         hint = f"watch it with: kohya-runner status {view.name}"
         raise RunExistsError(f"{view.name}: run {view.run_id} is still running", hint=hint)
@@ -56,9 +55,7 @@ def _settled(done: RunView) -> bool:
     """Whether it is done, also where nobody watched its end: then it is judged and written down now."""
     if done.record is None or done.record.state not in UNDER_WAY:
         return True
-    view = judge_ended(done)
-    end_attempt(done.path)
-    return view.state == "succeeded"
+    return judge_ended(done).state == "succeeded"
 
 
 def refuse_to_repeat(series: ResumePoint) -> None:
@@ -91,15 +88,20 @@ def prepare_folder(series: ResumePoint, screen: Reporter) -> None:
     view = ledger.view(series.path)
     if view.record != series.record or view.state not in CUT:
         raise RunExistsError(f"{view.name}/{view.run_id} was continued by another launch", hint="launch again")
-    attempts.close_last(view)
+    attempts.close_last(settled(view))
     checkpoints.renamed(view.output_dir, view.record.changed(checkpoints=_found(series)))
+    doubts = checkpoints.doubts(view.output_dir, series.record.checkpoints)
+    for file, doubt in doubts.items():
+        screen.event(f"WARNING {file} was whole and {doubt}", lasting=True)
     folder = RunPaths(series.path).set_aside / f"{series.attempt - 1:03d}"
     for checkpoint in _found(series):
         if not checkpoint.removed and not _belongs(checkpoint, series):
             folder.mkdir(parents=True, exist_ok=True)
             (view.output_dir / checkpoint.file).replace(folder / checkpoint.file)
             whole = "" if checkpoint.complete else ", which is incomplete,"
-            screen.event(f"{checkpoint.file}{whole} is moved to {folder}: its epoch is trained again", lasting=True)
+            again = "not " if checkpoint.file in doubts and (checkpoint.epoch or sys.maxsize) <= series.epoch else ""
+            text = f"{checkpoint.file}{whole} is moved to {folder}: its epoch is {again}trained again"
+            screen.event(text, lasting=True)
     for state in series.broken:
         with contextlib.suppress(OSError):
             shutil.rmtree(state.path)
@@ -125,7 +127,17 @@ def carried_over(plan: Plan) -> dict[str, Any]:
         "epochs_seen": series.epoch,
         "checkpoints": kept,
         "modules": series.record.modules,
+        "notes": tuple(_losses(series)),
     }
+
+
+def _losses(series: ResumePoint) -> Iterator[Note]:
+    """The files of finished epochs that were whole and are so no more."""
+    done = [c for c in series.record.checkpoints if _belongs(c, series)]
+    for file, doubt in checkpoints.doubts(series.path / series.record.output_dir, done).items():
+        if doubt != checkpoints.ANEW:
+            text = f"{file} was whole, and was lost before the resume"
+            yield Note(time=time.time(), code="checkpoint.gone", text=text)
 
 
 def _final(plan: Plan, series: ResumePoint) -> str:
@@ -149,16 +161,10 @@ def begin_attempt(plan: Plan, record: Record) -> None:
     attempts.add(plan.ready.run_dir, attempt)
 
 
-def end_attempt(run_dir: Path) -> None:
-    """Write down how the attempt ended; one whose runner is killed is closed by the next."""
-    with contextlib.suppress(OSError):  # a full disk is no reason to forget how the run ended
-        attempts.close_last(ledger.view(run_dir))
-
-
 def _found(series: ResumePoint) -> tuple[SavedCheckpoint, ...]:
     """Every checkpoint of the run, also those written after its runner was killed."""
     output = series.path / series.record.output_dir
-    return checkpoints.found(output, checkpoints.with_run_names(output, series.record.checkpoints), 0.0)
+    return checkpoints.found(output, checkpoints.with_run_names(output, series.record.checkpoints))
 
 
 def _belongs(checkpoint: SavedCheckpoint, series: ResumePoint) -> bool:

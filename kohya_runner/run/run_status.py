@@ -21,6 +21,7 @@ from kohya_runner.record.process_identity import boot_id
 from kohya_runner.record.record import LIVE, UNDER_WAY
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.stopping import stop_request
+from kohya_runner.safe_files import open_file
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _elsewhere(record: Record | None) -> bool:
 def _last_bar(log: Path) -> Step | OtherBar | None:
     """The last bar in the log, which a run that nobody watches goes on to draw."""
     try:
-        with log.open("rb") as file:
+        with open_file(log) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
             text = file.read().decode("utf-8", "replace")
     except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 POLL = 0.25
 """Seconds between two looks."""
+HUNG = 2.0
+"""Seconds of one look, after which requests to stop are seen to in the meantime."""
+LAST_LOOK = 30.0
 
 
 def _nothing(_: object) -> None:
@@ -101,7 +105,7 @@ def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], hea
         process = _start(command, watch.log, {**shell, **command.env, RUN: str(watch.log)})
         leader = identify(process.pid)
         session.guarded(watch.on_start, leader)
-        sequence = StopSequence(ProcessGroup(leader, str(watch.log)), watch.output_dir, started, watch.grace)
+        sequence = StopSequence(ProcessGroup(leader, str(watch.log)), watch.output_dir, watch.grace)
         session.follow(sequence, lambda: not _has_ended(leader.pid))
         return session.outcome(_reap(process))
 
@@ -112,13 +116,13 @@ def adopt(leader: ProcessId, watch: Watch, *, since: float) -> Outcome:
         session = _Session(watch, signals, since, 0)
         group = ProcessGroup(leader, str(watch.log))
         group.thaw()  # its runner may have been killed in the moment of a standstill
-        session.follow(StopSequence(group, watch.output_dir, since, watch.grace), leader.alive)
+        session.follow(StopSequence(group, watch.output_dir, watch.grace), leader.alive)
         return session.outcome(_End())
 
 
-def stop_group(group: ProcessGroup, output_dir: Path, *, since: float, grace: Grace) -> bool:
+def stop_group(group: ProcessGroup, output_dir: Path, *, grace: Grace) -> bool:
     """Stop a run that nobody watches, as Ctrl-C would; true once it is gone."""
-    sequence = StopSequence(group, output_dir, since, grace)
+    sequence = StopSequence(group, output_dir, grace)
     group.thaw()
     sequence.request()
     while group.leader.alive() and not sequence.given_up:
@@ -135,23 +139,37 @@ class _Session:
         self._watch = watch
         self._received = signals
         self._started = started
-        self._tail = Tail(watch.log, offset)
+        self._tail = Tail(watch.log, offset, held=True)
         self._stream = Stream()
         self._numbering = Numbering(watch.before)
         self._stop: Stop | None = None
         self._fault: Exception | None = None
         self._silenced: set[object] = set()
+        self._looking: threading.Thread | None = None
 
     def follow(self, sequence: StopSequence, running: Callable[[], bool]) -> None:
         """Watch until the trainer is gone or cannot be stopped; kill what is left of the run."""
         while running() and not sequence.given_up:
-            self._listen()
-            self._decide(sequence)
+            self._look_aside()
+            wanted = max(len(self._received.numbers), 1 if self._stop else 0)
+            while sequence.requests < wanted:
+                sequence.request()
             sequence.advance()
             time.sleep(POLL if not sequence.requests else POLL / 5)
         sequence.kill_remaining(lambda: len(self._received.numbers) >= FORCED)
-        self._listen()
-        self._tell(self._stream.close())
+        if self._looking is not None:
+            self._looking.join(LAST_LOOK)
+        if self._looking is None or not self._looking.is_alive():
+            self._listen()
+            self._tail.restore()
+            self._tell(self._stream.close())
+
+    def _look_aside(self) -> None:
+        """Read log and files in a thread of its own: one that hangs in a read keeps no signal from being obeyed."""
+        if self._looking is None or not self._looking.is_alive():
+            self._looking = threading.Thread(target=self.guarded, args=(self._look,), daemon=True)
+            self._looking.start()
+        self._looking.join(HUNG)
 
     def outcome(self, end: _End) -> Outcome:
         """What there is to say at the end."""
@@ -181,13 +199,11 @@ class _Session:
             for observer in self._watch.observers:
                 self.guarded(observer.event, event)
 
-    def _decide(self, sequence: StopSequence) -> None:
+    def _look(self) -> None:
+        self._listen()
         for observer in self._watch.observers:
             stop = self.guarded(observer.tick)
             self._stop = self._stop or stop
-        wanted = max(len(self._received.numbers), 1 if self._stop else 0)
-        while sequence.requests < wanted:
-            sequence.request()
 
 
 def _start(command: Command, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:

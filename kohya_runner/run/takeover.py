@@ -13,7 +13,7 @@ from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger, lock
 from kohya_runner.record.metrics_file import Tail
-from kohya_runner.record.process_identity import this_process
+from kohya_runner.record.process_identity import state_of, this_process
 from kohya_runner.record.record import LIVE, UNDER_WAY, Process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.process_group import ProcessGroup
@@ -22,10 +22,14 @@ from kohya_runner.run.supervise import POLL, Outcome, Watch, adopt, stop_group
 
 if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
+    from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.record.record import Record
     from kohya_runner.run.observers import AfterRun, Reporter, Stop
     from kohya_runner.run.stopping.stop_sequence import Grace
 
+FROZEN = ("T", "t", "D")
+STUCK = 3.0
+"""Seconds without a break in which a runner is frozen (SIGSTOP, Ctrl-Z, a volume) before its run is stopped past it."""
 BY_COMMAND = "kohya-runner stop"
 """Why a run ended that no runner watched when it was stopped."""
 
@@ -53,11 +57,18 @@ def adopt_run(view: RunView, screen: Reporter, grace: Grace, after: AfterRun) ->
 
 def judge_ended(view: RunView) -> RunView:
     """Judge a run whose end nobody watched, from its log and files; others stay as they are."""
+    judged = settled(view)
+    if judged is not view:
+        lock.release(view.path.parent, view.run_id)
+    return judged
+
+
+def settled(view: RunView) -> RunView:
+    """The same for a run whose name this process holds."""
     record = view.record
     if record is None or record.state not in UNDER_WAY or view.state not in ("succeeded", "lost"):
         return view
     _caught_up(view, record).finish(Outcome(_since(record), _last_sign(view)))
-    lock.release(view.path.parent, view.run_id)
     return ledger.view(view.path)
 
 
@@ -65,22 +76,28 @@ def stop_run(view: RunView, grace: Grace) -> RunView:
     """Stop a run, whoever watches it; return it as it then is. A checkpoint that is being written is finished first."""
     if view.state not in LIVE or view.record is None:
         raise UsageError(f"run {view.run_id} is {view.state}", hint="there is nothing to stop")
-    if view.runner and view.runner.alive():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(view.runner.pid, signal.SIGTERM)
-        _wait_for(view, grace.save_s + grace.int_s + grace.term_s)
-    elif view.trainer:
+    runner = view.runner
+    if runner and runner.alive():
+        _signalled(runner, signal.SIGTERM)
+        if _gone(runner, grace.save_s + grace.int_s + grace.term_s):
+            return ledger.view(view.path)
+        _signalled(runner, signal.SIGKILL)  # it must not judge later what is judged now
+    if view.trainer:
         end_run(view, grace)
     return ledger.view(view.path)
+
+
+def _signalled(process: ProcessId, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(process.pid, number)
 
 
 def end_run(view: RunView, grace: Grace, stop: Stop | None = None) -> None:
     """Stop a run that nobody watches and write down why: ``stop``, or that somebody asked for it."""
     if view.record is None or view.trainer is None:
         return
-    since = _since(view.record)
-    stop_group(ProcessGroup(view.trainer, str(view.log)), view.output_dir, since=since, grace=grace)
-    outcome = Outcome(since, time.time(), stopped=stop.why if stop else BY_COMMAND, stop=stop)
+    stop_group(ProcessGroup(view.trainer, str(view.log)), view.output_dir, grace=grace)
+    outcome = Outcome(_since(view.record), time.time(), stopped=stop.why if stop else BY_COMMAND, stop=stop)
     _caught_up(view, view.record).finish(outcome)
     lock.release(view.path.parent, view.run_id)
 
@@ -96,10 +113,15 @@ def _caught_up(view: RunView, record: Record) -> Recorder:
     return recorder
 
 
-def _wait_for(view: RunView, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while view.runner and view.runner.alive() and time.monotonic() < until:
+def _gone(runner: ProcessId, seconds: float) -> bool:
+    """Wait for a runner's end; False where it is frozen, hangs in the kernel, or takes longer."""
+    until = stuck = time.monotonic()
+    while runner.alive() and time.monotonic() < until + seconds:
+        stuck = stuck if state_of(runner.pid) in FROZEN else time.monotonic()
+        if time.monotonic() > stuck + STUCK:
+            return False
         time.sleep(POLL)
+    return not runner.alive()
 
 
 def _last_sign(view: RunView) -> float:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.engines.table import user_settings
-from kohya_runner.errors import StalledError, UsageError
+from kohya_runner.errors import TrainingFailedError, UsageError
 from kohya_runner.record import ledger
 from kohya_runner.record.metrics_file import Tail, last_lines
-from kohya_runner.record.record import LIVE, UNDER_WAY
+from kohya_runner.record.process_identity import state_of
+from kohya_runner.record.record import LIVE, UNDER_WAY, ended_as
 from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.run.stopping.stop_sequence import Grace
-from kohya_runner.run.takeover import adopt_run, judge_ended, stop_run
+from kohya_runner.run.takeover import FROZEN, adopt_run, judge_ended, stop_run
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 0.5
 LOOK_SECONDS = 0.25
-EXIT_CODES = {"failed": 8, "lost": 8, "stopped": 143, "unreadable": 2}
 
 
 def runs_folder(workspace: str | None) -> Path:
@@ -48,13 +48,17 @@ def all_runs(workspace: str | None) -> tuple[RunView, ...]:
 def one_run(workspace: str | None, word: str | None) -> RunView:
     """The run a person means; one that ended while nobody watched is judged and written down now.
 
-    A run that another machine watches, on a volume that both share, is left to that machine.
+    A run that another machine watches, on a volume that both share, is left to that machine; one on a disk that takes
+    no writes is told as it is.
     """
     view = ledger.find(runs_folder(workspace), word)
     look = StatusReader(view.path).look()
     if look.elsewhere and look.state in UNDER_WAY:
         return replace(view, state=look.view.record.state if look.view.record else view.state)
-    return judge_ended(view)
+    try:
+        return judge_ended(view)
+    except OSError:
+        return view
 
 
 def take_over(view: RunView, screen: Reporter, after: AfterRun) -> RunView:
@@ -65,11 +69,10 @@ def take_over(view: RunView, screen: Reporter, after: AfterRun) -> RunView:
 
 def exit_code(view: RunView) -> int:
     """0 for a run that goes on or succeeded, else the code of how it ended."""
-    if view.record is not None and view.state == "stopped" and view.record.exit and view.record.exit.why == "SIGINT":
-        return 130
-    if view.record is not None and view.record.exit and view.record.exit.stop:
-        return StalledError.exit_code
-    return EXIT_CODES.get(view.state, 0)
+    if view.record is None or view.state == "lost":
+        return UsageError.exit_code if view.record is None else TrainingFailedError.exit_code
+    ended = ended_as(view.record)
+    return ended.exit_code if ended else 0
 
 
 def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
@@ -99,10 +102,12 @@ def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: 
     look = watcher.look()
     if look.state not in LIVE or look.view.record is None:
         raise UsageError(f"run {view.run_id} is {look.state}", hint="there is nothing to stop")
-    began = look.view.record.timings.started or 0.0
-    before = stop_request.read(view.path)
-    wanted = stop_request.escalated(before if before and before.t >= began else None, when, time.time())
-    if not look.elsewhere and (wanted.when == "now" or look.view.record.process is None):
+    before, runner = stop_request.read(view.path), look.view.runner
+    wanted = stop_request.escalated(before, when, time.time(), look.view.record.attempt)
+    frozen = runner is not None and runner.alive() and state_of(runner.pid) in FROZEN
+    if frozen and not look.elsewhere:
+        screen.event(f"its runner (process {runner.pid if runner else '?'}) is frozen: stopping past it", lasting=True)
+    if not look.elsewhere and (frozen or wanted.when == "now" or look.view.record.process is None):
         screen.event(
             f"stopping {view.name}/{view.run_id}; a checkpoint that is being written is finished first", lasting=True
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,8 +29,14 @@ STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
+    class Honest(Console):
+        """Rich itself ends the process with 1 where the reader of a pipe has left."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     stream = sys.stderr if stderr else sys.stdout
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
+    console = Honest(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
     hook: Any = _Harmless()
     console.push_render_hook(hook)
     return console
@@ -58,7 +64,12 @@ class _Cleaned:
 
 def json_object(value: Mapping[str, Any]) -> None:
     """One object on stdout and nothing else."""
-    sys.stdout.write(visible_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    text = visible_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeError:  # what the locale cannot show is written as JSON's own escapes
+        text = json.dumps(value, indent=2) + "\n"
+    sys.stdout.write(text)
 
 
 def say(text: str, **style: Any) -> None:
@@ -67,9 +78,10 @@ def say(text: str, **style: Any) -> None:
 
 
 def note(text: str) -> None:
-    """A line for the person, on stderr."""
-    sys.stderr.write(f"{visible(text)}\n")
-    sys.stderr.flush()
+    """A line for the person, on stderr; where nobody reads that any more, for nobody."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{visible(text)}\n")
+        sys.stderr.flush()
 
 
 def fault(error: RunnerError) -> None:
@@ -170,12 +182,13 @@ class TerminalScreen:
             return
         mark = "PRACTICE " if self.practice else ""
         now = time.monotonic()
-        if self.terminal:
-            sys.stderr.write(f"\r\x1b[K{mark}{line}" + ("\n" if lasting else ""))
-        elif lasting or now - self.last_time >= 30:
-            sys.stderr.write(f"{mark}{line}\n")
-            self.last_time = now
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # a reader that leaves is no reason to end a run
+            if self.terminal:
+                sys.stderr.write(f"\r\x1b[K{mark}{line}" + ("\n" if lasting else ""))
+            elif lasting or now - self.last_time >= 30:
+                sys.stderr.write(f"{mark}{line}\n")
+                self.last_time = now
+            sys.stderr.flush()
         self.last_line = line
 
     def notice(self, line: str) -> None:
@@ -188,11 +201,12 @@ class TerminalScreen:
     def close(self) -> None:
         """Leave the terminal on a fresh line."""
         if self.terminal and not self.quiet:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
 
 
-@contextmanager
+@contextlib.contextmanager
 def live(*, quiet: bool, practice: bool) -> Iterator[TerminalScreen]:
     """A screen for the time of a run."""
     screen = TerminalScreen(quiet=quiet, practice=practice)

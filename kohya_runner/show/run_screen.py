@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.run.checkpoints import doubts as doubts_of
 from kohya_runner.run.checkpoints import found as found_in
 from kohya_runner.show.console import json_object, note, say, table
 from kohya_runner.text import duration, plain, size
@@ -62,7 +62,8 @@ def _run_json(view: RunView) -> dict[str, Any]:
 def status(view: RunView, *, as_json: bool) -> None:
     """How one run is doing."""
     if as_json:
-        json_object({"version": 1, **_run_json(view)})
+        doubts = doubts_of(view.output_dir, view.record.checkpoints) if view.record else {}
+        json_object({"version": 1, **_run_json(view), "doubts": doubts})
         return
     kept = view.record
     rows = [
@@ -79,14 +80,16 @@ def status(view: RunView, *, as_json: bool) -> None:
             rows.append(("loss", f"{kept.loss}"))
         if kept.timings.seconds_per_step:
             rows.append(("speed", f"{kept.timings.seconds_per_step} s/step"))
-        if kept.timings.started:
-            rows.append(("time", duration((kept.timings.ended or time.time()) - kept.timings.started)))
+        if kept.timings.seconds is not None:
+            rows.append(("time", duration(kept.timings.seconds)))
+        doubts = doubts_of(view.output_dir, kept.checkpoints)
         for c in kept.checkpoints:
             state = "removed" if c.removed else size(c.bytes) if c.complete else "incomplete"
+            state = f"{state}, but {doubts[c.file]}" if c.file in doubts else state
             rows.append(("checkpoint", f"{c.file}   {state}   {c.sha256[:12]}"))
         rows += [("after", str(done.get("said"))) for done in kept.after]
     else:
-        rows += [("file", f"{view.output_dir / c.file}   {size(c.bytes)}") for c in found_in(view.output_dir, (), 0.0)]
+        rows += [("file", f"{view.output_dir / c.file}   {size(c.bytes)}") for c in found_in(view.output_dir, ())]
     rows.append(("log", str(view.log)))
     if view.state == "orphaned":
         rows.append(("do", f"kohya-runner status {view.name} --adopt   or   kohya-runner stop {view.name}"))

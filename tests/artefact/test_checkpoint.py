@@ -3,13 +3,12 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import time
 
 import pytest
 from safetensors_files import lora, with_header
 
 from kohya_runner.artefact.file_hash import sha256
-from kohya_runner.artefact.lora import inspect, judge, module_of
+from kohya_runner.artefact.lora import inspect, judge, mark, module_of
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 
 TENSOR = {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}
@@ -101,36 +100,43 @@ def test_the_hash_is_of_the_whole_file(tmp_path):
 
 
 def test_a_new_whole_file_of_the_right_modules_is_a_result(tmp_path):
-    assert judge(lora(tmp_path / "a.safetensors"), time.time(), 2) == ""
+    assert judge(lora(tmp_path / "a.safetensors"), "", 2) == ""
 
 
 @pytest.mark.parametrize(
     ("change", "modules", "problem"),
     [
         (lambda path: path.unlink(), 2, "a.safetensors was not written"),
-        (lambda path: os.utime(path, (1, 1)), 2, "a.safetensors is older than this run"),
         (lambda path: os.truncate(path, 300), 2, "a.safetensors is cut"),
         (lambda path: path.write_bytes(b"version https://git-lfs"), 2, "a.safetensors has no safetensors header"),
         (lambda path: path.touch(), 264, "a.safetensors contains 2 modules, the trainer made 264"),
         (lambda path: lora(path, metadata={"practice": "yes"}), 2, "a.safetensors is a practice file"),
     ],
-    ids=["missing", "old", "cut", "no safetensors", "modules", "practice"],
+    ids=["missing", "cut", "no safetensors", "modules", "practice"],
 )
 def test_anything_else_is_none(tmp_path, change, modules, problem):
     path = lora(tmp_path / "a.safetensors")
     change(path)
-    assert judge(path, time.time(), modules).startswith(problem)
+    assert judge(path, "", modules).startswith(problem)
+
+
+def test_a_file_that_lay_there_before_is_no_result_whatever_its_date(tmp_path):
+    path = lora(tmp_path / "a.safetensors")
+    os.utime(path, (1, 1))
+    earlier = mark(path.stat())
+    assert judge(path, earlier, 2) == "a.safetensors is older than this run"
+    assert judge(path, "another", 2) == ""
 
 
 def test_a_practice_file_is_a_result_of_a_practice_run(tmp_path):
     path = lora(tmp_path / "a.safetensors", metadata={"practice": "yes"})
-    assert judge(path, time.time(), None, practice=True) == ""
+    assert judge(path, "", None, practice=True) == ""
 
 
 def test_a_file_of_another_kind_is_no_result(tmp_path):
     found = lora(tmp_path / "a.safetensors")
-    problem = judge(found, time.time(), None, holds="model.diffusion_model.")
+    problem = judge(found, "", None, holds="model.diffusion_model.")
     assert (
         problem == "a.safetensors is not a checkpoint of this method: it contains no tensor model.diffusion_model...."
     )
-    assert judge(found, time.time(), None, holds="lora_unet_") == ""
+    assert judge(found, "", None, holds="lora_unet_") == ""

@@ -103,12 +103,12 @@ def test_the_scripts_lines_are_heard():
 @pytest.mark.parametrize(("channels", "expected"), [(8, ""), (4, "reads 4 channels, not 8")])
 def test_a_pipeline_must_read_the_picture_too(odd_path, channels, expected):
     path = unet(odd_path / FINAL, channels)
-    assert judge(path, 0.0, None, holds="conv_in.weight:8").endswith(expected)
-    assert bool(judge(path, 0.0, None, holds="conv_in.weight:8")) == bool(expected)
+    assert judge(path, "", None, holds="conv_in.weight:8").endswith(expected)
+    assert bool(judge(path, "", None, holds="conv_in.weight:8")) == bool(expected)
 
 
 def test_a_pipeline_without_that_layer_is_another_model(odd_path):
-    assert "contains no tensor conv_out" in judge(unet(odd_path / FINAL), 0.0, None, holds="conv_out.weight:8")
+    assert "contains no tensor conv_out" in judge(unet(odd_path / FINAL), "", None, holds="conv_out.weight:8")
 
 
 def test_states_are_listed_with_their_steps_and_the_pipeline_last(odd_path):
@@ -122,8 +122,8 @@ def test_states_are_listed_with_their_steps_and_the_pipeline_last(odd_path):
 
 def test_a_state_that_is_being_written_is_waited_for(odd_path):
     path = unet(odd_path / f"checkpoint-2/{FINAL}")
-    assert being_written(odd_path, 0.0, time.time()) == odd_path / "checkpoint-2"
+    assert being_written(odd_path, time.time()) == odd_path / "checkpoint-2"
     (odd_path / "checkpoint-2" / "random_states_0.pkl").write_bytes(b"x")
-    assert being_written(odd_path, 0.0, time.time()) is None
+    assert being_written(odd_path, time.time()) is None
     path.write_bytes(path.read_bytes()[:-1])
-    assert being_written(odd_path, 0.0, time.time()) == path
+    assert being_written(odd_path, time.time()) == path

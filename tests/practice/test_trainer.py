@@ -30,7 +30,7 @@ def test_its_files_can_be_read_and_are_marked(practice):
     found = inspect(practice.output / "my cat.safetensors")
     assert (found.problem, found.practice, found.modules, found.dtypes) == ("", True, 8, ("BF16",))
     assert found.metadata["ss_epoch"] == "2"
-    assert judge(found.path, 0.0, None) == "my cat.safetensors is a practice file, not a trained model"
+    assert judge(found.path, "", None) == "my cat.safetensors is a practice file, not a trained model"
 
 
 def test_only_what_is_trained_is_saved(practice):
@@ -109,10 +109,10 @@ def test_a_fault_is_made_on_demand(practice, fault, code, text):
 def test_a_run_may_end_well_without_its_file(practice):
     assert practice.run("no-file").returncode == 0
     assert (
-        judge(practice.output / "my cat.safetensors", 0.0, None, practice=True) == "my cat.safetensors was not written"
+        judge(practice.output / "my cat.safetensors", "", None, practice=True) == "my cat.safetensors was not written"
     )
 
 
 def test_a_run_may_end_well_with_a_cut_file(practice):
     assert practice.run("truncate").returncode == 0
-    assert "is cut" in judge(practice.output / "my cat.safetensors", 0.0, None, practice=True)
+    assert "is cut" in judge(practice.output / "my cat.safetensors", "", None, practice=True)

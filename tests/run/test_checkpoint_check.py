@@ -13,7 +13,7 @@ NOTHING = Expected()
 
 
 def listed(folder):
-    return checkpoints.found(folder, (), 0.0)
+    return checkpoints.found(folder, ())
 
 
 def test_a_good_checkpoint_passes_with_its_hash(odd_path):

@@ -170,7 +170,7 @@ def test_a_second_stop_is_harder_than_the_first(machine):
 
 
 def test_a_stop_request_need_not_be_waited_for(machine):
-    machine.detach(step=0.5)
+    machine.detach(step=0.9)
     machine.wait_for_step(1)
     assert machine.run("stop", "--after-save", "--no-wait")[0] == 0
     assert [c["epoch"] for c in machine.wait_for_end()["checkpoints"]] == [1]
@@ -248,7 +248,7 @@ def test_when_both_are_killed_what_was_measured_is_kept(machine):
 
 
 def test_an_orphan_is_stopped_after_its_save_by_the_command_itself(machine):
-    kept = machine.detach(step=0.25)
+    kept = machine.detach(step=0.9)
     machine.wait_for_step(2)
     os.kill(kept["runner"]["pid"], signal.SIGKILL)
     wait_until(lambda: gone(kept["runner"]["pid"]))

@@ -23,12 +23,11 @@ def heard():
 
 @pytest.fixture
 def requests(odd_path):
-    timings = SimpleNamespace(started=time.time() - 10)
-    return StopRequests(SimpleNamespace(run_dir=odd_path, now=SimpleNamespace(timings=timings)))
+    return StopRequests(SimpleNamespace(run_dir=odd_path, now=SimpleNamespace(attempt=2)))
 
 
-def write(folder, when, asks=1, t=None):
-    stop_request.write(folder, StopRequest(when, asks, time.time() if t is None else t))
+def write(folder, when, asks=1, attempt=2):
+    stop_request.write(folder, StopRequest(when, asks, time.time(), attempt))
 
 
 def step(number):
@@ -51,7 +50,7 @@ SAVE = (Phase("saving a checkpoint"), CheckpointStarted(Path("a.safetensors")))
     ],
 )
 def test_a_second_stop_request_is_harder(before, asked, after):
-    found = escalated(StopRequest(*before) if before else None, asked, 5.0)
+    found = escalated(StopRequest(*before) if before else None, asked, 5.0, 1)
     assert (found.when, found.asks, found.t) == (*after, 5.0)
 
 
@@ -112,8 +111,8 @@ def test_after_save_takes_the_save_that_is_going_on(requests, heard, odd_path):
     assert heard == [signal.SIGTERM]
 
 
-def test_a_stop_request_for_an_earlier_trainer_is_not_obeyed(requests, heard, odd_path):
-    write(odd_path, "now", t=time.time() - 3600)
+def test_a_stop_request_for_an_earlier_attempt_is_not_obeyed(requests, heard, odd_path):
+    write(odd_path, "now", attempt=1)
     requests.tick()
     assert heard == []
 

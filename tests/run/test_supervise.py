@@ -231,7 +231,7 @@ def test_an_orphan_is_stopped_with_its_checkpoint_whole(practice):
     runner.wait()
     group = ProcessGroup(identify(practice.trainer), str(practice.run_dir / "trainer.log"))
     left = int(practice.log().partition("left behind: ")[2].split()[0])
-    assert stop_group(group, practice.output, since=time.time() - 60, grace=Grace(5, 5, 20))
+    assert stop_group(group, practice.output, grace=Grace(5, 5, 20))
     assert inspect(checkpoint).complete
     assert ended(practice.trainer)
     wait_until(lambda: ended(left), 3)

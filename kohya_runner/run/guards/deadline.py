@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.run.observers import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.run.recorder import Recorder
@@ -19,25 +18,23 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The moment (seconds since 1970) and why it is one."""
+    """How many seconds after the trainer's start, and why."""
 
-    at: float
+    after: float
     stop: Stop
 
 
-def deadline(budget: Mapping[str, Any], started: float | None) -> Deadline | None:
-    """The earlier of the two limits, counted from the trainer's start; None where there is none."""
-    if started is None:
-        return None
+def deadline(budget: Mapping[str, Any]) -> Deadline | None:
+    """The earlier of the two limits; None where there is none."""
     hours, cost, price = (_positive(budget.get(key)) for key in ("max_hours", "max_cost", "price_per_hour"))
     found = []
     if hours is not None:
         stop = Stop("budget.hours", f"budget.max_hours: {hours:g} hours are over")
-        found.append(Deadline(started + hours * HOUR, stop))
+        found.append(Deadline(hours * HOUR, stop))
     if cost is not None and price is not None:
         stop = Stop("budget.cost", f"budget.max_cost: {cost:g} is spent, at {price:g} an hour")
-        found.append(Deadline(started + cost / price * HOUR, stop))
-    return min(found, key=lambda limit: limit.at, default=None)
+        found.append(Deadline(cost / price * HOUR, stop))
+    return min(found, key=lambda limit: limit.after, default=None)
 
 
 def _positive(value: object) -> float | None:
@@ -48,9 +45,9 @@ def _positive(value: object) -> float | None:
 class BudgetWatch:
     """Asks for the end of a run that has spent its budget. The sentinel does the same where the runner is gone."""
 
-    def __init__(self, recorder: Recorder, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         """The limits are those of the record."""
-        self._recorder, self._clock = recorder, clock
+        self._recorder = recorder
 
     def event(self, event: Event) -> None:
         """What the trainer says does not matter."""
@@ -58,5 +55,5 @@ class BudgetWatch:
     def tick(self) -> Stop | None:
         """The stop, once the time is over."""
         record = self._recorder.now
-        limit = deadline(record.budget, record.timings.started)
-        return limit.stop if limit and self._clock() >= limit.at else None
+        limit, gone = deadline(record.budget), record.timings.gone
+        return limit.stop if limit and gone is not None and gone >= limit.after else None

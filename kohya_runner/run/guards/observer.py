@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from kohya_runner.run.recorder import Recorder
 
 LOOK_SECONDS = 2.0
-STATE = "-state"
-"""How the trainer's state folders end (library/train_util.py:5791)."""
+STATE = re.compile(r".*-state|checkpoint-\d+")
+"""The state folders of sd-scripts (library/train_util.py:5791), of musubi-tuner, and of diffusers' examples."""
 MEASURE_SECONDS = 1.0
 
 
@@ -84,7 +85,7 @@ class GuardObserver:
         output = self._recorder.run_dir / self._recorder.now.output_dir
         self._tell(verdict.code, verdict.text)
         for folder in verdict.folders:
-            if folder.parent == output and folder.name.endswith(STATE) and not folder.is_symlink():
+            if folder.parent == output and STATE.fullmatch(folder.name) and not folder.is_symlink():
                 shutil.rmtree(folder, ignore_errors=True)
         self._state = replace(self._state, short=0)
 
@@ -93,7 +94,7 @@ def look(recorder: Recorder) -> Readings:
     """Disk and memory as they are now."""
     run_dir, record = recorder.run_dir, recorder.now
     output = run_dir / record.output_dir
-    states = _states(output, record.timings.started or 0.0)
+    states = _states(output)
     return Readings(
         log=_size(run_dir / record.log),
         output=_tree_size(output),
@@ -123,13 +124,13 @@ def _free(run_dir: Path, at_start: int | None) -> int | None:
     return numbers.f_bavail * numbers.f_frsize
 
 
-def _states(output: Path, since: float) -> tuple[StateFolder, ...]:
+def _states(output: Path) -> tuple[StateFolder, ...]:
     found: list[StateFolder] = []
     with contextlib.suppress(OSError):
         for path in output.iterdir():
             with contextlib.suppress(OSError):
                 status = path.lstat()
-                if path.name.endswith(STATE) and path.is_dir() and not path.is_symlink() and status.st_mtime >= since:
+                if STATE.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
                     complete = any(path.glob(f"{LAST_OF_STATE}*"))
                     found.append(StateFolder(path, status.st_mtime, _tree_size(path), complete))
     return tuple(found)

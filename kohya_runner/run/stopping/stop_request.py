@@ -10,10 +10,9 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from kohya_runner.artefact.lora import CLOCK_SLACK
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Finished, Phase, Step
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
 from kohya_runner.record.run_paths import RunPaths
@@ -32,11 +31,12 @@ SAVES = (SAVING, "saving the state")
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """When to stop. ``asks`` counts how often *now* was requested; ``t`` is the time of the last request."""
+    """When to stop which attempt. ``asks`` counts how often *now* was requested; ``t`` is the last request's time."""
 
     when: When
     asks: int = 1
     t: float = 0.0
+    attempt: int = 1
 
 
 def read(run_dir: Path) -> StopRequest | None:
@@ -44,30 +44,28 @@ def read(run_dir: Path) -> StopRequest | None:
     try:
         value: Any = json.loads(RunPaths(run_dir).stop_request.read_bytes())
         when = next((one for one in ORDER if one == value["when"]), None)
-        return StopRequest(when, int(value["asks"]), float(value["t"])) if when else None
+        return StopRequest(when, int(value["asks"]), float(value["t"]), int(value["attempt"])) if when else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def write(run_dir: Path, request: StopRequest) -> StopRequest:
     """Write a request, in place of an earlier one."""
-    write_json(
-        RunPaths(run_dir).stop_request, {"version": 1, "when": request.when, "asks": request.asks, "t": request.t}
-    )
+    write_json(RunPaths(run_dir).stop_request, {"version": 1, **asdict(request)})
     return request
 
 
-def escalated(before: StopRequest | None, when: When, now: float) -> StopRequest:
+def escalated(before: StopRequest | None, when: When, now: float, attempt: int) -> StopRequest:
     """What a second request makes of the first: the harder of the two; the same one again becomes *now*."""
-    if before is None:
-        return StopRequest(when, 1, now)
+    if before is None or before.attempt != attempt:
+        return StopRequest(when, 1, now, attempt)
     if before.when == "now":
-        return StopRequest("now", before.asks + 1, now)
-    return StopRequest(when if ORDER.index(when) > ORDER.index(before.when) else "now", 1, now)
+        return StopRequest("now", before.asks + 1, now, attempt)
+    return StopRequest(when if ORDER.index(when) > ORDER.index(before.when) else "now", 1, now, attempt)
 
 
 class StopRequests:
-    """An observer that carries them out. A request older than the trainer was meant for an earlier one."""
+    """An observer that carries them out; a request for another attempt is none."""
 
     def __init__(self, recorder: Recorder) -> None:
         """StopRequests are looked for in the run's folder."""
@@ -116,7 +114,7 @@ class StopRequests:
             return
         self._stamp = (status.st_mtime_ns, status.st_ino)
         found = read(self._recorder.run_dir)
-        if found and found.t >= (self._recorder.now.timings.started or 0.0) - CLOCK_SLACK:
+        if found and found.attempt == self._recorder.now.attempt:
             if self._request is None or found.when != self._request.when:
                 self._from = (self._steps, self._saves, self._phase == TRAINING)
             self._request = found

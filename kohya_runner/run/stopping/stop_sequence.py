@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ FORCED = 3  # the third request kills, whatever is being written
 _UNKILLABLE = 30.0
 _DYING = 2.0
 _LOOK = 0.05
+_ANSWER = 5.0
+"""Seconds in which a volume must say what lies on it: a look that hangs must not hold the third request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,11 @@ class Grace:
 class StopSequence:
     """One stop, from the first request to the last signal. ``advance`` is called again and again and never waits."""
 
-    def __init__(self, group: ProcessGroup, output_dir: Path, since: float, grace: Grace) -> None:
-        """Nothing is sent before the first request. ``since`` is the run's start: older files are not waited for."""
+    def __init__(self, group: ProcessGroup, output_dir: Path, grace: Grace) -> None:
+        """Nothing is sent before the first request."""
         self.group = group
         self.requests = 0
         self._output_dir = output_dir
-        self._since = since
         self._grace = grace
         self._index = 0
         self._due = 0.0
@@ -82,8 +84,14 @@ class StopSequence:
             time.sleep(_LOOK)
 
     def saving(self) -> bool:
-        """Whether a checkpoint is being written."""
-        return being_written(self._output_dir, self._since, time.time()) is not None
+        """Whether a checkpoint is being written, or its volume does not answer."""
+        answer: list[bool] = []
+        look = threading.Thread(
+            target=lambda: answer.append(being_written(self._output_dir, time.time()) is not None), daemon=True
+        )
+        look.start()
+        look.join(_ANSWER)
+        return answer[0] if answer else True
 
     def _sent(self, now: float) -> bool:
         number = SIGNALS[self._index]
