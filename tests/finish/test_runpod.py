@@ -57,6 +57,31 @@ def test_where_the_api_refuses_the_program_is_asked(odd_path, status):
     assert machine.calls() == [f"pod stop pod123|{KEY}"]
 
 
+LIES = (
+    b'{"error": "no such pod"}',
+    b'{"errors": [{"message": "no"}], "data": null}',
+    b'{"success": false}',
+    b"<html>log in",
+)
+
+
+@pytest.mark.parametrize("said", LIES)
+def test_an_error_in_the_body_of_a_success_is_one(odd_path, said):
+    with serving(200, said=said) as server:
+        machine = Machine(odd_path, server, WORKS)
+        result = machine.end()
+    assert result.ok
+    assert machine.calls() == [f"pod stop pod123|{KEY}"]
+
+
+@pytest.mark.parametrize("said", [b"", b'{"id": "pod123", "error": null, "errors": []}'])
+def test_a_success_is_believed(odd_path, said):
+    with serving(200, said=said) as server:
+        machine = Machine(odd_path, server, WORKS)
+        assert machine.end().ok
+    assert machine.calls() == []
+
+
 def test_where_the_api_hangs_the_program_is_asked(odd_path, monkeypatch):
     monkeypatch.setattr(web.post, "__kwdefaults__", {"seconds": 0.4})
     with serving(0) as server:

@@ -37,6 +37,7 @@ def found(tmp_path, *lines, code=1, signal=None, kills=0, **ended):
             "memory.shared",
         ),
         ("OSError: [Errno 28] No space left on device: '/workspace/x'", "disk.full"),
+        ("OSError: [Errno 30] Read-only file system: '/workspace/x'", "disk.read_only"),
         ("OSError: [Errno 122] Disk quota exceeded", "disk.full"),
         (
             "safetensors_rust.SafetensorError: Error while serializing: IoError(Os { code: 28, kind: StorageFull })",
@@ -77,3 +78,9 @@ def test_without_room_for_last_words_the_disk_was_full(tmp_path, monkeypatch):
     assert found(tmp_path, "MemoryError") == "memory.host"
     numbers.f_bavail = 1000
     assert found(tmp_path, "steps:   1%| | 8/800 [00:02<03:21]") == ""
+
+
+def test_a_disk_that_is_full_when_a_killed_run_is_judged_tells_nothing(tmp_path, monkeypatch):
+    numbers = SimpleNamespace(f_bavail=1, f_frsize=4096)
+    monkeypatch.setattr(exit_causes.os, "statvfs", lambda _folder: numbers)
+    assert found(tmp_path, "steps", code=None) == ""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -255,3 +256,23 @@ def test_a_process_of_another_run_is_none_of_ours(practice, tmp_path):
     supervise(Command((sys.executable, "-c", ""), Path(tmp_path), {}), watch, environ=os.environ)
     assert not ended(practice.trainer)
     assert other.poll() is None
+
+
+def test_a_look_that_hangs_keeps_no_signal_from_being_obeyed(practice):
+    """The read of a volume that does not answer: here a pipe that nobody writes to."""
+    ours, _theirs = os.pipe()
+    hung = []
+
+    def asks():
+        hung.append(os.getpid())
+        os.read(ours, 1)
+
+    command = Command(practice.argv(**LONG), practice.run_dir, {})
+    watch = watched(practice, observers=(Onlooker(asks=asks),))
+    threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begun = time.monotonic()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kohya_runner.run.supervise.LAST_LOOK", 1.0)
+        outcome = supervise(command, watch, environ=practice.environ(step=1))
+    assert (outcome.stopped, len(hung)) == ("SIGINT", 1)
+    assert time.monotonic() - begun < 30

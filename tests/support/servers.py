@@ -29,7 +29,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*statuses):
+def serving(*statuses, said=b""):
     server = Server(list(statuses))
     done = threading.Event()
 
@@ -51,6 +51,7 @@ def serving(*statuses):
             if 300 <= status < 400:
                 self.send_header("Location", f"http://127.0.0.1:{server.port}/elsewhere")
             self.end_headers()
+            self.wfile.write(said)
 
         def log_message(self, *_):
             pass
