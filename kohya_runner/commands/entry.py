@@ -68,7 +68,9 @@ class RunnerGroup(click.Group):
             return fault.exit_code
         except (KeyboardInterrupt, click.Abort):
             return _told(CancelledError("stopped by Ctrl-C"), as_json=as_json)
-        except BrokenPipeError:
+        except (BrokenPipeError, SystemExit) as fault:  # click makes a SystemExit(1) of it
+            if not isinstance(fault, BrokenPipeError) and not isinstance(fault.__context__, BrokenPipeError):
+                raise
             _no_more_output()
             return READER_GONE
         except UnicodeError as fault:

@@ -164,7 +164,7 @@ def unreadable(opened: Opened, given: GivenOptions, name: str) -> Iterator[Findi
     if found := resume_point.unreadable(ledger.runs(opened.workspace.runs), name, way):
         view, states = found
         left = f"it left the whole state {states[0]}" if states else "it left no whole state"
-        message = f"{view.problem or attempts.problem(view.path)}; {left}"
+        message = f"{attempts.problem(view.path) if view.record else view.problem}; {left}"
         hint = "put the file back from a copy; or begin anew, in a folder of its own, with --allow disk.record"
         yield (error if states else warning)("disk.record", message, where=str(view.path), hint=hint if states else "")
 

@@ -95,7 +95,7 @@ def test_a_ledger_of_attempts_that_cannot_be_read_is_told(runner):
 
 @pytest.mark.parametrize("words", [(), ("--after-save",)])
 def test_a_frozen_runner_is_stopped_past(runner, words):
-    process, record = runner.at_step(2)
+    process, record = runner.at_step(2, KOHYA_PRACTICE_STEP_SECONDS="2")
     os.kill(record["runner"]["pid"], signal.SIGSTOP)
     wait_until(lambda: state_of(record["runner"]["pid"]) == "T")
     begun = time.monotonic()
@@ -139,7 +139,7 @@ def test_an_epoch_that_was_cut_before_the_resume_is_told(runner):
     ("harm", "code"), [(lambda p: p.unlink(), "checkpoint.gone"), (lambda p: os.truncate(p, 300), "checkpoint.cut")]
 )
 def test_an_epoch_that_is_lost_while_the_run_goes_on_is_told_at_its_end(runner, harm, code):
-    process, _ = runner.at_step(8)
+    process, _ = runner.at_step(8, KOHYA_PRACTICE_STEP_SECONDS="0.8")
     wait_until(lambda: any(c["sha256"] for c in runner.read("record.json")["checkpoints"]))
     harm(runner.output / FIRST)
     returned, err = ended(process)
@@ -149,7 +149,7 @@ def test_an_epoch_that_is_lost_while_the_run_goes_on_is_told_at_its_end(runner, 
 
 
 def test_a_file_that_is_written_anew_is_hashed_again(runner):
-    process, _ = runner.at_step(8)
+    process, _ = runner.at_step(8, KOHYA_PRACTICE_STEP_SECONDS="0.8")
     wait_until(lambda: any(c["sha256"] for c in runner.read("record.json")["checkpoints"]))
     path = runner.output / FIRST
     data = bytearray(path.read_bytes())
@@ -324,7 +324,7 @@ def test_launch_and_status_agree_about_a_file_that_was_cut(runner):
 
 
 def test_a_pipe_as_checkpoint_holds_nobody(runner):
-    process, _ = runner.at_step(2)
+    process, _ = runner.at_step(2, KOHYA_PRACTICE_STEP_SECONDS="2")
     os.mkfifo(runner.output / "pipe.safetensors")
     os.mkfifo(runner.output / "pipe.ckpt")
     assert runner.ask("status")[0] == 0
