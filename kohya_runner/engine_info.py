@@ -81,3 +81,9 @@ class EngineInfo:
 
 PINS = ("accelerate==1.6.0", "diffusers==0.32.1", "huggingface-hub==0.34.3")
 """What sd-scripts, musubi-tuner and the diffusers examples agree on."""
+
+
+def project_root() -> Path | None:
+    """The git clone this package runs from, or None where it was installed without one."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / ".gitmodules").is_file() else None

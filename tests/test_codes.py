@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner import codes
+from kohya_runner import findings
 from kohya_runner.engines.rules_page import RULES
 from kohya_runner.findings import Severity, error
 
-PACKAGE = Path(codes.__file__).parent
-TREES = [ast.parse(p.read_text(encoding="utf-8")) for p in sorted(PACKAGE.rglob("*.py")) if p.name != "codes.py"]
+PACKAGE = Path(findings.__file__).parent
+TREES = [ast.parse(p.read_text(encoding="utf-8")) for p in sorted(PACKAGE.rglob("*.py")) if p.name != "findings.py"]
 NODES = [node for tree in TREES for node in ast.walk(tree)]
 TEXTS = {node.value for node in NODES if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
@@ -35,25 +35,25 @@ def _said() -> set[tuple[str, str]]:
 
 
 def test_every_code_that_a_module_says_is_in_the_table():
-    assert {(name, how) for name, how in _said() if how not in codes.CODES[name].severities} == set()
+    assert {(name, how) for name, how in _said() if how not in findings.CODES[name].severities} == set()
 
 
 def test_every_text_that_looks_like_a_code_of_a_check_is_in_the_table():
-    pattern = re.compile(rf"({'|'.join(codes.STAGES)})\.[a-z0-9_]+")
+    pattern = re.compile(rf"({'|'.join(findings.STAGES)})\.[a-z0-9_]+")
     rules = {rule.code for rule in RULES}
     texts = {text for text in TEXTS if pattern.fullmatch(text) and not FILES.fullmatch(text)}
-    assert texts - codes.CODES.keys() - rules == GUARDS
+    assert texts - findings.CODES.keys() - rules == GUARDS
 
 
 def test_every_code_of_the_table_is_said_somewhere():
     joined = ("args", "recipe")  # stages of codes that end with the name of the option or key
-    unsaid = {c.name for c in codes.TABLE if c.name not in TEXTS}
+    unsaid = {c.name for c in findings.TABLE if c.name not in TEXTS}
     assert {n for n in unsaid if not (n.split(".")[0] in joined and n.split(".")[1] in TEXTS)} == set()
 
 
 def test_codes_are_unique_and_stand_by_stage():
-    assert len(codes.CODES) == len(codes.TABLE)
-    stages = [codes.STAGES.index(code.stage) for code in codes.TABLE]
+    assert len(findings.CODES) == len(findings.TABLE)
+    stages = [findings.STAGES.index(code.stage) for code in findings.TABLE]
     assert stages == sorted(stages)
 
 

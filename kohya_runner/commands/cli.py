@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from kohya_runner import __version__
-from kohya_runner.commands.dataset import as_path
-from kohya_runner.commands.entry import RunnerGroup
+from kohya_runner.commands.entry import RunnerGroup, as_path
 
 _RECIPE = click.argument("recipe", type=click.Path(), callback=as_path)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")

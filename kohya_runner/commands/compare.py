@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kohya_runner.commands.dataset import as_path
+from kohya_runner.commands.entry import as_path
 
 if TYPE_CHECKING:
     from kohya_runner.compare.comparison import Comparison

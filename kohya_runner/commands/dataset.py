@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kohya_runner.commands.entry import as_path
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kohya_runner.plan.inspection import Inspection
-
-
-def as_path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
-    """A path as a ``Path``; the import costs a twentieth of a --help, so it waits."""
-    from pathlib import Path
-
-    return None if value is None else Path(value)
 
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (

@@ -137,3 +137,10 @@ def _told(fault: RunnerError, *, as_json: bool = False, aloud: bool = True) -> i
         if as_json:
             console.fault_json(fault)
     return fault.exit_code
+
+
+def as_path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    """A path as a ``Path``; the import costs a twentieth of a --help, so it waits."""
+    from pathlib import Path
+
+    return None if value is None else Path(value)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kohya_runner.commands.dataset import as_path
+from kohya_runner.commands.entry import as_path
 from kohya_runner.text import plain, size
 
 if TYPE_CHECKING:

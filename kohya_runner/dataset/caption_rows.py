@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.facts import Caption, Image, Source
 
-SUFFIXES = (".json", ".jsonl")
 CAPTION = ("text", "caption", "prompt")
 SHOWN = 5  # faults of one kind that are told one by one
 
@@ -53,11 +52,6 @@ class CaptionRows:
         if len(self.faults) > SHOWN:
             where = self.faults[SHOWN][0]
             yield error("dataset.row", f"{len(self.faults) - SHOWN} more rows like these", where=where, hint=hint)
-
-
-def is_rows_file(path: Path) -> bool:
-    """Whether ``images`` names a metadata file and not a folder."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def read_rows(path: Path) -> CaptionRows:

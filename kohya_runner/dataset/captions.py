@@ -158,3 +158,21 @@ def most_tokens(text: str) -> int:
     """
     plain = " ".join(unicodedata.normalize("NFC", text).split())
     return max(len(plain.encode()), len(plain.lower().encode())) + (1 if plain else 0)
+
+
+SUFFIXES = (".json", ".jsonl")
+"""Of a metadata file."""
+
+
+def is_rows_file(path: Path) -> bool:
+    """Whether ``images`` names a metadata file and not a folder."""
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def is_edit_file(path: Path) -> bool:
+    """Whether it names a metadata file of edits."""
+    if not is_rows_file(path):
+        return False
+    from kohya_runner.dataset.metadata_rows import is_edit
+
+    return is_edit(path)

@@ -84,11 +84,6 @@ class EditSet:
         return len({one.image.path for pair in self.pairs for one in (pair.before, pair.after) if one is not None})
 
 
-def read_source(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
-    """One entry of the recipe's datasets, read: a folder, or the metadata file of an edit dataset."""
-    return edit_survey(source, cache, progress=progress) if source.edit else survey(source, cache, progress=progress)
-
-
 def edit_survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
     """An edit dataset: its pictures after the edit as a scan, with the instructions for captions, and all its rows."""
     rows = read_rows(source.folder)

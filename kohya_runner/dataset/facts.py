@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kohya_runner.dataset.class_images import ClassImages
+    from kohya_runner.dataset.survey import ClassImages
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """What sd-scripts reads without extra packages (library/train_util.py:104); it also knows the all-upper forms."""

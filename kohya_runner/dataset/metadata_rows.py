@@ -23,7 +23,6 @@ INPUT, INSTRUCTION, OUTPUT = KEYS = ("input_image", "instruction", "output_image
 PICTURE = ("file_name", "image", "image_path")
 """What a row calls the one picture of a dataset that is not of edits."""
 LARGEST = 256 << 20  # bytes of a metadata file
-SUFFIXES = (".json", ".jsonl")
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.caption_rows import read_rows, scan_of
-from kohya_runner.dataset.captions import captions_by_stem, images_in, listed, stem
+from kohya_runner.dataset.captions import caption_from_text, captions_by_stem, images_in, listed, stem
 from kohya_runner.dataset.facts import Image, Scan, dotted
 from kohya_runner.safe_files import special, stamp
 
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from kohya_runner.dataset.class_images import ClassImages
     from kohya_runner.dataset.edit import EditSet
-    from kohya_runner.dataset.facts import Source
+    from kohya_runner.dataset.facts import Caption, Source
     from kohya_runner.dataset.picture import Picture, Traits
     from kohya_runner.dataset.scan_cache import ScanCache
     from kohya_runner.safe_files import Stamp
@@ -80,6 +78,8 @@ def survey(source: Source, cache: ScanCache | None = None, *, progress: Progress
 
 def _listed_in_rows(source: Source, path: Path, cache: ScanCache | None, progress: Progress | None) -> Survey:
     """The pictures that a metadata file names, with the captions it gives them."""
+    from kohya_runner.dataset.caption_rows import read_rows, scan_of
+
     rows = read_rows(path)
     names = tuple(row.name for row in rows.rows)
     found = tuple(pictures(source.folder, names, cache, progress, source.refuses))
@@ -171,3 +171,54 @@ def _cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # pragma: no cover - not on Linux
         return os.cpu_count() or 1
+
+
+def read_source(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
+    """One entry of the recipe's datasets, read: a folder, or the metadata file of an edit dataset."""
+    if not source.edit:
+        return survey(source, cache, progress=progress)
+    from kohya_runner.dataset.edit import edit_survey
+
+    return edit_survey(source, cache, progress=progress)
+
+
+PLANNED = "to be painted"
+FORMAT = "PNG"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassImages:
+    """``count`` pictures in a folder of the workspace that is named for all that decides them."""
+
+    folder: Path
+    prompt: str
+    count: int
+    size: tuple[int, int]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name for each, by its number; the number is its seed, too."""
+        return tuple(f"class_{number:06d}.png" for number in range(self.count))
+
+    def missing(self) -> tuple[str, ...]:
+        """Those that are not there yet."""
+        return tuple(name for name in self.names if not os.path.isfile(self.folder / name))
+
+    def seed(self, name: str) -> int:
+        """The seed of a picture."""
+        return int(name.removeprefix("class_").removesuffix(".png"))
+
+    def planned(self, name: str) -> Image:
+        """A picture that is not there yet, as it will be; its bytes are the most that they can be."""
+        width, height = self.size
+        path = self.folder / name
+        return Image(path, width, height, 3 * width * height, f"{PLANNED} {path.name}", format=FORMAT)
+
+    def caption(self, name: str) -> Caption:
+        """Each is trained with the prompt that it was painted by."""
+        return caption_from_text(self.prompt, str(self.folder / name.replace(".png", ".txt")))
+
+
+def is_planned(image: Image) -> bool:
+    """Whether a picture is not there yet."""
+    return image.sha256.startswith(PLANNED)

@@ -5,24 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.caption_rows import is_rows_file
-from kohya_runner.dataset.edit import Paired, check_pairs, read_conditions
-from kohya_runner.dataset.metadata_rows import is_edit
+from kohya_runner.dataset.captions import is_edit_file, is_rows_file
 from kohya_runner.engines.arguments import optimizer_of
 from kohya_runner.engines.support import IGNORES_FULL_BF16
 from kohya_runner.engines.table import ENGINES, FAMILIES
 from kohya_runner.findings import Severity, error, warning
 from kohya_runner.machine.disk import KEEP, DiskItem
+from kohya_runner.machine.memory_use import moments
 from kohya_runner.machine.sizes import WIDTH, MethodShape, checkpoint_bytes
 from kohya_runner.machine.sizes import method_state_bytes as state_bytes
-from kohya_runner.machine.vram import moments
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kohya_runner.dataset.edit import EditSet
+    from kohya_runner.dataset.edit import EditSet, Paired
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.engines.arguments import ParsedOptions
@@ -122,6 +120,8 @@ def _conditions(loaded: Loaded, scans: Iterable[Scan]) -> tuple[Paired, ...]:
         )
         for i, entry in loaded.datasets.items()
     }
+    from kohya_runner.dataset.edit import read_conditions
+
     found = []
     for scan in scans:
         index, entry = entries.get((scan.source.where, scan.source.folder), (0, None))
@@ -182,8 +182,11 @@ def findings(
             yield error("recipe.method", text, where=where, hint="write repeats: 1, and more epochs")
     yield from _uneven_repeats(loaded, support)
     yield from edit_findings(loaded, support)
-    for pair in (pair for pair in pairs if isinstance(pair, Paired)):
-        yield from check_pairs(pair, buckets=parsed.on("enable_bucket"), sizes=support.data == "pairs")
+    if pairs:
+        from kohya_runner.dataset.edit import Paired, check_pairs
+
+        for pair in (pair for pair in pairs if isinstance(pair, Paired)):
+            yield from check_pairs(pair, buckets=parsed.on("enable_bucket"), sizes=support.data == "pairs")
     if support.output == "embedding":
         yield from _without_word(scans, parsed)
 
@@ -231,7 +234,7 @@ def _without_word(scans: tuple[Scan, ...], parsed: ParsedOptions) -> Iterator[Fi
 def is_edit_entry(loaded: Loaded, index: int) -> bool:
     """Whether an entry of ``datasets`` names the metadata file of an edit dataset."""
     path = loaded.path_from(loaded.datasets[index].images, "datasets", index, "images")
-    return is_rows_file(path) and is_edit(path)
+    return is_edit_file(path)
 
 
 def is_missing(loaded: Loaded, index: int) -> bool:

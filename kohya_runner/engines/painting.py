@@ -11,7 +11,7 @@ from kohya_runner.engines.arguments import Command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from kohya_runner.dataset.class_images import ClassImages
+    from kohya_runner.dataset.survey import ClassImages
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.machine.gpus import Gpu
 

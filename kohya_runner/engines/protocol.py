@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
-    from kohya_runner.record.run_paths import RunPaths
-    from kohya_runner.record.training_states import ResumeWay
+    from kohya_runner.record.run_paths import ResumeWay, RunPaths
 
     Pairs = Paired | EditSet
 

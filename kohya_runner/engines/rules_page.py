@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.codes import TABLE
 from kohya_runner.engines.table import ENGINES
+from kohya_runner.findings import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kohya_runner.codes import Code
     from kohya_runner.engines.rule_context import Rule
+    from kohya_runner.findings import Code
 
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     subject: rows for engine in ENGINES.values() for subject, rows in engine.rules().items()

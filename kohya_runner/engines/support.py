@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from kohya_runner.record.training_states import ResumeWay
+from kohya_runner.record.run_paths import ResumeWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping

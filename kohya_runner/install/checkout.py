@@ -43,12 +43,6 @@ class TrainerPython:
     own: bool = False  # made by ``kohya-runner setup``
 
 
-def project_root() -> Path | None:
-    """The git clone this package runs from, or None where it was installed without one."""
-    root = Path(__file__).resolve().parents[2]
-    return root if (root / ".gitmodules").is_file() else None
-
-
 def is_checkout(root: Path, engine: EngineInfo) -> bool:
     """Whether the folder holds the engine."""
     return all((root / mark).is_file() for mark in engine.marks)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.engine_info import project_root
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import error
 from kohya_runner.install.checkout import (
@@ -20,7 +21,6 @@ from kohya_runner.install.checkout import (
     find_checkout,
     find_python,
     is_checkout,
-    project_root,
 )
 from kohya_runner.install.environment import lock, make_environment, plan_for, recorded, setup_home
 from kohya_runner.install.probe import OPENCV_BUILDS, PACKAGES, missing, probe, requirement_names

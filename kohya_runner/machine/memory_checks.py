@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, warning
-from kohya_runner.machine import ram, vram
+from kohya_runner.machine.memory_savings import enough, savings
+from kohya_runner.machine.memory_use import (
+    RamEstimate,
+    RamSettings,
+    VramEstimate,
+    VramSettings,
+    estimate,
+    ram_estimate,
+    trained_label,
+)
 from kohya_runner.machine.sizes import LoraShape, lora_bytes
-from kohya_runner.machine.vram_savings import enough, savings
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
@@ -52,8 +60,8 @@ class Load:
 class MemoryPlan:
     """Estimates, what there is (None where it is not known), and what is wrong with that."""
 
-    vram: vram.VramEstimate | None
-    ram: ram.RamEstimate | None
+    vram: VramEstimate | None
+    ram: RamEstimate | None
     gpu_bytes: int | None = None
     ram_bytes: int | None = None
     findings: tuple[Finding, ...] = ()
@@ -92,8 +100,8 @@ def memory_plan(needs: MachineNeeds, load: Load, host: HostFacts | None, *, swap
     """The estimates; with a host also their problems. ``swap`` are the bytes of its swap space."""
     settings = vram_settings(needs, load)
     on_gpu = host is None or bool(host.gpus)
-    gpu = vram.estimate(settings) if on_gpu else None
-    memory = ram.estimate(ram_settings(needs, load, on_gpu=on_gpu))
+    gpu = estimate(settings) if on_gpu else None
+    memory = ram_estimate(ram_settings(needs, load, on_gpu=on_gpu))
     if host is None:
         return MemoryPlan(gpu, memory)
     totals = [g.total_bytes for g in host.gpus[: needs.num_processes] if g.total_bytes]
@@ -111,10 +119,10 @@ def swap_bytes(meminfo: Path = MEMINFO) -> int:
         return 0
 
 
-def vram_settings(needs: MachineNeeds, load: Load) -> vram.VramSettings:
+def vram_settings(needs: MachineNeeds, load: Load) -> VramSettings:
     """The options that decide over the GPU's memory."""
     on = _switches(needs)
-    return vram.VramSettings(
+    return VramSettings(
         family=needs.family,
         lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH if load.trained is None else load.trained,
         network=load.trained is None,
@@ -141,12 +149,12 @@ def vram_settings(needs: MachineNeeds, load: Load) -> vram.VramSettings:
     )
 
 
-def ram_settings(needs: MachineNeeds, load: Load, *, on_gpu: bool) -> ram.RamSettings:
+def ram_settings(needs: MachineNeeds, load: Load, *, on_gpu: bool) -> RamSettings:
     """The options that decide over the host's memory."""
     settings = vram_settings(needs, load)
-    trained = vram.estimate(settings)
-    here = (vram.trained_label(settings), "activations")
-    return ram.RamSettings(
+    trained = estimate(settings)
+    here = (trained_label(settings), "activations")
+    return RamSettings(
         family=needs.family,
         precision=needs.mixed_precision,
         full_half=settings.full_half,
@@ -181,7 +189,7 @@ def _detail(parts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {size(count)}" for name, count in largest)
 
 
-def _vram_findings(plan: MemoryPlan, settings: vram.VramSettings, needs: MachineNeeds) -> Iterator[Finding]:
+def _vram_findings(plan: MemoryPlan, settings: VramSettings, needs: MachineNeeds) -> Iterator[Finding]:
     if plan.vram is None or plan.gpu_bytes is None or plan.vram.total <= plan.gpu_bytes:
         return
     message = (
@@ -191,7 +199,7 @@ def _vram_findings(plan: MemoryPlan, settings: vram.VramSettings, needs: Machine
     yield warning("memory.vram", message, where=needs.place("resolution"), hint=_what_fits(settings, plan.gpu_bytes))
 
 
-def _what_fits(settings: vram.VramSettings, room: int) -> str:
+def _what_fits(settings: VramSettings, room: int) -> str:
     """The lines that lower it, the largest saving first, and what is then needed."""
     found = savings(settings, room)
     if not found:
@@ -222,7 +230,7 @@ FP8_BASE = ("flux", "sd3")
 """Families whose LoRA script keeps the base model in 8 bit on the host, too."""
 
 
-def _less_ram(needed: ram.RamEstimate, needs: MachineNeeds) -> str:
+def _less_ram(needed: RamEstimate, needs: MachineNeeds) -> str:
     if needed.parts.get("cached latents and texts", 0) > needed.total // 4:
         return "write cache_latents_to_disk: true, and cache_text_encoder_outputs_to_disk: true if texts are cached"
     if needs.family in LOW_RAM and needs.args.get("lowram") is not True:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.captions import is_image
-from kohya_runner.dataset.class_images import ClassImages
+from kohya_runner.dataset.survey import ClassImages
 from kohya_runner.engines import arguments, table
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.text import counted
@@ -246,7 +246,7 @@ def _alone(opened: Opened, engine: EngineInfo, script: str, tokens: tuple[str, .
 
 def _script(opened: Opened, engine: EngineInfo, script: str) -> tuple[Path, Path]:
     """The working folder and the script; without a checkout it is relative to that folder, wherever it will be."""
-    from kohya_runner.install.checkout import project_root
+    from kohya_runner.engine_info import project_root
 
     checkout = opened.checkout
     root = checkout.root if checkout else (project_root() or Path.cwd()) / engine.submodule

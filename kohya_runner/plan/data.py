@@ -13,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.caption_rows import is_rows_file, read_rows
-from kohya_runner.dataset.checks.captions import regex_problem
-from kohya_runner.dataset.checks.folders import check_datasets, dataset_findings
-from kohya_runner.dataset.edit import read_source
+from kohya_runner.dataset.caption_checks import regex_problem
+from kohya_runner.dataset.captions import is_edit_file, is_rows_file
 from kohya_runner.dataset.facts import CaptionRules, Source
+from kohya_runner.dataset.folder_checks import check_datasets, dataset_findings, edit_problems
 from kohya_runner.dataset.layout import concept_problem
-from kohya_runner.dataset.metadata_rows import is_edit
+from kohya_runner.dataset.survey import read_source
 from kohya_runner.engines import method_data
 from kohya_runner.engines.table import user_settings
 from kohya_runner.engines.text_encoders import encoders
@@ -156,10 +155,7 @@ def findings(
 
 def alone(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
     """Problems in the data whatever the trainer's options are."""
-    from kohya_runner.dataset.checks.edits import check_edits
-
-    edits = tuple(finding for one in surveys if one.edit for finding in check_edits(one.edit))
-    return (*edits, *check_datasets(one.scan for one in surveys))
+    return (*edit_problems(surveys), *check_datasets(one.scan for one in surveys))
 
 
 def _cache(
@@ -248,6 +244,8 @@ def _rows_faults(source: Source) -> list[Finding]:
     if not source.metadata.is_file():
         hint = "name the folder that holds the images, or the file that lists them"
         return [error("dataset.missing", f"{source.metadata}: no such file", where=source.where, hint=hint)]
+    from kohya_runner.dataset.caption_rows import read_rows
+
     return list(read_rows(source.metadata).findings())
 
 
@@ -272,7 +270,7 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, own: Own
         max_tokens=captions.max_tokens,
     )
     path = loaded.path_from(entry.images, "datasets", index, "images")
-    listed = is_rows_file(path) and not is_edit(path)
+    listed = is_rows_file(path) and not is_edit_file(path)
     return Source(
         folder=path.parent if listed else path,
         metadata=path if listed else None,

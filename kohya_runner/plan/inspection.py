@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.checks.folders import checks_of, dataset_findings
 from kohya_runner.dataset.edit import edit_line
+from kohya_runner.dataset.folder_checks import checks_of, dataset_findings
 from kohya_runner.dataset.scan_cache import ScanCache
 from kohya_runner.dataset.token_count import alike
 from kohya_runner.dataset.trainer_view import PageFinding

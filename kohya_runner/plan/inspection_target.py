@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
-from kohya_runner.dataset.captions import is_image
-from kohya_runner.dataset.checks.folders import repeats_and_token
+from kohya_runner.dataset.captions import SUFFIXES, is_image
 from kohya_runner.dataset.edit import CONCEPT
 from kohya_runner.dataset.facts import CaptionRules, Source, dotted
-from kohya_runner.dataset.metadata_rows import SUFFIXES
+from kohya_runner.dataset.folder_checks import repeats_and_token
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engines import table
 from kohya_runner.engines.table import user_settings

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.pipeline import Opened
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import ResumePoint
-    from kohya_runner.record.training_states import ResumeWay
+    from kohya_runner.record.run_paths import ResumeWay
 
 STEPWISE = ("save_every_n_steps", "stop_text_encoder_training", "token_warmup_step", "caption_dropout_every_n_epochs")
 """Options that count steps or epochs, from 0 again in every attempt; the first matters to every trainer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.class_images import is_planned
+from kohya_runner.dataset.survey import is_planned
 from kohya_runner.engines.arguments import optimizer_of
 from kohya_runner.engines.method_data import method_items, method_shape, trains_half
 from kohya_runner.machine import disk as items
@@ -13,6 +13,7 @@ from kohya_runner.machine import downloads
 from kohya_runner.machine.disk import DiskItem
 from kohya_runner.machine.downloads import cached_files, has_pipeline
 from kohya_runner.machine.memory_checks import Load
+from kohya_runner.machine.memory_use import moments
 from kohya_runner.machine.sizes import (
     STAGED_TEXT,
     LoraShape,
@@ -21,7 +22,6 @@ from kohya_runner.machine.sizes import (
     text_tokens,
     trained_parameters,
 )
-from kohya_runner.machine.vram import moments
 from kohya_runner.text import size
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.diffusers.families import DIFFUSERS
-from kohya_runner.engines.musubi.families import MUSUBI_TUNER
+from kohya_runner.engines.diffusers import DIFFUSERS
+from kohya_runner.engines.musubi import MUSUBI_TUNER
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.table import info_of, options_for
 from kohya_runner.errors import TrainerError

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.record import attempts, training_states
 from kohya_runner.record.record import CUT
-from kohya_runner.record.run_paths import attempt_log
-from kohya_runner.record.training_states import attempt_name
+from kohya_runner.record.run_paths import attempt_log, attempt_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from kohya_runner.record.attempts import Attempts
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
-    from kohya_runner.record.training_states import ResumeWay, TrainingState
+    from kohya_runner.record.run_paths import ResumeWay
+    from kohya_runner.record.training_states import TrainingState
 
 
 @dataclass(frozen=True, slots=True)

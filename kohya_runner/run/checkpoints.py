@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.lora import inspect, mark
 from kohya_runner.record.record import SavedCheckpoint
-from kohya_runner.record.training_states import MARK
+from kohya_runner.record.run_paths import MARK
 from kohya_runner.run.incomplete_files import FRESH
 
 if TYPE_CHECKING:

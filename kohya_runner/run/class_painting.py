@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
-from kohya_runner.dataset.class_images import is_planned
+from kohya_runner.dataset.survey import is_planned
 from kohya_runner.errors import CancelledError, PreflightError, TerminatedError, TrainerError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.commands import stages

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import __version__
-from kohya_runner.dataset.checks.prompts import kept
 from kohya_runner.dataset.picture import TINY, thumbnails
+from kohya_runner.dataset.prompt_checks import kept
 from kohya_runner.plan.inspection import bucket_counts, bucket_name, codes_by_image, summary
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pictures import draw, pair, scanned
 
-from kohya_runner.dataset.checks.captions import regex_problem
-from kohya_runner.dataset.checks.folders import check_datasets
+from kohya_runner.dataset.caption_checks import regex_problem
+from kohya_runner.dataset.folder_checks import check_datasets
 from kohya_runner.findings import Severity
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def test_a_good_pattern_has_no_problem() -> None:
 
 
 def test_a_pattern_that_would_take_for_ever_is_an_error(odd_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kohya_runner.dataset.checks.captions.PATTERN_SECONDS", 0.3)
+    monkeypatch.setattr("kohya_runner.dataset.caption_checks.PATTERN_SECONDS", 0.3)
     pair(odd_path, "a")
     (odd_path / "a.txt").write_text("x" * 4000, encoding="utf-8")
     (finding,) = found(odd_path, matches="(.*)*,(.*)*,(.*)*b$")

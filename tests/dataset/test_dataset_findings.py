@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from pictures import pair, source
 
-from kohya_runner.dataset.checks.folders import dataset_findings
+from kohya_runner.dataset.folder_checks import dataset_findings
 from kohya_runner.dataset.survey import survey
 from kohya_runner.dataset.trainer_view import rules_from
 

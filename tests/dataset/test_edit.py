@@ -8,8 +8,8 @@ import pytest
 from edits import edit_dataset, looked, noise, row, write
 from PIL import Image
 
-from kohya_runner.dataset.checks.edits import MOST, check_edits
 from kohya_runner.dataset.edit import edit_line
+from kohya_runner.dataset.edit_checks import MOST, check_edits
 from kohya_runner.dataset.scan_cache import ScanCache
 
 
@@ -194,8 +194,8 @@ def test_pictures_are_read_once_and_known_the_next_time(odd_path):
         os.utime(path, (1, 1))
     with ScanCache(odd_path / "cache", clock=lambda: 1 << 62) as cache:
         assert looked(metadata).decoded == 4
-        from kohya_runner.dataset.edit import read_source
         from kohya_runner.dataset.facts import Source
+        from kohya_runner.dataset.survey import read_source
 
         source = Source(metadata, "pairs")
         assert read_source(source, cache).decoded == 4

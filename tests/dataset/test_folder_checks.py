@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pictures import draw, pair, scanned
 
-from kohya_runner.dataset.checks.folders import check_datasets, repeats_and_token
+from kohya_runner.dataset.folder_checks import check_datasets, repeats_and_token
 from kohya_runner.findings import Severity
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pictures import draw
 
-from kohya_runner.dataset.checks.folders import check_datasets
 from kohya_runner.dataset.facts import Source
+from kohya_runner.dataset.folder_checks import check_datasets
 from kohya_runner.dataset.survey import survey
 
 SECRET = "hf_thisIsNobodysToken"

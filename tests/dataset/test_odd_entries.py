@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pictures import pair, scanned
 
-from kohya_runner.dataset.checks.folders import check_datasets
+from kohya_runner.dataset.folder_checks import check_datasets
 from kohya_runner.dataset.tree_build import prune
 
 

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from pictures import draw, pair, scanned, source
 
-from kohya_runner.dataset.checks.folders import check_datasets
+from kohya_runner.dataset.folder_checks import check_datasets
 from kohya_runner.dataset.survey import survey
 
 

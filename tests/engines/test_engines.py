@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.diffusers.families import DIFFUSERS
-from kohya_runner.engines.musubi.families import MUSUBI_TUNER
+from kohya_runner.engines.diffusers import DIFFUSERS
+from kohya_runner.engines.musubi import MUSUBI_TUNER
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.table import (
     ENGINES,

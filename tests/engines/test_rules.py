@@ -11,13 +11,12 @@ from musubi_cases import ERRORS as MUSUBI_ERRORS
 from musubi_cases import MUSUBI_CASES
 from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
-from kohya_runner.codes import CODES
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.rule_context import Context, evaluate
 from kohya_runner.engines.rules_page import RULES, SUBJECTS, rules_json, rules_markdown
 from kohya_runner.engines.table import options_for
-from kohya_runner.findings import Severity
+from kohya_runner.findings import CODES, Severity
 
 ROOT = Path(__file__).parents[2]
 BY_DEFAULT = {"hunyuan_image": ["args.hunyuan_precision"]}

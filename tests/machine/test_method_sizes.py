@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from kohya_runner.machine.memory_use import VramSettings, estimate
 from kohya_runner.machine.sizes import MethodShape, checkpoint_bytes, trained_parameters
 from kohya_runner.machine.sizes import method_state_bytes as state_bytes
-from kohya_runner.machine.vram import VramSettings, estimate
 
 GB = 10**9
 

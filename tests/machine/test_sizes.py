@@ -11,6 +11,7 @@ from kohya_runner.machine.downloads import (
     pipeline_bytes,
     pipeline_files,
 )
+from kohya_runner.machine.memory_use import moments
 from kohya_runner.machine.sizes import (
     LATENTS,
     NETWORKS,
@@ -20,7 +21,6 @@ from kohya_runner.machine.sizes import (
     state_bytes,
     text_bytes,
 )
-from kohya_runner.machine.vram import moments
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from vram_figures import FIGURES, MEASURED, flux, hunyuan, sd15, sdxl
 
 from kohya_runner.machine.architectures import ARCHITECTURES
+from kohya_runner.machine.memory_savings import enough, savings
+from kohya_runner.machine.memory_use import MOMENTS, VramSettings, estimate, moments
 from kohya_runner.machine.sizes import NETWORKS
-from kohya_runner.machine.vram import MOMENTS, VramSettings, estimate, moments
-from kohya_runner.machine.vram_savings import enough, savings
 
 GIB = 2**30
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kohya_runner.dataset.class_images import is_planned
+from kohya_runner.dataset.survey import is_planned
 from kohya_runner.engines.sd_scripts.class_painters import OTHERS
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Severity

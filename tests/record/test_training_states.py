@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from safetensors_files import lora
 
-from kohya_runner.engines.diffusers.families import CHECKPOINT
+from kohya_runner.engines.diffusers import CHECKPOINT
 from kohya_runner.engines.support import INITIAL_STEP, REMAINING
 from kohya_runner.record.attempts import Attempt, Attempts
 from kohya_runner.record.training_states import checked, states_of

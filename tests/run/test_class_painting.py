@@ -9,7 +9,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from kohya_runner.dataset.class_images import ClassImages
+from kohya_runner.dataset.survey import ClassImages
 from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.painting import ClassPainting
 from kohya_runner.errors import TrainerError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from kohya_runner.dataset.edit import read_source
 from kohya_runner.dataset.facts import Source
+from kohya_runner.dataset.survey import read_source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kohya_runner.machine.memory_use import VramSettings
 from kohya_runner.machine.sizes import LoraShape, lora_bytes
-from kohya_runner.machine.vram import VramSettings
 
 
 @dataclass(frozen=True)

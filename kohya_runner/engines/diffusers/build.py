@@ -16,7 +16,7 @@ from kohya_runner.dataset.edit import EditSet
 from kohya_runner.dataset.edit_layout import edit_folders, with_edits
 from kohya_runner.dataset.layout import plan_layout, tree_key
 from kohya_runner.engines.arguments import option_arg
-from kohya_runner.engines.diffusers.families import UNET
+from kohya_runner.engines.diffusers import UNET
 from kohya_runner.engines.diffusers.steps import ExampleLength, plan_steps
 from kohya_runner.engines.protocol import Arranged
 from kohya_runner.findings import error, warning

@@ -11,9 +11,9 @@ from kohya_runner.dataset.edit_layout import with_controls, with_edits
 from kohya_runner.dataset.layout import plan_layout
 from kohya_runner.dataset.trainer_view import Rules
 from kohya_runner.engines.arguments import option_arg
+from kohya_runner.engines.musubi import MUSUBI_TUNER
 from kohya_runner.engines.musubi.dataset_config import cache_key, cache_root, dataset_config
 from kohya_runner.engines.musubi.dataset_options import disagreements, of_folder, read_options
-from kohya_runner.engines.musubi.families import MUSUBI_TUNER
 from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
 from kohya_runner.engines.protocol import Arranged, EarlierStage
 from kohya_runner.engines.steps_plan import SaveSettings

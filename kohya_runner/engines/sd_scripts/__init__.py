@@ -54,19 +54,19 @@ class SdScriptsEngine(Engine):
         return rules_from(parsed.get)
 
     def dataset_rules(self, parsed: ParsedOptions, encoders: tuple[Encoder, ...] = ()) -> Callable[[Source], Rules]:
-        from kohya_runner.engines.sd_scripts.dataset_options import rules_of
+        from kohya_runner.engines.sd_scripts.dataset_config import rules_of
 
         return rules_of(parsed.get, encoders)
 
     def own_options(self, support: Support | None, options: Mapping[str, Any]) -> str:
-        from kohya_runner.engines.sd_scripts.dataset_options import usable
+        from kohya_runner.engines.sd_scripts.dataset_config import usable
 
         return usable(options) if support is None or support.takes_dataset_options else ""
 
     def dataset_findings(self, loaded: Loaded, support: Support, options: ScriptOptions) -> Iterable[Finding]:
-        from kohya_runner.engines.sd_scripts import dataset_options
+        from kohya_runner.engines.sd_scripts import dataset_config
 
-        return dataset_options.findings(loaded, support, options)
+        return dataset_config.findings(loaded, support, options)
 
     def can_arrange(self, parsed: ParsedOptions) -> bool:
         return parsed.get("resolution") is not None
@@ -99,7 +99,7 @@ class SdScriptsEngine(Engine):
         return build.findings(resolved, arranged.layout, steps)
 
     def largest(self, parsed: ParsedOptions, layout: Layout) -> ParsedOptions:
-        from kohya_runner.engines.sd_scripts.dataset_options import heaviest
+        from kohya_runner.engines.sd_scripts.dataset_config import heaviest
 
         return heaviest(parsed, layout.folders)
 

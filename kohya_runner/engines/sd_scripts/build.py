@@ -13,8 +13,7 @@ from kohya_runner.engines.arguments import option_arg
 from kohya_runner.engines.protocol import Arranged
 from kohya_runner.engines.rule_context import context_of
 from kohya_runner.engines.sd_scripts.batching import batching_from
-from kohya_runner.engines.sd_scripts.dataset_config import with_config
-from kohya_runner.engines.sd_scripts.dataset_options import evaluated
+from kohya_runner.engines.sd_scripts.dataset_config import evaluated, with_config
 from kohya_runner.engines.sd_scripts.steps import plan_steps
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kohya_runner.dataset.class_images import ClassImages
+    from kohya_runner.dataset.survey import ClassImages
     from kohya_runner.engines.painting import Painter, TrainingCommand
 
 SCRIPT = "gen_img.py"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.machine.architectures import ARCHITECTURES
-from kohya_runner.machine.vram import VramSettings, estimate, moments
+from kohya_runner.machine.memory_use import VramSettings, estimate, moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
-from kohya_runner.dataset.checks.near_duplicates import exact, near
+from kohya_runner.dataset.near_duplicates import exact, near
 from kohya_runner.dataset.trainer_view import PageFinding, page_finding
 from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted, names

@@ -7,11 +7,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.checks.captions import CAPTION_CHECKS
-from kohya_runner.dataset.checks.edits import check_edits
-from kohya_runner.dataset.checks.pictures import PICTURE_ACROSS, PICTURE_CHECKS
-from kohya_runner.dataset.checks.prompts import PROMPT_CHECKS
+from kohya_runner.dataset.caption_checks import CAPTION_CHECKS
 from kohya_runner.dataset.facts import CAPTION_BLANK, IMAGE_FORMATS, LINK
+from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
+from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
 from kohya_runner.dataset.trainer_view import PageFinding, trainer_views
 from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted, names, printable
@@ -42,7 +41,7 @@ def dataset_findings(
         )
     parts = tuple(tuple(trainer_views(one, how)) for one, how in zip(surveys, by, strict=True))
     views = tuple(one for part in parts for one in part)
-    said = [PageFinding(finding) for one in surveys if one.edit for finding in check_edits(one.edit)]
+    said = [PageFinding(finding) for finding in edit_problems(surveys)]
     said += [PageFinding(finding) for finding in check_datasets(one.scan for one in surveys)]
     for part, how in zip(parts, by, strict=True):
         usable = tuple(one for one in part if not one.image.problem)
@@ -66,6 +65,15 @@ OTHER_PICTURES = frozenset({
 })  # fmt: skip
 """Endings of pictures that the trainer passes over (library/train_util.py:104); .avif and .jxl need more packages."""
 PILLOW_LIMIT = 89_478_485  # pixels: above it Pillow warns, above twice of it it refuses
+
+
+def edit_problems(surveys: Iterable[Survey]) -> Iterator[Finding]:
+    """Problems in the edit pairs."""
+    for one in surveys:
+        if one.edit is not None:
+            from kohya_runner.dataset.edit_checks import check_edits
+
+            yield from check_edits(one.edit)
 
 
 def check_datasets(scans: Iterable[Scan]) -> tuple[Finding, ...]:

@@ -1,1 +1,0 @@
-"""Problems in datasets: checks over what was read, one row each."""
