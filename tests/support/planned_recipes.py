@@ -59,6 +59,8 @@ def planned(odd_path: Path):
         request = Request(
             ROOT / "recipes" / recipe, overrides, **{"workspace": str(odd_path / "ws"), "elsewhere": True, **choices}
         )
-        return make_plan(request, environ={"HOME": str(odd_path / "home"), "PATH": "/usr/bin:/bin"})
+        return make_plan(
+            request, environ={"HOME": str(odd_path / "home"), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
+        )
 
     return plan
