@@ -61,13 +61,18 @@ def run(
     """
     env = dict(os.environ if environ is None else environ)
     plan = class_painting.with_class_images(plan, screen, env)
-    done = ledger.done_before(ledger.runs(plan.workspace.runs), plan.name, plan.fingerprint)
+    known = ledger.runs(plan.workspace.runs)
+    done = ledger.done_before(known, plan.name, plan.fingerprint)
     if done is not None and not policy.again:
         return _already(done, screen, once=policy.once)
     if plan.series is not None and not policy.again:
         resume_effects.refuse_to_repeat(plan.series)
     if plan.series is None and plan.request.resume and not policy.again:
         resume_effects.refuse_to_begin_again(plan)
+    live = next((view for view in known if view.name == plan.name and view.state in LIVE), None)
+    if live is not None:  # its lock may have been lost
+        hint = f"watch it with: kohya-runner status {live.name}; end it with: kohya-runner stop {live.name}"
+        raise RunExistsError(f"{live.name}: run {live.run_id} is still running", hint=hint)
     try:
         return _claimed(plan, policy, screen, after, env)
     except OSError as fault:

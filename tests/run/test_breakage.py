@@ -242,6 +242,16 @@ def test_a_log_that_is_taken_away_makes_the_runner_not_deaf(runner, harm):
     assert (runner.folder / "trainer.log").read_text()
 
 
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_text("{") and os.utime(path, (1, 1))])
+def test_a_lock_that_was_lost_lets_no_second_run_begin(runner, harm):
+    process, _ = runner.at_step(1, KOHYA_PRACTICE_STEP_SECONDS="2")
+    harm(runner.folder.parent / "active")
+    code, _, err = runner.launch()
+    assert (code, "is still running" in err) == (7, True), err
+    assert runner.ask("stop")[0] == 0
+    ended(process)
+
+
 def test_an_empty_lock_of_the_future_holds_for_nobody(runner):
     folder = runner.folder.parent
     folder.mkdir(parents=True)
