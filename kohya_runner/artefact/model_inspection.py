@@ -15,7 +15,7 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from kohya_runner.artefact.file_hash import Hashes
@@ -176,6 +176,25 @@ def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: 
         elif known.fault:
             message = f"{seen.slot} {seen.name} is {known.what} and {known.fault}"
             yield error(code, message, where=seen.where, hint=known.hint)
+
+
+PACKED_BY = (
+    ("flux", "fp8_base", ("F8_E5M2",), "fp8_base takes float8_e4m3fn alone (flux_train_network.py:115)",
+     "take the e4m3fn, bf16 or fp16 file"),
+    ("flux2", "fp8_scaled", ("F8_E4M3", "F8_E5M2"),
+     "fp8_scaled quantises it itself, from bf16 or fp16 (modules/fp8_optimization_utils.py:334)",
+     "take the bf16 or fp16 file, or leave fp8_scaled out"),
+)  # fmt: skip
+"""Family, switch, and the types of a base model that the script then refuses."""
+
+
+def precision_findings(files: Iterable[Inspected], family: str, on: Callable[[str], bool]) -> Iterator[Finding]:
+    """Base models that are in fp8 already, in a way that the script does not take."""
+    for seen in files:
+        for named, switch, dtypes, why, hint in PACKED_BY:
+            if seen.slot == MODEL and family == named and seen.dtype in dtypes and on(switch):
+                text = f"{seen.slot} {seen.name} is in {seen.dtype}, and {why}"
+                yield error("model.format", text, where=seen.where, hint=hint)
 
 
 ON_TOP = {

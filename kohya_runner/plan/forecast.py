@@ -81,9 +81,11 @@ def forecast(
     model_type = str(subject.parsed.get("model_type") or "flux")
     found: list[Finding] = []
     if files:
-        from kohya_runner.artefact.model_inspection import identity_findings
+        from kohya_runner.artefact.model_inspection import identity_findings, precision_findings
 
         found += identity_findings(files, family=subject.support.family, model_type=model_type)
+        on = subject.parsed.on if subject.support.is_lora else lambda _: False
+        found += precision_findings(files, subject.support.family, on)
     if steps is None:
         return Forecast(files, None, None, tuple(found))
     load = load_of(subject.parsed, subject.support, steps=steps, files=files)

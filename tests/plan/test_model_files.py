@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.artefact.model_inspection import Inspected, precision_findings
 from kohya_runner.engines import table
 from kohya_runner.hub import Access
 from kohya_runner.plan.assembly import find_models
@@ -62,3 +63,18 @@ def test_where_the_hub_does_not_answer_nothing_is_said(inspected):
 
 def test_a_hub_id_is_no_file(inspected):
     assert inspected(recipe="bespoke_baby_sdxl.yaml", reach=DEAD) == ()
+
+
+@pytest.mark.parametrize(
+    ("family", "switch", "dtype", "refused"),
+    [
+        ("flux", "fp8_base", "F8_E5M2", True),
+        ("flux", "fp8_base", "F8_E4M3", False),
+        ("flux", "", "F8_E5M2", False),
+        ("flux2", "fp8_scaled", "F8_E4M3", True),
+        ("flux2", "fp8_scaled", "BF16", False),
+    ],
+)
+def test_a_model_in_fp8_that_the_script_does_not_take(family, switch, dtype, refused):
+    files = (Inspected("model", "a.safetensors", dtype=dtype), Inspected("t5xxl", "b.safetensors", dtype=dtype))
+    assert bool(list(precision_findings(files, family, lambda name: name == switch))) is refused
