@@ -171,7 +171,6 @@ def test_a_list_of_all_commands_imports_none_of_them():
     assert ours == {
         "kohya_runner.commands",
         "kohya_runner.commands.cli",
-        "kohya_runner.commands.dataset",
         "kohya_runner.commands.entry",
         "kohya_runner.errors",
     }

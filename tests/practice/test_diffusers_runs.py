@@ -114,7 +114,7 @@ def test_a_pipeline_without_that_layer_is_another_model(odd_path):
 def test_states_are_listed_with_their_steps_and_the_pipeline_last(odd_path):
     for number, name in enumerate((f"checkpoint-500/{FINAL}", f"checkpoint-1000/{FINAL}", FINAL)):
         os.utime(unet(odd_path / name), (number + 1e9, number + 1e9))
-    listed = found(odd_path, (), 0.0)
+    listed = found(odd_path, ())
     assert [(one.file.partition("/")[0], one.step) for one in listed] == [
         ("checkpoint-500", 500), ("checkpoint-1000", 1000), ("unet", None),
     ]  # fmt: skip

@@ -34,7 +34,7 @@ def test_a_rehearsal_measures_and_leaves_no_run(runner):
     assert said["whole_run"]["seconds"] > 30 * said["measured"]["seconds_per_step"]
     assert not runner.folder.exists()
     kept = sorted(path.name for path in (runner.workspace / "rehearsals/quickstart/001").iterdir())
-    assert kept == ["attempts.json", "metrics.jsonl", "plan.json", "record.json", "trainer.log"]
+    assert kept == ["attempts.json", "metrics.jsonl", "plan.json", "recipe.yaml", "record.json", "trainer.log"]
 
 
 def test_a_rehearsal_has_the_recipes_own_options_and_a_few_steps(runner):
