@@ -98,7 +98,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
 def encoders(
     support: Support, option: Option, *, model: str = "", places: tuple[Path, ...] = (), checkout: Path | None = None
 ) -> tuple[Encoder, ...]:
-    """One encoder per tokenizer of the family; none of one without rows. ``option`` gives the trainer's options by name.
+    """One encoder per tokenizer of the family, none without rows. ``option`` gives the trainer's options by name.
 
     ``places`` are folders that may hold tokenizers: the one of --tokenizer_cache_dir, the Hub cache; ``checkout`` is
     sd-scripts', which comes with two.
