@@ -58,8 +58,10 @@ class Named:
     trust: tuple[str, ...] = ()
 
 
-def without_harm(subject: SweepSubject, trust: tuple[str, ...]) -> SweepSubject:
+def without_harm(subject: SweepSubject, trust: tuple[str, ...], named: tuple[str, ...] = ()) -> SweepSubject:
     """The subject as it may be painted although a stranger may have written its record or its recipe.
+
+    ``named`` are the components of the command line (``NAME=PATH``): a person's own word needs no consent.
 
     Raises:
         PreflightError: a file that paints can run code, or the record names a module that is not the trainer's.
@@ -88,7 +90,8 @@ def without_harm(subject: SweepSubject, trust: tuple[str, ...]) -> SweepSubject:
         raise PreflightError(f"{subject.name}: not painted with what may run code", findings=tuple(findings))
     read = ("train_data_dir", "reg_data_dir", "dataset_config", "in_json", "tokenizer_cache_dir")
     known = (subject.workspace.root, subject.recipe_folder or subject.workspace.root)
-    kept = {n: v for n, v in base.options.items() if n not in read or is_inside(str(v), known)}
+    own = {text.partition("=")[0] for text in named}
+    kept = {n: v for n, v in base.options.items() if n not in read or n in own or is_inside(str(v), known)}
     return replace(subject, base=replace(base, options=kept))
 
 

@@ -86,7 +86,7 @@ def compare(named: Named, wish: SweepOptions, *, sd_scripts: str | None = None, 
         RunExistsError: another sweep is painting into the same folder.
         CancelledError, TerminatedError: stopped; what was painted is kept.
     """
-    subject = without_harm(find_subject(named), named.trust)
+    subject = without_harm(find_subject(named), named.trust, named.components)
     return _compared(subject, wish, (sd_scripts, None), say, dict(os.environ))
 
 

@@ -126,7 +126,16 @@ class Case:
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         how = () if "--rehearse" in options else ("--resume",)
-        command = (sys.executable, "-m", "kohya_runner", "launch", str(self.place.recipe), *how, *options)
+        command = (
+            sys.executable,
+            "-m",
+            "kohya_runner",
+            "launch",
+            str(self.place.recipe),
+            "--trust=args.tokenizer_cache_dir",
+            *how,
+            *options,
+        )
         return subprocess.Popen(
             (*command, f"--workspace={self.workspace}", "--allow=hub.offline"),
             env=self.place.environ,
