@@ -46,6 +46,14 @@ def write_models(root: Path, checkout: Path, python: Path, *models: str, blocks:
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 
+def share_hub(root: Path, workspace: Path) -> None:
+    """Put the tokenizers of ``root/hub`` into the workspace: the link is outside, since one inside is an error."""
+    inside = workspace / "cache" / "huggingface" / "hub"
+    inside.parent.mkdir(parents=True)
+    (root / "hub").rename(inside)
+    (root / "hub").symlink_to(inside)
+
+
 def draw_pairs(folder: Path, sizes: Sequence[tuple[int, int]], *, caption: str = "make it red") -> list[dict[str, str]]:
     """Noise as targets and as inputs, and the rows that name them."""
     rows = []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from musubi_cases import OWN, row
-from musubi_rig import MODULES, Scripts, draw_pairs, encoders, environment, write_dataset, write_models
+from musubi_rig import MODULES, Scripts, draw_pairs, encoders, environment, share_hub, write_dataset, write_models
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def swept(
         "KOHYA_RUNNER_MUSUBI_TUNER": str(musubi_tuner),
         "KOHYA_RUNNER_MUSUBI_PYTHON": str(musubi_python),
     }
-    hub = root / "work space" / "cache" / "huggingface"
-    hub.mkdir(parents=True)
-    (hub / "hub").symlink_to(root / "hub")
+    share_hub(root, root / "work space")
     parts = [f"--component={part.removeprefix('--')}" for part in files(root, family)[1:]]
     version = [f"--component=model_version={OWN['flux2']['model_version']}"] if family == "flux2" else []
     command = (

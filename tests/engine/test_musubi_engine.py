@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tiers
 from matrix import note
-from musubi_rig import encoders, environment, write_models
+from musubi_rig import encoders, environment, share_hub, write_models
 from PIL import Image
 
 from kohya_runner.compare.sweep import painter_of
@@ -155,9 +155,7 @@ def trials(
     family: str = request.param
     root = tmp_path_factory.mktemp(f"it's a {family} launch")
     write_models(root, musubi_tuner, musubi_python, family)
-    cache = root / "work space" / "cache" / "huggingface"
-    cache.mkdir(parents=True)
-    (cache / "hub").symlink_to(root / "hub")
+    share_hub(root, root / "work space")
     rows = draw(root / "pairs")
     yield Trials(family, root, musubi_tuner, musubi_python, rows)
     shutil.rmtree(root)

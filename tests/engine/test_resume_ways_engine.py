@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import tiers
-from musubi_rig import encoders, environment, write_models
+from musubi_rig import encoders, environment, share_hub, write_models
 from test_edit_engine import edits
 from test_musubi_engine import CPU as MUSUBI_CPU
 from test_musubi_engine import RECIPES as MUSUBI_RECIPES
@@ -203,9 +203,8 @@ def whole_model(
 def musubi(request: pytest.FixtureRequest, tmp_path: Path, musubi_tuner: Path, musubi_python: Path) -> Iterator[Trial]:
     family = request.param
     write_models(tmp_path, musubi_tuner, musubi_python, family)
-    models, cache = tmp_path / "models" / family, tmp_path / "work space" / "cache" / "huggingface"
-    cache.mkdir(parents=True)
-    (cache / "hub").symlink_to(tmp_path / "hub")
+    models = tmp_path / "models" / family
+    share_hub(tmp_path, tmp_path / "work space")
     environ = environment(tmp_path, musubi_tuner) | {
         "KOHYA_RUNNER_MUSUBI_TUNER": str(musubi_tuner), "KOHYA_RUNNER_MUSUBI_PYTHON": str(musubi_python),
         "KOHYA_SHRUNK_STEP_SECONDS": STEP_SECONDS,
