@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kohya_runner.diagnosis import endings, evidence, look
-from kohya_runner.diagnosis.causes.table import TABLE
 from kohya_runner.diagnosis.known import Known
-from kohya_runner.diagnosis.signature import Level, Signature, filled
+from kohya_runner.diagnosis.signature import Level, Signature, filled, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,10 +142,10 @@ def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known:
         evidence.Scene(raised.said, raised.name, tuple(f.whole for f in raised.frames), before, known.script)
         for raised in chain.parts
     ]
-    found = [hit for scene in scenes if (hit := evidence.best(TABLE, scene))]
+    found = [hit for scene in scenes if (hit := evidence.best(table(), scene))]
     found.sort(key=lambda hit: (hit.row.vague, -hit.weight))
     said = [text for text in texts[max(start - BEFORE, endings.at_work(texts[:start])) : start] if look.complains(text)]
-    said_hit = evidence.best(TABLE, evidence.Scene(tuple(said), before=before, script=known.script))
+    said_hit = evidence.best(table(), evidence.Scene(tuple(said), before=before, script=known.script))
     if said_hit and (not found or found[0].row.vague or said_hit.row.code == found[0].row.code):
         yield said_hit  # it often names the file
     yield from found[:1]
@@ -154,13 +153,13 @@ def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known:
 
 def _of_words(words: Sequence[str], texts: Sequence[str], known: Known) -> Iterator[Hit]:
     """What a run without a traceback said at its end."""
-    hit = evidence.best(TABLE, evidence.Scene(tuple(words), before=texts, script=known.script))
+    hit = evidence.best(table(), evidence.Scene(tuple(words), before=texts, script=known.script))
     if hit:
         yield hit
 
 
 def _anywhere(texts: Sequence[str], level: Level) -> Iterator[Hit]:
-    rows = [row for row in TABLE if row.anywhere and row.level == level]
+    rows = [row for row in table() if row.anywhere and row.level == level]
     scene = evidence.Scene((), before=texts)
     for line in texts:
         for row in rows:

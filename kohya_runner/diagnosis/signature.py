@@ -1,20 +1,36 @@
-"""One row of the table of causes: how an error shows itself, what it means, what to do."""
+"""The table of causes, read from ``causes/*.toml``: how an error shows itself, what it means, what to do."""
 
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from kohya_runner.diagnosis.known import Known
+
+CAUSES = Path(__file__).with_name("causes")
+KINDS = (
+    "memory", "gpu", "distributed", "resume", "sampling", "data", "files", "networks", "families", "numbers", "hub",
+    "options", "loggers", "compilers", "packages", "system",
+)  # fmt: skip
+"""The files of ``causes``. Where two rows have equal evidence in the same line, the first one counts."""
 
 Level = Literal["error", "warning"]
 """An ``error`` ends a run or spoils what it makes; a ``warning`` is worth knowing when something is odd."""
 
 _PLACE = re.compile(r"\{(now|found):([a-z0-9_|]+)\}")
+_TEXT = re.compile(r"\{text:(\w+)\}")
 _EMPTY = re.compile(r" \(\)|:? (?=[,;]|$)")
 
 
@@ -88,19 +104,42 @@ class Signature:
     vague: bool = False
 
 
-def sign(pattern: str, **asked: str) -> Sign:
-    """A sign with its patterns compiled."""
-    return Sign(re.compile(pattern), **{name: re.compile(text) for name, text in asked.items()})
+@cache
+def table() -> tuple[Signature, ...]:
+    """Every row, read when the first log is diagnosed; each has its own code."""
+    return tuple(row for kind in KINDS for row in read_rows(CAUSES / f"{kind}.toml"))
 
 
-def row(code: str, signs: str | Sign | Sequence[Sign], cause: str, *fixes: str | Do, **more: str | bool) -> Signature:
-    """A row; a text in place of its signs is the pattern of one that asks for nothing else."""
-    shows = (sign(signs),) if isinstance(signs, str) else (signs,) if isinstance(signs, Sign) else tuple(signs)
-    dos = tuple(Do(fix) if isinstance(fix, str) else fix for fix in fixes)
-    level: Level = "warning" if more.get("warning") else "error"
-    return Signature(
-        code, shows, cause, dos, str(more["source"]), level, bool(more.get("anywhere")), bool(more.get("vague"))
-    )
+def read_rows(file: Path) -> tuple[Signature, ...]:
+    """The rows of one file. Raises ValueError with the file, the row and what is wrong in it."""
+    held = tomllib.loads(file.read_text(encoding="utf-8"))
+    texts = held.get("texts", {})
+    return tuple(_row(f"{file.name}, row {n}", said, texts) for n, said in enumerate(held["causes"], start=1))
+
+
+def _row(place: str, said: dict[str, Any], texts: Mapping[str, str]) -> Signature:
+    try:
+        filled_in = _with_texts(said, texts)
+        signs = tuple(map(_sign, filled_in.pop("signs")))
+        fixes = tuple(Do(fix) if isinstance(fix, str) else Do(**fix) for fix in filled_in.pop("fixes"))
+        return Signature(signs=signs, fixes=fixes, **filled_in)
+    except (TypeError, KeyError, re.error) as fault:
+        raise ValueError(f"{place} ({said.get('code', 'no code')}): {fault}") from fault
+
+
+def _with_texts(value: Any, texts: Mapping[str, str]) -> Any:
+    """The value with every ``{text:name}`` in it replaced by the file's text of that name."""
+    if isinstance(value, str):
+        return _TEXT.sub(lambda match: texts[match[1]], value)
+    if isinstance(value, list):
+        return [_with_texts(one, texts) for one in value]
+    return {key: _with_texts(one, texts) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _sign(said: str | dict[str, Any]) -> Sign:
+    """A text is a sign that asks for nothing else; a list is the alternatives of one expression."""
+    asked = {"pattern": said} if isinstance(said, str) else said
+    return Sign(**{name: re.compile(text if isinstance(text, str) else "|".join(text)) for name, text in asked.items()})
 
 
 def filled(text: str, found: Mapping[str, str | None], known: Known) -> str:

@@ -6,19 +6,19 @@ import time
 from pathlib import Path
 
 import pytest
+from causes_page import DOCS, markdown
 from excerpts import BAR, EXCERPTS, EXIT_1, KILLED, WARNINGS, raised
 from thread_logs import LOGS as THREADS
 
-from kohya_runner.diagnosis.causes.table import TABLE, markdown
 from kohya_runner.diagnosis.diagnose import diagnose
 from kohya_runner.diagnosis.known import from_argv
 from kohya_runner.diagnosis.lines import parse, read_log
 from kohya_runner.diagnosis.report import lines
+from kohya_runner.diagnosis.signature import table
 
 LOGS = Path(__file__).with_name("logs")
 HEALTHY = sorted(LOGS.glob("healthy*.log"))
 SECRET = "hf_abcdefghijklmnopqrstuvwx"
-DOCS = Path(__file__).parents[2] / "docs" / "diagnosis.md"
 
 
 def of(text, **more):
@@ -51,14 +51,14 @@ def test_a_failure_of_a_public_thread_is_recognised(name):
 
 def test_every_row_has_an_excerpt():
     shown = {*EXCERPTS, *WARNINGS, *(code for code, _ in THREADS.values())}
-    assert sorted(shown) == sorted(row.code for row in TABLE)
+    assert sorted(shown) == sorted(row.code for row in table())
 
 
 def test_the_documentation_holds_the_table():
     assert markdown() in DOCS.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.code)
+@pytest.mark.parametrize("row", table(), ids=lambda row: row.code)
 def test_a_row_says_cause_remedy_and_source(row):
     assert row.cause
     assert row.fixes
@@ -262,7 +262,7 @@ def test_no_log_takes_long(data):
     assert time.process_time() - begun < 15
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.code)
+@pytest.mark.parametrize("row", table(), ids=lambda row: row.code)
 def test_no_pattern_takes_long(row):
     patterns = [p for sign in row.signs for p in (getattr(sign, name) for name in PATTERNS) if p]
     for pattern in patterns:
