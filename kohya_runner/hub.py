@@ -152,21 +152,24 @@ def hub_findings(needs: Iterable[HubNeed], facts: Iterable[HubFact], reach: Acce
     faults = [(need, fact) for need, fact in open_needs if fact.status != "ok"]
     offline = [(need, fact) for need, fact in faults if fact.status == "offline"]
     alone = [pair for pair in faults if pair not in offline or len(offline) == 1]
-    together = (_all_offline(offline),) if len(offline) > 1 else ()
+    together = (_all_offline(offline, reach),) if len(offline) > 1 else ()
     return (*together, *(hub_finding(need, fact, reach) for need, fact in alone))
 
 
-def _all_offline(offline: list[tuple[HubNeed, HubFact]]) -> Finding:
+def _all_offline(offline: list[tuple[HubNeed, HubFact]], reach: Access) -> Finding:
     """One error where the Hub cannot be reached, whatever is wanted of it."""
     names = ", ".join(dict.fromkeys(f"{need.what} {need.repo}" for need, _ in offline))
     where = next((need.where for need, _ in offline if need.where), "")
     text = f"not in the cache, and the Hub cannot be reached ({offline[0][1].detail}): {names}"
-    return error("hub.offline", text, where=where, hint=OFFLINE_HINT)
+    return error("hub.offline", text, where=where, hint=_offline_hint(reach))
 
 
-OFFLINE_HINT = (
-    "unset HF_HUB_OFFLINE if it is set, fetch it beforehand into the workspace's cache, or write a local path"
-)
+def _offline_hint(reach: Access) -> str:
+    """A variable that says so, or a network that does not answer: two causes."""
+    first = (
+        "unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE" if reach.offline else f"see that {reach.endpoint} is reached"
+    )
+    return f"{first}, fetch it beforehand into the workspace's cache, or write a local path"
 
 
 def hub_finding(need: HubNeed, fact: HubFact, reach: Access) -> Finding:
@@ -186,7 +189,7 @@ def hub_finding(need: HubNeed, fact: HubFact, reach: Access) -> Finding:
                          hint="check the name; a file of yours needs its path, a private one HF_TOKEN")  # fmt: skip
         case "offline":
             return error("hub.offline", f"{subject} is not in the cache and the Hub cannot be reached ({fact.detail})",
-                         where=need.where, hint=OFFLINE_HINT)  # fmt: skip
+                         where=need.where, hint=_offline_hint(reach))  # fmt: skip
         case "ok" | "error":
             text = f"{subject}: the Hub answered {fact.detail}"
             return error("hub.error", text, where=need.where, hint="try again later")

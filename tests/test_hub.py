@@ -74,6 +74,16 @@ def test_every_status_but_ok_is_an_error_with_a_code_of_its_own(status):
     assert (finding.code, finding.severity, bool(finding.hint)) == (f"hub.{status}", Severity.ERROR, True)
 
 
+@pytest.mark.parametrize(("set_so", "advice"), [(True, "unset HF_HUB_OFFLINE"), (False, "see that http://mirror")])
+def test_a_hub_that_is_not_reached_says_what_to_do_about_its_cause(set_so, advice):
+    reach = Access("http://mirror", offline=set_so)
+    for names in (["a/b"], ["a/b", "c/d"]):
+        needs, facts = [HubNeed(name) for name in names], [HubFact(name, "offline", "no answer") for name in names]
+        (finding,) = hub_findings(needs, facts, reach)
+        assert finding.hint.startswith(advice)
+        assert ("HF_HUB_OFFLINE" in finding.hint) is set_so
+
+
 def test_a_gated_repository_says_where_to_accept_the_licence(hub):
     finding = hub_findings([HubNeed("a/b")], [HubFact("a/b", "gated", "403")], hub.access("t"))[0]
     assert f"{hub.endpoint}/a/b" in finding.hint

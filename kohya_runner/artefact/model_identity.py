@@ -7,7 +7,7 @@ anima_utils.py). What is not known is None: nothing is said against it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,12 +29,17 @@ PACKED = (".quant_state.", ".absmax", ".quant_map")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """``key`` is what a slot accepts; ``fault`` is why the trainer cannot load the file, even in its right slot."""
+    """``key`` is what a slot accepts; ``fault`` is why the trainer cannot load the file, even in its right slot.
+
+    A fault without a place in brackets gets that of the slot's own loader. ``more`` is what a text encoder's file holds
+    besides: loaders that are strict refuse it.
+    """
 
     key: str
     what: str
     fault: str = ""
     hint: str = ""
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def identify(header: Header) -> Identity | None:
     if found is None or found.fault:
         return found
     fault = _encoding_fault(names)
-    return Identity(found.key, found.what, *fault) if fault else found
+    return replace(found, fault=fault[0], hint=fault[1]) if fault else found
 
 
 def main_dtype(header: Header) -> str:
@@ -83,7 +88,7 @@ def _names(raw: Mapping[str, Shape]) -> _Names:
 def _encoding_fault(names: _Names) -> tuple[str, str] | None:
     """Weights that mean something only together with numbers which the trainer's loaders drop or refuse."""
     if "scaled_fp8" in names.raw or names.any_ends(SCALES):
-        why = "holds scaled fp8 weights, whose scales the trainer does not read (docs/flux_train_network.md:305)"
+        why = "holds scaled fp8 weights, whose scales the trainer does not read"
         return why, "take the plain fp8, fp16 or bf16 file of the same model"
     if any(part in name for name in names.raw for part in PACKED):
         return "is quantised (bitsandbytes), which the trainer cannot load", "take the fp16, bf16 or fp8 file"
@@ -204,18 +209,22 @@ CLIP_POSITIONS = 77
 
 def _clip(names: _Names) -> Identity | None:
     shape = names.shape("text_model.embeddings.token_embedding.weight")
-    known = CLIPS.get(shape[-1]) if shape else None
+    opened = names.shape("token_embedding.weight") if names.any_starts("transformer.resblocks.") else None
+    known = CLIPS.get((shape or opened or (0,))[-1])
     if known is None:
         return None
+    if opened:
+        fault = "is in OpenAI's layout, of whose names the trainer knows none"
+        return Identity(*known, fault, "take the file with names such as text_model.encoder.layers.0.mlp.fc1.weight")
     positions = (names.shape("text_model.embeddings.position_embedding.weight") or (CLIP_POSITIONS, 0))[0]
     if positions != CLIP_POSITIONS:
-        fault = f"has {positions} positions, the trainer's {CLIP_POSITIONS} (library/flux_utils.py:352)"
+        fault = f"has {positions} positions, the trainer's {CLIP_POSITIONS}"
         return Identity(*known, fault, "take the ordinary one: it does not read long prompts")
-    return Identity(*known)
+    return Identity(*known, more="a picture encoder" if names.any_starts("vision_model.") else "")
 
 
 T5S = {1472: ("byt5", "a ByT5 text encoder"), 4096: ("t5xxl", "a T5-XXL text encoder")}
-UMT5_WORDS = 256_384
+OTHER_T5S = {256_384: ("umt5", "a UMT5 text encoder (Wan's)"), 250_112: ("mt5", "an mT5 text encoder")}
 LANGUAGE_MODELS = {
     (256_000, 2304): ("gemma2", "the Gemma 2 2B text encoder"),
     (151_936, 1024): ("qwen3", "the Qwen3 0.6B text encoder"),
@@ -228,9 +237,8 @@ LANGUAGE_MODELS = {
 def _language_model(names: _Names) -> Identity | None:
     shared = names.shape("shared.weight") or names.shape("encoder.embed_tokens.weight")
     if shared and names.any_starts("encoder.block.0.layer.0.SelfAttention."):
-        if shared[0] == UMT5_WORDS:
-            return Identity("umt5", "a UMT5 text encoder (Wan's)")
-        return Identity(*T5S.get(shared[1], ("t5", f"a T5 text encoder of width {shared[1]}")))
+        t5 = OTHER_T5S.get(shared[0]) or T5S.get(shared[1]) or ("t5", f"a T5 text encoder of width {shared[1]}")
+        return Identity(*t5, more="a decoder" if names.any_starts("decoder.") else "")
     embedded = names.shape("model.embed_tokens.weight") or names.shape("embed_tokens.weight")
     known = LANGUAGE_MODELS.get((embedded[0], embedded[1])) if embedded and len(embedded) == 2 else None
     return Identity(*known) if known else None
@@ -243,14 +251,21 @@ def _autoencoder(names: _Names) -> Identity | None:
         return None
     if len(shape) == 5:
         return Identity("qwen_vae", "the Qwen-Image (Wan 2.1) autoencoder") if shape[1] == 16 else None
-    diffusers = names.any_starts("encoder.down_blocks.")
-    if shape[1] == 16 and diffusers:
-        fault = "is in diffusers' layout, which the trainer does not read here (library/flux_utils.py:186)"
-        return Identity("ae", "a 16-channel autoencoder", fault, "take ae.safetensors of the original repository")
     known = {4: ("vae", "an SD or SDXL autoencoder"), 16: ("ae", "a 16-channel autoencoder (FLUX.1, SD3)"),
              32: ("flux2_vae", "the FLUX.2 autoencoder"),
              64: ("hunyuan_vae", "the HunyuanImage autoencoder")}.get(shape[1])  # fmt: skip
-    return Identity(*known) if known else None
+    fault = "is in diffusers' layout (down_blocks); the trainer reads the original one (down.0.block) here"
+    diffusers = names.any_starts("encoder.down_blocks.")
+    return Identity(*known, *((fault, ORIGINALS[shape[1]]) if diffusers else ())) if known else None
+
+
+ORIGINALS = {
+    4: "take a file such as sdxl_vae.safetensors or vae-ft-mse-840000-ema-pruned.safetensors",
+    16: "take ae.safetensors of the original repository (for SD3 the VAE of its single file)",
+    32: "take ae.safetensors of black-forest-labs/FLUX.2-dev",
+    64: "take the VAE of tencent/HunyuanImage-2.1, or ComfyUI's repackaged one",
+}
+"""The autoencoder in the layout that is read, by its latent's channels."""
 
 
 RULES: tuple[Callable[[_Names], Identity | None], ...] = (

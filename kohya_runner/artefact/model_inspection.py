@@ -91,49 +91,54 @@ def _recorded_sha(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a slot of a family takes: the keys of ``model_identity``, and in words."""
+    """What a slot of a family takes: the keys of ``model_identity``, in words, and where the trainer loads it."""
 
     keys: frozenset[str]
     what: str
+    loader: str = ""
+    strict: bool = False
 
 
-def _want(what: str, *keys: str) -> Wanted:
-    return Wanted(frozenset(keys), what)
+def _want(what: str, *keys: str, at: str = "", strict: bool = False) -> Wanted:
+    return Wanted(frozenset(keys), what, at, strict)
 
 
 _CLIP_L, _CLIP_G = _want("a CLIP-L text encoder", "clip_l"), _want("a CLIP-G text encoder", "clip_g")
 _T5, _AE = _want("a T5-XXL text encoder", "t5xxl"), _want("the 16-channel autoencoder (ae.safetensors)", "ae")
-_SD_VAE = _want("an SD or SDXL autoencoder", "vae")
+_SD_VAE = _want("an SD or SDXL autoencoder", "vae", at="library/model_util.py:1306")
+_SD3, _FLUX, _KONTEXT = "library/sd3_utils.py", "library/flux_utils.py", "flux/flux_utils.py"
 
 SLOTS: dict[tuple[str, str], Wanted] = {
     ("sd15", MODEL): _want("a Stable Diffusion 1.x checkpoint", "sd15"),
     ("sd2", MODEL): _want("a Stable Diffusion 2.x checkpoint", "sd2"),
     ("sdxl", MODEL): _want("an SDXL checkpoint", "sdxl"),
     ("sd3", MODEL): _want("a Stable Diffusion 3 or 3.5 model", "sd3"),
-    ("sd3", "clip_l"): _CLIP_L,
-    ("sd3", "clip_g"): _CLIP_G,
-    ("sd3", "t5xxl"): _T5,
-    ("sd3", "vae"): _AE,
-    ("flux", MODEL): _want("a FLUX.1 model", "flux"),
-    ("flux", "clip_l"): _CLIP_L,
-    ("flux", "t5xxl"): _T5,
-    ("flux", "ae"): _AE,
+    ("sd3", "clip_l"): replace(_CLIP_L, loader=f"{_SD3}:155"),
+    ("sd3", "clip_g"): replace(_CLIP_G, loader=f"{_SD3}:210"),
+    ("sd3", "t5xxl"): replace(_T5, loader=f"{_FLUX}:407"),
+    ("sd3", "vae"): replace(_AE, loader=f"{_SD3}:261"),
+    ("flux", MODEL): _want("a FLUX.1 model", "flux", at=f"{_FLUX}:142"),
+    ("flux", "clip_l"): replace(_CLIP_L, loader=f"{_FLUX}:352"),
+    ("flux", "t5xxl"): replace(_T5, loader="docs/flux_train_network.md:305"),
+    ("flux", "ae"): replace(_AE, loader=f"{_FLUX}:186"),
     ("lumina", MODEL): _want("a Lumina Image 2.0 model", "lumina"),
     ("lumina", "gemma2"): _want("the Gemma 2 2B text encoder", "gemma2"),
-    ("lumina", "ae"): _AE,
+    ("lumina", "ae"): replace(_AE, loader="library/lumina_util.py:99"),
     ("hunyuan_image", MODEL): _want("a HunyuanImage 2.1 model", "hunyuan_image"),
     ("hunyuan_image", "text_encoder"): _want("the Qwen2.5-VL 7B text encoder", "qwen2_5_vl"),
     ("hunyuan_image", "byt5"): _want("the ByT5 text encoder", "byt5"),
-    ("hunyuan_image", "vae"): _want("the HunyuanImage autoencoder", "hunyuan_vae"),
+    ("hunyuan_image", "vae"): _want(
+        "the HunyuanImage autoencoder", "hunyuan_vae", at="library/hunyuan_image_vae.py:751"
+    ),
     ("anima", MODEL): _want("an Anima model", "anima"),
     ("anima", "qwen3"): _want("the Qwen3 0.6B text encoder", "qwen3"),
     ("anima", "vae"): _want("the Qwen-Image autoencoder", "qwen_vae"),
-    ("flux_kontext", MODEL): _want("a FLUX.1 Kontext model", "flux"),
-    ("flux_kontext", "vae"): _AE,
-    ("flux_kontext", "text_encoder1"): _T5,
-    ("flux_kontext", "text_encoder2"): _CLIP_L,
-    ("flux2", MODEL): _want("a FLUX.2 model", "flux2"),
-    ("flux2", "vae"): _want("the FLUX.2 autoencoder", "flux2_vae"),
+    ("flux_kontext", MODEL): _want("a FLUX.1 Kontext model", "flux", at=f"{_KONTEXT}:174"),
+    ("flux_kontext", "vae"): replace(_AE, loader=f"{_KONTEXT}:189"),
+    ("flux_kontext", "text_encoder1"): replace(_T5, loader=f"{_KONTEXT}:366", strict=True),
+    ("flux_kontext", "text_encoder2"): replace(_CLIP_L, loader=f"{_KONTEXT}:299", strict=True),
+    ("flux2", MODEL): _want("a FLUX.2 model", "flux2", at="flux_2/flux2_utils.py:491"),
+    ("flux2", "vae"): _want("the FLUX.2 autoencoder", "flux2_vae", at="flux_2/flux2_utils.py:507"),
     ("flux2", "text_encoder"): _want(
         "the Mistral 3 or Qwen3 text encoder of FLUX.2", "mistral3", "qwen3_4b", "qwen3_8b"
     ),
@@ -173,9 +178,13 @@ def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: 
         if known.key not in wanted.keys:
             message = f"{seen.slot} {seen.name} is {known.what}; family {family} needs {wanted.what} here"
             yield error(code, message, where=seen.where, hint=_instead(known, seen.slot, family))
-        elif known.fault:
-            message = f"{seen.slot} {seen.name} is {known.what} and {known.fault}"
-            yield error(code, message, where=seen.where, hint=known.hint)
+        elif known.fault or (wanted.strict and known.more):
+            hint = known.hint or "take the file of the text encoder alone"
+            fault = known.fault or f"holds {known.more}, too, which the trainer's strict loader refuses"
+            place = f" ({wanted.loader})" if wanted.loader and ".py:" not in fault else ""
+            yield error(
+                code, f"{seen.slot} {seen.name} is {known.what} and {fault}{place}", where=seen.where, hint=hint
+            )
 
 
 PACKED_BY = (

@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.facts import CAPTION_BLANK, Entry, Folder, dotted
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Layout:
     metadata_name: str = METADATA
     edits: bool = False  # edit pairs: each folder has its pictures in target/ and what they are made from in control/
     config: str = ""  # the text of the trainer's dataset file beside the folders
+    own: str = ""  # options of single folders that stand in a dataset file alone
 
     @property
     def tree(self) -> Path:
@@ -141,8 +143,8 @@ def _entries(images: list[tuple[Image, str]], caption_extension: str) -> tuple[E
     digits = next(n for n in DIGITS if len({digest[:n] for digest in hashes}) == len(hashes) or n == DIGITS[-1])
     entries = []
     for (image, _), digest in zip(images, hashes, strict=True):
-        stem, extension = os.path.splitext(image.path.name)  # noqa: PTH122 - what the trainer splits with
-        laid_out = f"{digest[:digits]}-{_plain(stem)}"
+        extension = image.path.suffix
+        laid_out = f"{digest[:digits]}-{_plain(stem(image.path.name))}"
         caption = f"{laid_out}{caption_extension}" if _has_caption(image) else ""
         written = image.caption is not None and image.caption.written is not None
         entries.append(Entry(f"{laid_out}{extension.lower()}", image, caption, written=written))
@@ -190,13 +192,21 @@ def tree_key(folders: tuple[Folder, ...], settings_key: str, metadata: str = "")
 
 
 def content_key(layout: Layout) -> str:
-    """Twelve digits over the pictures, captions and repeats alone: the same wherever they lie."""
+    """Twelve digits over pictures, captions, repeats and options of their own: the same wherever they lie."""
+    pictures = {stem(entry.name): entry.image.sha256 for folder in layout.folders for entry in folder.entries}
     rows = sorted(
-        "\0".join((folder.name, folder.options, entry.image.sha256, caption_sha256(entry)))
+        "\0".join(
+            (
+                folder.name,
+                folder.options,
+                entry.image.sha256,
+                pictures[stem(entry.name)] if folder.conditions else caption_sha256(entry),
+            )
+        )
         for folder in (*layout.folders, *layout.conditions)
         for entry in folder.entries
     )
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join((*rows, layout.own) if layout.own else rows).encode()).hexdigest()[:12]
 
 
 def with_metadata(layout: Layout) -> Layout:

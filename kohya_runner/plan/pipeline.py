@@ -179,7 +179,7 @@ def _salvaged(opened: Opened, support: Support | None, on_progress: Progress | N
     data = read_without_options(opened, on_progress)
     return Plan(
         opened.request, opened.loaded, opened.workspace, _allowed(opened, (*faults, *data.findings)),
-        opened.engine.INFO, opened.consequences, checkout=opened.checkout, python=opened.python, scans=data.scans,
+        opened.engine.INFO, opened.consequences, opened.support, opened.checkout, opened.python, scans=data.scans,
     )  # fmt: skip
 
 

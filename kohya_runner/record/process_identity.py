@@ -66,6 +66,15 @@ def state_of(pid: int) -> str:
     return fields[_STATE] if fields else ""
 
 
+def waits_of(pid: int) -> int | None:
+    """How often the main thread of a process has begun to wait: one that is stuck in a call begins no more."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary_ctxt")), None)
+
+
 def group_of(pid: int) -> int | None:
     """The process group of a process."""
     fields = stat_fields(pid)

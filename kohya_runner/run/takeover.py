@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -13,12 +14,12 @@ from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger, lock
 from kohya_runner.record.metrics_file import Tail
-from kohya_runner.record.process_identity import state_of, this_process
+from kohya_runner.record.process_identity import state_of, this_process, waits_of
 from kohya_runner.record.record import LIVE, UNDER_WAY, Process
 from kohya_runner.run.observers import observers
 from kohya_runner.run.process_group import ProcessGroup
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.supervise import POLL, Outcome, Watch, adopt, stop_group
+from kohya_runner.run.supervise import LAST_LOOK, POLL, Outcome, Watch, adopt, stop_group
 
 if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 FROZEN = ("T", "t", "D")
 STUCK = 3.0
 """Seconds without a break in which a runner is frozen (SIGSTOP, Ctrl-Z, a volume) before its run is stopped past it."""
+ASLEEP = 15.0
+"""The same for one that sleeps in a single call: none of its own lasts above 5 seconds while its trainer lives."""
 BY_COMMAND = "kohya-runner stop"
 """Why a run ended that no runner watched when it was stopped."""
 
@@ -79,7 +82,7 @@ def stop_run(view: RunView, grace: Grace) -> RunView:
     runner = view.runner
     if runner and runner.alive():
         _signalled(runner, signal.SIGTERM)
-        if _gone(runner, grace.save_s + grace.int_s + grace.term_s):
+        if _gone(view, runner, grace.save_s + grace.int_s + grace.term_s):
             return ledger.view(view.path)
         _signalled(runner, signal.SIGKILL)  # it must not judge later what is judged now
     if view.trainer:
@@ -113,12 +116,35 @@ def _caught_up(view: RunView, record: Record) -> Recorder:
     return recorder
 
 
-def _gone(runner: ProcessId, seconds: float) -> bool:
-    """Wait for a runner's end; False where it is frozen, hangs in the kernel, or takes longer."""
-    until = stuck = time.monotonic()
-    while runner.alive() and time.monotonic() < until + seconds:
-        stuck = stuck if state_of(runner.pid) in FROZEN else time.monotonic()
-        if time.monotonic() > stuck + STUCK:
+class Pulse:
+    """Whether a runner still goes round: one that is only slow begins a new wait now and then."""
+
+    def __init__(self, view: RunView, ended: float = math.inf) -> None:
+        """``ended`` are the seconds that one wait of it may last when its trainer is gone: it may be uploading."""
+        self._view = view
+        self._ended = ended
+        self._waits: int | None = None
+        self._since = time.monotonic()
+
+    def stuck(self) -> bool:
+        """Look again: True once it has stood still for ``STUCK``, or slept in one call for ``ASLEEP``."""
+        runner, trainer = self._view.runner, self._view.trainer
+        waits = waits_of(runner.pid) if runner and runner.alive() else None
+        if runner is None or waits is None or waits != self._waits:
+            self._waits, self._since = waits, time.monotonic()
+            return False
+        state = state_of(runner.pid)
+        if state == "R":  # it works, or waits for a core
+            self._since = time.monotonic()
+        patience = ASLEEP if trainer and trainer.alive() else self._ended
+        return time.monotonic() > self._since + (STUCK if state in FROZEN else patience)
+
+
+def _gone(view: RunView, runner: ProcessId, seconds: float) -> bool:
+    """Wait for a runner's end; False where it is frozen, hangs, or takes longer."""
+    until, pulse = time.monotonic() + seconds, Pulse(view, LAST_LOOK + ASLEEP)
+    while runner.alive() and time.monotonic() < until:
+        if pulse.stuck():
             return False
         time.sleep(POLL)
     return not runner.alive()

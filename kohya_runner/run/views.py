@@ -18,7 +18,7 @@ from kohya_runner.record.record import LIVE, UNDER_WAY, ended_as
 from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stopping import stop_request
 from kohya_runner.run.stopping.stop_sequence import Grace
-from kohya_runner.run.takeover import FROZEN, adopt_run, judge_ended, stop_run
+from kohya_runner.run.takeover import FROZEN, Pulse, adopt_run, judge_ended, stop_run
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
@@ -115,16 +115,20 @@ def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: 
     screen.event(stop_request.described(stop_request.write(view.path, wanted)), lasting=True)
     if look.state == "orphaned":
         adopt_run(look.view, screen, Grace(), after)
-    elif wait:
-        _wait(watcher, screen)
+    elif wait and _waited(watcher, screen, Pulse(look.view)):
+        screen.event("its runner does not answer: stopping past it", lasting=True)
+        return stop_run(ledger.view(view.path), Grace())
     return ledger.view(view.path)
 
 
-def _wait(watcher: StatusReader, screen: Reporter) -> None:
-    """Until the run has ended. Ctrl-C ends only the waiting: the stop request stays."""
+def _waited(watcher: StatusReader, screen: Reporter, pulse: Pulse) -> bool:
+    """Until the run has ended; True: its runner hangs. Ctrl-C ends only the waiting: the stop request stays."""
     while (look := watcher.look()).state in LIVE:
+        if pulse.stuck():
+            return True
         screen.event(_progress(look), lasting=False)
         time.sleep(LOOK_SECONDS)
+    return False
 
 
 def _progress(look: RunStatus) -> str:

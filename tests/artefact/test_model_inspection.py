@@ -109,6 +109,72 @@ def test_an_autoencoder_in_diffusers_layout_does_not_fit_the_flux_script(look):
     assert _codes(look(names, "ae"), "flux") == ["model.component"]
 
 
+DIFFUSERS_VAE = {"encoder.down_blocks.0.resnets.0.norm1.weight": [128]}
+
+
+@pytest.mark.parametrize(("family", "slot", "channels"), [
+    ("sd15", "vae", 4), ("sdxl", "vae", 4), ("sd3", "vae", 16), ("flux", "ae", 16), ("lumina", "ae", 16),
+    ("flux_kontext", "vae", 16), ("flux2", "vae", 32), ("hunyuan_image", "vae", 64),
+])  # fmt: skip
+def test_an_autoencoder_in_the_wrong_layout_names_the_loader_of_its_own_slot(look, family, slot, channels):
+    weight = {"decoder.conv_in.weight": [512, channels, 3, 3]}
+    (finding,) = identity_findings([look(weight | DIFFUSERS_VAE, slot)], family=family)
+    assert (finding.code, "diffusers' layout" in finding.message) == ("model.component", True)
+    assert finding.message.endswith(f"({SLOTS[family, slot].loader})")
+    assert finding.hint.startswith("take ")
+    assert _codes(look(weight | {"encoder.down.0.block.0.norm1.weight": [128]}, slot), family) == []
+
+
+def test_the_qwen_autoencoder_is_converted_from_either_layout(look):
+    weight = {"encoder.down_blocks.0.norm1.gamma": [96], "decoder.conv_in.weight": [384, 16, 3, 3, 3]}
+    assert _codes(look(weight, "vae"), "anima") == []
+
+
+@pytest.mark.parametrize(("kind", "slot", "belongs"), [
+    ("clip_l", "clip_g", "clip_l"), ("clip_g", "clip_l", "clip_g"), ("t5xxl", "clip_g", "t5xxl"),
+    ("clip_g", "t5xxl", "clip_g"),
+])  # fmt: skip
+def test_text_encoders_that_were_swapped_say_where_they_belong(look, kind, slot, belongs):
+    (finding,) = identity_findings([look(NAMES[kind], slot)], family="sd3")
+    assert (finding.code, finding.hint) == ("model.component", f"write it under components.{belongs}")
+
+
+@pytest.mark.parametrize(("shape", "what"), [
+    ([250_112, 4096], "mT5"), ([256_384, 4096], "UMT5"), ([32_128, 2048], "width 2048"),
+])  # fmt: skip
+def test_a_t5_of_another_class_is_not_the_one_that_is_wanted(look, shape, what):
+    (finding,) = identity_findings([look(NAMES["t5xxl"] | {"shared.weight": shape}, "t5xxl")], family="flux")
+    assert (finding.code, what in finding.message) == ("model.component", True)
+
+
+@pytest.mark.parametrize(("width", "family", "slot"), [(768, "flux", "clip_l"), (1280, "sd3", "clip_g")])
+def test_a_clip_in_openais_layout_says_so(look, width, family, slot):
+    names = {"token_embedding.weight": [49408, width], "transformer.resblocks.0.ln_1.weight": [width]}
+    (finding,) = identity_findings([look(names, slot)], family=family)
+    assert (finding.code, "OpenAI's layout" in finding.message) == ("model.component", True)
+
+
+@pytest.mark.parametrize(("kind", "more", "slots"), [
+    ("clip_l", "vision_model.encoder.layers.0.layer_norm1.weight", ("clip_l", "text_encoder2")),
+    ("t5xxl", "decoder.block.0.layer.0.SelfAttention.q.weight", ("t5xxl", "text_encoder1")),
+])  # fmt: skip
+def test_a_whole_model_as_text_encoder_is_refused_where_the_loader_is_strict(look, kind, more, slots):
+    names = NAMES[kind] | {more: [64]}
+    assert _codes(look(names, slots[0]), "flux") == []
+    (finding,) = identity_findings([look(names, slots[1])], family="flux_kontext")
+    assert "strict loader refuses (flux/flux_utils.py:" in finding.message
+
+
+@pytest.mark.parametrize(("family", "slot", "kind", "place"), [
+    ("flux", "t5xxl", "t5xxl", "docs/flux_train_network.md:305"),
+    ("flux_kontext", "text_encoder1", "t5xxl", "flux/flux_utils.py:366"),
+    ("flux_kontext", "model", "flux", "flux/flux_utils.py:174"),
+])  # fmt: skip
+def test_scaled_fp8_names_a_place_of_its_own_engine(look, family, slot, kind, place):
+    (finding,) = identity_findings([look(NAMES[kind] | {"scaled_fp8": [2]}, slot)], family=family)
+    assert finding.message.endswith(f"whose scales the trainer does not read ({place})")
+
+
 def test_flux_in_diffusers_layout_is_converted_by_the_trainer(look):
     names = {
         "transformer_blocks.0.attn.add_k_proj.weight": [3072, 3072],

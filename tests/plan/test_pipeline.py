@@ -227,6 +227,11 @@ def test_a_recipe_that_is_wrong_is_still_read_for_what_else_is_wrong(planned, pi
     assert codes == {"recipe.value", "args.unknown", "caption.missing"}
 
 
+def test_a_recipe_that_is_wrong_elsewhere_keeps_its_family(planned):
+    assert dict(rows(planned("sdxl_lora.yaml", "model=5")))["run"].startswith("sdxl_lora   Stable Diffusion XL lora")
+    assert "unknown family" in dict(rows(planned("sdxl_lora.yaml", "family=sdxxl")))["run"]
+
+
 def test_pictures_where_the_trees_are_laid_out_are_refused(planned, pictures, odd_path):
     folder = pictures(3)
     (odd_path / "ws" / "datasets").mkdir(parents=True)

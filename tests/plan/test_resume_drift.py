@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
+from edit_plans import dataset, edits
 
+from kohya_runner.dataset.layout import content_key
 from kohya_runner.engines.sd_scripts import SdScriptsEngine
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.support import INITIAL_STEP
@@ -73,6 +76,43 @@ def test_another_commit_of_the_trainer_is_a_change(now):
 def test_other_data_are_a_change(now):
     (found,) = changes(series(now, dataset={"key": "another"}), now)
     assert found.code == "dataset.resume"
+
+
+@pytest.mark.parametrize(("recipe", "own"), [
+    (RECIPE, "options.keep_tokens=1"), ("flux2_klein_lora.yaml", "options.resolution=512"),
+    ("sd15_finetune.yaml", "repeats=3"),
+])  # fmt: skip
+def test_pictures_that_were_moved_are_no_change_and_their_own_options_are(planned, pictures, odd_path, recipe, own):
+    before = pictures(4)
+    first = planned(recipe, f"datasets.0.images={json.dumps(str(before))}")
+    begun = {"key": first.layout.key, "content": content_key(first.layout)}
+    moved = f"datasets.0.images={json.dumps(str(before.rename(odd_path / 'another place')))}"
+    plan = planned(recipe, moved)
+    assert plan.layout.key != first.layout.key
+    now = Now(plan.loaded, plan.args, plan.layout, plan.steps, None, plan.workspace.runs)
+    assert changes(series(now, dataset=begun), now) == ()
+    now = replace(now, layout=planned(recipe, moved, f"datasets.0.{own}").layout)
+    assert [found.code for found in changes(series(now, dataset=begun), now)] == ["dataset.resume"]
+
+
+@pytest.mark.parametrize("recipe", ["flux_kontext_lora.yaml", "sd15_instruct_pix2pix.yaml"])
+@pytest.mark.parametrize("harm", ["an instruction", "the inputs"])
+def test_edits_that_were_moved_are_no_change_and_others_are(planned, odd_path, recipe, harm):
+    size = ("datasets.0.options.resolution=64",) if "kontext" in recipe else ()
+    first = planned(recipe, edits(dataset(odd_path / "one place")), *size)
+    begun = {"key": first.layout.key, "content": content_key(first.layout)}
+    moved = (odd_path / "one place").rename(odd_path / "another place")
+    plan = planned(recipe, edits(moved / "metadata.jsonl"), *size)
+    assert (plan.layout.key == first.layout.key, content_key(plan.layout)) == (False, begun["content"])
+    now = Now(plan.loaded, plan.args, plan.layout, plan.steps, None, plan.workspace.runs)
+    assert changes(series(now, dataset=begun), now) == ()
+    text = (moved / "metadata.jsonl").read_text()
+    swapped = (
+        text.replace("inputs/000", "inputs/x").replace("inputs/001", "inputs/000").replace("inputs/x", "inputs/001")
+    )
+    (moved / "metadata.jsonl").write_text(swapped if harm == "the inputs" else text.replace("number 1", "number 9"))
+    now = replace(now, layout=planned(recipe, edits(moved / "metadata.jsonl"), *size).layout)
+    assert [found.code for found in changes(series(now, dataset=begun), now)] == ["dataset.resume"]
 
 
 def test_a_state_that_counts_other_steps_is_told(now):

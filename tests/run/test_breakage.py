@@ -108,6 +108,53 @@ def test_a_frozen_runner_is_stopped_past(runner, words):
     assert not (runner.folder.parent / "active").exists()
 
 
+HUNG = """
+import os, time
+real, held = os.waitid, os.environ["HELD"]
+def waitid(*given):
+    if os.path.exists(held):
+        {then}
+    return real(*given)
+os.waitid = waitid
+"""
+
+
+def hanging(runner, tmp_path, then):
+    """A runner whose watch does this as soon as the returned path is there."""
+    (tmp_path / "sitecustomize.py").write_text(HUNG.format(then=then), encoding="utf-8")
+    held = tmp_path / "held"
+    runner.env |= {"PYTHONPATH": f"{tmp_path}:{ROOT}", "HELD": str(held)}
+    return held
+
+
+@pytest.mark.parametrize("words", [(), ("--after-save",)])
+def test_a_runner_that_hangs_asleep_is_stopped_past(runner, tmp_path, words):
+    held = hanging(runner, tmp_path, "open(held).read()")
+    process, record = runner.at_step(1, KOHYA_PRACTICE_STEP_SECONDS="4")
+    os.mkfifo(held)
+    time.sleep(1)
+    assert state_of(record["runner"]["pid"]) == "S"
+    begun = time.monotonic()
+    code, _, err = runner.ask("stop", *words)
+    assert (code, "stopped" in err) == (0, True), err
+    assert time.monotonic() - begun < 45
+    assert state_of(record["process"]["pid"]) in ("", "Z")
+    assert process.wait(10) == -signal.SIGKILL
+    assert runner.read("record.json")["state"] == "stopped"
+
+
+def test_a_runner_that_is_only_slow_is_waited_for(runner, tmp_path):
+    held = hanging(runner, tmp_path, "[time.sleep(0.9) for _ in range(18)]; os.unlink(held)")
+    process, _ = runner.at_step(1, KOHYA_PRACTICE_STEP_SECONDS="3")
+    held.touch()
+    time.sleep(1)
+    begun = time.monotonic()
+    assert runner.ask("stop")[0] == 0
+    assert time.monotonic() - begun > 15  # as long as one that hangs is waited for
+    assert ended(process)[0] == 143
+    assert runner.read("record.json")["exit"]["why"] == "SIGTERM"  # its own words, not those of stop
+
+
 def test_a_stop_that_did_not_stop_is_no_success(runner, monkeypatch):
     from click.testing import CliRunner
 
@@ -185,6 +232,28 @@ def test_a_workspace_that_was_renamed_is_gone_on_with(runner):
     moved.rename(again)
     runner.workspace, runner.env["KOHYA_WORKSPACE"] = again, str(again)
     code, out, err = runner.launch("--resume")
+    assert (code, "done before" in err) == (0, True), out + err
+
+
+def test_pictures_that_were_moved_are_the_same_and_others_are_not(runner, odd_path):
+    pictures = odd_path / "pictures"
+    shutil.copytree(ROOT / "recipes" / "sprites", pictures)
+    runner.cut(9, f"--set=datasets.0.images={json.dumps(str(pictures))}")
+    moved = pictures.rename(odd_path / "another disk's")
+    runner.workspace = runner.workspace.rename(odd_path / "another workspace")
+    runner.env["KOHYA_WORKSPACE"] = str(runner.workspace)
+    there = f"--set=datasets.0.images={json.dumps(str(moved))}"
+    caption = next(moved.glob("*.txt"))
+    before = caption.read_text()
+    caption.write_text("another word")
+    code, out, err = runner.launch("--resume", there)
+    assert (code, "the data changed since" in out + err) == (6, True), out + err
+    caption.write_text(before)
+    code, out, err = runner.launch("--resume", there)
+    assert code == 0, out + err
+    assert runner.read("record.json")["attempt"] == 2
+    assert runner.read("record.json")["steps_seen"] == 12
+    code, out, err = runner.launch("--resume", there)
     assert (code, "done before" in err) == (0, True), out + err
 
 

@@ -59,12 +59,14 @@ class DiffusersCase:
 URL = {"val_image_url": "https://example.org/a.png"}
 PROMPT = {"validation_prompt": "make it blue"}
 VAE = {"pretrained_vae_model_name_or_path": "vae"}
+VAE_FILE = {"pretrained_vae_model_name_or_path": "vae.safetensors"}
 
 DIFFUSERS_ERRORS: tuple[DiffusersCase, ...] = (
     DiffusersCase("args.ip2p_scheduler", {"lr_scheduler": "cosine_with_min_lr"}, {"lr_scheduler": "cosine"}),
     DiffusersCase("args.ip2p_scheduler", {"lr_scheduler": "piecewise_constant"}, {"lr_scheduler": "polynomial"}),
     DiffusersCase("args.ip2p_tracker", {"report_to": "console"}, {"report_to": "tensorboard"}),
     DiffusersCase("args.ip2p_vae_precision", {"vae_precision": "bf16"}, {"vae_precision": "fp32"}, "sdxl"),
+    DiffusersCase("args.ip2p_vae_form", {**VAE_FILE, "vae_precision": "fp32"}, {"vae_precision": "fp32"}, "sdxl"),
 )
 DIFFUSERS_CASES: tuple[DiffusersCase, ...] = (
     *DIFFUSERS_ERRORS,

@@ -67,6 +67,11 @@ RULES: tuple[Rule, ...] = tuple(replace(rule, engine="diffusers", methods=("inst
          "vae_precision: {vae_precision}: the pictures stay fp32, and the autoencoder refuses them",
          "write vae_precision: fp32, or name a pretrained_vae_model_name_or_path, which is held in mixed_precision",
          f"{SDXL_SCRIPT}:980", "first step", families=SDXL),
+    Rule("args.ip2p_vae_form", ("pretrained_vae_model_name_or_path",),
+         lambda c: str(c.get("pretrained_vae_model_name_or_path")).endswith((".safetensors", ".ckpt", ".pt", ".bin")),
+         "pretrained_vae_model_name_or_path: {pretrained_vae_model_name_or_path}: a file; the script reads a folder in "
+         "diffusers' form or a Hub id", "write madebyollin/sdxl-vae-fp16-fix, or the folder of the file and its "
+         "config.json", f"{SDXL_SCRIPT}:555", LOADED, families=SDXL),
     Rule("args.ip2p_workers", ("dataloader_num_workers",), lambda c: c.number("dataloader_num_workers") > 0,
          "dataloader_num_workers: {dataloader_num_workers}: each worker would run the text encoders, which on a GPU no "
          "forked process can", "write dataloader_num_workers: 0", f"{SDXL_SCRIPT}:871", "first step", WARNING,

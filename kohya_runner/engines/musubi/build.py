@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings
@@ -49,6 +50,8 @@ def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Ar
         layout = with_edits(laid, edits, fit=False)
     else:
         layout = with_controls(laid, tuple(pair for pair in pairs if isinstance(pair, Paired)))
+    own = {folder.name: of_folder(loaded, options, folder).given for folder in layout.folders}
+    layout = replace(layout, own=json.dumps(own, default=str))
     found = (*faults, *(f for folder in layout.folders for f in disagreements(loaded, options, folder)))
     return Arranged(layout, found, (dataset_config(loaded, layout, options),), cache_root(layout))
 
