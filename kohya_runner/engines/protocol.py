@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from kohya_runner.engines.arguments import as_one_dataset, as_parsed
+from kohya_runner.engines.arguments import as_one_dataset, as_parsed, cadence, has_cadence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -173,14 +173,11 @@ class Engine(Protocol):
     def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
         """The pictures as its scripts read them, below ``tree``."""
 
-    def save_options(
-        self,
-        resolved: ResolvedRecipe,
-        steps: StepsPlan | None,
-        states: int,
-    ) -> Mapping[str, Any]:
+    def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, states: int) -> Mapping[str, Any]:
         """What the runner adds about saving. ``states`` are to be kept; ``steps`` None: not known yet."""
-        return {}
+        if "save_every_n_epochs" not in resolved.parsed.options or has_cadence(resolved.parsed.given):
+            return {}
+        return {"save_every_n_epochs": cadence(steps.epochs) if steps else 1}
 
     def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
         """Batches, steps and saves. ``values`` are the options that will take effect."""

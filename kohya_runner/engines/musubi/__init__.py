@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engine_info import PINS, EngineInfo
-from kohya_runner.engines.arguments import cadence, has_cadence
 from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.support import CLIP_L, REMAINING, T5_XXL, Component, StageRow, Support
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from kohya_runner.engines.painting import Base, Painter
     from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
     from kohya_runner.engines.rule_context import Rule
-    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Surprise
     from kohya_runner.findings import Finding
     from kohya_runner.options.script_options import ScriptOptions
@@ -202,11 +200,6 @@ class MusubiEngine(Engine):
         from kohya_runner.engines.musubi import build
 
         return build.arrange(resolved, scans, tree)
-
-    def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, _: int) -> Mapping[str, Any]:
-        if has_cadence(resolved.parsed.given):
-            return {}
-        return {"save_every_n_epochs": cadence(steps.epochs) if steps else 1}
 
     def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
         from kohya_runner.engines.musubi import build

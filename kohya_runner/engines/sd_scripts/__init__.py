@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import cadence, has_cadence
 from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.sd_scripts import families
 from kohya_runner.engines.support import INITIAL_STEP, REMAINING
@@ -75,11 +74,6 @@ class SdScriptsEngine(Engine):
         from kohya_runner.engines.sd_scripts import build
 
         return build.arrange(resolved, scans, tree)
-
-    def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, _: int) -> Mapping[str, Any]:
-        if has_cadence(resolved.parsed.given):
-            return {}
-        return {"save_every_n_epochs": cadence(steps.epochs) if steps else 1}
 
     def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
         from kohya_runner.engines.sd_scripts import build
