@@ -76,13 +76,37 @@ def inspect(path: Path) -> Artefact:
     )
 
 
-def judge(final: Path, earlier: str, expected_modules: int | None, *, practice: bool = False, holds: str = "") -> str:
+@dataclass(frozen=True, slots=True)
+class ExpectedTensor:
+    """A tensor of every checkpoint of a method: how its name begins, and how many channels it reads, 0 for any."""
+
+    begin: str
+    channels: int = 0
+
+    def __str__(self) -> str:
+        """As a record contains it: the name, and ``:8`` for the channels."""
+        return f"{self.begin}:{self.channels}" if self.channels else self.begin
+
+    @classmethod
+    def read(cls, text: str) -> ExpectedTensor | None:
+        """What ``str`` made; None of "". Raises ValueError for channels that are no number."""
+        begin, _, channels = text.partition(":")
+        return cls(begin, int(channels or 0)) if text else None
+
+
+def judge(
+    final: Path,
+    earlier: str,
+    expected_modules: int | None,
+    *,
+    practice: bool = False,
+    holds: ExpectedTensor | None = None,
+) -> str:
     """Why a run's last file is not a result, as a whole sentence; "" if it is one.
 
     ``earlier`` is the mark of the file that lay there before the run, "" for none. Practice files count only
-    where practice was asked for. ``holds``: how the name of a tensor begins that must be in it; with ``:8`` at its end,
-    the number of its inputs. Files of another kind
-    than safetensors are looked at from outside alone.
+    where practice was asked for. ``holds`` must be in it. Files of another kind than safetensors are looked at from
+    outside alone.
     """
     try:
         status = final.stat()
@@ -93,18 +117,18 @@ def judge(final: Path, earlier: str, expected_modules: int | None, *, practice: 
     if final.suffix != ".safetensors":
         return "" if final.is_dir() or status.st_size else f"{final.name} is empty"
     found = inspect(final)
-    if not found.problem and holds and (lacks := _lacks(found, *holds.partition(":")[::2])):
+    if not found.problem and holds and (lacks := _lacks(found, holds)):
         return f"{final.name} is not a checkpoint of this method: it {lacks}"
     return _content_problem(found, expected_modules, practice=practice)
 
 
-def _lacks(found: Artefact, begin: str, inputs: str) -> str:
+def _lacks(found: Artefact, holds: ExpectedTensor) -> str:
     """What this file lacks to be a checkpoint of its method; "" if nothing."""
-    shapes = [shape for name, shape in zip(found.names, found.shapes, strict=True) if name.startswith(begin)]
+    shapes = [shape for name, shape in zip(found.names, found.shapes, strict=True) if name.startswith(holds.begin)]
     if not shapes:
-        return f"contains no tensor {begin}..."
-    if inputs and not any(shape[1:2] == (int(inputs),) for shape in shapes):
-        return f"reads {shapes[0][1] if len(shapes[0]) > 1 else 0} channels, not {inputs}"
+        return f"contains no tensor {holds.begin}..."
+    if holds.channels and not any(shape[1:2] == (holds.channels,) for shape in shapes):
+        return f"reads {shapes[0][1] if len(shapes[0]) > 1 else 0} channels, not {holds.channels}"
     return ""
 
 

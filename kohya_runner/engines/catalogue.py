@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kohya_runner.engines import substitutes, table
 from kohya_runner.engines.arguments import OWNED
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from kohya_runner.options.script_options import Option
 
 
-@dataclass(frozen=True, slots=True)
-class OptionRow:
+class OptionRow(NamedTuple):
     """One option, as a line of the answer."""
 
     name: str
@@ -31,11 +29,6 @@ class OptionRow:
     scripts: tuple[str, ...]
     where: str
     note: str  # which recipe key sets it, for those the runner owns
-
-    def as_json(self) -> dict[str, Any]:
-        """The row as JSON."""
-        return {"name": self.name, "takes": self.takes, "default": self.default, "scripts": list(self.scripts),
-                "where": self.where, "note": self.note}  # fmt: skip
 
 
 def options(script: str | None, word: str | None, sd_scripts: str | None) -> tuple[OptionRow, ...]:
@@ -100,8 +93,7 @@ def _checkout(option: str | None) -> Path | None:
     return checkout.root if checkout else None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRow:
+class ModelRow(NamedTuple):
     """One family with one method, and how far it is supported."""
 
     family: str
@@ -109,11 +101,6 @@ class ModelRow:
     title: str
     state: str  # supported | stand-in | not available upstream
     detail: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The row as JSON."""
-        return {"family": self.family, "method": self.method, "title": self.title, "state": self.state,
-                "detail": self.detail}  # fmt: skip
 
 
 def models() -> tuple[ModelRow, ...]:

@@ -10,6 +10,8 @@ from kohya_runner.record.run_paths import ResumeWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
 
+    from kohya_runner.artefact.lora import ExpectedTensor
+
 Data = Literal["folders", "pairs", "metadata", "edit", "controls"]
 """``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs;
 pictures with or without control images, in folders of their own or as edit pairs."""
@@ -66,7 +68,7 @@ class Support:
     output: Output = "lora"
     concept_prompts: bool = False  # pictures without captions, trained with their concept as the prompt, are the rule
     regularization: bool = True  # whether the script reads --reg_data_dir
-    holds: str = ""  # how the names of some tensors of a checkpoint begin; a LoRA's modules are counted instead
+    holds: ExpectedTensor | None = None  # of a checkpoint; a LoRA's modules are counted instead
     added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
     needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
     reads_long: bool = False  # max_token_length lengthens what the text encoder reads (strategy_sd.py:34)

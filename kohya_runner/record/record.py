@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
 
+from kohya_runner.artefact.lora import ExpectedTensor
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,
@@ -198,7 +199,11 @@ class Record(_Part):
     log: str = LOG
     output_dir: str = OUTPUT
     final: str
-    holds: str = ""  # how the name of a tensor of the last file begins; "" for a LoRA, whose modules are counted
+    holds: Annotated[
+        ExpectedTensor | None,
+        BeforeValidator(lambda value: ExpectedTensor.read(value) if isinstance(value, str) else value),
+        PlainSerializer(lambda value: str(value or "")),
+    ] = None  # of the last file; None for a LoRA, whose modules are counted
     timings: Timings = Timings()
     steps_planned: int | None = None
     steps_seen: int = 0

@@ -45,7 +45,7 @@ def new_record(plan: Plan) -> record.Record:
         output_dir=OUTPUT,
         final=ready.steps.checkpoints[-1],
         earlier=checkpoints.marks(ready.run_dir / OUTPUT),
-        holds=plan.support.holds if not plan.request.practice else "",
+        holds=None if plan.request.practice else plan.support.holds,
         timings=record.Timings(queued=time.time()),
         steps_planned=ready.steps.total,
         epochs_planned=ready.steps.epochs,

@@ -8,7 +8,7 @@ import pytest
 from safetensors_files import lora, with_header
 
 from kohya_runner.artefact.file_hash import sha256
-from kohya_runner.artefact.lora import inspect, judge, mark, module_of
+from kohya_runner.artefact.lora import ExpectedTensor, inspect, judge, mark, module_of
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 
 TENSOR = {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}
@@ -135,8 +135,8 @@ def test_a_practice_file_is_a_result_of_a_practice_run(tmp_path):
 
 def test_a_file_of_another_kind_is_no_result(tmp_path):
     found = lora(tmp_path / "a.safetensors")
-    problem = judge(found, "", None, holds="model.diffusion_model.")
+    problem = judge(found, "", None, holds=ExpectedTensor("model.diffusion_model."))
     assert (
         problem == "a.safetensors is not a checkpoint of this method: it contains no tensor model.diffusion_model...."
     )
-    assert judge(found, "", None, holds="lora_unet_") == ""
+    assert judge(found, "", None, holds=ExpectedTensor("lora_unet_")) == ""

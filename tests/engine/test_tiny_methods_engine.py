@@ -190,7 +190,7 @@ def test_the_checkpoint_is_of_the_methods_kind(done):
     final = done.folder / "output" / done.files[-1]
     assert inspect(final).complete
     assert done.method.row.holds
-    assert any(name.startswith(done.method.row.holds) for name in inspect(final).names)
+    assert any(name.startswith(done.method.row.holds.begin) for name in inspect(final).names)
 
 
 def test_two_epochs_are_not_the_same_weights(done):

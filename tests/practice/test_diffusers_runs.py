@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kohya_runner.artefact.lora import judge
+from kohya_runner.artefact.lora import ExpectedTensor, judge
 from kohya_runner.diagnosis.events import Fact, Phase, Step
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.practice.files import DTYPES, safetensors
@@ -103,12 +103,14 @@ def test_the_scripts_lines_are_heard():
 @pytest.mark.parametrize(("channels", "expected"), [(8, ""), (4, "reads 4 channels, not 8")])
 def test_a_pipeline_must_read_the_picture_too(odd_path, channels, expected):
     path = unet(odd_path / FINAL, channels)
-    assert judge(path, "", None, holds="conv_in.weight:8").endswith(expected)
-    assert bool(judge(path, "", None, holds="conv_in.weight:8")) == bool(expected)
+    assert judge(path, "", None, holds=ExpectedTensor("conv_in.weight", 8)).endswith(expected)
+    assert bool(judge(path, "", None, holds=ExpectedTensor("conv_in.weight", 8))) == bool(expected)
 
 
 def test_a_pipeline_without_that_layer_is_another_model(odd_path):
-    assert "contains no tensor conv_out" in judge(unet(odd_path / FINAL), "", None, holds="conv_out.weight:8")
+    assert "contains no tensor conv_out" in judge(
+        unet(odd_path / FINAL), "", None, holds=ExpectedTensor("conv_out.weight", 8)
+    )
 
 
 def test_states_are_listed_with_their_steps_and_the_pipeline_last(odd_path):

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from kohya_runner.artefact.lora import ExpectedTensor
 from kohya_runner.record.record import Process, Record, RecordError, SavedCheckpoint, read, write
 from kohya_runner.text import masked
 
@@ -63,3 +64,20 @@ def test_secrets_are_blotted_out_and_nothing_else():
     env = {"HF_TOKEN": "hf_x", "WANDB_API_KEY": "x", "HF_HOME": "/a", "TOKENIZERS_PARALLELISM": "false"}
     assert masked(env)["HF_TOKEN"] == masked(env)["WANDB_API_KEY"] == "***"
     assert masked(env)["HF_HOME"] == "/a"
+
+
+@pytest.mark.parametrize("text", ["", "lora_unet_", "conv_in.weight:8"])
+def test_the_expected_tensor_is_a_text_in_the_file(odd_path, text):
+    write(odd_path, RECORD.changed(holds=ExpectedTensor.read(text)))
+    assert f'"holds": "{text}"' in (odd_path / "record.json").read_text(encoding="utf-8")
+    found = read(odd_path).holds
+    assert (str(found) if found else "") == text
+    assert found is None or found.channels == (8 if ":" in text else 0)
+
+
+def test_channels_that_are_no_number_are_a_fault_of_the_file(odd_path):
+    write(odd_path, RECORD.changed(holds=ExpectedTensor("conv_in", 8)))
+    path = odd_path / "record.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("conv_in:8", "conv_in:x"), encoding="utf-8")
+    with pytest.raises(RecordError, match=r"record\.json: holds"):
+        read(odd_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.artefact.lora import ExpectedTensor
 from kohya_runner.engine_info import PINS, EngineInfo
 from kohya_runner.engines.arguments import cadence
 from kohya_runner.engines.protocol import Engine
@@ -65,7 +66,7 @@ SD15 = Support(
     data="edit",
     output="model",
     regularization=False,
-    holds=f"conv_in.weight:{CHANNELS}",
+    holds=ExpectedTensor("conv_in.weight", CHANNELS),
     # Without a seed the script fails before it loads anything (train_instruct_pix2pix.py:457, _sdxl.py:518).
     added={"seed": 42},
     recipe="recipes/sd15_instruct_pix2pix.yaml",

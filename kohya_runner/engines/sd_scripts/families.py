@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.artefact.lora import ExpectedTensor
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.support import (
     BYT5,
@@ -170,7 +171,7 @@ LLLITE = {
 }
 
 
-def _other(lora: Support, method: str, script: str, **fields: Any) -> Support:
+def _other(lora: Support, method: str, script: str, *, holds: str, **fields: Any) -> Support:
     """The row of another method of the family of a LoRA."""
     added = V2 if lora.added.get("v2") else SAFETENSORS
     return replace(
@@ -180,6 +181,7 @@ def _other(lora: Support, method: str, script: str, **fields: Any) -> Support:
         script=script,
         network_module="",
         modules=None,
+        holds=ExpectedTensor(holds),
         **{"added": added, **fields},
     )
 
