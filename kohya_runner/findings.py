@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -243,13 +243,7 @@ class Finding:
 
 def finding_json(finding: Finding) -> dict[str, str]:
     """A finding as every ``--json`` shows it."""
-    return {
-        "severity": finding.severity.value,
-        "code": finding.code,
-        "message": finding.message,
-        "where": finding.where,
-        "hint": finding.hint,
-    }
+    return {**asdict(finding), "severity": finding.severity.value}
 
 
 def error(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kohya_runner.diagnosis import endings, evidence, look
@@ -184,10 +184,4 @@ def _cause(hit: Hit, known: Known) -> Cause:
 
 
 def _cause_json(cause: Cause) -> dict[str, Any]:
-    return {
-        "code": cause.code,
-        "cause": cause.cause,
-        "fixes": list(cause.fixes),
-        "source": cause.source,
-        "line": cause.line,
-    }
+    return {name: value for name, value in asdict(cause).items() if name != "level"}

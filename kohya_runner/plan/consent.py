@@ -60,11 +60,6 @@ class Consequence:
         hint = f"if that is what you want, add --trust {self.key}; otherwise take the key out"
         return error("recipe.trust", message, where=self.where, hint=hint)
 
-    def as_json(self) -> dict[str, object]:
-        """For ``plan --json``."""
-        return {"key": self.key, "effect": self.effect.value, "text": self.text, "where": self.where,
-                "allowed": self.allowed}  # fmt: skip
-
 
 def check_keys(keys: Iterable[str]) -> None:
     """A ``UsageError`` for a consent that names nothing which could be asked for."""

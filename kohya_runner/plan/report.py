@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import error_for
@@ -143,7 +144,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "version": 1,
         "ok": plan.ok,
         "recipe": _recipe(plan),
-        "consequences": [one.as_json() for one in plan.consequences],
+        "consequences": [{**asdict(one), "effect": one.effect.value} for one in plan.consequences],
         "commands": [_command(c) for c in (*(s.command for s in commands.stages(plan)), *plan.commands)],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),
@@ -220,17 +221,8 @@ def _dataset(plan: Plan) -> dict[str, Any]:
 
 
 def _steps_json(plan: Plan) -> dict[str, Any] | None:
-    steps = plan.steps
-    if steps is None:
-        return None
-    return {
-        "images_per_epoch": steps.images_per_epoch,
-        "regularization_images": steps.regularization_images,
-        "batches_per_epoch": steps.batches_per_epoch,
-        "steps_per_epoch": steps.steps_per_epoch,
-        "epochs": steps.epochs,
-        "total": steps.total,
-    }
+    names = "images_per_epoch", "regularization_images", "batches_per_epoch", "steps_per_epoch", "epochs", "total"
+    return {name: getattr(plan.steps, name) for name in names} if plan.steps else None
 
 
 def _disk(plan: Plan) -> dict[str, Any]:

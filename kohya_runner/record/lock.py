@@ -7,8 +7,8 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from kohya_runner.errors import RunExistsError
 from kohya_runner.record.process_identity import ProcessId, this_process
@@ -51,7 +51,7 @@ def take(folder: Path, run_id: str) -> None:
         owner = held.live() if held else None
         if held and owner and (held.run_id != run_id or owner == held.owners[0]):
             raise _exists(folder, held, owner)
-        write_json(folder / ACTIVE, _as_json(Lock(run_id, (*lock.owners, *((owner,) if owner else ())))))
+        write_json(folder / ACTIVE, asdict(Lock(run_id, (*lock.owners, *((owner,) if owner else ())))))
 
 
 def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
@@ -59,7 +59,7 @@ def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
     with _guarded(folder):
         held = read(folder)
         if held and held.run_id == run_id:
-            write_json(folder / ACTIVE, _as_json(Lock(run_id, (*held.owners, owner))))
+            write_json(folder / ACTIVE, asdict(Lock(run_id, (*held.owners, owner))))
 
 
 def release(folder: Path, run_id: str) -> None:
@@ -93,7 +93,7 @@ def _created(path: Path, lock: Lock) -> bool:
         return False
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(_as_json(lock), file)
+            json.dump(asdict(lock), file)
     except BaseException:  # a full disk, Ctrl-C: an empty lock would hold the name for nobody
         path.unlink(missing_ok=True)
         raise
@@ -105,11 +105,6 @@ def _young(path: Path) -> bool:
         return abs(time.time() - path.stat().st_mtime) < _HALF_WRITTEN  # one dated in the future is as old
     except OSError:
         return False
-
-
-def _as_json(lock: Lock) -> dict[str, Any]:
-    owners = [{"pid": o.pid, "started": o.started, "boot_id": o.boot_id} for o in lock.owners]
-    return {"run_id": lock.run_id, "owners": owners}
 
 
 @contextlib.contextmanager

@@ -223,7 +223,7 @@ def live(*, quiet: bool, practice: bool) -> Iterator[TerminalScreen]:
 def options(found: Sequence[OptionRow], *, as_json: bool) -> None:
     """The answer of ``kohya-runner options``."""
     if as_json:
-        json_object({"version": 1, "options": [row.as_json() for row in found]})
+        json_object({"version": 1, "options": [row._asdict() for row in found]})
         return
     several = len({script for row in found for script in row.scripts}) > 1
     lines = [
@@ -236,7 +236,7 @@ def options(found: Sequence[OptionRow], *, as_json: bool) -> None:
 def models(found: Sequence[ModelRow], *, as_json: bool) -> None:
     """The answer of ``kohya-runner models``."""
     if as_json:
-        json_object({"version": 1, "models": [row.as_json() for row in found]})
+        json_object({"version": 1, "models": [row._asdict() for row in found]})
         return
     lines = [(row.family, row.method, row.state, row.title, row.detail) for row in found]
     table(("family", "method", "state", "model", "detail"), lines, empty="no models")
