@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kohya_runner.artefact.safetensors_header import Header
+    from kohya_runner.artefact.safetensors_header import ExpectedTensor, Header
 
 
 def mark(status: os.stat_result) -> str:
@@ -74,24 +74,6 @@ def inspect(path: Path) -> Artefact:
         family=family_of(header),
         problem=header.length_problem(size) or ("" if names else "contains no tensors"),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectedTensor:
-    """A tensor of every checkpoint of a method: how its name begins, and how many channels it reads, 0 for any."""
-
-    begin: str
-    channels: int = 0
-
-    def __str__(self) -> str:
-        """As a record contains it: the name, and ``:8`` for the channels."""
-        return f"{self.begin}:{self.channels}" if self.channels else self.begin
-
-    @classmethod
-    def read(cls, text: str) -> ExpectedTensor | None:
-        """What ``str`` made; None of "". Raises ValueError for channels that are no number."""
-        begin, _, channels = text.partition(":")
-        return cls(begin, int(channels or 0)) if text else None
 
 
 def judge(
@@ -278,7 +260,8 @@ def _shape(header: Header) -> Shape:
     strange = [name for name in weights if not any(part in name for part in LORA_PARTS)]
     if strange or not weights:
         what = "a whole model or a network of another kind" if strange else "empty"
-        return Shape(problem=f"is {what}, not a LoRA of lora_down and lora_up{_example(strange)}")
+        example = f" (it holds {strange[0][:60]})" if strange else ""
+        return Shape(problem=f"is {what}, not a LoRA of lora_down and lora_up{example}")
     modules = frozenset(map(module_of, weights))
     return Shape(
         key=hashlib.sha256(repr(sorted(weights.items())).encode("utf-8", "replace")).hexdigest(),
@@ -287,10 +270,6 @@ def _shape(header: Header) -> Shape:
         mark=next((family for family, mark in FAMILY_MARKS if any(m.startswith(mark) for m in modules)), ""),
         metadata=header.metadata,
     )
-
-
-def _example(names: list[str]) -> str:
-    return f" (it holds {names[0][:60]})" if names else ""
 
 
 def difference(one: Shape, reference: Shape) -> str:

@@ -34,6 +34,24 @@ class HeaderError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedTensor:
+    """A tensor of every checkpoint of a method: how its name begins, and how many channels it reads, 0 for any."""
+
+    begin: str
+    channels: int = 0
+
+    def __str__(self) -> str:
+        """As a record contains it: the name, and ``:8`` for the channels."""
+        return f"{self.begin}:{self.channels}" if self.channels else self.begin
+
+    @classmethod
+    def read(cls, text: str) -> ExpectedTensor | None:
+        """What ``str`` made; None of "". Raises ValueError for channels that are no number."""
+        begin, _, channels = text.partition(":")
+        return cls(begin, int(channels or 0)) if text else None
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """One entry of the header; the offsets count from the end of the header, in bytes."""
 

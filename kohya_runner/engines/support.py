@@ -10,7 +10,7 @@ from kohya_runner.record.run_paths import ResumeWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
 
-    from kohya_runner.artefact.lora import ExpectedTensor
+    from kohya_runner.artefact.safetensors_header import ExpectedTensor
 
 Data = Literal["folders", "pairs", "metadata", "edit", "controls"]
 """``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs;

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
 
-from kohya_runner.artefact.lora import ExpectedTensor
+from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,

@@ -8,8 +8,8 @@ import pytest
 from safetensors_files import lora, with_header
 
 from kohya_runner.artefact.file_hash import sha256
-from kohya_runner.artefact.lora import ExpectedTensor, inspect, judge, mark, module_of
-from kohya_runner.artefact.safetensors_header import HeaderError, read_header
+from kohya_runner.artefact.lora import inspect, judge, mark, module_of
+from kohya_runner.artefact.safetensors_header import ExpectedTensor, HeaderError, read_header
 
 TENSOR = {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kohya_runner.artefact.lora import ExpectedTensor, judge
+from kohya_runner.artefact.lora import judge
+from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.diagnosis.events import Fact, Phase, Step
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.practice.files import DTYPES, safetensors

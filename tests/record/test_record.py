@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from kohya_runner.artefact.lora import ExpectedTensor
+from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.record.record import Process, Record, RecordError, SavedCheckpoint, read, write
 from kohya_runner.text import masked
 

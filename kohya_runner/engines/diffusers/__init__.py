@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.artefact.lora import ExpectedTensor
+from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import PINS, EngineInfo
 from kohya_runner.engines.arguments import cadence
 from kohya_runner.engines.protocol import Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.artefact.lora import ExpectedTensor
+from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.support import (
     BYT5,
