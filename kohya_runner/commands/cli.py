@@ -76,8 +76,9 @@ def main() -> None:
     is_flag=True,
     help="The run is for another machine: leave this one's GPU, disk and trainer out.",
 )
+@click.option("--argv", is_flag=True, help="Show the trainer's command line on a terminal, too.")
 @click.option("--hash", "thorough", is_flag=True, help="Read the model files for their SHA-256; kept for later plans.")
-def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+def plan(elsewhere: bool, as_json: bool, argv: bool, **choices: Any) -> int:  # noqa: FBT001
     """Show what a launch would do; nothing is written."""
     from kohya_runner.plan.pipeline import make_plan
     from kohya_runner.plan.report import exit_code, plan_json
@@ -88,7 +89,7 @@ def plan(elsewhere: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     if as_json:
         console.json_object(plan_json(made))
     else:
-        console.plan(made)
+        console.plan(made, argv=argv)
     return exit_code(made)
 
 

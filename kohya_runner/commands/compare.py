@@ -102,7 +102,8 @@ def _pick(named: Any, number: int, *, as_json: bool) -> int:
     if as_json:
         console.json_object({**record, "ok": True})
     else:
-        console.note(f"{record['label']} is picked: {record['target']}")
+        instead = f" instead of {record['replaced']}" if record.get("replaced") else ""
+        console.note(f"{record['label']} is picked{instead}: {record['target']}")
     return 0
 
 

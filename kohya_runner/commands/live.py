@@ -70,7 +70,6 @@ def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) ->
             from kohya_runner.show import watch_screen
 
             look = watch_screen.watch(watcher)
-            _summary(look)
     except KeyboardInterrupt:
         return 0
     return views.exit_code(look.view) if not look.elsewhere else 0
@@ -121,14 +120,6 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
         time.sleep(0.5)
 
 
-def _summary(look: RunStatus) -> None:
-    from kohya_runner.show import console, watch_lines
-    from kohya_runner.text import plain
-
-    name = f"{look.view.name}/{look.view.run_id}"
-    console.say(f"{name} {look.state}: {plain(watch_lines.line(look))}")
-
-
 @click.command()
 @_RUN
 @_WORKSPACE
@@ -147,7 +138,7 @@ def stop(run: str | None, workspace: str | None, when: When | None, no_wait: boo
     view = views.one_run(workspace, run)
     with console.live(quiet=False, practice=False) as screen:
         view = views.stop(view, when or "now", screen, AFTER_RUN, wait=not no_wait)
-    console.note(f"{view.name}/{view.run_id}: {view.state}")
+    console.note(f"{view.name}/{view.run_id}: {view.problem or view.state}")
     return RunExistsError.exit_code if view.state in LIVE and not no_wait else 0
 
 

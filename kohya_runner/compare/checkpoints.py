@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -156,27 +157,41 @@ def numbered(found: Candidates) -> dict[int, Candidate]:
 
 
 def pick(subject: SweepSubject, chosen: Candidate, number: int, *, now: float | None = None) -> dict[str, Any]:
-    """Link the file as ``<name>-picked.safetensors`` and write the record; twice is as good as once.
+    """Link the file as ``<name>-picked.safetensors`` and write the record, in place of an earlier choice.
 
     Raises:
-        RunExistsError: another checkpoint was picked before: nothing is overwritten.
+        UsageError: this checkpoint was not compared.
+        RunExistsError: there is a file of that name that ``--pick`` did not make: it is not overwritten.
     """
     name = subject.record.name if subject.record else _common_name(chosen.path)
     target = chosen.path.with_name(f"{name}{PICKED}")
     digest, paths = sha256(chosen.path), ComparisonPaths(subject.output)
-    if target.exists() or target.is_symlink():
-        _same_or_refused(target, digest, number)
-    else:
-        _link(chosen.path, target)
-    known = _picked(paths.picked)
-    if known.get("sha256") == digest and known.get("target") == str(target):
+    _compared_or_refused(paths, subject, digest, number)
+    known = _object(paths.picked) if os.path.lexists(target) else {}
+    ours = sha256(target) if target.is_file() else None
+    if ours == digest == known.get("sha256") and known.get("target") == str(target):
         return known
+    if os.path.lexists(target) and ours not in (digest, known.get("sha256")):
+        hint = "it is not overwritten: move it away to pick another checkpoint"
+        raise RunExistsError(f"{target} exists and --pick did not make it", hint=hint)
+    if ours != digest:
+        _link(chosen.path, target)
     record = {
         "version": 1, "picked": number, "label": chosen.label, "file": str(chosen.path), "target": str(target),
         "sha256": digest, "at": time.time() if now is None else now,
+        "replaced": known.get("label") if ours != digest else None,
     }  # fmt: skip
     safe_files.write_json(paths.picked, record)
     return record
+
+
+def _compared_or_refused(paths: ComparisonPaths, subject: SweepSubject, digest: str, number: int) -> None:
+    """A choice is made by looking: only what is on the sheet can be picked."""
+    columns = _object(paths.result).get("columns") or []
+    if not any(isinstance(one, dict) and one.get("sha256") == digest for one in columns):
+        word = f"{subject.name}/{subject.run_dir.name}" if subject.run_dir else str(subject.output.parent)
+        said = f"--pick {number}: this checkpoint was not compared yet"
+        raise UsageError(said, hint=f"compare first: kohya-runner compare {shlex.quote(word)}")
 
 
 def _common_name(path: Path) -> str:
@@ -185,38 +200,19 @@ def _common_name(path: Path) -> str:
     return stem if stem and number.removeprefix("step").isdecimal() else path.stem
 
 
-def _same_or_refused(target: Path, digest: str, number: int) -> None:
-    if target.is_file() and sha256(target) == digest:
-        return
-    raise RunExistsError(
-        f"{target} already exists and is another checkpoint than {number}",
-        hint="nothing is overwritten: delete that file first to pick another checkpoint",
-    )
-
-
 def _link(source: Path, target: Path) -> None:
-    """A hard link; a whole copy where the file system has none. Neither replaces what is there."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        _copy(source, target)
+    """A hard link, or a whole copy where the file system has none; it takes the place of what is there."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".partial") as folder:
+        partial = Path(folder) / target.name
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
+            partial.chmod(0o644)
+        partial.replace(target)
 
 
-def _copy(source: Path, target: Path) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial")
-    os.close(handle)
-    partial = Path(name)
-    try:
-        shutil.copyfile(source, partial)
-        partial.chmod(0o644)
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _picked(path: Path) -> dict[str, Any]:
+def _object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -109,9 +109,12 @@ def find_subject(named: Named, *, painting: bool = True) -> SweepSubject:
     if len(paths) > 1:
         missing = "\n".join(f"{p}: there is no such file or folder" for p in paths if not p.exists())
         raise UsageError(missing, hint="name one run, one folder, or several files")
-    if paths and os.sep in named.targets[0]:
-        raise UsageError(f"{paths[0]}: there is no such file or folder")
-    return of_run(views.one_run(named.workspace, named.targets[0] if paths else None).path, named)
+    try:
+        return of_run(views.one_run(named.workspace, named.targets[0] if paths else None).path, named)
+    except UsageError as fault:
+        if paths and os.sep in named.targets[0]:
+            raise UsageError(f"{paths[0]}: there is no such file or folder, and {fault.message}") from None
+        raise
 
 
 def _run_dir(path: Path) -> Path | None:

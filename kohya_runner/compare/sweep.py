@@ -16,11 +16,19 @@ from kohya_runner.compare.training_data import captions_of, hashes_of, resolutio
 from kohya_runner.compare.write_up import Made, finished
 from kohya_runner.engines import table
 from kohya_runner.engines.painting import MODEL, is_small
-from kohya_runner.errors import NoCheckpointError, RunExistsError, TrainerError, UsageError
+from kohya_runner.errors import (
+    CancelledError,
+    NoCheckpointError,
+    RunExistsError,
+    TerminatedError,
+    TrainerError,
+    UsageError,
+)
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.gpus import read_gpus, run_command
 from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock
+from kohya_runner.record.run_paths import ComparisonPaths
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
@@ -130,7 +138,15 @@ def _compared(
     grid = cells.grid_of(cells.columns_of(found.checkpoints, settings), settings, how)
     place = _place(subject, trainer, env)
     with _held(subject.output):
-        progress = painting.paint(grid, painter, subject.base, place, say)
+        try:
+            progress = painting.paint(grid, painter, subject.base, place, say)
+        except (CancelledError, TerminatedError):
+            if any((subject.output / cell.file).is_file() for cell in grid.cells):
+                note = "The sweep was stopped: this is what was painted. The same command again paints the rest."
+                progress = painting.PaintingProgress(len(grid.cells))
+                part = finished(subject, found, grid, progress, Made(how, (*notes, *more, note)))
+                say(f"what was painted so far: {ComparisonPaths(part.folder).page}", lasting=True)
+            raise
         say("measuring the pictures", lasting=False)
         return finished(subject, found, grid, progress, Made(how, (*notes, *more), place, say))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from kohya_runner.engine_info import EngineInfo
 
@@ -141,6 +143,7 @@ PACKAGES = (
     "safetensors", "hf_transfer",
 )  # fmt: skip
 FAST_SECONDS = 60.0  # a cold start from a slow disk; usually 0.1
+LOOK_SECONDS = 0.5
 DEEP_SECONDS = 300.0  # importing torch from a cold disk; usually 5 to 30
 LONGEST_COMPLAINT = 500
 CACHES = ("HF_HOME", "HF_HUB_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME", "TRITON_CACHE_DIR", "XDG_CACHE_HOME")
@@ -206,15 +209,20 @@ def probe(python: Path, names: tuple[str, ...] = PACKAGES, *, seconds: float = F
     return PythonFacts(python, itself, str(found["python"]), bool(found["venv"]), dict(found["packages"]))
 
 
-def deep_probe(python: Path, checkout: Path, engine: EngineInfo, *, seconds: float = DEEP_SECONDS) -> DeepFacts:
+def deep_probe(
+    python: Path, checkout: Path, engine: EngineInfo, *, seconds: float = DEEP_SECONDS,
+    tick: Callable[[float], None] = lambda _: None,
+) -> DeepFacts:  # fmt: skip
     """Import torch and the trainer's modules there, and look at the GPUs. What does not work is a fact, not an error.
+
+    ``tick`` hears how many seconds it has taken.
 
     Raises:
         TrainerError: that Python does not run, or dies while importing.
     """
     with tempfile.TemporaryDirectory(prefix="kohya-runner-probe-") as caches:
         asked = ("deep", str(checkout / engine.imports), *engine.needed_modules)
-        found = _ask(python, asked, seconds, dict.fromkeys(CACHES, caches))
+        found = _ask(python, asked, seconds, dict.fromkeys(CACHES, caches), tick)
     device = found["device"] or {}
     return DeepFacts(
         faults={name: fault for name, fault in found["faults"].items() if fault is not None},
@@ -233,17 +241,18 @@ def _gpu(found: dict[str, Any]) -> TorchDevice:
 
 
 def _ask(
-    python: Path, arguments: tuple[str, ...], seconds: float, more: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+    python: Path, arguments: tuple[str, ...], seconds: float, more: Mapping[str, str] | None = None,
+    tick: Callable[[float], None] = lambda _: None,
+) -> dict[str, Any]:  # fmt: skip
     """The worker's JSON object."""
     hint = "name another Python, or run: kohya-runner setup"
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             (str(python), "-B", str(WORKER), *arguments),  # a look leaves nothing behind, no compiled file either
             env=child_environment(os.environ) | dict(more or {}), stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=seconds, check=False,
-            encoding="utf-8", errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
         )  # fmt: skip
+        done = _answer(process, seconds, tick)
     except subprocess.TimeoutExpired:
         message = f"{python} gave no answer within {seconds:.0f} s"
         raise TrainerError(
@@ -258,6 +267,24 @@ def _ask(
     if not isinstance(found, dict):
         raise TrainerError(f"{python} is not a Python: it printed {done.stdout.strip()[:80]!r}", hint=hint)
     return found
+
+
+def _answer(
+    process: subprocess.Popen[str], seconds: float, tick: Callable[[float], None]
+) -> subprocess.CompletedProcess[str]:
+    """Wait for the end of a process, which does not outlive the waiting."""
+    begun = time.monotonic()
+    with process:
+        try:
+            while time.monotonic() - begun < seconds:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    out, err = process.communicate(timeout=LOOK_SECONDS)
+                    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+                tick(time.monotonic() - begun)
+            raise subprocess.TimeoutExpired(process.args, seconds)  # noqa: TRY301 - the process is killed below
+        except BaseException:
+            process.kill()
+            raise
 
 
 def _complaint(done: subprocess.CompletedProcess[str]) -> str:

@@ -18,7 +18,7 @@ from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from kohya_runner.engine_info import EngineInfo
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kohya_runner.plan.pipeline import Opened
 
     Asked = Callable[[], probe.PythonFacts | None]
+    Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +87,26 @@ def ask_trainer(python: TrainerPython | None) -> Asked:
     return answer.result
 
 
-def examine(need: MachineNeeds, host: HostFacts, trainer: FoundTrainer, *, deep: bool) -> tuple[Finding, ...]:
+def examine(
+    need: MachineNeeds, host: HostFacts, trainer: FoundTrainer, *, deep: bool, on_progress: Progress | None = None
+) -> tuple[Finding, ...]:
     """The machine against the needs. ``deep`` really imports torch in the trainer's Python: seconds, and certain."""
     from kohya_runner.machine.checks import machine_findings
 
     try:
-        found = _trainer(trainer, trainer.facts(), deep=deep)
+        found = _trainer(trainer, trainer.facts(), deep=deep, on_progress=on_progress)
     except TrainerError as fault:
         return (error("trainer.import", fault.message, hint=fault.hint),)
     return machine_findings(need, host, found)
 
 
-def _trainer(trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bool) -> TrainerFacts:
-    from kohya_runner.install import probe
+def _trainer(
+    trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bool, on_progress: Progress | None
+) -> TrainerFacts:
     from kohya_runner.install.setup import edited_files
 
     checkout, python, engine = trainer.checkout, trainer.python, trainer.engine
-    found = probe.deep_probe(python.path, checkout.root, checkout.engine) if deep and python and checkout else None
+    found = _imported(python, checkout, on_progress) if deep and python and checkout else None
     first_gpu = found.gpus[0] if found and found.gpus else None
     return TrainerFacts(
         python=python.path if python else None,
@@ -117,6 +121,22 @@ def _trainer(trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bo
         import_error=_import_error(found) if found else "",
         engine=engine,
     )
+
+
+IMPORTING = "importing torch and the trainer in its Python (a minute from a cold disk)"
+
+
+def _imported(python: TrainerPython, checkout: Checkout, on_progress: Progress | None) -> probe.DeepFacts:
+    """What really imports. Meanwhile ``on_progress`` hears the seconds, of no known total."""
+    from kohya_runner.install import probe
+
+    told = on_progress or (lambda *_: None)
+    told(IMPORTING, 0, 0)
+    root, engine = checkout.root, checkout.engine
+    try:
+        return probe.deep_probe(python.path, root, engine, tick=lambda gone: told(IMPORTING, int(gone), 0))
+    finally:
+        told("", 0, 0)
 
 
 def _is_pinned(checkout: Checkout | None) -> bool:
@@ -146,11 +166,18 @@ class OnMachine:
 
 
 OTHER = "GPU, memory, disk and trainer: the run is for another machine"
+STATIC = "whether torch and the trainer can be imported: the errors that need no trainer come first"
 PRACTICE = "model, Hub, GPU and trainer: a practice run needs none"
 
 
-def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) -> OnMachine:
-    """The last stage of a plan. ``usable``: the workspace can be written to, so that its disks can be looked at."""
+def on_machine(  # noqa: PLR0913 - what came before, and how to look
+    opened: Opened, run: Assembled, facts: Asked, *, usable: bool, failed: Callable[[Iterable[Finding]], bool],
+    on_progress: Progress | None = None,
+) -> OnMachine:  # fmt: skip
+    """The last stage of a plan. ``usable``: the workspace can be written to, so that its disks can be looked at.
+
+    ``failed``: whether the plan has an error, with these findings on top. Then nobody waits for an import of torch.
+    """
     request = opened.request
     host = _host(opened) if usable and not request.elsewhere else None
     stages, command = commands(opened, run, on_cpu=host is not None and not host.gpus)
@@ -168,13 +195,14 @@ def on_machine(opened: Opened, run: Assembled, facts: Asked, *, usable: bool) ->
         return OnMachine(stages, command, host.gpus, disk, findings=disk.findings, not_checked=(PRACTICE,))
     need = needs(run.resolved)
     trainer = FoundTrainer(opened.checkout, opened.python, opened.engine.INFO, facts)
-    found = examine(need, host, trainer, deep=request.deep)
     answers, sizes = hub_answers(run.resolved.models, reach_of(opened, run.resolved))
     steps = resume_options.ahead(run.steps, run.series) if run.steps else None
     told = _forecast(opened, run, need, steps, host=host, argv=command.argv)
     disk = disk_plan(_items(opened, run, sizes), host.filesystems)
-    every = (*found, *answers, *told.findings, *disk.findings)
-    return OnMachine(stages, command, host.gpus, disk, told, every)
+    static = (*answers, *told.findings, *disk.findings)
+    late = request.deep and failed(static)
+    found = examine(need, host, trainer, deep=request.deep and not late, on_progress=on_progress)
+    return OnMachine(stages, command, host.gpus, disk, told, (*found, *static), (STATIC,) if late else ())
 
 
 def _host(opened: Opened) -> HostFacts:

@@ -15,7 +15,7 @@ from kohya_runner.engines import table
 from kohya_runner.engines.arguments import from_recipe
 from kohya_runner.engines.table import ENGINES, options_for, user_settings
 from kohya_runner.errors import TrainerError, UsageError
-from kohya_runner.findings import allow, error, not_allowable
+from kohya_runner.findings import Severity, allow, error, not_allowable
 from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
@@ -197,8 +197,13 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
         )  # fmt: skip
     run = assemble(opened, given, data, recipe, support)
     writable = not any(finding.code == "disk.unwritable" for finding in (*opened.findings, *found))
-    machine = on_machine(opened, run, facts, usable=writable)
-    found += [*run.findings, *machine.findings, *replay_findings(opened, run, machine.gpus, facts)]
+    found += run.findings
+
+    def failed(more: Iterable[Finding]) -> bool:
+        return any(one.severity is Severity.ERROR for one in _allowed(opened, (*found, *more)))
+
+    machine = on_machine(opened, run, facts, usable=writable, failed=failed, on_progress=on_progress)
+    found += [*machine.findings, *replay_findings(opened, run, machine.gpus, facts)]
     return _plan(opened, given, data, run, machine, _allowed(opened, found))
 
 

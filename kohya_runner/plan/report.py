@@ -122,7 +122,7 @@ def _trainer(plan: Plan) -> str:
 
 
 def verdict(plan: Plan) -> tuple[str, Severity]:
-    """The last line: whether this run can go."""
+    """In one line: whether this run can go."""
     errors = sum(f.severity is Severity.ERROR for f in plan.findings)
     warnings = sum(f.severity is Severity.WARNING for f in plan.findings)
     if not plan.ok:

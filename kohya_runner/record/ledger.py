@@ -118,7 +118,7 @@ def done_before(known: Sequence[RunView], name: str, fingerprint: str) -> RunVie
 
 def _effective(run_dir: Path, record: Record) -> tuple[RunState, str]:
     if record.state not in UNDER_WAY or (record.runner and record.runner.identity().alive()):
-        return record.state, record.exit.why if record.exit else ""
+        return record.state, records.why_ended(record)
     if record.process and record.process.identity().alive():
         return "orphaned", "its runner is gone; the trainer still runs"
     started = record.timings.started

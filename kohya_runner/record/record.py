@@ -167,6 +167,7 @@ class Exit(_Part):
     signal: int | None = None
     why: str = ""
     stop: str = ""  # the code of the observer's ``Stop`` that ended it
+    asked: bool = False  # a person stopped it: Ctrl-C, or kohya-runner stop
     cause: str = ""  # what it ended of, where the log or the kernel tells: ``memory.vram``, ``disk.full`` ...
     peak_rss: int | None = None
 
@@ -255,6 +256,16 @@ def ended_as(record: Record) -> type[RunnerError] | None:
             return NoCheckpointError if end.code == 0 else TrainingFailedError
         case _:
             return None
+
+
+def why_ended(record: Record) -> str:
+    """Why it ended, in words; "" where there is nothing to say."""
+    end = record.exit or Exit()
+    if record.state != "stopped" or end.why.startswith("stopped"):
+        return end.why
+    kept = [c.file for c in record.checkpoints if c.usable]
+    saved = f"after saving {kept[-1]}" if kept else "before the first save"
+    return f"stopped {'as you asked' if end.asked else f'by {end.why}'} at step {record.steps_seen}, {saved}"
 
 
 def write(run_dir: Path, record: Record) -> None:

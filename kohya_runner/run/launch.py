@@ -96,14 +96,14 @@ def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env:
         policy.on_claim(run_dir)
         if series is not None:
             resume_effects.prepare_folder(series, screen)
-        final, stopped = _locked(plan, screen, after, env)
+        final = _locked(plan, screen, after, env)
     except (RunnerError, OSError):
         lock.release(run_dir.parent, run_dir.name)
         after.conclude(run_dir, screen, env, None)
         raise
     finally:
         lock.release(run_dir.parent, run_dir.name)
-    return _judged(plan, after.conclude(run_dir, screen, env, final), stopped)
+    return _judged(plan, after.conclude(run_dir, screen, env, final))
 
 
 def _already(view: ledger.RunView, screen: Reporter, *, once: bool) -> record.Record:
@@ -116,8 +116,8 @@ def _already(view: ledger.RunView, screen: Reporter, *, once: bool) -> record.Re
     raise RunExistsError(message, hint="change something, or train once more with --again")
 
 
-def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> tuple[record.Record, str]:
-    """The run itself, with the name held; its record, and what stopped it."""
+def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> record.Record:
+    """The run itself, with the name held; its record."""
     begun = new_record(plan)
     resume_effects.begin_attempt(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
@@ -133,7 +133,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
     final = recorder.finish(outcome)
     for note in (note for note in final.notes if note.code.startswith("checkpoint.")):
         screen.event(f"WARNING {note.code}: {note.text}", lasting=True)
-    return final, outcome.stopped
+    return final
 
 
 def _prepare(plan: Plan, screen: Reporter, env: Mapping[str, str]) -> None:
@@ -188,7 +188,7 @@ def _with_token(env: Mapping[str, str]) -> dict[str, str]:
     return {**env, **({"HF_TOKEN": token} if token and not env.get("HF_TOKEN") else {})}
 
 
-def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
+def _judged(plan: Plan, final: record.Record) -> record.Record:
     """The record of a success, or the error that the run's end is."""
     why = final.exit.why if final.exit else ""
     kept = [c.file for c in final.checkpoints if c.usable]
@@ -201,7 +201,7 @@ def _judged(plan: Plan, final: record.Record, stopped: str) -> record.Record:
     if kind is None:
         return final
     if final.state == "stopped":
-        raise kind(f"stopped by {stopped} at step {final.steps_seen}", hint=hint)
+        raise kind(record.why_ended(final), hint=hint)
     if kind is StalledError:
         raise kind(f"stopped at step {final.steps_seen}: {why}", hint=hint)
     if kind is NoCheckpointError:

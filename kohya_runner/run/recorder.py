@@ -24,6 +24,7 @@ from kohya_runner.record.process_identity import boot_seconds
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import checkpoints, exit_causes
 from kohya_runner.run.checkpoint_check import CheckpointCheck, Expected
+from kohya_runner.run.stopping import stop_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +122,7 @@ class Recorder:
         if self.now.state == "starting":
             timings = self.now.timings.model_copy(update={"ended": time.time()})
             state: RecordedState = "stopped" if stopped else "failed"
-            self.now = self.now.changed(state=state, timings=timings, exit=record.Exit(why=why))
+            self.now = self.now.changed(state=state, timings=timings, exit=record.Exit(why=why, asked=why == "SIGINT"))
             _give_back(self.run_dir)
             self.save()
 
@@ -196,7 +197,9 @@ class Recorder:
             checkpoints=judged,
             modules=expected,
             timings=self._ended(outcome),
-            exit=_exit(outcome, why, cause if state in ("failed", "lost") else None),
+            exit=_exit(outcome, why, cause if state in ("failed", "lost") else None).model_copy(
+                update={"asked": state == "stopped" and self._asked(why)}
+            ),
         )
         self.now = checkpoints.renamed(output, self.now)
         _give_back(self.run_dir)
@@ -205,6 +208,11 @@ class Recorder:
         with contextlib.suppress(OSError):  # a full disk is no reason to forget how the run ended
             attempts.close_last(ledger.view(self.run_dir))
         return self.now
+
+    def _asked(self, why: str) -> bool:
+        """Whether a person stopped it: what only hears a signal may be a machine that is taken away."""
+        request = stop_request.read(self.run_dir)
+        return why not in ("SIGTERM", "SIGHUP") or bool(request and request.attempt == self.now.attempt)
 
     def _ended(self, outcome: Outcome) -> record.Timings:
         """With the end; how long it ran is known where somebody watched it."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.diagnosis.bars import BAR, bar_event
-from kohya_runner.diagnosis.events import OtherBar, Step
-from kohya_runner.diagnosis.progress import TRAINING
+from kohya_runner.diagnosis.events import OtherBar, Phase, Step
+from kohya_runner.diagnosis.progress import TRAINING, Stream
 from kohya_runner.record import ledger
-from kohya_runner.record.metrics_file import Metrics, Reader, last_lines
+from kohya_runner.record.metrics_file import Metrics, Reader, last_lines, read
 from kohya_runner.record.process_identity import boot_id
 from kohya_runner.record.record import LIVE, UNDER_WAY
 from kohya_runner.record.run_paths import RunPaths
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 SILENT = 120.0
 """Seconds without a sign after which a run on another machine is taken to have lost its runner."""
+QUIET = 120.0
+"""Seconds without a line of the trainer that are worth a word, where nothing is known of what is usual."""
 PREPARING = 3600.0
 """The same before the trainer is there: fetching a model gives no sign."""
 LOG_LINES = 40
@@ -51,7 +52,9 @@ class RunStatus:
     step: int = 0
     total: int | None = None
     phase: str = ""
-    work: str = ""  # of a bar that is not the one of the steps: caching, loading
+    work: str = ""  # of the bar of this phase, if it is not the one of the steps: caching, loading
+    quiet: float | None = None  # seconds since the trainer last wrote a line
+    usual: float | None = None  # how long this phase took in the run of this name before
     free_bytes: int | None = None  # None on a network volume, whose size is not the one that is paid for
     price: float | None = None  # an hour
     lines: tuple[str, ...] = ()
@@ -104,16 +107,21 @@ class StatusReader:
         self.run_dir = run_dir
         self._metrics = Reader(RunPaths(run_dir).metrics)
         self._network = is_network_mount(run_dir)
+        self._usual: dict[str, float] | None = None  # read once it is needed
 
     def look(self) -> RunStatus:
         """The run as it stands now."""
         view, metrics = ledger.view(self.run_dir), self._metrics.look()
         record = view.record
-        paths, bar = RunPaths(self.run_dir), _last_bar(view.log)
+        paths, tail = RunPaths(self.run_dir), _log_tail(view.log)
         elsewhere = _elsewhere(record)
-        signs = [sign for path in (paths.metrics, view.log, paths.record)
-                 if (sign := _time(path)) is not None]  # fmt: skip
-        steps = [one.step for one in metrics.steps[-1:]] + ([bar.step] if isinstance(bar, Step) else [])
+        wrote = _time(view.log)
+        signs = [sign for sign in (_time(paths.metrics), wrote, _time(paths.record)) if sign is not None]
+        steps = [*(one.step for one in metrics.steps[-1:]), tail.step.step if tail.step else 0]
+        phase = (tail.phase if view.state == "orphaned" else "") or current_phase(metrics) or "starting the trainer"
+        quiet = None if wrote is None else max(0.0, time.time() - wrote)
+        if self._usual is None and quiet is not None and quiet > QUIET:
+            self._usual = _earlier_phases(self.run_dir)
         return RunStatus(
             view=view,
             metrics=metrics,
@@ -122,9 +130,11 @@ class StatusReader:
             elsewhere=elsewhere,
             last_sign=max(signs, default=None),
             step=max([record.steps_seen if record else 0, *steps]),
-            total=bar.total if isinstance(bar, Step) else record.steps_planned if record else None,
-            phase=current_phase(metrics) or "starting the trainer",
-            work=f"{bar.done}/{bar.total}" if isinstance(bar, OtherBar) else "",
+            total=tail.step.total if tail.step else record.steps_planned if record else None,
+            phase=phase,
+            work=tail.work if tail.phase in ("", phase) else "",
+            quiet=quiet,
+            usual=(self._usual or {}).get(phase),
             free_bytes=None if self._network else _free(self.run_dir),
             price=_price(record),
             lines=tuple(last_lines(view.log, LOG_LINES)),
@@ -145,19 +155,46 @@ def _elsewhere(record: Record | None) -> bool:
     return bool(record and record.state in UNDER_WAY and record.runner and here and record.runner.boot_id != here)
 
 
-def _last_bar(log: Path) -> Step | OtherBar | None:
-    """The last bar in the log, which a run that nobody watches goes on to draw."""
+@dataclass(frozen=True, slots=True)
+class _LogTail:
+    """The end of a log: the last phase that begins there, the bar of that phase, the last step."""
+
+    phase: str = ""
+    work: str = ""
+    step: Step | None = None
+
+
+def _log_tail(log: Path) -> _LogTail:
+    """A run that nobody watches goes on to write; a bar of an earlier phase says nothing of this one."""
     try:
         with open_file(log) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            text = file.read().decode("utf-8", "replace")
+            data = file.read()
     except OSError:
-        return None
-    match = None
-    for line in reversed(text.replace("\r", "\n").split("\n")):
-        if "%|" in line and len(line) < 2000 and (match := BAR.search(line)):
-            break
-    return bar_event(match) if match else None
+        return _LogTail()
+    found, stream = _LogTail(), Stream()
+    for event in (*stream.feed(data), *stream.close()):
+        match event:
+            case Phase():
+                found = replace(found, phase=event.name, work="")
+            case OtherBar():
+                found = replace(found, work=f"{event.done}/{event.total}")
+            case Step():
+                found = replace(found, work="", step=event)
+            case _:
+                pass
+    return found
+
+
+def _earlier_phases(run_dir: Path) -> dict[str, float]:
+    """How long each phase took, each time that it came, in the last run of this name that succeeded before."""
+    views = map(ledger.view, sorted(path for path in run_dir.parent.iterdir() if path.name < run_dir.name))
+    before = [v for v in views if v.record and v.state == "succeeded"]
+    record = before[-1].record if before else None
+    if record is None:
+        return {}
+    times = phase_times(read(before[-1].path), record)
+    return {one.phase: one.seconds / one.times for one in times if one.sure and one.times}
 
 
 def _price(record: Record | None) -> float | None:

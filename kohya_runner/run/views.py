@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import replace
@@ -111,6 +112,8 @@ def stop(view: RunView, when: When, screen: Reporter, after: AfterRun, *, wait: 
         screen.event(
             f"stopping {view.name}/{view.run_id}; a checkpoint that is being written is finished first", lasting=True
         )
+        with contextlib.suppress(OSError):  # the signal stops it; the file says that a person wanted that
+            stop_request.write(view.path, replace(wanted, when="now", asks=0))
         return stop_run(look.view, Grace())
     screen.event(stop_request.described(stop_request.write(view.path, wanted)), lasting=True)
     if look.state == "orphaned":

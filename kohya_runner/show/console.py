@@ -122,11 +122,11 @@ def summary(rows: Iterable[tuple[str, str]], findings: Sequence[Finding], verdic
     console.print(f"\n{verdict}" if findings else verdict, style="bold green" if good else "bold red")
 
 
-def plan(made: Plan) -> None:
+def plan(made: Plan, *, argv: bool = False) -> None:
     """One readable screen: what will run, how long, where the space goes, what is wrong."""
     from kohya_runner.show.plan_screen import show
 
-    show(_console(), made)
+    show(_console(), made, argv=argv)
 
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, empty: str) -> None:
@@ -147,20 +147,27 @@ def table(headings: Sequence[str], lines: Sequence[Sequence[str]], *, empty: str
 
 
 def scan_progress(*, quiet: bool) -> Callable[[str, int, int], None] | None:
-    """How far the reading of a dataset is: redrawn on a terminal, silent elsewhere and when it is quick."""
-    if quiet or not sys.stderr.isatty():
+    """How far the reading of a dataset is: redrawn on a terminal, silent elsewhere and when it is quick.
+
+    Without a total it is a wait, and ``done`` its seconds; where nothing can be redrawn that is told once.
+    """
+    if quiet:
         return None
     started = last = time.monotonic()
+    terminal, waits = sys.stderr.isatty(), set[str]()
 
     def show(what: str, done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        finished = done >= total
-        if now - started < 1 or (now - last < 0.1 and not finished):
+        finished = done >= total and not (what and not total)
+        if not terminal and what and not total and what not in waits:
+            waits.add(what)
+            note(what)
+        if not terminal or now - started < 1 or (now - last < 0.1 and not finished):
             return
         last = now
         left = (now - started) / max(done, 1) * (total - done)
-        line = f"\r{what}: {done}/{total}, {duration(left)} left\x1b[K"
+        line = f"\r{what}: {f'{done}/{total}, {duration(left)} left' if total else duration(done)}\x1b[K"
         sys.stderr.write("\r\x1b[K" if finished else line)
         sys.stderr.flush()
 

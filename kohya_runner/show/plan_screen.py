@@ -24,8 +24,14 @@ LABEL = 10
 MARK = 8
 
 
-def show(console: Console, made: Plan) -> None:
-    """What will run, how long, where the space goes; what is wrong, the worst first; the command, if it can go."""
+def show(console: Console, made: Plan, *, argv: bool = False) -> None:
+    """The verdict; what will run, how long, where the space goes; what is wrong, the worst first; the command.
+
+    A command of forty options pushes all the rest off a terminal: there it is shown if it is asked for with ``argv``.
+    """
+    text, severity = verdict(made)
+    console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
+    console.print()
     if made.consequences:
         console.print(Text("this recipe will also:", style="bold yellow"))
         for one in made.consequences:
@@ -38,13 +44,13 @@ def show(console: Console, made: Plan) -> None:
     if shown:
         console.print()
         findings(console, sorted(shown, key=lambda f: list(Severity).index(f.severity)))
-    console.print()
-    if made.command is not None and (made.ok or console.soft_wrap):
+    if made.command is not None and (argv or console.soft_wrap):
         where = plain(shlex.quote(str(made.command.cwd)))
-        lines = "".join(f"$ {plain(command.shown())}\n" for command in made.commands)
-        console.print(Text(f"$ cd {where}\n{lines}", style="dim"), soft_wrap=True)
-    text, severity = verdict(made)
-    console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
+        lines = "\n".join(f"$ {plain(command.shown())}" for command in made.commands)
+        console.print(Text(f"\n$ cd {where}\n{lines}", style="dim"), soft_wrap=True)
+    elif made.command is not None and made.ok:
+        words = shlex.join(("kohya-runner", "plan", str(made.request.recipe), "--argv"))
+        console.print(Text(f"\nthe trainer's command line: {plain(words)}", style="dim"))
 
 
 def findings(console: Console, found: Sequence[Finding]) -> None:

@@ -11,9 +11,9 @@ from kohya_runner import __version__
 from kohya_runner.dataset.picture import thumbnails
 from kohya_runner.errors import UsageError
 from kohya_runner.record.metrics_file import last_lines
+from kohya_runner.record.record import why_ended
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.run_status import StatusReader, phase_times
-from kohya_runner.run.stopping import stop_request
 from kohya_runner.safe_files import write_text
 from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart, smoothed
 from kohya_runner.text import duration, size
@@ -73,10 +73,7 @@ def report_html(look: RunStatus, record: Record) -> str:
 
 
 def _why(look: RunStatus, record: Record) -> str:
-    said = [look.view.problem or (record.exit.why if record.exit else "")]
-    if look.stop_request and look.state == "stopped":
-        said.append(stop_request.described(look.stop_request))
-    return "; ".join(filter(None, said))
+    return look.view.problem or why_ended(record)
 
 
 def _summary(look: RunStatus, record: Record) -> Iterator[Row]:
@@ -104,7 +101,7 @@ def _exit(record: Record) -> str:
     code, signal = record.exit.code, record.exit.signal
     how = f"signal {signal}" if signal else f"exit code {code}" if code is not None else "exit code not known"
     memory = f", at most {size(record.exit.peak_rss)} of memory" if record.exit.peak_rss else ""
-    return how + memory
+    return ("stopped as you asked" if record.exit.asked else how) + memory
 
 
 def _checkpoint(kept: Any) -> dict[str, Any]:

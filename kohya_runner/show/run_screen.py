@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.run.checkpoints import doubts as doubts_of
@@ -110,3 +111,10 @@ def finished(record: Record, made: Plan, *, as_json: bool) -> None:
     for c in record.checkpoints:
         if not c.removed:
             say(f"{output / c.file}   {size(c.bytes)}   {c.modules} modules   sha256 {c.sha256[:16]}")
+    where = f" --workspace {shlex.quote(made.request.workspace)}" if made.request.workspace else ""
+    note(f"next: {next_command(record)}{where}")
+
+
+def next_command(record: Record) -> str:
+    """What to do with a run that succeeded; a practice run has painted nothing to compare."""
+    return f"kohya-runner {'report' if record.practice else 'compare'} {shlex.quote(f'{record.name}/{record.run_id}')}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.record.record import LIVE
+from kohya_runner.run.run_status import QUIET
 from kohya_runner.run.stopping.stop_request import described
 from kohya_runner.show.charts import Window, braille
+from kohya_runner.show.run_screen import next_command
 from kohya_runner.text import duration, plain, size
 
 if TYPE_CHECKING:
@@ -84,14 +87,12 @@ def _flowing(pieces: Iterable[str], width: int) -> Iterator[Line]:
 def phase(look: RunStatus) -> str:
     """What the trainer does, or how it ended."""
     record = look.view.record
-    if look.state == "stopped" and look.stop_request:
-        return described(look.stop_request)
     if look.state not in LIVE:
         return look.view.problem or look.state
     gone = ""
     marks = look.metrics.of("phase")
     if marks and look.phase != TRAINING:
-        gone = f" {look.work}, {duration(look.now - marks[-1].t)}".replace("  ", " ")
+        gone = f"{f' {look.work}' if look.work else ''}, {duration(look.now - marks[-1].t)}"
     if look.state == "starting":
         return "preparing" if record and record.process is None else "starting the trainer"
     return f"{look.phase}{gone}"
@@ -125,7 +126,7 @@ def _money(look: RunStatus) -> str:
     if spent is None:
         return ""
     whole = look.cost(None if look.seconds_left is None else (look.seconds_gone or 0) + look.seconds_left)
-    return f"cost {spent:.2f}" + (f" of {whole:.2f}" if whole is not None else "")
+    return f"{spent:.2f} spent so far" + (f", {whole:.2f} expected at the end" if whole is not None else "")
 
 
 def _disk(look: RunStatus) -> str:
@@ -137,11 +138,30 @@ def _notes(look: RunStatus) -> Iterator[Line]:
         yield (("warning", described(look.stop_request)),)
     if look.state == "orphaned":
         yield (("warning", f"its runner is gone and the trainer still runs: kohya-runner watch {_name(look)} --adopt"),)
+    if said := quiet(look):
+        yield (("warning", said),)
     if look.state == "silent" and look.last_sign is not None:
         gone = duration(look.now - look.last_sign)
         yield (("warning", f"no sign of life for {gone}: its machine is gone, or cannot write here"),)
     if isinstance(look.loss, float) and not math.isfinite(look.loss):
         yield (("error", "the loss is NaN or infinite: all training from here on is worthless"),)
+
+
+PATIENCE = 5
+"""Times the usual pace of the steps."""
+
+
+def quiet(look: RunStatus) -> str:
+    """How long the trainer has said nothing, once that is long for what it does; what is usual, where that is known."""
+    if look.state not in ("running", "orphaned") or look.quiet is None:
+        return ""
+    if look.phase == TRAINING:
+        pace = look.seconds_per_step or 0.0
+        least, usual = PATIENCE * pace, f": usual is a step every {duration(pace)}" if pace else ""
+    else:
+        least = look.usual or 0.0
+        usual = f": it took {duration(least)} in the run before" if least else ""
+    return f"no line for {duration(look.quiet)} while {look.phase}{usual}" if look.quiet >= max(QUIET, least) else ""
 
 
 def _plot(look: RunStatus, width: int, height: int) -> list[Line]:
@@ -204,7 +224,20 @@ def _log(look: RunStatus, number: int) -> list[Line]:
 def line(look: RunStatus) -> str:
     """The run in one line, for where nothing can be redrawn."""
     parts = (f"{phase(look)}{epochs(look)}", f"step {look.step}/{look.total or '?'}", _loss(look), _speed(look))
-    return ", ".join(filter(None, (*parts, times(look), _money(look))))
+    practice = "PRACTICE " if look.view.record and look.view.record.practice else ""
+    return practice + ", ".join(filter(None, (*parts, times(look), _money(look), quiet(look))))
+
+
+def farewell(look: RunStatus) -> list[Line]:
+    """What stays on the terminal after the full screen is gone: how it stands, and what to do next."""
+    name = shlex.quote(_name(look))
+    if look.state in (*LIVE, "silent"):
+        todo = f"it goes on: kohya-runner watch {name}"
+    elif look.state == "succeeded" and look.view.record:
+        todo = f"next: {next_command(look.view.record)}"
+    else:
+        todo = f"why: kohya-runner {'report' if look.state == 'stopped' else 'diagnose'} {name}"
+    return [_title(look), (("plain", line(look)),), *list(_checkpoints(look))[1:], (("soft", todo),)]
 
 
 def as_json(look: RunStatus) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def watch(watcher: StatusReader) -> RunStatus:
             if _left(keyboard):
                 break
             look = watcher.look()
+    for line in watch_lines.farewell(look):
+        console.print(_text(line, console.width), end="")
     return look
 
 

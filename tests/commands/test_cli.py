@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -8,8 +9,12 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from fake_checkout import fake_checkout
 
 from kohya_runner.commands.cli import LATER, main
+from kohya_runner.engines.table import options_for
+from kohya_runner.install import probe
+from kohya_runner.show import console
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +68,68 @@ def test_plan_elsewhere_of_the_quickstart_is_ready(run):
     assert plan["ok"] is True
     assert plan["dataset"]["images"] == 12
     assert plan["checkpoints"] == ["quickstart-000001.safetensors", "quickstart.safetensors"]
+
+
+def test_the_verdict_comes_first_and_the_command_last(run):
+    lines = run("plan", str(ROOT / "recipes" / "quickstart.yaml"), "--elsewhere").stdout.splitlines()
+    assert lines[0].startswith("ready: ")
+    assert lines[-2].startswith("$ cd ")
+    assert " train_network.py " in lines[-1]
+
+
+@pytest.mark.parametrize("argv", [False, True])
+def test_a_terminal_shows_the_command_where_it_is_asked_for(argv):
+    from rich.console import Console
+
+    from kohya_runner.plan.pipeline import make_plan
+    from kohya_runner.plan.value import Request
+    from kohya_runner.show import plan_screen
+
+    terminal = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
+    made = make_plan(Request(recipe=ROOT / "recipes" / "quickstart.yaml", elsewhere=True))
+    plan_screen.show(terminal, made, argv=argv)
+    shown = terminal.file.getvalue()
+    assert ("--train_data_dir=" in shown) is argv
+    assert ("quickstart.yaml --argv" in shown) is not argv
+
+
+def script_with_its_options():
+    """train_network.py with the options of the snapshot, and nothing behind them."""
+    lines = ["import argparse", "def setup_parser():", "    parser = argparse.ArgumentParser()"]
+    for option in options_for("train_network.py", None).values():
+        words = [repr(flag) for flag in option.flags]
+        if option.kind == "switch":
+            words.append("action='store_true'")
+        else:
+            words += [f"type={option.type}"] * (option.type in ("int", "float")) + [f"default={option.default!r}"]
+            words += [f"nargs={option.nargs!r}"] * (option.nargs is not None)
+        lines.append(f"    parser.add_argument({', '.join(words)}, help='what {option.name} does / {option.name}とは')")
+    return "\n".join([*lines, "    return parser", ""])
+
+
+def test_errors_that_need_no_trainer_are_told_before_torch_is_imported(run, odd_path, monkeypatch):
+    root = fake_checkout(odd_path / "sd scripts", {"train_network.py": script_with_its_options()})
+    monkeypatch.setenv("KOHYA_RUNNER_SD_SCRIPTS", str(root))
+    monkeypatch.setenv("KOHYA_RUNNER_PYTHON", sys.executable)
+    monkeypatch.setattr(probe, "deep_probe", lambda *_, **__: pytest.fail("torch was asked for"))
+    result = run("launch", str(ROOT / "recipes" / "quickstart.yaml"), "--set", "datasets.0.expect=99")
+    assert "dataset.count" in result.stdout
+    assert "the errors that need no trainer come first" in result.stdout
+    assert result.exit_code != 0
+
+
+def test_a_wait_is_told_while_it_lasts(capsys):
+    waits = []
+    command = (sys.executable, "-c", "import time; time.sleep(1.6); print(1)")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert probe._answer(process, 20.0, waits.append).stdout == "1\n"
+    assert len(waits) >= 2
+    assert waits == sorted(waits)
+    show = console.scan_progress(quiet=False)
+    show("importing torch", 0, 0)
+    show("importing torch", 1, 0)
+    show("", 0, 0)
+    assert capsys.readouterr().err == "importing torch\n"
 
 
 def test_a_dry_run_is_the_plan_and_writes_nothing(run, odd_path):

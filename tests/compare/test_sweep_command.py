@@ -47,7 +47,11 @@ def test_an_interruption_keeps_what_is_painted(run_dir, checkout, number, code):
     assert "are kept" in err
     assert len(pictures(run_dir)) >= 3
     assert not list((run_dir / "comparison").glob(".painting-*"))
-    kept = pictures(run_dir)
+    kept, part = pictures(run_dir), answer(run_dir)
+    assert str(run_dir / "comparison" / "report.html") in err
+    assert (run_dir / "comparison" / "contact-sheet.png").is_file()
+    assert sum(cell["file"] is not None for cell in part["cells"]) == len(kept)
+    assert any("was stopped" in note for note in part["notes"])
     assert compare_run(run_dir, wish=SweepOptions(prompts=("a cat",))).failed == ()
     assert kept.items() <= pictures(run_dir).items()
 

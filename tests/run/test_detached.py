@@ -138,7 +138,8 @@ def test_a_detached_run_is_stopped_in_the_middle_of_an_epoch(machine, when):
     machine.wait_for_step(2, 1200)
     code, _, err = machine.run("stop", when)
     assert code == 0, err
-    assert "quickstart/001: stopped" in err
+    assert "quickstart/001: stopped as you asked at step " in err
+    assert ", before the first save" in err
     kept = machine.record()
     assert (kept["state"], kept["checkpoints"]) == ("stopped", [])
     assert gone(kept["process"]["pid"])
@@ -279,7 +280,7 @@ def test_watch_without_a_terminal_is_plain_lines_to_the_end(machine):
     assert code == 0
     assert "\x1b" not in out
     assert "epoch 2/2" in out
-    assert out.splitlines()[-1].startswith("succeeded")
+    assert out.splitlines()[-1].startswith("PRACTICE succeeded")
 
 
 def test_watch_for_programs_is_an_object_a_line(machine):
