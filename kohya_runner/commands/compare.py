@@ -108,6 +108,7 @@ def _pick(named: Any, number: int, *, as_json: bool) -> int:
 
 
 def _show(found: Comparison, *, as_json: bool) -> None:
+    from kohya_runner.compare.metrics import shown
     from kohya_runner.compare.write_up import result_json
     from kohya_runner.record.run_paths import ComparisonPaths
     from kohya_runner.show import console
@@ -118,9 +119,11 @@ def _show(found: Comparison, *, as_json: bool) -> None:
     marks = {found.suggestion.column: "suggested"}
     rows = found.table.rows()
     lines = [
-        (head.label, *(_figure(found.table.columns[n].get(m.key)) for m in rows), marks.get(n, ""))
+        (head.label, *(shown(found.table.columns[n].get(m.key)) for m in rows), marks.get(n, ""))
         for n, head in enumerate(found.columns)
     ]
+    if any(floor is not None for floor in found.table.floors.values()):
+        lines.append(("noise", *(shown(found.table.floors.get(m.key)) for m in rows), ""))
     console.table(("checkpoint", *(m.title for m in rows), ""), lines, empty="no checkpoints")
     for skipped in found.skipped:
         console.say(f"left out: {skipped.path.name} {skipped.reason}")
@@ -131,10 +134,6 @@ def _show(found: Comparison, *, as_json: bool) -> None:
         console.say(note)
     if found.hint:
         console.say(found.hint)
-    console.say(f"\nsuggestion: {found.suggestion.reason}")
+    console.say(f"\n{found.suggestion.title.lower()}: {found.suggestion.reason}")
     paths = ComparisonPaths(found.folder)
     console.say(f"{paths.page}\n{paths.sheet}")
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"

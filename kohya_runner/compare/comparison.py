@@ -1,4 +1,4 @@
-"""A finished comparison as one value, and which checkpoint its figures speak for: a suggestion, the eye decides."""
+"""A finished comparison as one value."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kohya_runner.compare.checkpoints import Skipped
-    from kohya_runner.compare.metrics import Metric, Table
+    from kohya_runner.compare.metrics import Table
     from kohya_runner.compare.training_data import Losses
-
-
-COPY = 0.985
-"""From here on a picture counts as a copy of a training picture."""
-STILL = 0.01
-"""A drift below this is a LoRA that does nothing."""
-REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +66,13 @@ class Suggestion:
     column: int | None
     reason: str
     scores: tuple[float | None, ...] = ()
+    verdict: str = ""  # in a few words, for programs
+    tied: tuple[int, ...] = ()  # the columns that the figures cannot tell apart
+
+    @property
+    def title(self) -> str:
+        """What stands before the reason."""
+        return "No suggestion" if self.column is None else "Suggestion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,60 +114,3 @@ class Comparison:
     def at(self, column: int, row: GridRow) -> Shown | None:
         """What is shown at a place of the grid."""
         return next((s for s in self.shown if s.column == column and s.row == row), None)
-
-
-def suggest(table: Table, labels: Sequence[str], candidates: Sequence[int]) -> Suggestion:
-    """Weigh the metrics against each other, each stretched to 0..1 over the candidates; ties go to the earlier one.
-
-    Columns that copy a training picture are left out unless all of them do.
-    """
-    if not candidates:
-        return Suggestion(None, "No checkpoint produced a picture.")
-    if len(candidates) == 1:
-        return Suggestion(candidates[0], f"{labels[candidates[0]]} is the only one.")
-    drifts = [d for n in candidates if (d := table.columns[n].get("drift")) is not None]
-    if drifts and max(drifts) < STILL:
-        return Suggestion(None, f"No checkpoint changes the base model's pictures by more than {max(drifts):.1%}.")
-    fair = [n for n in candidates if (table.columns[n].get("memorised") or 0.0) < COPY] or list(candidates)
-    shares = {m: _shares(m, table, fair) for m in table.rows() if m.weight}
-    shares = {m: found for m, found in shares.items() if found}
-    if not shares:
-        return Suggestion(None, "The figures are the same for every checkpoint.")
-    scores = {n: sum(found[n] for found in shares.values()) for n in fair}
-    best = max(fair, key=lambda n: (round(scores[n], 6), -n))
-    left = [labels[n] for n in candidates if n not in fair]
-    copies = f" Left out, because they copy a training picture: {', '.join(left)}." if left else ""
-    reason = _reason(best, table, labels, shares) + copies
-    return Suggestion(best, reason, tuple(scores.get(n) for n in range(len(table.columns))))
-
-
-def _shares(metric: Metric, table: Table, fair: Sequence[int]) -> dict[int, float]:
-    """What the metric gives to each column's score; empty where it tells none apart."""
-    values = {n: value for n in fair if (value := table.columns[n].get(metric.key)) is not None}
-    low, high = min(values.values(), default=0.0), max(values.values(), default=0.0)
-    if len(values) < len(fair) or high - low < 1e-9:
-        return {}
-    stretched = {n: min(1.0, (value - low) / (high - low) / metric.enough) for n, value in values.items()}
-    return {n: metric.weight * v if metric.weight > 0 else -metric.weight * (1 - v) for n, v in stretched.items()}
-
-
-def _reason(best: int, table: Table, labels: Sequence[str], shares: dict[Metric, dict[int, float]]) -> str:
-    """What spoke most for it."""
-    fair = list(next(iter(shares.values())))
-    strong = sorted(shares, key=lambda m: -shares[m][best])[:REASONS]
-    said = [_said(metric, best, table, fair) for metric in strong if shares[metric][best] > 0]
-    return f"{labels[best]} has the best balance: {'; '.join(said)}."
-
-
-def _said(metric: Metric, best: int, table: Table, fair: Sequence[int]) -> str:
-    """``edge hardness 0.81 (best of 6)``."""
-    value = table.columns[best][metric.key]
-    assert value is not None  # noqa: S101 - it has a share
-    others = [v for n in fair if (v := table.columns[n].get(metric.key)) is not None]
-    place = 1 + sum(v > value if metric.weight > 0 else v < value for v in others)
-    rank = f"best of {len(others)}" if place == 1 else f"{place}{_ending(place)} of {len(others)}"
-    return f"{metric.title} {value:.3g} ({rank})"
-
-
-def _ending(place: int) -> str:
-    return "th" if 10 <= place % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")

@@ -8,6 +8,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from kohya_runner.compare import pictures
+from kohya_runner.compare.noise import floor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kohya_runner.compare.settings import SweepSettings
 
     Figures = Mapping[str, float | None]
+    Place = tuple[int, str, int]
 
 LARGEST_ART = 128  # pixels a side: training pictures up to here are taken for pixel art at its true size
 MOST_TRAINING = 2000  # pictures that are looked at for the nearest one
@@ -80,10 +82,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row. ``weight`` is its say in the suggestion: more is better where it is above 0, less where it is below.
-
-    ``enough`` is the share of the range from which on more is no better.
-    """
+    """One row. ``weight`` is its say in the suggestion: more is better where it is above 0, less where it is below."""
 
     key: str
     title: str
@@ -91,7 +90,6 @@ class Metric:
     measure: Callable[[View], float | None]
     weight: float = 0.0
     pixel_art: bool = False
-    enough: float = 1.0
 
 
 def _drift(view: View) -> float | None:
@@ -121,9 +119,9 @@ def _palette(view: View) -> float | None:
 
 
 def _off_palette(view: View) -> float | None:
-    """How far from the training pictures' number of colours, as a share of it."""
-    size, meant = _palette(view), view.training.palette
-    return None if size is None or not meant else abs(size - meant) / meant
+    """How far the pictures are from the training pictures' number of colours, as a share of it."""
+    meant = view.training.palette
+    return _mean(abs(one.palette - meant) / meant for one in view.column if meant and one.palette is not None)
 
 
 def _alignment(view: View) -> float | None:
@@ -150,16 +148,16 @@ def _mean(values: Iterable[float]) -> float | None:
 
 METRICS: tuple[Metric, ...] = (
     Metric("drift", "drift from base", "mean difference from the base model's picture of the same prompt and seed",
-           _drift, weight=1.0, enough=0.8),
+           _drift),
     Metric("diversity", "diversity", "mean difference between the seeds of a prompt; 0: every seed gives the same "
-           "picture", _diversity, weight=0.5),
+           "picture", _diversity),
     Metric("memorised", "closest to a training picture", "the closest pair of a painted and a training picture; 1: a "
-           "copy", _memorised, weight=-0.5),
+           "copy", _memorised),
     Metric("bleed", "bleed", "drift of the prompts without a trigger word; it should stay low", _bleed, weight=-0.5),
     Metric("clip_prompt", "CLIP: to the prompt", "mean cosine of a picture and its prompt, by the CLIP model that was "
            "named", _clip_prompt, weight=0.5),
     Metric("clip_training", "CLIP: to the training", "mean cosine of a picture and the training pictures",
-           _clip_training, weight=0.5, enough=0.8),
+           _clip_training, weight=0.5),
     Metric("palette", "palette size", "colours at the true pixels", _palette, pixel_art=True),
     Metric("off_palette", "off the palette size", "how far from the training pictures' number of colours, as a share "
            "of it", _off_palette, weight=-0.5, pixel_art=True),
@@ -219,10 +217,16 @@ class Table:
     training: Training = field(default_factory=Training)
     plain: tuple[int, ...] = ()  # how many pictures of each column are of one colour
     cells: tuple[Mapping[tuple[int, str, int], Figures], ...] = ()
+    floors: Figures = field(default_factory=dict)  # what another choice of seeds makes of a difference, by metric
 
     def of_cell(self, column: int, place: tuple[int, str, int]) -> Figures:
         """The figures of one picture; empty where there is none."""
         return self.cells[column].get(place, {}) if self.cells else {}
+
+    def noise(self) -> str:
+        """The floors in one line; "" where none could be measured."""
+        told = [f"{m.title} {shown(floor)}" for m in self.rows() if (floor := self.floors.get(m.key)) is not None]
+        return f"Noise: differences up to these are the seeds': {', '.join(told)}." if told else ""
 
     def rows(self) -> tuple[Metric, ...]:
         """The metrics that could be measured of any column."""
@@ -242,7 +246,13 @@ def measure(
         rows.append({m.key: m.measure(view) for m in wanted})
         cells.append({one.place: _alone(replace(view, column=(one,)), wanted) for one in column})
     plain = tuple(sum(one.plain for one in column) for column in columns)
-    return Table(tuple(rows), training, plain, tuple(cells))
+    floors = {m.key: floor(m.key, columns, cells) for m in wanted}
+    return Table(tuple(rows), training, plain, tuple(cells), floors)
+
+
+def shown(value: float | None) -> str:
+    """A figure as people see it: what looks the same is a tie."""
+    return "" if value is None else f"{value:.3g}"
 
 
 def _alone(view: View, wanted: Sequence[Metric]) -> Figures:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 
 from kohya_runner import __version__
+from kohya_runner.compare.metrics import shown as figure
 from kohya_runner.compare.pictures import opened
+from kohya_runner.compare.verdict import clear_best
 
 if TYPE_CHECKING:
     from kohya_runner.compare.comparison import Comparison, Shown
@@ -98,27 +100,15 @@ def embedded(path: Path, *, hard: bool = False) -> str:
 
 
 def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
-    """The rows of the table; of a metric that has a better end the best checkpoint is marked."""
+    """The rows of the table; of a metric that has a better end a checkpoint that is clearly the best is marked."""
     found = []
     for metric in comparison.table.rows():
         values = [column.get(metric.key) for column in comparison.table.columns]
-        ours = [v for v, head in zip(values, comparison.columns, strict=True) if v is not None and not head.base]
-        best = (
-            (max(ours) if metric.weight > 0 else min(ours)) if ours and metric.weight and len(set(ours)) > 1 else None
-        )
-        cells = [
-            {"text": "" if v is None else f"{v:.3g}", "best": v is not None and v == best and not head.base}
-            for v, head in zip(values, comparison.columns, strict=True)
-        ]
-        sense = (
-            {
-                True: "more is better, to a point" if metric.enough < 1 else "more is better",
-                False: "less is better",
-            }.get(metric.weight > 0, "")
-            if metric.weight
-            else ""
-        )
-        found.append({"title": metric.title, "what": metric.what, "cells": cells, "sense": sense})
+        best = clear_best(comparison.table, metric, [n for n, head in enumerate(comparison.columns) if not head.base])
+        cells = [{"text": figure(v), "best": n == best} for n, v in enumerate(values)]
+        sense = ("more is better" if metric.weight > 0 else "less is better") if metric.weight else ""
+        noise = figure(comparison.table.floors.get(metric.key)) or "not known"
+        found.append({"title": metric.title, "what": metric.what, "cells": cells, "sense": sense, "noise": noise})
     return found
 
 

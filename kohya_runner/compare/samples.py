@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kohya_runner.compare.comparison import Comparison, Head, Shown, suggest
+from kohya_runner.compare.comparison import Comparison, Head, Shown
 from kohya_runner.compare.metrics import Training
 from kohya_runner.compare.settings import SweepSettings
+from kohya_runner.compare.verdict import suggest
 from kohya_runner.compare.write_up import candidates, measured, write
 from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import COMPARISON, RunPaths
@@ -20,6 +21,7 @@ SAMPLE = re.compile(
 )
 """``{output_name}_e{epoch:06d}_{i:02d}_{ts}[_{seed}].png`` (library/train_util.py:6525); steps have no ``e``."""
 OUTPUT = "sample"
+MORE = "samples have no second seed; `kohya-runner compare RUN --seeds 42,43,44,45` paints the same epochs with four"
 
 
 def compare_images(folder: Path, output: Path | None = None) -> Comparison:
@@ -50,7 +52,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
         seeds=settings.seeds,
         shown=shown,
         table=table,
-        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),
+        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table), MORE),
         how={"samples": str(folder)},
         notes=("These are the training's own sample pictures: nothing was painted for this comparison.",),
     )

@@ -54,9 +54,10 @@ class _Sheet:
         return len(self.rows) * (self.side + GAP) + len(self.of.prompts) * GAP
 
     def _notes(self) -> list[str]:
-        said = f"Suggestion: {self.of.suggestion.reason}"
+        said = f"{self.of.suggestion.title}: {self.of.suggestion.reason}"
+        noise = self.of.table.noise()
         skipped = [f"Left out: {s.path.name} {s.reason}" for s in self.of.skipped]
-        return [said, *self.of.notes, *skipped]
+        return [said, *([noise] if noise else []), *self.of.notes, *skipped]
 
     def paint(self) -> None:
         self._text((GAP * 2, 10), self.of.name, TITLE, INK)

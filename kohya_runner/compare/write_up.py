@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner import safe_files
 from kohya_runner.compare.checkpoints import numbered
 from kohya_runner.compare.clip import HINT, Asked, ClipFigures, likenesses
-from kohya_runner.compare.comparison import Comparison, Head, Shown, suggest
+from kohya_runner.compare.comparison import Comparison, Head, Shown
 from kohya_runner.compare.metrics import METRICS, look, measure, training_of
 from kohya_runner.compare.page import report_html
 from kohya_runner.compare.sheet import sheet_png
-from kohya_runner.compare.training_data import losses_of, training_files
+from kohya_runner.compare.training_data import captions_of, losses_of, training_files
+from kohya_runner.compare.verdict import suggest, wanted
 from kohya_runner.record.run_paths import ComparisonPaths
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def finished(
     training = training_files(subject.base)
     clip = _clip(grid.settings, shown, training, made)
     table = measured(heads, shown, training_of(training, texts), grid.settings, clip.of)
+    more = wanted(grid.settings.prompts, grid.settings.seeds, captions_of(subject.base))
     comparison = Comparison(
         name=f"{subject.name} {subject.run_dir.name}" if subject.run_dir else subject.name,
         folder=subject.output,
@@ -61,7 +63,7 @@ def finished(
         controls=grid.settings.controls,
         shown=shown,
         table=table,
-        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table)),
+        suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table), more),
         how=_how(grid.settings, made.how),
         skipped=found.skipped,
         notes=(*made.notes, *clip.notes, *plain_notes(heads, table)),
@@ -190,7 +192,14 @@ def result_json(comparison: Comparison) -> dict[str, Any]:
         "columns": [_column(comparison, number) for number in range(len(comparison.columns))],
         "cells": [_cell(comparison, shown) for shown in comparison.shown],
         "metrics": [
-            {"key": m.key, "title": m.title, "what": m.what, "weight": m.weight, "pixel_art": m.pixel_art}
+            {
+                "key": m.key,
+                "title": m.title,
+                "what": m.what,
+                "weight": m.weight,
+                "pixel_art": m.pixel_art,
+                "noise": _short(comparison.table.floors.get(m.key)),
+            }
             for m in METRICS
             if m in comparison.table.rows()
         ],
@@ -203,6 +212,8 @@ def result_json(comparison: Comparison) -> dict[str, Any]:
             "column": suggestion.column,
             "label": None if suggestion.column is None else comparison.columns[suggestion.column].label,
             "reason": suggestion.reason,
+            "verdict": suggestion.verdict,
+            "tied": list(suggestion.tied),
         },
         "skipped": [{"file": str(s.path), "reason": s.reason} for s in comparison.skipped],
         "notes": list(comparison.notes),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import io
 import itertools
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
+import devtools
 import pytest
 from PIL import Image
 
@@ -21,8 +18,6 @@ from kohya_runner.compare.page import report_html
 from kohya_runner.compare.sheet import scaled, sheet_png
 from kohya_runner.compare.training_data import Losses
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next((found for name in BROWSERS if (found := shutil.which(name))), None)
 EVIL = """portrait of </script><script>document.title='broken'</script> "a" 'b' {{ 7 * 7 }}"""
 
 
@@ -117,43 +112,32 @@ def test_pixel_art_keeps_its_hard_edges():
     assert len(scaled(board, 190, pixel_art=False).getcolors()) == 2
 
 
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="NO BROWSER: the page was not tried in one (apt-get install chromium)"
-)
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    if devtools.CHROMIUM is None:
+        pytest.skip(devtools.WHY)
+    with devtools.tab(tmp_path_factory.mktemp("profile")) as made:
+        yield made
 
 
 class Browser:
-    """A real browser without a window; what a person would do is done by a script with the page's own nonce."""
+    """What a person would do on a desk is done by a script in the page."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.profile = folder / "profile"
+    def __init__(self, tab: devtools.Tab, folder: Path) -> None:
+        self.tab = tab
+        self.file = folder / "page.html"
 
     def does(self, page: str, actions: str) -> object:
-        nonce = re.search(r'<script nonce="([0-9a-f]+)">', page)[1]
-        more = f"""<script nonce="{nonce}">
-            const told = (() => {{ try {{ {actions} }} catch (fault) {{ return String(fault); }} }})();
-            const out = document.createElement("pre");
-            out.id = "told";
-            out.textContent = JSON.stringify(told);
-            document.body.append(out);
-        </script></body>"""
-        file = self.folder / "page.html"
-        file.write_text(page.replace("</body>", more), encoding="utf-8")
-        command = (
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={self.profile}",
-            "--virtual-time-budget=3000", "--dump-dom", file.as_uri(),
-        )  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        return json.loads(html.unescape(re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)[1]))
+        self.file.write_text(page, encoding="utf-8")
+        self.tab.open(self.file, devtools.DESK)
+        return self.tab.does(actions)
 
 
 @pytest.fixture
-def browser(odd_path: Path) -> Browser:
-    return Browser(odd_path)
+def browser(tab: devtools.Tab, odd_path: Path) -> Browser:
+    return Browser(tab, odd_path)
 
 
-@needs_browser
 def test_the_page_works_in_a_browser(browser, odd_path):
     """One visit, many looks: filters, zoom, the A against B slider, and a script in a prompt that must not run."""
     told = browser.does(report_html(comparison(odd_path)), """
@@ -198,7 +182,6 @@ def test_the_page_works_in_a_browser(browser, odd_path):
     assert told["math"]
 
 
-@needs_browser
 def test_rows_of_several_samplers_are_told_apart_and_filtered(browser, odd_path):
     told = browser.does(report_html(comparison(odd_path, samplers=("ddim", "heun"))), """
         const visible = () => rows.filter(row => row.offsetParent).map(row => row.dataset.sampler);
@@ -214,7 +197,6 @@ def test_rows_of_several_samplers_are_told_apart_and_filtered(browser, odd_path)
 PICK = 'return [document.getElementById("pick").offsetParent !== null, document.getElementById("command").textContent];'
 
 
-@needs_browser
 def test_a_pick_is_remembered_and_says_its_command(browser, odd_path):
     page = report_html(comparison(odd_path))
     assert browser.does(page, PICK) == [False, ""]
@@ -223,3 +205,72 @@ def test_a_pick_is_remembered_and_says_its_command(browser, odd_path):
     assert browser.does(page, PICK) == [True, expected]
     assert browser.does(page, f'document.getElementById("forget").click(); {PICK}')[0] is False
     assert browser.does(page, PICK)[0] is False
+
+
+def opened_page(tab, folder: Path, width: int, **changes) -> Comparison:
+    made = comparison(folder, epochs=10, **changes)
+    (folder / "page.html").write_text(report_html(made), encoding="utf-8")
+    tab.open(folder / "page.html", width)
+    return made
+
+
+IN_SIGHT = """
+    const wide = document.documentElement.clientWidth;
+    return [...document.querySelectorAll("#grid .cell")].filter(one => one.offsetParent).map(one => {
+      const box = one.getBoundingClientRect();
+      return [box.left >= 0 && box.right <= wide, box.width === box.height, box.width];
+    });
+"""
+
+
+@pytest.mark.parametrize("width", [devtools.PHONE, 320])
+def test_on_a_phone_every_picture_is_whole_and_every_column_named(tab, odd_path, width):
+    opened_page(tab, odd_path, width)
+    assert tab.sideways() == []
+    assert tab.does("return document.documentElement.scrollWidth") == width
+    cells = tab.does(IN_SIGHT)
+    assert len(cells) == 11 * 4 - 1
+    assert all(inside and square and side > 130 for inside, square, side in cells)
+    labels = tab.does("return [...rows[0].querySelectorAll('td')].map(td => getComputedStyle(td, '::before').content)")
+    assert labels == ['"base"', *(f'"epoch {n}"' for n in range(1, 11))]
+    small = tab.does("""return [...document.querySelectorAll("button, select")].filter(one => one.offsetParent
+        && one.getBoundingClientRect().height < 44).map(one => one.outerHTML)""")
+    assert small == []
+    assert tab.complaints == []
+
+
+def test_a_finger_filters_enlarges_compares_and_picks(tab, odd_path):
+    opened_page(tab, odd_path, devtools.PHONE)
+    tab.choose("#prompt", "1")
+    assert tab.does("return rows.filter(row => row.offsetParent).length") == 2
+    tab.tap("#filters button[type=reset]")
+    tab.does("return new Promise(done => setTimeout(done, 50))")
+    assert tab.does("return rows.filter(row => row.offsetParent).length") == 4
+
+    tab.tap('td[data-column="10"] .cell')
+    whole = "const box = zoom.querySelector('img').getBoundingClientRect();"
+    assert tab.does(
+        f"{whole} return [zoom.open, box.left >= 0 && box.right <= innerWidth && box.bottom <= innerHeight]"
+    )
+    source = "zoom.querySelector('img').src === rows[0].querySelector('td[data-column=\"%d\"] img').src"
+    assert tab.does(f"return {source % 10}")
+    tab.tap('#zoom button[data-by="-1"]')
+    assert tab.does(f"return [zoom.open, {source % 9}]") == [True, True]
+    tab.tap("#zoom .choose")
+    assert tab.does(PICK) == [True, f"kohya-runner compare '{odd_path}' --pick 9"]
+    assert tab.does("return zoom.open") is False
+    tab.tap("#forget")
+    tab.tap('#grid .choose[data-pick="10"]')
+    assert tab.does(PICK)[1].endswith("--pick 10")
+    tab.tap("#forget")
+
+    tab.choose("#a", "3")
+    tab.drag("#slider", 0.25)
+    assert tab.does("return field('over').style.clipPath") in {f"inset(0px {n}% 0px 0px)" for n in (74, 75, 76)}
+    assert tab.does("return field('tag-a').textContent") == "epoch 3"
+
+
+def test_on_a_desk_the_page_does_not_scroll_sideways_beside_its_grid(tab, odd_path):
+    opened_page(tab, odd_path, devtools.DESK)
+    assert tab.sideways() == []
+    assert tab.does("return document.documentElement.scrollWidth") == devtools.DESK

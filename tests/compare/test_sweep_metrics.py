@@ -8,8 +8,7 @@ from PIL import Image, ImageFilter
 
 from kohya_runner.compare import pictures
 from kohya_runner.compare.clip import Likeness
-from kohya_runner.compare.comparison import suggest
-from kohya_runner.compare.metrics import METRICS, Looked, Table, Training, look, measure, training_of
+from kohya_runner.compare.metrics import METRICS, Looked, Training, look, measure, training_of
 from kohya_runner.compare.settings import SweepSettings
 
 GRID = (24, 24)
@@ -184,46 +183,3 @@ def test_photographs_get_no_pixel_figures():
 def test_every_metric_says_what_it_is():
     assert len({m.key for m in METRICS}) == len(METRICS)
     assert all(m.what and m.title for m in METRICS)
-
-
-LABELS = ["base", "epoch 1", "epoch 2", "epoch 3"]
-
-
-def weighed(*columns):
-    rows = [{}, *({"drift": 0.2, **column} for column in columns)]
-    return suggest(Table(tuple(rows)), LABELS[: len(rows)], range(1, len(rows)))
-
-
-def test_the_hardest_grid_wins_and_the_reason_says_so():
-    found = weighed(
-        {"hardness": 0.2, "alignment": 0.1}, {"hardness": 0.9, "alignment": 0.8}, {"hardness": 0.5, "alignment": 0.4}
-    )
-    assert found.column == 2
-    assert "epoch 2" in found.reason
-    assert "edge hardness 0.9 (best of 3)" in found.reason
-
-
-def test_an_epoch_that_copies_a_training_picture_is_left_out():
-    found = weighed(
-        {"hardness": 0.2, "memorised": 0.7}, {"hardness": 0.4, "memorised": 0.8}, {"hardness": 0.9, "memorised": 1.0}
-    )
-    assert found.column == 2
-    assert "copy a training picture: epoch 3" in found.reason
-
-
-def test_drift_is_enough_at_four_fifths_of_its_range():
-    assert weighed({"drift": 0.1}, {"drift": 0.19}, {"drift": 0.2}).column == 2
-
-
-def test_a_lora_that_does_nothing_is_not_suggested():
-    found = weighed({"drift": 0.001}, {"drift": 0.002})
-    assert found.column is None
-    assert "changes the base model" in found.reason
-
-
-def test_equal_figures_suggest_nothing():
-    assert weighed({"hardness": 0.5}, {"hardness": 0.5}).column is None
-
-
-def test_nothing_painted_is_said():
-    assert suggest(Table(({},)), ["base"], []).column is None

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import devtools
 import PIL.Image
 import pytest
 
@@ -107,3 +108,27 @@ def test_three_thousand_pictures_open_and_a_narrow_window_does_not_scroll_sidewa
     assert (found["all"], found["images"]) == (3001, 3000)
     assert found["drawn"] > 0
     assert found["wide"] <= 500
+
+
+def test_on_a_phone_every_picture_is_whole_and_a_finger_filters(odd_path: Path) -> None:
+    folder = odd_path / "a concept with a rather long name without any end to it"
+    folder.mkdir()
+    for number in range(6):
+        draw(folder, number)
+    draw(folder, 300, (768, 384))
+    (folder / f"{'0123456789' * 15}.png").write_bytes(b"")
+    page = odd_path / "page.html"
+    looked_at(folder, odd_path / "room", page)
+    page.write_text(page.read_text(encoding="utf-8").replace(ACTIONS, ""), encoding="utf-8")
+    with devtools.tab(odd_path / "profile") as tab:
+        for width in (devtools.PHONE, 320, devtools.DESK):
+            tab.open(page, width)
+            assert tab.sideways() == []
+            assert tab.does("return document.documentElement.scrollWidth") == width
+        tab.open(page, devtools.PHONE)
+        tab.choose("#code", "image.unreadable")
+        assert tab.does("return document.getElementById('shown').textContent") == "1 of 8 images"
+        tab.choose("#code", "")
+        tab.tap('.findings button[data-code="caption.missing"]')
+        assert tab.does("return document.getElementById('code').value") == "caption.missing"
+        assert tab.complaints == []

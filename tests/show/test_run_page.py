@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import devtools
 import pytest
 from reported_runs import NASTY, measured, recorded, sampled
 
@@ -97,6 +98,17 @@ def test_a_run_without_a_record_and_a_place_that_cannot_be_written_are_usage(run
     recorded(run_dir)
     with pytest.raises(UsageError, match="File exists"):
         write(ledger.view(run_dir), run_dir / "record.json" / "x.html")
+
+
+@pytest.mark.skipif(devtools.CHROMIUM is None, reason=devtools.WHY)
+@pytest.mark.parametrize("width", [devtools.PHONE, 320, devtools.DESK])
+def test_nothing_reaches_beyond_the_device(page, run_dir, odd_path, width):
+    assert page
+    with devtools.tab(odd_path / "profile") as tab:
+        tab.open(run_dir / "report.html", width)
+        assert tab.sideways() == []
+        assert tab.does("return document.documentElement.scrollWidth") == width
+        assert tab.complaints == []
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="NO BROWSER: the page was not looked at (apt-get install chromium)")
