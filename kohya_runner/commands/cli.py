@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from kohya_runner import __version__
+from kohya_runner.commands.completion import complete_families, complete_recipes, complete_runs
 from kohya_runner.commands.entry import RunnerGroup, as_path
 
-_RECIPE = click.argument("recipe", type=click.Path(), callback=as_path)
+_RECIPE = click.argument("recipe", type=click.Path(), callback=as_path, shell_complete=complete_recipes)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
 _WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
 _SD_SCRIPTS = click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use.")
@@ -127,8 +128,8 @@ def runs(context: click.Context, workspace: str | None, as_json: bool) -> None: 
 
 
 @runs.command("diff")
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
+@click.argument("before", metavar="A", shell_complete=complete_runs)
+@click.argument("after", metavar="B", shell_complete=complete_runs)
 @_WORKSPACE
 @_JSON
 @click.pass_context
@@ -143,7 +144,7 @@ def runs_diff(context: click.Context, before: str, after: str, workspace: str | 
 
 
 @main.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete_runs)
 @_WORKSPACE
 @click.option("--adopt", is_flag=True, help="Watch a trainer whose runner is gone.")
 @_JSON
@@ -162,7 +163,7 @@ def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -
 
 
 @main.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete_runs)
 @_WORKSPACE
 @click.option(
     "-n",
@@ -183,31 +184,31 @@ def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> No
 
 
 @main.command()
-@click.argument("script", required=False)
-@click.argument("word", required=False)
+@click.argument("words", nargs=-1, metavar="[SCRIPT|FAMILY] [WORDS...]")
 @_SD_SCRIPTS
 @_JSON
-def options(script: str | None, word: str | None, sd_scripts: str | None, as_json: bool) -> None:  # noqa: FBT001
-    """Look up the trainer's options: all scripts, those of one SCRIPT, or those whose name contains WORD."""
+def options(words: tuple[str, ...], sd_scripts: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Look up the trainer's options, with their help: those that hold all WORDS, of all scripts or of one."""
     from kohya_runner.engines import catalogue
     from kohya_runner.show import console
 
-    console.options(catalogue.options(script, word, sd_scripts), as_json=as_json)
+    console.options(catalogue.options(words, sd_scripts), as_json=as_json)
 
 
 @main.command()
+@click.argument("family", required=False, shell_complete=complete_families)
 @_JSON
-def models(as_json: bool) -> None:  # noqa: FBT001
-    """Which model families and methods are supported."""
+def models(family: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Which model families and methods are supported; of one FAMILY with scripts, recipes and reasons."""
     from kohya_runner.engines import catalogue
     from kohya_runner.show import console
 
-    console.models(catalogue.models(), as_json=as_json)
+    console.models(catalogue.models(family), as_json=as_json, family=family)
 
 
 @main.command()
 @click.argument("name")
-@click.option("--family", required=True, help="A family of: kohya-runner models")
+@click.option("--family", required=True, shell_complete=complete_families, help="A family of: kohya-runner models")
 @click.option("--images", required=True, type=click.Path(), callback=as_path, help="The folder of pictures.")
 @click.option("--output", type=click.Path(), callback=as_path, help="The file to write; NAME.yaml by default.")
 def new(name: str, family: str, images: Any, output: Any) -> None:
@@ -236,17 +237,18 @@ def doctor(sd_scripts: str | None, workspace: str | None, as_json: bool) -> int:
 
 
 @main.command()
+@click.argument("words", nargs=-1)
 @_JSON
 @click.option("--markdown", is_flag=True, help="As docs/rules.md has them.")
-def rules(as_json: bool, markdown: bool) -> None:  # noqa: FBT001
-    """Everything that is checked before a run starts."""
+def rules(words: tuple[str, ...], as_json: bool, markdown: bool) -> None:  # noqa: FBT001
+    """Everything that is checked before a run starts, or what holds all WORDS."""
     from kohya_runner.engines.rules_page import rules_json, rules_markdown
     from kohya_runner.show import console
 
     if markdown:
         click.echo(rules_markdown(), nl=False)
     else:
-        console.rules(rules_json(), as_json=as_json)
+        console.rules(rules_json(words), as_json=as_json)
 
 
 @main.command()

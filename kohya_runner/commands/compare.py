@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kohya_runner.commands.completion import complete_families, complete_runs
 from kohya_runner.commands.entry import as_path
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ FAILED = 8
 """The exit code where a cell failed: the trainer's script ended with an error (docs/exit-codes.md)."""
 
 _OPTIONS = (
-    click.argument("targets", nargs=-1, metavar="[RUN|FOLDER|FILES...]"),
+    click.argument("targets", nargs=-1, metavar="[RUN|FOLDER|FILES...]", shell_complete=complete_runs),
     click.option("--prompts", "prompts_file", type=click.Path(), callback=as_path, help="A file, one prompt a line."),
     click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A prompt; may be given several times."),
     click.option("--negative", metavar="TEXT", help="The negative prompt of all of them."),
@@ -33,7 +34,7 @@ _OPTIONS = (
     click.option("--clip", type=click.Path(), callback=as_path, metavar="DIR",
                  help="A folder with a CLIP model, for two more figures; nothing is downloaded."),
     click.option("--recipe", type=click.Path(), callback=as_path, help="For files: the recipe with their base model."),
-    click.option("--family", help="For files: the family of their base model."),
+    click.option("--family", shell_complete=complete_families, help="For files: the family of their base model."),
     click.option("--model", metavar="FILE|ID", help="For files: their base model."),
     click.option("--component", "components", multiple=True, metavar="NAME=FILE", help="For files: ae, clip_l, ..."),
     click.option("--images", type=click.Path(), callback=as_path, metavar="FOLDER",

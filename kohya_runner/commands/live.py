@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kohya_runner.commands.completion import complete_runs
 from kohya_runner.commands.entry import as_path
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from kohya_runner.run.run_status import RunStatus
     from kohya_runner.run.stopping.stop_request import When
 
-_RUN = click.argument("run", required=False)
+_RUN = click.argument("run", required=False, shell_complete=complete_runs)
 _WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
 LINE_EVERY = 30.0
 

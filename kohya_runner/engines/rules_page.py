@@ -27,10 +27,15 @@ This page is generated: `kohya-runner rules --markdown`.
 """
 
 
-def rules_json() -> dict[str, Any]:
-    """Every rule and every other code, as plain data."""
+def rules_json(words: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Every rule and every other code that holds all the words, as plain data."""
+
+    def holds(row: dict[str, Any]) -> bool:
+        return all(word.lower() in str(list(row.values())).lower() for word in words)
+
     rules = [{"subject": subject, **_row(rule)} for subject, rows in SUBJECTS.items() for rule in rows]
-    return {"version": 1, "rules": rules, "codes": [_code(code) for code in TABLE]}
+    codes = map(_code, TABLE)
+    return {"version": 1, "rules": list(filter(holds, rules)), "codes": list(filter(holds, codes))}
 
 
 def _row(rule: Rule) -> dict[str, Any]:

@@ -109,14 +109,8 @@ def _findings(console: Console, findings: Sequence[Finding]) -> None:
 
 def summary(rows: Iterable[tuple[str, str]], findings: Sequence[Finding], verdict: str, *, good: bool) -> None:
     """What was found, what is wrong with it, and one line that says what it comes to."""
-    from rich.text import Text
-
-    from kohya_runner.show.plan_screen import hanging
-
-    console, lines = _console(), tuple(rows)
-    wide = max((len(label) for label, _ in lines), default=0) + 2
-    for label, text in lines:
-        hanging(console, Text(f"{label:<{wide}}", style="bold"), Text(plain(text)), wide)
+    console = _console()
+    _hanging(tuple(rows))
     console.print()
     _findings(console, findings)
     console.print(f"\n{verdict}" if findings else verdict, style="bold green" if good else "bold red")
@@ -232,21 +226,48 @@ def options(found: Sequence[OptionRow], *, as_json: bool) -> None:
     if as_json:
         json_object({"version": 1, "options": [row._asdict() for row in found]})
         return
-    several = len({script for row in found for script in row.scripts}) > 1
-    lines = [
-        (row.name, row.takes, row.default, row.note or (f"{len(row.scripts)} script(s)" if several else ""), row.where)
-        for row in found
-    ]
-    table(("option", "takes", "default", "note", "declared at"), lines, empty="no options")
+    from rich.text import Text
+
+    from kohya_runner.show.plan_screen import hanging
+
+    console, several = _console(), len({script for row in found for script in row.scripts}) > 1
+    for row in found:
+        of = f"   {len(row.scripts)} script(s)" if several else ""
+        default = f", default {row.default}" if row.default else ""
+        console.print(Text(row.name, style="bold").append(f"   {row.takes}{default}{of}   {row.where}", style="none"))
+        for text in filter(None, (row.help, row.note)):
+            hanging(console, Text("    "), Text(plain(text)), 4)
+    if not any(row.help for row in found):
+        note("what each does is read from the trainer's checkout, which is not here yet: kohya-runner setup")
 
 
-def models(found: Sequence[ModelRow], *, as_json: bool) -> None:
-    """The answer of ``kohya-runner models``."""
+def models(found: Sequence[ModelRow], *, as_json: bool, family: str | None) -> None:
+    """The answer of ``kohya-runner models``: a line for each family; of one family everything."""
     if as_json:
         json_object({"version": 1, "models": [row._asdict() for row in found]})
         return
-    lines = [(row.family, row.method, row.state, row.title, row.detail) for row in found]
-    table(("family", "method", "state", "model", "detail"), lines, empty="no models")
+    by_state: dict[str, dict[str, list[str]]] = {}
+    for row in found:
+        by_state.setdefault(row.state, {}).setdefault(f"{row.family:<14} {row.title}", []).append(row.method)
+    if family is not None:
+        lines = [(r.method, r.detail if r.state == "supported" else f"{r.state}: {r.detail}") for r in found]
+        _hanging([(next(iter(by_state["supported"])), ""), *lines])
+        return
+    _hanging([(name, ", ".join(methods)) for name, methods in by_state["supported"].items()])
+    near = "; ".join(f"{name.split()[0]}: {', '.join(methods)}" for name, methods in by_state["stand-in"].items())
+    _hanging([("\nstand-in", near)])
+    never = sum(map(len, by_state["not available upstream"].values()))
+    say(f"not available upstream: {never} others\n\nscripts, recipes and reasons: kohya-runner models FAMILY")
+
+
+def _hanging(rows: Sequence[tuple[str, str]]) -> None:
+    from rich.text import Text
+
+    from kohya_runner.show.plan_screen import hanging
+
+    console, wide = _console(), max((len(label) for label, _ in rows), default=0) + 2
+    for label, text in rows:
+        hanging(console, Text(f"{label:<{wide}}", style="bold"), Text(plain(text)), wide)
 
 
 def doctor(report: Report, *, as_json: bool) -> None:

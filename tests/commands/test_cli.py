@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from fake_checkout import fake_checkout
+from runs import ended
 
 from kohya_runner.commands.cli import LATER, main
 from kohya_runner.engines.table import options_for
@@ -148,6 +149,68 @@ def test_options_are_found_by_script_family_and_word(run):
     assert missing.exit_code == 2
 
 
+def test_options_are_found_by_several_words_and_explained_by_the_checkout(run, odd_path, monkeypatch):
+    without = run("options", "lr", "warmup", "--json")
+    assert {row["name"] for row in json.loads(without.stdout)["options"]} == {"lr_warmup_steps"}
+    assert {row["help"] for row in json.loads(without.stdout)["options"]} == {""}
+    assert "kohya-runner setup" in run("options", "lr", "warmup").stderr
+    root = fake_checkout(odd_path / "sd scripts", {"train_network.py": script_with_its_options()})
+    monkeypatch.setenv("KOHYA_RUNNER_SD_SCRIPTS", str(root))
+    [row] = json.loads(run("options", "sd15", "lr", "warmup", "--json").stdout)["options"]
+    assert row["help"] == "what lr_warmup_steps does"
+    shown = run("options", "sd15", "lr", "warmup").stdout
+    assert "    what lr_warmup_steps does" in shown
+    by_help = json.loads(run("options", "sd15", "what", "snr", "gamma", "does", "--json").stdout)["options"]
+    assert [row["name"] for row in by_help] == ["min_snr_gamma"]
+
+
+def test_no_help_text_of_a_trainer_is_shipped():
+    for file in (ROOT / "kohya_runner" / "options").glob("snapshot*.json"):
+        assert '"help"' not in file.read_text(encoding="utf-8"), file
+
+
+def test_models_fit_into_80_columns_and_fold_what_cannot_be_had(run):
+    lines = run("models").stdout.splitlines()
+    assert lines[0].split()[0] == "sd15"
+    assert sum("not available upstream" in line for line in lines) == 1
+    one = run("models", "flux").stdout
+    assert "recipes/flux_lora.yaml" in one
+    assert "not available upstream: sd-scripts trains embeddings" in one
+    assert "did you mean 'flux'" in run("models", "flx").stderr
+
+
+def test_rules_are_found_by_words(run):
+    found = json.loads(run("rules", "Caption", "cut", "--json").stdout)
+    named = [row["code"] for row in (*found["rules"], *found["codes"])]
+    assert "caption.truncated" in named
+    assert len(named) < 20
+    assert run("rules", "caption").exit_code == 0
+
+
+def completed(run, monkeypatch, *words):
+    monkeypatch.setenv("_KOHYA_RUNNER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", " ".join(("kohya-runner", *words)))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    found = CliRunner().invoke(main, [], prog_name="kohya-runner").stdout.split()
+    monkeypatch.delenv("_KOHYA_RUNNER_COMPLETE")
+    return [line.partition(",")[2] for line in found]
+
+
+def test_a_shell_completes_families_runs_and_recipes(run, odd_path, monkeypatch):
+    assert completed(run, monkeypatch, "new", "x", "--family", "flux_") == ["flux_kontext"]
+    (odd_path / "work").mkdir()
+    for name in ("b.yaml", "a.yml", "c.txt", ".hidden.yaml"):
+        (odd_path / "work" / name).touch()
+    (odd_path / "work" / "folder").mkdir()
+    monkeypatch.chdir(odd_path / "work")
+    assert completed(run, monkeypatch, "plan", '""') == ["a.yml", "b.yaml", "folder/"]
+    assert completed(run, monkeypatch, "status", '""') == []
+    ended(odd_path / "ws")
+    (odd_path / "ws" / "runs" / "my cat").rename(odd_path / "ws" / "runs" / "cat")
+    for command in ("status", "watch", "report", "compare"):
+        assert completed(run, monkeypatch, command, "c") == ["cat/001"], command
+
+
 def test_options_say_which_recipe_key_sets_an_owned_one(run):
     assert "write it as 'name'" in run("options", "sdxl", "output_name").stdout
 
@@ -238,6 +301,7 @@ def test_a_list_of_all_commands_imports_none_of_them():
     assert ours == {
         "kohya_runner.commands",
         "kohya_runner.commands.cli",
+        "kohya_runner.commands.completion",
         "kohya_runner.commands.entry",
         "kohya_runner.errors",
     }
