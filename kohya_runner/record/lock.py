@@ -63,8 +63,8 @@ def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
 
 
 def release(folder: Path, run_id: str) -> None:
-    """Release the name if this run holds it."""
-    with _guarded(folder):
+    """Release the name if this run holds it; what a disk that takes no writes keeps, holds for nobody soon."""
+    with contextlib.suppress(OSError), _guarded(folder):
         held = read(folder)
         if held and held.run_id == run_id:
             (folder / ACTIVE).unlink(missing_ok=True)

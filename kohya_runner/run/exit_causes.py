@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,13 +103,15 @@ def in_words(lines: list[str]) -> ExitCause | None:
 
 
 def _speechless(outcome: Outcome, log: Path) -> ExitCause | None:
-    """Where the log's own disk is full the trainer's last words were lost with the rest, if that is so at its end."""
+    """Where the log's own disk takes nothing the trainer's last words were lost, if that is so at its end."""
     if outcome.returncode is None:
         return None
     try:
         system = os.statvfs(log.parent)
-    except OSError:
-        return None
+        with tempfile.TemporaryFile(dir=log.parent):  # after an error ext4 takes no writes, and does not say so
+            pass
+    except OSError as fault:
+        return {errno.EROFS: READ_ONLY, errno.ENOSPC: DISK}.get(fault.errno or 0)
     return DISK if system.f_bavail * system.f_frsize < LEAST_BYTES else None
 
 

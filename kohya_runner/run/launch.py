@@ -131,7 +131,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
-    for note in (note for note in final.notes if note.code.startswith("checkpoint.")):
+    for note in (note for note in final.notes if note.code.startswith(("checkpoint.", "watch."))):
         screen.event(f"WARNING {note.code}: {note.text}", lasting=True)
     return final
 

@@ -23,7 +23,7 @@ class Stop:
 
 
 class Observer(Protocol):
-    """What it raises does not touch the training: it is not called again, and the fault is in the outcome."""
+    """What it raises does not touch the training: see ``Watch``; the fault is a note in the record."""
 
     def event(self, event: Event) -> None:
         """Take in what the trainer said."""

@@ -25,6 +25,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import checkpoints, exit_causes
 from kohya_runner.run.checkpoint_check import CheckpointCheck, Expected
 from kohya_runner.run.stopping import stop_request
+from kohya_runner.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,6 +185,10 @@ class Recorder:
         output = self.run_dir / self.now.output_dir
         self._look()
         self._note_losses()
+        if outcome.fault is not None:
+            gone, kind = "for a while" if isinstance(outcome.fault, OSError) else "from then on", type(outcome.fault)
+            told = f"a part of the watch failed, and did not watch {gone}: {kind.__name__}: {outcome.fault}"
+            self.note("watch.fault", printable(told))
         expected, practice = self.expected_modules or self.now.modules, self.now.practice
         judged = self._check.check_all(self.now.checkpoints, self._expected)
         last, holds = output / self.now.final, self.now.holds

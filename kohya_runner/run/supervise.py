@@ -52,8 +52,8 @@ def _nothing(_: object) -> None:
 class Watch:
     """Where to look and whom to tell. ``log`` is absolute: it also names the run to its processes.
 
-    What an observer or ``on_start`` raises does not touch the training: it is not called again, and the fault is in the
-    outcome.
+    What an observer or ``on_start`` raises does not touch the training: it is called again only after an ``OSError``.
+    The fault is in the outcome.
     """
 
     log: Path
@@ -180,15 +180,17 @@ class _Session:
         return Outcome(self._started, time.time(), code, number, end.peak_rss, reason, stop, self._fault)
 
     def guarded(self, callback: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
-        """What the callback returns; None once it has raised."""
+        """What the callback returns; None where it raises, and from then on unless the system was the reason."""
         if callback in self._silenced:
             return None
         try:
             return callback(*args, **named)
+        except OSError as fault:  # a disk may answer again
+            self._fault = self._fault or fault
         except Exception as fault:  # noqa: BLE001 - a fault of a display must not end a training
             self._silenced.add(callback)
-            self._fault = self._fault or fault
-            return None
+            self._fault = fault if self._fault is None or isinstance(self._fault, OSError) else self._fault
+        return None
 
     def _listen(self) -> None:
         for data in self._tail.read():

@@ -100,6 +100,20 @@ def test_a_callback_that_raises_does_not_touch_the_run(practice):
     assert isinstance(outcome.fault, ZeroDivisionError)
 
 
+def test_an_observer_that_the_system_refused_once_is_called_again(practice):
+    calls: list[int] = []
+
+    def refused_once():
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(5, "Input/output error")
+
+    watch = watched(practice, observers=(Onlooker(asks=refused_once),))
+    outcome = supervise(Command(practice.argv(), practice.run_dir, {}), watch, environ=practice.environ())
+    assert isinstance(outcome.fault, OSError)
+    assert len(calls) > 1
+
+
 def test_a_reason_to_stop_stops(practice):
     command = Command(practice.argv(**LONG), practice.run_dir, {})
     dear = Stop("budget.cost", "too dear")
