@@ -37,6 +37,7 @@ TABLE = (
     Code("recipe.component", ERROR, "a component is missing, or this family has none of that name"),
     Code("recipe.extends", ERROR, "a recipe that this one extends cannot be used"),
     Code("recipe.family", ERROR, "the family is not supported"),
+    Code("recipe.kind", ERROR, "the file is another program's, not a recipe"),
     Code("recipe.method", ERROR, "the method is not supported for this family, or a key does not go with it"),
     Code("recipe.missing", ERROR, "a key is missing"),
     Code("recipe.not_yet", ERROR, "a key whose feature is not built yet"),

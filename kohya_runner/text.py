@@ -87,12 +87,12 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
-def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """``did you mean 'x'?``, or the list of names where none comes close and the list is short."""
+def did_you_mean(word: str, names: Iterable[str], key: str = "") -> str:
+    """``did you mean 'x'?`` and the line to write after ``key``; where none comes close the names, if they are few."""
     names = tuple(names)
     best = nearest(word, names)
     if best:
-        return f"did you mean '{best}'?"
+        return f"did you mean '{best}'?" + (f" write {key}{best}" if key else "")
     few = 14
     return "allowed: " + ", ".join(sorted(names)) if len(names) <= few else ""
 

@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from kohya_runner.findings import Finding, error
+from kohya_runner.slips import colour, slip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,7 +133,8 @@ _KEPT_AS_TEXT = frozenset({"str", "timestamp", "value", "merge"})
 class _Reader:
     """Walks the composed nodes of one document; aliases are followed, but not without end."""
 
-    def __init__(self, source: str, folder: Path) -> None:
+    def __init__(self, text: str, source: str, folder: Path) -> None:
+        self.lines = text.splitlines()
         self.source, self.folder = source, folder
         self.problems: list[Finding] = []
         self.count = 0
@@ -153,6 +155,8 @@ class _Reader:
         if isinstance(node, MappingNode):
             return Node(self._mapping(node, depth), place, key)
         if isinstance(node, SequenceNode):
+            for child in node.value:
+                self._hidden(child, child)
             return Node(tuple(self.read(child, depth + 1) for child in node.value), place, key)
         return Node(self._scalar(node, place), place, key)
 
@@ -173,8 +177,25 @@ class _Reader:
                     "keep one of the two",
                 )
                 continue
-            items[key] = self.read(value_node, depth + 1, place)
+            child = self.read(value_node, depth + 1, place)
+            if child.value is None and not value_node.value:  # the library says where the next key begins
+                end = key_node.end_mark
+                child = replace(child, place=replace(place, line=end.line + 1, column=end.column + 2))
+            items[key] = child
+            self._hidden(value_node, key_node)
         return items
+
+    def _hidden(self, node: Any, before: Any) -> None:
+        """A colour that YAML took for a comment, and so no value, or a part of one, for the whole."""
+        mark = node.end_mark if node.value else before.end_mark
+        if not isinstance(node, ScalarNode) or node.style is not None or mark.line >= len(self.lines):
+            return
+        line = self.lines[mark.line]
+        found = colour(node.value, line[mark.column :] if node.value else line[mark.column :].lstrip(" :-"))
+        if found:
+            whole, column = f"{node.value} {found}".strip(), line.rindex(found) + 1
+            place = Place(self.source, self.folder, mark.line + 1, column)
+            self.problem(place, f"'{found}' is read as a comment", f'put the whole value in quotes: "{whole}"')
 
     def _text(self, text: str, place: Place) -> str:
         """A text that can be an argument of a process: no NUL, no invalid character."""
@@ -210,17 +231,17 @@ def parse(text: str, source: str, folder: Path) -> tuple[Node | None, tuple[Find
     YAML 1.2: ``1e-4`` is a number, ``on`` is text, ``010`` is ten. Tags, recursive aliases and documents of absurd
     size are refused; nothing in the text can run anything.
     """
-    reader = _Reader(source, folder)
     top = Place(source, folder, 1, 1)
     if len(text) > MAX_BYTES:
         return None, (error("recipe.syntax", f"larger than {MAX_BYTES} bytes; this is not a recipe", where=str(top)),)
     if sum(map(text.count, ":,\n")) > MAX_SIGNS:
         return None, (error("recipe.syntax", "too many keys and values; this is not a recipe", where=str(top)),)
+    reader = _Reader(text, source, folder)
     try:
         document = _parser().compose(StringIO(text))
         node = None if document is None else reader.read(document)
     except MarkedYAMLError as fault:
-        return None, (_syntax(fault, source, folder),)
+        return None, (_syntax(fault, text, top),)
     except (YAMLError, ValueError) as fault:
         return None, (error("recipe.syntax", f"cannot be read as YAML: {_first_line(fault)}", where=str(top)),)
     except (_TooLargeError, RecursionError):
@@ -260,15 +281,18 @@ def _moved(node: Node, place: Place) -> Node:
     return Node(node.value, place, place)
 
 
-def _syntax(fault: MarkedYAMLError, source: str, folder: Path) -> Finding:
-    mark = fault.problem_mark or fault.context_mark
-    place = Place(source, folder, mark.line + 1, mark.column + 1) if mark else Place(source, folder, 1, 1)
+_BEGUN = ("a simple key", "a quoted scalar", "a block collection")
+"""What a fault can be inside of, where that begins in the line that has to be changed."""
+
+
+def _syntax(fault: MarkedYAMLError, text: str, top: Place) -> Finding:
+    mark, context = fault.problem_mark or fault.context_mark, fault.context_mark
+    place = replace(top, line=mark.line + 1, column=mark.column + 1) if mark else top
     what = fault.problem or fault.context or "not YAML"
-    hint = (
-        "indent with spaces, not tabs"
-        if "\\t" in what
-        else "check the indentation, the quotes and the colon of this line"
-    )
+    hint = "indent with spaces, not tabs" if "\\t" in what else "check the indentation, quotes and colons of this line"
+    begun = context.line + 1 if context and any(word in (fault.context or "") for word in _BEGUN) else 0
+    if "\\t" not in what and (meant := slip(text, place.line, begun, what)):
+        place, what, hint = replace(top, line=meant.line, column=meant.column), meant.what, meant.instead
     return error("recipe.syntax", f"not valid YAML: {what}", where=str(place), hint=hint)
 
 

@@ -192,7 +192,7 @@ PACKED_BY = (
      "take the e4m3fn, bf16 or fp16 file"),
     ("flux2", "fp8_scaled", ("F8_E4M3", "F8_E5M2"),
      "fp8_scaled quantises it itself, from bf16 or fp16 (modules/fp8_optimization_utils.py:334)",
-     "take the bf16 or fp16 file, or leave fp8_scaled out"),
+     "take the bf16 or fp16 file, or leave args.fp8_scaled out"),
 )  # fmt: skip
 """Family, switch, and the types of a base model that the script then refuses."""
 
@@ -211,7 +211,7 @@ ON_TOP = {
             "args.base_weights (to build on it)",
     "embedding": "an embedding is not a model; name a base model",
     "controlnet": "a ControlNet is not a base model; name the model it was made for",
-    "chroma": "write args: {model_type: chroma} for Chroma",
+    "chroma": "write args.model_type: chroma for Chroma",
 }  # fmt: skip
 
 

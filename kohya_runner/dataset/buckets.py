@@ -69,15 +69,15 @@ def _problems(settings: BucketSettings, divisor: int | None) -> Iterator[Finding
     low, high = limits(settings)
     if min(settings.resolution) < low:  # library/train_util.py:766
         text = f"min_bucket_reso is {low} (in steps of {steps}), more than the resolution {_text(settings.resolution)}"
-        hint = f"write min_bucket_reso: {min(settings.resolution) // steps * steps}"
+        hint = f"write args.min_bucket_reso: {min(settings.resolution) // steps * steps}"
         yield error("args.bucket_min", text, hint=hint if min(settings.resolution) >= steps else "")
     if max(settings.resolution) > high:  # library/train_util.py:769
         text = f"max_bucket_reso is {high} (in steps of {steps}), less than the resolution {_text(settings.resolution)}"
-        hint = f"write max_bucket_reso: {-(-max(settings.resolution) // steps) * steps} or more"
+        hint = f"write args.max_bucket_reso: {-(-max(settings.resolution) // steps) * steps} or more"
         yield error("args.bucket_max", text, hint=hint)
     if low < 1 and not settings.bucket_no_upscale:  # a division by zero in library/model_util.py:1327
         text = f"min_bucket_reso is {settings.min_bucket_reso}: less than bucket_reso_steps ({steps}) becomes 0"
-        yield error("args.bucket_min", text, hint=f"write min_bucket_reso: {steps} or more")
+        yield error("args.bucket_min", text, hint=f"write args.min_bucket_reso: {steps} or more")
 
 
 def limits(settings: BucketSettings) -> tuple[int, int]:

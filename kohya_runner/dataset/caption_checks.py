@@ -86,7 +86,7 @@ def lines(scan: Scan) -> Iterator[Finding]:
     paths = [caption.path for caption in _usable(scan) if caption.lines > 1]
     if paths:
         text = f"{counted(len(paths), 'caption')} of several lines, only the first is used: {names(paths)}"
-        hint = "join the lines (with enable_wildcard the trainer picks one of them at random)"
+        hint = "join the lines (with args.enable_wildcard the trainer picks one of them at random)"
         yield warning("caption.lines", text, where=scan.source.place(paths), hint=hint)
 
 

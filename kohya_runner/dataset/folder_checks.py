@@ -13,7 +13,7 @@ from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
 from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
 from kohya_runner.dataset.trainer_view import PageFinding, trainer_views
 from kohya_runner.findings import error, info, warning
-from kohya_runner.text import counted, names, printable
+from kohya_runner.text import counted, names, nearest, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -92,7 +92,11 @@ def missing(scan: Scan) -> Iterator[Finding]:
     """A folder that cannot be listed."""
     if scan.problem:
         text = f"{printable(str(scan.source.folder))}: {scan.problem}"
-        yield error("dataset.missing", text, where=scan.source.where, hint="name the folder that holds the images")
+        beside = [path.name for path in scan.source.folder.parent.glob("*") if path.is_dir()]
+        close = nearest(scan.source.folder.name, beside)
+        meant = f"did you mean images: {printable(str(scan.source.folder.with_name(close)))}?" if close else ""
+        hint = meant or "write images: FOLDER, the one that holds the pictures"
+        yield error("dataset.missing", text, where=scan.source.where, hint=hint)
 
 
 def level(scan: Scan) -> Iterator[Finding]:
@@ -195,7 +199,7 @@ def concept(scan: Scan) -> Iterator[Finding]:
     repeats, token = repeats_and_token(scan.source.concept)
     if repeats and token:
         text = f"the concept '{scan.source.concept}' begins with a number, which stays part of the name"
-        hint = f"if it means repeats, write concept: {token} and repeats: {repeats}"
+        hint = f"if it means repeats, write in this entry concept: {token} and repeats: {repeats}"
         yield warning("dataset.concept", text, where=scan.source.where, hint=hint)
 
 

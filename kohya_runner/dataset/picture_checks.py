@@ -47,7 +47,7 @@ def alpha(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
         f"{counted(len(clear), 'image')} with {pixels} transparent pixels ({share:.0%} of them): {_names(clear)}; "
         "the transparency is dropped and the colours below it are trained"
     )
-    hint = "paint them on the background you want, or write alpha_mask: true to leave those pixels out of the loss"
+    hint = "paint them on the background you want, or write args.alpha_mask: true to leave those pixels out of the loss"
     yield page_finding(warning, "image.alpha", text, clear, hint=hint)
 
 
@@ -93,7 +93,7 @@ def pixel_art(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
             f"{counted(len(smooth), 'small image')} enlarged up to {max(one.scale for one in smooth):.1f} times with "
             f"{_used(smooth)}, which blurs every pixel's edge: {_names(smooth)}"
         )
-        option = "write resize_interpolation: nearest, or " if rules.takes_interpolation else ""
+        option = "write args.resize_interpolation: nearest, or " if rules.takes_interpolation else ""
         hint = f"{option}enlarge them yourself by a whole factor ({_whole(first)})"
         yield page_finding(warning, "image.blurred", text, smooth, hint=hint)
     if rules.resize_interpolation != "nearest":
@@ -113,7 +113,7 @@ def enlarged(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFindin
     grown = [one for one in views if one.scale > ENLARGED and not one.tiny]
     if grown:
         text = f"{counted(len(grown), 'image')} enlarged up to {max(one.scale for one in grown):.1f} times"
-        hint = "take larger originals, a lower resolution, or bucket_no_upscale: true"
+        hint = "take larger originals, a lower resolution, or args.bucket_no_upscale: true"
         yield page_finding(warning, "image.enlarged", f"{text} with {_used(grown)}: {_names(grown)}", grown, hint=hint)
 
 
@@ -127,7 +127,7 @@ def cropped(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]
             f"{worst.lost:.0%} ({worst.lost_pixels} pixels)"
         )
         buckets = rules.buckets is not None and rules.buckets.enable_bucket
-        hint = "crop them yourself, or raise max_bucket_reso" if buckets else "write enable_bucket: true"
+        hint = "crop them yourself, or raise max_bucket_reso" if buckets else "write args.enable_bucket: true"
         yield page_finding(warning, "image.cropped", text, cut, hint=hint)
 
 

@@ -87,7 +87,7 @@ def wildcards(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
     if found:
         text = f"{counted(len(found), 'caption')} with braces that are read literally: {_names(found)}"
         yield page_finding(
-            warning, "caption.wildcard", text, found, hint="write enable_wildcard: true, or take the braces out"
+            warning, "caption.wildcard", text, found, hint="write args.enable_wildcard: true, or take the braces out"
         )
 
 

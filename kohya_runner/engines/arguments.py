@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
-from kohya_runner.options.script_options import argparse_parser
+from kohya_runner.options.script_options import ELSEWHERE, argparse_parser
+from kohya_runner.recipe.validate import recipe_key, shown_value, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Launch
+    from kohya_runner.yamlio import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +109,27 @@ MANY_CHECKPOINTS = 50
 MAX_ADVICE = 50  # unknown options that get a suggestion: to compare names takes time
 MAX_NAME = 100
 OWNED: Mapping[str, str] = {
-    "pretrained_model_name_or_path": "write it as 'model'",
-    "output_dir": "the run's own folder is used; choose the disk with 'workspace'",
-    "output_name": "write it as 'name'",
-    "train_data_dir": "write the folders as 'datasets'; the N_concept layout is made from them",
-    "reg_data_dir": "write the folder as an entry of 'datasets' with regularization: true",
-    "in_json": "write the folders as 'datasets'",
-    "dataset_config": "write the folders as 'datasets'",
+    "pretrained_model_name_or_path": "write model: {value}",
+    "output_dir": "the run's own folder is used; write workspace: {value} to choose the disk",
+    "output_name": "write name: {value}",
+    "train_data_dir": "write datasets.0.images: {value}; the N_concept layout is made from repeats and concept",
+    "reg_data_dir": "write datasets.1.images: {value}, in an entry with regularization: true",
+    "in_json": "write datasets.0.images: {value}",
+    "dataset_config": "write its folders as entries of datasets",
     "dataset_class": "code from a recipe is never loaded",
-    "conditioning_data_dir": "write the folder as datasets[].conditioning, with method: controlnet or lllite",
-    "dataset_repeats": "write it as datasets[].repeats",
-    "use_safetensors": "write save_model_as: safetensors",
-    "config_file": "write its options as 'args': a configuration file is not checked by the trainer",
+    "conditioning_data_dir": "write datasets.0.conditioning: {value}, with method: controlnet or lllite",
+    "dataset_repeats": "write datasets.0.repeats: {value}",
+    "use_safetensors": "write args.save_model_as: safetensors",
+    "config_file": "write its options under args: a configuration file is not checked by the trainer",
     "output_config": "the resolved recipe is in the run's record.json",
-    "logging_dir": "set log_with: tensorboard; the run's own folder is used",
-    "caption_extention": "the trainer's old spelling; write caption_extension",
+    "logging_dir": "write args.log_with: tensorboard; the run's own folder is used",
+    "caption_extention": "the trainer's old spelling; write args.caption_extension: {value}",
     "huggingface_token": "a secret: set HF_TOKEN in the environment",
     "wandb_api_key": "a secret: set WANDB_API_KEY in the environment",
     "cache_info": "the trainer would then not notice added or removed images (train_util.py:1982)",
     "debug_dataset": "it opens windows and trains nothing; see kohya-runner plan",
 }
-"""Option -> what to do instead."""
+"""Option -> what to do instead; ``{value}`` is the recipe's."""
 
 PATHS = frozenset({
     "vae", "sample_prompts", "network_weights", "base_weights", "weights", "resume", "tokenizer_cache_dir",
@@ -173,14 +175,19 @@ def from_recipe(
         option = options.get(name)
         instead = engine.OWNED.get(name) or OWNED.get(name) or _component(name, support)
         if instead:
+            instead = instead.replace("{value}", shown_value(raw))
             findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=instead))
         elif option is None:
-            findings.append(_unknown(name, where, options, advise=len(findings) < MAX_ADVICE))
+            findings.append(_unknown(loaded, name, options, advise=len(findings) < MAX_ADVICE))
         elif raw is not None:
             value = _absolute(loaded, name, raw)
-            problem = values.problem(option, value)
-            if problem:
-                findings.append(error("args.value", f"args.{name}: {problem}", where=str(loaded.place("args", name))))
+            fault = values.fault(option, value)
+            if fault:
+                place = loaded.place("args", name)
+                line = f"--set args.{name}=" if place.by_user else f"args.{name}: "
+                hint = f"write {line}{fault.instead}"
+                what, where = f"args.{name}: {fault}", str(place)
+                findings.append(error("args.value", what, where=where, hint=hint if fault.instead else ""))
             else:
                 args.append(Arg(name, value, values.tokens(option, value), where))
     return tuple(args), tuple(findings)
@@ -188,12 +195,28 @@ def from_recipe(
 
 def _component(name: str, support: Support) -> str:
     """What to write instead of an option that is a component of the family; "" for any other."""
-    return next((f"write it as components.{c.name}" for c in support.components if name in (c.name, c.flag)), "")
+    return next((f"write components.{c.name}: {{value}}" for c in support.components if name in (c.name, c.flag)), "")
 
 
-def _unknown(name: str, where: str, options: ScriptOptions, *, advise: bool) -> Finding:
-    hint = (options.advice(name[:MAX_NAME]) if advise else "") or f"see: kohya-runner options {options.script}"
+def _unknown(loaded: Loaded, name: str, options: ScriptOptions, *, advise: bool) -> Finding:
+    node, where = loaded.tree.find(("args", name)), loaded.where("args", name)
+    hint = unknown_option(node, name, options) if advise else ""
+    hint = hint or f"see: kohya-runner options {options.script}"
     return error("args.unknown", f"args.{name}: {options.script} has no option '{name}'", where=where, hint=hint)
+
+
+def unknown_option(node: Node, name: str, options: ScriptOptions) -> str:
+    """The line to write for an option that there is not: one of the trainer's, or a key of the recipe."""
+    key = recipe_key(name)
+    if key and options.known_as(name) is None and name not in ELSEWHERE:
+        return f"'{name}' is a key of the recipe: {written(node, f'args.{name}', key)}"
+    meant = options.nearest(name[:MAX_NAME])
+    advice = options.advice(name[:MAX_NAME])
+    return (
+        f"did you mean '{meant}'? {written(node, f'args.{name}', f'args.{meant}')}"
+        if meant and advice.startswith("did")
+        else advice
+    )
 
 
 def _absolute(loaded: Loaded, name: str, value: Any) -> Any:
@@ -244,4 +267,7 @@ def out_of_bounds(given: Mapping[str, Any], places: Mapping[str, str]) -> Iterat
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, (int, float)) and not least <= number <= most:
                 limit = f"{least:g} or more" if number < least else f"{most:g} or less"
-                yield error("args.range", f"args.{name} is {number}: must be {limit}", where=places.get(name, ""))
+                hint = f"write args.{name}: {limit}"
+                yield error(
+                    "args.range", f"args.{name} is {number}: out of range", where=places.get(name, ""), hint=hint
+                )

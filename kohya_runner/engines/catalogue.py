@@ -95,7 +95,8 @@ def _rows(
 
 def _row(option: Option, names: tuple[str, ...], said: str) -> OptionRow:
     default = "" if option.default is None or option.kind == "switch" else str(option.default)
-    return OptionRow(option.name, _takes(option), default, names, option.where, OWNED.get(option.name, ""), said)
+    owned = OWNED.get(option.name, "").replace("{value}", "...")
+    return OptionRow(option.name, _takes(option), default, names, option.where, owned, said)
 
 
 def _takes(option: Option) -> str:

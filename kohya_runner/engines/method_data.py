@@ -227,7 +227,7 @@ def _without_word(scans: tuple[Scan, ...], parsed: ParsedOptions) -> Iterator[Fi
         without = [path for path, text in texts if word not in text]
         if without:
             text = f"{counted(len(without), 'caption')} without '{word}', the word to train: {names(without)}"
-            hint = "add the word, or write use_object_template: true"
+            hint = "add the word, or write args.use_object_template: true"
             yield warning("caption.token", text, where=scan.source.place(without), hint=hint)
 
 

@@ -122,7 +122,7 @@ def _save_problems(settings: SaveSettings) -> Iterator[Finding]:
         value = getattr(settings, name)
         # train_network.py:1694 and :1497 divide by it, the first only after a whole epoch
         if value is not None and value < 1 and not (name.endswith("epochs") and _has_ratio(settings)):
-            hint = f"leave {name} out to save without it"
+            hint = f"leave args.{name} out to save without it"
             yield error(f"args.{name}", f"{name} is {value}: must be 1 or more", hint=hint)
     if settings.save_last_n_epochs is not None and settings.save_last_n_epochs < 1:
         text = f"save_last_n_epochs is {settings.save_last_n_epochs}: every epoch's checkpoint is removed when written"

@@ -110,7 +110,7 @@ ADAMW = "optimizer_type: AdamW"
 TRAIN_UTIL = "library/train_util.py"
 
 REQUIREMENTS: tuple[Requirement, ...] = (
-    Requirement("xformers", "xformers", f"{TRAIN_UTIL}:3371", _xformers, "sdpa: true instead of xformers: true"),
+    Requirement("xformers", "xformers", f"{TRAIN_UTIL}:3371", _xformers, "sdpa: true in place of args.xformers: true"),
     Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4894", _suffix("8bit"), ADAMW),
     Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4945", _by_name("pagedadamw"), ADAMW),
     Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4959", _by_name("pagedadamw32bit"), ADAMW),
@@ -138,7 +138,7 @@ def packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterat
 def _missing(row: Requirement, needs: MachineNeeds) -> Finding:
     value = f" {needs.optimizer}" if row.option == "optimizer_type" else ""
     message = f"{row.option}{value} needs {row.package}, which the trainer's Python does not have ({row.line})"
-    hint = f"install {row.package} there, or write {row.instead}"
+    hint = f"install {row.package} there, or write args.{row.instead}"
     return error("trainer.package", message, where=needs.place(row.option), hint=hint)
 
 
@@ -161,7 +161,7 @@ def shared_memory(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iter
             f"max_data_loader_n_workers: {workers} workers hold about {size(expected)} of batches in /dev/shm, "
             f"which has {size(host.shm_free_bytes)} free: the run can die with a bus error"
         )
-        hint = "write max_data_loader_n_workers: 0, or start the container with a larger --shm-size"
+        hint = "write args.max_data_loader_n_workers: 0, or start the container with a larger --shm-size"
         yield warning("memory.shm", message, where=needs.place("max_data_loader_n_workers"), hint=hint)
 
 

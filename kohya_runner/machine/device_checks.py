@@ -115,7 +115,7 @@ def no_gpu(needs: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Itera
     faults = [fault for rule in CPU_RULES if (fault := rule(needs, trainer)) is not None]
     for option, why, instead in faults:
         message = f"there is no CUDA GPU here, and {why}"
-        yield error("device.none", message, where=needs.place(option), hint=f"write {instead}, or use a GPU")
+        yield error("device.none", message, where=needs.place(option), hint=f"write args.{instead}, or use a GPU")
     if not faults:
         message = "there is no CUDA GPU here: training runs on the CPU, 50 to 500 times slower"
         yield warning("device.none", message, hint="use a GPU for anything but a trial")
@@ -155,7 +155,7 @@ def _xformers(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | No
     if not needs.xformers or needs.family not in UNET_FAMILIES:
         return None
     line = XFORMERS_LINES.get(needs.family, "train_network.py:185")
-    return "xformers", f"xformers needs one ({line} raises ValueError)", "sdpa: true instead of xformers: true"
+    return "xformers", f"xformers needs one ({line} raises ValueError)", "sdpa: true in place of args.xformers: true"
 
 
 def _xformers_of_examples(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
@@ -187,10 +187,11 @@ def old_gpu(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iterator[F
     where = needs.place("mixed_precision")
     if needs.xformers and needs.family in UNET_FAMILIES:
         message = f"xformers has no bf16 on {name}: it needs 8.0 or more (xformers/ops/fmha/common.py:480)"
-        yield error("device.bf16", message, where=where, hint="write mixed_precision: fp16, or sdpa: true for xformers")
+        hint = "write args.mixed_precision: fp16, or args.sdpa: true for xformers"
+        yield error("device.bf16", message, where=where, hint=hint)
     else:
         message = f"{name} has no bf16 of its own: torch emulates it, slowly"
-        yield warning("device.bf16", message, where=where, hint="write mixed_precision: fp16")
+        yield warning("device.bf16", message, where=where, hint="write args.mixed_precision: fp16")
 
 
 def new_gpu(_: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:

@@ -121,7 +121,7 @@ def _small_root(use: DiskUse, systems: tuple[FileSystem, ...], *, fits: bool) ->
     place = f" (such as {roomy[0].mount})" if roomy else ""
     total = size(use.system.total_bytes or 0) if use.system else ""
     message = f"{_sum(use)} on the small root disk ({total} in all), {_free(use)}"
-    hint = f"set workspace: to a folder on the big disk{place}, or KOHYA_WORKSPACE"
+    hint = f"write workspace: FOLDER, one on the big disk{place}, or set KOHYA_WORKSPACE"
     make = warning if fits else error
     return make("disk.cache_small", message, where=use.where, hint=hint)
 
@@ -132,13 +132,13 @@ def what_would_fit(use: DiskUse) -> str:
     shrunk = [(line, item.bytes - smaller) for item in use.items for line, smaller in item.smaller]
     for line, saved in sorted(shrunk, key=lambda pair: pair[1]):
         if use.needed - saved <= free * TIGHT:
-            return f"set {line}: then {size(use.needed - saved)} are needed"
+            return f"write args.{line}: then {size(use.needed - saved)} are needed"
     best = {item: max(item.smaller, key=lambda pair: item.bytes - pair[1]) for item in use.items if item.smaller}
     least = use.needed - sum(item.bytes - smaller for item, (_, smaller) in best.items())
     if best and least <= free:
-        return "set " + " and ".join(line for line, _ in best.values()) + f": then {size(least)} are needed"
+        return "write " + " and ".join(f"args.{line}" for line, _ in best.values()) + f": then {size(least)} are needed"
     missing = use.needed - free
-    return f"free {size(missing)} or set workspace: to a bigger disk" if missing > 0 else ""
+    return f"free {size(missing)} or write workspace: FOLDER, on a bigger disk" if missing > 0 else ""
 
 
 def _sum(use: DiskUse) -> str:

@@ -205,7 +205,7 @@ def _what_fits(settings: VramSettings, room: int) -> str:
     if not found:
         return "use a GPU with more memory"
     taken, needed = enough(settings, found, room)
-    lines = ", ".join(f"{saving.line} (saves {size(saving.bytes)})" for saving in taken[:LINES])
+    lines = ", ".join(f"args.{saving.line} (saves {size(saving.bytes)})" for saving in taken[:LINES])
     if needed > room:
         return f"use a GPU with more memory; even with {lines} about {size(needed)} are needed"
     return f"write {lines}: then about {size(needed)} are needed"
@@ -232,9 +232,9 @@ FP8_BASE = ("flux", "sd3")
 
 def _less_ram(needed: RamEstimate, needs: MachineNeeds) -> str:
     if needed.parts.get("cached latents and texts", 0) > needed.total // 4:
-        return "write cache_latents_to_disk: true, and cache_text_encoder_outputs_to_disk: true if texts are cached"
+        return "write args.cache_latents_to_disk: true (with cached texts args.cache_text_encoder_outputs_to_disk, too)"
     if needs.family in LOW_RAM and needs.args.get("lowram") is not True:
-        return "write lowram: true, which loads straight to the GPU, or use a machine with more memory"
+        return "write args.lowram: true, which loads straight to the GPU, or use a machine with more memory"
     if needs.family in FP8_BASE and not needs.fp8_base and needs.lora:
-        return "write fp8_base: true, or use a machine with more memory"
+        return "write args.fp8_base: true, or use a machine with more memory"
     return "use a machine with more memory"

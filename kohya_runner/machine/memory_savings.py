@@ -109,14 +109,14 @@ def _text(settings: VramSettings, _: int) -> Change | None:
         return None
     line = "cache_text_encoder_outputs: true"
     if settings.train_text and settings.family not in KEEPS_CLIP:
-        return f"{line} with network_train_unet_only: true", {"cache_text": True, "train_text": False}
+        return f"{line} with args.network_train_unet_only: true", {"cache_text": True, "train_text": False}
     return line, {"cache_text": True}
 
 
 def _batch(settings: VramSettings, _: int) -> Change | None:
     if settings.batch == 1:
         return None
-    return f"train_batch_size: 1 with gradient_accumulation_steps: {settings.batch}", {"batch": 1}
+    return f"train_batch_size: 1 with args.gradient_accumulation_steps: {settings.batch}", {"batch": 1}
 
 
 def _optimizer(settings: VramSettings, _: int) -> Change | None:

@@ -21,7 +21,11 @@ SHORT = 12
 
 
 class BadValueError(ValueError):
-    """A value the trainer would refuse or misread; the message ends with what to write instead."""
+    """A value the trainer would refuse or misread; the message ends with what to write, unless that is ``instead``."""
+
+    def __init__(self, message: str, instead: str = "") -> None:
+        super().__init__(message)
+        self.instead = instead
 
 
 def number_text(value: float) -> str:
@@ -64,6 +68,8 @@ def float_text(value: object) -> str:
             return number_text(float(value))
         case _:
             pass
+    if isinstance(value, str) and DECIMAL.match(value.replace(",", ".")):
+        raise BadValueError(f"{shown(value)} is not a number: a point stands before decimals", value.replace(",", "."))
     raise BadValueError(f"{shown(value)} is not a number; write one, such as 0.0001")
 
 
@@ -169,10 +175,15 @@ def _pair(style: Style, key: str, value: object) -> str:
     return _checked(style, f"{key}={text}")
 
 
+def _as_mapping(item: object) -> str:
+    words = str(item).replace(":", " ").split()
+    return f"{{{words[0]}: {words[1]}}}" if len(words) == 2 else "{key: value}"
+
+
 def _checked(style: Style, item: object) -> str:
     """An item the trainer's reader takes apart again as it was meant."""
     if not isinstance(item, str) or not item.partition("=")[1]:
-        raise BadValueError(f"{shown(item)} is no 'key=value'; write a mapping, such as {{key: value}}")
+        raise BadValueError(f"{shown(item)} is no 'key=value'", _as_mapping(item))
     key, _, text = item.partition("=")
     if not key.isidentifier():
         raise BadValueError(f"'{key}' is not a name the trainer could use; write a name such as conv_dim=8")

@@ -90,15 +90,15 @@ PEOPLE_SAY: Mapping[str, tuple[str, ...]] = {
 
 ELSEWHERE: Mapping[str, str] = {
     "cache_dir": "caches lie in the workspace: write workspace: DIR",
-    "class_prompt": "write 'class_prompt' in the entry of 'datasets' with regularization: true",
-    "conditioning_type": "write 'conditioning: FOLDER' in the entry of 'datasets'",
-    "instance_prompt": "write 'concept' in the entry of 'datasets', or captions beside the pictures",
-    "num_class_images": "write 'num_class_images' in the entry of 'datasets' with regularization: true",
-    "num_repeats": "write 'repeats' in the entry of 'datasets'",
-    "repeats": "write 'repeats' in the entry of 'datasets'",
-    "save_every_n_hours": "the trainer saves by epochs or steps: save_every_n_epochs, save_every_n_steps",
+    "class_prompt": "write datasets.1.class_prompt: TEXT, in an entry with regularization: true",
+    "conditioning_type": "write datasets.0.conditioning: FOLDER",
+    "instance_prompt": "write datasets.0.concept: WORD, or captions beside the pictures",
+    "num_class_images": "write datasets.1.num_class_images: 200, in an entry with regularization: true",
+    "num_repeats": "write datasets.0.repeats: 10",
+    "repeats": "write datasets.0.repeats: 10",
+    "save_every_n_hours": "the trainer saves by epochs or steps: args.save_every_n_epochs, args.save_every_n_steps",
     "target_modules": "the network module chooses its modules: see network_module and network_args",
-    "train_path": "write 'images' in an entry of 'datasets'",
+    "train_path": "write datasets.0.images: FOLDER",
 }
 """What people write, and the place for it, where no option of the trainer is the answer."""
 
@@ -136,13 +136,15 @@ class ScriptOptions(Mapping[str, Option]):
     def nearest(self, word: str) -> str | None:
         """The option somebody who wrote ``word`` most likely means, or None."""
         plain = _plain(word)
-        if plain in self:
-            return plain
-        if plain in ELSEWHERE:
+        if plain in ELSEWHERE and plain not in self:
             return None
-        said = next((name for name in PEOPLE_SAY.get(plain, ()) if name in self), None)
         longer = self._starting_with(plain)
-        return said or (longer[0] if len(longer) == 1 else nearest(plain, self))
+        return self.known_as(word) or (longer[0] if len(longer) == 1 else nearest(plain, self))
+
+    def known_as(self, word: str) -> str | None:
+        """The option that ``word`` certainly means: by its own name, or by one that people have for it."""
+        plain = _plain(word)
+        return plain if plain in self else next((name for name in PEOPLE_SAY.get(plain, ()) if name in self), None)
 
     def advice(self, word: str) -> str:
         """What to write instead of ``word``, as a clause; empty where nothing comes close."""

@@ -57,13 +57,19 @@ SAID_OTHERWISE: Mapping[tuple[str, str], str] = {
 """Values people give an option with choices -> what the trainer calls it."""
 
 
-def problem(option: Option, value: object) -> str | None:
+def fault(option: Option, value: object) -> BadValueError | None:
     """What is wrong with a recipe's value and what to write instead; None where the trainer takes it."""
     try:
         tokens(option, value)
-    except BadValueError as fault:
-        return str(fault)
+    except BadValueError as found:
+        return found
     return None
+
+
+def problem(option: Option, value: object) -> str | None:
+    """The same in words."""
+    found = fault(option, value)
+    return f"{found}; write {found.instead}" if found and found.instead else str(found) if found else None
 
 
 def tokens(option: Option, value: object) -> tuple[str, ...]:
@@ -84,7 +90,15 @@ def tokens(option: Option, value: object) -> tuple[str, ...]:
 def _switch(option: Option, value: object) -> tuple[str, ...]:
     if isinstance(value, bool):
         return (option.flag,) if value else ()
-    raise BadValueError(f"is a switch and got {shown(value)}; write true or false")
+    meant = SWITCHES.get(str(value).lower(), "")
+    if meant and isinstance(value, str) and value.lower() == meant:
+        raise BadValueError(f"is a switch and got the text {shown(value)}: remove the quotes", meant)
+    raise BadValueError(f"is a switch and got {shown(value)}" + ("" if meant else "; write true or false"), meant)
+
+
+SWITCHES = {"true": "true", "yes": "true", "on": "true", "1": "true",
+            "false": "false", "no": "false", "off": "false", "0": "false"}  # fmt: skip
+"""What people write for a switch."""
 
 
 def _many(option: Option, value: object) -> tuple[str, ...]:
@@ -134,14 +148,15 @@ def _chosen(option: Option, value: object) -> str:
     allowed = [str(choice) for choice in option.choices if choice is not None]
     known = SAID_OTHERWISE.get((option.name, str(value)))
     if known:
-        raise BadValueError(f"{shown(value)} is not what the trainer calls it; write {known}")
+        raise BadValueError(f"{shown(value)} is not what the trainer calls it", known)
     text = TEXTS[option.type](value)
     if text in allowed:
         return text
     listed = ", ".join(allowed) + (", or null" if None in option.choices else "")
     best = nearest(text, allowed)
-    hint = f"did you mean '{best}'? " if best else ""
-    raise BadValueError(f"{shown(value)} is none of the choices; {hint}write one of: {listed}")
+    if best:
+        raise BadValueError(f"{shown(value)} is none of the choices ({listed})", best)
+    raise BadValueError(f"{shown(value)} is none of the choices; write one of: {listed}")
 
 
 def _passable(text: str) -> str:
@@ -160,7 +175,10 @@ def _resolution(text: str) -> None:
         return
     sides = RESOLUTION_X.match(text)
     if sides:
-        raise BadValueError(f"the trainer does not read {shown(text)}; write {sides[1]},{sides[2]}")
+        raise BadValueError(f"the trainer does not read {shown(text)}", f"{sides[1]},{sides[2]}")
+    numbers = re.findall(r"[1-9][0-9]*", text)
+    if 1 <= len(numbers) <= 2:
+        raise BadValueError(f"{shown(text)} is not a resolution", ",".join(numbers))
     raise BadValueError(f"{shown(text)} is not a resolution; write 1024, or width,height such as 1024,768")
 
 

@@ -16,9 +16,9 @@ from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan import resume_options
+from kohya_runner.plan.model_forms import form_findings
 from kohya_runner.recipe.models import Reference, reference
 from kohya_runner.record.run_paths import RunPaths, next_run
-from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Component, Support
+    from kohya_runner.engines.support import Support
     from kohya_runner.plan.data import ReadData
     from kohya_runner.plan.options import GivenOptions
     from kohya_runner.plan.pipeline import Opened
@@ -84,9 +84,7 @@ class _Search:
     def component(self, name: str, ref: Reference) -> Path | None:
         """Where a component is; None where the family has none of this name."""
         if not any(known.name == name for known in self.support.components):
-            self.findings.append(_unknown(name, ref, self.support))
             return None
-        self.findings += _component_form(name, ref)
         return self.workspace.root / self.located(ref, name)
 
 
@@ -96,7 +94,6 @@ def find_models(loaded: Loaded, support: Support, workspace: Workspace, *, look:
     assert recipe is not None  # noqa: S101 - planned with a whole recipe
     search = _Search(support, workspace, look)
     base = reference(loaded, recipe.model, "model")
-    search.findings += _form(base, support)
     located = search.located(base, "model")
     found = {
         name: search.component(name, reference(loaded, value, "components", name))
@@ -108,61 +105,10 @@ def find_models(loaded: Loaded, support: Support, workspace: Workspace, *, look:
         from kohya_runner.install.random_model import random_model_paths
 
         tokenizers = random_model_paths(base.text, workspace.models).tokenizers
-    findings = (*search.findings, *_missing(loaded, support))
+    forms = form_findings(loaded, support)
+    told = {one.where for one in forms}  # a file that is another family's, or no file, is not looked for
+    findings = (*forms, *(one for one in search.findings if one.where not in told))
     return Models(located, base.kind, components, tuple(search.fetches), tokenizers, findings)
-
-
-def _form(ref: Reference, support: Support) -> list[Finding]:
-    """Whether the script takes this form of a model at all."""
-    if ref.kind == "hub" and not support.hub_model:
-        hint = f"write hf://{ref.text}/FILE.safetensors, which is fetched before the launch, or a path"
-        return [
-            error(
-                "model.form",
-                f"{support.script} takes a model file, not the Hub id {ref.text}",
-                where=ref.where,
-                hint=hint,
-            )
-        ]
-    if ref.kind == "random" and (ref.text != support.family or not support.random_model):
-        message = f"random weights of {ref.text} are not a base model for family {support.family}"
-        return [error("model.form", message, where=ref.where, hint=f"write family: {ref.text}, or another model")]
-    return []
-
-
-def _component_form(name: str, ref: Reference) -> list[Finding]:
-    if ref.kind != "hub":
-        return []
-    hint = f"write hf://{ref.text}/FILE.safetensors, or a path"
-    return [
-        error("model.form", f"components.{name} must be a file, not the Hub id {ref.text}", where=ref.where, hint=hint)
-    ]
-
-
-def _unknown(name: str, ref: Reference, support: Support) -> Finding:
-    names = [c.name for c in support.components]
-    hint = did_you_mean(name, names) if names else f"family {support.family} has none: leave it out"
-    return error(
-        "recipe.component", f"components.{name}: no component of family {support.family}", where=ref.where, hint=hint
-    )
-
-
-def _missing(loaded: Loaded, support: Support) -> list[Finding]:
-    given = loaded.recipe.components if loaded.recipe else {}
-
-    def read(component: Component) -> bool:
-        return all(loaded.args.get(name) != value for name, value in component.unless.items())
-
-    return [
-        error(
-            "recipe.component",
-            f"components.{c.name} is missing: {c.what}",
-            where=loaded.where("components"),
-            hint=f"write components: {{{c.name}: hf://org/repo/file.safetensors}}, or a path",
-        )
-        for c in support.components
-        if c.required and c.name not in given and read(c)
-    ]
 
 
 RESUMING = ("save_state", "save_last_n_epochs_state", "checkpointing_steps", "checkpoints_total_limit")

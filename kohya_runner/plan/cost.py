@@ -204,7 +204,7 @@ def _fewer(time: TimePlan, seconds: float, steps_per_epoch: int, limit: str) -> 
     steps = (seconds - time.speed.setup) / time.speed.seconds_per_step
     epochs = math.floor(steps / steps_per_epoch)
     return (
-        f"write max_train_epochs: {epochs} ({duration(seconds)} are enough for that), or {raised}"
+        f"write args.max_train_epochs: {epochs} ({duration(seconds)} are enough for that), or {raised}"
         if epochs >= 1
         else raised
     )

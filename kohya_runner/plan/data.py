@@ -26,6 +26,7 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.install.random_model import random_model_paths
 from kohya_runner.plan import commands
 from kohya_runner.recipe.models import RandomModel
+from kohya_runner.slips import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -205,12 +206,23 @@ def sources(
             where = str(loaded.place("datasets", index, "concept"))
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
         faults += _regex(loaded, index, entry)
+        away = [_away(loaded, index, key) for key in ("images", "conditioning")]
+        if any(away):
+            faults += [one for one in away if one]
+            continue
         for source in _sources(loaded, index, caption_extension, workspace, own):
             misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
             faults += misplaced
             if not misplaced:
                 found.append(source)
     return tuple(found), (*faults, *commands.findings(loaded, workspace))
+
+
+def _away(loaded: Loaded, index: int, key: str) -> Finding | None:
+    """An error for an address or a Windows path: no folder of this machine."""
+    said = elsewhere(loaded.datasets[index].model_dump()[key] or "", f"datasets.{index}.{key}")
+    where = str(loaded.place("datasets", index, key))
+    return error("dataset.missing", f"datasets.{index}.{key}: {said[0]}", where=where, hint=said[1]) if said else None
 
 
 def _sources(loaded: Loaded, index: int, extension: str, workspace: Workspace, own: OwnOptions) -> Iterator[Source]:

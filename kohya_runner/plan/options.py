@@ -46,11 +46,11 @@ def left_open(
 
 
 def default_findings(
-    loaded: Loaded, opened: Iterable[tuple[str, Any, str]], options: ScriptOptions, args: Mapping[str, Any]
+    loaded: Loaded, opened: Iterable[tuple[str, Any, str]], options: ScriptOptions
 ) -> Iterator[Finding]:
     """One info per open default, and an error for the one option no script can do without."""
-    if "resolution" in options and args.get("resolution") is None and options["resolution"].default is None:
-        hint = "write args: {resolution: 1024}, or 512 for SD 1.5"
+    if "resolution" in options and loaded.args.get("resolution") is None and options["resolution"].default is None:
+        hint = "write args.resolution: 1024 (512 for SD 1.5)"
         message = "args.resolution is missing: the trainer stops without it (library/train_util.py:1921)"
         yield error("args.missing", message, where=loaded.where("args"), hint=hint)
     for name, default, effect in opened:
@@ -99,7 +99,7 @@ def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOpti
 
 def option_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
     """What stands against the options, and against the files and folders of this machine that they name."""
-    yield from default_findings(opened.loaded, given.left_open, given.parsed.options, given.parsed.given)
+    yield from default_findings(opened.loaded, given.left_open, given.parsed.options)
     yield from out_of_bounds(given.parsed.given, {arg.name: arg.source for arg in given.args})
     if not opened.request.elsewhere:
         yield from weight_findings(given.args, practice=opened.request.practice)
@@ -121,7 +121,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
 """Name -> what its value must match, and that in words (accelerate 1.6.0, commands/launch.py)."""
 
 INSTEAD: Mapping[str, str] = {
-    "num_processes": "write it as launch.num_processes",
+    "num_processes": "write launch.num_processes: N",
     "multi_gpu": "it follows from launch.num_processes",
     "mixed_precision": "it follows from args.mixed_precision",
     "num_machines": "one machine is what this version launches on",
@@ -185,7 +185,7 @@ def _state(arg: Arg, folder: Path, *, practice: bool) -> Iterator[Finding]:
     from kohya_runner.artefact.lora import inspect
 
     if not os.path.isdir(folder):
-        hint = "name the folder that save_state wrote: NAME-000001-state"
+        hint = "name the folder that args.save_state wrote: NAME-000001-state"
         yield error("model.missing", f"args.resume: there is no folder {folder}", where=arg.source, hint=hint)
     elif not practice and inspect(folder / STATE_WEIGHTS).practice:
         yield _practice(arg, folder)

@@ -22,9 +22,10 @@ from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine
 from kohya_runner.plan.options import given_options, option_findings
 from kohya_runner.plan.replay import replay_findings
+from kohya_runner.plan.unknown_keys import advice, meant_support
 from kohya_runner.plan.value import Plan
 from kohya_runner.recipe.load import load
-from kohya_runner.text import did_you_mean, nearest
+from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -77,7 +78,7 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     if refused:
         raise UsageError(f"--allow {refused}")
     settings = user_settings(env)
-    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env)
+    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env, advice=advice)
     room = choose_workspace(request.workspace, loaded, settings, env)
     keys = (*request.trust, *settings.trust)
     check_keys(keys)
@@ -114,6 +115,24 @@ def _named_python(loaded: Loaded, told: tuple[Consequence, ...]) -> str | None:
     return str(loaded.path_from(launch, "launch", "python")) if launch and not refused else None
 
 
+FAMILIES_SAID = {
+    **dict.fromkeys(("pony", "illustrious", "illustriousxl", "noobai", "xl", "stablediffusionxl"), "family: sdxl"),
+    **dict.fromkeys(("sd", "sd1", "sd1.5", "stablediffusion"), "family: sd15"),
+    **dict.fromkeys(("sd3.5", "sd35"), "family: sd3"),
+    **dict.fromkeys(("chroma", "schnell", "fluxdev"), "family: flux"),
+    **dict.fromkeys(("kontext", "flux.1kontext"), "family: flux_kontext"),
+    "klein": "family: flux2",
+}
+METHODS_SAID = {
+    "locon": "method: lora with args.network_args: {conv_dim: 8, conv_alpha: 4}",
+    "full": "method: finetune",
+    "fullfinetune": "method: finetune",
+    "embedding": "method: textual_inversion",
+    "ti": "method: textual_inversion",
+}
+"""What people call a family or a method -> what to write."""
+
+
 def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     """The row, or a finding that says which there are; a missing family is the recipe's own finding."""
     family, method = _family(loaded), _method(loaded)
@@ -127,16 +146,10 @@ def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     reason, instead = _refusal(family, method)
     if known and reason:
         return None, (error("recipe.method", f"{message}: {reason}", where=loaded.where(word), hint=instead),)
-    hint = f"{why}; write {', '.join(choices)}" if why else did_you_mean(value, choices)
+    said = (FAMILIES_SAID if word == "family" else METHODS_SAID).get(value.lower().replace("-", "").replace("_", ""))
+    told = f"write {said}" if said else did_you_mean(value, choices, f"{word}: ")
+    hint = f"{why}; write {word}: {', '.join(choices)}" if why else told
     return None, (error(f"recipe.{word}", message, where=loaded.where(word), hint=hint),)
-
-
-def meant_support(loaded: Loaded) -> Support | None:
-    """The row that a misspelt family or method most likely means, so that the options can be read by it."""
-    family = nearest(_family(loaded), table.families()) or ""
-    known = table.methods(family)
-    method = nearest(_method(loaded), known) or next(iter(known), "")
-    return table.find(family, method)
 
 
 def _family(loaded: Loaded) -> str:
@@ -164,7 +177,9 @@ def make_plan(
     opened = open_recipe(request, environ)
     if opened.support is not None and opened.loaded.recipe is not None:
         return _planned(opened, opened.loaded.recipe, opened.support, on_progress)
-    return _salvaged(opened, opened.support or meant_support(opened.loaded), on_progress)
+    return _salvaged(
+        opened, opened.support or meant_support(_family(opened.loaded), _method(opened.loaded)), on_progress
+    )
 
 
 def _salvaged(opened: Opened, support: Support | None, on_progress: Progress | None) -> Plan:
@@ -249,4 +264,6 @@ def _plan(  # noqa: PLR0913, PLR0917 - the result of each stage
 
 def _allowed(opened: Opened, found: Iterable[Finding]) -> tuple[Finding, ...]:
     """All findings once, with those that were asked to be warnings."""
-    return allow(dict.fromkeys((*opened.findings, *found)), opened.request.allow)
+    every = tuple(dict.fromkeys((*opened.findings, *found)))
+    owned = {one.where for one in every if one.code == "args.owned"}  # what it would do needs no word then
+    return allow((one for one in every if one.code != "recipe.trust" or one.where not in owned), opened.request.allow)

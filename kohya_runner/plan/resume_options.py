@@ -83,7 +83,7 @@ def _option_findings(loaded: Loaded, way: ResumeWay, given: Mapping[str, Any], *
     if way.recounts and str(given.get("save_model_as") or "").startswith("diffusers"):
         text = "args.save_model_as: a folder of diffusers' form keeps the name of the attempt that wrote it"
         where = loaded.where("args", "save_model_as")
-        yield error("args.save_model_as", text, where=where, hint="write save_model_as: safetensors")
+        yield error("args.save_model_as", text, where=where, hint="write args.save_model_as: safetensors")
     for name in STEPWISE if way.recounts else STEPWISE[:1]:
         if given.get(name) not in (None, 0, False):
             yield _stepwise(loaded, name)
@@ -112,7 +112,7 @@ def _of_steps(loaded: Loaded, steps: StepsPlan, way: ResumeWay) -> Iterator[Find
     name = next((one for one in names if loaded.args.get(one) is not None), names[-1])
     less = steps.steps_per_epoch if name == names[0] else 1
     message = f"no state is written before the last of {steps.total} steps: a run that is cut begins anew"
-    hint = f"write {name}: {less}, if there is room for the states"
+    hint = f"write args.{name}: {less}, if there is room for the states"
     yield warning("steps.states", message, where=loaded.where("args", name), hint=hint)
 
 
@@ -121,7 +121,7 @@ def _part_of_an_epoch(loaded: Loaded, steps: StepsPlan) -> Finding:
     message = (
         f"{steps.total} steps end inside an epoch of {steps.steps_per_epoch}, and a resumed run ends with an epoch"
     )
-    hint = f"write max_train_steps: {whole}, or max_train_epochs: {steps.epochs}"
+    hint = f"write args.max_train_steps: {whole}, or args.max_train_epochs: {steps.epochs}"
     return error("steps.resume", message, where=loaded.where("args", "max_train_steps"), hint=hint)
 
 

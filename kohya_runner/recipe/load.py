@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ from kohya_runner import yamlio
 from kohya_runner.errors import RecipeError, UsageError
 from kohya_runner.findings import Finding, Severity, error
 from kohya_runner.recipe.template import Variables, has_template, render
-from kohya_runner.recipe.validate import readable_datasets, validate
+from kohya_runner.recipe.validate import Advice, no_advice, readable_datasets, validate
+from kohya_runner.slips import NO_RECIPE, other_file
 from kohya_runner.yamlio import Key, Node, Place, dotted, merge
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     readable: Collection[str] = (),
+    advice: Advice = no_advice,
 ) -> Loaded:
     """Read ``path``, what it extends and the ``--set`` overrides; nothing is raised for what the file says.
 
@@ -100,8 +103,9 @@ def load(
         return Loaded(path, tree, None, tuple(findings))
     rendered, faults = render(tree, _variables(tree, os.environ if environ is None else environ, readable))
     findings.extend(faults)
-    recipe, faults = validate(rendered)
-    findings.extend(faults)
+    recipe, faults = validate(rendered, advice)
+    told = {_line(finding) for finding in findings}
+    findings.extend(fault for fault in faults if fault.code == "recipe.unknown_key" or _line(fault) not in told)
     return Loaded(path, rendered, recipe, _sorted(findings), tree)
 
 
@@ -144,6 +148,10 @@ def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding], files: _
         return Node(None, place)
     except OSError as fault:
         findings.append(error("recipe.syntax", f"cannot be read: {fault.strerror}", where=place.source))
+        return Node(None, place)
+    other = other_file(text)
+    if other:
+        findings.append(error("recipe.kind", f"is {other}, not a recipe", where=str(place), hint=NO_RECIPE))
         return Node(None, place)
     node, problems = yamlio.parse(text, place.source, place.folder)
     findings.extend(problems)
@@ -199,6 +207,7 @@ def _chain_problem(text: str, target: Path, chain: tuple[Path, ...]) -> str:
 def _override(tree: Node, overrides: Sequence[str], findings: list[Finding]) -> Node:
     for text in overrides:
         path, equals, value = text.partition("=")
+        path = re.sub(r"\[(\d+)\]", r".\1", path)  # datasets[0].images is as good as datasets.0.images
         if not equals or not path:
             raise UsageError("--set needs KEY=VALUE, such as --set args.network_dim=32")
         keys = path.split(".")
@@ -219,7 +228,8 @@ def _put(tree: Node, keys: list[str], value: Node, findings: list[Finding]) -> N
     if isinstance(tree.value, tuple):
         if not (head.isascii() and head.isdecimal()) or int(head) >= len(tree.value):
             message = f"'{head}' is not an entry of a list of {len(tree.value)}"
-            hint = "entries are numbered from 0"
+            first = value.place.source.replace(f".{head}", ".0" if head.isdecimal() else f".0.{head}", 1)
+            hint = f"entries are numbered from 0: write {first}=VALUE"
             findings.append(error("recipe.set", message, where=str(value.place), hint=hint))
             return tree
         items = list(tree.value)
@@ -237,6 +247,11 @@ def _variables(tree: Node, environ: Mapping[str, str], readable: Collection[str]
     texts = {key: node.value for key, node in words.items() if node is not None and isinstance(node.value, str)}
     plain = {key: text for key, text in texts.items() if "{{" not in text and len(text) <= MAX_WORD}
     return Variables(environ, plain, frozenset(readable))
+
+
+def _line(finding: Finding) -> str:
+    """``file:line``: what is wrong with a line is said once."""
+    return finding.where.rpartition(":")[0] or finding.where
 
 
 def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:

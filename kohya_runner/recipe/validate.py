@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -10,24 +12,30 @@ from pydantic import BaseModel, ValidationError
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import finish, models
 from kohya_runner.recipe.finish import Budget
-from kohya_runner.text import did_you_mean, has_control, shortened
-from kohya_runner.yamlio import Key, Node, dotted
+from kohya_runner.text import MASK, SECRET, has_control, masked_option, nearest, shortened
+from kohya_runner.yamlio import Key, Node, dotted, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_WRITE: Mapping[str, tuple[str, str]] = {
-    "missing": ("is missing", "add it"),
-    "string_type": ("must be text", "put it in quotes"),
-    "int_type": ("must be a whole number", "write it without quotes and without a point"),
-    "int_from_float": ("must be a whole number", "write it without a fraction"),
-    "float_type": ("must be a number", "write it without quotes"),
-    "bool_type": ("must be true or false", "write true or false, without quotes"),
-    "tuple_type": ("must be a list", "write [a, b] or one '- entry' per line"),
-    "list_type": ("must be a list", "write [a, b] or one '- entry' per line"),
-    "dict_type": ("must be a mapping", "write key: value, one per line"),
-    "model_type": ("must be a mapping", "write key: value, one per line"),
-    "model_attributes_type": ("must be a mapping", "write key: value, one per line"),
+_WRITE: Mapping[str, str] = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+}
+_EXAMPLES = {
+    "name": "name: my_lora",
+    "family": "family: sdxl",
+    "model": "model: followed by a Hub id, a path or hf://org/repo/file",
+    "datasets": "datasets: [{images: FOLDER, concept: WORD, repeats: 10}]",
 }
 
 
@@ -36,15 +44,19 @@ MAX_ADVICE = 50
 MAX_NAME = 100
 
 
-def validate(tree: Node) -> tuple[models.Recipe | None, tuple[Finding, ...]]:
+Advice = Callable[[Node, tuple[Key, ...]], str]
+"""What to write instead of a key that there is not: "" where nothing is known."""
+
+
+def validate(tree: Node, advice: Advice) -> tuple[models.Recipe | None, tuple[Finding, ...]]:
     """The recipe, and every fault in it; a key that is null counts as not written."""
     plain = _without_nulls(tree.plain())
     try:
         return models.Recipe.model_validate(plain), (*_not_yet(tree), *_controls(tree))
     except ValidationError as fault:
         details = fault.errors(include_url=False)
-        said = [detail for detail in details if not _echo(detail, details)]
-        found = [_finding(detail, tree, advise=number < MAX_ADVICE) for number, detail in enumerate(said)]
+        said = [detail for detail in details if not _echo(detail, details) and not _misspelt(detail, details)]
+        found = [_finding(detail, tree, advice if number < MAX_ADVICE else None) for number, detail in enumerate(said)]
         later = _not_yet(tree)
         known = {f.where for f in later}
         return None, (*later, *(f for f in found if f.where not in known))
@@ -78,6 +90,20 @@ def _echo(detail: Any, details: list[Any]) -> bool:
     if detail["type"] != "too_short":
         return False
     return any(len(other["loc"]) > len(location) and other["loc"][: len(location)] == location for other in details)
+
+
+def _misspelt(detail: Any, details: list[Any]) -> bool:
+    """Whether a key is only missing because its name was misspelt: the other finding says so."""
+    *above, name = detail["loc"]
+    beside = [
+        other["loc"] for other in details if other["type"] == "extra_forbidden" and list(other["loc"][:-1]) == above
+    ]
+    return detail["type"] == "missing" and any(nearest(str(one[-1])[:MAX_NAME], (str(name),)) for one in beside)
+
+
+def no_advice(_tree: Node, _path: tuple[Key, ...]) -> str:
+    """Nothing is known of the trainer's options."""
+    return ""
 
 
 def _without_nulls(value: Any) -> Any:
@@ -116,33 +142,105 @@ def _matching(node: Node, keys: list[str]) -> list[Node]:
     return [] if child is None else _matching(child, keys[1:])
 
 
-def _finding(detail: Any, tree: Node, *, advise: bool) -> Finding:
+def _finding(detail: Any, tree: Node, advice: Advice | None) -> Finding:
     path = _real_path(detail["loc"], tree, missing=detail["type"] == "missing")
     node = tree.find(path)
     kind, name = detail["type"], dotted(path)
     if kind == "extra_forbidden":
-        names = tuple(_fields_at(path[:-1]))
-        return error("recipe.unknown_key", f"{name}: there is no such key", where=str(node.key_place or node.place),
-                     hint=did_you_mean(str(path[-1])[:MAX_NAME], names) if advise else "")  # fmt: skip
-    what, instead = _words(detail)
-    return error(
-        "recipe.missing" if kind == "missing" else "recipe.value",
-        f"{name}: {what}",
-        where=str(node.place),
-        hint=instead,
-    )
+        known = fields_at(path[:-1])
+        close = nearest(str(path[-1])[:MAX_NAME], known) if advice else None
+        hint = (advice and advice(tree, path)) or (
+            meant_key(node, path, close) if close else "keys: " + ", ".join(sorted(known))
+        )
+        where = str(node.key_place or node.place)
+        return error("recipe.unknown_key", f"{name}: there is no such key", where=where, hint=hint)
+    if kind == "missing":
+        key = str(path[-1])
+        example = "FOLDER" if key == "images" else "WORD"
+        hint = f"write {_EXAMPLES.get(name, f'{name}: {example}')}"
+        if tree.find(path[:-1]).child(key) is None:
+            return error("recipe.missing", f"{name}: is missing", where=str(node.place), hint=hint)
+        quoted = f'{hint}; a value that begins with # needs quotes: {name}: "#{example}"'
+        return error("recipe.missing", f"{name}: has no value", where=str(node.place), hint=quoted)
+    what, instead = _words(detail, name, node.plain())
+    return error("recipe.value", f"{name}: {what}", where=str(node.place), hint=instead)
 
 
-def _words(detail: Any) -> tuple[str, str]:
-    if detail["type"] in _WRITE:
-        return _WRITE[detail["type"]]
-    context = detail.get("ctx") or {}
-    if detail["type"] == "literal_error":
-        return "is not one of the choices", f"write {context.get('expected')}"
-    if detail["type"] == "value_error":
-        return str(context.get("error")), ""
-    text = str(detail["msg"])
-    return text.replace("Input should", "must").replace("input", "value"), ""
+def meant_key(node: Node, path: tuple[Key, ...], meant: str) -> str:
+    """Which key of the same place was meant, as the line to write."""
+    return f"did you mean '{meant}'? {written(node, dotted(path), dotted((*path[:-1], meant)))}"
+
+
+def written(node: Node, old: str, key: str) -> str:
+    """The line that has a value under another key than its old one; on a command line the option."""
+    inner = next(leaf for _, leaf in node.leaves()) if node.place.by_user else node  # --set a.b=1 holds a mapping
+    value = masked_option(key.rpartition(".")[2], inner.plain())
+    if isinstance(value, str) and (SECRET.search(old) or SECRET.search(key)):
+        value = MASK
+    if node.place.by_user:
+        line = inner.place.source.replace(f"--set {old}", f"--set {key}", 1)
+        return f"write {line}={'VALUE' if value == MASK else shown_value(value)}"
+    nested = any(isinstance(one, (dict, list)) for one in (value if isinstance(value, list) else [value]))
+    return f"write it under {key}:" if value is None or nested else f"write {key}: {shown_value(value)}"
+
+
+def shown_value(value: Any) -> str:
+    """A scalar, or a list of them, as a recipe has it."""
+    return f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
+
+
+def _words(detail: Any, name: str, value: Any) -> tuple[str, str]:
+    """What is wrong with a value, and the line to write."""
+    kind, context = detail["type"], detail.get("ctx") or {}
+    if kind in _WRITE:
+        instead = _corrected(kind, value)
+        rule = {
+            "list": f"write {name}: [{name.upper().rpartition('.')[2]}]",
+            "mapping": f"write key: value lines under {name}:",
+        }
+        general = rule.get(_WRITE[kind].rpartition(" ")[2], f"{_WRITE[kind].replace('must be', 'write')} after {name}:")
+        if name == "datasets":
+            instead, general = "", "begin each entry with a dash: - images: FOLDER"
+        return _WRITE[kind], f"write {name}: {instead}" if instead else general
+    if kind == "literal_error":
+        return "is not one of the choices", f"write {name}: {context.get('expected')}"
+    if kind == "value_error":
+        return str(context.get("error")), _named(name, value)
+    if kind in {"greater_than_equal", "less_than_equal"}:
+        limit = f"{context.get('ge', context.get('le')):g} or {'more' if kind[0] == 'g' else 'less'}"
+        return f"must be {limit}", f"write {name}: {limit}"
+    return str(detail["msg"]).replace("Input should", "must").replace("input", "value"), ""
+
+
+def _named(name: str, value: Any) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", str(value).rpartition("/")[2]).strip("_.-") if name == "name" else ""
+    return f"write name: {plain}" if models.NAME.match(plain) else ""
+
+
+def _corrected(kind: str, value: Any) -> str:
+    """The value that was meant, as a recipe has it; "" where that is not known."""
+    if kind == "bool_type" and str(value).lower() in _BOOLS:
+        return _BOOLS[str(value).lower()]
+    if kind.startswith(("int", "float")) and (found := re.match(r"\s*(\d+(?:[.,]\d+)?)", str(value))):
+        number = found[1].replace(",", ".")
+        return number.partition(".")[0] if kind.startswith("int") else number
+    if kind == "string_type" and isinstance(value, list) and all(isinstance(one, int) for one in value):
+        return "x".join(map(str, value))
+    if kind == "string_type" and isinstance(value, (int, float)):
+        return f'"{str(value).lower() if isinstance(value, bool) else value}"'
+    return f"[{scalar(value)}]" if kind in ("tuple_type", "list_type") and isinstance(value, str) else ""
+
+
+_BOOLS = {
+    "true": "true",
+    "false": "false",
+    "yes": "true",
+    "no": "false",
+    "on": "true",
+    "off": "false",
+    "1": "true",
+    "0": "false",
+}
 
 
 def _real_path(location: tuple[Key, ...], tree: Node, *, missing: bool) -> tuple[Key, ...]:
@@ -159,7 +257,7 @@ def _real_path(location: tuple[Key, ...], tree: Node, *, missing: bool) -> tuple
     return tuple(path)
 
 
-def _fields_at(path: tuple[Key, ...]) -> list[str]:
+def fields_at(path: tuple[Key, ...]) -> list[str]:
     """The keys allowed at a place of the recipe."""
     model: Any = models.Recipe
     for key in path:
@@ -179,3 +277,13 @@ _BELOW: Mapping[tuple[type[BaseModel], str], type[BaseModel]] = {
     (models.Recipe, "finish"): finish.Finish,
     (finish.Finish, "notify"): finish.Notify,
 }
+_PLACES: Mapping[str, type[BaseModel]] = {
+    "": models.Recipe, "datasets.0.": models.Dataset, "datasets.0.captions.": models.Captions,
+    "compare.": models.Compare, "budget.": Budget, "launch.": models.Launch, "finish.": finish.Finish,
+    "guard.": finish.Guard, "resume.": finish.Resume,
+}  # fmt: skip
+
+
+def recipe_key(name: str) -> str:
+    """Where in a recipe a key of this name stands, dotted; "" for nowhere."""
+    return next((f"{place}{name}" for place, model in _PLACES.items() if name in model.model_fields), "")

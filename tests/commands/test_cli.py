@@ -212,7 +212,7 @@ def test_a_shell_completes_families_runs_and_recipes(run, odd_path, monkeypatch)
 
 
 def test_options_say_which_recipe_key_sets_an_owned_one(run):
-    assert "write it as 'name'" in run("options", "sdxl", "output_name").stdout
+    assert "write name: ..." in run("options", "sdxl", "output_name").stdout
 
 
 def test_models_name_every_family_that_the_trainer_has_a_lora_script_for(run):

@@ -83,4 +83,4 @@ def test_what_the_trainer_asserts_is_an_error(settings: BucketSettings, codes: l
 def test_an_error_says_what_to_write() -> None:
     (finding,) = problems(BucketSettings((200, 300), True))
     assert finding.message == "min_bucket_reso is 256 (in steps of 64), more than the resolution 200,300"
-    assert finding.hint == "write min_bucket_reso: 192"
+    assert finding.hint == "write args.min_bucket_reso: 192"

@@ -88,4 +88,7 @@ def test_no_schedule_is_recommended_that_the_script_cannot_take():
         case = MethodCase("", {"loss_type": "huber"}, family=family)
         (finding,) = [f for f in case.findings("bad") if f.severity is Severity.ERROR]
         hints[family] = finding.hint
-    assert hints == {"sd3": "write huber_schedule: constant or exponential", "anima": "write huber_schedule: constant"}
+    assert hints == {
+        "sd3": "write args.huber_schedule: constant or exponential",
+        "anima": "write args.huber_schedule: constant",
+    }

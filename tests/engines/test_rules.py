@@ -110,7 +110,7 @@ def test_an_unknown_network_argument_is_answered_with_the_nearest_one():
 
 def test_an_optimizer_in_the_wrong_case_is_answered_with_the_right_one():
     (finding,) = Case("", {"optimizer_type": "adam"}).findings("bad")
-    assert finding.hint == "write Adam"
+    assert finding.hint == "write args.optimizer_type: Adam"
 
 
 @pytest.mark.parametrize("name", ["AdamW8bit", "PAGEDADAMW", "prodigyplus.ProdigyPlusScheduleFree", "Muon"])

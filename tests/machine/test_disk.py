@@ -41,7 +41,7 @@ def test_items_are_summed_per_file_system():
 def test_the_hint_is_the_recipe_line_that_saves_least_and_suffices():
     lines = (("network_dim: 4", 10 * GB), ("save_precision: fp16", 30 * GB), ("half as much", 59 * GB))
     finding = _only(disk_plan([DiskItem("checkpoints", 60 * GB, Path("/workspace"), lines)], [WORK]))
-    assert finding.hint.startswith("set save_precision: fp16: then 27.9 GiB")
+    assert finding.hint.startswith("write args.save_precision: fp16: then 27.9 GiB")
 
 
 def test_where_one_line_is_not_enough_all_are_named():
@@ -50,7 +50,7 @@ def test_where_one_line_is_not_enough_all_are_named():
         DiskItem("training states", 60 * GB, Path("/workspace"), (("save_last_n_epochs_state: 3", 10 * GB),)),
     ]
     hint = _only(disk_plan(planned, [WORK])).hint
-    assert hint.startswith("set save_precision: fp16 and save_last_n_epochs_state: 3: then 37.3 GiB")
+    assert hint.startswith("write args.save_precision: fp16 and args.save_last_n_epochs_state: 3: then 37.3 GiB")
 
 
 def test_where_nothing_helps_the_missing_room_is_named():

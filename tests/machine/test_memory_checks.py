@@ -46,7 +46,7 @@ def test_a_gpu_that_is_too_small_is_a_warning_with_the_lines_that_lower_it():
     (finding,) = memory_plan(*_flux(gradient_checkpointing=False), _host(_gpu(24))).findings
     assert (finding.severity, finding.code, finding.where) == (Severity.WARNING, "memory.vram", "r.yaml:9:3")
     assert finding.message.startswith("estimate: training takes about")
-    assert finding.hint.startswith("write gradient_checkpointing: true (saves ")
+    assert finding.hint.startswith("write args.gradient_checkpointing: true (saves ")
 
 
 def test_where_no_line_is_enough_the_hint_asks_for_another_gpu():

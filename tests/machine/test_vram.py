@@ -111,7 +111,7 @@ def test_as_few_blocks_are_swapped_as_do_it():
 def test_sdxl_may_not_cache_texts_while_it_trains_their_encoders():
     settings = sdxl(cache_text=False, train_text=True)
     (line,) = [s.line for s in savings(settings, 8 * GIB) if "cache_text" in s.line]
-    assert line == "cache_text_encoder_outputs: true with network_train_unet_only: true"
+    assert line == "cache_text_encoder_outputs: true with args.network_train_unet_only: true"
 
 
 def test_half_the_rank_is_half_the_lora():

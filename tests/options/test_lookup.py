@@ -128,7 +128,7 @@ def test_the_name_somebody_meant_is_found(word: str, name: str | None) -> None:
     ("word", "advice"),
     [
         ("lr", "did you mean 'learning_rate'?"),
-        ("repeats", "write 'repeats' in the entry of 'datasets'"),
+        ("repeats", "write datasets.0.repeats: 10"),
         ("fp8", "did you mean 'fp8_base' or 'fp8_base_unet'?"),
         ("zzz", ""),
     ],

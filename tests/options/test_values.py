@@ -121,8 +121,8 @@ def test_a_value_becomes_these_tokens(name: str, value: Any, expected: tuple[str
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        pytest.param("xformers", "yes", "is a switch and got 'yes'; write true or false", id="switch-text"),
-        pytest.param("xformers", 1, "is a switch and got '1'; write true or false", id="switch-number"),
+        pytest.param("xformers", "yes", "is a switch and got 'yes'; write true", id="switch-text"),
+        pytest.param("xformers", 1, "is a switch and got '1'; write true", id="switch-number"),
         pytest.param("seed", 1.5, "'1.5' is not a whole number; write one, such as 1 or 2", id="fraction-for-an-int"),
         pytest.param("seed", True, "true is not a whole number; write one, such as 1", id="bool-for-an-int"),
         pytest.param("seed", "0x10", "'0x10' is not a whole number; write one, such as 1", id="hex"),
@@ -155,7 +155,7 @@ def test_a_value_becomes_these_tokens(name: str, value: Any, expected: tuple[str
         pytest.param(
             "loss_type",
             "hubert",
-            "'hubert' is none of the choices; did you mean 'huber'? write one of: l1, l2, huber, smooth_l1",
+            "'hubert' is none of the choices (l1, l2, huber, smooth_l1); write huber",
             id="choice",
         ),
         pytest.param(
@@ -204,7 +204,7 @@ def test_a_value_becomes_these_tokens(name: str, value: Any, expected: tuple[str
         pytest.param(
             "optimizer_args",
             ["weight_decay"],
-            "'weight_decay' is no 'key=value'; write a mapping, such as {key: value}",
+            "'weight_decay' is no 'key=value'; write {key: value}",
             id="no-pair",
         ),
         pytest.param(

@@ -27,14 +27,14 @@ def test_a_run_that_just_keeps_to_the_budget_is_no_finding(limits):
 def test_a_run_that_costs_more_is_an_error_with_the_epochs_that_fit():
     (finding,) = _found(price_per_hour=0.5, max_cost=0.5)
     assert (finding.severity, finding.code, finding.where) == (Severity.ERROR, "budget.cost", "r.yaml:9:3")
-    assert finding.hint.startswith("write max_train_epochs: 4 ")
+    assert finding.hint.startswith("write args.max_train_epochs: 4 ")
     assert "costs about 1.00" in finding.message
 
 
 def test_a_run_that_takes_longer_is_an_error_with_the_epochs_that_fit():
     (finding,) = _found(max_hours=1)
     assert (finding.code, finding.where) == ("budget.hours", "r.yaml:10:3")
-    assert finding.hint.startswith("write max_train_epochs: 4 ")
+    assert finding.hint.startswith("write args.max_train_epochs: 4 ")
 
 
 def test_where_not_even_one_epoch_fits_the_limit_must_be_raised():

@@ -125,7 +125,7 @@ def test_a_missing_resolution_is_an_error_with_a_hint(planned, pictures):
         ("method=lllite", "method: lllite is not supported for family sd15; sd-scripts trains ControlNet-LLLite for"),
         ("model={random: sdxl}", "random weights of sdxl are not a base model for family sd15"),
         ("launch.accelerate={no_python: true}", "launch.accelerate.no_python: not an option a recipe may set"),
-        ("launch.accelerate={num_processes: 4}", "write it as launch.num_processes"),
+        ("launch.accelerate={num_processes: 4}", "write launch.num_processes: N"),
         ("launch.accelerate={gpu_ids: 'all; rm -rf /'}", "launch.accelerate.gpu_ids: must be all, or numbers"),
         ("datasets.0.concept=a/b", "datasets.0.concept: becomes the name of a folder"),
         ("datasets.0.captions={matches: '('}", "datasets.0.captions.matches:"),

@@ -62,7 +62,10 @@ def test_a_variable_and_a_kind(read):
     [
         ("finish: {publish: a/b}\n", "7:10: finish.publish: publishing after the run is not built yet"),
         ("finish: {publish: me/cat}\n", "7:10: finish.publish: publishing after the run is not built yet"),
-        ("finish: {stop_pods: true}\n", "7:10: finish.stop_pods: there is no such key; did you mean 'stop_pod'?"),
+        (
+            "finish: {stop_pods: true}\n",
+            "7:10: finish.stop_pods: there is no such key; did you mean 'stop_pod'? write finish.stop_pod: true",
+        ),
         ("finish: {stop_pod: delete}\n", "7:20: finish.stop_pod: is not one of the choices"),
         ("finish: {notify: ftp://a.b}\n", "7:18: finish.notify: must be an address that begins with https://"),
         ("finish: {notify: http://a.b}\n", "7:18: finish.notify: must begin with https://"),
@@ -72,10 +75,13 @@ def test_a_variable_and_a_kind(read):
         ("finish: {notify: {kind: ntfy}}\n", "7:18: finish.notify: needs one of url and env"),
         (
             "finish: {notify: {env: A, kin: ntfy}}\n",
-            "7:27: finish.notify.kin: there is no such key; did you mean 'kind'?",
+            "7:27: finish.notify.kin: there is no such key; did you mean 'kind'? write finish.notify.kind: ntfy",
         ),
         ("finish: {notify: {env: A B}}\n", "7:24: finish.notify.env: must be the name of an environment variable"),
-        ("finish: {grace_minutes: -1}\n", "7:25: finish.grace_minutes: must be greater than or equal to 0"),
+        (
+            "finish: {grace_minutes: -1}\n",
+            "7:25: finish.grace_minutes: must be 0 or more; write finish.grace_minutes: 0 or more",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(read, text, message):

@@ -60,12 +60,10 @@ def test_every_fault_is_reported_at_once_with_its_place(write):
     )
     found = {line.removeprefix(f"{path}:") for line in messages(load(path))}
     assert found == {
-        "1:1: family: is missing; add it",
-        "1:7: name: must be a file name: letters, digits, '.', '_' and '-' (it becomes --output_name)",
-        "2:1: famly: there is no such key; did you mean 'family'?",
-        "3:8: model.random: is missing; add it",
-        "3:9: model.rndom: there is no such key; did you mean 'random'?",
-        "7:5: datasets.0.repeat: there is no such key; did you mean 'repeats'?",
+        "1:7: name: must be a file name: letters, digits, '.', '_' and '-' (it becomes --output_name); write name: b",
+        "2:1: famly: there is no such key; did you mean 'family'? write family: sdxl",
+        "3:9: model.rndom: there is no such key; did you mean 'random'? write model.random: sd15",
+        "7:5: datasets.0.repeat: there is no such key; did you mean 'repeats'? write datasets.0.repeats: 3",
         "10:3: the key 'lr' stands here a second time (first in line 9); keep one of the two",
         "11:10: finish.publish: publishing after the run is not built yet; leave the key out",
     }
@@ -185,7 +183,8 @@ def test_set_reaches_into_lists_and_says_when_it_cannot(write):
     assert ok.recipe is not None
     assert ok.recipe.datasets[0].repeats == 4
     bad = load(path, ["datasets.3.repeats=4"])
-    fault = "--set datasets.3.repeats: '3' is not an entry of a list of 1; entries are numbered from 0"
+    fault = "--set datasets.3.repeats: '3' is not an entry of a list of 1; entries are numbered from 0: "
+    fault += "write --set datasets.0.repeats=VALUE"
     assert messages(bad) == [fault]
     with pytest.raises(UsageError):
         load(path, ["args.network_dim"])

@@ -125,7 +125,6 @@ def _last_batch(resolved: ResolvedRecipe, steps: StepsPlan) -> Iterator[Finding]
             "and the script stops at a batch that is not full (train_instruct_pix2pix_sdxl.py:899)"
         )
         whole = steps.images_per_epoch // batch * batch
-        hint = (
-            f"write max_train_samples: {whole}, or another train_batch_size" if whole else "write train_batch_size: 1"
-        )
+        other = ", or another args.train_batch_size"
+        hint = f"write args.max_train_samples: {whole}{other}" if whole else "write args.train_batch_size: 1"
         yield error("steps.last_batch", text, where=resolved.loaded.where("args", "train_batch_size"), hint=hint)

@@ -41,8 +41,8 @@ def _shown_nowhere(c: Context) -> bool:
 RULES: tuple[Rule, ...] = tuple(replace(rule, engine="diffusers", methods=("instruct_pix2pix",)) for rule in (
     Rule("args.ip2p_dropout", ("conditioning_dropout_prob",), lambda c: c.get("conditioning_dropout_prob") is None,
          "conditioning_dropout_prob is not set: neither picture nor instruction is ever left out, and the model does "
-         "not learn to weigh the one against the other", "write conditioning_dropout_prob: 0.05, as the paper does",
-         f"{SCRIPT}:885", SILENT, WARNING),
+         "not learn to weigh the one against the other",
+         "write args.conditioning_dropout_prob: 0.05, as the paper does", f"{SCRIPT}:885", SILENT, WARNING),
     Rule("args.ip2p_dropout_range", ("conditioning_dropout_prob",),
          lambda c: not 0 <= c.number("conditioning_dropout_prob") <= 1 / 3,
          "conditioning_dropout_prob: {conditioning_dropout_prob}: three times it is a probability",
@@ -52,20 +52,20 @@ RULES: tuple[Rule, ...] = tuple(replace(rule, engine="diffusers", methods=("inst
          f"{SCRIPT}:761", LOADED),
     Rule("args.ip2p_warmup", ("lr_warmup_steps", "lr_scheduler"), _warms_up_forever,
          "lr_warmup_steps: {lr_warmup_steps} is not less than the steps of the run: the learning rate never comes to "
-         "its height", "write lr_warmup_steps: 0, or less than the run has", f"{SCRIPT}:761", SILENT, WARNING),
+         "its height", "write args.lr_warmup_steps: 0, or less than the run has", f"{SCRIPT}:761", SILENT, WARNING),
     Rule("args.ip2p_tracker", ("report_to",), lambda c: c.get("report_to") not in TRACKERS,
-         "report_to: {report_to}: there is no such tracker", "write report_to: tensorboard, or wandb",
+         "report_to: {report_to}: there is no such tracker", "write args.report_to: tensorboard, or wandb",
          f"{SCRIPT}:449", "start"),
     Rule("args.ip2p_validation", ("validation_prompt", "val_image_url", "val_image_url_or_path"), _half_told,
          "a validation needs both a prompt and a picture: with one of them nothing is painted",
          "write both, or none", f"{SCRIPT}:975", SILENT, WARNING),
     Rule("args.ip2p_validation_unseen", ("val_image_url", "report_to"), _shown_nowhere,
          "val_image_url: what is painted goes to wandb alone, and report_to is {report_to}: it costs time and is lost",
-         "write report_to: wandb, or leave the validation out", f"{SCRIPT}:105", SILENT, WARNING, families=SD15),
+         "write args.report_to: wandb, or leave the validation out", f"{SCRIPT}:105", SILENT, WARNING, families=SD15),
     Rule("args.ip2p_vae_precision", ("vae_precision", "pretrained_vae_model_name_or_path"),
          lambda c: c.get("vae_precision") != "fp32" and not c.given("pretrained_vae_model_name_or_path"),
          "vae_precision: {vae_precision}: the pictures stay fp32, and the autoencoder refuses them",
-         "write vae_precision: fp32, or name a pretrained_vae_model_name_or_path, which is held in mixed_precision",
+         "write args.vae_precision: fp32, or name args.pretrained_vae_model_name_or_path (held in mixed_precision)",
          f"{SDXL_SCRIPT}:980", "first step", families=SDXL),
     Rule("args.ip2p_vae_form", ("pretrained_vae_model_name_or_path",),
          lambda c: str(c.get("pretrained_vae_model_name_or_path")).endswith((".safetensors", ".ckpt", ".pt", ".bin")),
@@ -74,7 +74,7 @@ RULES: tuple[Rule, ...] = tuple(replace(rule, engine="diffusers", methods=("inst
          "config.json", f"{SDXL_SCRIPT}:555", LOADED, families=SDXL),
     Rule("args.ip2p_workers", ("dataloader_num_workers",), lambda c: c.number("dataloader_num_workers") > 0,
          "dataloader_num_workers: {dataloader_num_workers}: each worker would run the text encoders, which on a GPU no "
-         "forked process can", "write dataloader_num_workers: 0", f"{SDXL_SCRIPT}:871", "first step", WARNING,
+         "forked process can", "write args.dataloader_num_workers: 0", f"{SDXL_SCRIPT}:871", "first step", WARNING,
          families=SDXL),
 ))  # fmt: skip
 

@@ -96,7 +96,7 @@ def read_options(loaded: Loaded) -> tuple[dict[int, DatasetOptions], tuple[Findi
 def _missing(loaded: Loaded, index: int) -> Finding:
     default = "the trainer would take 960x544 (dataset/config_utils.py:34)"
     text = f"datasets.{index}.options.resolution is missing: {default}"
-    hint = "write options: {resolution: 1024, enable_bucket: true}"
+    hint = f"write datasets.{index}.options: {{resolution: 1024, enable_bucket: true}}"
     return error("args.missing", text, where=str(loaded.place("datasets", index)), hint=hint)
 
 

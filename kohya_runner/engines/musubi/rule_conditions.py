@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE
-from kohya_runner.text import did_you_mean
+from kohya_runner.text import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from kohya_runner.engines.rule_context import Context
@@ -77,7 +77,8 @@ def unknown_optimizer(context: Context) -> str:
     if not kind or here or "." in kind or kind.lower().endswith("8bit"):
         return ""
     known = ELSEWHERE.get(kind.lower())
-    return f"write {known}" if known else did_you_mean(kind, (*EXACT, "AdamW", "Adafactor")) or "write package.Class"
+    known = known or nearest(kind, (*EXACT, "AdamW", "Adafactor"))
+    return f"write args.optimizer_type: {known or 'package.Class'}"
 
 
 def unknown_scheduler(context: Context) -> str:
@@ -86,7 +87,9 @@ def unknown_scheduler(context: Context) -> str:
     known = name in SCHEDULERS or name.lower() == "rex" or name.startswith("adafactor")
     if known or own_scheduler(context) or relative(context):
         return ""
-    return did_you_mean(name, SCHEDULERS) or "write constant, cosine or linear"
+    return (
+        did_you_mean(name, SCHEDULERS, "args.lr_scheduler: ") or "write args.lr_scheduler: constant, cosine or linear"
+    )
 
 
 def no_step_rules(context: Context) -> bool:

@@ -97,5 +97,5 @@ def _problems(parts: Sequence[Part], length: MusubiLength) -> tuple[Finding, ...
     small = [size for part in parts for size, _ in part.pictures if min(part.buckets.bucket(size)) < 1]
     if small:
         text = f"{len(small)} picture(s) are smaller than the steps of a bucket, 16 pixels"
-        return (error("image.size", text, hint="leave bucket_no_upscale out, or take larger pictures"),)
+        return (error("image.size", text, hint="leave args.bucket_no_upscale out, or take larger pictures"),)
     return ()

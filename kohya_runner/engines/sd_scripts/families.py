@@ -164,10 +164,10 @@ V2: Mapping[str, Any] = {**SAFETENSORS, "v2": True}
 TORCH: Mapping[str, Any] = {**SAFETENSORS, "attn_mode": "torch"}
 """anima_train.py takes attn_mode as it is, and without stops at the first step (library/anima_models.py:372)."""
 UNET = "model.diffusion_model."
-WORD = "write the new word, one that the tokenizer does not know, such as token_string: sksdog"
+WORD = "write the new word, one that the tokenizer does not know, such as args.token_string: sksdog"
 LLLITE = {
-    "cond_emb_dim": "write cond_emb_dim: 32, the size of the condition's embedding",
-    "network_dim": "write network_dim: 64, the rank of each module",
+    "cond_emb_dim": "write args.cond_emb_dim: 32, the size of the condition's embedding",
+    "network_dim": "write args.network_dim: 64, the rank of each module",
 }
 
 

@@ -153,7 +153,7 @@ def _total(batches: int, batching: Batching) -> int:
 
 def _endless(total: int) -> Finding:
     text = f"{total} optimization steps: at ten steps a second that takes {total // 36_000} hours"
-    return error("steps.endless", text, hint="lower max_train_epochs, max_train_steps or the repeats")
+    return error("steps.endless", text, hint="lower args.max_train_epochs, args.max_train_steps or the repeats")
 
 
 def _too_many(every: int) -> Finding:
@@ -164,7 +164,7 @@ def _too_many(every: int) -> Finding:
 def _nothing(batches: int) -> Finding:
     if batches:
         text = "not one step would be taken"
-        return error("steps.none", text, hint="write a max_train_epochs or max_train_steps of 1 or more")
+        return error("steps.none", text, hint="write an args.max_train_epochs or args.max_train_steps of 1 or more")
     text = "no batch: the trainer says 'No data found' and ends with exit code 0"  # train_network.py:575
     return error("steps.none", text, hint="see the other findings about the datasets")
 
@@ -179,7 +179,7 @@ def _settings_problems(batching: Batching) -> Iterator[Finding]:
     elif batching.validation_split and batching.validation_seed is None:
         # library/train_util.py:158-165 shuffles once for training and again for validation
         text = "without validation_seed the images held out for validation are partly trained on, too"
-        yield warning("args.validation_seed", text, hint="write validation_seed: 42, or any other number")
+        yield warning("args.validation_seed", text, hint="write args.validation_seed: 42, or any other number")
     yield from bucket_problems(batching.buckets, divisor=batching.reso_steps_divisor)
     yield from save_problems(batching.saves)
 
@@ -191,14 +191,14 @@ def _image_problems(samples: Sequence[Sample], made: Buckets, batching: Batching
         # ZeroDivisionError in library/train_util.py:345, or an empty picture in :2976
         steps = batching.buckets.bucket_reso_steps
         text = f"{counted(len(small), 'image')} too small for a bucket in steps of {steps}: {_named(small)}"
-        yield error("image.size", text, hint="leave bucket_no_upscale out, or lower bucket_reso_steps")
+        yield error("image.size", text, hint="leave args.bucket_no_upscale out, or lower args.bucket_reso_steps")
     if batching.buckets.enable_bucket or batching.cache_latents or batching.face_crop:
         return
     width, height = batching.buckets.resolution
     wrong = [s.entry for s in samples if not _fits(s.entry.size, (width, height), crop=batching.random_crop)]
     if wrong:  # library/train_util.py:1634-1647
         text = f"{counted(len(wrong), 'image')} not of exactly {width}x{height} pixels: {_named(wrong)}"
-        hint = "write enable_bucket: true or cache_latents: true, without either the trainer does not resize"
+        hint = "write args.enable_bucket: true or args.cache_latents: true, without either the trainer does not resize"
         yield error("image.size", text, hint=hint)
 
 
@@ -230,7 +230,8 @@ def _chance(part: _Part, made: _Made, *, ordered: bool) -> Finding | None:
             return info("steps.order", f"{text}: the plan may be off by a few")
     if split.by_chance and len(_used(part.folders, made.buckets)) > 1:
         text = "chance decides which images are held out, and so how many batches there are"
-        return info("steps.validation", f"{text}: the plan may be off by a few", hint="write validation_seed and seed")
+        hint = "write args.validation_seed and args.seed"
+        return info("steps.validation", f"{text}: the plan may be off by a few", hint=hint)
     return None
 
 

@@ -97,7 +97,7 @@ def test_a_run_that_would_leave_no_state_before_its_end_is_told(planned, odd_pat
         plan = planned(RECIPES["sd15"], metadata, "args.max_train_steps=40", resume=resume)
         told = [f.hint for f in plan.findings if f.code == "steps.states"]
         each = plan.steps.steps_per_epoch
-        assert told == ([f"write checkpointing_steps: {each}, if there is room for the states"] if resume else [])
+        assert told == ([f"write args.checkpointing_steps: {each}, if there is room for the states"] if resume else [])
 
 
 def test_a_batch_that_is_not_full_is_refused_for_sdxl_alone(planned, odd_path):

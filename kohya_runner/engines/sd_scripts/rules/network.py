@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Kind = Literal["int", "float", "ints", "floats", "bool", "flag", "text"]
 """``bool`` is on for the text True alone, ``flag`` in any case."""
 
+KEY = "args.network_module: "
 PREFIX = "networks."
 
 
@@ -134,7 +135,7 @@ def _missing_module(context: Context) -> str:
     name = context.network_module
     if not name.startswith(PREFIX) or name in MODULES:
         return ""
-    return did_you_mean(name, MODULES) or f"write {context.support.network_module}"
+    return did_you_mean(name, MODULES, KEY) or f"write {KEY}{context.support.network_module}"
 
 
 def _wrong_module(context: Context) -> str:
@@ -193,8 +194,8 @@ RULES: tuple[Rule, ...] = (
          "the trainer has no module {network_module}", "{what}", "train_network.py:643", LOADED),
     Rule("args.network_module_family", ("network_module",), _wrong_module,
          "network_module: {network_module} is made for another family: it attaches nothing to this one's model, or "
-         "the script stops at it", "write network_module: {what}", "networks/lora.py:867, flux_train_network.py:194",
-         LOADED),
+         "the script stops at it", "write args.network_module: {what}",
+         "networks/lora.py:867, flux_train_network.py:194", LOADED),
     Rule("args.network_module_prefix", ("network_module",), _no_prefix,
          "network_module: {network_module} is none of the trainer's modules", "did you mean '{what}'?",
          "train_network.py:643", LOADED, WARNING),
@@ -204,10 +205,10 @@ RULES: tuple[Rule, ...] = (
     Rule("args.oft_unet", ("network_train_text_encoder_only", "network_module"),
          lambda c: c.network_module in OFT and c.on("network_train_text_encoder_only"),
          "{network_module} trains the U-Net, and network_train_text_encoder_only forbids it",
-         "leave network_train_text_encoder_only out", "networks/oft.py:336", LOADED),
+         "leave args.network_train_text_encoder_only out", "networks/oft.py:336", LOADED),
     Rule("args.oft_alpha", ("network_alpha", "network_module"), _large_alpha,
          "network_alpha: {network_alpha} is large for {network_module}, where it is a constraint",
-         "write network_alpha: 1e-3 or so", "networks/oft.py:172", SILENT, WARNING),
+         "write args.network_alpha: 1e-3 or so", "networks/oft.py:172", SILENT, WARNING),
     Rule("args.oft_blocks", ("network_dim", "network_module"), _uneven_blocks,
          "network_dim: {network_dim} is the number of blocks for {network_module}, and does not divide 3072",
          "write a power of 2", "networks/oft_flux.py:63", LOADED, families=("flux",)),
@@ -230,7 +231,7 @@ RULES: tuple[Rule, ...] = (
          "train_network.py:698", SILENT, WARNING),
     Rule("args.dim_from_weights", ("dim_from_weights", "network_weights"),
          lambda c: c.on("dim_from_weights") and not c.given("network_weights"),
-         "dim_from_weights needs network_weights", "name the file with network_weights",
+         "dim_from_weights needs network_weights", "name the file with args.network_weights",
          "train_network.py:671", LOADED),
     Rule("args.dim_from_weights_inert", ("network_dim", "network_alpha", "network_dropout", "dim_from_weights"),
          lambda c: _inert_with_weights(c) if c.on("dim_from_weights") and c.network_module in LORA else "",

@@ -261,7 +261,7 @@ RULES: tuple[Rule, ...] = (
     Rule("args.network_args_ggpo", ARGS, _ggpo, "network_args: ggpo_beta and ggpo_sigma only act together",
          "write both", "networks/lora_flux.py:565", SILENT, WARNING, ("flux", "hunyuan_image")),
     Rule("args.network_args_unit", ARGS, _unit, "network_args: the rank must be a multiple of unit: {what}",
-         "write a unit that divides network_dim", "networks/dylora.py:39", LOADED),
+         "write a unit that divides args.network_dim", "networks/dylora.py:39", LOADED),
     Rule("args.network_args_dylora", ARGS, _dylora_conv, "network_args: conv_dim must be equal to the rank: {what}",
          "write the same number", "networks/dylora.py:196", LOADED),
     Rule("args.t5_cached", (*ARGS, "cache_text_encoder_outputs"), lambda c: _trains_t5(c) and c.caches_text,

@@ -59,6 +59,7 @@ def _rate(context: Context, name: str, base: float) -> float:
 
 TYPE = ("optimizer_type",)
 ALIASES = ("use_8bit_adam", "use_lion_optimizer")
+KEY = "args.optimizer_type: "
 ANY_CASE = (
     "AdamW", "AdamW8bit", "Lion", "Lion8bit", "SGDNesterov", "SGDNesterov8bit", "PagedAdamW", "PagedAdamW8bit",
     "PagedAdamW32bit", "PagedLion8bit", "DAdaptation", "DAdaptAdamPreprint", "DAdaptAdaGrad", "DAdaptAdam",
@@ -129,7 +130,9 @@ def _unknown(context: Context) -> str:
     if "." in name and not name.lower().startswith("dadapt"):  # a class of any package
         return ""
     same = next((known for known in EXACT if known.lower() == name.lower()), None)
-    return f"write {same}" if same else did_you_mean(name, (*ANY_CASE, *EXACT)) or "write AdamW, or package.Class"
+    if same:
+        return f"write {KEY}{same}"
+    return did_you_mean(name, (*ANY_CASE, *EXACT), KEY) or f"write {KEY}AdamW, or package.Class"
 
 
 def _alias_twice(context: Context) -> str:
@@ -221,16 +224,16 @@ RULES: tuple[Rule, ...] = (
          "optimizer_type: {optimizer_type} cannot take the trainer's steps", "write AdamW", f"{TU}:5133",
          "first step"),
     Rule("args.optimizer_twice", (*ALIASES, *TYPE), _alias_twice, "{what} name two optimizers",
-         "keep optimizer_type alone", f"{TU}:4829", LOADED),
+         "keep args.optimizer_type alone", f"{TU}:4829", LOADED),
     Rule("args.optimizer_alias", ALIASES, _alias, "an old way to write optimizer_type: {what}",
-         "write optimizer_type: {what}", f"{TU}:4836", SILENT, INFO),
+         "write args.optimizer_type: {what}", f"{TU}:4836", SILENT, INFO),
     Rule("args.optimizer_args", ("optimizer_args", *TYPE), lambda c: _not_taken(c, ARGUMENTS),
          "optimizer_args: {optimizer_type} does not take {what}", "correct it or leave it out", f"{TU}:5098", LOADED),
     Rule("args.optimizer_args_plugin", ("optimizer_args", *TYPE), lambda c: _not_taken(c, PLUGIN_ARGUMENTS),
          "optimizer_args: {optimizer_type} probably does not take {what}", "correct it or leave it out", f"{TU}:4888",
          LOADED, WARNING),
     Rule("args.optimizer_args_lr", ("optimizer_args",), _rate_twice,
-         "optimizer_args: {what} is passed by the trainer already", "write learning_rate", f"{TU}:5098", LOADED),
+         "optimizer_args: {what} is passed by the trainer already", "write args.learning_rate", f"{TU}:5098", LOADED),
     Rule("args.optimizer_momentum", ("optimizer_args",), _momentum,
          "optimizer_args: {what}: Nesterov needs a momentum and no dampening", "leave both out", f"{TU}:4977", LOADED),
     Rule("args.fused_backward", ("fused_backward_pass", *TYPE, "gradient_accumulation_steps"),
@@ -244,12 +247,12 @@ RULES: tuple[Rule, ...] = (
          "fused_backward_pass does nothing in this script", "leave it out", "train_network.py:1443", SILENT, WARNING),
     Rule("args.adafactor_rates", ("unet_lr", "text_encoder_lr", "optimizer_args"), _adafactor_ignores,
          "{what}: Adafactor finds its own rate (relative_step) and ignores it",
-         "write optimizer_args: {{relative_step: false}}, or leave the rates out", f"{TU}:5073", SILENT, WARNING),
+         "write args.optimizer_args: {{relative_step: false}}, or leave the rates out", f"{TU}:5073", SILENT, WARNING),
     Rule("args.learning_rate_zero", ("learning_rate", "unet_lr", "text_encoder_lr"), _all_zero,
-         "every learning rate is 0: there is nothing to train", "write a learning_rate", "networks/lora.py:1187",
+         "every learning rate is 0: there is nothing to train", "write an args.learning_rate", "networks/lora.py:1187",
          LOADED),
     Rule("args.unet_lr", ("unet_lr",), _still_unet, "unet_lr: 0: only the text encoder is trained",
-         "write network_train_text_encoder_only: true if that is meant", "networks/lora.py:1187", SILENT, WARNING),
+         "write args.network_train_text_encoder_only: true if that is meant", "networks/lora.py:1187", SILENT, WARNING),
     Rule("args.learning_rate_unused", ("unet_lr", "text_encoder_lr"), _inert_rates,
          "{what}: this part is not trained", "leave it out", "train_network.py:707", SILENT, INFO),
     Rule("args.text_encoder_lr", ("text_encoder_lr",), _surplus_rates,
@@ -257,13 +260,13 @@ RULES: tuple[Rule, ...] = (
          "train_network.py:741", SILENT, WARNING),
     Rule("args.learning_rate_low", ("learning_rate", "unet_lr", "text_encoder_lr", *TYPE), _low_rate,
          "{optimizer_type} finds its own rate and multiplies it with this one, which is small",
-         "write learning_rate: 1.0", f"{TU}:4990", SILENT, WARNING),
+         "write args.learning_rate: 1.0", f"{TU}:4990", SILENT, WARNING),
     Rule("args.learning_rate_differ", (*RATES, *TYPE),
          lambda c: name_of(c) == "prodigy" and _rates_differ(c),
-         "{optimizer_type} stops at learning rates that differ between the parts", "write one learning_rate",
+         "{optimizer_type} stops at learning rates that differ between the parts", "write one args.learning_rate",
          f"{TU}:4995", "first step"),
     Rule("args.learning_rate_dadapt", (*RATES, *TYPE),
          lambda c: name_of(c).startswith("dadapt") and _rates_differ(c),
-         "{optimizer_type} takes the first learning rate for all parts", "write one learning_rate", f"{TU}:4995",
+         "{optimizer_type} takes the first learning rate for all parts", "write one args.learning_rate", f"{TU}:4995",
          SILENT, WARNING),
 )  # fmt: skip

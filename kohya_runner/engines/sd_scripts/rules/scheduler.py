@@ -54,7 +54,7 @@ def _unknown(context: Context) -> str:
     name = _name(context)
     if not name or name in ARGUMENTS or name in ALWAYS_FAIL or name.startswith("adafactor"):
         return ""
-    return did_you_mean(name, ARGUMENTS) or "write constant or cosine"
+    return did_you_mean(name, ARGUMENTS, "args.lr_scheduler: ") or "write args.lr_scheduler: constant or cosine"
 
 
 def _needless_warmup(context: Context) -> str:
@@ -119,7 +119,7 @@ def _torch_unknown(context: Context) -> str:
     name = str(context.get("lr_scheduler_type") or "")
     if not name or "." in name or name in TORCH or schedule_free(context):
         return ""
-    return did_you_mean(name, TORCH) or "write package.Class, or leave it out"
+    return did_you_mean(name, TORCH, "args.lr_scheduler_type: ") or "write package.Class, or leave it out"
 
 
 def _ignored(context: Context) -> str:
@@ -154,29 +154,29 @@ RULES: tuple[Rule, ...] = (
          "write cosine_with_min_lr, or another one", f"{TU}:5393", LOADED),
     Rule("args.warmup_needless", (*WARMUP, *NAME), _needless_warmup,
          "lr_warmup_steps: {lr_warmup_steps} does not go with {what}",
-         "write lr_warmup_steps: 0, or lr_scheduler: constant_with_warmup", f"{TU}:5294", LOADED),
+         "write args.lr_warmup_steps: 0, or args.lr_scheduler: constant_with_warmup", f"{TU}:5294", LOADED),
     Rule("args.scheduler_adafactor", (*NAME, "optimizer_type"), _adafactor, "lr_scheduler: {lr_scheduler} {what}",
-         "leave lr_scheduler out, or write constant_with_warmup", f"{TU}:5313", LOADED),
+         "leave args.lr_scheduler out, or write constant_with_warmup", f"{TU}:5313", LOADED),
     Rule("args.scheduler_min_lr", ("lr_scheduler_min_lr_ratio", *NAME), _min_lr,
-         "lr_scheduler: cosine_with_min_lr needs one lowest rate {what}", "write lr_scheduler_min_lr_ratio: 0.1",
+         "lr_scheduler: cosine_with_min_lr needs one lowest rate {what}", "write args.lr_scheduler_min_lr_ratio: 0.1",
          f"{TU}:5366", LOADED),
     Rule("args.scheduler_steps", ("lr_scheduler_args", *NAME),
          lambda c: _name(c) == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args"),
          "lr_scheduler: piecewise_constant needs step_rules",
-         "write lr_scheduler_args: {{step_rules: \"'1:100,0.1:200,0.01'\"}}", f"{TU}:5324", LOADED),
+         "write args.lr_scheduler_args: {{step_rules: \"'1:100,0.1:200,0.01'\"}}", f"{TU}:5324", LOADED),
     Rule("args.scheduler_args", ("lr_scheduler_args", *NAME), _arguments,
          "lr_scheduler_args: {lr_scheduler} cannot be given {what}", "leave it out", f"{TU}:5288", LOADED),
     Rule("args.scheduler_end", ("learning_rate", *NAME),
          lambda c: _name(c) == "polynomial" and "lr_end" not in c.literals("lr_scheduler_args")
          and c.number("learning_rate") <= LR_END,
          "lr_scheduler: polynomial falls to 1e-7, and learning_rate: {learning_rate} is not above it",
-         "write lr_scheduler_args: {{lr_end: 0}}, or a higher rate", f"{TU}:5355", LOADED),
+         "write args.lr_scheduler_args: {{lr_end: 0}}, or a higher rate", f"{TU}:5355", LOADED),
     Rule("args.scheduler_type_unknown", ("lr_scheduler_type",), _torch_unknown,
          "lr_scheduler_type: {lr_scheduler_type} is not a class of torch.optim.lr_scheduler", "{what}", f"{TU}:5303",
          LOADED),
     Rule("args.scheduler_type_args", ("lr_scheduler_args", "lr_scheduler_type"), _torch_arguments,
-         "lr_scheduler_type: {lr_scheduler_type} needs {what}", "write it under lr_scheduler_args, or take another",
-         f"{TU}:5310", LOADED),
+         "lr_scheduler_type: {lr_scheduler_type} needs {what}",
+         "write it under args.lr_scheduler_args, or take another", f"{TU}:5310", LOADED),
     Rule("args.scheduler_type_wins", (*NAME, "lr_scheduler_type"),
          lambda c: bool(c.get("lr_scheduler_type") and c.given("lr_scheduler")) and not schedule_free(c),
          "lr_scheduler: {lr_scheduler} does nothing beside lr_scheduler_type: {lr_scheduler_type}",
@@ -186,7 +186,8 @@ RULES: tuple[Rule, ...] = (
          WARNING),
     Rule("args.scheduler_replaced", (*NAME, "optimizer_args"), _replaced,
          "lr_scheduler: {lr_scheduler} is replaced by Adafactor's own (relative_step)",
-         "write optimizer_args: {{relative_step: false}}, or leave lr_scheduler out", f"{TU}:5079", SILENT, WARNING),
+         "write args.optimizer_args: {{relative_step: false}}, or leave args.lr_scheduler out", f"{TU}:5079", SILENT,
+         WARNING),
     Rule("args.scheduler_inert", (*OWN_OPTIONS, *NAME), _inert,
          "{what} does nothing with lr_scheduler: {lr_scheduler}", "leave it out", f"{TU}:5346", SILENT, WARNING),
     Rule("args.warmup_inert", (*WARMUP, *NAME), lambda c: _name(c) == "piecewise_constant" and _warmup(c) > 0,
