@@ -62,6 +62,29 @@ runner_env() {
   printf '%s\n' "$folder"
 }
 
+# link_command ENVIRONMENT: a link ~/.local/bin/kohya-runner to it. A file there that is none of ours is left as it is.
+link_command() {
+  local target="$1/bin/kohya-runner" ours="${1%/*}/runner-" folder="$HOME/.local/bin" link
+  link="$folder/kohya-runner"
+  if [ -e "$link" ] || [ -L "$link" ]; then
+    case "$(readlink -- "$link")" in
+      "$target") ;;
+      "$ours"*) ln -sfn -- "$target" "$link" ;;
+      *)
+        say "$link is another program and is left as it is; this one is $target"
+        return 0
+        ;;
+    esac
+  elif ! { mkdir -p -- "$folder" && ln -s -- "$target" "$link"; } 2>/dev/null; then
+    say "no link in $folder could be made; the command is $target"
+    return 0
+  fi
+  case ":$PATH:" in
+    *":$folder:"*) ;;
+    *) say "the command kohya-runner is in $folder, which is not on your PATH: export PATH=\"\$HOME/.local/bin:\$PATH\"" ;;
+  esac
+}
+
 fill_env() (
   python="$1" folder="$2" project="$3"
   shift 3

@@ -51,6 +51,7 @@ fi
 if [ -z "$runner" ]; then
   environment="$(runner_env runner "$root")" || exit $?
   runner="$environment/bin/kohya-runner"
+  link_command "$environment"
 fi
 
 for option in "$@"; do

@@ -171,6 +171,41 @@ def test_once_made_it_works_offline(home):
     assert start(home, fake=False).returncode == 0
 
 
+def test_the_command_is_linked_and_told_where_it_is_not_on_the_path(home):
+    first = start(home, fake=False)
+    link = home / ".local" / "bin" / "kohya-runner"
+    assert link.resolve().parent.parent.name.startswith("runner-")
+    assert 'export PATH="$HOME/.local/bin:$PATH"' in first.stderr
+    before = link.lstat().st_mtime_ns
+    again = start(home, fake=False, PATH=f"{link.parent}:/usr/bin:/bin")
+    assert "export PATH" not in again.stderr
+    assert link.lstat().st_mtime_ns == before
+
+
+def test_a_link_of_an_earlier_environment_is_renewed(home):
+    start(home, fake=False)
+    link = home / ".local" / "bin" / "kohya-runner"
+    made = link.readlink()
+    link.unlink()
+    link.symlink_to(made.parents[2] / "runner-000000000000" / "bin" / "kohya-runner")
+    start(home, fake=False)
+    assert link.readlink() == made
+
+
+@pytest.mark.parametrize("foreign", ["file", "link"])
+def test_another_program_of_that_name_is_left_as_it_is(home, foreign):
+    link = home / ".local" / "bin" / "kohya-runner"
+    link.parent.mkdir(parents=True)
+    if foreign == "file":
+        link.write_text("somebody's own")
+    else:
+        link.symlink_to("/usr/bin/true")
+    done = start(home, fake=False)
+    assert done.returncode == 0
+    assert "is another program and is left as it is" in done.stderr
+    assert link.read_text() == "somebody's own" if foreign == "file" else link.readlink() == Path("/usr/bin/true")
+
+
 def test_a_half_made_environment_is_made_anew(home):
     (home / "offline").touch()
     done = start(home, fake=False)
