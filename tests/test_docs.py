@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.commands.cli import main
-from kohya_runner.commands.schema import recipe_schema, schema_text
+from kohya_runner.commands.new import recipe_schema, schema_text
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

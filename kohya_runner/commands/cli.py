@@ -254,7 +254,7 @@ def rules(words: tuple[str, ...], as_json: bool, markdown: bool) -> None:  # noq
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from kohya_runner.commands.schema import schema_text
+    from kohya_runner.commands.new import schema_text
 
     click.echo(schema_text(), nl=False)
 

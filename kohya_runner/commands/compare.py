@@ -75,7 +75,7 @@ def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None
 def _sweep(named: Any, choices: dict[str, Any], sd_scripts: str | None, *, as_json: bool) -> int:
     from kohya_runner.compare.settings import SweepOptions
     from kohya_runner.compare.sweep import compare as compared
-    from kohya_runner.run.stopping.stop_signals import raise_on_stop
+    from kohya_runner.run.stop_request import raise_on_stop
     from kohya_runner.show import console
 
     raise_on_stop()

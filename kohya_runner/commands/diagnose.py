@@ -24,7 +24,7 @@ def diagnose(what: str | None, workspace: str | None, as_json: bool) -> int:  # 
 
     Exit code 0: a cause was found, or the log shows no failure to explain. 8: it failed, and no known cause fits.
     """
-    from kohya_runner.diagnosis.report import lines
+    from kohya_runner.diagnosis.diagnose import lines
     from kohya_runner.show import console
 
     found, name, goes_on = _found(what, workspace)
@@ -42,8 +42,8 @@ def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str, boo
     from pathlib import Path
 
     from kohya_runner.diagnosis.diagnose import diagnose as of_log
+    from kohya_runner.diagnosis.diagnose import of_run
     from kohya_runner.diagnosis.lines import read_log
-    from kohya_runner.diagnosis.report import of_run
     from kohya_runner.errors import UsageError
     from kohya_runner.run import views
 

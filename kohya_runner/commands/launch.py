@@ -12,7 +12,7 @@ from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.report import exit_code, plan_json
 from kohya_runner.run import detached, resume_effects, views
 from kohya_runner.run.launch import Policy, run
-from kohya_runner.run.stopping.stop_signals import raise_on_stop
+from kohya_runner.run.stop_request import raise_on_stop
 from kohya_runner.show import console, run_screen
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _only_one_of(*, go: bool, resume: bool) -> None:
 
 def _rehearsed(made: Any, *, as_json: bool, quiet: bool) -> Any:
     """Run the rehearsal of a plan, watched, and show what it measured; the rehearsal."""
-    from kohya_runner.run.rehearsal.rehearse import rehearse
+    from kohya_runner.run.rehearse import rehearse
 
     with console.live(quiet=quiet, practice=made.request.practice) as screen:
         found = rehearse(made, screen, AFTER_RUN)

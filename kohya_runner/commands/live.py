@@ -12,7 +12,7 @@ from kohya_runner.commands.entry import as_path
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
     from kohya_runner.run.run_status import RunStatus
-    from kohya_runner.run.stopping.stop_request import When
+    from kohya_runner.run.stop_request import When
 
 _RUN = click.argument("run", required=False, shell_complete=complete_runs)
 _WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
@@ -80,8 +80,8 @@ def _adopted(view: Any) -> bool:
     """In the parent true, once the run has a runner again; in the child, which is that runner, false at its end."""
     from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run import detached, takeover
-    from kohya_runner.run.stopping.stop_sequence import Grace
-    from kohya_runner.run.stopping.stop_signals import raise_on_stop
+    from kohya_runner.run.stop_request import raise_on_stop
+    from kohya_runner.run.stop_sequence import Grace
     from kohya_runner.show import console
 
     child = detached.fork_runner()

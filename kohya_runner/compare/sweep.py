@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.compare import cells, checkpoints, painting
-from kohya_runner.compare.controls import stated_controls, with_controls
+from kohya_runner.compare.cells import stated_controls, with_controls
 from kohya_runner.compare.settings import SweepOptions, settings_from, stated_samplers
 from kohya_runner.compare.subject import Named, find_subject, of_run, without_harm
 from kohya_runner.compare.training_data import captions_of, hashes_of, resolution_of, triggers_of
@@ -25,7 +25,7 @@ from kohya_runner.errors import (
     UsageError,
 )
 from kohya_runner.install.setup import find_trainer
-from kohya_runner.machine.gpus import read_gpus, run_command
+from kohya_runner.machine.host import read_gpus, run_command
 from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock
 from kohya_runner.record.run_paths import ComparisonPaths

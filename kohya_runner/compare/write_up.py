@@ -11,8 +11,7 @@ from kohya_runner.compare.checkpoints import numbered
 from kohya_runner.compare.clip import HINT, Asked, ClipFigures, likenesses
 from kohya_runner.compare.comparison import Comparison, Head, Shown
 from kohya_runner.compare.metrics import METRICS, look, measure, training_of
-from kohya_runner.compare.page import report_html
-from kohya_runner.compare.sheet import sheet_png
+from kohya_runner.compare.page import report_html, sheet_png
 from kohya_runner.compare.training_data import captions_of, losses_of, training_files
 from kohya_runner.compare.verdict import suggest, wanted
 from kohya_runner.record.run_paths import ComparisonPaths

@@ -1,21 +1,24 @@
-"""From a log to the reason why the run ended as it did."""
+"""From a log to the reason why the run ended as it did, and that reason as lines."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from kohya_runner.diagnosis import endings, evidence, look
-from kohya_runner.diagnosis.known import Known
+from kohya_runner.diagnosis import endings, evidence
+from kohya_runner.diagnosis.known import Known, from_argv
+from kohya_runner.diagnosis.lines import read_log
 from kohya_runner.diagnosis.signature import Level, Signature, filled, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from kohya_runner.diagnosis.evidence import Hit
     from kohya_runner.diagnosis.lines import Log
     from kohya_runner.diagnosis.tracebacks import Chain
+    from kohya_runner.record.record import Record
 
 LAST = 200
 """Lines at the end in which a run that left no traceback may have said why."""
@@ -102,8 +105,10 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
     causes = tuple(
         _cause(hit, known) for hit in _once([*hits, *([] if hits and not hits[0].row.anywhere else spoiled)])
     )
-    ended = failed or bool(wall or ending or causes) or (not succeeded and not end.earlier and look.fatal_words(texts))
-    error = chain.parts[0].error if failed else "" if succeeded else hits[0].line if hits else look.complaint(words)
+    ended = (
+        failed or bool(wall or ending or causes) or (not succeeded and not end.earlier and evidence.fatal_words(texts))
+    )
+    error = chain.parts[0].error if failed else "" if succeeded else hits[0].line if hits else evidence.complaint(words)
     shown = {cause.code for cause in causes}
     seen = [hit for hit in _once(list(_anywhere(texts, "error"))) if hit.row.code not in shown] if ended else []
     told = tuple(f"{hit.line[:LONGEST]} ({hit.row.code}: {_cause(hit, known).cause})" for hit in seen)
@@ -116,7 +121,7 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
         log.step,
         log.total,
         error[:LONGEST],
-        look.at(chain, words) if ended and not causes else (),
+        evidence.places_to_look(chain, words) if ended and not causes else (),
         (*(line[:LONGEST] for line in end.earlier), *told) if not succeeded else (),
     )
 
@@ -144,7 +149,9 @@ def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known:
     ]
     found = [hit for scene in scenes if (hit := evidence.best(table(), scene))]
     found.sort(key=lambda hit: (hit.row.vague, -hit.weight))
-    said = [text for text in texts[max(start - BEFORE, endings.at_work(texts[:start])) : start] if look.complains(text)]
+    said = [
+        text for text in texts[max(start - BEFORE, endings.at_work(texts[:start])) : start] if evidence.complains(text)
+    ]
     said_hit = evidence.best(table(), evidence.Scene(tuple(said), before=before, script=known.script))
     if said_hit and (not found or found[0].row.vague or said_hit.row.code == found[0].row.code):
         yield said_hit  # it often names the file
@@ -185,3 +192,66 @@ def _cause(hit: Hit, known: Known) -> Cause:
 
 def _cause_json(cause: Cause) -> dict[str, Any]:
     return {name: value for name, value in asdict(cause).items() if name != "level"}
+
+
+RAISE = {"budget.hours": "raise budget.max_hours, or write fewer epochs", "budget.cost": "raise budget.max_cost"}
+MOST = 3
+"""Causes and earlier errors that are shown; the others stay in --json."""
+
+
+def of_run(run_dir: Path, record: Record) -> Diagnosis:
+    """Why this run ended as it did: its log, its options, and how its process ended."""
+    with (run_dir / record.log).open("rb") as file:
+        log = read_log(file)
+    ended = record.exit
+    ending = f"the trainer ended with signal {ended.signal}" if ended and ended.signal else ""
+    found = diagnose(log, from_argv(record.argv), "" if record.state == "succeeded" else ending)
+    if ended and ended.stop:
+        asked = (RAISE[ended.stop],) if ended.stop in RAISE else ()
+        why = Cause(ended.stop, f"the runner stopped it: {ended.why}", asked, "")
+        others = tuple(cause for cause in found.causes if cause.code != "interrupted")
+        return replace(found, outcome="failed", causes=(why, *others), traceback=(), look=())
+    return found
+
+
+def explained(run_dir: Path, record: Record) -> str:
+    """The diagnosis of a run that failed, as text; "" where its log cannot be read."""
+    try:
+        return "\n".join(lines(of_run(run_dir, record)))
+    except OSError as error:
+        return f"its log cannot be read: {error}"
+
+
+def lines(found: Diagnosis) -> Iterator[str]:
+    """The cause first, then what to do, then the lines of the log that show it."""
+    for cause in found.causes[:1]:
+        yield f"{cause.code}: {cause.cause}"
+        yield from (f"  -> {fix}" for fix in cause.fixes)
+        if cause.line and not any(cause.line.startswith(shown) for shown in found.traceback):
+            yield f"  in the log: {cause.line}"
+        if cause.source:
+            yield f"  known from: {cause.source}"
+        if found.step > 0:
+            yield f"  at step {found.step} of {found.total}"
+    if not found.causes:
+        yield from _unknown(found)
+    yield from found.traceback
+    yield from (f"also: {cause.code}: {cause.cause}" for cause in found.causes[1:MOST])
+    yield from (f"earlier in the log: {line}" for line in found.earlier[:MOST])
+    for warning in found.warnings:
+        yield f"also ({warning.code}): {warning.cause}"
+
+
+def _unknown(found: Diagnosis) -> Iterator[str]:
+    where = f" at step {found.step} of {found.total}" if found.step >= 0 else ""
+    match found.outcome:
+        case "succeeded":
+            yield "the log shows a training that came to its end"
+        case "failed":
+            yield f"not known{where}: the run failed, and no row of the table of causes knows why"
+        case _:
+            yield f"the log ends{where} without an error and without 'model saved.': it goes on, or was cut off"
+    if found.error:
+        yield f"  the error: {found.error}"
+    yield from (f"  look at {line}" for line in found.look)
+    yield from (f"  {line}" for line in found.last_lines)

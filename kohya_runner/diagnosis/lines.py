@@ -12,11 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from kohya_runner.diagnosis import prefixes
-from kohya_runner.diagnosis.bars import BAR, bar_event, find_bar
+from kohya_runner.diagnosis import line_shapes
 from kohya_runner.diagnosis.events import Step
 from kohya_runner.diagnosis.known import NOTHING, Known, from_shell, from_wall
-from kohya_runner.diagnosis.rich_log_lines import Wrapped, continuation, record
+from kohya_runner.diagnosis.line_shapes import BAR, Wrapped, bar_event, continuation, find_bar, record
 from kohya_runner.text import masked_text
 
 if TYPE_CHECKING:
@@ -129,10 +128,10 @@ def _fuller(new: Known, old: Known) -> Known:
 def _unwrapped(raw: list[str]) -> Iterator[str]:
     held: Wrapped | None = None
     plain = [_ANSI.sub("", _undocked(line)).rstrip() for line in raw]
-    common = prefixes.shared(plain)
+    common = line_shapes.shared(plain)
     for whole in plain:
-        text = prefixes.without(whole, common)
-        if prefixes.noise(text):
+        text = line_shapes.without(whole, common)
+        if line_shapes.noise(text):
             continue
         more = continuation(text) if held else None
         if held and more is not None and len(held.text) < LONGEST:

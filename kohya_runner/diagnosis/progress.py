@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.diagnosis.bars import bar_event, find_bar
 from kohya_runner.diagnosis.events import (
     CheckpointRemoved,
     CheckpointStarted,
@@ -22,7 +21,7 @@ from kohya_runner.diagnosis.events import (
     Phase,
     Step,
 )
-from kohya_runner.diagnosis.rich_log_lines import Wrapped, continuation, record
+from kohya_runner.diagnosis.line_shapes import Wrapped, bar_event, continuation, find_bar, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.dataset.survey import ClassImages
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.machine.gpus import Gpu
+    from kohya_runner.machine.host import Gpu
 
 WORKER = Path(__file__).with_name("paint_worker.py")
 MODEL = "pretrained_model_name_or_path"

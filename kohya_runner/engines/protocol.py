@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support, Surprise
     from kohya_runner.findings import Finding
-    from kohya_runner.machine.references import HubFile
+    from kohya_runner.machine.downloads import HubFile
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.machine.gpus import Gpu
-    from kohya_runner.machine.host import HostFacts
+    from kohya_runner.machine.host import Gpu, HostFacts
 
     CpuRule: TypeAlias = "Callable[[MachineNeeds, TrainerFacts], tuple[str, str, str] | None]"
 

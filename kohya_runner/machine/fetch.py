@@ -22,7 +22,7 @@ from kohya_runner.artefact.model_file import SAFETENSORS, safetensors_fault
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Finding, error
 from kohya_runner.hub import TIMEOUT, Access, HubFact, HubNeed, hub_faults, hub_finding, status_of
-from kohya_runner.machine.references import HubFile, local_path
+from kohya_runner.machine.downloads import HubFile, local_path
 from kohya_runner.text import size
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kohya_runner.hub import Access
-    from kohya_runner.machine.references import HubFile
+    from kohya_runner.machine.downloads import HubFile
 
 FIRST = 1 << 20
 """Bytes of the first request: the headers of all base models in use are 60 to 500 kB long."""

@@ -66,7 +66,7 @@ class _Search:
         return str(ref.path)
 
     def _fetched(self, ref: Reference) -> str:
-        from kohya_runner.machine.references import local_path, parse_ref
+        from kohya_runner.machine.downloads import local_path, parse_ref
 
         try:
             file = parse_ref(ref.text, ref.where)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
 
-
 HOUR = 3600
 ENOUGH_STEPS = 10
 """Of a run that was stopped: before that the shown speed is that of the warming up."""
@@ -131,7 +130,7 @@ def _speed(record: Record) -> Speed | None:
 
 
 def _rehearsed(record: Record) -> Speed | None:
-    """Measured for this very purpose: the saves of the whole run are in it (run/rehearsal/rehearse.py)."""
+    """Measured for this very purpose: the saves of the whole run are in it (run/rehearse.py)."""
     times = record.timings
     if record.state != "succeeded" or not times.seconds_per_step or times.first_step is None:
         return None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
-    from kohya_runner.machine.references import HubFile
+    from kohya_runner.machine.downloads import HubFile
     from kohya_runner.plan.pipeline import Opened
     from kohya_runner.workspace import Workspace
 

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from kohya_runner.install import probe
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.disk import DiskItem, DiskPlan
-    from kohya_runner.machine.gpus import Gpu
-    from kohya_runner.machine.host import HostFacts
+    from kohya_runner.machine.host import Gpu, HostFacts
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.forecast import Forecast

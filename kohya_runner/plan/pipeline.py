@@ -161,7 +161,7 @@ def _method(loaded: Loaded) -> str:
 
 
 def _refusal(family: str, method: str) -> tuple[str, str]:
-    from kohya_runner.engines.substitutes import refusal
+    from kohya_runner.engines.catalogue import refusal
 
     return refusal(family, method, table.FAMILIES)
 

@@ -20,7 +20,7 @@ from kohya_runner.record.run_paths import RECIPE, RunPaths
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from kohya_runner.machine.gpus import Gpu
+    from kohya_runner.machine.host import Gpu
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.machine import Asked
     from kohya_runner.plan.pipeline import Opened

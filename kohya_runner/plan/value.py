@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.support import Support
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.disk import DiskPlan
-    from kohya_runner.machine.gpus import Gpu
+    from kohya_runner.machine.host import Gpu
     from kohya_runner.plan.commands import StageCommand
     from kohya_runner.plan.consent import Consequence
     from kohya_runner.plan.forecast import Forecast

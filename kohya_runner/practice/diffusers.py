@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import PRACTICE
 from kohya_runner.engines.diffusers import CHANNELS, UNET, DiffusersEngine
-from kohya_runner.engines.diffusers.build import NAME
-from kohya_runner.engines.diffusers.steps import ExampleLength, plan_steps
+from kohya_runner.engines.diffusers.build import NAME, ExampleLength, plan_steps
 from kohya_runner.engines.support import way_of
 from kohya_runner.practice.files import DTYPES, MARK, NAN, NUMBER, safetensors, write_accelerate_state
 from kohya_runner.practice.loop import SettingsError, StandIn, Start

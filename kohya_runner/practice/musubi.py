@@ -7,12 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.musubi.buckets import MusubiBuckets
-from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
+from kohya_runner.engines.musubi.steps import MusubiBuckets, MusubiLength, Part, plan_steps
 from kohya_runner.engines.steps_plan import SaveSettings
 from kohya_runner.practice.files import MARK, modules
-from kohya_runner.practice.loop import SettingsError, StandIn
-from kohya_runner.practice.screen import BANNER, log, say
+from kohya_runner.practice.loop import BANNER, SettingsError, StandIn, log, say
 from kohya_runner.practice.sd_scripts import PROCESSES, size_of
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.table import FAMILIES
 from kohya_runner.findings import Severity
 from kohya_runner.practice.files import modules
-from kohya_runner.practice.loop import SettingsError, StandIn
-from kohya_runner.practice.screen import Bar, log, say
+from kohya_runner.practice.loop import Bar, SettingsError, StandIn, log, say
 
 if TYPE_CHECKING:
     import argparse

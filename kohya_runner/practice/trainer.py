@@ -20,7 +20,7 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.options.script_options import argparse_parser
 from kohya_runner.practice import diffusers, loop, musubi, sd_scripts
 from kohya_runner.practice import faults as practice_faults
-from kohya_runner.practice.screen import BANNER, say
+from kohya_runner.practice.loop import BANNER, say
 
 if TYPE_CHECKING:
     import argparse

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner import hub
+from kohya_runner.diagnosis.diagnose import explained
 from kohya_runner.diagnosis.progress import STAGE, STARTING
-from kohya_runner.diagnosis.report import explained
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,
@@ -22,7 +22,7 @@ from kohya_runner.errors import (
 from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths, claim
-from kohya_runner.run import cache_manifest, class_painting, prepare, resume_effects
+from kohya_runner.run import class_painting, prepare, resume_effects
 from kohya_runner.run.new_record import new_record
 from kohya_runner.run.observers import observers
 from kohya_runner.run.recorder import Recorder
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.run.observers import AfterRun, Reporter
     from kohya_runner.run.supervise import Outcome
-
 
 CACHES_KEPT = "using the caches of an earlier launch"
 
@@ -170,15 +169,15 @@ def _all_stages(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome
     """Every stage, then the training, in one log; a stage that fails or is stopped is the outcome of the run."""
     begun = time.time()
     heading = f"{STAGE}{STARTING}" if plan.stages else ""
-    if plan.stages and cache_manifest.is_current(plan):
+    if plan.stages and prepare.caches_are_current(plan):
         heading = f"{STAGE}{CACHES_KEPT}\n{heading}"
     elif plan.stages:
-        cache_manifest.invalidate(plan)
+        prepare.invalidate_caches(plan)
         for stage in plan.stages:
             outcome = supervise(stage.command, watch, environ=environ, heading=f"{STAGE}{stage.phase}")
             if outcome.returncode != 0 or outcome.stopped:
                 return replace(outcome, started=begun)
-        cache_manifest.write(plan)
+        prepare.write_cache_manifest(plan)
     return replace(supervise(plan.ready.command, watch, environ=environ, heading=heading), started=begun)
 
 

@@ -1,10 +1,20 @@
-"""What must be on the disk before the trainer starts: model files, laid-out folders, the prompts to compare with."""
+"""What must be on the disk before the trainer starts: model files, laid-out folders, the prompts to compare with.
+
+Stages whose caches an earlier launch left are passed over. The folder stands for the data, the options and the
+encoders' places; ``filled.json`` in it for the rest: the commands, the trainer's commit, the encoders' own files, and
+every file that was left. The training takes whatever lies there (dataset/image_video_dataset.py:508), so one file too
+many counts as one too few.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import hub, safe_files
@@ -15,12 +25,13 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
 from kohya_runner.machine.fetch import DownloadProgress, fetch
 from kohya_runner.plan.report import plan_json
-from kohya_runner.recipe.resolved import resolved_recipe
+from kohya_runner.recipe.starter import resolved_recipe
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.safe_files import write_json
 from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from kohya_runner.plan.value import Plan
     from kohya_runner.recipe.models import Compare
@@ -134,3 +145,67 @@ def prompts(plan: Plan) -> None:
     compare = plan.loaded.recipe.compare if plan.loaded.recipe else None
     if compare is not None and compare.prompts:
         safe_files.write_text(RunPaths(plan.ready.run_dir).prompts, "\n".join(prompt_lines(compare)) + "\n")
+
+
+CACHE_MANIFEST = "filled.json"
+SMALLEST_ENCODER = 1 << 20
+"""Bytes; no encoder is so small."""
+
+
+def caches_are_current(plan: Plan) -> bool:
+    """Whether nothing is to be done; never where everything is to be read afresh."""
+    if plan.caches is None or plan.request.fresh:
+        return False
+    try:
+        known = json.loads((plan.caches / CACHE_MANIFEST).read_bytes())
+        return bool(known == _caches_made_of(plan, plan.caches))
+    except (OSError, ValueError):
+        return False
+
+
+def invalidate_caches(plan: Plan) -> None:
+    """What is filled again counts as nothing until it is done."""
+    if plan.caches is not None:
+        with contextlib.suppress(OSError):
+            (plan.caches / CACHE_MANIFEST).unlink()
+
+
+def write_cache_manifest(plan: Plan) -> None:
+    """Write down what the stages left; where that fails, they are run again one day."""
+    if plan.caches is not None and plan.caches.is_dir():
+        with contextlib.suppress(OSError):
+            write_json(plan.caches / CACHE_MANIFEST, _caches_made_of(plan, plan.caches))
+
+
+def _caches_made_of(plan: Plan, folder: Path) -> dict[str, object]:
+    commands = [list(stage.command.argv) for stage in plan.stages]
+    commit = plan.checkout.commit if plan.checkout else None
+    read = sorted({place for argv in commands for token in argv for place in _files_named(token)})
+    text = json.dumps([commands, commit, [[str(path), _identity(path)] for path in read]])
+    found = {path.relative_to(folder).as_posix(): _size_and_time(path) for path in _cached(folder)}
+    return {"version": 1, "key": hashlib.sha256(text.encode()).hexdigest(), "files": found}
+
+
+def _cached(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / CACHE_MANIFEST)
+
+
+def _files_named(token: str) -> Iterator[Path]:
+    """The files that an option names, and those beside it that a model in pieces has."""
+    path = Path(token.partition("=")[2] or token)
+    if path.is_absolute() and path.is_file():
+        yield path
+        if "-of-" in path.stem:
+            yield from path.parent.glob(f"*{path.suffix}")
+
+
+def _identity(path: Path) -> str | list[int]:
+    """Of a small file, such as the one that lists the data, what is in it: it is written at every launch."""
+    small = path.stat().st_size <= SMALLEST_ENCODER
+    return hashlib.sha256(path.read_bytes()).hexdigest() if small else _size_and_time(path)
+
+
+def _size_and_time(path: Path) -> list[int]:
+    """Size and time, which a file that is written again does not keep."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

@@ -22,9 +22,8 @@ from kohya_runner.diagnosis.events import (
 from kohya_runner.record import attempts, ledger, record
 from kohya_runner.record.process_identity import boot_seconds
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run import checkpoints, exit_causes
+from kohya_runner.run import checkpoints, exit_causes, stop_request
 from kohya_runner.run.checkpoint_check import CheckpointCheck, Expected
-from kohya_runner.run.stopping import stop_request
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:
@@ -229,7 +228,7 @@ class Recorder:
         """Why it failed, from its log; a fault in there must not cost the record of the run."""
         if self.now.state not in ("failed", "lost"):
             return
-        from kohya_runner.diagnosis.report import of_run
+        from kohya_runner.diagnosis.diagnose import of_run
 
         try:
             self.now = self.now.changed(diagnosis=of_run(self.run_dir, self.now).as_json())

@@ -19,7 +19,7 @@ from kohya_runner.record.metrics_file import Metrics, Reader, last_lines, read
 from kohya_runner.record.process_identity import boot_id
 from kohya_runner.record.record import LIVE, UNDER_WAY
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run.stopping import stop_request
+from kohya_runner.run import stop_request
 from kohya_runner.safe_files import open_file
 from kohya_runner.workspace import is_network_mount
 

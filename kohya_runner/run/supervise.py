@@ -20,8 +20,8 @@ from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.process_identity import ProcessId, identify
 from kohya_runner.record.record import DoneBefore
 from kohya_runner.run.process_group import RUN, ProcessGroup
-from kohya_runner.run.stopping.stop_sequence import FORCED, Grace, StopSequence
-from kohya_runner.run.stopping.stop_signals import stop_signals
+from kohya_runner.run.stop_request import stop_signals
+from kohya_runner.run.stop_sequence import FORCED, Grace, StopSequence
 from kohya_runner.safe_files import open_for_write
 from kohya_runner.text import child_environment
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.engines.arguments import Command
     from kohya_runner.run.observers import Observer, Stop
-    from kohya_runner.run.stopping.stop_signals import StopSignals
+    from kohya_runner.run.stop_request import StopSignals
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.record.record import Record
     from kohya_runner.run.observers import AfterRun, Reporter, Stop
-    from kohya_runner.run.stopping.stop_sequence import Grace
+    from kohya_runner.run.stop_sequence import Grace
 
 FROZEN = ("T", "t", "D")
 STUCK = 3.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.record.record import LIVE
 from kohya_runner.run.run_status import QUIET
-from kohya_runner.run.stopping.stop_request import described
+from kohya_runner.run.stop_request import described
 from kohya_runner.show.charts import Window, braille
 from kohya_runner.show.run_screen import next_command
 from kohya_runner.text import duration, plain, size

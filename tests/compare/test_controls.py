@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kohya_runner.compare.cells import Column, grid_of
-from kohya_runner.compare.controls import STOOD_IN, stated_controls, with_controls
+from kohya_runner.compare.cells import STOOD_IN, Column, grid_of, stated_controls, with_controls
 from kohya_runner.compare.settings import SweepOptions, SweepSettings
 from kohya_runner.compare.subject import Named, find_subject, options_of
 from kohya_runner.compare.sweep import choose_settings, painter_of

@@ -14,8 +14,7 @@ from PIL import Image
 from kohya_runner.compare.checkpoints import Skipped
 from kohya_runner.compare.comparison import Comparison, Head, Shown, Suggestion
 from kohya_runner.compare.metrics import Table, Training
-from kohya_runner.compare.page import report_html
-from kohya_runner.compare.sheet import scaled, sheet_png
+from kohya_runner.compare.page import report_html, scaled, sheet_png
 from kohya_runner.compare.training_data import Losses
 
 EVIL = """portrait of </script><script>document.title='broken'</script> "a" 'b' {{ 7 * 7 }}"""

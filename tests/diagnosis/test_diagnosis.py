@@ -10,10 +10,9 @@ from causes_page import DOCS, markdown
 from excerpts import BAR, EXCERPTS, EXIT_1, KILLED, WARNINGS, raised
 from thread_logs import LOGS as THREADS
 
-from kohya_runner.diagnosis.diagnose import diagnose
+from kohya_runner.diagnosis.diagnose import diagnose, lines
 from kohya_runner.diagnosis.known import from_argv
 from kohya_runner.diagnosis.lines import parse, read_log
-from kohya_runner.diagnosis.report import lines
 from kohya_runner.diagnosis.signature import table
 
 LOGS = Path(__file__).with_name("logs")

@@ -8,9 +8,8 @@ import pytest
 from excerpts import BAR, EXIT_1, WALL
 from thread_logs import FLUX, LOGS, SDXL, S, V, tb
 
-from kohya_runner.diagnosis.diagnose import diagnose
+from kohya_runner.diagnosis.diagnose import diagnose, lines
 from kohya_runner.diagnosis.lines import parse
-from kohya_runner.diagnosis.report import lines
 
 DOCS = Path(__file__).parents[2] / "docs" / "diagnosis.md"
 

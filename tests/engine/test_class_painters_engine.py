@@ -14,7 +14,7 @@ import pytest
 from test_tiny_methods_engine import CPU, HERE, METHODS, ROOT, SIZES, SMALL, places
 from tiny_methods import draw, fill_hub_cache
 
-from kohya_runner.engines.sd_scripts.class_painters import OTHERS
+from kohya_runner.engines.sd_scripts.painter import OTHERS
 
 if TYPE_CHECKING:
     from pathlib import Path

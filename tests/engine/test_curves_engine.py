@@ -14,7 +14,7 @@ from kohya_runner.engines import arguments
 from kohya_runner.engines.arguments import as_parsed
 from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
-from kohya_runner.plan.resume_schedule import CURVES, remaining_args
+from kohya_runner.plan.resume_options import CURVES, remaining_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

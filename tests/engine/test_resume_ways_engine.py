@@ -32,7 +32,7 @@ from kohya_runner.engines.sd_scripts import SdScriptsEngine
 from kohya_runner.engines.sd_scripts.families import BROKEN
 from kohya_runner.engines.support import way_of
 from kohya_runner.engines.table import options_for
-from kohya_runner.record.training_states import states_of
+from kohya_runner.record.resume_point import states_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.engines import table
-from kohya_runner.engines.catalogue import models
-from kohya_runner.engines.substitutes import FILL
+from kohya_runner.engines.catalogue import FILL, models
 from kohya_runner.plan.pipeline import find_support
 from kohya_runner.recipe.load import load
 

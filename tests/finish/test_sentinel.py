@@ -16,7 +16,7 @@ from kohya_runner.finish import sentinel
 from kohya_runner.record import ledger, record
 from kohya_runner.record.process_identity import identify, this_process
 from kohya_runner.record.record import Process, Record, Timings
-from kohya_runner.run.guards.deadline import deadline
+from kohya_runner.run.guards.state import deadline
 from kohya_runner.run.process_group import RUN
 
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "quickstart.yaml")

@@ -9,8 +9,7 @@ from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.findings import Severity
 from kohya_runner.machine.checks import machine_findings
 from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
-from kohya_runner.machine.gpus import Gpu
-from kohya_runner.machine.host import HostFacts
+from kohya_runner.machine.host import Gpu, HostFacts
 
 GB = 2**30
 PACKAGES = {"torch": "2.8.0", "xformers": "0.0.32", "bitsandbytes": "0.50.2", "prodigyopt": "1.1.2"}

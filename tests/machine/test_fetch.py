@@ -15,8 +15,8 @@ from kohya_runner.artefact.file_hash import record_path
 from kohya_runner.errors import PreflightError
 from kohya_runner.hub import Access
 from kohya_runner.machine import fetch as fetch_module
+from kohya_runner.machine.downloads import local_path, parse_ref
 from kohya_runner.machine.fetch import DownloadProgress, fetch
-from kohya_runner.machine.references import local_path, parse_ref
 
 DATA = bytes(range(256)) * 40_000  # 10 MB
 REF = parse_ref("hf://org/open/folder/model.safetensors")
@@ -92,7 +92,7 @@ import sys
 from pathlib import Path
 from kohya_runner.machine.fetch import fetch
 from kohya_runner.hub import Access
-from kohya_runner.machine.references import parse_ref
+from kohya_runner.machine.downloads import parse_ref
 text, models, endpoint = sys.argv[1:]
 fetch([parse_ref(text)], Path(models), reach=Access(endpoint), on_progress=lambda p: print(p.done, flush=True))
 """

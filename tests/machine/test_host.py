@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.machine.filesystems import existing_parent, read_filesystems, used_bytes
-from kohya_runner.machine.gpus import Gpu, parse, run_command, visible
-from kohya_runner.machine.host import HostFacts, find_filesystem, read_host
+from kohya_runner.machine.host import Gpu, HostFacts, find_filesystem, parse, read_host, run_command, visible
 
 LINE = "NVIDIA GeForce RTX 4090, 24564, 512, 8.9, 570.124.06"
 RTX = Gpu("NVIDIA GeForce RTX 4090", 24564 * 2**20, 512 * 2**20, (8, 9), "570.124.06")

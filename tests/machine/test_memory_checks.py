@@ -4,8 +4,7 @@ import pytest
 
 from kohya_runner.findings import Severity
 from kohya_runner.machine.device_checks import MachineNeeds
-from kohya_runner.machine.gpus import Gpu
-from kohya_runner.machine.host import HostFacts
+from kohya_runner.machine.host import Gpu, HostFacts
 from kohya_runner.machine.memory_checks import Load, memory_plan, swap_bytes
 from kohya_runner.machine.memory_use import RamSettings, ram_estimate
 from kohya_runner.machine.sizes import LoraShape

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.errors import RecipeError
-from kohya_runner.machine.references import HubFile, local_path, parse_ref
+from kohya_runner.machine.downloads import HubFile, local_path, parse_ref
 
 
 @pytest.mark.parametrize(

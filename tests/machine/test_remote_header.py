@@ -9,7 +9,7 @@ from model_headers import NAMES, header_bytes, small
 from kohya_runner.artefact.model_inspection import identity_findings
 from kohya_runner.hub import Access
 from kohya_runner.machine import remote_header
-from kohya_runner.machine.references import HubFile
+from kohya_runner.machine.downloads import HubFile
 from kohya_runner.machine.remote_header import inspect_hub_files
 
 FILE = HubFile("org/open", "m.safetensors", None, "r.yaml:3:8")

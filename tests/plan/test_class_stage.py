@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from kohya_runner.dataset.survey import is_planned
-from kohya_runner.engines.sd_scripts.class_painters import OTHERS
+from kohya_runner.engines.sd_scripts.painter import OTHERS
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.commands import stages

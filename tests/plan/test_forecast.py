@@ -5,8 +5,7 @@ import pytest
 from kohya_runner.engines.arguments import as_parsed
 from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.engines.table import options_for
-from kohya_runner.machine.gpus import Gpu
-from kohya_runner.machine.host import HostFacts
+from kohya_runner.machine.host import Gpu, HostFacts
 from kohya_runner.plan import machine
 from kohya_runner.plan.assembly import find_models
 from kohya_runner.plan.forecast import ForecastInput, forecast

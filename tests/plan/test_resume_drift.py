@@ -18,8 +18,7 @@ from kohya_runner.plan.resume_drift import Now, changes, grouped
 from kohya_runner.plan.resume_options import ahead, findings, state_args
 from kohya_runner.record.attempts import Attempt, Attempts
 from kohya_runner.record.record import Record, RecordedTrainer
-from kohya_runner.record.resume_point import ResumePoint
-from kohya_runner.record.training_states import TrainingState
+from kohya_runner.record.resume_point import ResumePoint, TrainingState
 
 RECIPE = "sd15_lora.yaml"
 COMMIT = "48d368fa" + "0" * 32

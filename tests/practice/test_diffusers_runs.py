@@ -16,8 +16,7 @@ from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.diagnosis.events import Fact, Phase, Step
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.practice.files import DTYPES, safetensors
-from kohya_runner.run.checkpoints import found
-from kohya_runner.run.incomplete_files import being_written
+from kohya_runner.run.checkpoints import being_written, found
 
 ROOT = Path(__file__).parents[2]
 FINAL = "unet/diffusion_pytorch_model.safetensors"

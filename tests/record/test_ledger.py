@@ -12,7 +12,7 @@ from kohya_runner.record import ledger, record
 from kohya_runner.record.process_identity import this_process
 from kohya_runner.record.record import Process, Record, Timings
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.stopping.stop_sequence import Grace
+from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.supervise import Watch, adopt
 
 GONE = Process(pid=1, started=1, boot_id="another boot")

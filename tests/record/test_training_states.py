@@ -11,7 +11,7 @@ from safetensors_files import lora
 from kohya_runner.engines.diffusers import CHECKPOINT
 from kohya_runner.engines.support import INITIAL_STEP, REMAINING
 from kohya_runner.record.attempts import Attempt, Attempts
-from kohya_runner.record.training_states import checked, states_of
+from kohya_runner.record.resume_point import checked, states_of
 
 
 def write_state(output, epoch, *, name="my cat", steps=4):

@@ -6,7 +6,7 @@ import zipfile
 
 from safetensors_files import lora
 
-from kohya_runner.run.incomplete_files import being_written
+from kohya_runner.run.checkpoints import being_written
 
 
 def now():

@@ -6,7 +6,7 @@ import pytest
 
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Fact, ModulesMade, NoData, OtherBar, Phase, Step
 from kohya_runner.record.metrics_file import last_lines
-from kohya_runner.run.progress_lines import ProgressLines
+from kohya_runner.run.observers import ProgressLines
 from kohya_runner.text import duration
 
 

@@ -9,9 +9,9 @@ import pytest
 from test_resume import Runner
 
 from kohya_runner.diagnosis.events import Step
-from kohya_runner.machine.gpus import PeakGpuMemory
+from kohya_runner.machine.host import PeakGpuMemory
 from kohya_runner.plan.rehearsal import Saves
-from kohya_runner.run.rehearsal.measure import Measured, per_step
+from kohya_runner.run.rehearse import Measured, per_step
 
 LISTED = "name, 81559, {used}, 9.0, 570.1"
 
@@ -103,7 +103,7 @@ def test_the_gauge_keeps_the_highest_of_what_nvidia_smi_says(odd_path, monkeypat
         encoding="utf-8",
     )
     program.chmod(0o755)
-    monkeypatch.setattr("kohya_runner.machine.gpus.SECONDS", 0.02)
+    monkeypatch.setattr("kohya_runner.machine.host.SECONDS", 0.02)
     monkeypatch.setenv("PATH", f"{odd_path}:/usr/bin:/bin")
     with PeakGpuMemory({"PATH": f"{odd_path}:/usr/bin:/bin"}) as gauge:
         while not counter.exists() or counter.read_text().count(".") < 4:

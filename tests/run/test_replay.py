@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kohya_runner.engines.arguments import PATHS
 from kohya_runner.recipe.load import load
-from kohya_runner.recipe.resolved import resolved_recipe
+from kohya_runner.recipe.starter import resolved_recipe
 from kohya_runner.yamlio import parse, scalar
 
 ROOT = Path(__file__).parents[2]

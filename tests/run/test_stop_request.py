@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Finished, Phase, Step
-from kohya_runner.run.stopping import stop_request
-from kohya_runner.run.stopping.stop_request import StopRequest, StopRequests, escalated
+from kohya_runner.run import stop_request
+from kohya_runner.run.stop_request import StopRequest, StopRequests, escalated
 
 
 @pytest.fixture

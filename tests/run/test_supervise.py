@@ -18,7 +18,7 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.record.process_identity import identify, state_of
 from kohya_runner.run.observers import Stop
 from kohya_runner.run.process_group import ProcessGroup
-from kohya_runner.run.stopping.stop_sequence import Grace
+from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.supervise import Watch, adopt, stop_group, supervise
 
 LONG = {"max_train_epochs": 500}

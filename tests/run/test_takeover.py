@@ -12,7 +12,7 @@ from kohya_runner.errors import RunExistsError, UsageError
 from kohya_runner.finish.after import AFTER_RUN
 from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.process_identity import identify, state_of
-from kohya_runner.run.stopping.stop_sequence import Grace
+from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.takeover import adopt_run, judge_ended, stop_run
 
 GRACE = Grace(5, 5, 20)

@@ -8,9 +8,8 @@ from reported_runs import NASTY, alive, measured, recorded
 
 from kohya_runner.record import record
 from kohya_runner.record.metrics_file import Appender
-from kohya_runner.run import run_status
+from kohya_runner.run import run_status, stop_request
 from kohya_runner.run.run_status import StatusReader
-from kohya_runner.run.stopping import stop_request
 from kohya_runner.show import run_page, watch_lines
 
 

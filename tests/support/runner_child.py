@@ -14,7 +14,7 @@ from kohya_runner.engines.arguments import Command
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
 from kohya_runner.record.record import Process, Record, Timings
-from kohya_runner.run.stopping.stop_sequence import Grace
+from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.supervise import Watch, supervise
 
 

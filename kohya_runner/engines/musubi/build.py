@@ -13,8 +13,14 @@ from kohya_runner.dataset.layout import plan_layout
 from kohya_runner.dataset.trainer_view import Rules
 from kohya_runner.engines.arguments import option_arg
 from kohya_runner.engines.musubi import MUSUBI_TUNER
-from kohya_runner.engines.musubi.dataset_config import cache_key, cache_root, dataset_config
-from kohya_runner.engines.musubi.dataset_options import disagreements, of_folder, read_options
+from kohya_runner.engines.musubi.dataset_options import (
+    cache_key,
+    cache_root,
+    dataset_config,
+    disagreements,
+    of_folder,
+    read_options,
+)
 from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
 from kohya_runner.engines.protocol import Arranged, EarlierStage
 from kohya_runner.engines.steps_plan import SaveSettings
@@ -27,8 +33,8 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.musubi.buckets import Size
     from kohya_runner.engines.musubi.dataset_options import DatasetOptions
+    from kohya_runner.engines.musubi.steps import Size
     from kohya_runner.engines.protocol import Planned, ResolvedRecipe
     from kohya_runner.engines.support import StageRow
     from kohya_runner.recipe.load import Loaded

@@ -98,7 +98,7 @@ class SdScriptsEngine(Engine):
         return heaviest(parsed, layout.folders)
 
     def class_painters(self) -> tuple[ClassPainter, ...]:
-        from kohya_runner.engines.sd_scripts.class_painters import CLASS_PAINTERS
+        from kohya_runner.engines.sd_scripts.painter import CLASS_PAINTERS
 
         return CLASS_PAINTERS
 

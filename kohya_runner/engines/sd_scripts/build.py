@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from kohya_runner.engines.sd_scripts.dataset_config import evaluated, with_confi
 from kohya_runner.engines.sd_scripts.steps import plan_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
@@ -80,8 +81,6 @@ def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None
     prompts = resolved.parsed.get("sample_prompts")
     context = context_of(resolved, numbers)
     if prompts is not None:
-        from kohya_runner.engines.sd_scripts.sample_prompts import sample_seeds, sample_sizes
-
         file = Path(prompts)
         context = replace(context, prompt_seeds=sample_seeds(file), prompt_sizes=sample_sizes(file))
     return evaluated(context, resolved.loaded, layout.folders)
@@ -135,3 +134,57 @@ def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Ar
     for name, value in found.items():
         if value is not None and name in options:
             yield option_arg(options, name, value if isinstance(value, int) else str(value), where)
+
+
+MOST_BYTES = 1_000_000
+PROMPT_NUMBERS = {name: re.compile(rf"{name[0]} (\d+)", re.IGNORECASE) for name in ("width", "height")}
+PROMPT_NUMBERS["seed"] = re.compile(r"d (\d+)", re.IGNORECASE)
+
+Prompt = dict[str, int]
+
+
+def sample_seeds(path: Path) -> tuple[int, ...]:
+    """Every seed, in order; none where the file cannot be read, is no file of prompts or is very large."""
+    return tuple(prompt["seed"] for prompt in _sample_prompts(path) if "seed" in prompt)
+
+
+def sample_sizes(path: Path) -> tuple[tuple[int | None, int | None], ...]:
+    """Every size, width first; None for a side that is not stated."""
+    return tuple((p.get("width"), p.get("height")) for p in _sample_prompts(path) if "width" in p or "height" in p)
+
+
+def _sample_prompts(path: Path) -> tuple[Prompt, ...]:
+    read = PROMPT_READERS.get(path.suffix)
+    if read is None:
+        return ()
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            return ()
+        return tuple(read(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return ()
+
+
+def _prompt_lines(text: str) -> Iterator[Prompt]:
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield _prompt_line(line.strip())
+
+
+def _prompt_line(line: str) -> Prompt:
+    """The last of several counts; a minus is not read at all."""
+    parts = line.split(" --")
+    return {name: int(m[1]) for part in parts for name, pattern in PROMPT_NUMBERS.items() if (m := pattern.match(part))}
+
+
+def _prompts_of_json(text: str) -> Iterator[Prompt]:
+    prompts: Any = json.loads(text)
+    for prompt in prompts if isinstance(prompts, list) else ():
+        if isinstance(prompt, str):
+            yield _prompt_line(prompt)
+        elif isinstance(prompt, dict):
+            yield {name: int(prompt[name]) for name in PROMPT_NUMBERS if isinstance(prompt.get(name), int | str)}
+
+
+PROMPT_READERS: Mapping[str, Callable[[str], Iterator[Prompt]]] = {".txt": _prompt_lines, ".json": _prompts_of_json}
+"""TOML is read by the trainer as well, and left alone here."""

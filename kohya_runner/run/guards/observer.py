@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.machine.filesystems import used_bytes
 from kohya_runner.machine.host import available
+from kohya_runner.run.checkpoints import FRESH, LAST_OF_STATE
 from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import Prune, Warn, decide
-from kohya_runner.run.incomplete_files import FRESH, LAST_OF_STATE
 from kohya_runner.run.observers import Stop
 
 if TYPE_CHECKING:

@@ -1,19 +1,22 @@
-"""What the guards of a run know: folded from the trainer's words and from looks at disk and memory. Nothing is read."""
+"""What the guards of a run know, folded from the trainer's words and looks at disk and memory; when its budget ends."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.events import Event, Phase, Step
 from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.recipe.finish import Guard
+from kohya_runner.run.observers import Stop
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kohya_runner.record.record import SavedCheckpoint
+    from kohya_runner.run.recorder import Recorder
 
 WINDOW = 100
 """Values of the trainer's mean loss that are averaged once more: with few batches an epoch it jumps about."""
@@ -152,3 +155,49 @@ def _lossy(state: GuardState, event: Step, now: float) -> GuardState:
     if diverged is None or event.loss < 0:
         return state
     return replace(state, trend=state.trend.with_loss(event.loss, event.step, diverged.factor))
+
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """How many seconds after the trainer's start, and why."""
+
+    after: float
+    stop: Stop
+
+
+def deadline(budget: Mapping[str, Any]) -> Deadline | None:
+    """The earlier of the two limits; None where there is none."""
+    hours, cost, price = (_positive(budget.get(key)) for key in ("max_hours", "max_cost", "price_per_hour"))
+    found = []
+    if hours is not None:
+        stop = Stop("budget.hours", f"budget.max_hours: {hours:g} hours are over")
+        found.append(Deadline(hours * HOUR, stop))
+    if cost is not None and price is not None:
+        stop = Stop("budget.cost", f"budget.max_cost: {cost:g} is spent, at {price:g} an hour")
+        found.append(Deadline(cost / price * HOUR, stop))
+    return min(found, key=lambda limit: limit.after, default=None)
+
+
+def _positive(value: object) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and value > 0 else None  # type: ignore[arg-type, operator]
+
+
+class BudgetWatch:
+    """Asks for the end of a run that has spent its budget. The sentinel does the same where the runner is gone."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        """The limits are those of the record."""
+        self._recorder = recorder
+
+    def event(self, event: Event) -> None:
+        """What the trainer says does not matter."""
+
+    def tick(self) -> Stop | None:
+        """The stop, once the time is over."""
+        record = self._recorder.now
+        limit, gone = deadline(record.budget), record.timings.gone
+        return limit.stop if limit and gone is not None and gone >= limit.after else None

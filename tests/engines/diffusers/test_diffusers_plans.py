@@ -8,7 +8,7 @@ from edit_plans import dataset, edits, errors
 from PIL import Image
 
 from kohya_runner.dataset.tree_build import build, is_intact
-from kohya_runner.engines.diffusers.steps import ExampleLength, plan_steps
+from kohya_runner.engines.diffusers.build import ExampleLength, plan_steps
 from kohya_runner.findings import Severity
 from kohya_runner.plan.report import plan_json
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.engines.musubi.buckets import MusubiBuckets
-from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
+from kohya_runner.engines.musubi.steps import MusubiBuckets, MusubiLength, Part, plan_steps
 from kohya_runner.engines.steps_plan import SaveSettings
 
 SQUARE, WIDE = (64, 64), (128, 64)

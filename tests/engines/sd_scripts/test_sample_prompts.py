@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from kohya_runner.engines.sd_scripts.sample_prompts import sample_seeds, sample_sizes
+from kohya_runner.engines.sd_scripts.build import sample_seeds, sample_sizes
 
 
 def test_a_text_file_states_a_seed_in_each_line(odd_path):

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.run.incomplete_files import being_written
+from kohya_runner.run.checkpoints import being_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Runs in the trainer's Python: opens a file as the trainer opens one, and says what is in it, as one JSON line.
 
-PYTHON load_worker.py FILE
+PYTHON rehearsal_load_worker.py FILE
 """
 
 from __future__ import annotations

@@ -1,1 +1,0 @@
-"""``launch --rehearse``: a few real steps, then figures for the whole run."""
