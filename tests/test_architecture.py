@@ -183,7 +183,6 @@ def test_the_start_of_the_command_imports_only_click():
         "pathlib",
         "typing",
         "kohya_runner",
-        "kohya_runner.commands.completion",
         "kohya_runner.commands.entry",
         "kohya_runner.commands.compare",
         "kohya_runner.commands.dataset",

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from kohya_runner import __version__
-from kohya_runner.commands.completion import complete_families, complete_recipes, complete_runs
-from kohya_runner.commands.entry import RunnerGroup, as_path
+from kohya_runner.commands.entry import RunnerGroup, as_path, complete_families, complete_recipes, complete_runs
 
 _RECIPE = click.argument("recipe", type=click.Path(), callback=as_path, shell_complete=complete_recipes)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")

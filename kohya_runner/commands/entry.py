@@ -1,4 +1,4 @@
-"""How every command ends: a result, or one message and one exit code."""
+"""How every command ends: a result, or one message and one exit code; and what a shell completes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 from kohya_runner.errors import CancelledError, PreflightError, RunnerError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 class RunnerGroup(click.Group):
@@ -144,3 +144,39 @@ def as_path(_context: click.Context, _parameter: click.Parameter, value: str | N
     from pathlib import Path
 
     return None if value is None else Path(value)
+
+
+def complete_families(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """The families of all engines."""
+    from kohya_runner.engines.table import families
+
+    return [name for name in families() if name.startswith(begun)]
+
+
+def complete_runs(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """The runs of the workspace as ``NAME/001``, the newest first; nothing where they cannot be read."""
+    from kohya_runner.errors import RunnerError
+    from kohya_runner.run.views import all_runs
+
+    with contextlib.suppress(RunnerError, OSError):
+        found = all_runs(context.params.get("workspace"))
+        return [name for view in reversed(found) if (name := f"{view.name}/{view.run_id}").startswith(begun)]
+    return []
+
+
+def complete_recipes(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """YAML files, and the folders on the way to them."""
+    return sorted(_paths(begun))
+
+
+def _paths(begun: str) -> Iterator[str]:
+    from pathlib import Path
+
+    folder, slash, name = begun.rpartition("/")
+    with contextlib.suppress(OSError, RuntimeError):
+        for path in Path(f"{folder}{slash}" or ".").expanduser().iterdir():
+            if path.name.startswith(name) and name.startswith(".") == path.name.startswith("."):
+                if path.is_dir():
+                    yield f"{folder}{slash}{path.name}/"
+                elif path.suffix in (".yaml", ".yml"):
+                    yield f"{folder}{slash}{path.name}"

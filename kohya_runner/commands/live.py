@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kohya_runner.commands.completion import complete_runs
-from kohya_runner.commands.entry import as_path
+from kohya_runner.commands.entry import as_path, complete_runs
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.token_count import QUOTED, Encoder, read_merges
-from kohya_runner.dataset.tokenizer_files import read_tokenizer
 from kohya_runner.engines.support import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2_REPO, T5_XXL
 from kohya_runner.machine.downloads import repo_folder
 
@@ -174,4 +173,6 @@ def _read(folder: Path) -> Merges | None:
 
 @lru_cache(maxsize=8)
 def _tokenizer(folder: Path, *, converted: bool) -> Tokenizer | None:
+    from kohya_runner.dataset.tokenizer_files import read_tokenizer
+
     return read_tokenizer(folder, converted=converted) if os.path.isdir(folder) else None

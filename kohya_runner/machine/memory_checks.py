@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, warning
-from kohya_runner.machine.memory_savings import enough, savings
 from kohya_runner.machine.memory_use import (
     RamEstimate,
     RamSettings,
@@ -201,6 +200,8 @@ def _vram_findings(plan: MemoryPlan, settings: VramSettings, needs: MachineNeeds
 
 def _what_fits(settings: VramSettings, room: int) -> str:
     """The lines that lower it, the largest saving first, and what is then needed."""
+    from kohya_runner.machine.memory_savings import enough, savings
+
     found = savings(settings, room)
     if not found:
         return "use a GPU with more memory"

@@ -23,7 +23,6 @@ from kohya_runner.engines import method_data
 from kohya_runner.engines.table import user_settings
 from kohya_runner.engines.text_encoders import encoders
 from kohya_runner.findings import Finding, error
-from kohya_runner.install.random_model import random_model_paths
 from kohya_runner.plan import commands
 from kohya_runner.recipe.models import RandomModel
 from kohya_runner.slips import elsewhere
@@ -95,7 +94,11 @@ def find_encoders(opened: Opened, parsed: ParsedOptions, support: Support) -> Ca
 
 def tokenizer_places(room: Workspace, stated: object, model: object = None) -> tuple[Path, ...]:
     """Where tokenizers may be: the option's folder, those of a random-weight model, the workspace's Hub cache."""
-    made = (random_model_paths(model.random, room.models).tokenizers,) if isinstance(model, RandomModel) else ()
+    made: tuple[Path, ...] = ()
+    if isinstance(model, RandomModel):
+        from kohya_runner.install.random_model import random_model_paths
+
+        made = (random_model_paths(model.random, room.models).tokenizers,)
     own = (Path(str(stated)),) if stated else ()
     return (*own, *made, Path(room.environment()["HF_HUB_CACHE"]))
 

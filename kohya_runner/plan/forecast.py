@@ -98,6 +98,8 @@ def forecast(
 
 
 def _files(subject: ForecastInput) -> tuple[Inspected, ...]:
+    if subject.models.kind not in FILES and not subject.models.components:
+        return ()
     from kohya_runner.artefact.file_hash import Hashes
     from kohya_runner.hub import access
 
@@ -130,11 +132,11 @@ def inspect_models(
     paths |= models.components
     here = {slot: path for slot, path in paths.items() if path.is_file()}
     found = {slot: inspect_file(slot, path, _place(loaded, slot), hashes) for slot, path in here.items()}
-    if reach is not None:
+    files = {fetch.target: fetch.file for fetch in models.fetches}
+    absent = [(slot, files[path]) for slot, path in paths.items() if slot not in here and path in files]
+    if reach is not None and absent:
         from kohya_runner.machine.remote_header import inspect_hub_files
 
-        files = {fetch.target: fetch.file for fetch in models.fetches}
-        absent = [(slot, files[path]) for slot, path in paths.items() if slot not in here and path in files]
         found |= {seen.slot: seen for seen in inspect_hub_files(absent, reach)}
     return tuple(seen for slot in paths if (seen := found.get(slot)) is not None)
 

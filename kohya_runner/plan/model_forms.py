@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe.load import load
 from kohya_runner.recipe.models import reference
-from kohya_runner.recipe.starter import shipped_recipes
 from kohya_runner.slips import elsewhere
 from kohya_runner.text import did_you_mean
 
@@ -46,7 +45,6 @@ def form_findings(loaded: Loaded, support: Support) -> tuple[Finding, ...]:
     found = _base(base, support)
     if any(one.code == "model.family" for one in found):
         return tuple(found)
-    files = _shipped(support)
     for name, text in recipe.components.items():
         ref = reference(loaded, text, "components", name)
         if not any(known.name == name for known in support.components):
@@ -55,8 +53,8 @@ def form_findings(loaded: Loaded, support: Support) -> tuple[Finding, ...]:
             found.append(address)
         elif ref.kind == "hub":
             message = f"components.{name} must be a file, not the Hub id {ref.text}"
-            found.append(error("model.form", message, where=ref.where, hint=_line(f"components.{name}", files)))
-    return (*found, *_missing(loaded, support, files))
+            found.append(error("model.form", message, where=ref.where, hint=_line(f"components.{name}", support)))
+    return (*found, *_missing(loaded, support))
 
 
 def _base(ref: Reference, support: Support) -> list[Finding]:
@@ -73,7 +71,7 @@ def _base(ref: Reference, support: Support) -> list[Finding]:
         message = f"{ref.text} names a repository, not a file in it"
         return [error("model.reference", message, where=ref.where, hint=f"write model: {whole[1]}, without hf://")]
     if (ref.kind == "hub" or whole) and not support.hub_model:
-        hint = f"{_line('model', _shipped(support))}, or a path; a file of another repository is hf://ORG/REPO/FILE"
+        hint = f"{_line('model', support)}, or a path; a file of another repository is hf://ORG/REPO/FILE"
         message = f"{support.script} takes a model file, not the Hub id {ref.text}"
         return [error("model.form", message, where=ref.where, hint=hint)]
     if ref.kind == "random" and (ref.text != support.family or not support.random_model):
@@ -98,6 +96,8 @@ def family_of(ref: Reference) -> str:
 
 def _shipped(support: Support) -> dict[str, str]:
     """The models that the family's shipped recipe names, by their keys; files of the reader's own are left out."""
+    from kohya_runner.recipe.starter import shipped_recipes
+
     file = shipped_recipes() / Path(support.recipe).name
     recipe = load(file, environ={}).recipe if file.is_file() else None
     if recipe is None:
@@ -106,7 +106,8 @@ def _shipped(support: Support) -> dict[str, str]:
     return {key: text for key, text in named.items() if isinstance(text, str) and not text.startswith((".", "/"))}
 
 
-def _line(key: str, files: Mapping[str, str]) -> str:
+def _line(key: str, support: Support) -> str:
+    files = _shipped(support)
     return f"write {key}: {files[key]}" if key in files else f"write {key}: followed by the path of a .safetensors file"
 
 
@@ -117,7 +118,7 @@ def _unknown(name: str, ref: Reference, support: Support) -> Finding:
     return error("recipe.component", message, where=ref.where, hint=hint)
 
 
-def _missing(loaded: Loaded, support: Support, files: Mapping[str, str]) -> list[Finding]:
+def _missing(loaded: Loaded, support: Support) -> list[Finding]:
     given = loaded.recipe.components if loaded.recipe else {}
 
     def read(component: Component) -> bool:
@@ -128,7 +129,7 @@ def _missing(loaded: Loaded, support: Support, files: Mapping[str, str]) -> list
             "recipe.component",
             f"components.{c.name} is missing: {c.what}",
             where=loaded.where("components"),
-            hint=f"{_line(f'components.{c.name}', files)}, or a path",
+            hint=f"{_line(f'components.{c.name}', support)}, or a path",
         )
         for c in support.components
         if c.required and c.name not in given and read(c)

@@ -21,10 +21,9 @@ from kohya_runner.plan.consent import Consents, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine
 from kohya_runner.plan.options import given_options, option_findings
-from kohya_runner.plan.replay import replay_findings
-from kohya_runner.plan.unknown_keys import advice, meant_support
 from kohya_runner.plan.value import Plan
 from kohya_runner.recipe.load import load
+from kohya_runner.record.run_paths import RECIPE
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.settings import UserSettings
     from kohya_runner.workspace import Workspace
+    from kohya_runner.yamlio import Key, Node
 
     Progress = Callable[[str, int, int], None]
 
@@ -78,7 +78,7 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     if refused:
         raise UsageError(f"--allow {refused}")
     settings = user_settings(env)
-    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env, advice=advice)
+    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env, advice=_advice)
     room = choose_workspace(request.workspace, loaded, settings, env)
     keys = (*request.trust, *settings.trust)
     check_keys(keys)
@@ -98,6 +98,12 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
         except TrainerError as fault:
             found.append(error("trainer.missing", fault.message, hint=fault.hint))
     return Opened(request, env, loaded, room, engine, support, checkout, python, told, (*found, *unknown))
+
+
+def _advice(tree: Node, path: tuple[Key, ...]) -> str:
+    from kohya_runner.plan.unknown_keys import advice
+
+    return advice(tree, path)
 
 
 def choose_workspace(option: str | None, loaded: Loaded, settings: UserSettings, env: Mapping[str, str]) -> Workspace:
@@ -177,6 +183,8 @@ def make_plan(
     opened = open_recipe(request, environ)
     if opened.support is not None and opened.loaded.recipe is not None:
         return _planned(opened, opened.loaded.recipe, opened.support, on_progress)
+    from kohya_runner.plan.unknown_keys import meant_support
+
     return _salvaged(
         opened, opened.support or meant_support(_family(opened.loaded), _method(opened.loaded)), on_progress
     )
@@ -218,7 +226,11 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
         return any(one.severity is Severity.ERROR for one in _allowed(opened, (*found, *more)))
 
     machine = on_machine(opened, run, facts, usable=writable, failed=failed, on_progress=on_progress)
-    found += [*machine.findings, *replay_findings(opened, run, machine.gpus, facts)]
+    found += machine.findings
+    if opened.request.recipe.name == RECIPE:  # as a run keeps it
+        from kohya_runner.plan.replay import replay_findings
+
+        found += replay_findings(opened, run, machine.gpus, facts)
     return _plan(opened, given, data, run, machine, _allowed(opened, found))
 
 

@@ -15,7 +15,7 @@ from kohya_runner.findings import Finding, info, warning
 from kohya_runner.install.probe import PACKAGES
 from kohya_runner.plan.resume_drift import LOCATIONS, after_script, grouped, shown
 from kohya_runner.record import record as records
-from kohya_runner.record.run_paths import RECIPE, RunPaths
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,7 +117,7 @@ def replay_findings(opened: Opened, run: Assembled, gpus: Sequence[Gpu], facts: 
     """What differs from the run beside whose record the recipe lies; nothing of any other recipe."""
     recipe = opened.request.recipe
     paths = RunPaths(recipe.absolute().parent)
-    if recipe.name != RECIPE or not paths.record.is_file():
+    if not paths.record.is_file():
         return
     title, where = "/".join(paths.run_dir.parts[-2:]), str(recipe)
     try:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import click
+import PIL.Image
 import pytest
 from click.testing import CliRunner
 from fake_checkout import fake_checkout
@@ -301,8 +303,26 @@ def test_a_list_of_all_commands_imports_none_of_them():
     assert ours == {
         "kohya_runner.commands",
         "kohya_runner.commands.cli",
-        "kohya_runner.commands.completion",
         "kohya_runner.commands.entry",
         "kohya_runner.errors",
     }
     assert all(f"\n  {name} " in ended.stdout for name in ("plan", "compare", "setup", "watch"))
+
+
+@pytest.mark.parametrize(("words", "most"), [((), 106), (("--elsewhere",), 99)], ids=["here", "elsewhere"])
+def test_a_plan_loads_the_modules_that_it_needs(odd_path, words, most):
+    (odd_path / "pictures").mkdir()
+    for number in range(2):
+        PIL.Image.new("RGB", (24, 24)).save(odd_path / "pictures" / f"{number}.png")
+        (odd_path / "pictures" / f"{number}.txt").write_text("pixel art", encoding="utf-8")
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: sys.stderr.write('\\n' + ' '.join(sys.modules)))\n"
+        "from kohya_runner.commands.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    given = (f"--set=datasets.0.images={odd_path / 'pictures'}", f"--workspace={odd_path / 'ws'}", *words)
+    argv = (sys.executable, "-c", code, "plan", str(ROOT / "recipes" / "bespoke_baby_sdxl.yaml"), *given)
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    ours = {name for name in ended.stderr.split() if name.partition(".")[0] == "kohya_runner"}
+    assert 70 < len(ours) <= most, sorted(ours)
