@@ -53,6 +53,7 @@ def attend(child: int, made: Plan, *, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, whenever something has changed.")
 def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -> int:  # noqa: FBT001
     """Watch a run live; q or Ctrl-C leaves it alone."""
+    import shlex
     import sys
 
     from kohya_runner.record import ledger
@@ -69,7 +70,7 @@ def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) ->
         else:
             from kohya_runner.show import watch_screen
 
-            look = watch_screen.watch(watcher)
+            look = watch_screen.watch(watcher, f" --workspace {shlex.quote(workspace)}" if workspace else "")
     except KeyboardInterrupt:
         return 0
     return views.exit_code(look.view) if not look.elsewhere else 0

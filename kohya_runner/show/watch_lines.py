@@ -228,8 +228,11 @@ def line(look: RunStatus) -> str:
     return practice + ", ".join(filter(None, (*parts, times(look), _money(look), quiet(look))))
 
 
-def farewell(look: RunStatus) -> list[Line]:
-    """What stays on the terminal after the full screen is gone: how it stands, and what to do next."""
+def farewell(look: RunStatus, where: str = "") -> list[Line]:
+    """What stays on the terminal after the full screen is gone: how it stands, and what to do next.
+
+    ``where`` is the option that names the workspace, if it was given.
+    """
     name = shlex.quote(_name(look))
     if look.state in (*LIVE, "silent"):
         todo = f"it goes on: kohya-runner watch {name}"
@@ -237,7 +240,7 @@ def farewell(look: RunStatus) -> list[Line]:
         todo = f"next: {next_command(look.view.record)}"
     else:
         todo = f"why: kohya-runner {'report' if look.state == 'stopped' else 'diagnose'} {name}"
-    return [_title(look), (("plain", line(look)),), *list(_checkpoints(look))[1:], (("soft", todo),)]
+    return [_title(look), (("plain", line(look)),), *list(_checkpoints(look))[1:], (("soft", f"{todo}{where}"),)]
 
 
 def as_json(look: RunStatus) -> dict[str, Any]:

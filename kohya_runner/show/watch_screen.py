@@ -29,7 +29,7 @@ LOOK_SECONDS = 0.5
 LEAVE = frozenset({"q", "Q", "\x03", "\x1b"})
 
 
-def watch(watcher: StatusReader) -> RunStatus:
+def watch(watcher: StatusReader, where: str = "") -> RunStatus:
     """Show the run until it has ended or the person leaves; the last look at it."""
     console = Console(highlight=False, markup=False, emoji=False)
     look = watcher.look()
@@ -39,7 +39,7 @@ def watch(watcher: StatusReader) -> RunStatus:
             if _left(keyboard):
                 break
             look = watcher.look()
-    for line in watch_lines.farewell(look):
+    for line in watch_lines.farewell(look, where):
         console.print(_text(line, console.width), end="")
     return look
 
