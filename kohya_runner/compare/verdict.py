@@ -78,7 +78,7 @@ def suggest(table: Table, labels: Sequence[str], candidates: Sequence[int], more
 def _weighed(table: Table, labels: Sequence[str], fair: Sequence[int], more: str, left: str) -> Suggestion:
     """Several that may win: does one stand out?"""
     metrics = [m for m in table.rows() if m.weight and any(table.columns[n].get(m.key) is not None for n in fair)]
-    if not metrics:
+    if not any(metric.weight > 0 for metric in metrics):  # the least bleed alone is the least learned
         why = "Cannot tell: none of these figures says which pictures are better: look."
         return Suggestion(None, why + left, verdict="no figure", tied=tuple(fair))
     same = all(len({shown(table.columns[n].get(m.key)) for n in fair}) == 1 for m in metrics)

@@ -232,5 +232,17 @@ def test_drift_alone_leaves_out_what_has_learned_little_and_names_none():
     assert "Left out because so little is learned (drift): epoch 1." in found.reason
 
 
+def test_the_least_bleed_alone_names_none():
+    def shade(level: int) -> list[Looked]:
+        return [Looked(*place, Image.new("RGB", (2, 2), (level + place[2],) * 3), Image.new("RGB", (2, 2)))
+                for place in PLACES]  # fmt: skip
+
+    settings = SweepSettings(("a bespoke punk", "a barn"), SEEDS, triggers=("bespoke",))
+    table = measure([shade(0), shade(40), shade(60)], 0, Training(), settings)
+    assert table.columns[1]["bleed"] < table.columns[2]["bleed"]
+    found = suggest(table, ["base", "epoch 1", "epoch 2"], (1, 2))
+    assert (found.column, found.verdict) == (None, "no figure")
+
+
 def test_nothing_painted_is_said():
     assert suggest(measure([], None, Training(), SweepSettings(("a",))), [], []).verdict == "nothing painted"
