@@ -201,6 +201,7 @@ TABLE = (
     Code("trainer.package", ERROR, "an option needs a package that is not installed"),
     Code("trainer.replay", MILD, "another trainer or other packages than the run that the recipe is of had"),
     Code("trainer.resume", ERROR, "the trainer's commit changed since the run began"),
+    Code("trainer.rules", INFO, "rules that are not judged, for the checkout has other lines where they rest"),
     Code("trainer.settings", ERROR, "config.yaml is wrong"),
     Code("trainer.sources", ERROR, "the trainer's sources could not be fetched"),
     Code("budget.cost", ERROR, "the run costs more than budget.max_cost"),

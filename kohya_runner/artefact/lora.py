@@ -146,7 +146,7 @@ SAID: tuple[tuple[str, str], ...] = (
     ("lumina", "lumina"), ("hunyuan-image", "hunyuan_image"), ("anima", "anima"), ("stable-diffusion-v1", "sd15"),
     ("stable-diffusion-v2", "sd2"), ("stable-diffusion-xl", "sdxl"), ("stable-diffusion-3", "sd3"),
 )  # fmt: skip
-"""How ``ss_base_model_version`` (train_network.py:1027) and ``modelspec.architecture`` begin (sai_model_spec.py:70)."""
+"""How ``ss_base_model_version`` (train_network.py:549) and ``modelspec.architecture`` begin (sai_model_spec.py:70)."""
 _KEYS = ("ss_base_model_version", "modelspec.architecture")
 
 

@@ -126,7 +126,7 @@ def _missing(model: LocalModel) -> Finding:
     return error("model.missing", f"{model.what} {model.path} {what}", where=model.where, hint=hint)
 
 
-READS_LINK_ONCE = {"sdxl": "library/sdxl_train_util.py:69"}
+READS_LINK_ONCE = {"sdxl": "library/sdxl_train_util.py:79"}
 """Families whose loader takes what a link says as it is, and where; the others follow it to its end."""
 
 
@@ -140,7 +140,7 @@ def _link_fault(model: LocalModel) -> str:
         return f"is a relative link to {target}; the trainer reads that as its own path ({reads_once})"
     end = target if reads_once else model.path.resolve()
     if model.path.is_file() and end.suffix.lower() != model.path.suffix.lower():
-        line = reads_once or "library/train_util.py:5527"
+        line = reads_once or "library/model_io.py:358"
         return f"is a link to {end}, which the trainer loads by that name, without the extension ({line})"
     return ""
 

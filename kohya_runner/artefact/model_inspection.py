@@ -105,7 +105,7 @@ def _want(what: str, *keys: str, at: str = "", strict: bool = False) -> Wanted:
 
 _CLIP_L, _CLIP_G = _want("a CLIP-L text encoder", "clip_l"), _want("a CLIP-G text encoder", "clip_g")
 _T5, _AE = _want("a T5-XXL text encoder", "t5xxl"), _want("the 16-channel autoencoder (ae.safetensors)", "ae")
-_SD_VAE = _want("an SD or SDXL autoencoder", "vae", at="library/model_util.py:1306")
+_SD_VAE = _want("an SD or SDXL autoencoder", "vae", at="library/model_util.py:1312")
 _SD3, _FLUX, _KONTEXT = "library/sd3_utils.py", "library/flux_utils.py", "flux/flux_utils.py"
 
 SLOTS: dict[tuple[str, str], Wanted] = {
@@ -188,7 +188,7 @@ def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: 
 
 
 PACKED_BY = (
-    ("flux", "fp8_base", ("F8_E5M2",), "fp8_base takes float8_e4m3fn alone (flux_train_network.py:115)",
+    ("flux", "fp8_base", ("F8_E5M2",), "fp8_base takes float8_e4m3fn alone (flux_train_network.py:120)",
      "take the e4m3fn, bf16 or fp16 file"),
     ("flux2", "fp8_scaled", ("F8_E4M3", "F8_E5M2"),
      "fp8_scaled quantises it itself, from bf16 or fp16 (modules/fp8_optimization_utils.py:334)",

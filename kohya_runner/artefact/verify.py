@@ -35,7 +35,7 @@ FACTS: tuple[tuple[str, str], ...] = (
     ("base version", "ss_base_model_version"), ("seed", "ss_seed"), ("sd-scripts", "ss_sd_scripts_commit_hash"),
     ("comment", "ss_training_comment"),
 )  # fmt: skip
-"""What the trainer writes about a training (train_network.py:1005-1230), and how it is called here."""
+"""What the trainer writes about a training (train_network.py:527-1426), and how it is called here."""
 
 
 @dataclass(frozen=True, slots=True)

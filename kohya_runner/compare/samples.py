@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SAMPLE = re.compile(
     r"(?:(?P<name>.*)_)?(?P<when>e\d{6}|\d{6})_(?P<number>\d{2})_(?P<time>\d{14})(?:_(?P<seed>\d+))?\.png"
 )
-"""``{output_name}_e{epoch:06d}_{i:02d}_{ts}[_{seed}].png`` (library/train_util.py:6525); steps have no ``e``."""
+"""``{output_name}_e{epoch:06d}_{i:02d}_{ts}[_{seed}].png`` (library/sampling.py:413); steps have no ``e``."""
 OUTPUT = "sample"
 MORE = "samples have no second seed; `kohya-runner compare RUN --seeds 42,43,44,45` paints the same epochs with four"
 

@@ -37,7 +37,7 @@ class Buckets:
 
 
 def parse_resolution(value: Any) -> tuple[int, int] | None:
-    """Width and height of ``"1024"``, ``"1024,768"``, 1024 or [1024, 768] (library/train_util.py:5410); else None."""
+    """Width and height of ``"1024"``, ``"1024,768"``, 1024 [1024, 768] (library/accelerator_setup.py:50); else None."""
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
     try:
         numbers = [int(part) for part in parts]
@@ -63,25 +63,25 @@ def _problems(settings: BucketSettings, divisor: int | None) -> Iterator[Finding
     if steps < 1:
         yield error("args.bucket_reso_steps", f"bucket_reso_steps is {steps}: must be 1 or more")
         return
-    if divisor is not None and steps % divisor:  # library/train_util.py:1093
+    if divisor is not None and steps % divisor:  # library/dataset.py:724
         text = f"bucket_reso_steps is {steps}: this trainer needs a multiple of {divisor}"
         yield error("args.bucket_reso_steps", text)
     low, high = limits(settings)
-    if min(settings.resolution) < low:  # library/train_util.py:766
+    if min(settings.resolution) < low:  # library/dataset.py:449
         text = f"min_bucket_reso is {low} (in steps of {steps}), more than the resolution {_text(settings.resolution)}"
         hint = f"write args.min_bucket_reso: {min(settings.resolution) // steps * steps}"
         yield error("args.bucket_min", text, hint=hint if min(settings.resolution) >= steps else "")
-    if max(settings.resolution) > high:  # library/train_util.py:769
+    if max(settings.resolution) > high:  # library/dataset.py:452
         text = f"max_bucket_reso is {high} (in steps of {steps}), less than the resolution {_text(settings.resolution)}"
         hint = f"write args.max_bucket_reso: {-(-max(settings.resolution) // steps) * steps} or more"
         yield error("args.bucket_max", text, hint=hint)
-    if low < 1 and not settings.bucket_no_upscale:  # a division by zero in library/model_util.py:1327
+    if low < 1 and not settings.bucket_no_upscale:  # a division by zero in library/model_util.py:1399
         text = f"min_bucket_reso is {settings.min_bucket_reso}: less than bucket_reso_steps ({steps}) becomes 0"
         yield error("args.bucket_min", text, hint=f"write args.min_bucket_reso: {steps} or more")
 
 
 def limits(settings: BucketSettings) -> tuple[int, int]:
-    """min_bucket_reso rounded down and max_bucket_reso rounded up to steps (library/train_util.py:747-764)."""
+    """min_bucket_reso rounded down and max_bucket_reso rounded up to steps (library/dataset.py:430-447)."""
     steps = settings.bucket_reso_steps
     low = settings.min_bucket_reso - settings.min_bucket_reso % steps
     high = settings.max_bucket_reso + (-settings.max_bucket_reso) % steps
@@ -89,7 +89,7 @@ def limits(settings: BucketSettings) -> tuple[int, int]:
 
 
 def make_buckets(settings: BucketSettings) -> Buckets:
-    """The buckets for settings without ``problems``: one without enable_bucket (library/train_util.py:1048)."""
+    """The buckets for settings without ``problems``: one without enable_bucket (library/dataset.py:679)."""
     if not settings.enable_bucket:
         return Buckets(settings, (settings.resolution,))
     if settings.bucket_no_upscale:
@@ -98,7 +98,7 @@ def make_buckets(settings: BucketSettings) -> Buckets:
 
 
 def bucket_resolutions(resolution: Size, bounds: Size, steps: int) -> tuple[Size, ...]:
-    """The predefined sizes, sorted (library/model_util.py:1316)."""
+    """The predefined sizes, sorted (library/model_util.py:1388)."""
     area = resolution[0] * resolution[1]
     low, high = bounds
     square = int(math.sqrt(area) // steps) * steps
@@ -111,7 +111,7 @@ def bucket_resolutions(resolution: Size, bounds: Size, steps: int) -> tuple[Size
 
 
 def select(buckets: Buckets, size: Size) -> tuple[Size, Size] | None:
-    """The bucket of an image and what it is resized to before the crop (library/train_util.py:286-345).
+    """The bucket of an image and what it is resized to before the crop (library/dataset.py:251-310).
 
     None where the trainer cannot use the image: a side of the bucket would be 0.
     """

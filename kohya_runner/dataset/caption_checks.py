@@ -34,7 +34,7 @@ def regex_problem(pattern: str) -> str | None:
 
 
 def missing(scan: Scan) -> Iterator[Finding]:
-    """Images without a caption: the trainer takes the folder's name for it (library/train_util.py:2070)."""
+    """Images without a caption: the trainer takes the folder's name for it (library/dreambooth_dataset.py:232)."""
     paths = [image.path for image in scan.images if image.caption is None]
     if not paths:
         return
@@ -52,20 +52,20 @@ def orphan(scan: Scan) -> Iterator[Finding]:
 
 
 def empty(scan: Scan) -> Iterator[Finding]:
-    """Files of no byte: an assertion of the trainer (library/train_util.py:1964)."""
+    """Files of no byte: an assertion of the trainer (library/dreambooth_dataset.py:108)."""
     yield from _faulty(
         scan, CAPTION_EMPTY, "caption.empty", "without any text, which stops the trainer", "write a caption"
     )
 
 
 def blank(scan: Scan) -> Iterator[Finding]:
-    """A blank first line: an empty prompt, without a word (library/train_util.py:1968)."""
+    """A blank first line: an empty prompt, without a word (library/dreambooth_dataset.py:112)."""
     text = "with a blank first line, the only line the trainer reads"
     yield from _faulty(scan, CAPTION_BLANK, "caption.blank", text, "write the caption into the first line")
 
 
 def encoding(scan: Scan) -> Iterator[Finding]:
-    """Anything but UTF-8 ends the trainer (library/train_util.py:1961)."""
+    """Anything but UTF-8 ends the trainer (library/dreambooth_dataset.py:105)."""
     text = "not in UTF-8, which stops the trainer"
     yield from _faulty(scan, CAPTION_ENCODING, "caption.encoding", text, "save as UTF-8")
 
@@ -82,7 +82,7 @@ def unreadable(scan: Scan) -> Iterator[Finding]:
 
 
 def lines(scan: Scan) -> Iterator[Finding]:
-    """Several lines: only the first is used (library/train_util.py:1968) unless enable_wildcard picks one of them."""
+    """Several lines: only the first is used (library/dreambooth_dataset.py:112), with enable_wildcard any of them."""
     paths = [caption.path for caption in _usable(scan) if caption.lines > 1]
     if paths:
         text = f"{counted(len(paths), 'caption')} of several lines, only the first is used: {names(paths)}"
@@ -91,7 +91,7 @@ def lines(scan: Scan) -> Iterator[Finding]:
 
 
 def bom(scan: Scan) -> Iterator[Finding]:
-    """A byte order mark stays in the prompt: the trainer opens as utf-8, not utf-8-sig (library/train_util.py:1958)."""
+    """A byte order mark stays in the prompt: it is read as utf-8, not utf-8-sig (library/dreambooth_dataset.py:102)."""
     paths = [caption.path for caption in _captions(scan) if caption.bom]
     if paths:
         text = (
@@ -144,7 +144,7 @@ def matches(scan: Scan) -> Iterator[Finding]:
 def max_tokens(scan: Scan) -> Iterator[Finding]:
     """The recipe's ``captions.max_tokens``: an error where it is certain, a warning where it cannot be ruled out.
 
-    The trainer cuts off what is too long without a word (library/strategy_base.py:234).
+    The trainer cuts off what is too long without a word (library/strategy_base.py:232).
     """
     limit = scan.source.captions.max_tokens
     if limit is None:

@@ -99,7 +99,7 @@ _PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+", re.
 
 
 def read_caption(path: Path) -> Caption:
-    """A caption file, read as the trainer does it (library/train_util.py:1956-1968): UTF-8, the first line, stripped.
+    """A caption file as the trainer reads it (library/dreambooth_dataset.py:100-112): UTF-8, the first line, stripped.
 
     A byte order mark stays in the prompt. A file without a byte is an assertion of the trainer, a blank first line an
     empty prompt.

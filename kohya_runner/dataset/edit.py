@@ -239,7 +239,7 @@ def _unreadable(paired: Paired) -> Iterator[Finding]:
 def _alone(paired: Paired, where: str) -> Iterator[Finding]:
     partners = paired.partners
     missing = [image.path for image in paired.pictures.images if image.path not in partners and not image.problem]
-    if missing:  # AssertionError in library/train_util.py:2487
+    if missing:  # AssertionError in library/controlnet_dataset.py:153
         text = f"{counted(len(missing), 'picture')} without a condition image: {names(missing)}"
         yield error("dataset.pair_missing", text, where=where, hint="add one of the same name, or remove the picture")
     used = {partner.path for partner in partners.values()}
@@ -251,7 +251,7 @@ def _alone(paired: Paired, where: str) -> Iterator[Finding]:
 
 def _sizes(paired: Paired, *, buckets: bool) -> Iterator[Finding]:
     pairs = [(image, paired.partners[image.path]) for image in paired.pictures.images if image.path in paired.partners]
-    if buckets:  # AssertionError at the first batch, library/train_util.py:2537
+    if buckets:  # AssertionError at the first batch, library/controlnet_dataset.py:199
         odd = [image.path for image, partner in pairs if _size(image) != _size(partner)]
         text = "that differ in size from their condition image, which the trainer refuses with enable_bucket"
         make = error

@@ -119,7 +119,7 @@ def unknown_keys(edit: EditSet) -> Iterator[Finding]:
 
 
 def instructions(edit: EditSet) -> Iterator[Finding]:
-    """An empty caption stops sd-scripts (library/train_util.py:1964), of several lines it reads the first (:1967)."""
+    """An empty caption stops sd-scripts (library/dreambooth_dataset.py:108), of several lines it reads one (:111)."""
     for pair in edit.pairs:
         said, where = pair.row.values.get(INSTRUCTION), pair.row.where(INSTRUCTION)
         if not isinstance(said, str):
@@ -190,7 +190,7 @@ def shapes(edit: EditSet) -> Iterator[Finding]:
     """Sizes that differ are made one; shapes that differ no longer show the same things at the same places.
 
     With buckets sd-scripts stops in the middle of a run where a condition image has another size than its picture
-    (library/train_util.py:2537); musubi-tuner cuts it at the sides (dataset/image_video_dataset.py:448-479),
+    (library/controlnet_dataset.py:199); musubi-tuner cuts it at the sides (dataset/image_video_dataset.py:448-479),
     InstructPix2Pix squeezes each to a square by itself (train_instruct_pix2pix.py:415). None of them says so.
     """
     for pair in edit.usable:

@@ -3,7 +3,7 @@
 ``<repeats>_pairs/target/000001.png`` is the picture after the edit, ``target/000001.txt`` the instruction,
 ``control/000001.png`` the picture before it, in the size of its target. The names are numbers of one length without an
 underscore: no stem is twice there (musubi-tuner overwrites the caches of one with the other's), none is taken for a
-numbered control, and sd-scripts looks for no other caption than the one beside it (library/train_util.py:1946-1953).
+numbered control, and sd-scripts looks for no caption but the one beside it (library/dreambooth_dataset.py:90-97).
 """
 
 from __future__ import annotations

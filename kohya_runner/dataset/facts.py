@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.survey import ClassImages
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""What sd-scripts reads without extra packages (library/train_util.py:104); it also knows the all-upper forms."""
+"""What sd-scripts reads without extra packages (library/dataset.py:77); it also knows the all-upper forms."""
 
 IMAGE_FORMATS = {
     ".png": ("PNG",),
@@ -28,7 +28,7 @@ IMAGE_FORMATS = {
 
 
 def dotted(extension: str) -> str:
-    """A caption extension as the trainer understands it: a missing dot is added (library/train_util.py:536)."""
+    """A caption extension as the trainer understands it: a missing dot is added (library/subset.py:136)."""
     return extension if extension.startswith(".") else f".{extension}"
 
 
@@ -161,7 +161,7 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """``10_cat``: the trainer takes the number for the repeats (library/config_util.py:607)."""
+        """``10_cat``: the trainer takes the number for the repeats (library/config_util.py:614)."""
         return f"{self.repeats}_{self.concept}"
 
     @property

@@ -52,7 +52,7 @@ def dataset_findings(
 
 
 def _any_line(image: Image) -> Image:
-    """With enable_wildcard every line counts that is not blank, one of them at a time (library/train_util.py:1966)."""
+    """With enable_wildcard every line that is not blank counts, one at a time (library/dreambooth_dataset.py:110)."""
     caption = image.caption
     if caption is None or not caption.lines or caption.problem not in ("", CAPTION_BLANK):
         return image
@@ -63,7 +63,7 @@ OTHER_PICTURES = frozenset({
     ".gif", ".tif", ".tiff", ".avif", ".jxl", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".svg", ".psd", ".ico", ".tga",
     ".dds", ".ppm", ".pgm", ".exr", ".raw", ".dng",
 })  # fmt: skip
-"""Endings of pictures that the trainer passes over (library/train_util.py:104); .avif and .jxl need more packages."""
+"""Endings of pictures that the trainer passes over (library/dataset.py:77); .avif and .jxl need more packages."""
 PILLOW_LIMIT = 89_478_485  # pixels: above it Pillow warns, above twice of it it refuses
 
 
@@ -100,7 +100,7 @@ def missing(scan: Scan) -> Iterator[Finding]:
 
 
 def level(scan: Scan) -> Iterator[Finding]:
-    """A folder of folders: the trainer, too, reads only one level (library/config_util.py:627)."""
+    """A folder of folders: the trainer, too, reads only one level (library/config_util.py:634)."""
     filled = [(name, images) for name, images in scan.subfolders if images]
     if scan.problem or scan.images or not filled:
         return
@@ -162,7 +162,7 @@ def strays(scan: Scan) -> Iterator[Finding]:
 
 
 def subfolders(scan: Scan) -> Iterator[Finding]:
-    """Images below a folder that has images itself: the trainer does not search on (library/train_util.py:2847)."""
+    """Images below a folder that has images itself: the trainer does not search on (library/dataset.py:1448)."""
     below = [scan.source.folder / name for name, images in scan.subfolders if images]
     if scan.images and below:
         images = sum(images for _, images in scan.subfolders)
@@ -171,7 +171,7 @@ def subfolders(scan: Scan) -> Iterator[Finding]:
 
 
 def extension(scan: Scan) -> Iterator[Finding]:
-    """``a.Png``: the trainer knows .png and .PNG alone (library/train_util.py:104)."""
+    """``a.Png``: the trainer knows .png and .PNG alone (library/dataset.py:77)."""
     mixed = [image.path for image in scan.images if _is_mixed(image.path.suffix)]
     if mixed:
         text = f"{counted(len(mixed), 'image')} with an extension the trainer would skip: {names(mixed)}"
@@ -204,7 +204,7 @@ def concept(scan: Scan) -> Iterator[Finding]:
 
 
 def unreadable(scan: Scan) -> Iterator[Finding]:
-    """Files that cannot be decoded: the trainer notices after it has loaded the model (library/train_util.py:2959)."""
+    """Files that cannot be decoded: the trainer notices after it has loaded the model (library/utils.py:181)."""
     by_reason: dict[str, list[Image]] = {}
     for image in scan.images:
         if image.problem and image.problem != LINK:
@@ -257,7 +257,7 @@ def same_folder(scans: tuple[Scan, ...]) -> Iterator[Finding]:
 
 
 def only_regularization(scans: tuple[Scan, ...]) -> Iterator[Finding]:
-    """Class images alone are no training data (library/train_util.py:2167)."""
+    """Class images alone are no training data (library/dreambooth_dataset.py:329)."""
     if scans and all(scan.source.regularization for scan in scans):
         text = "all datasets are regularization images: there is nothing to train on"
         yield error("dataset.empty", text, where=scans[0].source.where, hint="add a dataset with regularization: false")
@@ -266,7 +266,7 @@ def only_regularization(scans: tuple[Scan, ...]) -> Iterator[Finding]:
 def repeats_and_token(name: str) -> tuple[int | None, str]:
     """What the trainer makes of a folder's name: repeats (None: it ignores the folder) and class token.
 
-    ``int()`` of what stands before the first underscore, the rest as it is (library/config_util.py:608).
+    ``int()`` of what stands before the first underscore, the rest as it is (library/config_util.py:615).
     """
     first, _, rest = name.partition("_")
     try:

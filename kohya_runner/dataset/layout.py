@@ -2,8 +2,8 @@
 
 The names alone keep the trainer's traps away. Each laid-out stem begins with digits of a hash of its source, all of
 one length and no two alike: no stem is the beginning of another (the trainer finds cached image sizes by the beginning
-of a name, library/train_util.py:2008-2030), ``a.png`` and ``a.jpg`` share neither caption nor latent cache, and the
-caption fallback for names with four underscores (:1947-1953) meets no other image's caption. Two entries with the same
+of a name, library/dreambooth_dataset.py:152-174), ``a.png`` and ``a.jpg`` share neither caption nor latent cache, and
+the caption fallback for names with four underscores (:91-97) meets no other image's caption. Two entries with the same
 concept, repeats and kind share one folder.
 """
 
@@ -122,7 +122,7 @@ def concept_problem(name: str) -> str | None:
     """Why a concept cannot be the second half of a folder's name, or None.
 
     What stands before the first underscore of the folder's name is the repeats, the rest is the class token
-    (library/config_util.py:608), which is the prompt of every image without a caption.
+    (library/config_util.py:615), which is the prompt of every image without a caption.
     """
     if not name.strip("_ \t"):
         return "must hold more than underscores and blanks: it is the prompt of images without a caption"
@@ -138,7 +138,7 @@ def concept_problem(name: str) -> str | None:
 
 
 def _entries(images: list[tuple[Image, str]], caption_extension: str) -> tuple[Entry, ...]:
-    """Laid-out names, sorted as the trainer sorts them (library/train_util.py:2855)."""
+    """Laid-out names, sorted as the trainer sorts them (library/dataset.py:1456)."""
     hashes = [hashlib.sha256(os.fsencode(origin)).hexdigest() for _, origin in images]
     digits = next(n for n in DIGITS if len({digest[:n] for digest in hashes}) == len(hashes) or n == DIGITS[-1])
     entries = []
@@ -212,8 +212,8 @@ def content_key(layout: Layout) -> str:
 def with_metadata(layout: Layout) -> Layout:
     """The layout with the metadata file that fine_tune.py reads: every picture with its caption and its size.
 
-    Its keys are relative to --train_data_dir (library/train_util.py:2275). The size is always given: without it the
-    trainer takes a cached latent for the picture itself on the second run (library/train_util.py:2306-2317).
+    Its keys are relative to --train_data_dir (library/finetuning_dataset.py:126). The size is always given: without it
+    the trainer takes a cached latent for the picture itself on the second run (library/finetuning_dataset.py:167-180).
     """
     rows = {
         f"{folder.name}/{entry.name}": {"caption": _trained_text(folder, entry), "image_size": list(entry.size)}

@@ -29,7 +29,7 @@ FEW = 5  # groups named
 
 
 def rotation(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
-    """The trainer reads no EXIF orientation (library/train_util.py:2948): a phone's picture lies on its side."""
+    """The trainer reads no EXIF orientation (library/utils.py:170): a phone's picture lies on its side."""
     turned = [one for one in views if one.traits and one.traits.orientation != 1]
     if turned:
         text = f"{counted(len(turned), 'image')} with an EXIF rotation that the trainer ignores: {_names(turned)}"
@@ -37,7 +37,7 @@ def rotation(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFindin
 
 
 def alpha(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
-    """Without alpha_mask transparency is dropped, and what lies below it is trained (library/train_util.py:2955)."""
+    """Without alpha_mask transparency is dropped, and what lies below it is trained (library/utils.py:177)."""
     clear = [one for one in views if one.traits and one.traits.transparent]
     if not clear or rules.alpha_mask:
         return
@@ -118,7 +118,7 @@ def enlarged(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFindin
 
 
 def cropped(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
-    """Pictures of which the crop takes a good part (library/train_util.py:2976-2985)."""
+    """Pictures of which the crop takes a good part (library/utils.py:217-226)."""
     cut = [one for one in views if one.lost > CROPPED]
     if cut:
         worst = max(cut, key=lambda one: one.lost)

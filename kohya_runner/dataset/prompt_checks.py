@@ -27,7 +27,7 @@ TAIL = 40
 
 
 def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
-    """Captions that are cut off (library/strategy_base.py:234): for certain, or perhaps."""
+    """Captions that are cut off (library/strategy_base.py:232): for certain, or perhaps."""
     for index, name in alike(rules.encoders):
         encoder = rules.encoders[index]
         limit = views[0].counts[index].limit  # the encoder's, less what is written before every caption
@@ -80,7 +80,7 @@ def prefix(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
 
 
 def wildcards(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
-    """``{red|blue}`` is chosen from with enable_wildcard alone (library/train_util.py:841-869)."""
+    """``{red|blue}`` is chosen from with enable_wildcard alone (library/dataset.py:521-549)."""
     if "enable_wildcard" in rules.changing:
         return
     found = [one for one in views if _CHOICE.search(one.caption)]

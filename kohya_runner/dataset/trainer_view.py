@@ -65,7 +65,7 @@ CHANGING = (
 
 
 def rules_from(option: Callable[[str], Any], encoders: tuple[Encoder, ...] = ()) -> Rules:
-    """The rules in the options, absent ones at the trainer's defaults (library/train_util.py:4560-4660)."""
+    """The rules in the options, absent ones at the trainer's defaults (library/args.py:969-1082)."""
     enabled = bool(option("enable_bucket"))
     cached = bool(option("cache_latents") or option("cache_latents_to_disk"))
     return Rules(
@@ -172,20 +172,20 @@ def _counts(text: str, encoders: tuple[Encoder, ...]) -> tuple[Count, ...]:
 
 
 def bucketing_size(size: Size, traits: Traits | None) -> Size:
-    """The size the trainer chooses the bucket by: imagesize's, else Pillow's (library/train_util.py:1482)."""
+    """The size the trainer chooses the bucket by: imagesize's, else Pillow's (library/dataset.py:913)."""
     short = traits is not None and traits.short and size[0] > 1
     return (size[0] - 1, size[1] - 1) if short else size
 
 
 def interpolation(size: Size, resized: Size, asked: str | None) -> str:
-    """library/utils.py:236-240: area where no side grows, Lanczos else; what is asked for comes first."""
-    if size == resized:  # library/train_util.py:2971
+    """library/utils.py:276-280: area where no side grows, Lanczos else; what is asked for comes first."""
+    if size == resized:  # library/utils.py:212
         return ""
     return asked or ("area" if size[0] >= resized[0] and size[1] >= resized[1] else "lanczos")
 
 
 def prompt(image: Image, source: Source, rules: Rules) -> tuple[str, bool]:
-    """The text the encoders get, and whether it comes from a caption file (library/train_util.py:821-850, :2070).
+    """What the encoders get, and whether from a caption file (library/dataset.py:501-530, dreambooth_dataset.py:232).
 
     A file without a byte, or one that is not UTF-8, stops the trainer; the layout leaves it out.
     """

@@ -35,7 +35,7 @@ ABANDONED = 3600.0
 
 _TREE = re.compile(r"[0-9a-f]{12}")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{12}\.(partial|replaced)-\d+")
-_INFO_CACHE = "metadata_cache.json"  # what --cache_info writes (library/train_util.py:1896)
+_INFO_CACHE = "metadata_cache.json"  # what --cache_info writes (library/dreambooth_dataset.py:31)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def carry_over(old: Iterable[Manifest], layout: Layout, tree: Path) -> int:
 
 
 def drop_unfinished(tree: Path, *, now: float | None = None) -> tuple[Path, ...]:
-    """Remove cache files that a killed run left half written: they stop the trainer (library/strategy_base.py:470)."""
+    """Remove cache files that a killed run left half written: they stop the trainer (library/strategy_base.py:473)."""
     moment = time.time() if now is None else now
     broken = [p for p in tree.glob("*/*/*.npz") if moment - p.stat().st_mtime > SETTLED and not zipfile.is_zipfile(p)]
     for path in broken:

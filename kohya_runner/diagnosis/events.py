@@ -115,7 +115,7 @@ class Numbering:
 def continued(event: Event, before: DoneBefore) -> Event:
     """An event of a resumed run in the numbers of the whole run: the trainer's bar begins at 0 again.
 
-    sd-scripts' bar still counts to the run's whole number (train_network.py:1351), so its time left is too long;
+    sd-scripts' bar still counts to the run's whole number (train_network.py:1523), so its time left is too long;
     other scripts count what is left.
     """
     match event:

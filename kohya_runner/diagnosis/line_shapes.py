@@ -123,7 +123,7 @@ _SIGN = "%|"
 _LONGEST = 2000  # characters; a longer line is no bar
 _LOSS = re.compile(r"\b(?:avr_|step_)?loss=([^,\s]+)")
 LABEL = "steps"
-"""The label of the optimizer's steps in every train script (train_network.py:1358); diffusers writes it ``Steps``."""
+"""The label of the optimizer's steps in every train script (train_network.py:1530); diffusers writes it ``Steps``."""
 
 
 def find_bar(text: str) -> re.Match[str] | None:

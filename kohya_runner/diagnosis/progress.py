@@ -1,7 +1,7 @@
 """The trainer's output, read as it comes: bytes in, events out.
 
-Lines of the scripts go to stdout, log records and bars to stderr (facts of the pinned commit: train_network.py:987-1000
-and :1300, library/utils.py:62); both end up in one file. Records are laid out in columns by rich and wrapped there.
+Lines of the scripts go to stdout, log records and bars to stderr (train_network.py:1394-1407 and :879,
+library/utils.py:62); both end up in one file. Records are laid out in columns by rich and wrapped there.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ PHASES: tuple[tuple[str, str], ...] = (
 FACTS: tuple[tuple[str, str], ...] = (
     ("num train images * repeats", "images_per_epoch"),
     ("num train items", "images_per_epoch"),  # musubi-tuner: training/trainer_base.py:1805
-    ("num examples", "images_per_epoch"),  # the fine-tuning scripts: sdxl_train.py:583
+    ("num examples", "images_per_epoch"),  # the fine-tuning scripts: sdxl_train.py:590
     ("num validation images * repeats", "validation_images"),
     ("num reg images", "regularization_images"),
     ("num batches per epoch", "batches_per_epoch"),
@@ -84,7 +84,7 @@ FACTS: tuple[tuple[str, str], ...] = (
     ("Gradient Accumulation steps", "gradient_accumulation_steps"),
     ("Total optimization steps", "total"),
 )
-"""How a line of train_network.py:988-1000 begins, and the name of its number in ``StepsPlan``."""
+"""How a line of train_network.py:1395-1407 begins, and the name of its number in ``StepsPlan``."""
 
 _NUMBER = re.compile(r"[:=]\s*(\d+)\s*$")
 _EPOCH = re.compile(r"epoch (\d+)/(\d+)\s*$")

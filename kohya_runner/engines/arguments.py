@@ -44,7 +44,7 @@ def argv(
     """Direct Python for one process (``accelerate launch`` costs seconds and hides the error); else every choice made.
 
     ``--multi_gpu`` is explicit because accelerate infers it from the GPUs it sees, and one per node looks like none.
-    The trainer passes its own ``--mixed_precision`` on (library/train_util.py:5494); the launcher gets the same one.
+    The trainer passes its own ``--mixed_precision`` on (library/accelerator_setup.py:143); the launcher gets the same.
     """
     if launch.num_processes == 1 and not launch.accelerate:
         return (str(python), str(script), *options)
@@ -100,7 +100,7 @@ def as_parsed(options: ScriptOptions, args: Iterable[Arg]) -> ParsedOptions:
 
 
 def optimizer_of(settings: ParsedOptions) -> str:
-    """The optimizer's name; --use_8bit_adam and --use_lion_optimizer are older names (library/train_util.py:4830)."""
+    """The optimizer's name; --use_8bit_adam and --use_lion_optimizer are older names (library/optimizer.py:39)."""
     old = "AdamW8bit" if settings.on("use_8bit_adam") else "Lion" if settings.on("use_lion_optimizer") else "AdamW"
     return str(settings.get("optimizer_type") or old)
 
@@ -126,7 +126,8 @@ OWNED: Mapping[str, str] = {
     "caption_extention": "the trainer's old spelling; write args.caption_extension: {value}",
     "huggingface_token": "a secret: set HF_TOKEN in the environment",
     "wandb_api_key": "a secret: set WANDB_API_KEY in the environment",
-    "cache_info": "the trainer would then not notice added or removed images (train_util.py:1982)",
+    "cache_info": "the trainer would then not notice added or removed images (dreambooth_dataset.py:126)",
+    "show_timesteps": "it draws a chart and trains nothing",
     "debug_dataset": "it opens windows and trains nothing; see kohya-runner plan",
 }
 """Option -> what to do instead; ``{value}`` is the recipe's."""
@@ -134,11 +135,11 @@ OWNED: Mapping[str, str] = {
 PATHS = frozenset({
     "vae", "sample_prompts", "network_weights", "base_weights", "weights", "resume", "tokenizer_cache_dir",
     "controlnet_model_name_or_path", "wandb_config", "console_log_file", "log_tracker_config",
-    "t5_tokenizer_path", "llm_adapter_path",
+    "t5_tokenizer_path", "llm_adapter_path", "prompts_file",
 })  # fmt: skip
 """Options whose value may be a path: a relative one is relative to the recipe file that states it."""
 
-LARGEST_SEED = 2**32 - 1  # set_seed hands it to numpy (train_network.py:505)
+LARGEST_SEED = 2**32 - 1  # set_seed hands it to numpy (train_network.py:912)
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "seed": (0, LARGEST_SEED),

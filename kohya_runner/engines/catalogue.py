@@ -12,7 +12,6 @@ from kohya_runner.engines.table import all_scripts, info_of, options_for, user_s
 from kohya_runner.errors import UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.options.help_texts import help_texts
-from kohya_runner.options.snapshot import NOT_RUNNABLE
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -41,11 +40,11 @@ def options(words: tuple[str, ...], sd_scripts: str | None) -> tuple[OptionRow, 
     Raises:
         UsageError: no option of that script, or of any, holds the words.
     """
-    known = all_scripts()
-    chosen = _script(words[0] if words else None, known)
-    names = (chosen,) if chosen else tuple(s for s in known if s not in NOT_RUNNABLE)
-    checkout = _checkouts(names, sd_scripts)
+    checkout = _checkouts(sd_scripts)
     default = checkout.get(table.DEFAULT.name)
+    known = all_scripts(default)
+    chosen = _script(words[0] if words else None, known)
+    names = (chosen,) if chosen else known
     by_script = {name: options_for(name, default if info_of(name).default else None) for name in names}
     wanted = tuple(word.lstrip("-").lower().replace("-", "_") for word in words[chosen is not None :])
     rows = _rows(by_script, wanted, checkout)
@@ -55,10 +54,10 @@ def options(words: tuple[str, ...], sd_scripts: str | None) -> tuple[OptionRow, 
     return rows
 
 
-def _checkouts(scripts: tuple[str, ...], sd_scripts: str | None) -> dict[str, Path]:
-    """The checkouts that are here of the engines of these scripts: only they hold the help texts."""
+def _checkouts(sd_scripts: str | None) -> dict[str, Path]:
+    """The engines' checkouts that are here: only they hold the help texts."""
     found = {}
-    for info in {info.name: info for info in map(info_of, scripts)}.values():
+    for info in table.INFOS.values():
         option = sd_scripts if info.default else None
         checkout, _ = find_trainer(os.environ, user_settings(os.environ), sd_scripts=option, engine=info)
         if checkout is not None:

@@ -59,8 +59,8 @@ def _trains_text(settings: ParsedOptions, support: Support) -> bool:
 def trains_half(settings: ParsedOptions, support: Support) -> bool:
     """Whether the trained weights are in half precision.
 
-    FLUX, Lumina and LLLite train in the mixed precision itself (flux_train.py:274, lumina_train.py:296,
-    sdxl_train_control_net_lllite.py:310), SD3 in that of its file (sd3_train.py:345), which is a half one where it is
+    FLUX, Lumina and LLLite train in the mixed precision itself (flux_train.py:283, lumina_train.py:303,
+    sdxl_train_control_net_lllite.py:318), SD3 in that of its file (sd3_train.py:352), which is a half one where it is
     published; the others in fp32.
     """
     always = support.script in HALF_SCRIPTS
@@ -142,7 +142,7 @@ def eased(
         uncaptioned = finding.code == "caption.missing"
         if support.data == "controls" and finding.code in CAPTIONS:
             yield from CAPTIONS[finding.code](finding)
-        elif uncaptioned and support.data == "pairs":  # there is no class token (library/config_util.py:661)
+        elif uncaptioned and support.data == "pairs":  # there is no class token (library/config_util.py:668)
             yield replace(finding, hint="the trainer would train them with an empty prompt")
         else:
             easy = uncaptioned and prompted and finding.where in bare
@@ -178,7 +178,7 @@ def findings(
             text = f"{support.script} pairs two folders of pictures, and this is a metadata file"
             yield error("recipe.method", text, where=where, hint="name the folder of the pictures")
         if support.data == "pairs" and entry.repeats != 1:
-            text = f"repeats: {entry.repeats}: ControlNet shows each picture once an epoch (library/config_util.py:666)"
+            text = f"repeats: {entry.repeats}: ControlNet shows each picture once an epoch (library/config_util.py:673)"
             yield error("recipe.method", text, where=where, hint="write repeats: 1, and more epochs")
     yield from _uneven_repeats(loaded, support)
     yield from edit_findings(loaded, support)

@@ -233,7 +233,7 @@ def _caller(name: str, marks: tuple[str, ...]) -> Any:
 
 
 def _own_tokenizers(folder: str) -> None:
-    """The minimal scripts have no --tokenizer_cache_dir; their strategies take one (library/strategy_base.py:54)."""
+    """The minimal scripts have no --tokenizer_cache_dir; their strategies take one (library/strategy_base.py:52)."""
     from library.strategy_base import TokenizeStrategy  # type: ignore[import-not-found,unused-ignore]
 
     real = TokenizeStrategy._load_tokenizer  # noqa: SLF001
@@ -246,7 +246,7 @@ def _own_tokenizers(folder: str) -> None:
 
 
 def _own_gemma_tokenizer(folder: str) -> None:
-    """Lumina's strategy takes the folder for a Hub cache (library/strategy_lumina.py:30), as the training did."""
+    """Lumina's strategy takes the folder for a Hub cache (library/strategy_lumina.py:32), as the training did."""
     from library.strategy_lumina import LuminaTokenizeStrategy  # type: ignore[import-not-found,unused-ignore]
 
     real = LuminaTokenizeStrategy.__init__

@@ -8,10 +8,12 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from kohya_runner.findings import Finding, Severity
+from kohya_runner.engines.anchors import Sources, anchors
+from kohya_runner.findings import Finding, Severity, info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from kohya_runner.engines.protocol import ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 EXACT = ("ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
-"""Classes of torch.optim, taken by their exact name (library/train_util.py:5126)."""
+"""Classes of torch.optim, taken by their exact name (library/optimizer.py:335)."""
 UNFIT = ("LBFGS", "SparseAdam")
 UNSURE = ("Muon",)  # from torch 2.9 on
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
@@ -34,7 +36,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "warmup_stable_decay": ("warmup_type", "decay_type", "last_epoch"),
     "piecewise_constant": ("step_rules", "last_epoch"),
 }
-"""Schedulers, and what ``lr_scheduler_args`` may hold: the rest is passed by the trainer (train_util.py:5321-5399)."""
+"""Schedulers, and what ``lr_scheduler_args`` may hold: the rest is passed by the trainer (optimizer.py:530-608)."""
 ALWAYS_FAIL = ("reduce_lr_on_plateau", "cosine_warmup_with_min_lr")
 
 
@@ -45,7 +47,7 @@ FLOW = ("flux", "sd3", "lumina", "hunyuan_image", "anima")
 """Families that train with flow matching: their noise scheduler knows no betas."""
 
 REREAD = ("lumina",)
-"""Families that encode every caption anew while its outputs are cached (train_network.py:426)."""
+"""Families that encode every caption anew while its outputs are cached (train_network.py:434)."""
 
 UNET = ("sd15", "sd2", "sdxl")
 
@@ -73,7 +75,7 @@ class Context:
 
     ``prompts_found``: whether the file of ``sample_prompts`` exists. ``resume_step``: the step that the state of
     ``resume`` was saved at. ``prompt_seeds``, ``prompt_sizes``: those in that file.
-    ``places``: ``file:line:column`` by option name.
+    ``places``: ``file:line:column`` by option name. ``checkout``: where the rules' lines are looked up.
     """
 
     options: EffectiveOptions
@@ -86,6 +88,7 @@ class Context:
     prompt_seeds: tuple[int, ...] = ()
     prompt_sizes: tuple[tuple[int | None, int | None], ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
+    checkout: Path | None = None
 
     @property
     def family(self) -> str:
@@ -109,12 +112,12 @@ class Context:
 
     @property
     def network_args(self) -> Mapping[str, str]:
-        """``network_args`` as the script splits them: at the first '=' (train_network.py:667)."""
+        """``network_args`` as the script splits them: at the first '=' (train_network.py:1074)."""
         return dict(_pairs(self.get("network_args")))
 
     @property
     def caches_text(self) -> bool:
-        """The second option switches the first one on (library/sdxl_train_util.py:372, flux_train_network.py:59)."""
+        """The second option switches the first one on (library/sdxl_train_util.py:383, flux_train_network.py:64)."""
         return self.on("cache_text_encoder_outputs") or self.on("cache_text_encoder_outputs_to_disk")
 
     @property
@@ -124,7 +127,7 @@ class Context:
 
     @property
     def caches_latents(self) -> bool:
-        """The second option switches the first one on (library/train_util.py:4424)."""
+        """The second option switches the first one on (library/args.py:825)."""
         return self.on("cache_latents") or self.on("cache_latents_to_disk")
 
     def get(self, name: str) -> Any:
@@ -149,7 +152,7 @@ class Context:
         return ", ".join(f"{name}: {shown(self.get(name))}" for name in names)
 
     def literals(self, name: str) -> Mapping[str, Any]:
-        """``optimizer_args`` and the like as the trainer reads them (library/train_util.py:4860)."""
+        """``optimizer_args`` and the like as the trainer reads them (library/optimizer.py:69)."""
         found = {key: _literal(text) for key, text in _pairs(self.get(name))}
         return {key: value for key, value in found.items() if value is not UNREADABLE}
 
@@ -159,9 +162,8 @@ class Rule:
     """One way in which options do not go together.
 
     ``applies`` says whether, or what exactly: a text becomes ``{what}``. ``message`` names options as ``{option}``,
-    which stands for the value. ``families`` and ``methods`` are empty for all. ``upstream`` is a file and line of the
-    pinned commit, ``elsewhere`` the line in other scripts, where that is another one. A rule is about
-    the scripts of one ``engine`` only.
+    which stands for the value. ``families`` and ``methods`` are empty for all. A rule is about the scripts of one
+    ``engine`` only, and rests on the lines that ``anchors.json`` has for its code.
     """
 
     code: str
@@ -169,13 +171,16 @@ class Rule:
     applies: Callable[[Context], bool | str]
     message: str
     fix: str
-    upstream: str
     moment: Moment
     severity: Severity = Severity.ERROR
     families: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     engine: str = "sd-scripts"
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def upstream(self) -> str:
+        """Its lines at the pinned commit."""
+        return ", ".join(anchor.place for anchor in anchors(self.engine, self.code))
 
     def concerns(self, context: Context) -> bool:
         """Whether the rule is one of this engine, family and method."""
@@ -237,18 +242,27 @@ class _Values(dict[str, str]):
 
 def evaluate(context: Context, rules: Iterable[Rule]) -> tuple[Finding, ...]:
     """What the rules have against the options of one run, in table order."""
-    findings = []
+    findings, changed = [], []
+    sources = Sources(context.checkout)
     for rule in rules:
         found = rule.concerns(context) and rule.applies(context)
-        if found:
-            findings.append(_finding(rule, context, found if isinstance(found, str) else ""))
+        if not found:
+            continue
+        places = sources.places(rule.engine, rule.code, context.script, context.network_module)
+        if places is None:
+            changed.append(rule.code)
+        else:
+            upstream = ", ".join(anchor.place for anchor in places)
+            findings.append(_finding(rule, context, found if isinstance(found, str) else "", upstream))
+    if changed:
+        text = f"not judged, for this checkout has other lines where these rules rest: {', '.join(changed)}"
+        findings.append(info("trainer.rules", text))
     return tuple(findings)
 
 
-def _finding(rule: Rule, context: Context, what: str) -> Finding:
+def _finding(rule: Rule, context: Context, what: str, upstream: str) -> Finding:
     """One finding; it points to the first of the rule's options that has a place."""
     values = _Values(context, what)
-    upstream = rule.elsewhere.get(context.script, rule.upstream)
     message = f"{rule.message.format_map(values)} ({upstream})"
     where = next((context.places[name] for name in rule.options if context.places.get(name)), "")
     return Finding(rule.severity, rule.code, message, where, rule.fix.format_map(values))
@@ -265,4 +279,5 @@ def context_of(resolved: ResolvedRecipe, steps: StepsPlan | None) -> Context:
         steps_per_epoch=steps.steps_per_epoch if steps else None,
         prompts_found=None if prompts is None else os.path.isfile(prompts),
         places={arg.name: arg.source for arg in resolved.args},
+        checkout=resolved.parsed.options.checkout,
     )

@@ -120,7 +120,7 @@ def save_problems(settings: SaveSettings) -> tuple[Finding, ...]:
 def _save_problems(settings: SaveSettings) -> Iterator[Finding]:
     for name in ("save_every_n_epochs", "save_every_n_steps"):
         value = getattr(settings, name)
-        # train_network.py:1694 and :1497 divide by it, the first only after a whole epoch
+        # train_network.py:1811 and :1669 divide by it, the first only after a whole epoch
         if value is not None and value < 1 and not (name.endswith("epochs") and _has_ratio(settings)):
             hint = f"leave args.{name} out to save without it"
             yield error(f"args.{name}", f"{name} is {value}: must be 1 or more", hint=hint)
@@ -144,7 +144,7 @@ def plan_saves(settings: SaveSettings, *, total: int, steps_per_epoch: int, epoc
 def _events(settings: SaveSettings, total: int, steps_per_epoch: int, epochs: int) -> Iterator[SaveEvent]:
     """After a step, after an epoch but the last, and at the end.
 
-    The last epoch has no numbered file (train_network.py:1694): ``<name>.safetensors`` is it.
+    The last epoch has no numbered file (train_network.py:1811): ``<name>.safetensors`` is it.
     """
     every = every_n_epochs(settings, epochs)
     for epoch in range(1, epochs + 1):
@@ -159,7 +159,7 @@ def _events(settings: SaveSettings, total: int, steps_per_epoch: int, epochs: in
 
 
 def every_n_epochs(settings: SaveSettings, epochs: int) -> int | None:
-    """save_n_epoch_ratio goes before save_every_n_epochs (train_network.py:980)."""
+    """save_n_epoch_ratio goes before save_every_n_epochs (train_network.py:1387)."""
     ratio = settings.save_n_epoch_ratio
     if ratio is None or not _has_ratio(settings):
         return settings.save_every_n_epochs
@@ -177,7 +177,7 @@ def _step_saves(settings: SaveSettings, before: int, last: int) -> range:
 
 
 def _after_step(settings: SaveSettings, step: int) -> Iterator[SaveEvent]:
-    """train_network.py:1497-1510 and library/train_util.py:5796, :5960."""
+    """train_network.py:1669-1690 and library/checkpoint_io.py:85, :249."""
     every = settings.save_every_n_steps
     if every is None:
         return
@@ -199,7 +199,7 @@ def _outlived(step: int, keep: int, every: int) -> int:
 
 
 def _after_epoch(settings: SaveSettings, every: int, epoch: int) -> Iterator[SaveEvent]:
-    """train_network.py:1693-1706 and library/train_util.py:5786, :5938."""
+    """train_network.py:1810-1831 and library/checkpoint_io.py:75, :227."""
     yield SaveEvent("epoch", epoch, _checkpoint(settings, f"{epoch:06d}"))
     if settings.save_last_n_epochs is not None:
         old = _checkpoint(settings, f"{epoch - every * settings.save_last_n_epochs:06d}")
@@ -216,7 +216,7 @@ def _checkpoint(settings: SaveSettings, number: str) -> str:
 
 
 def _suffix(settings: SaveSettings) -> str:
-    """Diffusers' formats are folders (library/train_util.py:5920)."""
+    """Diffusers' formats are folders (library/checkpoint_io.py:209)."""
     return "" if settings.save_model_as.startswith("diffusers") else f".{settings.save_model_as}"
 
 

@@ -58,9 +58,9 @@ class Support:
     script: str
     network_module: str
     components: tuple[Component, ...] = ()
-    hub_model: bool = True  # the script itself takes a Hub id (train_util.py:5527 ff. does for SD and SDXL only)
+    hub_model: bool = True  # the script itself takes a Hub id (model_io.py:358 ff. does for SD and SDXL only)
     random_model: bool = False  # a random-weight checkpoint of this architecture can be made
-    bucket_step: int = 64  # bucket_reso_steps must be a multiple (train_util.py:1094)
+    bucket_step: int = 64  # bucket_reso_steps must be a multiple (dataset.py:725)
     tokenizers: tuple[str, ...] = ()  # fetched from the Hub at every start (strategy_*.py)
     modules: Mapping[str, int] | None = None  # LoRA modules: text encoders, U-Net or DiT, U-Net with conv_dim
     recipe: str = ""
@@ -71,7 +71,7 @@ class Support:
     holds: ExpectedTensor | None = None  # of a checkpoint; a LoRA's modules are counted instead
     added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
     needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
-    reads_long: bool = False  # max_token_length lengthens what the text encoder reads (strategy_sd.py:34)
+    reads_long: bool = False  # max_token_length lengthens what the text encoder reads (strategy_sd.py:36)
     engine: str = "sd-scripts"  # a key of ENGINES (table.py)
     model_option: str = "pretrained_model_name_or_path"
     stages: tuple[StageRow, ...] = ()  # scripts that must run before the training
@@ -134,7 +134,7 @@ INITIAL_STEP = ResumeWay(
     folder=r"{name}-(?P<epoch>\d{{6}})-state",
     numbers="train_state.json",
 )
-"""train_network.py:1233: the whole run's numbers, beginning at a step."""
+"""train_network.py:1429: the whole run's numbers, beginning at a step."""
 
 REMAINING = ResumeWay(
     needs=("resume", "max_train_steps", "output_name", "save_state", "lr_scheduler_type"),

@@ -92,6 +92,6 @@ def options_for(
     return snapshot.engine_options(info_of(script), script, checkout, cache, write_cache=write_cache)
 
 
-def all_scripts() -> tuple[str, ...]:
-    """The train scripts of every engine."""
-    return tuple(script for info in INFOS.values() for script in snapshot.scripts(info))
+def all_scripts(checkout: Path | None = None) -> tuple[str, ...]:
+    """The train scripts of every engine; ``checkout`` is one of the default engine's."""
+    return tuple(s for info in INFOS.values() for s in snapshot.scripts(info, checkout if info.default else None))

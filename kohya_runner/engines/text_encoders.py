@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 QWEN_3 = "Qwen/Qwen3-0.6B"
 CLIP_TOKENS = 75  # 77 with both marks
-LENGTHS = (150, 225)  # what max_token_length may be (library/train_util.py:3902)
+LENGTHS = (150, 225)  # what max_token_length may be (library/args.py:288)
 QWEN_TOKENS = 1024  # library/hunyuan_image_text_encoder.py:503
 BYT5_TOKENS = 127  # 128 with the end mark (library/hunyuan_image_text_encoder.py:585)
-PROMPT_START = "<Prompt Start>"  # library/strategy_lumina.py:37
+PROMPT_START = "<Prompt Start>"  # library/strategy_lumina.py:39
 
 FILES: dict[str, tuple[str, ...]] = {"clip": ("merges.txt", "vocab.json"), "t5": ("spiece.model",)}
 """What must be fetched of a repository to count with its tokenizer; of others tokenizer.json."""
@@ -52,7 +52,7 @@ def _clip_length(option: Option, _model: str) -> int:
 
 
 def _flux_t5(option: Option, model: str) -> int:
-    """flux_train_network.py:170-177; one token is the end mark."""
+    """flux_train_network.py:175-182; one token is the end mark."""
     return int(option("t5xxl_max_token_length") or (256 if "schnell" in model.lower() else 512)) - 1
 
 
@@ -159,7 +159,7 @@ def missing(support: Support, found: tuple[Encoder, ...]) -> tuple[tuple[str, st
 
 
 def _folders(repo: str, place: Path, subfolder: str) -> Iterator[Path]:
-    """--tokenizer_cache_dir's name for it (strategy_base.py:59), then the Hub cache's snapshots."""
+    """--tokenizer_cache_dir's name for it (strategy_base.py:57), then the Hub cache's snapshots."""
     yield place / repo.replace("/", "_")
     snapshots = repo_folder(place, repo) / "snapshots"
     if os.path.isdir(snapshots):

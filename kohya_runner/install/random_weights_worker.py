@@ -4,7 +4,7 @@
 
 The shapes are the trainer's own classes and numbers and the files are written by its own savers, so its loaders accept
 them. The two CLIP text models are the exception: their numbers stand inside the trainer's loading functions
-(library/model_util.py:1054, library/sdxl_model_util.py:212 and :236) and are repeated here.
+(library/model_util.py:1060, library/sdxl_model_util.py:215 and :239) and are repeated here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12
           "hidden_act": "quick_gelu", "projection_dim": 768}  # fmt: skip
 CLIP_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
           "hidden_act": "gelu", "projection_dim": 1280}  # fmt: skip
-CLIP_L_REPOSITORY = "openai_clip-vit-large-patch14"  # library/strategy_sd.py:17
+CLIP_L_REPOSITORY = "openai_clip-vit-large-patch14"  # library/strategy_sd.py:19
 CLIP_G_REPOSITORY = "laion_CLIP-ViT-bigG-14-laion2B-39B-b160k"  # library/strategy_sdxl.py:18
 TOKENIZER_CONFIG = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True,
                     "add_prefix_space": False, "errors": "replace"}  # fmt: skip

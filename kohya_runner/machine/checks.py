@@ -94,7 +94,7 @@ def _suffix(name: str) -> Callable[[MachineNeeds], bool]:
 
 
 def _module(name: str) -> Callable[[MachineNeeds], bool]:
-    """An optimizer given as ``package.module.Class`` (library/train_util.py:5128)."""
+    """An optimizer given as ``package.module.Class`` (library/optimizer.py:337)."""
     return lambda needs: needs.optimizer.partition(".")[0] == name and "." in needs.optimizer
 
 
@@ -153,7 +153,7 @@ SDXL_FILE = "hf://stabilityai/stable-diffusion-xl-base-1.0/sd_xl_base_1.0.safete
 
 def shared_memory(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iterator[Finding]:
     """Workers hand their batches over in /dev/shm, which a container often limits to 64 MB."""
-    workers = min(_number(needs.args.get("max_data_loader_n_workers"), WORKERS), host.cpus)  # train_network.py:778
+    workers = min(_number(needs.args.get("max_data_loader_n_workers"), WORKERS), host.cpus)  # train_network.py:1185
     batch = _number(needs.args.get("train_batch_size"), 1)
     expected = workers * PREFETCH * batch * _example_bytes(needs)
     if host.shm_free_bytes is not None and expected > host.shm_free_bytes:
@@ -166,7 +166,7 @@ def shared_memory(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iter
 
 
 def full_precision_download(needs: MachineNeeds, _: HostFacts, __: TrainerFacts) -> Iterator[Finding]:
-    """The trainer asks for SDXL's half-size files with mixed_precision fp16 alone (library/sdxl_train_util.py:89)."""
+    """The trainer asks for SDXL's half-size files with mixed_precision fp16 alone (library/sdxl_train_util.py:99)."""
     if (
         not needs.hub_pipeline
         or needs.family not in FP16_VARIANTS
@@ -176,7 +176,7 @@ def full_precision_download(needs: MachineNeeds, _: HostFacts, __: TrainerFacts)
     count = pipeline_bytes(needs.family, needs.mixed_precision) or 0
     message = (
         f"model: as a Hub id costs a download of about {size(count)} with mixed_precision {needs.mixed_precision}, "
-        "the float32 files (library/sdxl_train_util.py:89)"
+        "the float32 files (library/sdxl_train_util.py:99)"
     )
     hint = f"its single file has {size(SINGLE_FILES['sdxl'])}: {SDXL_FILE} for the official base model"
     yield info("disk.download", message, where=needs.place("model"), hint=hint)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     CpuRule: TypeAlias = "Callable[[MachineNeeds, TrainerFacts], tuple[str, str, str] | None]"
 
 UNET_FAMILIES = frozenset({"sd15", "sd2", "sdxl"})
-"""Families with a U-Net: ``--xformers`` acts on them (library/train_util.py:3366), and fp8 weights meet GroupNorm."""
+"""Families with a U-Net: ``--xformers`` acts on them (library/model_io.py:136), and fp8 weights meet GroupNorm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class MachineNeeds:
 
     @property
     def optimizer(self) -> str:
-        """The optimizer as the trainer settles it (library/train_util.py:4829-4844)."""
+        """The optimizer as the trainer settles it (library/optimizer.py:38-53)."""
         if self.args.get("use_8bit_adam") is True:
             return "AdamW8bit"
         if self.args.get("use_lion_optimizer") is True:
@@ -131,7 +131,7 @@ def _fp16(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
 def _full_fp16(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
     if not needs.full_fp16:
         return None
-    why = "full_fp16 needs one: it patches a gradient scaler that does not exist on a CPU (library/train_util.py:5600)"
+    why = "full_fp16 needs one: it patches a gradient scaler that no CPU has (library/accelerator_setup.py:181)"
     return "full_fp16", why, "full_fp16: false and mixed_precision: no"
 
 
@@ -147,13 +147,13 @@ def _fp8(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
     )
 
 
-XFORMERS_LINES = {"sdxl": "sdxl_train_network.py:65"}
+XFORMERS_LINES = {"sdxl": "sdxl_train_network.py:74"}
 
 
 def _xformers(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
     if not needs.xformers or needs.family not in UNET_FAMILIES:
         return None
-    line = XFORMERS_LINES.get(needs.family, "train_network.py:185")
+    line = XFORMERS_LINES.get(needs.family, "train_network.py:164")
     return "xformers", f"xformers needs one ({line} raises ValueError)", "sdpa: true in place of args.xformers: true"
 
 

@@ -193,7 +193,7 @@ def checkpoints(shape: sizes.LoraShape, count: int, folder: Path) -> DiskItem | 
     if shape.precision == "float":
         half = sizes.lora_bytes(replace(shape, precision="fp16")) or one
         lines.append(("save_precision: fp16", half * count))
-    if count > KEEP + 1:  # the last file comes on top (train_util.py:5771-6000)
+    if count > KEEP + 1:  # the last file comes on top (checkpoint_io.py:60-289)
         lines.append((f"save_last_n_epochs: {KEEP}", one * (KEEP + 1)))
     if shape.dim > 1:
         dim = shape.dim // 2

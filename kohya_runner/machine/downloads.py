@@ -23,8 +23,8 @@ PIPELINES: dict[str, tuple[int, int]] = {
 }
 """(without variant, with ``variant="fp16"``): what from_pretrained fetches of the official repositories.
 
-SD1.5 and SD2 never ask for the fp16 variant (library/train_util.py:5537); SDXL asks for it with mixed_precision fp16
-alone (library/sdxl_train_util.py:89), and diffusers takes the repository's second autoencoder along.
+SD1.5 and SD2 never ask for the fp16 variant (library/model_io.py:368); SDXL asks for it with mixed_precision fp16
+alone (library/sdxl_train_util.py:99), and diffusers takes the repository's second autoencoder along.
 """
 
 SINGLE_FILES: dict[str, int] = {
@@ -49,7 +49,7 @@ COMPONENTS: dict[str, int] = {
 """By a part of the file's name, the usual bytes of it."""
 
 TOKENIZERS = 5 * 10**6
-"""Each tokenizer is a few MB (strategy_sd.py:17-32)."""
+"""Each tokenizer is a few MB (strategy_sd.py:19-34)."""
 
 WEIGHTS = (".safetensors", ".bin")
 SMALL = (".json", ".txt", ".model")
@@ -66,7 +66,7 @@ FP16_VARIANTS = ("sdxl",)
 
 
 def wants_fp16_variant(family: str, mixed_precision: str) -> bool:
-    """Whether the trainer asks for the half-size files (library/sdxl_train_util.py:89)."""
+    """Whether the trainer asks for the half-size files (library/sdxl_train_util.py:99)."""
     return family in FP16_VARIANTS and mixed_precision == "fp16"
 
 

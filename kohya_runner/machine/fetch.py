@@ -1,6 +1,6 @@
 """Fetches files named ``hf://org/repo/file`` as real files, checked, and resumable after a kill.
 
-The trainer breaks on links into a Hub cache (library/train_util.py:5527, library/sdxl_train_util.py:69).
+The trainer breaks on links into a Hub cache (library/model_io.py:358, library/sdxl_train_util.py:79).
 hf_hub_download makes real files too, but since huggingface_hub 1.x it starts again from zero when its process was
 killed (file_download.py: a temporary name of its own for every process). So its metadata and its ``http_get`` are
 used, over a partial file that outlives us.

@@ -31,10 +31,10 @@ LINES = 4
 FP8_USUAL = frozenset({"fp8_base", "fp8_base_unet"})
 FP8_OPTIONS: Mapping[str, frozenset[str]] = {
     "hunyuan_image": FP8_USUAL | {"fp8_scaled"},
-    "anima": frozenset(),  # anima_train_network.py:44
+    "anima": frozenset(),  # anima_train_network.py:50
 }
 """The options that put the base model into fp8, where they are others than usual."""
-OLD_SPLIT_BLOCKS = 18  # flux_train_network.py:93
+OLD_SPLIT_BLOCKS = 18  # flux_train_network.py:98
 WIDTH = 4
 
 
@@ -226,7 +226,7 @@ def _ram_findings(plan: MemoryPlan, needs: MachineNeeds, swap: int) -> Iterator[
 
 
 LOW_RAM = ("sdxl",)
-"""Families whose lowram loads straight to the GPU (library/sdxl_train_util.py:47)."""
+"""Families whose lowram loads straight to the GPU (library/sdxl_train_util.py:48)."""
 FP8_BASE = ("flux", "sd3")
 """Families whose LoRA script keeps the base model in 8 bit on the host, too."""
 

@@ -25,7 +25,7 @@ FP8: dict[str, str] = {
 }
 CACHES_TEXT = frozenset({"sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima"})
 KEEPS_CLIP = frozenset({"sd3", "flux"})
-"""Families that cache T5's outputs and train CLIP all the same (flux_train_network.py:201)."""
+"""Families that cache T5's outputs and train CLIP all the same (flux_train_network.py:206)."""
 UNETS = frozenset({"sd15", "sd2", "sdxl"})
 
 
@@ -104,7 +104,7 @@ def _latents(settings: VramSettings, _: int) -> Change | None:
 
 
 def _text(settings: VramSettings, _: int) -> Change | None:
-    """SDXL refuses to cache the outputs of text encoders that it trains (sdxl_train_network.py:39)."""
+    """SDXL refuses to cache the outputs of text encoders that it trains (sdxl_train_network.py:42)."""
     if settings.cache_text or settings.family not in CACHES_TEXT:
         return None
     line = "cache_text_encoder_outputs: true"

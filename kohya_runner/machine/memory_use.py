@@ -70,7 +70,7 @@ class VramSettings:
 
     @property
     def weight(self) -> int:
-        """Bytes of one weight that is not fp8 (library/train_util.py:5507)."""
+        """Bytes of one weight that is not fp8 (library/accelerator_setup.py:156)."""
         return 2 if self.precision in {"fp16", "bf16"} else 4
 
 
@@ -116,7 +116,7 @@ def _training(settings: VramSettings, shape: Architecture) -> dict[str, int]:
 
 
 def _text_caching(settings: VramSettings, shape: Architecture) -> dict[str, int]:
-    """The base model waits in host memory meanwhile (flux_train_network.py:232)."""
+    """The base model waits in host memory meanwhile (flux_train_network.py:237)."""
     if settings.text_on_cpu:
         return {"CUDA": WORKSPACE}
     largest = max(count for _, count in shape.text)
@@ -202,7 +202,7 @@ RUNTIME = 2 * 10**9
 FLOAT32 = 4
 WIDTHS = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 LOADED_LATE = frozenset({"hunyuan_image"})
-"""The base model comes when the text encoders are gone (hunyuan_image_train_network.py:387)."""
+"""The base model comes when the text encoders are gone (hunyuan_image_train_network.py:389)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ class RamSettings:
 
     @property
     def weight(self) -> int:
-        """Bytes of one weight in the precision of the training (library/train_util.py:5507)."""
+        """Bytes of one weight in the precision of the training (library/accelerator_setup.py:156)."""
         return 2 if self.precision in {"fp16", "bf16"} else FLOAT32
 
 
@@ -264,12 +264,12 @@ STRAIGHT_TO_GPU = LOADED_HALF = ("sdxl",)
 
 
 def _unet_models(settings: RamSettings, shape: Architecture) -> dict[str, int]:
-    """In float32 whatever the file holds (library/model_util.py:1009, library/sdxl_model_util.py:207).
+    """In float32 whatever the file holds (library/model_util.py:1015, library/sdxl_model_util.py:210).
 
     With full_fp16 and full_bf16 SDXL loads U-Net and autoencoder in half; SD 1.5 and 2 do not.
     """
     if settings.low_ram and settings.on_gpu and settings.family in STRAIGHT_TO_GPU:
-        return {}  # straight to the GPU (library/sdxl_train_util.py:47)
+        return {}  # straight to the GPU (library/sdxl_train_util.py:48)
     half = settings.full_half and settings.family in LOADED_HALF
     width = 2 if half else FLOAT32
     return {
@@ -290,6 +290,6 @@ def _transformer_models(settings: RamSettings, shape: Architecture) -> dict[str,
 
 
 def _text_width(settings: RamSettings, name: str) -> int:
-    """With fp8_base T5 stays as its file has it (flux_train_network.py:142)."""
+    """With fp8_base T5 stays as its file has it (flux_train_network.py:147)."""
     as_it_is = WIDTHS.get(settings.dtypes.get(name, ""), 2)
     return as_it_is if settings.fp8_text and name == "t5xxl" else settings.weight

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["float", "fp16", "bf16"]
 WIDTH: dict[str, int] = {"float": 4, "fp16": 2, "bf16": 2}
-"""Bytes per parameter by ``--save_precision``; unset means float (library/train_util.py:5515-5521)."""
+"""Bytes per parameter by ``--save_precision``; unset means float (library/accelerator_setup.py:164-170)."""
 HEADER_PER_TENSOR = 142
 """Bytes of safetensors header per tensor: measured 139 to 144 over SD1.5 and SDXL files of several ranks."""
 TENSORS_PER_MODULE = 3
@@ -94,7 +94,7 @@ def lora_bytes(shape: LoraShape) -> int | None:
 def state_bytes(shape: LoraShape, moments: int = ADAMW_MOMENTS) -> int | None:
     """One training state (``save_state``) in bytes: always fp32, whatever the checkpoints are.
 
-    The network and the optimizer's state (train_network.py:1296, accelerate's save_state), ``moments`` a parameter.
+    The network and the optimizer's state (train_network.py:876, accelerate's save_state), ``moments`` a parameter.
     """
     whole = lora_bytes(replace(shape, precision="float"))
     return None if whole is None else whole + whole * moments // WIDTH["float"]
@@ -124,7 +124,7 @@ LATENTS: dict[str, Latents] = {
 }
 NPZ_OVERHEAD = 824
 """Bytes of an npz beside its arrays: a 640x384 image makes a file of 62,264."""
-LATENT_WIDTH = 4  # float32, whatever the training precision (library/strategy_base.py:630)
+LATENT_WIDTH = 4  # float32, whatever the training precision (library/strategy_base.py:640)
 
 
 def latent_bytes(family: str, width: int, height: int, *, flip: bool = False, alpha_mask: bool = False) -> int | None:

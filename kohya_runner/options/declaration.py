@@ -92,7 +92,7 @@ def f(value):
     except ValueError:
         raise
 """
-"""The one type function of sd-scripts (library/train_util.py:3664), its messages left out."""
+"""The one type function of sd-scripts (library/args.py:50), its messages left out."""
 
 WHOLE_OR_FLOAT = """
 def f(value):

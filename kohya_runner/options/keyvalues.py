@@ -74,7 +74,7 @@ def float_text(value: object) -> str:
 
 
 def steps_text(value: object) -> str:
-    """``int_or_float`` of the trainer (library/train_util.py:3664): steps, a fraction below 1, or ``N%``."""
+    """``int_or_float`` of the trainer (library/args.py:50): steps, a fraction below 1, or ``N%``."""
     forms = "write a number of steps (100), a fraction below 1 (0.05) or a percentage ('5%')"
     match value:
         case str() if PERCENT.match(value):
@@ -141,17 +141,17 @@ def _whole_example(value: object) -> str:
 Style = Literal["text", "literal"]
 
 KEY_VALUE: Mapping[str, Style] = {
-    "network_args": "text",  # train_network.py:667: split at the first '=', the network module reads the text
-    "optimizer_args": "literal",  # library/train_util.py:4860: one '=', then ast.literal_eval
-    "lr_scheduler_args": "literal",  # library/train_util.py:5290: the same
+    "network_args": "text",  # train_network.py:1074: split at the first '=', the network module reads the text
+    "optimizer_args": "literal",  # library/optimizer.py:69: one '=', then ast.literal_eval
+    "lr_scheduler_args": "literal",  # library/optimizer.py:499: the same
 }
 """Option -> how the trainer reads the part after the '='."""
 
 PATTERN_LISTS = frozenset({"exclude_patterns", "include_patterns"})
-"""``network_args`` that are Python lists all the same (networks/lora_anima.py:40, :50)."""
+"""``network_args`` that are Python lists all the same (networks/lora_anima.py:249, :259)."""
 
 PATTERN_NUMBERS = frozenset({"network_reg_lrs", "network_reg_dims"})
-"""``network_args`` that are ``pattern=number,pattern=number`` (networks/lora_flux.py:590)."""
+"""``network_args`` that are ``pattern=number,pattern=number`` (networks/lora_flux.py:594)."""
 
 ANY_TEXT_IS_YES = frozenset({"enable_all_linear", "enable_conv"})
 """``network_args`` for which the text ``False`` means yes (networks/oft.py:181)."""

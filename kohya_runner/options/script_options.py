@@ -25,7 +25,7 @@ class Option:
     """One ``add_argument`` call of the trainer; ``where`` is the file and line of the call.
 
     ``kind``: a switch takes no value (``store_true``), ``one`` takes a value, ``many`` takes ``nargs`` of them.
-    ``type`` is how argparse reads each value: ``int_or_float`` is ``library/train_util.py:3664`` of sd-scripts,
+    ``type`` is how argparse reads each value: ``int_or_float`` is ``library/args.py:50`` of sd-scripts,
     ``whole_or_float`` is ``training/parser_common.py:20`` of musubi-tuner, ``path`` is text.
     """
 
@@ -110,11 +110,12 @@ class ScriptOptions(Mapping[str, Option]):
     """The options of one train script by exact name, in the parser's order.
 
     argparse would take any unambiguous abbreviation (``--text_encoder`` becomes ``--text_encoder_lr``); a lookup here
-    never does.
+    never does. ``checkout`` is where they were read, None where no sources are there.
     """
 
     script: str
     rows: tuple[Option, ...]
+    checkout: Path | None = field(default=None, compare=False, repr=False)
     _by_name: dict[str, Option] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -167,7 +168,7 @@ def _plain(word: str) -> str:
 
 
 def int_or_float(value: str) -> int | float:
-    """Steps, a fraction below 1, or ``N%``, as the trainer reads them (library/train_util.py:3664)."""
+    """Steps, a fraction below 1, or ``N%``, as the trainer reads them (library/args.py:50)."""
     if value.endswith("%"):
         try:
             return float(value[:-1]) / 100.0

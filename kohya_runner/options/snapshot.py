@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from kohya_runner.errors import TrainerError
@@ -23,20 +22,12 @@ if TYPE_CHECKING:
 
     from kohya_runner.engine_info import EngineInfo
 
-__all__ = ["NOT_RUNNABLE", "Option", "ScriptOptions", "engine_options", "matches_snapshot", "scripts"]
-
-NOT_RUNNABLE: Mapping[str, str] = MappingProxyType(
-    {
-        "train_textual_inversion_XTI.py": "it cannot be imported with the trainer's own requirements: XTI_hijack.py:6 "
-        "needs diffusers.models.unet_2d_condition, which the pinned diffusers has no more",
-    }
-)
-"""Scripts of the pinned trainer whose options can be read and which cannot run, and why."""
+__all__ = ["Option", "ScriptOptions", "engine_options", "matches_snapshot", "scripts"]
 
 
-def scripts(engine: EngineInfo) -> tuple[str, ...]:
-    """The train scripts of an engine's pinned commit."""
-    return tuple(shipped(engine).scripts)
+def scripts(engine: EngineInfo, checkout: Path | None = None) -> tuple[str, ...]:
+    """The train scripts of a checkout, or those of the pinned commit."""
+    return train_scripts(checkout, engine) if checkout else tuple(shipped(engine).scripts)
 
 
 def matches_snapshot(checkout: Path, engine: EngineInfo) -> bool:
@@ -54,6 +45,13 @@ def engine_options(
     with ``write_cache``. Raises ``TrainerError`` for a script that is not there and for sources that cannot be
     followed, with file and line.
     """
+    found = _found_options(engine, script, checkout, cache, write_cache=write_cache)
+    return replace(found, checkout=checkout)
+
+
+def _found_options(
+    engine: EngineInfo, script: str, checkout: Path | None, cache: Path | None, *, write_cache: bool
+) -> ScriptOptions:
     if checkout is None or matches_snapshot(checkout, engine):
         _must_exist(script, scripts(engine), "the trainer")
         return shipped(engine).scripts[script]

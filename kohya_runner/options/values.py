@@ -29,14 +29,14 @@ TEXTS: Mapping[str, Callable[[object], str]] = {
 }
 
 COMMA_JOINED: Mapping[str, str] = {
-    "resolution": "library/train_util.py:5410",
-    "face_crop_aug_range": "library/train_util.py:5418",
-    "block_lr": "sdxl_train.py:114",
+    "resolution": "library/accelerator_setup.py:50",
+    "face_crop_aug_range": "library/accelerator_setup.py:66",
+    "block_lr": "sdxl_train.py:121",
     "metadata_tags": "library/sai_model_spec.py:613",
 }
 """Options of one text that the trainer splits at commas, and where; a recipe may write a list."""
 
-SDXL_BLOCKS = 23  # UNET_NUM_BLOCKS_FOR_BLOCK_LR, sdxl_train.py:49
+SDXL_BLOCKS = 23  # UNET_NUM_BLOCKS_FOR_BLOCK_LR, sdxl_train.py:56
 RESOLUTION = re.compile(r"^ *0*[1-9][0-9]*( *, *0*[1-9][0-9]*)? *$")
 RESOLUTION_X = re.compile(r"^ *([0-9]+) *[xX*\u00d7] *([0-9]+) *$")
 NEGATIVE_NUMBER = re.compile(r"^-\d+$|^-\d*\.\d+$")  # argparse's own idea of one
@@ -189,7 +189,7 @@ def _crop_range(text: str) -> None:
 
 
 def _block_rates(text: str) -> None:
-    """An empty text is no list for the trainer (sdxl_train.py:113)."""
+    """An empty text is no list for the trainer (sdxl_train.py:120)."""
     if text and len(_numbers(text)) != SDXL_BLOCKS:
         raise BadValueError(f"needs {SDXL_BLOCKS} learning rates, one per block of the U-Net; write a list of them")
 

@@ -171,7 +171,7 @@ def child_environment() -> dict[str, str]:
     """What the runner adds so that the output can be followed.
 
     Bars at most once a second (tqdm reads ``TQDM_*``), output at once, log records 160 columns wide, and UTF-8: the
-    scripts print Japanese (train_network.py:987), which another encoding would turn into a crash.
+    scripts print Japanese (train_network.py:1394), which another encoding would turn into a crash.
     """
     return {
         "COLUMNS": "160",

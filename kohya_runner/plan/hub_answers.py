@@ -47,7 +47,7 @@ def reach_of(opened: Opened, resolved: ResolvedRecipe) -> Reach:
 
 
 def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
-    """In the Hub cache, or saved by the trainer under --tokenizer_cache_dir (library/strategy_base.py:59)."""
+    """In the Hub cache, or saved by the trainer under --tokenizer_cache_dir (library/strategy_base.py:57)."""
     from kohya_runner.machine import downloads
 
     if folder is not None and os.path.isdir(os.path.join(folder, repo.replace("/", "_"))):  # noqa: PTH118

@@ -51,7 +51,7 @@ def default_findings(
     """One info per open default, and an error for the one option no script can do without."""
     if "resolution" in options and loaded.args.get("resolution") is None and options["resolution"].default is None:
         hint = "write args.resolution: 1024 (512 for SD 1.5)"
-        message = "args.resolution is missing: the trainer stops without it (library/train_util.py:1921)"
+        message = "args.resolution is missing: the trainer stops without it (library/dreambooth_dataset.py:65)"
         yield error("args.missing", message, where=loaded.where("args"), hint=hint)
     for name, default, effect in opened:
         shown = "unset" if default is None or default == "" else default
@@ -151,7 +151,7 @@ def _launch_fault(loaded: Loaded, name: str, value: object) -> Finding | None:
 
 WEIGHTS = ("network_weights", "base_weights", "weights")
 STATE = "resume"
-STATE_WEIGHTS = "model.safetensors"  # accelerate's save_state writes it (train_network.py:936)
+STATE_WEIGHTS = "model.safetensors"  # accelerate's save_state writes it (train_network.py:1695)
 
 
 def weight_findings(args: Iterable[Arg], *, practice: bool) -> Iterator[Finding]:

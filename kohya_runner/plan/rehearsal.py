@@ -1,6 +1,6 @@
 """A rehearsal, planned: the same run with a few steps and one save, in a scratch folder of its own.
 
-``max_train_epochs`` overrides ``max_train_steps`` (train_network.py:799), so it is taken out; the learning rate then
+``max_train_epochs`` overrides ``max_train_steps`` (train_network.py:1206), so it is taken out; the learning rate then
 falls over fewer steps, which changes nothing of how long a step takes or what it needs.
 """
 
@@ -51,7 +51,7 @@ def saves_of(plan: Plan) -> Saves:
 
 
 def _rounds(steps: StepsPlan, given: dict[str, object]) -> int:
-    """sample_every_n_epochs goes before sample_every_n_steps (library/train_util.py:6385)."""
+    """sample_every_n_epochs goes before sample_every_n_steps (library/sampling.py:272)."""
     if given.get("sample_prompts") is None:
         return 0
     first = 1 if given.get("sample_at_first") is True else 0

@@ -98,7 +98,7 @@ def _option_findings(loaded: Loaded, way: ResumeWay, given: Mapping[str, Any], *
 
 
 def _stepwise(loaded: Loaded, name: str) -> Finding:
-    """train_network.py:1275, training/trainer_base.py:1923."""
+    """train_network.py:1471, training/trainer_base.py:1923."""
     message = f"args.{name}: after a resume the trainer counts steps and epochs from 0 again"
     hint = "leave it out; or launch without --resume and resume:"
     if name == "save_every_n_steps":
@@ -136,7 +136,7 @@ def resume_args(
     """All options of an attempt that goes on; ``args`` are those of the whole run.
 
     ``--resume`` alone takes the step count of the state, which begins at 0 in every attempt: right once, wrong from the
-    second time on (train_network.py:1247-1252; kohya-ss/sd-scripts#2248). ``--initial_step`` says it.
+    second time on (train_network.py:1443-1448; kohya-ss/sd-scripts#2248). ``--initial_step`` says it.
     """
     state, done = series.state, series.first_step(steps.steps_per_epoch)
     if state.way.recounts:
@@ -223,7 +223,7 @@ CURVES: Mapping[str, Curve] = {
         decays=True,
     ),
 }
-"""The schedulers that are drawn over ``max_train_steps`` (training/trainer_base.py:278, library/train_util.py:5370)."""
+"""The schedulers that are drawn over ``max_train_steps`` (training/trainer_base.py:278, library/optimizer.py:579)."""
 
 
 def remaining_args(
@@ -258,7 +258,7 @@ def _learning_rate(settings: ParsedOptions, whole: int) -> dict[str, Any]:
     return {
         "lr_scheduler_type": f"transformers.optimization.{curve.function}",
         "lr_scheduler_args": [*(f"{name}={value}" for name, value in said.items()), *_stated_args(settings)],
-        "lr_warmup_steps": 0,  # said above; sd-scripts takes none beside a type (library/train_util.py:5311)
+        "lr_warmup_steps": 0,  # said above; sd-scripts takes none beside a type (library/optimizer.py:520)
     }
 
 

@@ -45,8 +45,9 @@ OPTIONS: Mapping[str, Effect] = {
     **_rows(Effect.READ, """
         ae base_weights byt5 clip_g clip_l conditioning_data_dir config_file controlnet_model_name_or_path
         dataset_config dataset_config_name dataset_name dit gemma2 in_json llm_adapter_path network_weights
-        pretrained_model_name_or_path pretrained_vae_model_name_or_path qwen3 reg_data_dir resume resume_from_checkpoint
-        sample_prompts t5_tokenizer_path t5xxl text_encoder text_encoder1 text_encoder2 train_data_dir vae weights
+        pretrained_model_name_or_path pretrained_vae_model_name_or_path prompts_file qwen3 reg_data_dir resume
+        resume_from_checkpoint sample_prompts t5_tokenizer_path t5xxl text_encoder text_encoder1 text_encoder2
+        train_data_dir vae weights
     """),
     # Text that is only text: a name, a number, a word of the trainer's own list, a line of metadata.
     **_rows(Effect.NONE, """
@@ -60,7 +61,8 @@ OPTIONS: Mapping[str, Effect] = {
         validation_prompt variant cache_latents_to_disk cache_text_encoder_outputs_to_disk conditioning_dropout_prob
         dim_from_weights network_alpha network_dim network_dropout network_train_text_encoder_only
         network_train_unet_only offload_optimizer_device offload_param_device sample_every_n_epochs
-        sample_every_n_steps vae_batch_size vae_chunk_size vae_disable_cache vae_tiling
+        sample_every_n_steps skip_image_resolution show_timesteps_resolution lllite_target_layers
+        vae_batch_size vae_chunk_size vae_disable_cache vae_tiling
     """),
 }  # fmt: skip
 """Option -> its effect. Options that are owned by the runner are here, too: who may set them is another question."""
@@ -100,7 +102,7 @@ WEIGHTS = frozenset({
 """Options whose files are loaded as weights."""
 
 PLAIN_NAMES = ("log_prefix", "log_tracker_name")
-"""Options whose text becomes the name of a folder below --logging_dir (library/train_util.py:5591)."""
+"""Options whose text becomes the name of a folder below --logging_dir (library/model_io.py:434)."""
 
 _CLASS = r"[A-Z]\w*"
 _OPTIMIZERS = (
@@ -110,7 +112,7 @@ _OPTIMIZERS = (
     rf"(lion_pytorch|prodigyopt|dadaptation|schedulefree|pytorch_optimizer|came_pytorch)(\.[a-z_0-9]+)*\.{_CLASS}",
     rf"(prodigyplus|prodigy_plus_schedule_free|prodigyplus\.prodigy_plus_schedulefree)\.{_CLASS}",
 )
-_BARE = r"\w+"  # the trainer's own names, and what torch.optim calls so (library/train_util.py:5127)
+_BARE = r"\w+"  # the trainer's own names, and what torch.optim calls so (library/optimizer.py:336)
 SHIPPED: Mapping[str, re.Pattern[str]] = {
     "network_module": re.compile(r"(musubi_tuner\.)?networks(\.[a-z_0-9]+)+|lycoris(\.[a-z_0-9]+)*", re.ASCII),
     "optimizer_type": re.compile("|".join((_BARE, *_OPTIMIZERS)), re.ASCII),

@@ -107,7 +107,7 @@ class StandIn:
         self.writer = Writer(args, script, _metadata(args, plan), faults.slow_save, "zero-weights" in faults.plain)
 
     def announce(self) -> None:
-        """train_network.py:803 and :987-1000; musubi-tuner's training/trainer_base.py:1655-1830."""
+        """train_network.py:1210 and :1394-1407; musubi-tuner's training/trainer_base.py:1655-1830."""
         args, total = self.args, self.plan.total
         if args.max_train_epochs is not None:
             say(f"override steps. steps for {args.max_train_epochs} epochs is / 指定エポックまでのステップ数: {total}")
@@ -122,7 +122,7 @@ class StandIn:
         return _resumed(self.args, self.plan)
 
     def epoch(self, number: int) -> None:
-        """An epoch begins (train_network.py:1357)."""
+        """An epoch begins (train_network.py:1529)."""
         say(f"\nepoch {number}/{self.plan.epochs}\n")
         say(BANNER)
         log(f"epoch is incremented. current_epoch: {number - 1}, epoch: {number}")
@@ -132,7 +132,7 @@ class StandIn:
         return f"avr_loss={loss:.3g}"
 
     def save(self, event: SaveEvent, epoch: int, step: int, *, nan: bool) -> None:
-        """Write or remove one file or state (train_network.py:1497-1510 and :1693-1729)."""
+        """Write or remove one file or state (train_network.py:1669-1690 and :1810-1863)."""
         path = self.output / event.name
         if event.removed:
             _remove(path, state=event.state)
@@ -197,7 +197,7 @@ def _remove(path: Path, *, state: bool) -> None:
 
 
 def _resumed(args: argparse.Namespace, plan: StepsPlan) -> Start:
-    """train_network.py:1233-1272 and :1340-1344.
+    """train_network.py:1429-1468 and :1512-1516.
 
     Without ``skip_until_initial_step`` the epoch of the state begins anew and the count of steps at 0; with it the
     count begins inside the epoch.
@@ -237,7 +237,7 @@ SAID = ("output_name", "network_module", "network_dim", "network_alpha", "learni
 
 
 def _metadata(args: argparse.Namespace, plan: StepsPlan) -> dict[str, str]:
-    """What the trainer writes, as far as a stand-in knows it, and what it is (train_network.py:1005)."""
+    """What the trainer writes, as far as a stand-in knows it, and what it is (train_network.py:527)."""
     values = {name: getattr(args, name, None) for name in SAID} | {
         "num_train_images": plan.images_per_epoch,
         "num_epochs": plan.epochs,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kohya_runner.practice.faults import Faults
 
 EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)})
-"""library/train_util.py:104: all lower or all upper, nothing between."""
+"""library/dataset.py:77: all lower or all upper, nothing between."""
 
 PROCESSES = "KOHYA_PRACTICE_PROCESSES"
 """The number of processes that a run is planned for: the stand-in is one, and counts as all of them."""
@@ -43,7 +43,7 @@ NO_DATA = (
 
 
 class SdScripts(StandIn):
-    """train_network.py:987-1000."""
+    """train_network.py:1394-1407."""
 
     numbers = (
         "num train images * repeats / 学習画像の数×繰り返し回数: {plan.images_per_epoch}",
@@ -71,7 +71,7 @@ def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn | 
 
 
 def _announce_data(folders: Sequence[Folder]) -> None:
-    """library/train_util.py:2112-2162 and :1061."""
+    """library/dreambooth_dataset.py:274-324 and library/dataset.py:692."""
     log("Using DreamBooth method.")
     log("prepare images.")
     for folder in folders:
@@ -82,7 +82,7 @@ def _announce_data(folders: Sequence[Folder]) -> None:
 
 
 def _announce_work(args: argparse.Namespace, script: str, folders: Sequence[Folder]) -> None:
-    """From the model to the optimizer (train_network.py:593-730, networks/lora.py:1030-1089)."""
+    """From the model to the optimizer (train_network.py:1000-1137, networks/lora.py:1030-1089)."""
     log("preparing accelerator")
     say("accelerator device: practice")
     log("loading model for process 0/1")
@@ -113,11 +113,11 @@ def _caches_text(args: argparse.Namespace) -> bool:
 
 
 def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
-    """The folders of ``--train_data_dir`` and ``--reg_data_dir`` (library/config_util.py:607-645)."""
+    """The folders of ``--train_data_dir`` and ``--reg_data_dir`` (library/config_util.py:614-652)."""
     extension = str(args.caption_extension)
     if getattr(args, "dataset_config", None) is not None:
         return tuple(_listed(Path(args.dataset_config), extension))
-    if getattr(args, "conditioning_data_dir", None) is not None:  # one flat folder (library/config_util.py:647)
+    if getattr(args, "conditioning_data_dir", None) is not None:  # one flat folder (library/config_util.py:654)
         return (
             Folder("pairs", 1, regularization=False, entries=tuple(_entries(Path(args.train_data_dir), extension))),
         )
@@ -128,7 +128,7 @@ def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
 
 
 def batching_of(args: argparse.Namespace, script: str) -> Batching:
-    """What decides the number of steps; ``SettingsError`` without a resolution (library/train_util.py:1921)."""
+    """What decides the number of steps; ``SettingsError`` without a resolution (library/dreambooth_dataset.py:65)."""
     divisor = next((row.bucket_step for row in FAMILIES if row.script == script), None)
     processes = int(os.environ.get(PROCESSES, "1"))
     name = args.output_name or "last"

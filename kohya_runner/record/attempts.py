@@ -1,6 +1,6 @@
 """``attempts.json``: every start of one run, where it began and where it ended.
 
-The trainer counts the steps of a resumed run from 0 again (``global_step``, train_network.py:1275), so nothing that it
+The trainer counts the steps of a resumed run from 0 again (``global_step``, train_network.py:1471), so nothing that it
 writes says where in the run a state belongs. This file does.
 """
 

@@ -1,7 +1,7 @@
 """Which run ``launch --resume`` continues, and from where: from which complete state.
 
 A state is a folder, ``<name>-<epoch>-state`` or ``checkpoint-<step>``. Where the trainer keeps counts, it writes them
-into it first (``train_state.json``, a hook of its own, train_network.py:944), and the random states last (accelerate's
+into it first (``train_state.json``, a hook of its own, train_network.py:1351), and the random states last (accelerate's
 save_accelerator_state), each file in place. A trainer that was killed in between leaves a folder that only looks like
 a state.
 """

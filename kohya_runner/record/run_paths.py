@@ -45,7 +45,7 @@ class RunPaths:
         self.set_aside = run_dir / "attempts"  # what a later attempt writes anew: nothing is overwritten or lost
         self.metrics = run_dir / "metrics.jsonl"
         self.output = run_dir / OUTPUT  # checkpoints and training states
-        self.samples = self.output / "sample"  # the trainer chooses the name (library/train_util.py:6438)
+        self.samples = self.output / "sample"  # the trainer chooses the name (library/sampling.py:325)
         self.log = run_dir / LOG  # of the first attempt
         self.tensorboard = run_dir / "logs"  # the trainer's --logging_dir
         self.runner_log = run_dir / "runner.log"  # what a detached runner says

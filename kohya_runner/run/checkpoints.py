@@ -4,7 +4,7 @@ An attempt that numbers its files from 1 again calls its first epoch after two `
 its trainer is gone, the file becomes ``name-000003.safetensors``, as in a run that was never cut. States keep their
 names.
 
-The trainer writes in place (library/train_util.py:5890, networks/lora.py save_weights), so a file is there before it is
+The trainer writes in place (library/checkpoint_io.py:179, networks/lora.py save_weights): a file is there before it is
 whole. A safetensors file says in its first bytes how long it will be; zip files (``.ckpt``, ``.pt``, ``optimizer.bin``)
 have their directory at the end; a state folder gets its random states last (accelerate's save_accelerator_state).
 """

@@ -221,7 +221,7 @@ def event_file(view: RunView, found: Metrics, folder: Path) -> Path:
 
 
 def _scalars(found: Metrics) -> Iterator[Scalar]:
-    """Under the trainer's own tags (train_network.py:76), so that curves of both lie over one another."""
+    """Under the trainer's own tags (train_network.py:86), so that curves of both lie over one another."""
     for step in found.steps:
         rates = {f"lr/{name}": value for name, value in step.lr.items()}
         values = {"loss/average": step.loss, "loss/current": step.current, "seconds_per_step": step.seconds_per_step}

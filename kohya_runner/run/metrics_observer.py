@@ -35,7 +35,7 @@ HEARTBEAT = 10.0
 SCALARS_EVERY = 1.0
 MOST_FILES = 32
 LOSSES = frozenset({"loss/current", "loss"})
-"""Tags of a step's own loss (train_network.py:76, sdxl_train.py:802); the others are means or validation."""
+"""Tags of a step's own loss (train_network.py:86, sdxl_train.py:822); the others are means or validation."""
 
 
 @dataclass(slots=True)
@@ -186,7 +186,7 @@ def _rate_name(tag: str) -> str:
 
 
 def _named(rates: dict[str, float]) -> dict[str, float]:
-    """Without the numbered groups, which repeat the named ones (the ``else`` of the loop at train_network.py:114)."""
+    """Without the numbered groups, which repeat the named ones (the ``else`` of the loop at train_network.py:107)."""
     named = {name: value for name, value in rates.items() if not name.rpartition("/")[2].startswith("group")}
     chosen = named if any(name != "textencoder" for name in named) else rates
     return {name: float(f"{value:.7g}") for name, value in chosen.items()}

@@ -153,7 +153,7 @@ class Recorder:
             timings = timings.model_copy(update={"first_step": time.time()})
             self._first = timings.gone or 0.0
         if own > 1 and timings.first_step is not None:
-            # by our own clock: the trainer's bar forgets the time of its saves (unpause, train_network.py:1494)
+            # by our own clock: the trainer's bar forgets the time of its saves (unpause, train_network.py:1666)
             seconds = round(max(0.0, (timings.gone or 0.0) - self._first) / (own - 1), 4)
             timings = timings.model_copy(update={"seconds_per_step": seconds})
         loss, nan_step = self.now.loss, self.now.nan_step

@@ -103,7 +103,7 @@ def _steps(log: Path) -> tuple[Step, ...]:
 
 
 def _save_seconds(final: Path) -> float:
-    """The trainer notes the time just before it writes (train_network.py:1298)."""
+    """The trainer notes the time just before it writes (train_network.py:879)."""
     try:
         return max(0.0, final.stat().st_mtime - float(inspect(final).metadata["ss_training_finished_at"]))
     except (KeyError, ValueError):  # no_metadata

@@ -24,7 +24,7 @@ def _sd(models: Path, *, v2: bool) -> tuple[str, Any, Any, Any]:
 
     file = str(models / "model.safetensors")
     found = model_util.load_models_from_stable_diffusion_checkpoint(v2, file, unet_use_linear_projection_in_v2=False)
-    encoder, vae, unet = found  # with the projections of the training (library/train_util.py:5525)
+    encoder, vae, unet = found  # with the projections of the training (library/model_io.py:351)
     return "networks.lora", vae, encoder, unet
 
 

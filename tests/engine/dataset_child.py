@@ -36,7 +36,7 @@ def overhear(name):
 
 
 def dataset(argv):
-    """The dataset as train_network.py:432-470 makes it."""
+    """The dataset as train_network.py:440-478 makes it."""
     args = train_network.setup_parser().parse_args(argv)
     train_util.prepare_dataset_args(args, support_metadata=True)
     generator = config_util.BlueprintGenerator(config_util.ConfigSanitizer(True, True, args.masked_loss, True))

@@ -23,12 +23,12 @@ SCRIPTS = ("gen_img*.py", "*_gen_img.py", "*_minimal_inference.py")
 NAMES = "control_model."
 UNREAD = (
     f"gen_img.py stops at the file: it takes only names that begin with `{NAMES}` (tools/original_control_net.py:70), "
-    "train_control_net.py:407 writes them without. Under such names it stops where one ControlNet has one picture "
+    "train_control_net.py:416 writes them without. Under such names it stops where one ControlNet has one picture "
     "(:141, for gen_img.py:2600 took the list away); given twice, with the picture twice, the same tensors paint"
 )
 WIDER = (
     "gen_img.py stops at the file: it builds the U-Net with linear projections (library/model_util.py:1002), the "
-    "training with convolutions of one pixel (library/train_util.py:5525), whose tensors have two sides more; without "
+    "training with convolutions of one pixel (library/model_io.py:351), whose tensors have two sides more; without "
     "those sides the same numbers paint"
 )
 REFUSED: Mapping[tuple[str, str], str] = {

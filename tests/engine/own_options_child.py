@@ -41,7 +41,7 @@ def schema(names):
 
 
 def group_of(argv):
-    """As train_network.py:432-480 makes it."""
+    """As train_network.py:440-488 makes it."""
     args = train_network.setup_parser().parse_args(argv)
     train_util.prepare_dataset_args(args, support_metadata=True)
     strategy_base.LatentsCachingStrategy._strategy = None

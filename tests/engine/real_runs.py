@@ -33,7 +33,7 @@ PRINTED = {
     "epochs": r"num epochs / [^:]*: (\d+)",
     "total": r"total optimization steps / [^:]*: (\d+)",
 }
-"""train_network.py:988-1000."""
+"""train_network.py:1395-1407."""
 
 NUMBERS = {"F16": "e", "F32": "f"}
 

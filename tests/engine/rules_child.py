@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 
 def train(checkout: str, script: str, trainer: str, argv: list[str]) -> None:
-    """train_network.py:1903 and its like; ``-`` is a script without a class (sdxl_train.py:945)."""
+    """train_network.py:2037 and its like; ``-`` is a script without a class (sdxl_train.py:965)."""
     sys.argv = [str(Path(checkout) / script)]
     module = importlib.import_module(script.removesuffix(".py"))
     parser = module.setup_parser()
     args = parser.parse_args(argv)
-    module.train_util.verify_command_line_training_args(args)
-    args = module.train_util.read_config_from_file(args, parser)
+    from library import train_util  # it has them in every version
+
+    train_util.verify_command_line_training_args(args)
+    args = train_util.read_config_from_file(args, parser)
     start = module.train if trainer == "-" else getattr(module, trainer)().train
     start(args)
 

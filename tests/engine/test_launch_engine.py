@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.daily
 
-PINNED = "48d368fa557731ad0488c07304dfeba8c07910eb"
+PINNED = "6721028c79ee85a78b3a06dfd8954dae310a1cce"
 QUICKSTART = "recipes/quickstart.yaml"
 BESPOKE = "recipes/bespoke_baby_sdxl.yaml"
 EPOCHS = ["bespoke_baby_sdxl-000001.safetensors", "bespoke_baby_sdxl.safetensors"]

@@ -16,7 +16,7 @@ from option_values import differs, recipe_args
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.engines.table import options_for
 from kohya_runner.options.script_options import Option
-from kohya_runner.options.snapshot import NOT_RUNNABLE, encode, matches_snapshot, read_checkout, scripts, shipped_file
+from kohya_runner.options.snapshot import encode, matches_snapshot, read_checkout, scripts, shipped_file
 from kohya_runner.options.values import tokens
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.daily
 
 WORKER = Path(__file__).with_name("live_parsers.py")
-RUNNABLE = tuple(script for script in scripts(SD) if script not in NOT_RUNNABLE)
+RUNNABLE = scripts(SD)
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,6 @@ def _as_live(option: Option) -> dict[str, Any]:
 def test_the_real_parser_has_exactly_the_snapshots_options(live: Live, script: str) -> None:
     real = [{**row, "type": None if row["type"] == "str" else row["type"]} for row in live.ask(describe=script)]
     assert repr(real) == repr([_as_live(option) for option in options_for(script, None).rows])
-
-
-@pytest.mark.parametrize("script", NOT_RUNNABLE)
-def test_a_script_called_not_runnable_is_that(live: Live, script: str) -> None:
-    assert "No module named 'diffusers.models.unet_2d_condition'" in live.ask(describe=script)["error"]
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,7 +1,7 @@
 """Runs inside the trainer's own Python: what becomes of whole dataset trees in sd-scripts' dataset code.
 
 Arguments: the checkout, and a JSON file with a list of argvs of train_network.py. For each the dataset is made as
-train_network.py:432-480 makes it, then every picture is loaded as the latent caching, or a batch of the loop, would
+train_network.py:440-488 makes it, then every picture is loaded as the latent caching, or a batch of the loop, would
 load it. Prints a JSON list: the error a run would end with, or what of each picture is trained.
 """
 
@@ -50,9 +50,9 @@ def fate(argv):
         args = train_network.setup_parser().parse_args(argv)
         group = made(args)
         if len(group) == 0:
-            return {"error": "No data found"}  # train_network.py:575
-        group.verify_bucket_reso_steps(64)  # train_network.py:175
-        group.set_current_strategies()  # train_network.py:573
+            return {"error": "No data found"}  # train_network.py:982
+        group.verify_bucket_reso_steps(64)  # train_network.py:168
+        group.set_current_strategies()  # train_network.py:980
         dataset = group.datasets[0]
         shown = [trained(dataset, key, info, args) for key, info in dataset.image_data.items()]
         if not args.cache_latents:

@@ -106,7 +106,7 @@ def test_edits_and_folders_are_not_mixed(planned, odd_path, pictures):
 def test_repeats_of_edits_are_refused_where_the_trainer_has_none(planned, odd_path):
     entry = {"images": str(dataset(odd_path / "my edits")), "concept": "pairs", "repeats": 3}
     assert errors(planned("sd15_controlnet.yaml", f"datasets={json.dumps([entry])}")) == [
-        "recipe.method: repeats: 3: ControlNet shows each picture once an epoch (library/config_util.py:666)"
+        "recipe.method: repeats: 3: ControlNet shows each picture once an epoch (library/config_util.py:673)"
     ]
 
 

@@ -46,7 +46,7 @@ def test_repeats_of_a_controlnet_are_refused(planned, pictures):
     plan = planned("sd15_controlnet.yaml", images(0, pictures(3)), condition(pictures(3, name="edges")),
                    "datasets.0.repeats=10")  # fmt: skip
     assert errors(plan) == [
-        "recipe.method: repeats: 10: ControlNet shows each picture once an epoch (library/config_util.py:666)"
+        "recipe.method: repeats: 10: ControlNet shows each picture once an epoch (library/config_util.py:673)"
     ]
 
 

@@ -5,12 +5,11 @@ from method_cases import ERRORS, FAMILY, METHOD_CASES, OWN, MethodCase
 from rule_cases import BY_CODE
 from test_rules import UPSTREAM
 
-from kohya_runner.engines import table
+from kohya_runner.engines import anchors, table
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.rule_context import Context, evaluate
 from kohya_runner.engines.rules_page import RULES
 from kohya_runner.engines.sd_scripts.rules import methods
-from kohya_runner.engines.sd_scripts.rules.families import LINES
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 
@@ -40,7 +39,7 @@ def test_what_just_does_not_break_a_rule_breaks_no_other_one(case: MethodCase):
 @pytest.mark.parametrize("case", METHOD_CASES, ids=lambda case: case.id)
 def test_a_finding_names_this_scripts_line_and_no_other_scripts(case: MethodCase):
     (finding,) = [f for f in case.findings("bad") if f.code == case.code]
-    line = LINES.get(case.code, {}).get(case.row.script, BY_CODE[case.code].upstream)
+    line = ", ".join(row.place for row in anchors.anchors("sd-scripts", case.code, case.row.script))
     assert finding.message.endswith(f"({line})")
     assert finding.hint
     assert "{" not in finding.message
@@ -72,9 +71,10 @@ def test_a_rule_of_another_method_is_silent():
 
 def test_the_lines_are_of_scripts_and_rules_that_there_are():
     scripts = {row.script for row in table.FAMILIES}
-    assert set(LINES) <= set(BY_CODE)
-    assert {script for lines in LINES.values() for script in lines} <= scripts
-    assert all(UPSTREAM.fullmatch(line) for lines in LINES.values() for line in lines.values())
+    codes = {code: lines for found in anchors.table().values() for code, lines in found.items()}
+    assert set(codes) == set(BY_CODE)
+    assert {script for lines in codes.values() for script in lines if script} <= scripts
+    assert all(UPSTREAM.fullmatch(row.place) for lines in codes.values() for rows in lines.values() for row in rows)
 
 
 def test_methods_of_rules_are_methods_of_the_table():

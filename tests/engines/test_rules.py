@@ -12,6 +12,7 @@ from musubi_cases import MUSUBI_CASES
 from rule_cases import BY_CODE, CASES, ERRORS, Case, support
 
 from kohya_runner.engines import table
+from kohya_runner.engines.anchors import anchors
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.rule_context import Context, evaluate
 from kohya_runner.engines.rules_page import RULES, SUBJECTS, rules_json, rules_markdown
@@ -47,8 +48,9 @@ def test_what_just_does_not_break_a_rule_breaks_no_other_one(case: Case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_finding_names_the_trainers_line_and_a_place_in_the_recipe(case: Case):
     (finding,) = [f for f in case.findings("bad") if f.code == case.code]
-    rule = BY_CODE[case.code]
-    assert f"({rule.upstream})" in finding.message
+    rule, row = BY_CODE[case.code], support(case.family)
+    lines = anchors(rule.engine, case.code, row.script, case.bad.get("network_module", row.network_module) or "")
+    assert f"({', '.join(line.place for line in lines)})" in finding.message
     assert finding.hint
     assert "{" not in finding.message
     stated = {name for name, value in case.bad.items() if value is not None}

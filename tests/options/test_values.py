@@ -17,7 +17,7 @@ from kohya_runner.options.values import problem, tokens
 
 SDXL = options_for("sdxl_train_network.py", None)
 FULL = options_for("sdxl_train.py", None)
-PARSERS = {script: argparse_parser(options_for(script, None)) for script in scripts(SD_SCRIPTS)}
+PARSERS = {script: argparse_parser(options_for(script, None), whole=False) for script in scripts(SD_SCRIPTS)}
 
 
 @pytest.mark.parametrize("script", scripts(SD_SCRIPTS))

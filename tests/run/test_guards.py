@@ -133,7 +133,7 @@ def test_divergence_is_configurable_and_can_be_switched_off():
 
 
 def trainer_means(samples, batches):
-    """The trainer's own mean (LossRecorder, library/train_util.py:6668)."""
+    """The trainer's own mean (LossRecorder, library/logging_util.py:57)."""
     kept, means = [], []
     for number, loss in enumerate(samples):
         place = number % batches

@@ -72,9 +72,10 @@ def values(option: Option) -> st.SearchStrategy[Any]:
 
 @st.composite
 def recipe_args(draw: st.DrawFn, options: ScriptOptions) -> dict[str, Any]:
-    """Some options of a script, each with a value."""
+    """Some options of a script, each with a value; those that its parser demands have one."""
     chosen = draw(st.lists(st.sampled_from(options.rows), unique_by=lambda row: row.name, max_size=8))
-    return {option.name: draw(values(option)) for option in chosen}
+    needed = {option.name: "needed" for option in options.rows if option.required}
+    return needed | {option.name: draw(values(option)) for option in chosen if option.name not in needed}
 
 
 def differs(option: Option, said: object, read: object) -> bool:
@@ -117,7 +118,7 @@ def _text_says(text: str, said: Any) -> bool:
 
 
 def _key_values_differ(name: str, said: Any, read: list[str]) -> bool:
-    """The pairs as ``train_network.py:667`` and ``library/train_util.py:4860`` take them apart."""
+    """The pairs as ``train_network.py:1074`` and ``library/optimizer.py:69`` take them apart."""
     if isinstance(said, list):
         return said != read
     pairs = dict(item.split("=", 1) for item in read)

@@ -46,7 +46,7 @@ def batching_from(
     """The settings in options as the trainer's parser knows them, absent ones at its defaults.
 
     None where ``resolution`` is missing or is not one or two whole numbers: the trainer cannot start without it
-    (library/train_util.py:1921, :5411).
+    (library/dreambooth_dataset.py:65, library/accelerator_setup.py:51).
     """
     resolution = parse_resolution(options.get("resolution"))
     if resolution is None:
@@ -57,7 +57,7 @@ def batching_from(
         SaveSettings(output_name, **_chosen(SaveSettings, given, "output_name")),
         num_processes=num_processes,
         reso_steps_divisor=reso_steps_divisor,
-        # cache_latents_to_disk turns cache_latents on (library/train_util.py:4424)
+        # cache_latents_to_disk turns cache_latents on (library/args.py:825)
         cache_latents=bool(given.get("cache_latents") or given.get("cache_latents_to_disk")),
         face_crop="face_crop_aug_range" in given,
         **_chosen(Batching, given, "buckets", "saves", "num_processes", "reso_steps_divisor", "cache_latents"),
@@ -117,7 +117,7 @@ class Split:
 
 
 def register(folders: Sequence[Folder], split: Split) -> Registered:
-    """The samples of an epoch, by the rules of library/train_util.py:2112-2183.
+    """The samples of an epoch, by the rules of library/dreambooth_dataset.py:274-345.
 
     Folders count in the order given; the trainer takes the file system's order.
     """
@@ -138,7 +138,7 @@ def register(folders: Sequence[Folder], split: Split) -> Registered:
 
 
 def regularize(classes: Sequence[Sample], wanted: int) -> tuple[Sample, ...]:
-    """As many regularization samples as there are training samples (library/train_util.py:2166-2183).
+    """As many regularization samples as there are training samples (library/dreambooth_dataset.py:328-345).
 
     Images with their repeats until there are enough, then one more repeat each in turn until there are enough.
     """
@@ -168,7 +168,7 @@ def orders(folders: Sequence[Folder], split: Split) -> Iterator[tuple[Folder, ..
 
 
 def _split(folder: Folder, split: Split, chance: random.Random) -> tuple[tuple[Entry, ...], int]:
-    """The images of a folder that are trained on, and how many are held out (library/train_util.py:142-176)."""
+    """The images of a folder that are trained on, and how many are held out (library/dataset.py:107-141)."""
     entries = list(folder.entries)
     if split.share <= 0 or not entries:
         return folder.entries, 0

@@ -89,7 +89,7 @@ def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None
 def arguments(resolved: ResolvedRecipe, layout: Layout, run: RunPaths, saving: Mapping[str, Any]) -> tuple[Arg, ...]:
     """What the runner adds, then the recipe's own options.
 
-    ``.caption`` is the trainer's caption extension (library/train_util.py:4493) and no checkpoint before the end is
+    ``.caption`` is the trainer's caption extension (library/args.py:902) and no checkpoint before the end is
     its cadence, so both are always passed.
     """
     loaded, support, options, models = resolved.loaded, resolved.support, resolved.parsed.options, resolved.models

@@ -1,6 +1,6 @@
 """Options of one dataset alone: which there are, of what kind, and the dataset file that they are passed in.
 
-The keys are those of the trainer's own schemas (library/config_util.py:160-230 of the pinned commit). What is set
+The keys are those of the trainer's own schemas (library/config_util.py:163-233 of the pinned commit). What is set
 per dataset decides buckets and batches, what is set per folder of it decides pictures and captions.
 """
 
@@ -61,7 +61,7 @@ KEYS: Mapping[str, OwnKey] = {
     **_keys("float", "validation_split", "network_multiplier", per_dataset=True),
     **_keys("size", "resolution", per_dataset=True),
 }
-"""By name. ``resize_interpolation`` may stand in both places; the folder's goes first (library/train_util.py:2144)."""
+"""By name. ``resize_interpolation`` may stand in both; the folder's goes first (library/dreambooth_dataset.py:306)."""
 INSTEAD: Mapping[str, str] = {
     "num_repeats": "write repeats in the entry itself",
     "class_tokens": "write concept in the entry itself",
@@ -70,7 +70,7 @@ INSTEAD: Mapping[str, str] = {
     "conditioning_data_dir": "write conditioning in the entry itself",
     "metadata_file": "write images: FILE in the entry itself",
     "caption_extension": "write captions: {extension: ...} in the entry itself",
-    "cache_info": "the trainer would then not notice added or removed images (library/train_util.py:1982)",
+    "cache_info": "the trainer would then not notice added or removed images (library/dreambooth_dataset.py:126)",
     "train_batch_size": "write batch_size, as the trainer's dataset file calls it",
     "dataset_repeats": "write repeats in the entry itself",
 }
@@ -143,7 +143,7 @@ def with_config(layout: Layout) -> Layout:
 
 
 def _subset(layout: Layout, folder: Folder) -> dict[str, Any]:
-    """What the folder's name says without such a file (library/config_util.py:607), and its own options."""
+    """What the folder's name says without such a file (library/config_util.py:614), and its own options."""
     own = {key: value for key, value in options_of(folder.options).items() if not KEYS[key].per_dataset}
     return {
         "image_dir": str(layout.folder_path(folder)),
@@ -194,7 +194,7 @@ def _least(key: str, value: Any) -> str:
 
 
 def _alone(loaded: Loaded) -> Iterator[Finding]:
-    """Class images are measured by the pictures of their own dataset (library/train_util.py:2167)."""
+    """Class images are measured by the pictures of their own dataset (library/dreambooth_dataset.py:329)."""
     made = {i: _dataset_key(entry.options) for i, entry in loaded.datasets.items()}
     trained = {made[i] for i, entry in loaded.datasets.items() if not entry.regularization}
     for index, entry in loaded.datasets.items():

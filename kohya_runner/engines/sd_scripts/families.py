@@ -26,7 +26,7 @@ SD_SCRIPTS = EngineInfo(
     name="sd-scripts",
     title="sd-scripts",
     repository="https://github.com/kohya-ss/sd-scripts.git",
-    commit="48d368fa557731ad0488c07304dfeba8c07910eb",
+    commit="6721028c79ee85a78b3a06dfd8954dae310a1cce",
     marks=("train_network.py", "library/train_util.py"),
     setting="sd_scripts",
     python_setting="python",
@@ -159,7 +159,7 @@ ANIMA = Support(
 )
 SAFETENSORS: Mapping[str, Any] = {"save_model_as": "safetensors"}
 """The full fine-tunes save in the format of their source, as .ckpt from a .safetensors; textual inversion as .pt
-(sdxl_train.py:238, train_db.py:145, train_textual_inversion.py:786)."""
+(sdxl_train.py:245, train_db.py:153, train_textual_inversion.py:808)."""
 V2: Mapping[str, Any] = {**SAFETENSORS, "v2": True}
 TORCH: Mapping[str, Any] = {**SAFETENSORS, "attn_mode": "torch"}
 """anima_train.py takes attn_mode as it is, and without stops at the first step (library/anima_models.py:372)."""

@@ -128,7 +128,7 @@ def _interactive(
 
 
 def _escaped(text: str) -> str:
-    """As anima_minimal_inference.py:343 reads prompts: it takes escape sequences for what they stand for."""
+    """As anima_minimal_inference.py:357 reads prompts: it takes escape sequences for what they stand for."""
     return text.encode("unicode_escape").decode("ascii")
 
 
@@ -139,7 +139,7 @@ PIXEL = [1, 1]
 def linear(path: Path, folder: Path) -> Path:
     """A LoRA of SD 2 as gen_img.py reads it: the file itself, or a copy in the folder whose projections are linear.
 
-    The training builds the U-Net's projections as convolutions of one pixel (library/train_util.py:5525), gen_img.py as
+    The training builds the U-Net's projections as convolutions of one pixel (library/model_io.py:351), gen_img.py as
     linear layers (library/model_util.py:1002): it stops at the two sides that the tensors have more. The numbers are
     the same.
     """

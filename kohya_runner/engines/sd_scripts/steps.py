@@ -100,7 +100,7 @@ def _against(batches: int, batching: Batching) -> Finding | None:
 
 
 def count_buckets(samples: Sequence[Sample], made: Buckets) -> tuple[BucketCount, ...]:
-    """The buckets that hold something, sorted by size as the trainer does (library/train_util.py:1046)."""
+    """The buckets that hold something, sorted by size as the trainer does (library/dataset.py:677)."""
     images: Counter[tuple[int, int]] = Counter()
     repeated: Counter[tuple[int, int]] = Counter()
     for size, group in _by_size(samples).items():
@@ -112,7 +112,7 @@ def count_buckets(samples: Sequence[Sample], made: Buckets) -> tuple[BucketCount
 
 
 def _plan(made: Sequence[_Made], batching: Batching, *, exact: bool) -> StepsPlan:
-    """train_network.py:799-802 and :978-981, library/train_util.py:1078."""
+    """train_network.py:1137-1140 and :1598-1601, library/dataset.py:709."""
     batches = sum(one.batches for one in made)
     per_process = math.ceil(batches / batching.num_processes)
     steps_per_epoch = math.ceil(per_process / batching.gradient_accumulation_steps)
@@ -165,7 +165,7 @@ def _nothing(batches: int) -> Finding:
     if batches:
         text = "not one step would be taken"
         return error("steps.none", text, hint="write an args.max_train_epochs or args.max_train_steps of 1 or more")
-    text = "no batch: the trainer says 'No data found' and ends with exit code 0"  # train_network.py:575
+    text = "no batch: the trainer says 'No data found' and ends with exit code 0"  # train_network.py:1561
     return error("steps.none", text, hint="see the other findings about the datasets")
 
 
@@ -177,7 +177,7 @@ def _settings_problems(batching: Batching) -> Iterator[Finding]:
         text = f"validation_split is {batching.validation_split}: must be 0 or more and less than 1"
         yield error("args.validation_split", text)
     elif batching.validation_split and batching.validation_seed is None:
-        # library/train_util.py:158-165 shuffles once for training and again for validation
+        # library/dataset.py:123-130 shuffles once for training and again for validation
         text = "without validation_seed the images held out for validation are partly trained on, too"
         yield warning("args.validation_seed", text, hint="write args.validation_seed: 42, or any other number")
     yield from bucket_problems(batching.buckets, divisor=batching.reso_steps_divisor)
@@ -188,7 +188,7 @@ def _image_problems(samples: Sequence[Sample], made: Buckets, batching: Batching
     without = {size for size in {s.entry.size for s in samples} if select(made, size) is None}
     small = [s.entry for s in samples if s.entry.size in without]
     if small:
-        # ZeroDivisionError in library/train_util.py:345, or an empty picture in :2976
+        # ZeroDivisionError in library/dataset.py:310, or an empty picture in :2976
         steps = batching.buckets.bucket_reso_steps
         text = f"{counted(len(small), 'image')} too small for a bucket in steps of {steps}: {_named(small)}"
         yield error("image.size", text, hint="leave args.bucket_no_upscale out, or lower args.bucket_reso_steps")
@@ -196,14 +196,14 @@ def _image_problems(samples: Sequence[Sample], made: Buckets, batching: Batching
         return
     width, height = batching.buckets.resolution
     wrong = [s.entry for s in samples if not _fits(s.entry.size, (width, height), crop=batching.random_crop)]
-    if wrong:  # library/train_util.py:1634-1647
+    if wrong:  # library/dataset.py:1064-1077
         text = f"{counted(len(wrong), 'image')} not of exactly {width}x{height} pixels: {_named(wrong)}"
         hint = "write args.enable_bucket: true or args.cache_latents: true, without either the trainer does not resize"
         yield error("image.size", text, hint=hint)
 
 
 def _unused_classes(folders: Sequence[Folder], found: Registered) -> Iterator[Finding]:
-    """Class images beyond the number of training images are left out (library/train_util.py:2163)."""
+    """Class images beyond the number of training images are left out (library/dreambooth_dataset.py:325)."""
     there = [entry for folder in folders if folder.regularization for entry in folder.entries]
     used = {id(sample.entry) for sample in found.samples}
     unused = [entry for entry in there if id(entry) not in used]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 2.0
 STATE = re.compile(r".*-state|checkpoint-\d+")
-"""The state folders of sd-scripts (library/train_util.py:5791), of musubi-tuner, and of diffusers' examples."""
+"""The state folders of sd-scripts (library/checkpoint_io.py:80), of musubi-tuner, and of diffusers' examples."""
 MEASURE_SECONDS = 1.0
 
 

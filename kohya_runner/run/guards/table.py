@@ -58,7 +58,7 @@ class GuardRule:
 
 
 def _loss(state: GuardState) -> Verdict | None:
-    """The trainer's mean holds one NaN for ever (LossRecorder, library/train_util.py:6668)."""
+    """The trainer's mean holds one NaN for ever (LossRecorder, library/logging_util.py:57)."""
     if state.bad_step is None or state.loss is None:
         return None
     infinite = math.isinf(state.loss)

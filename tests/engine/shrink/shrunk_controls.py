@@ -47,7 +47,7 @@ def original_control_net(module: ModuleType) -> None:
 
 
 def diffusers_control_net(module: ModuleType) -> None:
-    """train_control_net.py:149-211 describes the U-Net in literals, from which diffusers builds its copy."""
+    """train_control_net.py:158-220 describes the U-Net in literals, from which diffusers builds its copy."""
     real = module.ControlNetModel.from_unet.__func__
 
     def from_unet(cls: Any, unet: Any, *rest: Any, **options: Any) -> Any:

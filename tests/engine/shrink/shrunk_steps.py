@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 
 def slower_steps(module: ModuleType) -> None:
-    """Both trainers tell a LossRecorder of every step (library/train_util.py:6668, utils/train_utils.py:64)."""
+    """Both trainers tell a LossRecorder of every step (library/logging_util.py:57, utils/train_utils.py:64)."""
     seconds = float(os.environ.get("KOHYA_SHRUNK_STEP_SECONDS", "0"))
+    if not seconds or getattr(module.LossRecorder.add, "slow", False):
+        return
     real = module.LossRecorder.add
 
     def add(self: Any, **values: Any) -> None:
         time.sleep(seconds)
         real(self, **values)
 
-    if seconds:
-        module.LossRecorder.add = add
+    add.slow = True  # type: ignore[attr-defined]
+    module.LossRecorder.add = add

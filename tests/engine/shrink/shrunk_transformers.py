@@ -85,7 +85,7 @@ def _lumina_util(module: ModuleType) -> None:
 
 
 def _anima_models(module: ModuleType) -> None:
-    """library/anima_utils.py:67 and library/anima_models.py:1105."""
+    """library/anima_utils.py:67 and library/anima_models.py:1119."""
     real, adapter = module.Anima, module.LLMAdapter
     members = {"__init__": lambda self, **given: real.__init__(self, **given | ANIMA)}
     module.Anima = type("Anima", (real,), members)  # type: ignore[attr-defined]

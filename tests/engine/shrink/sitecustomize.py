@@ -59,7 +59,7 @@ def _flux_utils(module: ModuleType) -> None:
 
 
 def _model_util(module: ModuleType) -> None:
-    """library/model_util.py:29-46 and :1054."""
+    """library/model_util.py:29-46 and :1060."""
     _set(module, UNET_PARAMS_MODEL_CHANNELS=GROUPS, UNET_PARAMS_CONTEXT_DIM=CLIP_L["hidden_size"], VAE_PARAMS_CH=GROUPS)
     _set(module, V2_UNET_PARAMS_CONTEXT_DIM=CLIP_G["hidden_size"], V2_UNET_PARAMS_ATTENTION_HEAD_DIM=[1, 2, 4, 4])
     _small_clip(module, "CLIPTextConfig")
@@ -74,7 +74,7 @@ def _original_unet(module: ModuleType) -> None:
 def _sdxl_original_unet(module: ModuleType) -> None:
     """library/sdxl_original_unet.py:42-45; the width of the context is a literal besides (:896 ff.).
 
-    The added embedding is the pooled text and six sizes of 256 numbers each (library/sdxl_train_util.py:212).
+    The added embedding is the pooled text and six sizes of 256 numbers each (library/sdxl_train_util.py:223).
     """
     context, added = CLIP_L["hidden_size"] + CLIP_G["hidden_size"], CLIP_G["projection_dim"] + 6 * 256
     _set(module, CONTEXT_DIM=context, ADM_IN_CHANNELS=added, MODEL_CHANNELS=GROUPS, TIME_EMBED_DIM=4 * GROUPS)
@@ -90,7 +90,7 @@ def _sdxl_original_unet(module: ModuleType) -> None:
 
 
 def _clip_text(module: ModuleType) -> None:
-    """library/sdxl_model_util.py:214 and :240, library/sd3_utils.py:123 and :183."""
+    """library/sdxl_model_util.py:217 and :243, library/sd3_utils.py:123 and :183."""
     _small_clip(module, "CLIPTextConfig")
 
 
@@ -114,6 +114,7 @@ SHRINK: dict[str, Callable[[ModuleType], None]] = (
         "library.sd3_utils": _clip_text,
         "library.sdxl_model_util": _clip_text,
         "library.sdxl_original_unet": _sdxl_original_unet,
+        "library.logging_util": slower_steps,
         "library.train_util": slower_steps,
     }
     | TRANSFORMERS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import LORA, Rule, for_methods
@@ -16,12 +15,11 @@ from kohya_runner.engines.sd_scripts.rules import (
     run_and_precision,
     scheduler,
 )
-from kohya_runner.engines.sd_scripts.rules.families import LINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TABLES: Mapping[str, tuple[Rule, ...]] = {
+SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Captions, caches and buckets": data_and_loss.DATA_RULES,
     "Precision, memory and loading": run_and_precision.PRECISION_RULES,
     "Network": for_methods(network.RULES, LORA),
@@ -34,9 +32,4 @@ _TABLES: Mapping[str, tuple[Rule, ...]] = {
     "Full fine-tunes and DreamBooth": methods.FINE_TUNE_RULES,
     "Full fine-tunes of one family": methods.WHOLE_MODEL_RULES,
     "ControlNet and textual inversion": methods.CONTROL_RULES,
-}
-
-SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
-    subject: tuple(replace(rule, elsewhere=LINES.get(rule.code, {})) for rule in rows)
-    for subject, rows in _TABLES.items()
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.rule_context import EXACT, INFO, LOADED, LORA, SILENT, TU, UNET, UNFIT, UNSURE, WARNING, Rule
+from kohya_runner.engines.rule_context import EXACT, INFO, LOADED, LORA, SILENT, UNET, UNFIT, UNSURE, WARNING, Rule
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def method_rates(context: Context) -> tuple[float, ...]:
     """The learning rates of the parts that are trained, text encoders first."""
     base = context.number("learning_rate")
     text = [_rate(context, name, base) for name in _text_options(context) if trains_text(context)]
-    if context.get("control_net_lr") is not None:  # sdxl_train_control_net.py:262
+    if context.get("control_net_lr") is not None:  # sdxl_train_control_net.py:283
         text = [context.number("control_net_lr")]
     return (*text, *(block_rates(context) or (base,)))
 
 
 def block_rates(context: Context) -> tuple[float, ...] | None:
-    """``block_lr`` as sdxl_train.py:114 reads it; None for none, or for what is no list of numbers."""
+    """``block_lr`` as sdxl_train.py:135 reads it; None for none, or for what is no list of numbers."""
     text = context.get("block_lr")
     try:
         return tuple(float(part) for part in str(text).split(",")) if text else None
@@ -66,7 +66,7 @@ ANY_CASE = (
     "DAdaptAdan", "DAdaptAdanIP", "DAdaptLion", "DAdaptSGD", "Prodigy", "Adafactor", "RAdamScheduleFree",
     "AdamWScheduleFree", "SGDScheduleFree",
 )  # fmt: skip
-"""Names that library/train_util.py:4881-5116 compares in lower case."""
+"""Names that library/optimizer.py:90-325 compares in lower case."""
 LOWER = {name.lower(): name for name in ANY_CASE}
 
 ARGUMENTS: Mapping[str, frozenset[str]] = {
@@ -92,7 +92,7 @@ FUSES = (
     "sdxl_train.py", "train_control_net.py", "sdxl_train_control_net.py", "flux_train.py", "flux_train_control_net.py",
     "sd3_train.py", "lumina_train.py", "anima_train.py",
 )  # fmt: skip
-"""Scripts that use fused_backward_pass (sdxl_train.py:523 and its like)."""
+"""Scripts that use fused_backward_pass (sdxl_train.py:544 and its like)."""
 RATES = (
     "unet_lr", "text_encoder_lr", "learning_rate_te", "learning_rate_te1", "learning_rate_te2", "block_lr",
     "control_net_lr",
@@ -105,19 +105,19 @@ RATE_FILTERS = (
 
 
 def name_of(context: Context) -> str:
-    """The optimizer in lower case, as library/train_util.py:4828-4846 settles it."""
+    """The optimizer in lower case, as library/optimizer.py:37-55 settles it."""
     if context.on("use_8bit_adam"):
         return "adamw8bit"
     return "lion" if context.on("use_lion_optimizer") else str(context.get("optimizer_type") or "AdamW").lower()
 
 
 def schedule_free(context: Context) -> bool:
-    """Whether the scheduler is a dummy (library/train_util.py:5241)."""
+    """Whether the scheduler is a dummy (library/optimizer.py:450)."""
     return str(context.get("optimizer_type") or "").lower().endswith("schedulefree")
 
 
 def relative_step(context: Context) -> bool:
-    """Whether Adafactor finds its own rate: the default, and what warmup_init asks for (library/train_util.py:5049)."""
+    """Whether Adafactor finds its own rate: the default, and what warmup_init asks for (library/optimizer.py:258)."""
     given = context.literals("optimizer_args")
     return name_of(context) == "adafactor" and bool(given.get("relative_step", True) or given.get("warmup_init", False))
 
@@ -192,7 +192,7 @@ def _still_unet(context: Context) -> bool:
 
 
 def _surplus_rates(context: Context) -> bool:
-    """train_network.py:735: a module without rates per encoder gets the first one alone."""
+    """train_network.py:1072: a module without rates per encoder gets the first one alone."""
     rates: Any = context.get("text_encoder_lr")
     single = context.family in UNET
     return isinstance(rates, list) and len(set(rates)) > 1 and single and context.network_module.startswith("networks.")
@@ -219,54 +219,52 @@ def _inert_rates(context: Context) -> str:
 
 RULES: tuple[Rule, ...] = (
     Rule("args.optimizer_unknown", TYPE, _unknown, "the trainer has no optimizer_type: {optimizer_type}",
-         "{what}", f"{TU}:5121", LOADED),
+         "{what}", LOADED),
     Rule("args.optimizer_unfit", TYPE, lambda c: str(c.get("optimizer_type")) in UNFIT,
-         "optimizer_type: {optimizer_type} cannot take the trainer's steps", "write AdamW", f"{TU}:5133",
-         "first step"),
+         "optimizer_type: {optimizer_type} cannot take the trainer's steps", "write AdamW", "first step"),
     Rule("args.optimizer_twice", (*ALIASES, *TYPE), _alias_twice, "{what} name two optimizers",
-         "keep args.optimizer_type alone", f"{TU}:4829", LOADED),
+         "keep args.optimizer_type alone", LOADED),
     Rule("args.optimizer_alias", ALIASES, _alias, "an old way to write optimizer_type: {what}",
-         "write args.optimizer_type: {what}", f"{TU}:4836", SILENT, INFO),
+         "write args.optimizer_type: {what}", SILENT, INFO),
     Rule("args.optimizer_args", ("optimizer_args", *TYPE), lambda c: _not_taken(c, ARGUMENTS),
-         "optimizer_args: {optimizer_type} does not take {what}", "correct it or leave it out", f"{TU}:5098", LOADED),
+         "optimizer_args: {optimizer_type} does not take {what}", "correct it or leave it out", LOADED),
     Rule("args.optimizer_args_plugin", ("optimizer_args", *TYPE), lambda c: _not_taken(c, PLUGIN_ARGUMENTS),
-         "optimizer_args: {optimizer_type} probably does not take {what}", "correct it or leave it out", f"{TU}:4888",
+         "optimizer_args: {optimizer_type} probably does not take {what}", "correct it or leave it out",
          LOADED, WARNING),
     Rule("args.optimizer_args_lr", ("optimizer_args",), _rate_twice,
-         "optimizer_args: {what} is passed by the trainer already", "write args.learning_rate", f"{TU}:5098", LOADED),
+         "optimizer_args: {what} is passed by the trainer already", "write args.learning_rate", LOADED),
     Rule("args.optimizer_momentum", ("optimizer_args",), _momentum,
-         "optimizer_args: {what}: Nesterov needs a momentum and no dampening", "leave both out", f"{TU}:4977", LOADED),
+         "optimizer_args: {what}: Nesterov needs a momentum and no dampening", "leave both out", LOADED),
     Rule("args.fused_backward", ("fused_backward_pass", *TYPE, "gradient_accumulation_steps"),
          lambda c: c.on("fused_backward_pass")
          and (name_of(c) != "adafactor" or c.get("gradient_accumulation_steps") != 1),
          "fused_backward_pass needs optimizer_type: Adafactor and gradient_accumulation_steps: 1",
-         "write both, or leave it out", f"{TU}:4848", LOADED),
+         "write both, or leave it out", LOADED),
     Rule("args.fused_backward_inert", ("fused_backward_pass",),
          lambda c: c.on("fused_backward_pass") and name_of(c) == "adafactor" and c.script not in FUSES
          and c.get("gradient_accumulation_steps") == 1,
-         "fused_backward_pass does nothing in this script", "leave it out", "train_network.py:1443", SILENT, WARNING),
+         "fused_backward_pass does nothing in this script", "leave it out", SILENT, WARNING),
     Rule("args.adafactor_rates", ("unet_lr", "text_encoder_lr", "optimizer_args"), _adafactor_ignores,
          "{what}: Adafactor finds its own rate (relative_step) and ignores it",
-         "write args.optimizer_args: {{relative_step: false}}, or leave the rates out", f"{TU}:5073", SILENT, WARNING),
+         "write args.optimizer_args: {{relative_step: false}}, or leave the rates out", SILENT, WARNING),
     Rule("args.learning_rate_zero", ("learning_rate", "unet_lr", "text_encoder_lr"), _all_zero,
-         "every learning rate is 0: there is nothing to train", "write an args.learning_rate", "networks/lora.py:1187",
-         LOADED),
+         "every learning rate is 0: there is nothing to train", "write an args.learning_rate", LOADED),
     Rule("args.unet_lr", ("unet_lr",), _still_unet, "unet_lr: 0: only the text encoder is trained",
-         "write args.network_train_text_encoder_only: true if that is meant", "networks/lora.py:1187", SILENT, WARNING),
+         "write args.network_train_text_encoder_only: true if that is meant", SILENT, WARNING),
     Rule("args.learning_rate_unused", ("unet_lr", "text_encoder_lr"), _inert_rates,
-         "{what}: this part is not trained", "leave it out", "train_network.py:707", SILENT, INFO),
+         "{what}: this part is not trained", "leave it out", SILENT, INFO),
     Rule("args.text_encoder_lr", ("text_encoder_lr",), _surplus_rates,
          "text_encoder_lr: {text_encoder_lr}: only the first is used, for every text encoder", "write one number",
-         "train_network.py:741", SILENT, WARNING),
+         SILENT, WARNING),
     Rule("args.learning_rate_low", ("learning_rate", "unet_lr", "text_encoder_lr", *TYPE), _low_rate,
          "{optimizer_type} finds its own rate and multiplies it with this one, which is small",
-         "write args.learning_rate: 1.0", f"{TU}:4990", SILENT, WARNING),
+         "write args.learning_rate: 1.0", SILENT, WARNING),
     Rule("args.learning_rate_differ", (*RATES, *TYPE),
          lambda c: name_of(c) == "prodigy" and _rates_differ(c),
          "{optimizer_type} stops at learning rates that differ between the parts", "write one args.learning_rate",
-         f"{TU}:4995", "first step"),
+         "first step"),
     Rule("args.learning_rate_dadapt", (*RATES, *TYPE),
          lambda c: name_of(c).startswith("dadapt") and _rates_differ(c),
-         "{optimizer_type} takes the first learning rate for all parts", "write one args.learning_rate", f"{TU}:4995",
+         "{optimizer_type} takes the first learning rate for all parts", "write one args.learning_rate",
          SILENT, WARNING),
 )  # fmt: skip

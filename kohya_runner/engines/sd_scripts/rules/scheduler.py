@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, INFO, LOADED, SILENT, TU, WARNING, Rule
+from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, INFO, LOADED, SILENT, WARNING, Rule
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step, schedule_free
 from kohya_runner.text import did_you_mean
 
@@ -42,7 +42,7 @@ def _name(context: Context) -> str:
 
 
 def _warmup(context: Context) -> int:
-    """Steps; a fraction is one of all steps (library/train_util.py:5274). Unknown totals count as many."""
+    """Steps; a fraction is one of all steps (library/optimizer.py:483). Unknown totals count as many."""
     value = context.number("lr_warmup_steps")
     if not isinstance(value, float):
         return int(value)
@@ -69,7 +69,7 @@ def _needless_warmup(context: Context) -> str:
 
 
 def _adafactor(context: Context) -> str:
-    """The name alone has no rate behind a colon to read (library/train_util.py:5317)."""
+    """The name alone has no rate behind a colon to read (library/optimizer.py:526)."""
     name = _name(context)
     if not name.startswith("adafactor"):
         return ""
@@ -148,55 +148,52 @@ def _too_long(context: Context) -> bool:
 
 RULES: tuple[Rule, ...] = (
     Rule("args.scheduler_unknown", NAME, _unknown, "lr_scheduler: {lr_scheduler} is not a scheduler of the trainer",
-         "{what}", f"{TU}:5326", LOADED),
+         "{what}", LOADED),
     Rule("args.scheduler_broken", NAME, lambda c: _name(c) in ALWAYS_FAIL,
          "lr_scheduler: {lr_scheduler} cannot be made by the trainer: it passes arguments that this one refuses",
-         "write cosine_with_min_lr, or another one", f"{TU}:5393", LOADED),
+         "write cosine_with_min_lr, or another one", LOADED),
     Rule("args.warmup_needless", (*WARMUP, *NAME), _needless_warmup,
          "lr_warmup_steps: {lr_warmup_steps} does not go with {what}",
-         "write args.lr_warmup_steps: 0, or args.lr_scheduler: constant_with_warmup", f"{TU}:5294", LOADED),
+         "write args.lr_warmup_steps: 0, or args.lr_scheduler: constant_with_warmup", LOADED),
     Rule("args.scheduler_adafactor", (*NAME, "optimizer_type"), _adafactor, "lr_scheduler: {lr_scheduler} {what}",
-         "leave args.lr_scheduler out, or write constant_with_warmup", f"{TU}:5313", LOADED),
+         "leave args.lr_scheduler out, or write constant_with_warmup", LOADED),
     Rule("args.scheduler_min_lr", ("lr_scheduler_min_lr_ratio", *NAME), _min_lr,
          "lr_scheduler: cosine_with_min_lr needs one lowest rate {what}", "write args.lr_scheduler_min_lr_ratio: 0.1",
-         f"{TU}:5366", LOADED),
+         LOADED),
     Rule("args.scheduler_steps", ("lr_scheduler_args", *NAME),
          lambda c: _name(c) == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args"),
          "lr_scheduler: piecewise_constant needs step_rules",
-         "write args.lr_scheduler_args: {{step_rules: \"'1:100,0.1:200,0.01'\"}}", f"{TU}:5324", LOADED),
+         "write args.lr_scheduler_args: {{step_rules: \"'1:100,0.1:200,0.01'\"}}", LOADED),
     Rule("args.scheduler_args", ("lr_scheduler_args", *NAME), _arguments,
-         "lr_scheduler_args: {lr_scheduler} cannot be given {what}", "leave it out", f"{TU}:5288", LOADED),
+         "lr_scheduler_args: {lr_scheduler} cannot be given {what}", "leave it out", LOADED),
     Rule("args.scheduler_end", ("learning_rate", *NAME),
          lambda c: _name(c) == "polynomial" and "lr_end" not in c.literals("lr_scheduler_args")
          and c.number("learning_rate") <= LR_END,
          "lr_scheduler: polynomial falls to 1e-7, and learning_rate: {learning_rate} is not above it",
-         "write args.lr_scheduler_args: {{lr_end: 0}}, or a higher rate", f"{TU}:5355", LOADED),
+         "write args.lr_scheduler_args: {{lr_end: 0}}, or a higher rate", LOADED),
     Rule("args.scheduler_type_unknown", ("lr_scheduler_type",), _torch_unknown,
-         "lr_scheduler_type: {lr_scheduler_type} is not a class of torch.optim.lr_scheduler", "{what}", f"{TU}:5303",
-         LOADED),
+         "lr_scheduler_type: {lr_scheduler_type} is not a class of torch.optim.lr_scheduler", "{what}", LOADED),
     Rule("args.scheduler_type_args", ("lr_scheduler_args", "lr_scheduler_type"), _torch_arguments,
          "lr_scheduler_type: {lr_scheduler_type} needs {what}",
-         "write it under args.lr_scheduler_args, or take another", f"{TU}:5310", LOADED),
+         "write it under args.lr_scheduler_args, or take another", LOADED),
     Rule("args.scheduler_type_wins", (*NAME, "lr_scheduler_type"),
          lambda c: bool(c.get("lr_scheduler_type") and c.given("lr_scheduler")) and not schedule_free(c),
          "lr_scheduler: {lr_scheduler} does nothing beside lr_scheduler_type: {lr_scheduler_type}",
-         "leave one of the two out", f"{TU}:5300", SILENT, INFO),
+         "leave one of the two out", SILENT, INFO),
     Rule("args.scheduler_free", (*NAME, "lr_scheduler_type", *WARMUP, "optimizer_type"), _ignored,
-         "{what} does nothing with {optimizer_type}, which has no schedule", "leave it out", f"{TU}:5270", SILENT,
-         WARNING),
+         "{what} does nothing with {optimizer_type}, which has no schedule", "leave it out", SILENT, WARNING),
     Rule("args.scheduler_replaced", (*NAME, "optimizer_args"), _replaced,
          "lr_scheduler: {lr_scheduler} is replaced by Adafactor's own (relative_step)",
-         "write args.optimizer_args: {{relative_step: false}}, or leave args.lr_scheduler out", f"{TU}:5079", SILENT,
-         WARNING),
+         "write args.optimizer_args: {{relative_step: false}}, or leave args.lr_scheduler out", SILENT, WARNING),
     Rule("args.scheduler_inert", (*OWN_OPTIONS, *NAME), _inert,
-         "{what} does nothing with lr_scheduler: {lr_scheduler}", "leave it out", f"{TU}:5346", SILENT, WARNING),
+         "{what} does nothing with lr_scheduler: {lr_scheduler}", "leave it out", SILENT, WARNING),
     Rule("args.warmup_inert", (*WARMUP, *NAME), lambda c: _name(c) == "piecewise_constant" and _warmup(c) > 0,
          "lr_warmup_steps: {lr_warmup_steps} does nothing with lr_scheduler: piecewise_constant",
-         "write it into step_rules", f"{TU}:5324", SILENT, WARNING),
+         "write it into step_rules", SILENT, WARNING),
     Rule("args.warmup_processes", (*WARMUP, "num_processes"), _shrunk,
          "lr_warmup_steps: {lr_warmup_steps} is divided by the number of processes: the scheduler steps once for each",
-         "write a fraction, such as 0.05", f"{TU}:5274", SILENT, WARNING),
+         "write a fraction, such as 0.05", SILENT, WARNING),
     Rule("args.warmup_long", WARMUP, _too_long,
          "lr_warmup_steps: {lr_warmup_steps} is not shorter than the run: the full learning rate is never reached",
-         "write fewer steps", f"{TU}:5275", SILENT, WARNING),
+         "write fewer steps", SILENT, WARNING),
 )  # fmt: skip
