@@ -1,7 +1,7 @@
 """What stands around a log's words: other programs' prefixes, rich's columns, and the bars of tqdm.
 
 The first line of a record of rich is
-``2026-01-31 11:06:21 INFO     saving checkpoint: /a/long/path     checkpoint_io.py:178``, the next ones are blank up to
+``2026-01-31 11:06:21 INFO     saving checkpoint: /a/long/path     train_util.py:5889``, the next ones are blank up to
 the message's column. The time is blank where it is the one of the record before.
 
 A prefix is taken off only where it cannot be the trainer's own text, line by line, several times over:

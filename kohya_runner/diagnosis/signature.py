@@ -60,7 +60,7 @@ class Do:
 class Sign:
     """One way in which a cause shows itself: ``pattern`` in a line of the error, and the evidence it asks for.
 
-    ``raises`` is the exception's class, ``frame`` a frame of the traceback (``library/hunyuan_image_text_encoder.py:2 in f: code``),
+    ``raises`` is the exception's class, ``frame`` a frame of the traceback (``library/train_util.py:12 in f: code``),
     ``also`` another line of the same error, ``before`` a line of the log before it, ``script`` the script that ran,
     ``unless`` a line that speaks against it. All of them must hold; each one that is asked for makes the row stronger.
     """
