@@ -25,6 +25,21 @@ def test_every_link_to_a_file_leads_to_one(page: Path):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
+def test_the_readmes_pictures_are_there_and_small():
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(shown) >= 3
+    for name in shown:
+        assert (ROOT / name).stat().st_size < 300_000, name
+
+
+def test_the_readme_names_the_five_things_in_their_order():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    places = [text.index(f"**{name}.**") for name in ("Recipe", "Pictures", "Plan", "Launch", "Compare")]
+    assert places == sorted(places)
+    assert text.index("## Install") < places[0]
+    assert "pipx install ." in text[: places[0]]
+
+
 def test_the_committed_schema_is_the_one_of_the_models():
     assert (ROOT / "docs" / "recipe.schema.json").read_text(encoding="utf-8") == schema_text()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 from reported_runs import NASTY, alive, measured, recorded
@@ -10,7 +11,7 @@ from kohya_runner.record import record
 from kohya_runner.record.metrics_file import Appender
 from kohya_runner.run import run_status, stop_request
 from kohya_runner.run.run_status import StatusReader
-from kohya_runner.show import run_page, watch_lines
+from kohya_runner.show import run_page, run_screen, watch_lines
 
 
 @pytest.fixture
@@ -151,6 +152,18 @@ def test_practice_is_said_to_the_end_and_what_to_do_next(odd_path):
     recorded(folder)
     said = watch_lines.farewell(StatusReader(folder).look())
     assert said[-1][0][1] == "next: kohya-runner compare 'my cat/005'"
+
+
+@pytest.mark.parametrize(("workspace", "more"), [(None, ""), ("/my ws", " --workspace '/my ws'")])
+def test_the_end_of_a_launch_names_the_next_command(odd_path, capsys, workspace, more):
+    folder = odd_path / "runs" / "cat" / "001"
+    recorded(folder)
+    plan = SimpleNamespace(
+        workspace=SimpleNamespace(runs=odd_path / "runs"), request=SimpleNamespace(workspace=workspace)
+    )
+    run_screen.finished(record.read(folder), plan, as_json=False)
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["done: cat/001, 1000 steps", f"next: kohya-runner compare cat/001{more}"]
 
 
 @pytest.mark.parametrize(
