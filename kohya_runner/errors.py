@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from kohya_runner.findings import Severity
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -101,3 +103,9 @@ def error_for(stages: Iterable[str]) -> type[RunnerError]:
     """The error class for a set of stages that hold errors."""
     present = set(stages)
     return next((kind for row, kind in STAGE_ERRORS if row & present), PreflightError)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """0, or the code of the first stage that has errors."""
+    stages = {finding.stage for finding in findings if finding.severity is Severity.ERROR}
+    return error_for(stages).exit_code if stages else 0

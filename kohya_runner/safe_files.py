@@ -70,6 +70,23 @@ KERNEL = ("/proc", "/sys")
 """Files there look like files and are none: reading one can wait for ever, or never come to an end."""
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where the file is not there, or holds anything else."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def status(path: Path) -> os.stat_result | None:
+    """What the file system says of a path, links followed; None where there is nothing."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
 class UnsafePathError(OSError):
     """A path that leads out of its folder, or to something that is no file."""
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -167,7 +166,7 @@ def pick(subject: SweepSubject, chosen: Candidate, number: int, *, now: float | 
     target = chosen.path.with_name(f"{name}{PICKED}")
     digest, paths = sha256(chosen.path), ComparisonPaths(subject.output)
     _compared_or_refused(paths, subject, digest, number)
-    known = _object(paths.picked) if os.path.lexists(target) else {}
+    known = safe_files.read_json(paths.picked) if os.path.lexists(target) else {}
     ours = sha256(target) if target.is_file() else None
     if ours == digest == known.get("sha256") and known.get("target") == str(target):
         return known
@@ -187,7 +186,7 @@ def pick(subject: SweepSubject, chosen: Candidate, number: int, *, now: float | 
 
 def _compared_or_refused(paths: ComparisonPaths, subject: SweepSubject, digest: str, number: int) -> None:
     """A choice is made by looking: only what is on the sheet can be picked."""
-    columns = _object(paths.result).get("columns") or []
+    columns = safe_files.read_json(paths.result).get("columns") or []
     if not any(isinstance(one, dict) and one.get("sha256") == digest for one in columns):
         word = f"{subject.name}/{subject.run_dir.name}" if subject.run_dir else str(subject.output.parent)
         said = f"--pick {number}: this checkpoint was not compared yet"
@@ -210,11 +209,3 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, partial)
             partial.chmod(0o644)
         partial.replace(target)
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

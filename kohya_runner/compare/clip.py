@@ -6,7 +6,6 @@ They are kept beside the pictures, each under a hash of all it depends on, so th
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING
 from kohya_runner import safe_files
 from kohya_runner.compare.cells import identity
 from kohya_runner.engines.arguments import Command
-from kohya_runner.errors import CancelledError, TerminatedError
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 
@@ -79,7 +77,7 @@ def likenesses(asked: Asked, place: PaintingPlace, say: Say) -> ClipFigures:
     state = _digest(*(f"{path.name}:{identity(path)}" for path in (*_weights(folder), *training)))
     wanted = {one.path: (_digest(one.key, prompts[one.prompt], state), prompts[one.prompt])
               for one in shown if one.path is not None}  # fmt: skip
-    known = _known(place.paths.clip)
+    known = safe_files.read_json(place.paths.clip)
     missing = {key: (path, text) for path, (key, text) in wanted.items() if key not in known}
     notes: tuple[str, ...] = ()
     if missing:
@@ -100,14 +98,6 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
-def _known(path: Path) -> dict[str, list[float]]:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _measured(
     folder: Path, missing: Mapping[str, tuple[Path, str]], training: Sequence[Path], place: PaintingPlace
 ) -> tuple[dict[str, list[float]], str]:
@@ -120,12 +110,8 @@ def _measured(
                                  "result": str(result)})  # fmt: skip
         command = Command((str(place.python), str(WORKER), str(jobs)), place.checkout, place.env)
         outcome = supervise(command, Watch(log=place.paths.log, output_dir=scratch), environ=place.environ)
-        if outcome.fault is not None:
-            raise outcome.fault
-        if outcome.stopped:
-            kind = CancelledError if outcome.stopped == "SIGINT" else TerminatedError
-            raise kind(f"stopped by {outcome.stopped}", hint="run the same command again to continue")
+        outcome.raise_stop()
         if outcome.returncode == 0 and result.is_file():
-            return _known(result), ""
+            return safe_files.read_json(result), ""
     last = last_lines(place.paths.log, 1)
     return {}, last[-1][:200] if last else f"its process ended with code {outcome.returncode}"

@@ -16,6 +16,7 @@ from kohya_runner import __version__
 from kohya_runner.compare.metrics import shown as figure
 from kohya_runner.compare.pictures import opened
 from kohya_runner.compare.verdict import clear_best
+from kohya_runner.text import printable
 
 if TYPE_CHECKING:
     from kohya_runner.compare.comparison import Comparison, GridRow, Shown
@@ -50,7 +51,7 @@ def report_html(comparison: Comparison) -> str:
         curve=_curve(comparison.losses),
         hard=comparison.table.training.grid is not None, store=f"kohya-runner compare {comparison.folder}",
     )  # fmt: skip
-    return text.encode("utf-8", "replace").decode()
+    return printable(text)
 
 
 def _columns(comparison: Comparison) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner import safe_files
 from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.painting import WORKER, PaintJob
-from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
+from kohya_runner.errors import TrainerError
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.record.run_paths import ComparisonPaths
 from kohya_runner.run.supervise import Watch, supervise
@@ -152,12 +152,7 @@ def _process(batch: _Batch, progress: PaintingProgress, say: Say) -> str:
         reader.tick()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if outcome.fault is not None:
-        raise outcome.fault
-    if outcome.stopped:
-        kind = CancelledError if outcome.stopped == "SIGINT" else TerminatedError
-        raise kind(f"stopped by {outcome.stopped}: {len(progress.seconds)} new pictures are kept",
-                   hint="run the same command again to continue")  # fmt: skip
+    outcome.raise_stop(f": {len(progress.seconds)} new pictures are kept")
     return "" if outcome.returncode == 0 else f"the script ended with code {outcome.returncode}{_last(place)}"
 
 

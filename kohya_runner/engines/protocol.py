@@ -151,9 +151,7 @@ class Engine(Protocol):
         """By which resolution and buckets pictures are judged."""
 
     def dataset_rules(
-        self,
-        parsed: ParsedOptions,
-        encoders: tuple[Encoder, ...] = (),
+        self, parsed: ParsedOptions, encoders: tuple[Encoder, ...] = ()
     ) -> Callable[[Source], Rules] | None:
         """The same for one dataset with options of its own; None where all are seen alike."""
         return None
@@ -191,12 +189,7 @@ class Engine(Protocol):
         """The scripts that run before the training."""
         return ()
 
-    def findings(
-        self,
-        resolved: ResolvedRecipe,
-        arranged: Arranged,
-        steps: StepsPlan | None,
-    ) -> Iterable[Finding]:
+    def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
         """What stands against the run when all is known: its rules, and what else only this engine knows."""
         from kohya_runner.engines.rule_context import context_of, evaluate
 

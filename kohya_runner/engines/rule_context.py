@@ -157,6 +157,11 @@ class Context:
         return {key: value for key, value in found.items() if value is not UNREADABLE}
 
 
+def schedule_free(context: Context) -> bool:
+    """Whether the scheduler is a dummy (library/optimizer.py:450)."""
+    return str(context.get("optimizer_type") or "").lower().endswith("schedulefree")
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One way in which options do not go together.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.machine import device_checks
-from kohya_runner.machine.device_checks import UNET_FAMILIES
+from kohya_runner.machine.device_checks import UNET_FAMILIES, whole
 from kohya_runner.machine.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
 from kohya_runner.machine.sizes import latent_bytes
 from kohya_runner.text import size
@@ -153,8 +153,8 @@ SDXL_FILE = "hf://stabilityai/stable-diffusion-xl-base-1.0/sd_xl_base_1.0.safete
 
 def shared_memory(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iterator[Finding]:
     """Workers hand their batches over in /dev/shm, which a container often limits to 64 MB."""
-    workers = min(_number(needs.args.get("max_data_loader_n_workers"), WORKERS), host.cpus)  # train_network.py:1185
-    batch = _number(needs.args.get("train_batch_size"), 1)
+    workers = min(needs.number("max_data_loader_n_workers", WORKERS), host.cpus)  # train_network.py:1185
+    batch = needs.number("train_batch_size", 1)
     expected = workers * PREFETCH * batch * _example_bytes(needs)
     if host.shm_free_bytes is not None and expected > host.shm_free_bytes:
         message = (
@@ -193,15 +193,8 @@ def _example_bytes(needs: MachineNeeds) -> int:
 def _resolution(value: object) -> tuple[int, int]:
     """512, "1024,768" or [1024, 768] as width and height."""
     parts = value if isinstance(value, (list, tuple)) else str(value or SIDE).split(",")
-    sides = [_number(part, SIDE) for part in parts] or [SIDE]
+    sides = [whole(part, SIDE) for part in parts] or [SIDE]
     return sides[0], sides[-1]
-
-
-def _number(value: object, default: int) -> int:
-    try:
-        return int(str(value)) if value is not None else default
-    except ValueError:
-        return default
 
 
 CHECKS: tuple[Check, ...] = (

@@ -26,6 +26,14 @@ UNET_FAMILIES = frozenset({"sd15", "sd2", "sdxl"})
 """Families with a U-Net: ``--xformers`` acts on them (library/model_io.py:136), and fp8 weights meet GroupNorm."""
 
 
+def whole(value: object, default: int) -> int:
+    """A whole number, ``default`` where it is none."""
+    try:
+        return int(str(value)) if value is not None else default
+    except ValueError:
+        return default
+
+
 @dataclass(frozen=True, slots=True)
 class MachineNeeds:
     """What a run asks of a machine. ``args`` are the trainer's options by name, without ``--``.
@@ -51,6 +59,10 @@ class MachineNeeds:
     def place(self, option: str) -> str:
         """``file:line:column`` of an option, "" where the recipe leaves it open."""
         return self.places.get(option, "")
+
+    def number(self, option: str, default: int) -> int:
+        """The value of an option as a whole number, ``default`` where it is none."""
+        return whole(self.args.get(option), default)
 
     @property
     def optimizer(self) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner import __version__, hub
 from kohya_runner import workspace as workspaces
-from kohya_runner.errors import RunnerError, TrainerError, error_for
-from kohya_runner.findings import Finding, Severity, error, finding_json, warning
+from kohya_runner.errors import RunnerError, TrainerError, exit_code
+from kohya_runner.findings import Finding, error, finding_json, warning
 from kohya_runner.install import probe
 from kohya_runner.install.setup import edited_files, find_trainer
 from kohya_runner.machine.checks import machine_findings
@@ -41,8 +41,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0 where a run can be started here."""
-        stages = {f.stage for f in self.findings if f.severity is Severity.ERROR}
-        return error_for(stages).exit_code if stages else 0
+        return exit_code(self.findings)
 
     def as_json(self) -> dict[str, Any]:
         """The report as one object."""

@@ -253,13 +253,14 @@ def read_host(
     return HostFacts(
         filesystems=read_filesystems(paths, environ, clock=clock),
         ram_bytes=total(),
-        shm_free_bytes=_free(SHARED_MEMORY),
+        shm_free_bytes=free_bytes(SHARED_MEMORY),
         cpus=os.cpu_count() or 1,
         gpus=read_gpus(environ, run or (lambda argv: run_command(argv, environ))),
     )
 
 
-def _free(folder: Path) -> int | None:
+def free_bytes(folder: Path) -> int | None:
+    """What a user may still write there; None where the file system does not say."""
     try:
         numbers = os.statvfs(folder)
     except OSError:

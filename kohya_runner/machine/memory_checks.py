@@ -127,7 +127,7 @@ def vram_settings(needs: MachineNeeds, load: Load) -> VramSettings:
         network=load.trained is None,
         whole=load.whole,
         pixels=load.pixels,
-        batch=_number(needs.args.get("train_batch_size"), 1),
+        batch=needs.number("train_batch_size", 1),
         precision=needs.mixed_precision,
         full_half=load.half if load.trained is not None else needs.full_bf16 or needs.full_fp16,
         fused="fused_backward_pass" in on and load.whole,
@@ -135,7 +135,7 @@ def vram_settings(needs: MachineNeeds, load: Load) -> VramSettings:
         fp8_text="fp8_base" in on and "fp8_base_unet" not in on,
         gradient_checkpointing="gradient_checkpointing" in on,
         offload_checkpoints=bool(on & {"cpu_offload_checkpointing", "unsloth_offload_checkpointing"}),
-        blocks_to_swap=_number(needs.args.get("blocks_to_swap"), OLD_SPLIT_BLOCKS if "split_mode" in on else 0),
+        blocks_to_swap=needs.number("blocks_to_swap", OLD_SPLIT_BLOCKS if "split_mode" in on else 0),
         cache_latents=bool(on & {"cache_latents", "cache_latents_to_disk"}),
         cache_text=bool(on & {"cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk"}),
         train_text=load.lora.text_encoder,
@@ -174,13 +174,6 @@ def _switches(needs: MachineNeeds) -> frozenset[str]:
 def _float(shape: LoraShape) -> LoraShape:
     """The same LoRA in the precision of the training, whatever its files have."""
     return LoraShape(shape.family, shape.dim, shape.conv_dim, "float", shape.unet, shape.text_encoder)
-
-
-def _number(value: object, default: int) -> int:
-    try:
-        return int(str(value)) if value is not None else default
-    except ValueError:
-        return default
 
 
 def _detail(parts: Mapping[str, int]) -> str:

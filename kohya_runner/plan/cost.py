@@ -150,23 +150,15 @@ def speed_key(argv: Sequence[str]) -> frozenset[tuple[str, ...]]:
             groups.append([*token.split("=", 1)])
         else:
             groups[-1].append(token)
-    return frozenset(tuple(group) for group in groups if not _without_effect(group[0].removeprefix("--")))
-
-
-def _without_effect(option: str) -> bool:
-    return option in WITHOUT_EFFECT or option.startswith(PREFIXES_WITHOUT_EFFECT)
+    named = ((group[0].removeprefix("--"), group) for group in groups)
+    without = PREFIXES_WITHOUT_EFFECT
+    return frozenset(tuple(g) for name, g in named if name not in WITHOUT_EFFECT and not name.startswith(without))
 
 
 def budget_findings(
     budget: Budget, time: TimePlan, *, steps_per_epoch: int, places: Mapping[str, str]
-) -> tuple[Finding, ...]:
-    """Errors where a measured speed says that a limit will be passed. ``places`` are those of the budget's keys."""
-    return tuple(_budget_findings(budget, time, steps_per_epoch, places))
-
-
-def _budget_findings(
-    budget: Budget, time: TimePlan, steps_per_epoch: int, places: Mapping[str, str]
 ) -> Iterator[Finding]:
+    """Errors where a measured speed says that a limit will be passed. ``places`` are those of the budget's keys."""
     if budget.max_cost is not None and budget.price_per_hour is None:
         where = places.get("max_cost", "")
         message = "budget.max_cost needs budget.price_per_hour"

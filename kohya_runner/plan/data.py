@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.scan_cache import ScanCache
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.dataset.token_count import Encoder
-    from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.method_data import Pairs
     from kohya_runner.engines.support import Support
@@ -73,7 +72,8 @@ def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress
     scans = tuple(one.scan for one in surveys)
     readers = find_encoders(opened, parsed, support)()
     rules = replace(engine.picture_rules(loaded, parsed), encoders=readers)
-    judged = findings(surveys, rules, engine.dataset_rules(parsed, readers))
+    noted = dataset_findings(surveys, rules, engine.dataset_rules(parsed, readers))[1]
+    judged = tuple(note.finding for note in noted)
     unknown = ", ".join(one.name for one in readers if not one.known)
     if unknown:  # then only what is too long by any tokenizer is certain
         judged = tuple(finding for finding in judged if finding.code != "caption.length")
@@ -124,7 +124,8 @@ def read_without_options(opened: Opened, on_progress: Progress | None) -> ReadDa
     extension = str(loaded.args.get("caption_extension") or ".txt")
     found, faults = sources(loaded, extension, opened.workspace, partial(engine.own_options, None))
     surveys = read_all(_bounded(opened, found), opened.request, opened.workspace, on_progress)
-    return ReadData(tuple(one.scan for one in surveys), (), (*faults, *alone(surveys)))
+    scans = tuple(one.scan for one in surveys)
+    return ReadData(scans, (), (*faults, *edit_problems(surveys), *check_datasets(scans)))
 
 
 def read_all(
@@ -148,18 +149,6 @@ def read_sources(
 
         surveys.append(read_source(source, cache, progress=show if on_progress else None))
     return tuple(surveys)
-
-
-def findings(
-    surveys: Sequence[Survey], rules: Rules, own: Callable[[Source], Rules] | None = None
-) -> tuple[Finding, ...]:
-    """Problems in the data."""
-    return tuple(note.finding for note in dataset_findings(surveys, rules, own)[1])
-
-
-def alone(surveys: Sequence[Survey]) -> tuple[Finding, ...]:
-    """Problems in the data whatever the trainer's options are."""
-    return (*edit_problems(surveys), *check_datasets(one.scan for one in surveys))
 
 
 def _cache(

@@ -11,9 +11,10 @@ from kohya_runner.dataset.folder_checks import checks_of, dataset_findings
 from kohya_runner.dataset.scan_cache import ScanCache
 from kohya_runner.dataset.token_count import alike
 from kohya_runner.dataset.trainer_view import PageFinding
-from kohya_runner.errors import error_for
+from kohya_runner.errors import exit_code
 from kohya_runner.findings import Finding, Severity, allow, finding_json
 from kohya_runner.plan.data import CACHE, read_sources
+from kohya_runner.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -52,8 +53,7 @@ class Inspection:
     @property
     def exit_code(self) -> int:
         """0, or the code of the first stage that holds an error."""
-        stages = {finding.stage for finding in self.findings if finding.severity is Severity.ERROR}
-        return error_for(stages).exit_code if stages else 0
+        return exit_code(self.findings)
 
     @property
     def decoded(self) -> int:
@@ -159,7 +159,7 @@ def image_json(one: TrainerView, codes: Sequence[str] = ()) -> dict[str, Any]:
     """What the trainer sees of one image."""
     traits = one.traits
     return {
-        "path": _text(str(one.image.path)),
+        "path": printable(str(one.image.path)),
         "concept": one.source.concept,
         "repeats": one.source.repeats,
         "regularization": one.source.regularization,
@@ -185,8 +185,3 @@ def image_json(one: TrainerView, codes: Sequence[str] = ()) -> dict[str, Any]:
         "lost_pixels": one.lost_pixels,
         "findings": list(codes),
     }
-
-
-def _text(path: str) -> str:
-    """A path with undecodable bytes replaced: JSON has none."""
-    return path.encode("utf-8", "replace").decode()

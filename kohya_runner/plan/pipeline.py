@@ -33,11 +33,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding
     from kohya_runner.install.checkout import Checkout, TrainerPython
-    from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.consent import Consequence
-    from kohya_runner.plan.data import ReadData
-    from kohya_runner.plan.machine import OnMachine
-    from kohya_runner.plan.options import GivenOptions
     from kohya_runner.plan.value import Request
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
@@ -231,47 +227,15 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
         from kohya_runner.plan.replay import replay_findings
 
         found += replay_findings(opened, run, machine.gpus, facts)
-    return _plan(opened, given, data, run, machine, _allowed(opened, found))
-
-
-def _plan(  # noqa: PLR0913, PLR0917 - the result of each stage
-    opened: Opened,
-    given: GivenOptions,
-    data: ReadData,
-    run: Assembled,
-    machine: OnMachine,
-    findings: tuple[Finding, ...],
-) -> Plan:
-    """The results of all stages as the one value that everything after a plan looks at."""
     return Plan(
-        opened.request,
-        opened.loaded,
-        opened.workspace,
-        findings,
-        opened.engine.INFO,
-        opened.consequences,
-        support=run.resolved.support,
-        checkout=opened.checkout,
-        python=opened.python,
-        args=run.resolved.args,
-        command=machine.command,
-        scans=data.scans,
-        layout=run.arranged.layout,
-        steps=run.steps,
-        disk=machine.disk,
-        fetches=given.models.fetches,
-        left_open=given.left_open,
-        run_dir=run.run_dir,
-        gpus=machine.gpus,
-        forecast=machine.forecast,
-        stages=machine.stages,
-        files=run.arranged.files,
-        caches=run.arranged.caches,
-        series=run.series,
-        anew=run.begun,
-        not_checked=(*machine.not_checked, *data.not_checked),
+        opened.request, opened.loaded, opened.workspace, _allowed(opened, found), opened.engine.INFO,
+        opened.consequences, run.resolved.support, opened.checkout, opened.python, run.resolved.args,
+        command=machine.command, scans=data.scans, layout=run.arranged.layout, steps=run.steps, disk=machine.disk,
+        fetches=given.models.fetches, left_open=given.left_open, run_dir=run.run_dir, gpus=machine.gpus,
+        forecast=machine.forecast, stages=machine.stages, files=run.arranged.files, caches=run.arranged.caches,
+        series=run.series, anew=run.begun, not_checked=(*machine.not_checked, *data.not_checked),
         fingerprint=run.fingerprint,
-    )
+    )  # fmt: skip
 
 
 def _allowed(opened: Opened, found: Iterable[Finding]) -> tuple[Finding, ...]:

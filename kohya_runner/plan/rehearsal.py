@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines import arguments
-from kohya_runner.engines.arguments import Arg
+from kohya_runner.engines.arguments import Arg, option_arg
 from kohya_runner.engines.table import options_for
-from kohya_runner.options import values
 from kohya_runner.record.run_paths import next_run
 
 if TYPE_CHECKING:
@@ -98,21 +98,18 @@ def _steps(steps: StepsPlan, number: int, name: str) -> StepsPlan:
 
 
 def _changed(plan: Plan, options: ScriptOptions, steps: StepsPlan, *, run_dir: str) -> Iterator[Arg]:
+    made = partial(option_arg, options, source=SOURCE)
     for arg in plan.args:
         if arg.name == "output_dir":
-            yield _arg(options, "output_dir", f"{run_dir}/output")
+            yield made("output_dir", f"{run_dir}/output")
         elif arg.name == "logging_dir":
-            yield _arg(options, "logging_dir", f"{run_dir}/logs")
+            yield made("logging_dir", f"{run_dir}/logs")
         elif arg.name not in LEFT_OUT:
             yield arg
-    yield _arg(options, "max_train_steps", steps.total)
+    yield made("max_train_steps", steps.total)
     if "checkpointing_steps" in options:  # diffusers' examples: a state is saved every so many steps
-        yield _arg(options, "checkpointing_steps", steps.total if steps.saves.states else steps.total + 1)
+        yield made("checkpointing_steps", steps.total if steps.saves.states else steps.total + 1)
     elif steps.saves.states:
-        yield _arg(options, "save_state_on_train_end", value=True)
+        yield made("save_state_on_train_end", value=True)
     if saves_of(plan).samples:
-        yield _arg(options, "sample_every_n_epochs", steps.epochs)  # one round, after the last step
-
-
-def _arg(options: ScriptOptions, name: str, value: object) -> Arg:
-    return Arg(name, value, values.tokens(options[name], value), SOURCE)
+        yield made("sample_every_n_epochs", steps.epochs)  # one round, after the last step

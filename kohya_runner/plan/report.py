@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.errors import error_for
+from kohya_runner import errors
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.plan import commands
 from kohya_runner.plan.space import timelines
@@ -132,10 +132,7 @@ def verdict(plan: Plan) -> tuple[str, Severity]:
 
 def exit_code(plan: Plan) -> int:
     """0, or the exit code of the first stage that has errors."""
-    if plan.ok:
-        return 0
-    stages = {f.stage for f in plan.findings if f.severity is Severity.ERROR}
-    return error_for(stages).exit_code
+    return 0 if plan.ok else errors.exit_code(plan.findings) or errors.PreflightError.exit_code
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from kohya_runner.machine.sizes import (
     text_tokens,
     trained_parameters,
 )
-from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -190,11 +189,6 @@ class DiskTimeline:
             "peak_bytes": self.peak,
             "end_bytes": self.end,
         }
-
-    def __str__(self) -> str:
-        """For one row of the screen."""
-        moments = [("downloads", self.downloaded), ("caches", self.cached), ("peak", self.peak), ("end", self.end)]
-        return f"{self.mount or 'unknown disk'}: " + ", ".join(f"{name} {size(count)}" for name, count in moments)
 
 
 def timelines(uses: Iterable[DiskUse], saves: SavePlan) -> tuple[DiskTimeline, ...]:

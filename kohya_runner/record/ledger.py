@@ -10,6 +10,7 @@ from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
 from kohya_runner.record.record import UNDER_WAY, Record, RecordError
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.safe_files import status
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -133,15 +134,9 @@ def _effective(run_dir: Path, record: Record) -> tuple[RunState, str]:
 
 def _age(view: RunView) -> tuple[float, str]:
     if view.record is None:
-        return _written(RunPaths(view.path).record) or _written(view.path), view.run_id
+        there = status(RunPaths(view.path).record) or status(view.path)
+        return there.st_mtime if there else 0.0, view.run_id
     return view.record.timings.queued or view.record.timings.started or 0.0, view.run_id
-
-
-def _written(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _suggestion(word: str, known: Sequence[RunView]) -> str:

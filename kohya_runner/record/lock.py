@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.errors import RunExistsError
 from kohya_runner.record.process_identity import ProcessId, this_process
 from kohya_runner.record.run_paths import ACTIVE, ACTIVE_GUARD
-from kohya_runner.safe_files import open_for_write, write_json
+from kohya_runner.safe_files import open_for_write, status, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,10 +101,8 @@ def _created(path: Path, lock: Lock) -> bool:
 
 
 def _young(path: Path) -> bool:
-    try:
-        return abs(time.time() - path.stat().st_mtime) < _HALF_WRITTEN  # one dated in the future is as old
-    except OSError:
-        return False
+    there = status(path)
+    return there is not None and abs(time.time() - there.st_mtime) < _HALF_WRITTEN  # one dated in the future is as old
 
 
 @contextlib.contextmanager

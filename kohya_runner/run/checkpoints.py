@@ -23,7 +23,7 @@ from kohya_runner.artefact.lora import inspect, mark
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 from kohya_runner.record.record import SavedCheckpoint
 from kohya_runner.record.run_paths import MARK
-from kohya_runner.safe_files import special
+from kohya_runner.safe_files import special, status
 
 if TYPE_CHECKING:
     import os
@@ -41,16 +41,16 @@ LAST_OF_STATE = "random_states_"
 
 def being_written(output_dir: Path, now: float) -> Path | None:
     """A checkpoint or state that is not whole yet, None if there is none."""
-    for path, status in _files(output_dir):
-        if _unfinished(path, status, now):
+    for path, facts in _files(output_dir):
+        if _unfinished(path, facts, now):
             return path
     return None
 
 
 def _files(output_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """The files of the folder and of the folders in it (states, diffusers models), and the state folders."""
-    for path, status in _files_of(output_dir):
-        yield path, status
+    for path, facts in _files_of(output_dir):
+        yield path, facts
         if path.is_dir():
             for inside, known in _files_of(path):
                 yield inside, known
@@ -121,10 +121,8 @@ def doubts(output_dir: Path, kept: Iterable[SavedCheckpoint]) -> dict[str, str]:
 
 
 def _mark(path: Path) -> str:
-    try:
-        return mark(path.stat())
-    except OSError:
-        return ""
+    there = status(path)
+    return mark(there) if there else ""
 
 
 def _listed(output_dir: Path) -> dict[str, Path]:
@@ -132,9 +130,9 @@ def _listed(output_dir: Path) -> dict[str, Path]:
     with contextlib.suppress(OSError):
         for path in (*output_dir.iterdir(), *(found for name in PIPELINES for found in output_dir.glob(name))):
             with contextlib.suppress(OSError):
-                status = path.stat()
-                if path.suffix in SUFFIXES and (path.suffix == ".safetensors" or stat.S_ISREG(status.st_mode)):
-                    dated.append((status.st_mtime, path.relative_to(output_dir).as_posix(), path))
+                there = path.stat()
+                if path.suffix in SUFFIXES and (path.suffix == ".safetensors" or stat.S_ISREG(there.st_mode)):
+                    dated.append((there.st_mtime, path.relative_to(output_dir).as_posix(), path))
     return {name: path for _, name, path in sorted(dated)}
 
 
@@ -167,20 +165,14 @@ def _described(name: str, path: Path) -> SavedCheckpoint:
 
 def _size(path: Path) -> tuple[int, int]:
     """Bytes, and when it was written in nanoseconds."""
-    try:
-        status = path.stat()
-    except OSError:  # removed by save_last_n_epochs in the meantime
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+    there = status(path)  # it may have been removed by save_last_n_epochs in the meantime
+    return (there.st_size, there.st_mtime_ns) if there else (0, 0)
 
 
 def _rests(path: Path) -> bool:
     """Whether a file of another kind has not grown for a while."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return status.st_size > 0 and abs(time.time() - status.st_mtime) >= FRESH
+    there = status(path)
+    return there is not None and there.st_size > 0 and abs(time.time() - there.st_mtime) >= FRESH
 
 
 def run_name(file: str) -> str:

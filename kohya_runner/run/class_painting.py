@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
 from kohya_runner.dataset.survey import is_planned
-from kohya_runner.errors import CancelledError, PreflightError, TerminatedError, TrainerError
+from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.commands import stages
 from kohya_runner.plan.pipeline import make_plan
@@ -81,12 +81,7 @@ def _paint(stage: ClassPainting, screen: Reporter, environ: Mapping[str, str]) -
         outcome = supervise(stage.command, watch, environ=environ)
         mover.rest()
         shutil.rmtree(stage.scratch, ignore_errors=True)
-    if outcome.fault is not None:
-        raise outcome.fault
-    if outcome.stopped:
-        kind = CancelledError if outcome.stopped == "SIGINT" else TerminatedError
-        text = f"stopped by {outcome.stopped}: {mover.kept} of {len(missing)} class images are kept"
-        raise kind(text, hint="run the same command again to continue")
+    outcome.raise_stop(f": {mover.kept} of {len(missing)} class images are kept")
     left = stage.images.missing()
     if left:
         tail = "\n".join(last_lines(folder / LOG, LAST_LINES))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import signal
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kohya_runner.machine.host import oom_kills
+from kohya_runner.machine.host import free_bytes, oom_kills
 from kohya_runner.record.metrics_file import last_lines
 
 if TYPE_CHECKING:
@@ -33,14 +32,6 @@ class ExitCause:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class CausePattern:
-    """One row: what stands in the log."""
-
-    pattern: re.Pattern[str]
-    cause: ExitCause
-
-
 SHARED = ExitCause(
     "memory.shared",
     "the shared memory (/dev/shm) is too small for the data loader; lower args.max_data_loader_n_workers",
@@ -59,28 +50,14 @@ READ_ONLY = ExitCause(
 )
 DISK = ExitCause("disk.full", "the disk is full; free some space, or choose another --workspace")
 
-PATTERNS: tuple[CausePattern, ...] = (
-    CausePattern(
-        re.compile(
-            r"Bus error|insufficient shared memory|unable to (?:open|write|allocate) shared memory|Unexpected bus error"
-        ),
-        SHARED,
-    ),
-    CausePattern(
-        re.compile(
-            r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory"
-            r"|CUBLAS_STATUS_ALLOC_FAILED|HIP out of memory"
-        ),
-        VRAM,
-    ),
-    CausePattern(
-        re.compile(r"No space left on device|Disk quota exceeded|StorageFull|PytorchStreamWriter failed"), DISK
-    ),
-    CausePattern(re.compile(r"Read-only file system"), READ_ONLY),
-    CausePattern(
-        re.compile(r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|^MemoryError\b|Cannot allocate memory"),
-        HOST,
-    ),
+PATTERNS: tuple[tuple[str, ExitCause], ...] = (
+    (r"Bus error|Unexpected bus error|insufficient shared memory", SHARED),
+    (r"unable to (?:open|write|allocate) shared memory", SHARED),
+    (r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory", VRAM),
+    (r"CUBLAS_STATUS_ALLOC_FAILED|HIP out of memory", VRAM),
+    (r"No space left on device|Disk quota exceeded|StorageFull|PytorchStreamWriter failed", DISK),
+    (r"Read-only file system", READ_ONLY),
+    (r"DefaultCPUAllocator: (?:can't allocate|not enough) memory|^MemoryError\b|Cannot allocate memory", HOST),
 )
 """Shared memory before the rest: its message may be followed by others. The first row that fits wins."""
 
@@ -99,7 +76,7 @@ def find(outcome: Outcome, record: Record, log: Path) -> ExitCause | None:
 
 def in_words(lines: list[str]) -> ExitCause | None:
     """What the last lines say."""
-    return next((row.cause for row in PATTERNS if any(row.pattern.search(line) for line in lines)), None)
+    return next((cause for pattern, cause in PATTERNS if any(re.search(pattern, line) for line in lines)), None)
 
 
 def _speechless(outcome: Outcome, log: Path) -> ExitCause | None:
@@ -107,12 +84,12 @@ def _speechless(outcome: Outcome, log: Path) -> ExitCause | None:
     if outcome.returncode is None:
         return None
     try:
-        system = os.statvfs(log.parent)
         with tempfile.TemporaryFile(dir=log.parent):  # after an error ext4 takes no writes, and does not say so
             pass
     except OSError as fault:
         return {errno.EROFS: READ_ONLY, errno.ENOSPC: DISK}.get(fault.errno or 0)
-    return DISK if system.f_bavail * system.f_frsize < LEAST_BYTES else None
+    free = free_bytes(log.parent)
+    return DISK if free is not None and free < LEAST_BYTES else None
 
 
 def _killed(outcome: Outcome, lines: list[str], before: int | None) -> ExitCause | None:

@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.lora import inspect
 from kohya_runner.diagnosis.events import Step
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.engines.support import INITIAL_STEP
-from kohya_runner.errors import NoCheckpointError, error_for
-from kohya_runner.findings import Finding, Severity, finding_json
+from kohya_runner.errors import NoCheckpointError, exit_code
+from kohya_runner.findings import Finding, finding_json
 from kohya_runner.machine.disk import DiskItem, disk_plan
 from kohya_runner.machine.host import PeakGpuMemory, read_host
 from kohya_runner.plan.cost import TimePlan, budget_findings
@@ -134,11 +134,6 @@ def time_plan(measured: Measured, plan: Plan, speed: float, run: str) -> TimePla
     return TimePlan(plan.ready.steps.total, Speed(speed, measured.setup, run), price)
 
 
-def as_json(measured: Measured) -> Mapping[str, object]:
-    """The ``measured`` object of ``launch --rehearse --json``."""
-    return {name: getattr(measured, name) for name in Measured.__dataclass_fields__}
-
-
 WORKER = "rehearsal_load_worker.py"
 LOAD_SECONDS = 300.0
 
@@ -159,8 +154,7 @@ class Rehearsal:
     @property
     def exit_code(self) -> int:
         """0, or the code of what stands against the whole run."""
-        stages = {f.stage for f in self.findings if f.severity is Severity.ERROR}
-        return error_for(stages).exit_code if stages else 0
+        return exit_code(self.findings)
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """(label, text) for each line of the screen."""
@@ -187,7 +181,7 @@ class Rehearsal:
             "practice": self.practice,
             "rehearsal": str(self.run_dir),
             "loaded": self.loaded,
-            "measured": dict(as_json(self.measured)),
+            "measured": asdict(self.measured),
             "whole_run": {**self.time.as_json(), "seconds": self._seconds, "checkpoints": self.saves.checkpoints,
                           "states": self.saves.states, "sample_rounds": self.saves.samples, "disk": items},
             "findings": [finding_json(f) for f in self.findings],
@@ -236,7 +230,8 @@ def _budget(plan: Plan, time: TimePlan) -> tuple[Finding, ...]:
     if recipe is None:
         return ()
     places = {key: plan.loaded.where("budget", key) for key in type(recipe.budget).model_fields}
-    return budget_findings(recipe.budget, time, steps_per_epoch=plan.ready.steps.steps_per_epoch, places=places)
+    each = plan.ready.steps.steps_per_epoch
+    return tuple(budget_findings(recipe.budget, time, steps_per_epoch=each, places=places))
 
 
 def _disk(plan: Plan, measured: Measured) -> DiskPlan:

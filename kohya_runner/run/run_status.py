@@ -7,20 +7,20 @@ seen; that somebody watches the run is told by the time of its files, which the 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.events import OtherBar, Phase, Step
 from kohya_runner.diagnosis.progress import TRAINING, Stream
+from kohya_runner.machine.host import free_bytes
 from kohya_runner.record import ledger
 from kohya_runner.record.metrics_file import Metrics, Reader, last_lines, read
 from kohya_runner.record.process_identity import boot_id
 from kohya_runner.record.record import LIVE, UNDER_WAY
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import stop_request
-from kohya_runner.safe_files import open_file
+from kohya_runner.safe_files import open_file, status
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class StatusReader:
         record = view.record
         paths, tail = RunPaths(self.run_dir), _log_tail(view.log)
         elsewhere = _elsewhere(record)
-        wrote = _time(view.log)
-        signs = [sign for sign in (_time(paths.metrics), wrote, _time(paths.record)) if sign is not None]
+        written = {path: s.st_mtime for path in (paths.metrics, view.log, paths.record) if (s := status(path))}
+        wrote, signs = written.get(view.log), written.values()
         steps = [*(one.step for one in metrics.steps[-1:]), tail.step.step if tail.step else 0]
         phase = (tail.phase if view.state == "orphaned" else "") or current_phase(metrics) or "starting the trainer"
         quiet = None if wrote is None else max(0.0, time.time() - wrote)
@@ -135,7 +135,7 @@ class StatusReader:
             work=tail.work if tail.phase in ("", phase) else "",
             quiet=quiet,
             usual=(self._usual or {}).get(phase),
-            free_bytes=None if self._network else _free(self.run_dir),
+            free_bytes=None if self._network else free_bytes(self.run_dir),
             price=_price(record),
             lines=tuple(last_lines(view.log, LOG_LINES)),
             stop_request=stop_request.read(self.run_dir),
@@ -203,20 +203,6 @@ def _price(record: Record | None) -> float | None:
     value: Any = budget.get("price_per_hour") if isinstance(budget, dict) else None
     value = value.get("value") if isinstance(value, dict) else value
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _time(path: Path) -> float | None:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return None
-
-
-def _free(path: Path) -> int | None:
-    try:
-        return shutil.disk_usage(path).free
-    except OSError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

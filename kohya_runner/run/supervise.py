@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from kohya_runner.diagnosis.events import Numbering
 from kohya_runner.diagnosis.progress import Stream
-from kohya_runner.errors import TrainerError
+from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
 from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.process_identity import ProcessId, identify
 from kohya_runner.record.record import DoneBefore
 from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stop_request import stop_signals
 from kohya_runner.run.stop_sequence import FORCED, Grace, StopSequence
-from kohya_runner.safe_files import open_for_write
+from kohya_runner.safe_files import open_for_write, status
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
@@ -80,6 +80,14 @@ class Outcome:
     stop: Stop | None = None
     fault: Exception | None = None
 
+    def raise_stop(self, kept: str = "") -> None:
+        """Raise what an observer raised, or the error of a stop; ``kept`` is what is left of the work."""
+        if self.fault is not None:
+            raise self.fault
+        if self.stopped:
+            kind = CancelledError if self.stopped == "SIGINT" else TerminatedError
+            raise kind(f"stopped by {self.stopped}{kept}", hint="run the same command again to continue")
+
 
 @dataclass(frozen=True, slots=True)
 class _End:
@@ -97,7 +105,8 @@ def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], hea
     """
     started = time.time()
     with stop_signals() as signals:
-        session = _Session(watch, signals, started, _size(watch.log))
+        written = status(watch.log)
+        session = _Session(watch, signals, started, written.st_size if written else 0)
         if heading:
             with os.fdopen(open_for_write(watch.log, os.O_APPEND, 0o644), "ab") as log:
                 log.write(f"{heading}\n".encode())
@@ -233,10 +242,3 @@ def _reap(process: subprocess.Popen[bytes]) -> _End:
         return _End()
     process.returncode = os.waitstatus_to_exitcode(status)
     return _End(process.returncode, usage.ru_maxrss * 1024)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

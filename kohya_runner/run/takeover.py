@@ -20,6 +20,7 @@ from kohya_runner.run.observers import observers
 from kohya_runner.run.process_group import ProcessGroup
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import LAST_LOOK, POLL, Outcome, Watch, adopt, stop_group
+from kohya_runner.safe_files import status
 
 if TYPE_CHECKING:
     from kohya_runner.record.ledger import RunView
@@ -71,7 +72,8 @@ def settled(view: RunView) -> RunView:
     record = view.record
     if record is None or record.state not in UNDER_WAY or view.state not in ("succeeded", "lost"):
         return view
-    _caught_up(view, record).finish(Outcome(_since(record), _last_sign(view)))
+    written = status(view.log)  # the last sign of it: nobody saw the end
+    _caught_up(view, record).finish(Outcome(_since(record), written.st_mtime if written else time.time()))
     return ledger.view(view.path)
 
 
@@ -148,14 +150,6 @@ def _gone(view: RunView, runner: ProcessId, seconds: float) -> bool:
             return False
         time.sleep(POLL)
     return not runner.alive()
-
-
-def _last_sign(view: RunView) -> float:
-    """When the log was last written: nobody saw the end."""
-    try:
-        return view.log.stat().st_mtime
-    except OSError:
-        return time.time()
 
 
 def _since(record: Record) -> float:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner import __version__
 from kohya_runner.dataset.picture import TINY, thumbnails
 from kohya_runner.dataset.prompt_checks import kept
+from kohya_runner.findings import finding_json
 from kohya_runner.plan.inspection import bucket_counts, bucket_name, codes_by_image, summary
+from kohya_runner.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,10 +37,7 @@ def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    said = [
-        {"severity": f.severity.value, "code": f.code, "where": f.where, "message": f.message, "hint": f.hint}
-        for f in inspection.findings
-    ]
+    said = [finding_json(f) for f in inspection.findings]
     # a caption cannot name the nonce, which depends on it: a script in it would not run even unescaped
     nonce = hashlib.sha256(repr((cards, said)).encode("utf-8", "replace")).hexdigest()[:32]
     text = environment.get_template(TEMPLATE).render(
@@ -48,7 +47,7 @@ def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress
         codes=sorted({code for card in cards for code in card["codes"]}),
         undrawn=sum(not card["thumbnail"] and not card["problem"] for card in cards),
     )  # fmt: skip
-    return _clean(text)
+    return printable(text)
 
 
 def _chosen(seen: Sequence[TrainerView], codes: dict[Path, tuple[str, ...]], most: int) -> tuple[Path, ...]:
@@ -116,8 +115,3 @@ def _crop(one: TrainerView) -> dict[str, float] | None:
     width, height = (min(b, r) / r for b, r in zip(one.bucket, one.resized, strict=True))
     return {name: round(100 * value, 2) for name, value in
             (("left", (1 - width) / 2), ("top", (1 - height) / 2), ("width", width), ("height", height))}  # fmt: skip
-
-
-def _clean(text: str) -> str:
-    """UTF-8 without what it cannot hold: undecodable bytes of file names."""
-    return text.encode("utf-8", "replace").decode()

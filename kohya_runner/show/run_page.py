@@ -16,7 +16,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.run_status import StatusReader, phase_times
 from kohya_runner.safe_files import write_text
 from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart, smoothed
-from kohya_runner.text import duration, size
+from kohya_runner.text import duration, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,7 +69,7 @@ def report_html(look: RunStatus, record: Record) -> str:
         packages=sorted(record.trainer.packages.items()), env=sorted(record.env.items()),
         command=shlex.join(record.argv), log=last_lines(look.view.log, LOG_LINES), made=_time(look.now),
     )  # fmt: skip
-    return page.encode("utf-8", "replace").decode()
+    return printable(page)
 
 
 def _why(look: RunStatus, record: Record) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_run_that_was_stopped_or_ended_well_has_no_cause(tmp_path):
 
 def test_without_room_for_last_words_the_disk_was_full(tmp_path, monkeypatch):
     numbers = SimpleNamespace(f_bavail=3, f_frsize=4096)
-    monkeypatch.setattr(exit_causes.os, "statvfs", lambda _folder: numbers)
+    monkeypatch.setattr(os, "statvfs", lambda _folder: numbers)
     assert found(tmp_path, "steps:   1%| | 8/800 [00:02<03:21]") == "disk.full"
     assert found(tmp_path, "MemoryError") == "memory.host"
     numbers.f_bavail = 1000
@@ -82,5 +83,5 @@ def test_without_room_for_last_words_the_disk_was_full(tmp_path, monkeypatch):
 
 def test_a_disk_that_is_full_when_a_killed_run_is_judged_tells_nothing(tmp_path, monkeypatch):
     numbers = SimpleNamespace(f_bavail=1, f_frsize=4096)
-    monkeypatch.setattr(exit_causes.os, "statvfs", lambda _folder: numbers)
+    monkeypatch.setattr(os, "statvfs", lambda _folder: numbers)
     assert found(tmp_path, "steps", code=None) == ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.engines.arguments import Arg, ParsedOptions
-    from kohya_runner.engines.painting import Base, Painter
+    from kohya_runner.engines.painting import Painter
     from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
     from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.support import Surprise
@@ -142,19 +142,12 @@ ABSENT: Mapping[tuple[str, str], str] = {
 }
 """Pairs that it has no script for, with the reason."""
 
+OF_DATASETS = (
+    "resolution", "batch_size", "enable_bucket", "bucket_no_upscale", "no_resize_control", "control_resolution",
+)  # fmt: skip
 OWNED: Mapping[str, str] = {
     "dit": "write it as 'model'",
-    **{
-        name: f"write it as datasets[].options.{name}"
-        for name in (
-            "resolution",
-            "batch_size",
-            "enable_bucket",
-            "bucket_no_upscale",
-            "no_resize_control",
-            "control_resolution",
-        )
-    },
+    **{name: f"write it as datasets[].options.{name}" for name in OF_DATASETS},
     "train_batch_size": "write it as datasets[].options.batch_size",
     "num_repeats": "write it as datasets[].repeats",
     "caption_extension": "write it as datasets[].captions.extension",
@@ -222,8 +215,3 @@ class MusubiEngine(Engine):
         from kohya_runner.engines.musubi.painter import PAINTERS
 
         return PAINTERS
-
-    def painter(self, base: Base) -> Painter | None:
-        from kohya_runner.engines.musubi.painter import painter
-
-        return painter(base)

@@ -53,8 +53,3 @@ PAINTERS: tuple[Painter, ...] = (
     Painter("flux2", "src/musubi_tuner/flux_2_generate_image.py", _flux2, _line, merged=True, multiple=16,
             guidance=4.0, controls="optional", trainer="musubi-tuner"),
 )  # fmt: skip
-
-
-def painter(base: Base) -> Painter | None:
-    """What paints with a base model; None where none of these scripts does."""
-    return next((row for row in PAINTERS if row.family == base.family), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE
+from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE, schedule_free
 from kohya_runner.text import did_you_mean, nearest
 
 if TYPE_CHECKING:
@@ -128,10 +128,6 @@ def warms_up(context: Context) -> bool:
 
 def own_scheduler(context: Context) -> bool:
     return bool(context.get("lr_scheduler_type")) or schedule_free(context)
-
-
-def schedule_free(context: Context) -> bool:
-    return str(context.get("optimizer_type") or "").lower().endswith("schedulefree")
 
 
 def adafactor(context: Context) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import time
@@ -11,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.machine.filesystems import used_bytes
-from kohya_runner.machine.host import available
+from kohya_runner.machine.host import available, free_bytes
 from kohya_runner.run.checkpoints import FRESH, LAST_OF_STATE
 from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import Prune, Warn, decide
@@ -117,11 +116,7 @@ def _free(run_dir: Path, at_start: int | None) -> int | None:
     if at_start is not None:
         used = used_bytes(run_dir, time.monotonic() + MEASURE_SECONDS, time.monotonic)
         return None if used is None else max(0, at_start - used)
-    try:
-        numbers = os.statvfs(run_dir)
-    except OSError:
-        return None
-    return numbers.f_bavail * numbers.f_frsize
+    return free_bytes(run_dir)
 
 
 def _states(output: Path) -> tuple[StateFolder, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import INFO, LOADED, PAIRS, SILENT, WARNING, WHOLE, Rule
+from kohya_runner.engines.rule_context import INFO, LOADED, PAIRS, SILENT, WARNING, WHOLE, Rule, schedule_free
 from kohya_runner.engines.sd_scripts.rules.data_and_loss import HUBER
-from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_rates, schedule_free, trains_text
+from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_rates, trains_text
 from kohya_runner.engines.support import IGNORES_FULL_BF16
 
 if TYPE_CHECKING:

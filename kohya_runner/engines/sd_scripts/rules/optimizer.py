@@ -111,11 +111,6 @@ def name_of(context: Context) -> str:
     return "lion" if context.on("use_lion_optimizer") else str(context.get("optimizer_type") or "AdamW").lower()
 
 
-def schedule_free(context: Context) -> bool:
-    """Whether the scheduler is a dummy (library/optimizer.py:450)."""
-    return str(context.get("optimizer_type") or "").lower().endswith("schedulefree")
-
-
 def relative_step(context: Context) -> bool:
     """Whether Adafactor finds its own rate: the default, and what warmup_init asks for (library/optimizer.py:258)."""
     given = context.literals("optimizer_args")

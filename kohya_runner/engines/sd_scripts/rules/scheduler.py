@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, INFO, LOADED, SILENT, WARNING, Rule
-from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step, schedule_free
+from kohya_runner.engines.rule_context import (
+    ALWAYS_FAIL,
+    ARGUMENTS,
+    INFO,
+    LOADED,
+    SILENT,
+    WARNING,
+    Rule,
+    schedule_free,
+)
+from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
