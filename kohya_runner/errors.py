@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from kohya_runner.findings import Severity
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -107,5 +105,5 @@ def error_for(stages: Iterable[str]) -> type[RunnerError]:
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """0, or the code of the first stage that has errors."""
-    stages = {finding.stage for finding in findings if finding.severity is Severity.ERROR}
+    stages = {finding.stage for finding in findings if finding.severity.value == "error"}
     return error_for(stages).exit_code if stages else 0

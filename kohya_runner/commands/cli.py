@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from kohya_runner import __version__
-from kohya_runner.commands.entry import RunnerGroup, as_path, complete_families, complete_recipes, complete_runs
+from kohya_runner.commands.entry import (
+    RunnerGroup,
+    as_path,
+    complete_families,
+    complete_recipes,
+    complete_runs,
+    with_options,
+)
 
 _RECIPE = click.argument("recipe", type=click.Path(), callback=as_path, shell_complete=complete_recipes)
 _SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
@@ -52,10 +59,7 @@ LATER = {
 """Commands that are imported when they are called: their module, and what --help says of them."""
 
 
-def _recipe_options(command: Any) -> Any:
-    for option in (_JSON, _FRESH, _TRUST, _ALLOW, _SD_SCRIPTS, _WORKSPACE, _SET, _RECIPE):
-        command = option(command)
-    return command
+_recipe_options = with_options(_RECIPE, _SET, _WORKSPACE, _SD_SCRIPTS, _ALLOW, _TRUST, _FRESH, _JSON)
 
 
 @click.group(

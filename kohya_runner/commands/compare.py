@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kohya_runner.commands.entry import as_path, complete_families, complete_runs
+from kohya_runner.commands.entry import as_path, complete_families, complete_runs, with_options
 
 if TYPE_CHECKING:
     from kohya_runner.compare.comparison import Comparison
@@ -47,14 +47,8 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def _options(command: Any) -> Any:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 @click.command()
-@_options
+@with_options(*_OPTIONS)
 def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None, **choices: Any) -> int:  # noqa: FBT001
     """Paint the same prompts with every epoch, and pick by looking (the latest run, or what is named)."""
     from kohya_runner.compare.subject import Named

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kohya_runner.commands.entry import as_path
+from kohya_runner.commands.entry import as_path, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,19 +28,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-def _look_options(command: Any) -> Any:
-    for option in _OPTIONS:
-        command = option(command)
-    return command
-
-
 @click.group()
 def dataset() -> None:
     """What the trainer will really see of the pictures and captions."""
 
 
 @dataset.command()
-@_look_options
+@with_options(*reversed(_OPTIONS))
 def check(as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Read every picture and caption of a folder or recipe, and say what is wrong."""
     inspection = _inspected(quiet=as_json, **choices)
@@ -49,7 +43,7 @@ def check(as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 
 
 @dataset.command()
-@_look_options
+@with_options(*reversed(_OPTIONS))
 @click.option("--output", required=True, type=click.Path(), callback=as_path, help="The HTML file to write.")
 @click.option("--pictures", type=click.IntRange(min=0), help="Most images with a thumbnail (3000).")
 def report(output: Any, pictures: int | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
+from functools import reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,7 @@ import click
 from kohya_runner.errors import CancelledError, PreflightError, RunnerError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 class RunnerGroup(click.Group):
@@ -137,6 +138,11 @@ def _told(fault: RunnerError, *, as_json: bool = False, aloud: bool = True) -> i
         if as_json:
             console.fault_json(fault)
     return fault.exit_code
+
+
+def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A decorator that gives a command these options, in this order of its --help."""
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def as_path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:

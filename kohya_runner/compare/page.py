@@ -40,10 +40,13 @@ def report_html(comparison: Comparison) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     rows = _rows(comparison)
+    heads = comparison.columns
+    files = [head.path.name if head.path else "the base model alone" if head.base else "" for head in heads]
+    columns = [{"label": c.label, "pick": c.number, "file": file} for c, file in zip(heads, files, strict=True)]
     # a prompt cannot name the nonce, which depends on it: a script in it would not run even unescaped
     nonce = hashlib.sha256(repr((comparison.name, comparison.prompts, rows)).encode("utf-8", "replace")).hexdigest()
     text = environment.get_template(TEMPLATE).render(
-        name=comparison.name, version=__version__, nonce=nonce[:32], columns=_columns(comparison), rows=rows,
+        name=comparison.name, version=__version__, nonce=nonce[:32], columns=columns, rows=rows,
         prompts=comparison.prompts, seeds=comparison.seeds, samplers=comparison.samplers, metrics=_metrics(comparison),
         suggestion=comparison.suggestion, how=[(k, str(v)) for k, v in comparison.how.items()],
         skipped=[(s.path.name, s.reason) for s in comparison.skipped], notes=comparison.notes,
@@ -52,17 +55,6 @@ def report_html(comparison: Comparison) -> str:
         hard=comparison.table.training.grid is not None, store=f"kohya-runner compare {comparison.folder}",
     )  # fmt: skip
     return printable(text)
-
-
-def _columns(comparison: Comparison) -> list[dict[str, Any]]:
-    return [
-        {
-            "label": head.label,
-            "pick": head.number,
-            "file": head.path.name if head.path else "the base model alone" if head.base else "",
-        }
-        for head in comparison.columns
-    ]
 
 
 def _rows(comparison: Comparison) -> list[dict[str, Any]]:

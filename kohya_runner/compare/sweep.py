@@ -29,6 +29,7 @@ from kohya_runner.machine.host import read_gpus, run_command
 from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock
 from kohya_runner.record.run_paths import ComparisonPaths
+from kohya_runner.run.prepare import cache_folders
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
@@ -255,9 +256,7 @@ def _place(subject: SweepSubject, trainer: PaintingTrainer, env: Mapping[str, st
     offline = os.path.exists(subject.base.model) and subject.base.text("tokenizer_cache_dir") is not None
     gpus = read_gpus(env, lambda argv: run_command(argv, env))
     child = child_env(subject.workspace, env, offline=offline)
-    for name, value in child.items():
-        if name.endswith(("_HOME", "_CACHE", "_DIR")) or name == "TMPDIR":
-            os.makedirs(value, exist_ok=True)  # noqa: PTH103 - a text from an environment
+    cache_folders(child)
     return painting.PaintingPlace(
         output=subject.output,
         checkout=trainer.checkout.root,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Caption, CaptionRules, Scan, Source
 from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, OUTPUT, read_rows
 from kohya_runner.dataset.survey import Survey, pictures, survey
@@ -169,7 +170,7 @@ def _same(before: Picture, after: Picture) -> bool:
         return False
     if one.sha256 == other.sha256:
         return True
-    alike = (one.width, one.height) == (other.width, other.height) and before.traits.signature == after.traits.signature
+    alike = one.size == other.size and before.traits.signature == after.traits.signature
     return alike and _pixels(one.path) == _pixels(other.path)
 
 
@@ -199,8 +200,8 @@ class Paired:
     @property
     def partners(self) -> dict[Path, Image]:
         """The condition image of each picture that has one."""
-        by_stem = {_stem(image.path): image for image in reversed(self.conditions.images) if not image.problem}
-        found = ((image.path, by_stem.get(_stem(image.path))) for image in self.pictures.images)
+        by_stem = {stem(image.path.name): image for image in reversed(self.conditions.images) if not image.problem}
+        found = ((image.path, by_stem.get(stem(image.path.name))) for image in self.pictures.images)
         return {path: partner for path, partner in found if partner is not None}
 
 
@@ -252,7 +253,7 @@ def _alone(paired: Paired, where: str) -> Iterator[Finding]:
 def _sizes(paired: Paired, *, buckets: bool) -> Iterator[Finding]:
     pairs = [(image, paired.partners[image.path]) for image in paired.pictures.images if image.path in paired.partners]
     if buckets:  # AssertionError at the first batch, library/controlnet_dataset.py:199
-        odd = [image.path for image, partner in pairs if _size(image) != _size(partner)]
+        odd = [image.path for image, partner in pairs if image.size != partner.size]
         text = "that differ in size from their condition image, which the trainer refuses with enable_bucket"
         make = error
     else:
@@ -274,14 +275,6 @@ def _same_file(paired: Paired) -> Iterator[Finding]:
         yield warning(
             "image.pair_same", text, where=paired.pictures.source.place(same), hint="there is nothing to learn from"
         )
-
-
-def _stem(path: Path) -> str:
-    return os.path.splitext(path.name)[0]  # noqa: PTH122 - what the trainer splits with
-
-
-def _size(image: Image) -> tuple[int, int]:
-    return image.width, image.height
 
 
 def _ratio(image: Image) -> float:

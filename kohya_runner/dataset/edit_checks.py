@@ -194,7 +194,7 @@ def shapes(edit: EditSet) -> Iterator[Finding]:
     InstructPix2Pix squeezes each to a square by itself (train_instruct_pix2pix.py:415). None of them says so.
     """
     for pair in edit.usable:
-        one, other = (pair.control.width, pair.control.height), (pair.target.width, pair.target.height)
+        one, other = pair.control.size, pair.target.size
         sizes = f"the input is {one[0]}x{one[1]}, the output {other[0]}x{other[1]}"
         if not same_shape(one, other):
             text = f"{sizes}: their shapes differ, so they no longer show the same things at the same places"

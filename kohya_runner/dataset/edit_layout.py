@@ -116,11 +116,7 @@ def _target(stem: str, pair: EditPair, caption_extension: str) -> Entry:
 
 
 def _control(stem: str, pair: EditPair, *, fit: bool) -> Entry:
-    image, size = pair.control, _size(pair.target)
-    if not fit or _size(image) == size:
+    image, size = pair.control, pair.target.size
+    if not fit or image.size == size:
         return Entry(f"{stem}{image.path.suffix.lower()}", image)
     return Entry(f"{stem}.png", image, fit=size)
-
-
-def _size(image: Image) -> tuple[int, int]:
-    return image.width, image.height

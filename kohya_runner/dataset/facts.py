@@ -119,6 +119,11 @@ class Image:
     problem: str = ""  # why it cannot be read, "" if it can
     format: str = ""  # what the content is, by Pillow's name
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -145,7 +150,7 @@ class Entry:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return (self.image.width, self.image.height)
+        return self.image.size
 
 
 @dataclass(frozen=True, slots=True)

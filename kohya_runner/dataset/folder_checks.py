@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.caption_checks import CAPTION_CHECKS
+from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.facts import CAPTION_BLANK, IMAGE_FORMATS, LINK
 from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
 from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
@@ -185,8 +186,8 @@ def extension(scan: Scan) -> Iterator[Finding]:
 
 def stem_twice(scan: Scan) -> Iterator[Finding]:
     """``a.png`` and ``a.jpg``: one caption file for two images."""
-    stems = Counter(_stem(image) for image in scan.images)
-    same = [image.path for image in scan.images if stems[_stem(image)] > 1]
+    stems = Counter(stem(image.path.name) for image in scan.images)
+    same = [image.path for image in scan.images if stems[stem(image.path.name)] > 1]
     if same:
         text = f"{counted(len(same), 'image')} share a name and so a caption: {names(same)}"
         yield warning(
@@ -278,10 +279,6 @@ def repeats_and_token(name: str) -> tuple[int | None, str]:
 
 def _is_mixed(suffix: str) -> bool:
     return suffix not in (suffix.lower(), suffix.upper())
-
-
-def _stem(image: Image) -> str:
-    return os.path.splitext(image.path.name)[0]  # noqa: PTH122 - what the trainer splits with
 
 
 DATASET_CHECKS: tuple[Check, ...] = (

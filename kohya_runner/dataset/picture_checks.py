@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
 from kohya_runner.dataset.near_duplicates import exact, near
-from kohya_runner.dataset.trainer_view import PageFinding, page_finding
+from kohya_runner.dataset.trainer_view import PageFinding, named, page_finding
 from kohya_runner.findings import error, info, warning
-from kohya_runner.text import counted, names
+from kohya_runner.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ def rotation(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFindin
     """The trainer reads no EXIF orientation (library/utils.py:170): a phone's picture lies on its side."""
     turned = [one for one in views if one.traits and one.traits.orientation != 1]
     if turned:
-        text = f"{counted(len(turned), 'image')} with an EXIF rotation that the trainer ignores: {_names(turned)}"
+        text = f"{counted(len(turned), 'image')} with an EXIF rotation that the trainer ignores: {named(turned)}"
         yield page_finding(warning, "image.exif_rotation", text, turned, hint="turn the pixels and save again")
 
 
@@ -44,7 +44,7 @@ def alpha(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     pixels = sum(one.traits.transparent for one in clear if one.traits)
     share = pixels / sum(one.image.width * one.image.height for one in clear)
     text = (
-        f"{counted(len(clear), 'image')} with {pixels} transparent pixels ({share:.0%} of them): {_names(clear)}; "
+        f"{counted(len(clear), 'image')} with {pixels} transparent pixels ({share:.0%} of them): {named(clear)}; "
         "the transparency is dropped and the colours below it are trained"
     )
     hint = "paint them on the background you want, or write args.alpha_mask: true to leave those pixels out of the loss"
@@ -55,7 +55,7 @@ def animated(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFindin
     """Of an animation the first frame."""
     moving = [one for one in views if one.traits and one.traits.animated]
     if moving:
-        text = f"{counted(len(moving), 'image')} with several frames, only the first is used: {_names(moving)}"
+        text = f"{counted(len(moving), 'image')} with several frames, only the first is used: {named(moving)}"
         yield page_finding(warning, "image.animated", text, moving, hint="save the frames you want as single pictures")
 
 
@@ -64,7 +64,7 @@ def cmyk(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     printed = [one for one in views if one.traits and one.traits.mode in ("CMYK", "LAB")]
     if printed:
         text = f"{counted(len(printed), 'image')} in CMYK or LAB, whose colours change on the way to RGB"
-        yield page_finding(warning, "image.cmyk", f"{text}: {_names(printed)}", printed, hint="save as RGB")
+        yield page_finding(warning, "image.cmyk", f"{text}: {named(printed)}", printed, hint="save as RGB")
 
 
 def depth(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
@@ -73,14 +73,14 @@ def depth(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     if clipped:
         what = f"{counted(len(clipped), 'grey image')} with more than 8 bits a channel, which becomes white"
         yield page_finding(
-            error, "image.depth", f"{what}: {_names(clipped)}", clipped, hint="save with 8 bits a channel"
+            error, "image.depth", f"{what}: {named(clipped)}", clipped, hint="save with 8 bits a channel"
         )
     dark = [one for one in views if one.traits and one.traits.mode.startswith("I;16") and not one.traits.clipped]
     if dark:
         what = (
             f"{counted(len(dark), 'grey image')} with 16 bits a channel, of which the trainer reads the lowest 8 alone"
         )
-        yield page_finding(warning, "image.depth", f"{what}: {_names(dark)}", dark, hint="save with 8 bits a channel")
+        yield page_finding(warning, "image.depth", f"{what}: {named(dark)}", dark, hint="save with 8 bits a channel")
 
 
 def pixel_art(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
@@ -91,7 +91,7 @@ def pixel_art(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
         first = smooth[0]
         text = (
             f"{counted(len(smooth), 'small image')} enlarged up to {max(one.scale for one in smooth):.1f} times with "
-            f"{_used(smooth)}, which blurs every pixel's edge: {_names(smooth)}"
+            f"{_used(smooth)}, which blurs every pixel's edge: {named(smooth)}"
         )
         option = "write args.resize_interpolation: nearest, or " if rules.takes_interpolation else ""
         hint = f"{option}enlarge them yourself by a whole factor ({_whole(first)})"
@@ -102,7 +102,7 @@ def pixel_art(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
     if uneven:
         text = (
             f"{counted(len(uneven), 'small image')} enlarged by a factor that is not whole "
-            f"({uneven[0].scale:.2f}), so that some pixels become wider than others: {_names(uneven)}"
+            f"({uneven[0].scale:.2f}), so that some pixels become wider than others: {named(uneven)}"
         )
         hint = f"enlarge them yourself by a whole factor ({_whole(uneven[0])}) and pad to the bucket"
         yield page_finding(info, "image.uneven", text, uneven, hint=hint)
@@ -114,7 +114,7 @@ def enlarged(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFindin
     if grown:
         text = f"{counted(len(grown), 'image')} enlarged up to {max(one.scale for one in grown):.1f} times"
         hint = "take larger originals, a lower resolution, or args.bucket_no_upscale: true"
-        yield page_finding(warning, "image.enlarged", f"{text} with {_used(grown)}: {_names(grown)}", grown, hint=hint)
+        yield page_finding(warning, "image.enlarged", f"{text} with {_used(grown)}: {named(grown)}", grown, hint=hint)
 
 
 def cropped(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
@@ -123,7 +123,7 @@ def cropped(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]
     if cut:
         worst = max(cut, key=lambda one: one.lost)
         text = (
-            f"{counted(len(cut), 'image')} losing more than {CROPPED:.0%} to the crop: {_names(cut)}; at most "
+            f"{counted(len(cut), 'image')} losing more than {CROPPED:.0%} to the crop: {named(cut)}; at most "
             f"{worst.lost:.0%} ({worst.lost_pixels} pixels)"
         )
         buckets = rules.buckets is not None and rules.buckets.enable_bucket
@@ -140,7 +140,7 @@ def webp(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     if wrong:
         text = f"{counted(len(wrong), 'WebP image')} that the trainer measures one pixel too small, and puts into"
         hint = "save as PNG, or as WebP without metadata, alpha and animation"
-        yield page_finding(warning, "image.webp_size", f"{text} a smaller bucket: {_names(wrong)}", wrong, hint=hint)
+        yield page_finding(warning, "image.webp_size", f"{text} a smaller bucket: {named(wrong)}", wrong, hint=hint)
 
 
 def _bucket(made: Buckets, one: TrainerView) -> tuple[int, int] | None:
@@ -152,7 +152,7 @@ def aspect(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]
     """Panoramas and banners."""
     odd = [one for one in views if min(one.size) > 0 and max(one.size) / min(one.size) >= EXTREME]
     if odd:
-        text = f"{counted(len(odd), 'image')} more than {EXTREME:g} times as long as wide: {_names(odd)}"
+        text = f"{counted(len(odd), 'image')} more than {EXTREME:g} times as long as wide: {named(odd)}"
         yield page_finding(info, "image.aspect", text, odd, hint="cut them into pieces")
 
 
@@ -190,10 +190,6 @@ def balance(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
     say = warning if most > 3 * least else info
     hint = "change repeats" if say is warning else ""
     yield PageFinding(say("dataset.balance", f"images of an epoch, repeats counted: {parts}", hint=hint))
-
-
-def _names(views: Sequence[TrainerView]) -> str:
-    return names([one.image.path for one in views])
 
 
 def _grouped(groups: Sequence[Sequence[TrainerView]]) -> str:

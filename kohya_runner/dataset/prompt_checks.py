@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.token_count import alike
-from kohya_runner.dataset.trainer_view import PageFinding, page_finding
+from kohya_runner.dataset.trainer_view import PageFinding, named, page_finding
 from kohya_runner.findings import info, warning
-from kohya_runner.text import counted, names, shortened
+from kohya_runner.text import counted, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
             longest = max(certain, key=lambda one: one.counts[index].fewest)
             text = (
                 f"{counted(len(certain), 'caption')} longer than the {limit} tokens of {name}: "
-                f"{_names(certain)}; the longest has {longest.counts[index].shown} and is cut {_end(longest, index)}"
+                f"{named(certain)}; the longest has {longest.counts[index].shown} and is cut {_end(longest, index)}"
             )
             hint = "shorten" + _length_that_fits(encoder, [one.counts[index] for one in certain])
             # beside T5 CLIP gives no more than one vector, and long captions are usual
@@ -47,7 +47,7 @@ def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
             most = max(one.counts[index].most for one in perhaps)
             text = (
                 f"{counted(len(perhaps), 'caption')} could be longer than the {limit} tokens of "
-                f"{name}: {_names(perhaps)}; at most {most} by an estimate that never counts too low"
+                f"{name}: {named(perhaps)}; at most {most} by an estimate that never counts too low"
             )
             yield page_finding(info, "caption.length", text, perhaps)
 
@@ -74,7 +74,7 @@ def prefix(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     head, having = heads.most_common(1)[0] if heads else ("", 0)
     others = [one for one in written if one.caption.partition(",")[0] != head]
     if others and having >= ALIKE and having >= NEARLY_ALL * len(written):
-        text = f"{counted(len(others), 'caption')} without {shortened(head)} at the beginning: {_names(others)}; "
+        text = f"{counted(len(others), 'caption')} without {shortened(head)} at the beginning: {named(others)}; "
         hint = "write it there, too; captions.starts_with in the recipe makes it a rule"
         yield page_finding(warning, "caption.prefix", f"{text}{having} others have it", others, hint=hint)
 
@@ -85,7 +85,7 @@ def wildcards(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
         return
     found = [one for one in views if _CHOICE.search(one.caption)]
     if found:
-        text = f"{counted(len(found), 'caption')} with braces that are read literally: {_names(found)}"
+        text = f"{counted(len(found), 'caption')} with braces that are read literally: {named(found)}"
         yield page_finding(
             warning, "caption.wildcard", text, found, hint="write args.enable_wildcard: true, or take the braces out"
         )
@@ -105,14 +105,14 @@ def trigger(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]
             found, word = meant[id(wrong[0])]
             text = f"{counted(len(wrong), 'caption')} with {shortened(found)} where {shortened(word)} was meant"
             yield page_finding(
-                warning, "caption.misspelt", f"{text}: {_names(wrong)}", wrong, hint="correct the spelling"
+                warning, "caption.misspelt", f"{text}: {named(wrong)}", wrong, hint="correct the spelling"
             )
         missing = [one for one in without if id(one) not in meant]
         stated = words == written[0].source.captions.contains_any  # then caption.contains_any says it
         if missing and not stated:
             text = f"{counted(len(missing), 'caption')} without {' or '.join(map(shortened, words))}"
             rest = f"{len(written) - len(without)} others have it"
-            yield page_finding(warning, "caption.trigger", f"{text}: {_names(missing)}; {rest}", missing)
+            yield page_finding(warning, "caption.trigger", f"{text}: {named(missing)}; {rest}", missing)
 
 
 def triggers(views: Sequence[TrainerView]) -> tuple[tuple[str, ...], ...]:
@@ -172,10 +172,6 @@ def _end(one: TrainerView, index: int) -> str:
 def kept(text: str, count: Count) -> tuple[str, str]:
     """What is read of a text for certain, and what is, or may be, cut off."""
     return (text, "") if count.cut is None else (text[: count.cut], text[count.cut :])
-
-
-def _names(views: Sequence[TrainerView]) -> str:
-    return names([one.image.path for one in views])
 
 
 PROMPT_CHECKS: tuple[Check, ...] = (truncated, prefix, wildcards, trigger)

@@ -48,12 +48,7 @@ class ScanCache:
     """Pictures by folder and name. For one thread, as a context manager; ``readonly`` creates and writes nothing."""
 
     def __init__(
-        self,
-        directory: Path,
-        *,
-        readonly: bool = False,
-        fresh: bool = False,
-        clock: Callable[[], int] = time.time_ns,
+        self, directory: Path, *, readonly: bool = False, fresh: bool = False, clock: Callable[[], int] = time.time_ns
     ) -> None:
         self.file = directory / NAME
         self.readonly, self.fresh, self.clock = readonly, fresh, clock

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, parse_resolution, problems, select
 from kohya_runner.dataset.facts import CAPTION_BLANK
 from kohya_runner.dataset.token_count import count, same
+from kohya_runner.text import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,11 @@ def page_finding(say: Say, code: str, text: str, views: Sequence[TrainerView], *
     """A finding about some images of one folder."""
     paths = tuple(one.image.path for one in views)
     return PageFinding(say(code, text, where=views[0].source.place(paths), hint=hint), paths)
+
+
+def named(views: Sequence[TrainerView]) -> str:
+    """The names of the first few files."""
+    return names([one.image.path for one in views])
 
 
 TINY = 256  # pixels; the longer side of art that is enlarged on purpose
@@ -110,7 +116,7 @@ class TrainerView:
     @property
     def size(self) -> Size:
         """Width and height of the file."""
-        return (self.image.width, self.image.height)
+        return self.image.size
 
     @property
     def scale(self) -> float:

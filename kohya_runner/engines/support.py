@@ -71,7 +71,6 @@ class Support:
     holds: ExpectedTensor | None = None  # of a checkpoint; a LoRA's modules are counted instead
     added: Mapping[str, Any] = field(default_factory=dict)  # what the runner sets where a recipe does not
     needs: Mapping[str, str] = field(default_factory=dict)  # options the script cannot do without, and what to write
-    reads_long: bool = False  # max_token_length lengthens what the text encoder reads (strategy_sd.py:36)
     engine: str = "sd-scripts"  # a key of ENGINES (table.py)
     model_option: str = "pretrained_model_name_or_path"
     stages: tuple[StageRow, ...] = ()  # scripts that must run before the training

@@ -180,11 +180,7 @@ def _other_run(run_dir: Path) -> str:
     return ""
 
 
-ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (
-    ("compare", _compare),
-    ("notify", _notify),
-    ("pod", _pod),
-)
+ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (("compare", _compare), ("notify", _notify), ("pod", _pod))
 """Key of ``record.finish``, and what is done. The comparison comes first: it needs the GPU."""
 
 AFTER_RUN = AfterRun(guard=sentinel.start, conclude=conclude)

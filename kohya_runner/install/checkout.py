@@ -96,12 +96,7 @@ def _named_checkout(root: Path, who: str, engine: EngineInfo) -> Checkout:
 
 
 def find_python(
-    option: str | None,
-    environ: Mapping[str, str],
-    *,
-    settings: UserSettings,
-    recorded: Path | None,
-    engine: EngineInfo,
+    option: str | None, environ: Mapping[str, str], *, settings: UserSettings, recorded: Path | None, engine: EngineInfo
 ) -> TrainerPython | None:
     """The recipe's ``launch.python``, the engine's variable, the settings, the environment ``setup`` recorded.
 

@@ -51,14 +51,6 @@ def setup_home(environ: Mapping[str, str]) -> Path:
     return Path(f"/var/tmp/kohya-runner-{os.geteuid()}")  # noqa: S108 - made with mode 700, and checked to be ours
 
 
-def hub_transfer(facts: PythonFacts) -> dict[str, str]:
-    """Switch off the accelerated download that RunPod's images switch on, where the package for it is not installed.
-
-    huggingface_hub 0.34.3, which sd-scripts pins, raises ValueError on every download otherwise.
-    """
-    return {} if facts.packages.get("hf_transfer") else {"HF_HUB_ENABLE_HF_TRANSFER": "0"}
-
-
 CPU_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(GIB),
     "MALLOC_TRIM_THRESHOLD_": str(4 * GIB),
@@ -212,11 +204,7 @@ def run_together(engine: EngineInfo) -> tuple[str, ...]:
 
 
 def _install(
-    plan: EnvironmentPlan,
-    folder: Path,
-    what: tuple[Mapping[str, str], EngineInfo],
-    versions: tuple[str, ...],
-    say: Say,
+    plan: EnvironmentPlan, folder: Path, what: tuple[Mapping[str, str], EngineInfo], versions: tuple[str, ...], say: Say
 ) -> None:
     """First torch, so that nothing else decides about it; xformers last, because a recipe can do without."""
     environ, engine = what

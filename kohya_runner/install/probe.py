@@ -188,7 +188,6 @@ class DeepFacts:
     cuda: bool
     gpus: tuple[TorchDevice, ...]
     torch: str | None
-    torch_cuda: str | None  # the CUDA version the wheel was built for
     device_fault: str | None  # why there is no usable GPU, in torch's words
     needed: tuple[str, ...]
 
@@ -229,7 +228,6 @@ def deep_probe(
         cuda=bool(device.get("cuda")),
         gpus=tuple(_gpu(gpu) for gpu in device.get("gpus", ())),
         torch=device.get("torch"),
-        torch_cuda=device.get("torch_cuda"),
         device_fault=device.get("fault"),
         needed=engine.needed_modules,
     )

@@ -88,7 +88,6 @@ class TrainerFacts:
     edited: tuple[str, ...] = ()  # files that are not those of the commit
     versions: Mapping[str, str | None] = field(default_factory=dict)
     cuda: bool | None = None
-    gpu_name: str = ""
     bf16: bool | None = None
     import_error: str = ""
     engine: EngineInfo = field(kw_only=True)

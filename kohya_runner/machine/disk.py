@@ -66,10 +66,11 @@ class DiskPlan:
     def as_json(self) -> Mapping[str, object]:
         """The ``disk`` object of ``plan --json``; ``free_bytes`` is null where any file system's is unknown."""
         free = [use.free for use in self.uses]
+        items = [item for use in self.uses for item in use.items]
         return {
             "free_bytes": None if None in free else sum(value or 0 for value in free),
             "needed_bytes": sum(use.needed for use in self.uses),
-            "items": [_item_json(item) for use in self.uses for item in use.items],
+            "items": [{"what": item.what, "bytes": item.bytes, "path": str(item.path)} for item in items],
             "filesystems": [_use_json(use) for use in self.uses],
         }
 
@@ -153,10 +154,6 @@ def _free(use: DiskUse) -> str:
 
 def _mount(use: DiskUse) -> str:
     return str(use.system.mount) if use.system else "an unknown disk"
-
-
-def _item_json(item: DiskItem) -> Mapping[str, object]:
-    return {"what": item.what, "bytes": item.bytes, "path": str(item.path)}
 
 
 def _use_json(use: DiskUse) -> Mapping[str, object]:

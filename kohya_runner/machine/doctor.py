@@ -112,7 +112,6 @@ def _trainer(
         edited=edited_files(checkout, os.environ) if checkout else (),
         versions=facts.packages if facts else {},
         cuda=deep.cuda if deep else None,
-        gpu_name=deep.gpus[0].name if deep and deep.gpus else "",
         bf16=deep.gpus[0].bf16 if deep and deep.gpus else None,
         import_error="; ".join(broken),
         engine=engine,

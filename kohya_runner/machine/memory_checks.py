@@ -120,7 +120,7 @@ def swap_bytes(meminfo: Path = MEMINFO) -> int:
 
 def vram_settings(needs: MachineNeeds, load: Load) -> VramSettings:
     """The options that decide over the GPU's memory."""
-    on = _switches(needs)
+    on = frozenset(name for name, value in needs.args.items() if value is True)
     return VramSettings(
         family=needs.family,
         lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH if load.trained is None else load.trained,
@@ -165,10 +165,6 @@ def ram_settings(needs: MachineNeeds, load: Load, *, on_gpu: bool) -> RamSetting
         training=sum(trained.parts.get(part, 0) for part in here) if trained else 0,
         dtypes=load.dtypes,
     )
-
-
-def _switches(needs: MachineNeeds) -> frozenset[str]:
-    return frozenset(name for name, value in needs.args.items() if value is True)
 
 
 def _float(shape: LoraShape) -> LoraShape:

@@ -156,21 +156,13 @@ def _cache(
 ) -> AbstractContextManager[ScanCache | None]:
     folder = workspace.cache / CACHE
     known = os.path.isfile(folder / NAME)
-    keep = request.deep or known or (_may_write(request, workspace) and _many(sources))
+    ours = not request.elsewhere or os.path.isdir(workspace.root)  # no workspace here for another machine's run
+    keep = request.deep or known or (ours and sum(_entries(source.folder) for source in sources) >= MANY)
     if not keep and not known:
         return nullcontext()
     from kohya_runner.dataset.scan_cache import ScanCache  # the database costs 20 ms that a small plan need not pay
 
     return ScanCache(folder, readonly=not keep, fresh=request.fresh)
-
-
-def _may_write(request: Request, workspace: Workspace) -> bool:
-    """For another machine's run this machine gets no workspace of its own."""
-    return not request.elsewhere or os.path.isdir(workspace.root)
-
-
-def _many(sources: Sequence[Source]) -> bool:
-    return sum(_entries(source.folder) for source in sources) >= MANY
 
 
 def _entries(folder: Path) -> int:

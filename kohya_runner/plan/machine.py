@@ -106,7 +106,7 @@ def _trainer(
 
     checkout, python, engine = trainer.checkout, trainer.python, trainer.engine
     found = _imported(python, checkout, on_progress) if deep and python and checkout else None
-    first_gpu = found.gpus[0] if found and found.gpus else None
+    broken = [f"{name}: {found.faults[name]}" for name in found.needed if name in found.faults] if found else []
     return TrainerFacts(
         python=python.path if python else None,
         checkout=checkout.root if checkout else None,
@@ -115,9 +115,8 @@ def _trainer(
         edited=edited_files(checkout, os.environ) if checkout else (),
         versions=facts.packages if facts else {},
         cuda=found.cuda if found else None,
-        gpu_name=first_gpu.name if first_gpu else "",
-        bf16=first_gpu.bf16 if first_gpu else None,
-        import_error=_import_error(found) if found else "",
+        bf16=found.gpus[0].bf16 if found and found.gpus else None,
+        import_error="; ".join(broken),
         engine=engine,
     )
 
@@ -145,10 +144,6 @@ def _is_pinned(checkout: Checkout | None) -> bool:
     if checkout is None:
         return False
     return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root, checkout.engine))
-
-
-def _import_error(found: probe.DeepFacts) -> str:
-    return "; ".join(f"{name}: {found.faults[name]}" for name in found.needed if name in found.faults)
 
 
 @dataclass(frozen=True, slots=True)

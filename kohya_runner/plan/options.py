@@ -158,14 +158,10 @@ def weight_findings(args: Iterable[Arg], *, practice: bool) -> Iterator[Finding]
     """What stands against the files that the options name; a practice run may go on from practice files."""
     for arg in args:
         if arg.name in WEIGHTS:
-            for text in _texts(arg.value):
-                yield from _file(arg, Path(text), practice=practice)
+            for path in arg.value if isinstance(arg.value, list) else [arg.value]:
+                yield from _file(arg, Path(str(path)), practice=practice)
         elif arg.name == STATE:
             yield from _state(arg, Path(str(arg.value)), practice=practice)
-
-
-def _texts(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _file(arg: Arg, path: Path, *, practice: bool) -> Iterator[Finding]:

@@ -189,11 +189,7 @@ def _put(into: Any, path: tuple[Any, ...], leaf: Any) -> None:
 
 
 def _command(command: Command) -> dict[str, Any]:
-    return {
-        "argv": [masked_text(token) for token in command.argv],
-        "cwd": str(command.cwd),
-        "env": masked(command.env),
-    }
+    return {"argv": [masked_text(token) for token in command.argv], "cwd": str(command.cwd), "env": masked(command.env)}
 
 
 def _dataset(plan: Plan) -> dict[str, Any]:

@@ -14,14 +14,7 @@ from kohya_runner.machine.disk import DiskItem
 from kohya_runner.machine.downloads import cached_files, has_pipeline
 from kohya_runner.machine.memory_checks import Load
 from kohya_runner.machine.memory_use import moments
-from kohya_runner.machine.sizes import (
-    STAGED_TEXT,
-    LoraShape,
-    latent_bytes,
-    text_bytes,
-    text_tokens,
-    trained_parameters,
-)
+from kohya_runner.machine.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_bytes, text_tokens, trained_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

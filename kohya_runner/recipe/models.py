@@ -216,7 +216,5 @@ class Recipe(Strict):
         return value
 
 
-NOT_YET = {
-    "finish.publish": "publishing after the run",
-}
+NOT_YET = {"finish.publish": "publishing after the run"}
 """Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""

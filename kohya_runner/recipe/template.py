@@ -132,10 +132,7 @@ def _render(
     except TemplateSyntaxError as fault:
         return "", (f"not a valid expression: {fault.message}", "write {{ name }} or {{ env.NAME }}")
     except UndefinedError:
-        return "", (
-            "an environment variable it names is not set",
-            "set it, or write {{ env.NAME | default('...') }}",
-        )
+        return "", ("an environment variable it names is not set", "set it, or write {{ env.NAME | default('...') }}")
     except (TemplateError, TypeError, ValueError, OverflowError, MemoryError) as fault:
         return "", (f"cannot be filled in: {fault}", "write {{ name }} or {{ env.NAME }}")
     return (result, None) if len(result) <= MAX_LENGTH else ("", ("too long once it is filled in", "shorten it"))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import hub, safe_files
+from kohya_runner.dataset.edit import one_line
 from kohya_runner.dataset.tree_build import build, prune
 from kohya_runner.engines.arguments import PATHS
 from kohya_runner.engines.protocol import CACHES
@@ -114,7 +115,12 @@ def folders(plan: Plan) -> None:
 
 def caches(plan: Plan) -> None:
     """The folders of the environment: some libraries do not make their parents."""
-    for name, value in plan.ready.command.env.items():
+    cache_folders(plan.ready.command.env)
+
+
+def cache_folders(env: Mapping[str, str]) -> None:
+    """The folders that these variables name."""
+    for name, value in env.items():
         if name.endswith(("_HOME", "_CACHE", "_DIR")) or name == "TMPDIR":
             os.makedirs(value, exist_ok=True)  # noqa: PTH103 - a text from an environment
 
@@ -131,13 +137,9 @@ def described(plan: Plan) -> None:
 def prompt_lines(compare: Compare) -> list[str]:
     """The prompts as gen_img.py reads them with --from_file (gen_img.py:2810-3000): a line per prompt and seed."""
     width, height = compare.size.split("x")
-    negative = f" --n {_one_line(compare.negative)}" if compare.negative else ""
+    negative = f" --n {one_line(compare.negative)}" if compare.negative else ""
     flags = f"--w {width} --h {height} --s {compare.steps} --l {compare.guidance}"
-    return [f"{_one_line(p)} {flags} --d {seed}{negative}" for p in compare.prompts for seed in compare.seeds]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return [f"{one_line(p)} {flags} --d {seed}{negative}" for p in compare.prompts for seed in compare.seeds]
 
 
 def prompts(plan: Plan) -> None:

@@ -122,7 +122,8 @@ def carried_over(plan: Plan) -> dict[str, Any]:
         "first_step": first,
         "bar_offset": series.state.way.bar_offset(first, each),
         "first_epoch": series.first_epoch,
-        "final": _final(plan, series),
+        # as the trainer of this attempt will call it
+        "final": plan.ready.steps.checkpoints[-1].replace(series.record.name, series.output_name, 1),
         "steps_seen": first,
         "epochs_seen": series.epoch,
         "checkpoints": kept,
@@ -138,11 +139,6 @@ def _losses(series: ResumePoint) -> Iterator[Note]:
         if doubt != checkpoints.ANEW:
             text = f"{file} was whole, and was lost before the resume"
             yield Note(time=time.time(), code="checkpoint.gone", text=text)
-
-
-def _final(plan: Plan, series: ResumePoint) -> str:
-    """The last file, as the trainer of this attempt will call it."""
-    return plan.ready.steps.checkpoints[-1].replace(series.record.name, series.output_name, 1)
 
 
 def begin_attempt(plan: Plan, record: Record) -> None:

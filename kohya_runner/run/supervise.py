@@ -44,10 +44,6 @@ HUNG = 2.0
 LAST_LOOK = 30.0
 
 
-def _nothing(_: object) -> None:
-    return
-
-
 @dataclass(frozen=True, slots=True)
 class Watch:
     """Where to look and whom to tell. ``log`` is absolute: it also names the run to its processes.
@@ -59,7 +55,7 @@ class Watch:
     log: Path
     output_dir: Path
     observers: tuple[Observer, ...] = ()
-    on_start: Callable[[ProcessId], None] = _nothing
+    on_start: Callable[[ProcessId], None] = lambda _: None
     grace: Grace = field(default_factory=Grace)
     before: DoneBefore = field(default_factory=DoneBefore)  # of a run that goes on
 
@@ -115,7 +111,9 @@ def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], hea
         leader = identify(process.pid)
         session.guarded(watch.on_start, leader)
         sequence = StopSequence(ProcessGroup(leader, str(watch.log)), watch.output_dir, watch.grace)
-        session.follow(sequence, lambda: not _has_ended(leader.pid))
+        # not reaped, so that the pid stays its own until the group is swept
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        session.follow(sequence, lambda: os.waitid(os.P_PID, leader.pid, look) is None)
         return session.outcome(_reap(process))
 
 
@@ -229,11 +227,6 @@ def _start(command: Command, log: Path, environ: Mapping[str, str]) -> subproces
         raise TrainerError(what, hint="name the trainer's Python with launch.python or $KOHYA_RUNNER_PYTHON") from None
     finally:
         os.close(handle)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether our child has ended; it is not reaped, so that its pid stays its own until the group is swept."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _reap(process: subprocess.Popen[bytes]) -> _End:

@@ -17,7 +17,6 @@ from kohya_runner.install.checkout import Checkout
 from kohya_runner.install.environment import (
     Recorded,
     candidates,
-    hub_transfer,
     lock,
     make_environment,
     plan_for,
@@ -57,12 +56,6 @@ def test_a_home_on_a_network_volume_is_never_used(monkeypatch):
     monkeypatch.setattr(environment, "is_network_mount", lambda path: not str(path).startswith("/var/tmp"))
     home = setup_home({"HOME": "/home/ann", "KOHYA_RUNNER_HOME": "/workspace/runner"})
     assert home == Path(f"/var/tmp/kohya-runner-{os.geteuid()}")
-
-
-@pytest.mark.parametrize(("version", "expected"), [(None, {"HF_HUB_ENABLE_HF_TRANSFER": "0"}), ("0.1.9", {})])
-def test_the_accelerated_download_needs_its_package(version, expected):
-    facts = PythonFacts(BASE, BASE, "3.11.7", venv=True, packages={"hf_transfer": version})
-    assert hub_transfer(facts) == expected
 
 
 def test_a_machine_offers_its_own_python_once():

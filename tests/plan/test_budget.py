@@ -12,7 +12,7 @@ TWO_HOURS = TimePlan(7140, Speed(1.0, 60.0, "lads/001"), 0.5)
 
 
 def _found(time: TimePlan = TWO_HOURS, *, per_epoch: int = 714, **limits: float):
-    return budget_findings(Budget(**limits), time, steps_per_epoch=per_epoch, places=PLACES)
+    return tuple(budget_findings(Budget(**limits), time, steps_per_epoch=per_epoch, places=PLACES))
 
 
 def test_no_limits_no_findings():

@@ -163,7 +163,4 @@ class DiffusersEngine(Engine):
         from kohya_runner.engines.diffusers.rules import RULES
         from kohya_runner.engines.rule_context import context_of, evaluate
 
-        return (
-            *evaluate(context_of(resolved, steps), RULES),
-            *build.own_findings(resolved, arranged.layout, steps),
-        )
+        return (*evaluate(context_of(resolved, steps), RULES), *build.own_findings(resolved, arranged.layout, steps))

@@ -48,7 +48,6 @@ SD15 = Support(
     tokenizers=(CLIP_L,),
     modules={"text_encoder": 72, "unet": 192, "unet_conv": 278},
     recipe="recipes/sd15_lora.yaml",
-    reads_long=True,
 )
 SD2 = Support(
     family="sd2",
@@ -60,7 +59,6 @@ SD2 = Support(
     modules={"text_encoder": 138, "unet": 192, "unet_conv": 278},
     recipe="recipes/sd2_lora.yaml",
     added={"v2": True},
-    reads_long=True,
 )
 SDXL = Support(
     family="sdxl",
@@ -73,7 +71,6 @@ SDXL = Support(
     tokenizers=(CLIP_L, CLIP_G),
     modules={"text_encoder": 264, "unet": 722, "unet_conv": 788},
     recipe="recipes/bespoke_baby_sdxl.yaml",
-    reads_long=True,
 )
 SD3 = Support(
     family="sd3",

@@ -21,7 +21,6 @@ TEXT_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "fine_tune.py": TEXT_RATES[:1],
 }
 """The rates of the text encoders by script; T5's, learning_rate_te3, needs train_t5xxl."""
-NO_TEXT_ENCODER = -1
 
 
 def trains_text(context: Context) -> bool:
