@@ -12,8 +12,7 @@ from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
 from kohya_runner.machine.disk import disk_plan
 from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.commands import commands
-from kohya_runner.plan.forecast import ForecastInput, forecast
-from kohya_runner.plan.hub_answers import hub_answers, hub_for_another, reach_of
+from kohya_runner.plan.forecast import ForecastInput, forecast, hub_answers, hub_for_another, reach_of
 from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.record.run_paths import RunPaths
 
