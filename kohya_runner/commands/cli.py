@@ -215,7 +215,7 @@ def models(family: str | None, as_json: bool) -> None:  # noqa: FBT001
 @click.option("--images", required=True, type=click.Path(), callback=as_path, help="The folder of pictures.")
 @click.option("--output", type=click.Path(), callback=as_path, help="The file to write; NAME.yaml by default.")
 def new(name: str, family: str, images: Any, output: Any) -> None:
-    """Write a commented recipe to start from."""
+    """Write a recipe that fits the pictures, each value with its reason."""
     from pathlib import Path
 
     from kohya_runner.commands.new import write

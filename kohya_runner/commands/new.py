@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
+from kohya_runner import workspace as workspaces
+from kohya_runner.dataset.first_look import look
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import OWNED
+from kohya_runner.engines.method_data import PAIRED
 from kohya_runner.engines.table import options_for
 from kohya_runner.errors import UsageError
 from kohya_runner.options.values import COMMA_JOINED
+from kohya_runner.plan.data import tokenizer_places
+from kohya_runner.plan.starting import Pictures, choose, drawn
+from kohya_runner.recipe.load import load
 from kohya_runner.recipe.models import NAME, Recipe
 from kohya_runner.recipe.starter import starter, starter_file
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from kohya_runner.dataset.first_look import FolderPart
+    from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import Option
-
-PAIRS = "metadata.jsonl"
-"""The list of edit pairs that a folder of pictures may hold (docs/edit.md)."""
 
 
 def write(name: str, family: str, images: Path, output: Path) -> str:
@@ -41,16 +47,34 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
         raise UsageError(f"--images {images}: there is no such folder")
     if output.exists():
         raise UsageError(f"{output} exists and is left as it is", hint="choose another --output")
-    file = starter_file(family, row.recipe)
-    relative = os.path.relpath(images.absolute(), output.absolute().parent)
-    pairs = (images / PAIRS).is_file() and PAIRS in file.read_text(encoding="utf-8")
-    where = shlex.quote(str(output))
-    text = starter(file, name=name, images=f"{relative}/{PAIRS}" if pairs else relative, output=where)
+    parts = look(images, name)
+    _refuse_edits(row, parts, images)
+    own = starter_file(family, row.recipe)
+    art = own.with_name(f"pixel_art_{family}.yaml")
+    file = art if art.is_file() and drawn(parts) else own
+    where, here = shlex.quote(str(output)), output.absolute().parent
+    folders = [path for part in parts for path in (part.images, part.conditioning) if path is not None]
+    shown = {path: os.path.relpath(path.absolute(), here) for path in folders}
+    native = int(str(load(own, environ={}).args.get("resolution", 1024)).partition(",")[0])
+    filled = choose(row, load(file, environ={}).args, Pictures(parts, shown, native, _tokenizers()))
+    text = starter(file, filled, name=name, output=where)
     try:
         safe_files.write_text(output, text)
     except OSError as fault:
         raise UsageError(f"{output}: {fault.strerror or fault}", hint="choose another --output") from None
     return f"wrote {output}; next: kohya-runner plan {where}"
+
+
+def _tokenizers() -> tuple[Path, ...]:
+    settings = table.user_settings(os.environ)
+    room = workspaces.choose(None, str(settings.workspace) if settings.workspace else None, os.environ, Path.cwd())
+    return tokenizer_places(room, None)
+
+
+def _refuse_edits(row: Support, parts: Sequence[FolderPart], images: Path) -> None:
+    if row.data not in PAIRED and any(part.survey.edit is not None for part in parts):
+        rows = " or ".join(f"--family {one.family}" for one in table.FAMILIES if one.data in PAIRED and one.is_lora)
+        raise UsageError(f"{images} holds edits, and LoRAs of {row.title} learn from pictures with captions", hint=rows)
 
 
 _TYPES = {

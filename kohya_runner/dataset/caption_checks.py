@@ -39,8 +39,8 @@ def missing(scan: Scan) -> Iterator[Finding]:
     if not paths:
         return
     text = f"{counted(len(paths), 'image')} without a {dotted(scan.source.captions.extension)} file: {names(paths)}"
-    hint = f"the trainer would train them as '{scan.source.concept}'"
-    say = info if scan.source.regularization else error
+    hint = f"the trainer trains them as '{scan.source.concept}'; if so, write in the entry captions: {{optional: true}}"
+    say = info if scan.source.regularization or scan.source.captions.optional else error
     yield say("caption.missing", text, where=scan.source.place(paths), hint=hint)
 
 

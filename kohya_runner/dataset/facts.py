@@ -42,6 +42,7 @@ class CaptionRules:
     contains_all: tuple[str, ...] = ()
     matches: str | None = None
     max_tokens: int | None = None
+    optional: bool = False  # a picture without a caption is trained as the concept, and that is meant
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def pixel_art(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
 
 def enlarged(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """Photographs that hold fewer pixels than they are trained at."""
-    grown = [one for one in views if one.scale > ENLARGED and not one.tiny]
+    grown = [one for one in views if one.scale > ENLARGED and not one.tiny and one.interpolation != "nearest"]
     if grown:
         text = f"{counted(len(grown), 'image')} enlarged up to {max(one.scale for one in grown):.1f} times"
         hint = "take larger originals, a lower resolution, or args.bucket_no_upscale: true"

@@ -127,6 +127,13 @@ QWEN_VL = "Qwen/Qwen2.5-VL-7B-Instruct"
 BYT5 = "google/byt5-small"
 
 
+LENGTH_OPTIONS = {
+    "flux": "t5xxl_max_token_length", "sd3": "t5xxl_max_token_length", "lumina": "gemma2_max_token_length",
+    "anima": "qwen3_max_token_length",
+}  # fmt: skip
+"""Families whose longest captions need another option than max_token_length."""
+
+
 INITIAL_STEP = ResumeWay(
     needs=("initial_step",),
     sets=("resume", "initial_step", "initial_epoch", "skip_until_initial_step"),

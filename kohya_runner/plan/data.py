@@ -264,6 +264,7 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, own: Own
         contains_all=captions.contains_all,
         matches=captions.matches if usable else None,
         max_tokens=captions.max_tokens,
+        optional=captions.optional,
     )
     path = loaded.path_from(entry.images, "datasets", index, "images")
     listed = is_rows_file(path) and not is_edit_file(path)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error
-from kohya_runner.recipe.load import load
 from kohya_runner.recipe.models import reference
 from kohya_runner.slips import elsewhere
 from kohya_runner.text import did_you_mean
@@ -96,6 +95,7 @@ def family_of(ref: Reference) -> str:
 
 def _shipped(support: Support) -> dict[str, str]:
     """The models that the family's shipped recipe names, by their keys; files of the reader's own are left out."""
+    from kohya_runner.recipe.load import load
     from kohya_runner.recipe.starter import shipped_recipes
 
     file = shipped_recipes() / Path(support.recipe).name

@@ -75,6 +75,7 @@ class Captions(Strict):
     contains_all: tuple[str, ...] = Field((), strict=False, description="every caption contains all of these")
     matches: str | None = Field(None, description="a regular expression found in every caption")
     max_tokens: int | None = Field(None, ge=1, description="no caption is longer than this, in tokens")
+    optional: bool = Field(False, description="a picture without one is trained with the concept as its prompt")
 
     @field_validator("extension")
     @classmethod

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parents[1]
 _KEY = re.compile(r"(\w+):")
 _ARG = re.compile(r"  (\w+):")
-_IMAGES = re.compile(r"(  - images: )(\S+)")
+_OF_ENTRY = re.compile(r"    (\w+):")
+_OWN = ("images", "concept", "repeats", "captions", "conditioning", "regularization")
+_FIGURES = re.compile(r"\d pictures x |^# \d+ x \d+ = ")
+"""Lines at the top of a shipped recipe that hold for its own pictures alone."""
 
 Blocks = dict[str, list[str]]
+WIDE = 118
 
 
 def shipped_recipes() -> Path:
@@ -37,18 +41,56 @@ def starter_file(family: str, example: str) -> Path:
     return own if own.is_file() else shipped_recipes() / Path(example).name
 
 
-def starter(file: Path, *, name: str, images: str, output: str) -> str:
-    """The text of the new recipe, comments included.
+class Filled(NamedTuple):
+    """What the pictures decide: the lines of each dataset, options with their reasons, and what they leave open."""
 
-    ``images`` is relative to the new file; ``output`` is how a shell names that file.
-    """
+    entries: tuple[tuple[str, ...], ...]
+    args: Mapping[str, tuple[str, str]]
+    notes: tuple[str, ...] = ()
+
+
+def starter(file: Path, filled: Filled, *, name: str, output: str) -> str:
+    """The text of the new recipe, comments included; ``output`` is how a shell names the new file."""
     head, blocks = _merged(file)
-    for key, lines in {"name": [f"name: {name}"], "datasets": _datasets(blocks["datasets"], name, images)}.items():
-        blocks[key] = lines
+    blocks["name"] = [f"name: {name}"]
+    told = [f"# {note}" for note in filled.notes]
+    blocks["datasets"] = ["", *told, "datasets:", *_entries(filled.entries, _rest(blocks["datasets"]))]
+    block = blocks.get("args", ["args:"])
+    start = next(number for number, line in enumerate(block) if line.startswith("args:")) + 1
+    options = _options(block[start - 1 :])
+    options |= {key: _because(f"  {key}: {value}", why) for key, (value, why) in filled.args.items()}
+    blocks["args"] = [*block[:start], *(line for lines in options.values() for line in lines)]
     first = ("name", "family", "method", "model", "components")
     order = [*(key for key in first if key in blocks), *(key for key in blocks if key not in (*first, "args")), "args"]
     lines = [*_head(head, file, output), *(line for key in order for line in blocks[key])]
     return "\n".join(lines) + "\n"
+
+
+def _rest(block: list[str]) -> list[str]:
+    """What the shipped recipe says of its dataset beside pictures, concept and repeats: options of the trainer."""
+    kept: list[str] = []
+    key = ""
+    for line in block[1:]:
+        found = _OF_ENTRY.match(line.replace("  - ", "    ", 1))
+        key = found[1] if found else key
+        kept += [line] if key and key not in _OWN else []
+    return kept
+
+
+def _entries(entries: Sequence[Sequence[str]], rest: list[str]) -> Iterator[str]:
+    for first, *others in entries:
+        lines = [*_because(f"  - {first}"), *(line for one in others for line in _because(f"    {one}"))]
+        yield from (*lines, *rest)
+
+
+def _because(line: str, why: str = "") -> list[str]:
+    """A line with its reason behind it, or above it where both are too long for one."""
+    text, _, said = (line, "", why) if why else line.partition("  # ")
+    if not said:
+        return [text]
+    whole = f"{text:<31}  # {said}"
+    indent = text[: len(text) - len(text.lstrip(" -"))].replace("-", " ")
+    return [whole] if len(whole) <= WIDE or "- " in text[: len(indent)] else [f"{indent}# {said}", text]
 
 
 def _merged(file: Path) -> tuple[list[str], Blocks]:
@@ -102,23 +144,12 @@ def _options(block: list[str]) -> Blocks:
     return options
 
 
-def _datasets(block: list[str], name: str, images: str) -> list[str]:
-    text = "\n".join(block)
-    text = _IMAGES.sub(lambda found: f"{found[1]}{_quoted(images)}", text, count=1)
-    return ["", *re.sub(r"(    concept: )\S+", rf"\g<1>{name}", text, count=1).split("\n")]
-
-
 def _head(head: list[str], file: Path, output: str) -> list[str]:
     """The comment with commands for the new file; the editor's schema is named relative to the shipped one."""
-    text = "\n".join(line for line in head if "$schema" not in line).removeprefix("#\n")
+    kept = (line for line in head if "$schema" not in line and not _FIGURES.search(line))
+    text = "\n".join(kept).removeprefix("#\n")
     command = rf"recipes/{re.escape(file.name)}( --set datasets\.0\.images=\S+)?"
     return re.sub(command, lambda _: output, text).split("\n")
-
-
-def _quoted(path: str) -> str:
-    """A path as a YAML scalar."""
-    plain = all(c.isalnum() or c in "/._-" for c in path)
-    return path if plain else '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 DEFAULT = "default of kohya-runner"

@@ -21,11 +21,17 @@ def found(folder: Path, **rules: Any) -> list[Finding]:
     return list(check_datasets([scanned(folder, rules=rules)]))
 
 
+def test_captions_that_may_be_missing_are_no_fault(odd_path: Path):
+    draw(odd_path / "a.png")
+    (finding,) = found(odd_path, optional=True)
+    assert (finding.severity, finding.code) == (INFO, "caption.missing")
+
+
 def test_a_missing_caption_is_an_error_that_says_what_would_be_trained(odd_path: Path) -> None:
     draw(odd_path / "a.png")
     (finding,) = found(odd_path)
     assert (finding.severity, finding.code, finding.where) == (ERROR, "caption.missing", str(odd_path / "a.png"))
-    assert finding.hint == "the trainer would train them as 'cat'"
+    assert finding.hint == "the trainer trains them as 'cat'; if so, write in the entry captions: {optional: true}"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import FLOW, INFO, LORA, SILENT, UNET, WARNING, WHOLE, Rule
+from kohya_runner.engines.support import LENGTH_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +24,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {"anima": RATES[1:]}
 """Rates that do not go with cached outputs, where they are others than usual (anima_train_network.py:73)."""
 UNCHECKED = ("lumina_train_network.py",)
 """Scripts that do not ask, but silently leave out what does not go with cached outputs."""
-LENGTHS: Mapping[str, str] = {
-    "flux": "write args.t5xxl_max_token_length", "sd3": "write args.t5xxl_max_token_length",
-    "lumina": "write args.gemma2_max_token_length", "anima": "write args.qwen3_max_token_length",
-}  # fmt: skip
+LENGTHS = {family: f"write args.{option}" for family, option in LENGTH_OPTIONS.items()}
 
 
 def _not_cacheable(context: Context) -> str:
