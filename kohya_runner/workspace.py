@@ -44,6 +44,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def prepared(self) -> Path:
+        """Versions of datasets: ``<name>/<number>``, see ``dataset.prepare.manifest``."""
+        return self.root / "prepared"
+
+    @property
     def rehearsals(self) -> Path:
         """What was measured before a run: ``<name>/<number>``, without the files that were saved."""
         return self.root / "rehearsals"

@@ -73,6 +73,8 @@ def test_regularization_images_alone_are_an_error(odd_path: Path) -> None:
 def test_strays_are_told(odd_path: Path) -> None:
     pair(odd_path, "a")
     (odd_path / "Thumbs.db").write_bytes(b"")
+    (odd_path / "manifest.json").write_bytes(b"{}")
+    (odd_path / "a.focus").write_bytes(b"0.5 0.5")
     finding = only(scanned(odd_path))
     assert (finding.severity, finding.code, finding.where) == (INFO, "dataset.strays", str(odd_path / "Thumbs.db"))
 

@@ -1,0 +1,197 @@
+"""A version of a dataset: a folder of its own, whose manifest.json says from what and how each picture was made.
+
+While a verb works, each finished picture is a line of a journal beside the manifest: a run that is cut goes on there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.errors import PreflightError, RunExistsError
+from kohya_runner.safe_files import open_for_write, read_json, write_json
+from kohya_runner.text import size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import TextIO
+
+NAME, JOURNAL, LOCK = "manifest.json", ".manifest.jsonl", ".lock"
+FORMAT = 1
+FOCUS = ".focus"
+"""Ending of the file beside a picture that says what a crop keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStep:
+    """A verb that made the version (prepare, caption, edit, import), and all that decides what it does."""
+
+    verb: str
+    settings: Mapping[str, object]
+    when: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MadePicture:
+    """A picture of the version. ``stamp`` and ``sha256`` are of its source, ``bytes`` of the file itself."""
+
+    file: str
+    source: str  # absolute, or relative to the version's folder
+    stamp: str = ""  # see ``source_stamp``
+    sha256: str = ""
+    bytes: int = 0
+    what: tuple[str, ...] = ()  # what was done, in its order
+    caption_sha256: str = ""  # of the caption that a verb wrote; another one is a person's
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A source that is not in the version, and why."""
+
+    source: str
+    why: str
+    stamp: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """What a version says of itself; ``steps`` in their order."""
+
+    steps: tuple[VersionStep, ...] = ()
+    pictures: tuple[MadePicture, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+
+    def with_step(self, step: VersionStep) -> DatasetVersion:
+        """With this step as the last one; one of the same verb is replaced."""
+        return replace(self, steps=(*(one for one in self.steps if one.verb != step.verb), step))
+
+
+def source_stamp(path: str | os.PathLike[str]) -> str:
+    """Size and time of a file: where both are as before, so is its content. "" where there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - ten thousand times
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def read(folder: Path) -> DatasetVersion | None:
+    """The manifest of a finished version; None where there is none, or one that cannot be understood."""
+    value = read_json(folder / NAME)
+    try:
+        if value["version"] != FORMAT:
+            return None
+        steps = tuple(VersionStep(**row) for row in value["steps"])
+        return DatasetVersion(steps, tuple(map(_made, value["pictures"])), tuple(map(_aside, value["set_aside"])))
+    except (KeyError, TypeError):
+        return None
+
+
+def write(folder: Path, version: DatasetVersion) -> None:
+    """Finish a version: the manifest in one step, then the journal goes."""
+    verb = version.steps[-1].verb if version.steps else ""
+    value = {"version": FORMAT, "made_by": f"kohya-runner dataset {verb}".strip(), **asdict(version)}
+    write_json(folder / NAME, value)
+    (folder / JOURNAL).unlink(missing_ok=True)
+
+
+class Journal:
+    """The pictures that a verb has finished; ``pictures`` and ``set_aside`` by their source, from the last run, too."""
+
+    def __init__(self, folder: Path) -> None:
+        known = read(folder) or DatasetVersion()
+        self.pictures = {one.source: one for one in known.pictures}
+        self.set_aside = {one.source: one for one in known.set_aside}
+        self._file = self._opened(folder / JOURNAL)
+
+    def add(self, one: MadePicture | SetAside) -> None:
+        """One more that is done: it is not done again."""
+        print(json.dumps([type(one) is MadePicture, asdict(one)]), file=self._file, flush=True)
+        self._keep(one)
+
+    def close(self) -> None:
+        """Whatever was added is kept for the next run."""
+        self._file.close()
+
+    def _keep(self, one: MadePicture | SetAside) -> None:
+        self.pictures.pop(one.source, None)
+        self.set_aside.pop(one.source, None)
+        if isinstance(one, MadePicture):
+            self.pictures[one.source] = one
+        else:
+            self.set_aside[one.source] = one
+
+    def _opened(self, path: Path) -> TextIO:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        for line in lines:
+            with suppress(ValueError, TypeError):  # cut in the middle
+                good, row = json.loads(line)
+                self._keep(_made(row) if good else _aside(row))
+        file = os.fdopen(open_for_write(path, os.O_APPEND, 0o644), "a", encoding="utf-8")
+        if lines:
+            print(file=file)  # what was cut stays a line of its own
+        return file
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a version while it is written.
+
+    Raises:
+        RunExistsError: another process writes it; a lock ends with its process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(open_for_write(folder / LOCK), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as held:
+            raise RunExistsError(f"{folder}: another process writes it", hint="wait for it, or name another") from held
+        except OSError:  # a disk that knows no locks
+            pass
+        yield
+
+
+def versions(root: Path) -> tuple[Path, ...]:
+    """The folders ``001``, ``002`` ... of a dataset in the workspace, finished or not, in their order."""
+    try:
+        names = os.listdir(root)  # noqa: PTH208 - names, not paths
+    except OSError:
+        return ()
+    return tuple(root / name for name in sorted(names, key=lambda n: (len(n), n)) if re.fullmatch(r"\d{3,}", name))
+
+
+def next_version(root: Path) -> Path:
+    """The folder after the last one; it is made."""
+    last = versions(root)
+    folder = root / f"{int(last[-1].name) + 1 if last else 1:03d}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def need_space(folder: Path, wanted: int) -> None:
+    """Refuse before anything is written what the disk cannot hold.
+
+    Raises:
+        PreflightError: there is less than ``wanted`` bytes.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < wanted:
+        text = f"{folder}: {size(wanted)} are needed and {size(free)} are free"
+        raise PreflightError(text, hint="free some space, or name another --output or --workspace")
+
+
+def _made(row: dict[str, Any]) -> MadePicture:
+    return MadePicture(**row | {"what": tuple(row["what"])})
+
+
+def _aside(row: dict[str, Any]) -> SetAside:
+    return SetAside(**row)
