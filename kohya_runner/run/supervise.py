@@ -82,7 +82,8 @@ class Outcome:
             raise self.fault
         if self.stopped:
             kind = CancelledError if self.stopped == "SIGINT" else TerminatedError
-            raise kind(f"stopped by {self.stopped}{kept}", hint="run the same command again to continue")
+            by = "as you asked" if self.stopped == "SIGINT" else f"by {self.stopped}"
+            raise kind(f"stopped {by}{kept}", hint="run the same command again to continue")
 
 
 @dataclass(frozen=True, slots=True)
