@@ -3,8 +3,9 @@
     python benchmarks/pictures.py [WORKSPACE]
 
 It needs chromium. ``plan.svg``: the plan of the quickstart on a terminal of 100 columns. ``curve.png``: the loss of a
-practice run in its report. ``dataset.png``: the dataset page of the quickstart's pictures. ``sheet.png``: the contact
-sheet of a WORKSPACE in which the quickstart was trained and compared; without one it is left as it is.
+practice run in its report. ``dataset.png``: the dataset page of the quickstart's pictures. ``sheet.png``: a contact
+sheet, of the quickstart of a WORKSPACE in which it was trained and compared, else of colours that the tests' stand-in
+paints: it shows where what stands.
 """
 
 from __future__ import annotations
@@ -61,9 +62,28 @@ def main() -> None:
         runner("dataset", "report", str(RECIPE), "--output", str(folder / "dataset.html"), KOHYA_WORKSPACE=name)
         photograph(folder / "run.html", HERE / "curve.png", (0, 0, 1000, 690))
         photograph(folder / "dataset.html", HERE / "dataset.png", (0, 0, 1000, 900))
-    if len(sys.argv) > 1:
-        sheet = Path(sys.argv[1]) / "runs" / "quickstart" / "001" / "comparison" / "contact-sheet.png"
-        keep(PIL.Image.open(sheet), HERE / "sheet.png")
+        run_dir = Path(sys.argv[1]) / "runs" / "quickstart" / "001" if len(sys.argv) > 1 else stand_in(folder)
+        keep(PIL.Image.open(run_dir / "comparison" / "contact-sheet.png"), HERE / "sheet.png")
+
+
+STAND_IN = """
+import sys, sweep_trainer
+from pathlib import Path
+place = Path(sys.argv[1])
+print(sweep_trainer.painting_checkout(place / "painter"))
+print(sweep_trainer.trained_run(place, 6))
+"""
+
+
+def stand_in(folder: Path) -> Path:
+    """A run of six epochs without weights worth the name, compared by a painter of plain colours."""
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'support'}"}
+    command = (sys.executable, "-c", STAND_IN, str(folder / "stand-in"))
+    made = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+    painter, run_dir = made.stdout.splitlines()
+    prompts = ("--prompt", "pixel art, 24x24, a cat", "--prompt", "pixel art, 24x24, a chest", "--size", "256x256")
+    runner("compare", run_dir, *prompts, KOHYA_RUNNER_SD_SCRIPTS=painter, KOHYA_RUNNER_PYTHON=sys.executable)
+    return Path(run_dir)
 
 
 def plan() -> None:
