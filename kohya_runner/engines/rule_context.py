@@ -64,6 +64,9 @@ class EffectiveOptions(Protocol):
     @property
     def given(self) -> Mapping[str, Any]: ...
 
+    @property
+    def networks(self) -> Mapping[str, Mapping[str, str]]: ...
+
     def get(self, name: str) -> Any: ...
 
     def on(self, name: str) -> bool: ...
@@ -109,6 +112,11 @@ class Context:
     @property
     def network_module(self) -> str:
         return str(self.get("network_module") or "")
+
+    @property
+    def network_keys(self) -> Mapping[str, str]:
+        """The keys that the chosen module looks at, with their kinds; none for a module that is not the trainer's."""
+        return {key: kind for key, kind in self.options.networks.get(self.network_module, {}).items() if key}
 
     @property
     def network_args(self) -> Mapping[str, str]:

@@ -110,12 +110,14 @@ class ScriptOptions(Mapping[str, Option]):
     """The options of one train script by exact name, in the parser's order.
 
     argparse would take any unambiguous abbreviation (``--text_encoder`` becomes ``--text_encoder_lr``); a lookup here
-    never does. ``checkout`` is where they were read, None where no sources are there.
+    never does. ``checkout`` is where they were read, None where no sources are there;
+    ``networks`` are its network modules (``options/networks.py``).
     """
 
     script: str
     rows: tuple[Option, ...]
     checkout: Path | None = field(default=None, compare=False, repr=False)
+    networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
     _by_name: dict[str, Option] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

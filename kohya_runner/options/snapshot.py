@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from kohya_runner.errors import TrainerError
+from kohya_runner.options.networks import FOLDER, Networks, read_networks
 from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Type
 from kohya_runner.text import did_you_mean
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kohya_runner.engine_info import EngineInfo
+    from kohya_runner.options.modules import Modules
 
 __all__ = ["Option", "ScriptOptions", "engine_options", "matches_snapshot", "scripts"]
 
@@ -33,7 +35,8 @@ def scripts(engine: EngineInfo, checkout: Path | None = None) -> tuple[str, ...]
 def matches_snapshot(checkout: Path, engine: EngineInfo) -> bool:
     """Whether a checkout declares exactly the options of the snapshot: same files, no further train script."""
     known = shipped(engine)
-    return unchanged(checkout, known.sources) and set(train_scripts(checkout, engine)) == set(known.scripts)
+    same = unchanged(checkout, known.sources) and set(train_scripts(checkout, engine)) == set(known.scripts)
+    return same and network_files(checkout).keys() <= known.sources.keys()
 
 
 def engine_options(
@@ -45,28 +48,28 @@ def engine_options(
     with ``write_cache``. Raises ``TrainerError`` for a script that is not there and for sources that cannot be
     followed, with file and line.
     """
-    found = _found_options(engine, script, checkout, cache, write_cache=write_cache)
-    return replace(found, checkout=checkout)
+    options, networks = _found_options(engine, script, checkout, cache, write_cache=write_cache)
+    return replace(options, checkout=checkout, networks=networks)
 
 
 def _found_options(
     engine: EngineInfo, script: str, checkout: Path | None, cache: Path | None, *, write_cache: bool
-) -> ScriptOptions:
+) -> tuple[ScriptOptions, Networks]:
     if checkout is None or matches_snapshot(checkout, engine):
         _must_exist(script, scripts(engine), "the trainer")
-        return shipped(engine).scripts[script]
+        return shipped(engine).scripts[script], shipped(engine).networks
     _must_exist(script, train_scripts(checkout, engine), str(checkout))
     file = cache / f"options-{fingerprint(checkout, engine)[:20]}.json" if cache else None
     kept = _kept(file, checkout) if file else None
     if kept and script in kept.scripts:
-        return kept.scripts[script]
+        return kept.scripts[script], kept.networks
     options = _read(script, checkout, engine)
     if file and write_cache:
         from kohya_runner.safe_files import write_text
 
         with contextlib.suppress(OSError):  # then the next run reads the sources again
             write_text(file, encode(read_what_can_be(checkout, engine)))
-    return options
+    return options, read_networks(checkout)
 
 
 def _must_exist(script: str, known: tuple[str, ...], where: str) -> None:
@@ -93,16 +96,17 @@ def _kept(file: Path, checkout: Path) -> Snapshot | None:
     return snapshot if same else None
 
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read from one checkout: the files (path to SHA-256) and the options of its scripts."""
+    """What was read from one checkout: the files (path to SHA-256), its scripts' options, its network modules."""
 
     commit: str
     sources: Mapping[str, str]
     scripts: Mapping[str, ScriptOptions]
+    networks: Networks = field(default_factory=dict)
 
 
 def shipped_file(engine: EngineInfo) -> Path:
@@ -123,7 +127,7 @@ def read_checkout(checkout: Path, engine: EngineInfo, commit: str = "") -> Snaps
 
     modules = Modules(checkout, engine.imports)
     found = {script: read_script(script, modules, engine) for script in train_scripts(checkout, engine)}
-    return Snapshot(commit, dict(sorted(modules.hashes.items())), found)
+    return _snapshot(commit, modules, found)
 
 
 def read_what_can_be(checkout: Path, engine: EngineInfo) -> Snapshot:
@@ -136,7 +140,17 @@ def read_what_can_be(checkout: Path, engine: EngineInfo) -> Snapshot:
     for script in train_scripts(checkout, engine):
         with contextlib.suppress(TrainerError):
             found[script] = read_script(script, modules, engine)
-    return Snapshot("", dict(sorted(modules.hashes.items())), found)
+    return _snapshot("", modules, found)
+
+
+def _snapshot(commit: str, modules: Modules, found: dict[str, ScriptOptions]) -> Snapshot:
+    sources = {**modules.hashes, **network_files(modules.root)}
+    return Snapshot(commit, dict(sorted(sources.items())), found, read_networks(modules.root))
+
+
+def network_files(root: Path) -> Mapping[str, str]:
+    """The files where network modules may be, by their paths in the checkout, and their hashes."""
+    return {f"{FOLDER}/{path.name}": content_hash(path) for path in sorted((root / FOLDER).glob("*.py"))}
 
 
 def encode(snapshot: Snapshot) -> str:
@@ -149,7 +163,9 @@ def encode(snapshot: Snapshot) -> str:
     listed = ",\n".join(f"  {json.dumps(name)}: {json.dumps(rows)}" for name, rows in members.items())
     head = f'"version": {VERSION},\n"commit": {json.dumps(snapshot.commit)}'
     sources = json.dumps(snapshot.sources, indent=2)
-    return f'{{\n{head},\n"sources": {sources},\n"options": [\n{lines}\n],\n"scripts": {{\n{listed}\n}}\n}}\n'
+    networks = ",\n".join(f"  {json.dumps(name)}: {json.dumps(keys)}" for name, keys in snapshot.networks.items())
+    head = f'{head},\n"sources": {sources},\n"networks": {{\n{networks}\n}}'
+    return f'{{\n{head},\n"options": [\n{lines}\n],\n"scripts": {{\n{listed}\n}}\n}}\n'
 
 
 def decode(text: str) -> Snapshot:
@@ -159,7 +175,7 @@ def decode(text: str) -> Snapshot:
         raise ValueError("written by another version")
     rows = [_option(row) for row in data["options"]]
     listed = {name: ScriptOptions(name, tuple(rows[i] for i in numbers)) for name, numbers in data["scripts"].items()}
-    return Snapshot(data["commit"], dict(data["sources"]), listed)
+    return Snapshot(data["commit"], dict(data["sources"]), listed, data["networks"])
 
 
 def _key(option: Option) -> tuple[str, str, str]:
@@ -220,7 +236,7 @@ def unchanged(root: Path, hashes: Mapping[str, str]) -> bool:
 def fingerprint(root: Path, engine: EngineInfo) -> str:
     """One hash over the files that may declare options: those beside the scripts and in the folders below."""
     below = f"{engine.folder}/**/*.py" if engine.folder else "library/**/*.py"
-    files = sorted({*root.glob("*.py"), *root.glob(below)})
+    files = sorted({*root.glob("*.py"), *root.glob(below), *root.glob(f"{FOLDER}/*.py")})
     lines = (f"{path.relative_to(root).as_posix()} {content_hash(path)}\n" for path in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

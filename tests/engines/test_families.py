@@ -39,7 +39,7 @@ def test_what_the_runner_adds_is_an_option_of_the_script(row):
 
 
 def test_the_network_module_is_made_for_the_family(row):
-    assert row.network_module in modules_for(row.family)
+    assert row.network_module in modules_for(row.family, options_for(row.script, None).networks)
 
 
 def test_the_module_counts_are_those_that_sizes_are_reckoned_with(row):

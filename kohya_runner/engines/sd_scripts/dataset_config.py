@@ -219,6 +219,10 @@ class _Overlaid:
     def given(self) -> Mapping[str, Any]:
         return {**self.below.given, **self.own}
 
+    @property
+    def networks(self) -> Mapping[str, Mapping[str, str]]:
+        return self.below.networks
+
     def get(self, name: str) -> Any:
         value = self.own.get(name)
         return self.below.get(name) if value is None else value

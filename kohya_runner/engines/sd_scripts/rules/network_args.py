@@ -6,13 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import LOADED, SILENT, WARNING, Rule
-from kohya_runner.engines.sd_scripts.rules.network import MODULES, suggestion, unknown_keys
+from kohya_runner.engines.sd_scripts.rules.network import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from kohya_runner.engines.rule_context import Context
-    from kohya_runner.engines.sd_scripts.rules.network import Kind
 
 ARGS = ("network_args",)
 BLOCK_LISTS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
@@ -39,9 +38,8 @@ OFF = ("false", "0", "no", "none", "")
 
 
 def _unknown(context: Context) -> str:
-    module = context.network_module
-    keys = unknown_keys(module, context.network_args)
-    hints = {key: suggestion(module, key) for key in keys}
+    known = context.network_keys
+    hints = {key: suggestion(context, key) for key in context.network_args if known and key not in known}
     return "; ".join(f"{key} ({hint})" if hint else key for key, hint in hints.items())
 
 
@@ -55,10 +53,10 @@ def _not_quite_true(context: Context) -> str:
     return ", ".join(f"{key}={text}" for key, text in flags if text.lower() not in OFF)
 
 
-def _typed(context: Context) -> Iterator[tuple[str, str, Kind]]:
-    row = MODULES.get(context.network_module)
-    if row is not None and not context.on("dim_from_weights"):
-        yield from ((key, text, row.keys[key]) for key, text in context.network_args.items() if key in row.keys)
+def _typed(context: Context) -> Iterator[tuple[str, str, str]]:
+    known = context.network_keys
+    if not context.on("dim_from_weights"):
+        yield from ((key, text, known[key]) for key, text in context.network_args.items() if key in known)
 
 
 def _reads(convert: Callable[[str], object], text: str) -> bool:
@@ -239,8 +237,7 @@ RULES: tuple[Rule, ...] = (
          "network_args: {what}: the trainer cuts them or fills them up with 1", "write one number for each block",
          SILENT, WARNING),
     Rule("args.network_args_conv_alpha", ARGS,
-         lambda c: c.network_module in MODULES and "conv_alpha" in MODULES[c.network_module].keys
-         and _one_way(c, "conv_alpha", "conv_dim"),
+         lambda c: "conv_alpha" in c.network_keys and _one_way(c, "conv_alpha", "conv_dim"),
          "network_args: conv_alpha does nothing without conv_dim", "write conv_dim, too", SILENT, WARNING),
     Rule("args.network_args_conv_flux", ARGS, lambda c: _own_key(c, "conv_dim", WITHOUT_CONV) is not None,
          "network_args: conv_dim does nothing here: this model has no convolutions", "leave it out",
