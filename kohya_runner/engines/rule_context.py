@@ -8,7 +8,6 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from kohya_runner.engines.anchors import Sources, anchors
 from kohya_runner.findings import Finding, Severity, info
 
 if TYPE_CHECKING:
@@ -193,6 +192,8 @@ class Rule:
     @property
     def upstream(self) -> str:
         """Its lines at the pinned commit."""
+        from kohya_runner.engines.anchors import anchors
+
         return ", ".join(anchor.place for anchor in anchors(self.engine, self.code))
 
     def concerns(self, context: Context) -> bool:
@@ -255,12 +256,14 @@ class _Values(dict[str, str]):
 
 def evaluate(context: Context, rules: Iterable[Rule]) -> tuple[Finding, ...]:
     """What the rules have against the options of one run, in table order."""
+    broken = [(rule, found) for rule in rules if rule.concerns(context) and (found := rule.applies(context))]
+    if not broken:
+        return ()
+    from kohya_runner.engines.anchors import Sources
+
     findings, changed = [], []
     sources = Sources(context.checkout)
-    for rule in rules:
-        found = rule.concerns(context) and rule.applies(context)
-        if not found:
-            continue
+    for rule, found in broken:
         places = sources.places(rule.engine, rule.code, context.script, context.network_module)
         if places is None:
             changed.append(rule.code)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from kohya_runner.errors import TrainerError
-from kohya_runner.options.networks import FOLDER, Networks, read_networks
 from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Type
 from kohya_runner.text import did_you_mean
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.options.modules import Modules
+    from kohya_runner.options.networks import Networks
 
 __all__ = ["Option", "ScriptOptions", "engine_options", "matches_snapshot", "scripts"]
 
@@ -69,6 +69,8 @@ def _found_options(
 
         with contextlib.suppress(OSError):  # then the next run reads the sources again
             write_text(file, encode(read_what_can_be(checkout, engine)))
+    from kohya_runner.options.networks import read_networks
+
     return options, read_networks(checkout)
 
 
@@ -144,13 +146,18 @@ def read_what_can_be(checkout: Path, engine: EngineInfo) -> Snapshot:
 
 
 def _snapshot(commit: str, modules: Modules, found: dict[str, ScriptOptions]) -> Snapshot:
+    from kohya_runner.options.networks import read_networks
+
     sources = {**modules.hashes, **network_files(modules.root)}
     return Snapshot(commit, dict(sorted(sources.items())), found, read_networks(modules.root))
 
 
+NETWORKS = "networks"
+
+
 def network_files(root: Path) -> Mapping[str, str]:
     """The files where network modules may be, by their paths in the checkout, and their hashes."""
-    return {f"{FOLDER}/{path.name}": content_hash(path) for path in sorted((root / FOLDER).glob("*.py"))}
+    return {f"{NETWORKS}/{path.name}": content_hash(path) for path in sorted((root / NETWORKS).glob("*.py"))}
 
 
 def encode(snapshot: Snapshot) -> str:
@@ -236,7 +243,7 @@ def unchanged(root: Path, hashes: Mapping[str, str]) -> bool:
 def fingerprint(root: Path, engine: EngineInfo) -> str:
     """One hash over the files that may declare options: those beside the scripts and in the folders below."""
     below = f"{engine.folder}/**/*.py" if engine.folder else "library/**/*.py"
-    files = sorted({*root.glob("*.py"), *root.glob(below), *root.glob(f"{FOLDER}/*.py")})
+    files = sorted({*root.glob("*.py"), *root.glob(below), *root.glob(f"{NETWORKS}/*.py")})
     lines = (f"{path.relative_to(root).as_posix()} {content_hash(path)}\n" for path in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
