@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -276,12 +277,21 @@ def evaluate(context: Context, rules: Iterable[Rule]) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+_BARE = re.compile(
+    r"^write (?=-?\d|[A-Z]|an? (?:number|power|fraction|smaller|list|\.txt)|more than|less than|multiples|fewer)"
+)
+"""A hint that names a value alone."""
+
+
 def _finding(rule: Rule, context: Context, what: str, upstream: str) -> Finding:
     """One finding; it points to the first of the rule's options that has a place."""
     values = _Values(context, what)
     message = f"{rule.message.format_map(values)} ({upstream})"
-    where = next((context.places[name] for name in rule.options if context.places.get(name)), "")
-    return Finding(rule.severity, rule.code, message, where, rule.fix.format_map(values))
+    name = next((name for name in rule.options if context.places.get(name)), "")
+    hint = rule.fix.format_map(values)
+    if name:  # with its whole key it can be pasted
+        hint = _BARE.sub(f"write args.{name}: ", hint.replace("leave it out", f"leave args.{name} out"))
+    return Finding(rule.severity, rule.code, message, context.places.get(name, ""), hint)
 
 
 def context_of(resolved: ResolvedRecipe, steps: StepsPlan | None) -> Context:
