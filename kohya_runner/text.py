@@ -97,6 +97,17 @@ def did_you_mean(word: str, names: Iterable[str], key: str = "") -> str:
     return "allowed: " + ", ".join(sorted(names)) if len(names) <= few else ""
 
 
+_BARE = re.compile(
+    r"^write (?=-?\d|[A-Z]|an? (?:number|power|fraction|smaller|list|\.txt)|more than|less than|multiples)"
+)
+
+
+def whole_key(hint: str, option: str) -> str:
+    """A hint that names a value alone, or ``it``, with the whole key of its option: so it can be pasted."""
+    named = hint.replace("leave it out", f"leave args.{option} out") if option else hint
+    return _BARE.sub(f"write args.{option}: ", named) if option else named
+
+
 SHOWN = 5
 LONGEST = 80
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kohya_runner.findings import Finding, Severity, info
+from kohya_runner.text import whole_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -277,21 +277,12 @@ def evaluate(context: Context, rules: Iterable[Rule]) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-_BARE = re.compile(
-    r"^write (?=-?\d|[A-Z]|an? (?:number|power|fraction|smaller|list|\.txt)|more than|less than|multiples|fewer)"
-)
-"""A hint that names a value alone."""
-
-
 def _finding(rule: Rule, context: Context, what: str, upstream: str) -> Finding:
     """One finding; it points to the first of the rule's options that has a place."""
     values = _Values(context, what)
-    message = f"{rule.message.format_map(values)} ({upstream})"
+    said, fix = (text.format_map(values) for text in (rule.message, rule.fix))
     name = next((name for name in rule.options if context.places.get(name)), "")
-    hint = rule.fix.format_map(values)
-    if name:  # with its whole key it can be pasted
-        hint = _BARE.sub(f"write args.{name}: ", hint.replace("leave it out", f"leave args.{name} out"))
-    return Finding(rule.severity, rule.code, message, context.places.get(name, ""), hint)
+    return Finding(rule.severity, rule.code, f"{said} ({upstream})", context.places.get(name, ""), whole_key(fix, name))
 
 
 def context_of(resolved: ResolvedRecipe, steps: StepsPlan | None) -> Context:

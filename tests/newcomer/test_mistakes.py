@@ -316,6 +316,6 @@ def test_a_process_tells_it_without_a_traceback(room):
 
 
 def test_a_rule_names_the_whole_key_that_is_to_go(errors, room):
-    errors(GOOD.replace("args:\n", "args:\n  text_encoder_batch_size: 4\n"))
-    (finding,) = [one for one in planned(room).findings if "text_encoder_batch_size" in one.message]
-    assert finding.hint == "leave args.text_encoder_batch_size out, or write args.cache_text_encoder_outputs: true"
+    errors(GOOD.replace("args:\n", "args:\n  keep_tokens: 1\n"))
+    (finding,) = [one for one in planned(room).findings if "keep_tokens" in one.message]
+    assert finding.hint == "leave args.keep_tokens out, or write args.shuffle_caption: true"
