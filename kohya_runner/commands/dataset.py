@@ -65,6 +65,64 @@ def report(output: Any, pictures: int | None, as_json: bool, **choices: Any) -> 
     return inspection.exit_code
 
 
+@dataset.command(name="import")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(), metavar="SOURCE...")
+@click.option("--output", type=click.Path(), callback=as_path, help="The folder to write.")
+@click.option("--name", metavar="NAME", help="Instead: the next version of this name in the workspace.")
+@click.option("--images", type=click.Path(), callback=as_path, help="Where the pictures of a metadata file are.")
+@click.option("--split-by", default="", metavar="KEY", help="An entry for each value of this column, else each folder.")
+@click.option("--merge", is_flag=True, help="All sources become one entry, not one each.")
+@click.option("--workspace", metavar="DIR", help="Where versions of datasets live.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+def import_(sources: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Copy pictures and captions out of folders, zip files, metadata files and kohya's trees.
+
+    Nothing is changed in a SOURCE. The entries for a recipe are printed, and written as datasets.yaml.
+    """
+    from kohya_runner.dataset.importing.new_version import import_dataset
+    from kohya_runner.errors import exit_code
+    from kohya_runner.findings import finding_json
+    from kohya_runner.show import console
+
+    made = import_dataset(_import_request(sources, **choices), console.scan_progress(quiet=as_json))
+    code = exit_code(made.findings)
+    captions = sum(1 for one in made.pictures if one.caption_sha256)
+    if as_json:
+        found = [finding_json(finding) for finding in made.findings]
+        said = {"folder": str(made.folder), "pictures": len(made.pictures), "captions": captions}
+        console.json_object({"version": 1, "ok": not code, **said, "copied": made.copied, "datasets": made.entries,
+                             "findings": found})  # fmt: skip
+        return code
+    rows = (("folder", str(made.folder)), ("pictures", f"{len(made.pictures)}, {made.copied} copied now"),
+            ("captions", str(captions)))  # fmt: skip
+    verdict = "the lines below go into a recipe" if not code else "some of it was left out: see above"
+    console.summary(rows, made.findings, verdict, good=not code)
+    console.say(made.entries)
+    return code
+
+
+def _import_request(sources: tuple[str, ...], workspace: str | None, **choices: Any) -> Any:
+    import os
+    from pathlib import Path
+
+    from kohya_runner import workspace as workspaces
+    from kohya_runner.dataset.importing.new_version import ImportRequest
+    from kohya_runner.engines.table import user_settings
+    from kohya_runner.errors import UsageError
+    from kohya_runner.recipe.models import NAME
+
+    name, output, images = (choices.pop(key) for key in ("name", "output", "images"))
+    if (name is None) == (output is None):
+        raise UsageError("where to: name either --output DIR or --name NAME")
+    if name is not None and not NAME.match(name):
+        raise UsageError(f"--name {name}: a name has letters, digits, '.', '_' and '-' only")
+    settings = user_settings(os.environ).workspace
+    room = workspaces.choose(workspace, str(settings) if settings else None, os.environ, Path.cwd())
+    paths = tuple(Path(os.path.abspath(one)) for one in sources)
+    output, images = (one and Path(os.path.abspath(one)) for one in (output, images))
+    return ImportRequest(paths, room.prepared, name or output.name, output, images, **choices)
+
+
 def _inspected(*, quiet: bool, fresh: bool, allowed: tuple[str, ...], **wish: Any) -> Inspection:
     from kohya_runner.errors import UsageError
     from kohya_runner.findings import not_allowable

@@ -16,7 +16,7 @@ from kohya_runner.safe_files import open_file
 from kohya_runner.text import printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 INPUT, INSTRUCTION, OUTPUT = KEYS = ("input_image", "instruction", "output_image")
@@ -65,19 +65,42 @@ def read_rows(path: Path) -> MetadataRows:
     try:
         with open_file(path) as file:
             data = file.read(LARGEST + 1)
-        text = data.decode("utf-8-sig")
     except OSError as fault:
         return MetadataRows(faults=(Fault(f"{path}:1:1", f"cannot be read: {fault.strerror or fault}"),))
+    return parse_rows(printable(str(path)), data)
+
+
+def parse_rows(
+    name: str, data: bytes, parse: Callable[[str, str], Iterable[MetadataRow | Fault]] | None = None
+) -> MetadataRows:
+    """The rows of a metadata file's content; ``parse`` is for other forms than lists and lines of objects."""
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
-        return MetadataRows(faults=(Fault(f"{path}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
+        return MetadataRows(faults=(Fault(f"{name}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
     if len(data) > LARGEST:
-        return MetadataRows(faults=(Fault(f"{path}:1:1", f"is larger than {size(LARGEST)}"),))
-    name = printable(str(path))
-    found = tuple(_lines(name, text) if path.suffix.lower() == ".jsonl" else _Page(name, text).entries())
+        return MetadataRows(faults=(Fault(f"{name}:1:1", f"is larger than {size(LARGEST)}"),))
+    usual = _lines if name.lower().endswith(".jsonl") else _entries
+    found = tuple((parse or usual)(name, text))
     return MetadataRows(
         tuple(item for item in found if isinstance(item, MetadataRow)),
         tuple(item for item in found if isinstance(item, Fault)),
     )
+
+
+def keyed_rows(name: str, text: str) -> Iterator[MetadataRow | Fault]:
+    """Of sd-scripts' metadata: one object, in which each picture names an object of its own, or its caption."""
+    found = _Page(name, text).only()
+    if isinstance(found, Fault):
+        yield found
+        return
+    for key, value in found.values.items():
+        place = found.keys[key]
+        values = {"text": value} if isinstance(value, str) else value
+        if isinstance(values, dict):
+            yield MetadataRow(int(place.rsplit(":", 2)[1]), place, {**values, PICTURE[0]: key})
+        else:
+            yield Fault(place, "is neither a caption nor an object with one")
 
 
 def is_edit(path: Path) -> bool:
@@ -97,6 +120,10 @@ def _first(path: Path) -> MetadataRow | None:
         return None
     row = _Page("", line).only() if line else None
     return row if isinstance(row, MetadataRow) else None
+
+
+def _entries(name: str, text: str) -> Iterator[MetadataRow | Fault]:
+    return _Page(name, text).entries()
 
 
 def _lines(name: str, text: str) -> Iterator[MetadataRow | Fault]:

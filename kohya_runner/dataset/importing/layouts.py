@@ -1,0 +1,202 @@
+"""What a source says of its pictures: captions in metadata files or beside them, concepts in the names of folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kohya_runner.dataset import captions, metadata_rows
+from kohya_runner.dataset.caption_rows import CAPTION
+from kohya_runner.dataset.captions import stem
+from kohya_runner.dataset.folder_checks import OTHER_PICTURES, repeats_and_token
+from kohya_runner.dataset.importing.source_files import UnreadableError
+from kohya_runner.dataset.layout import concept_problem
+from kohya_runner.dataset.metadata_rows import PICTURE, Fault, MetadataRow, MetadataRows
+from kohya_runner.safe_files import open_file
+from kohya_runner.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from kohya_runner.dataset.importing.source_files import SourceFiles
+
+METADATA = re.compile(r"(?:metadata|meta_|captions?\b).*\.(?:jsonl?|csv|tsv|parquet)", re.IGNORECASE)
+"""Names of metadata files that are looked for; one that is named is read whatever it is called."""
+ENDINGS = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
+COLUMNS = (*PICTURE, "filename", "file", "path")
+BESIDE = (".txt", ".caption")
+REGULARIZATION = ("reg", "regularization")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportItem:
+    """A picture of a source. ``folder``: ``10_ohwx``, ``reg/1_photo``, or "" where nothing tells a concept."""
+
+    name: str
+    caption: str | None = None  # of a metadata file
+    beside: str = ""  # the caption file of the source
+    folder: str = ""
+    fault: str = ""  # what is wrong with the caption of the metadata file
+
+
+@dataclass(frozen=True, slots=True)
+class ImportLayout:
+    """All that a source holds; ``others`` are files that are neither pictures nor captions."""
+
+    items: tuple[ImportItem, ...]
+    faults: tuple[Fault, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+def read_layout(files: SourceFiles, listing: Path | None, split_by: str) -> ImportLayout:
+    """The pictures of a source; only those that a metadata file names where one is named."""
+    pictures = {name for name in files.sizes if _is_picture(name)}
+    named = sorted(name for name in files.sizes if METADATA.fullmatch(posixpath.basename(name)))
+    read = [("", _listing(listing))] if listing else [(name, _member(files, name)) for name in named]
+    rows, faults = dict[str, MetadataRow](), [fault for _, one in read for fault in one.faults]
+    finder = _Finder(pictures)
+    for name, row in ((name, row) for name, one in read for row in one.rows):
+        said = next((row.values[key] for key in COLUMNS if row.values.get(key)), None)
+        found = finder.find(posixpath.dirname(name), said)
+        if found not in pictures:
+            faults.append(Fault(row.place, found))
+        elif rows.setdefault(found, row) is not row:
+            faults.append(Fault(row.place, f"names {printable(found)} again, which {rows[found].place} names already"))
+    chosen = sorted(rows if listing else pictures)
+    items = [_item(files, name, rows.get(name), split_by) for name in chosen]
+    wrong = [Fault(rows[one.name].place, one.fault) for one in items if one.fault]
+    used = {*pictures, *named, *(item.beside for item in items)}
+    others = () if listing else tuple(sorted(files.sizes.keys() - used))
+    return ImportLayout(tuple(items), (*faults, *wrong), others)
+
+
+def _item(files: SourceFiles, name: str, row: MetadataRow | None, split_by: str) -> ImportItem:
+    text, fault = _caption(row.values) if row else (None, "")
+    beside = next((f"{stem(name)}{end}" for end in BESIDE if f"{stem(name)}{end}" in files.sizes), "")
+    return ImportItem(name, text, beside, _folder(name, row.values if row else {}, split_by), fault)
+
+
+def _is_picture(name: str) -> bool:
+    return captions.is_image(posixpath.basename(name)) or posixpath.splitext(name)[1].lower() in OTHER_PICTURES
+
+
+def _listing(path: Path) -> MetadataRows:
+    try:
+        with open_file(path) as file:
+            return _rows(printable(str(path)), file.read(metadata_rows.LARGEST + 1))
+    except OSError as fault:
+        return MetadataRows(faults=(Fault(f"{path}:1:1", f"cannot be read: {fault.strerror or fault}"),))
+
+
+def _member(files: SourceFiles, name: str) -> MetadataRows:
+    try:
+        return _rows(files.place(name), files.read(name, metadata_rows.LARGEST))
+    except UnreadableError as fault:
+        return MetadataRows(faults=(Fault(f"{files.place(name)}:1:1", str(fault)),))
+
+
+def _rows(place: str, data: bytes) -> MetadataRows:
+    ending = posixpath.splitext(place)[1].lower()
+    if ending == ".parquet":
+        hint = "save it as metadata.jsonl: datasets.load_dataset(...).to_json(...)"
+        return MetadataRows(faults=(Fault(f"{place}:1:1", "is Parquet, which is not read", hint),))
+    keyed = ending == ".json" and data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+    table = _table if ending in (".csv", ".tsv") else metadata_rows.keyed_rows if keyed else None
+    read = metadata_rows.parse_rows(place, data, table)
+    if any(key in row.values for row in read.rows[:1] for key in metadata_rows.KEYS):
+        return MetadataRows(faults=(Fault(f"{place}:1:1", "lists edits: a recipe names it as it is, `images: FILE`"),))
+    return read
+
+
+def _table(name: str, text: str) -> Iterator[MetadataRow | Fault]:
+    """The rows of a CSV file, with a line of column names or without one."""
+    first = text.partition("\n")[0].lower()
+    named = (sign for sign in ",;\t" if {*(cell.strip('" \r') for cell in first.split(sign))} & {*COLUMNS})
+    sign = next(named, "\t" if "\t" in first else ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
+    header: list[str] = []
+    line = 1
+    try:
+        for cells in reader:
+            place, line = f"{name}:{line}:1", reader.line_num + 1
+            if not header:
+                header = [cell.strip().lower() for cell in cells]
+                if {*header} & {*COLUMNS}:
+                    continue
+                header = [PICTURE[0], CAPTION[0]]
+            if len(cells) > len(header):
+                yield Fault(
+                    place, f"has {len(cells)} columns and not {len(header)}", "put a text with commas in quotes"
+                )
+            elif any(cells):
+                yield MetadataRow(reader.line_num, place, dict(zip(header, cells, strict=False)))
+    except csv.Error as fault:
+        yield Fault(f"{name}:{reader.line_num}:1", f"is not CSV: {fault}")
+
+
+class _Finder:
+    """Pictures by what a row may call them: nothing that is not listed is found, so no name leads out."""
+
+    def __init__(self, pictures: Iterable[str]) -> None:
+        self.known: dict[str, str] = {}
+        for name in sorted(pictures, reverse=True):
+            self.known[_plain(stem(name))] = name
+        self.known |= {_plain(name): name for name in pictures}
+
+    def find(self, base: str, said: object) -> str:
+        """The picture, or why there is none. An absolute path is looked for by its end: datasets move."""
+        if not isinstance(said, str) or not said.strip():
+            return "names no picture"
+        plain = _plain(said.replace("\\", "/"))
+        parts = plain.split("/")
+        absolute = plain.startswith("/") or parts[0].endswith(":")
+        ends = ["/".join(parts[n:]) for n in range(1, len(parts))] if absolute else [plain]
+        paths = (posixpath.normpath(posixpath.join(folder, end)) for end in ends for folder in (_plain(base), ""))
+        return next(
+            (self.known[path] for path in paths if path in self.known), f"names {printable(said)}, which is not there"
+        )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _caption(values: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The caption of a row and what is wrong with it; tags go behind it (library/finetuning_dataset.py:197)."""
+    text = next((values[key] for key in CAPTION if values.get(key) is not None), None)
+    tags = values.get("tags")
+    if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
+        tags = ", ".join(tags)
+    if not all(one is None or isinstance(one, str) for one in (text, tags)):
+        return None, "has a caption that is not text"
+    joined = ", ".join(one for one in (text, tags) if one)
+    if printable(joined) != joined:
+        return None, "has a caption with half a sign, which is no text"
+    return (None if text is None and tags is None else joined), ""
+
+
+def _folder(name: str, told: Mapping[str, Any], split_by: str) -> str:
+    *above, _ = name.split("/")
+    if split_by:
+        said = told.get(split_by)
+        concept = str(said if said not in (None, "") else above[-1] if above else "")
+        repeats, token = repeats_and_token(concept)
+        return _named(repeats or 1, token or concept, above)
+    for one in reversed(above):
+        repeats, token = repeats_and_token(one)
+        if repeats and token:
+            return _named(repeats, token, above)
+    return ""
+
+
+def _named(repeats: int, concept: str, above: Iterable[str]) -> str:
+    plain = "".join(sign if sign.isprintable() and sign != "/" else "_" for sign in concept).strip()
+    if concept_problem(plain):
+        return ""
+    return ("reg/" if any(one.lower() in REGULARIZATION for one in above) else "") + f"{repeats}_{plain}"

@@ -1,0 +1,282 @@
+"""Write what sources hold as a version of a dataset: copies with captions beside them, and the entries of a recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset import captions
+from kohya_runner.dataset.folder_checks import repeats_and_token
+from kohya_runner.dataset.importing.layouts import ENDINGS, ImportItem, ImportLayout, read_layout
+from kohya_runner.dataset.importing.source_files import SourceFiles, UnreadableError, ZipFiles, open_source
+from kohya_runner.dataset.layout import concept_problem
+from kohya_runner.dataset.prepare import manifest
+from kohya_runner.dataset.prepare.manifest import DatasetVersion, Journal, MadePicture, SetAside, VersionStep
+from kohya_runner.errors import DatasetError, UsageError
+from kohya_runner.findings import Finding, error, info, warning
+from kohya_runner.safe_files import is_inside, open_for_write, read_json, status, write_json, write_text
+from kohya_runner.text import counted, names
+from kohya_runner.yamlio import scalar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    Progress = Callable[[str, int, int], None]
+
+BEGUN = ".begun.json"
+ENTRIES = "datasets.yaml"
+SHOWN = 20  # faults of rows that are told one by one
+LONGEST = 180  # bytes of a name, with room for an ending and a number
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What the person asked for. ``images``: where the pictures of a metadata file are, if not beside it."""
+
+    sources: tuple[Path, ...]
+    prepared: Path
+    name: str = ""
+    output: Path | None = None
+    images: Path | None = None
+    split_by: str = ""
+    merge: bool = False
+
+    @property
+    def step(self) -> VersionStep:
+        """The step of the manifest."""
+        settings = {"sources": [str(path) for path in self.sources], "images": str(self.images or ""),
+                    "split_by": self.split_by, "merge": self.merge}  # fmt: skip
+        return VersionStep("import", settings, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedDataset:
+    """A version that was written; ``entries`` is the YAML of a recipe's ``datasets``."""
+
+    folder: Path
+    pictures: tuple[MadePicture, ...]
+    copied: int
+    entries: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A picture of a source, and the name that it gets."""
+
+    files: SourceFiles
+    item: ImportItem
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """Its name in the manifest."""
+        return self.files.place(self.item.name)
+
+    @property
+    def stamp(self) -> str:
+        """Of the source."""
+        return self.files.stamp(self.item.name)
+
+
+def import_dataset(request: ImportRequest, on_progress: Progress | None = None) -> ImportedDataset:
+    """Copy the pictures and captions of all sources; what is there already from an earlier run is not copied again.
+
+    Raises:
+        UsageError: a source that is not there, an output that holds something else.
+        DatasetError: there is no picture, or a zip file is not whole; its findings say more.
+        RunExistsError: another process writes the version.
+        PreflightError: the disk has no room.
+    """
+    wanted, findings, aside = list[_Wanted](), list[Finding](), list[SetAside]()
+    for source in request.sources:
+        listing = source if source.suffix.lower() in ENDINGS and source.is_file() else None
+        files = SourceFiles(request.images or source.parent) if listing else open_source(source)
+        layout = read_layout(files, listing, request.split_by)
+        own = "" if request.merge or len(request.sources) == 1 else f"1_{source.stem}"
+        wanted += [_Wanted(files, replace(item, folder=item.folder or own)) for item in layout.items]
+        findings += _faults(files, layout)
+        if listing is None:
+            findings += _refused(files)
+            aside += [SetAside(files.place(name), why) for name, why in files.refused.items()]
+    wanted = _named(wanted, request.name)
+    if not wanted:
+        text = f"{', '.join(map(str, request.sources))}: no picture was found"
+        raise DatasetError(text, hint="name a folder, zip file or metadata file with pictures", findings=findings)
+    target = _place(request)
+    with manifest.alone(target):
+        write_json(target / BEGUN, {"verb": "import", "settings": dict(request.step.settings)})
+        made, unread, copied = _written(target, wanted, on_progress)
+        findings += [warning("dataset.set_aside", one.why, where=one.source) for one in unread]
+        entries = "\n".join(_entries(target, made, request.name)) + "\n"
+        write_text(target / ENTRIES, entries)
+        manifest.write(target, DatasetVersion((request.step,), made, (*aside, *unread)))
+        (target / BEGUN).unlink(missing_ok=True)
+    return ImportedDataset(target, made, copied, entries, tuple(findings))
+
+
+def _faults(files: SourceFiles, layout: ImportLayout) -> Iterator[Finding]:
+    for fault in layout.faults[:SHOWN]:
+        yield error("dataset.row", fault.what, where=fault.where, hint=fault.hint)
+    if len(layout.faults) > SHOWN:
+        where = layout.faults[SHOWN].where
+        yield error("dataset.row", f"{len(layout.faults) - SHOWN} more rows like these", where=where)
+    if layout.others:
+        others = [Path(name) for name in layout.others]
+        text = f"{counted(len(others), 'file')} that are neither pictures nor captions: {names(others)}"
+        yield info("dataset.strays", text, where=str(files.path))
+
+
+def _refused(files: SourceFiles) -> Iterator[Finding]:
+    """A finding for each reason; the manifest has each file."""
+    for why in dict.fromkeys(files.refused.values()):
+        paths = [Path(name) for name, said in files.refused.items() if said == why]
+        text = f"{counted(len(paths), 'file')} not taken, each {why}: {names(paths)}"
+        say = error if isinstance(files, ZipFiles) else warning
+        yield say("dataset.archive" if say is error else "dataset.set_aside", text, where=str(files.path))
+
+
+def _named(wanted: Sequence[_Wanted], name: str) -> list[_Wanted]:
+    """Each with a name of its own, and a stem of its own for its caption."""
+    rest = f"1_{'pictures' if concept_problem(name) else name}" if any(one.item.folder for one in wanted) else ""
+    used, last = set[str](), dict[str, int]()
+    named = []
+    for one in wanted:
+        path = PurePosixPath(one.item.folder or rest, _shown(PurePosixPath(one.item.name).stem))
+        key = str(path).casefold()
+        while key in used:
+            last[str(path)] = last.get(str(path), 1) + 1
+            key = f"{path}_{last[str(path)]}".casefold()
+        used.add(key)
+        number = f"_{last[str(path)]}" if str(path) in last else ""
+        named.append(replace(one, file=f"{path}{number}{PurePosixPath(one.item.name).suffix.lower()}"))
+    return named
+
+
+def _shown(stem: str) -> str:
+    """A name without signs that nobody sees, and short enough for a disk."""
+    plain = "".join(sign if sign.isprintable() else "_" for sign in stem).lstrip(".") or "_"
+    return plain.encode()[:LONGEST].decode("utf-8", "ignore")
+
+
+def _place(request: ImportRequest) -> Path:
+    """The folder of the version: the named one, or in the workspace the last one of the same import, or a new one."""
+    step, root = request.step, request.prepared / request.name
+    if request.output is None:
+        last = next(reversed(manifest.versions(root)), None)
+        return last if last is not None and _same(last, step) else manifest.next_version(root)
+    target = request.output
+    if any(is_inside(target, (source,)) or is_inside(source, (target,)) for source in request.sources):
+        raise UsageError(f"--output {target}: the source is there", hint="name another folder")
+    empty = not target.exists() or (target.is_dir() and all(path.name == manifest.LOCK for path in target.iterdir()))
+    if not empty and not _same(target, step):
+        raise UsageError(f"--output {target} holds something else", hint="name a new folder")
+    return target
+
+
+def _same(target: Path, step: VersionStep) -> bool:
+    """Whether this import was made there, or begun."""
+    known = manifest.read(target)
+    begun = {"verb": step.verb, "settings": dict(step.settings)}
+    return known.steps == (step,) if known else read_json(target / BEGUN) == begun
+
+
+def _written(
+    target: Path, wanted: Sequence[_Wanted], on_progress: Progress | None
+) -> tuple[tuple[MadePicture, ...], tuple[SetAside, ...], int]:
+    """Every picture and its caption; how many pictures had to be copied."""
+    journal = Journal(target)
+    before = {one.file: one for one in journal.pictures.values()}
+    todo = [one for one in wanted if not _done(target, one, before.get(one.file))]
+    manifest.need_space(target, sum(one.files.sizes[one.item.name] for one in todo))
+    copies = {one.file for one in todo}
+    aside = list[SetAside]()
+    for number, one in enumerate(wanted, start=1):
+        known = before.get(one.file)
+        try:
+            digest = _caption(target, one, known.caption_sha256 if known else "")
+            if one.file in copies or known is None:
+                journal.add(_copied(target, one, digest))
+            elif digest != known.caption_sha256:
+                journal.add(replace(known, caption_sha256=digest))
+        except UnreadableError as fault:
+            aside.append(SetAside(one.place, str(fault), one.stamp))
+            journal.add(aside[-1])
+        if on_progress is not None:
+            on_progress("copying", number, len(wanted))
+    journal.close()
+    made = tuple(
+        sorted((journal.pictures[o.place] for o in wanted if o.place in journal.pictures), key=lambda o: o.file)
+    )
+    for file in before.keys() - {one.file for one in made}:
+        _remove(target / file, before[file].caption_sha256)
+    return made, tuple(aside), len(copies) - len(aside)
+
+
+def _done(target: Path, one: _Wanted, known: MadePicture | None) -> bool:
+    if known is None or (known.source, known.stamp) != (one.place, one.stamp):
+        return False
+    found = status(target / one.file)
+    return found is not None and found.st_size == known.bytes
+
+
+def _copied(target: Path, one: _Wanted, caption: str) -> MadePicture:
+    size, digest = _put(target / one.file, one.files.chunks(one.item.name))
+    return MadePicture(one.file, one.place, one.stamp, digest, size, caption_sha256=caption)
+
+
+def _caption(target: Path, one: _Wanted, known: str) -> str:
+    """Write the caption where there is none, or ours of an earlier run: one that a person changed stays."""
+    path = (target / one.file).with_suffix(".txt")
+    text, beside = one.item.caption, one.item.beside
+    data = text.encode() if text is not None else one.files.read(beside, captions.LARGEST) if beside else None
+    there = path.read_bytes() if path.is_file() else None
+    if there not in (None, data) and hashlib.sha256(there or b"").hexdigest() != known:
+        return known
+    if data is None:
+        path.unlink(missing_ok=True)
+    elif data != there:
+        _put(path, (data,))
+    return hashlib.sha256(data).hexdigest() if data is not None else ""
+
+
+def _put(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
+    """Write a file in one step; its size and digest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, digest, size = path.with_name(f".{path.name}.partial"), hashlib.sha256(), 0
+    try:
+        with os.fdopen(open_for_write(partial, mode=0o644), "wb") as file:
+            for data in chunks:
+                digest.update(data)
+                size += file.write(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return size, digest.hexdigest()
+
+
+def _remove(path: Path, caption: str) -> None:
+    """A picture that the sources have no more, and our caption of it."""
+    path.unlink(missing_ok=True)
+    beside = path.with_suffix(".txt")
+    if beside.is_file() and hashlib.sha256(beside.read_bytes()).hexdigest() == caption:
+        beside.unlink()
+
+
+def _entries(target: Path, made: Sequence[MadePicture], name: str) -> Iterator[str]:
+    """The ``datasets`` of a recipe, an entry for each folder."""
+    yield "datasets:"
+    for folder in sorted({str(PurePosixPath(one.file).parent) for one in made}):
+        repeats, token = repeats_and_token(PurePosixPath(folder).name)
+        yield f"  - images: {scalar(str(target / folder))}"
+        yield f"    concept: {scalar(token or name)}"
+        if repeats and repeats > 1:
+            yield f"    repeats: {repeats}"
+        if folder.startswith("reg/"):
+            yield "    regularization: true"
+        if not any(one.caption_sha256 for one in made if str(PurePosixPath(one.file).parent) == folder):
+            yield "    captions: {optional: true}"
