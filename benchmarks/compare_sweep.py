@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import PIL.Image
 
@@ -24,9 +24,6 @@ from kohya_runner.compare.subject import of_run
 from kohya_runner.engines.painting import MODEL
 from kohya_runner.engines.table import user_settings
 from kohya_runner.install.setup import find_trainer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LIMIT = 2.0
 PROMPT, SEED, STEPS, SIDE = "pixel art, 24x24, a red cat", 42, 2, 64

@@ -22,19 +22,16 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import PIL.Image
 
 from kohya_runner.plan.inspection import inspect
 from kohya_runner.plan.inspection_target import InspectionRequest, find_target
 from kohya_runner.safe_files import SETTLED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FIRST = 0.9  # of the bare loop's pictures a second
 SECOND = 1 / 20  # of the first run's seconds

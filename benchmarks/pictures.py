@@ -17,8 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import PIL.Image
 from rich.console import Console
@@ -26,9 +26,6 @@ from rich.console import Console
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Request
 from kohya_runner.show import plan_screen
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "docs" / "pictures"

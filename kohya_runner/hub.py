@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from kohya_runner.findings import Finding, error
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 Status = Literal["ok", "gated", "unauthorized", "missing", "offline", "error"]
 

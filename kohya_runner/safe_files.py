@@ -7,13 +7,10 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import BinaryIO
+from typing import Any, BinaryIO
 
 SETTLED = 2_000_000_000  # nanoseconds since the last change of a file that is kept
 

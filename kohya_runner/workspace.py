@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 DEFAULT = Path("/workspace")
 LONGEST_TMPDIR = 70

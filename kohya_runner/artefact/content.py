@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from kohya_runner.artefact.safetensors_header import LENGTH, read_header
 from kohya_runner.safe_files import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from typing import BinaryIO
-
     from kohya_runner.artefact.safetensors_header import Tensor
 
 PIECE = 4 << 20

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.model_identity import identify
@@ -12,8 +14,6 @@ from kohya_runner.artefact.safetensors_header import PRACTICE, HeaderError, read
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
-    from pathlib import Path
 
     from kohya_runner.artefact.safetensors_header import ExpectedTensor, Header
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.artefact.safetensors_header import LENGTH, MAX_HEADER, HeaderError, read_header
 from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import open_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 SAFE = (".safetensors", ".sft")

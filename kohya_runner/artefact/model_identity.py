@@ -7,12 +7,11 @@ anima_utils.py). What is not known is None: nothing is said against it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from kohya_runner.artefact.safetensors_header import Header
 
     Shape = tuple[int, ...]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.file_hash import is_recorded, record_path
@@ -15,9 +17,6 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.artefact.file_hash import Hashes
 
 MODEL = "model"

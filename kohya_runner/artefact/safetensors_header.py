@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from kohya_runner.safe_files import open_file
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 PRACTICE = "practice"
 """The metadata key that marks a file of the practice trainer; its presence counts, whatever it says."""

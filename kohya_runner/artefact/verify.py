@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.content import examine, readable
@@ -16,9 +18,6 @@ from kohya_runner.errors import UsageError
 from kohya_runner.safe_files import special
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
     from kohya_runner.artefact.safetensors_header import Header
 
 DOWNS = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", ".lora.down.weight", ".hada_w1_b")

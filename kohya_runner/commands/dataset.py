@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,8 +10,6 @@ import click
 from kohya_runner.commands.entry import as_path, with_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kohya_runner.plan.inspection import Inspection
 
 

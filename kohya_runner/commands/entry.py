@@ -6,16 +6,14 @@ import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 
 from kohya_runner.errors import CancelledError, PreflightError, RunnerError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 class RunnerGroup(click.Group):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,6 @@ from kohya_runner.recipe.starter import starter, starter_file
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kohya_runner.dataset.first_look import FolderPart
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import Option

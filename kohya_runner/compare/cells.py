@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -22,8 +23,6 @@ from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import CELLS, ComparisonPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from kohya_runner.compare.checkpoints import Candidate
     from kohya_runner.compare.settings import SweepOptions, SweepSettings
     from kohya_runner.engines.painting import Base, Painter

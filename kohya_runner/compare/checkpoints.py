@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,6 @@ from kohya_runner.errors import RunExistsError, UsageError
 from kohya_runner.record.run_paths import ComparisonPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from kohya_runner.compare.subject import SweepSubject
 
 PICKED = "-picked.safetensors"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,6 @@ from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from kohya_runner.compare.comparison import Shown
     from kohya_runner.compare.painting import PaintingPlace
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from kohya_runner.compare.checkpoints import Skipped
     from kohya_runner.compare.metrics import Table
     from kohya_runner.compare.training_data import Losses

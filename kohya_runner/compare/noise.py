@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -9,8 +10,6 @@ from typing import TYPE_CHECKING
 from kohya_runner.compare.pictures import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from kohya_runner.compare.metrics import Figures, Looked, Place
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from kohya_runner.compare.cells import Cell, Grid
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.engines.painting import Base, Painter

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Sequence
 from operator import mul
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import PIL.Image
@@ -12,9 +14,6 @@ from PIL import ImageChops, ImageMath
 from kohya_runner.dataset.picture import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
     from PIL.Image import Image
 
 SMALL = 64  # pixels: composition and colour, not texture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.compare.comparison import Comparison, Head, Shown
 from kohya_runner.compare.metrics import Training
@@ -12,9 +12,6 @@ from kohya_runner.compare.verdict import suggest
 from kohya_runner.compare.write_up import candidates, measured, write
 from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import COMPARISON, RunPaths
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SAMPLE = re.compile(
     r"(?:(?P<name>.*)_)?(?P<when>e\d{6}|\d{6})_(?P<number>\d{2})_(?P<time>\d{14})(?:_(?P<seed>\d+))?\.png"

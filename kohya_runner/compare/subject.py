@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from kohya_runner.run import views
 from kohya_runner.safe_files import is_inside, link_out
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from kohya_runner.record.record import Record
     from kohya_runner.workspace import Workspace
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,6 @@ from kohya_runner.run.prepare import cache_folders
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from kohya_runner.compare.checkpoints import Candidates
     from kohya_runner.compare.comparison import Comparison
     from kohya_runner.compare.painting import PaintingPlace

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import shlex
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median_low
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,6 @@ from kohya_runner.compare.comparison import Suggestion
 from kohya_runner.compare.metrics import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from kohya_runner.compare.metrics import Metric, Table
 
     Row = tuple[int, int]  # a prompt and a seed

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
@@ -17,9 +19,6 @@ from kohya_runner.compare.verdict import suggest, wanted
 from kohya_runner.record.run_paths import ComparisonPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from kohya_runner.compare.cells import Cell, Column, Grid
     from kohya_runner.compare.checkpoints import Candidates
     from kohya_runner.compare.clip import Likeness

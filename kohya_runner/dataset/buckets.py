@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.findings import Finding
 
     Size = tuple[int, int]

@@ -6,6 +6,7 @@ import contextlib
 import re
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import BOM, fewest_tokens, most_tokens
@@ -14,7 +15,6 @@ from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted, names, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from kohya_runner.dataset.facts import Caption, Scan

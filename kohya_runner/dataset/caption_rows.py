@@ -7,7 +7,9 @@ somebody else: no row leads out of the folder.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset import metadata_rows
@@ -18,9 +20,6 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Caption, Image, Source
 
 CAPTION = ("text", "caption", "prompt")

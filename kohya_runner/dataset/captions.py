@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,6 @@ from typing import TYPE_CHECKING
 from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, IMAGE_EXTENSIONS, Caption, dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from kohya_runner.dataset.facts import Source
 
 

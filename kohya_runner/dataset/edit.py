@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -21,8 +22,6 @@ from kohya_runner.findings import error, warning
 from kohya_runner.text import counted, names, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from kohya_runner.dataset.facts import Image
     from kohya_runner.dataset.metadata_rows import MetadataRow, MetadataRows
     from kohya_runner.dataset.picture import Picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,6 @@ from kohya_runner.findings import error, warning
 from kohya_runner.text import counted, nearest, printable, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from kohya_runner.dataset.edit import EditSet
     from kohya_runner.dataset.metadata_rows import MetadataRow
     from kohya_runner.dataset.picture import Picture

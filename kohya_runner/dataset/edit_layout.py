@@ -9,7 +9,9 @@ numbered control, and sd-scripts looks for no caption but the one beside it (lib
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import stem
@@ -18,9 +20,6 @@ from kohya_runner.dataset.facts import Entry, Folder
 from kohya_runner.dataset.layout import tree_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
     from kohya_runner.dataset.edit import EditPair, EditSet, Paired
     from kohya_runner.dataset.facts import Image
     from kohya_runner.dataset.layout import Layout

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import PIL.Image
@@ -19,9 +21,6 @@ from kohya_runner.dataset.survey import Survey, read_source
 from kohya_runner.dataset.trainer_view import TINY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     Size = tuple[int, int]
 
 EDITS = ("metadata.jsonl", "metadata.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,6 @@ from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted, names, nearest, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
     from kohya_runner.dataset.facts import Image, Scan, Source
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.dataset.trainer_view import Rules, TrainerView

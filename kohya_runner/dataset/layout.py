@@ -14,16 +14,15 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.facts import CAPTION_BLANK, Entry, Folder, dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Image, Scan
 
 VERSION = 1

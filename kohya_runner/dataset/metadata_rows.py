@@ -8,16 +8,14 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what JSONDecoder itself reads names with
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from kohya_runner.safe_files import open_file
 from kohya_runner.text import printable, size
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
 
 INPUT, INSTRUCTION, OUTPUT = KEYS = ("input_image", "instruction", "output_image")
 PICTURE = ("file_name", "image", "image_path")

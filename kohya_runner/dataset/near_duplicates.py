@@ -7,14 +7,13 @@ that ten thousand frames of one film cost little more than ten thousand differen
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from operator import sub
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from kohya_runner.dataset.trainer_view import TrainerView
 
 MEAN = 2.5  # of 255: mean difference of the signatures of one picture saved twice

@@ -8,11 +8,13 @@ import os
 import stat
 import threading
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import PIL.Image
@@ -21,9 +23,7 @@ from kohya_runner.dataset.facts import Image
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
 SIDE = 192  # pixels
 TINY = 96  # pixels: up to here the page gets every pixel, and the browser enlarges them

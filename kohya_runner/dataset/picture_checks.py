@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
@@ -12,8 +13,6 @@ from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from kohya_runner.dataset.buckets import Buckets
     from kohya_runner.dataset.trainer_view import Rules, TrainerView
 

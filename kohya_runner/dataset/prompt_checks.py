@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.token_count import alike
@@ -12,8 +13,6 @@ from kohya_runner.findings import info, warning
 from kohya_runner.text import counted, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from kohya_runner.dataset.token_count import Count, Encoder
     from kohya_runner.dataset.trainer_view import Rules, TrainerView
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import caption_from_text, captions_by_stem, images_in, listed, stem
@@ -15,9 +17,6 @@ from kohya_runner.dataset.facts import Image, Scan, dotted
 from kohya_runner.safe_files import special, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
     from kohya_runner.dataset.edit import EditSet
     from kohya_runner.dataset.facts import Caption, Source
     from kohya_runner.dataset.picture import Picture, Traits

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 UNIGRAM = 1  # trainer_spec.model_type, the default
 CONTROL, USER_DEFINED = 3, 4  # types of a piece

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, parse_resolution, problems, select
@@ -11,9 +13,6 @@ from kohya_runner.dataset.token_count import count, same
 from kohya_runner.text import names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Image, Source
     from kohya_runner.dataset.picture import Traits
     from kohya_runner.dataset.survey import Survey

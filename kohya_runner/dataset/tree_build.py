@@ -10,7 +10,9 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
@@ -21,9 +23,6 @@ from kohya_runner.dataset.written_files import LINK_METHODS, caption_bytes, lead
 from kohya_runner.errors import PreflightError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Folder
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.written_files import LinkMethod, WrittenFile

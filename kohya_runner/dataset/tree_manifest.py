@@ -8,16 +8,15 @@ import re
 import shutil
 import time
 import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
 from kohya_runner.dataset.layout import VERSION, caption_sha256, head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Entry, Folder
     from kohya_runner.dataset.layout import Layout
 

@@ -6,16 +6,15 @@ import io
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
 from kohya_runner.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Entry
     from kohya_runner.dataset.layout import Layout
 

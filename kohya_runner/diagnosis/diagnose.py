@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kohya_runner.diagnosis import endings, evidence
@@ -12,9 +14,6 @@ from kohya_runner.diagnosis.lines import read_log
 from kohya_runner.diagnosis.signature import Level, Signature, filled, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
     from kohya_runner.diagnosis.evidence import Hit
     from kohya_runner.diagnosis.lines import Log
     from kohya_runner.diagnosis.tracebacks import Chain

@@ -7,14 +7,13 @@ a child failed, are no cause, nor is a rank or a loader's worker that died of an
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kohya_runner.diagnosis.tracebacks import WENT_ON, Chain, chains
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kohya_runner.diagnosis.lines import Log
 
 _WALLS = re.compile(

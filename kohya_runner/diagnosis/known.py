@@ -5,13 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from kohya_runner.text import masked_option
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _COMMAND = re.compile(r"CalledProcessError: Command '(\[.*\])' (?:returned non-zero|died with)")
 _SHOWN = 60

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from kohya_runner.diagnosis import line_shapes
 from kohya_runner.diagnosis.events import Step
 from kohya_runner.diagnosis.known import NOTHING, Known, from_shell, from_wall
 from kohya_runner.diagnosis.line_shapes import BAR, Wrapped, bar_event, continuation, find_bar, record
 from kohya_runner.text import masked_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HEAD = 1 << 20
 TAIL = 4 << 20

@@ -7,6 +7,7 @@ library/utils.py:62); both end up in one file. Records are laid out in columns b
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,6 @@ from kohya_runner.diagnosis.events import (
 from kohya_runner.diagnosis.line_shapes import Wrapped, bar_event, continuation, find_bar, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.diagnosis.events import Event
 
 STAGE = "kohya-runner stage: "

@@ -14,9 +14,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
 
+if TYPE_CHECKING:
     from kohya_runner.diagnosis.known import Known
 
 CAUSES = Path(__file__).with_name("causes")

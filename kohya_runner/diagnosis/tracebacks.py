@@ -6,12 +6,11 @@ Of a chain the first exception is the cause.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from kohya_runner.diagnosis.lines import Line
 
 OWN = 2

@@ -9,13 +9,11 @@ from __future__ import annotations
 import ast
 import json
 import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 FILE = Path(__file__).with_name("anchors.json")
 FOLDERS = ("library", "networks", "src")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.findings import Finding, error
@@ -13,9 +15,6 @@ from kohya_runner.options.script_options import ELSEWHERE, argparse_parser
 from kohya_runner.recipe.validate import recipe_key, shown_value, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import ScriptOptions

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kohya_runner.engines import table
@@ -15,9 +17,6 @@ from kohya_runner.options.help_texts import help_texts
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
     from kohya_runner.engines.support import Support
     from kohya_runner.options.script_options import Option, ScriptOptions
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import is_edit_file, is_rows_file
@@ -17,9 +19,6 @@ from kohya_runner.machine.sizes import method_state_bytes as state_bytes
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
     from kohya_runner.dataset.edit import EditSet, Paired
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.survey import Survey

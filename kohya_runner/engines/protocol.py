@@ -6,6 +6,7 @@ inside its methods, so that planning with one engine loads nothing of another bu
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -13,8 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from kohya_runner.engines.arguments import as_one_dataset, as_parsed, cadence, has_cadence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from kohya_runner.dataset.edit import EditSet, Paired
     from kohya_runner.dataset.facts import Scan, Source
     from kohya_runner.dataset.layout import Layout

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ast
 import os
 import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kohya_runner.findings import Finding, Severity, info
 from kohya_runner.text import whole_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
     from kohya_runner.engines.protocol import ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.engines.support import Support

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.table import ENGINES
 from kohya_runner.findings import TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.engines.rule_context import Rule
     from kohya_runner.findings import Code
 

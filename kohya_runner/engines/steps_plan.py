@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from kohya_runner.findings import error, warning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.findings import Finding
 
 

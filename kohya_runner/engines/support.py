@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kohya_runner.record.run_paths import ResumeWay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
-
     from kohya_runner.artefact.safetensors_header import ExpectedTensor
 
 Data = Literal["folders", "pairs", "metadata", "edit", "controls"]

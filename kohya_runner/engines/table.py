@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.diffusers import DiffusersEngine
@@ -11,9 +13,6 @@ from kohya_runner.options import snapshot
 from kohya_runner.settings import read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.protocol import Engine

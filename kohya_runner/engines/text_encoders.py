@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,6 @@ from kohya_runner.engines.support import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2_RE
 from kohya_runner.machine.downloads import repo_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from kohya_runner.dataset.token_count import Merges
     from kohya_runner.dataset.tokenizer_files import Tokenizer
     from kohya_runner.engines.support import Support

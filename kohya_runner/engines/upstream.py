@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +16,6 @@ from kohya_runner.errors import UsageError
 from kohya_runner.options.snapshot import Snapshot, read_what_can_be, train_scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.options.script_options import Option
 

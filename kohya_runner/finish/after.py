@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.file_hash import sha256
@@ -20,9 +22,6 @@ from kohya_runner.run.observers import AfterRun
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from kohya_runner.record.record import Record
     from kohya_runner.run.observers import Reporter
 

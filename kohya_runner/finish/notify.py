@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,6 @@ from kohya_runner.recipe.finish import address_fault
 from kohya_runner.text import duration, masked_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from kohya_runner.recipe.finish import Kind, Notify
     from kohya_runner.record.record import Record
 

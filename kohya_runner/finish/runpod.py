@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -16,9 +18,6 @@ from kohya_runner.text import MASK
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from kohya_runner.record.record import Record
 
 Action = Literal["stop", "terminate"]

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,6 @@ from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.safe_files import open_for_write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.record.record import Record
     from kohya_runner.run.guards.state import Deadline
 

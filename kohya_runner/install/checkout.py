@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING
 from kohya_runner.errors import TrainerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.settings import UserSettings
 

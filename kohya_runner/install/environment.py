@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,6 @@ from kohya_runner.text import child_environment, size
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.install.checkout import Checkout
     from kohya_runner.install.probe import EnvironmentPlan

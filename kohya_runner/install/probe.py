@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,6 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from kohya_runner.engine_info import EngineInfo
 
 MINORS = ("3.11", "3.10", "3.12")

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,6 @@ from kohya_runner.install.probe import OPENCV_BUILDS, PACKAGES, missing, probe, 
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.settings import UserSettings
 

@@ -5,11 +5,9 @@ Counts of parameters are those of the pinned trainer's own modules, built withou
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from typing import Literal
 
 Kind = Literal["unet", "transformer"]
 

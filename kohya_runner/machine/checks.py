@@ -5,6 +5,7 @@ Is it there, is it the tested commit, does it import, does it have the packages 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,6 @@ from kohya_runner.machine.sizes import latent_bytes
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
     from kohya_runner.machine.host import HostFacts

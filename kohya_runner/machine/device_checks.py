@@ -7,16 +7,15 @@ bitsandbytes from 0.50 on work, so they are not errors.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.machine.host import Gpu, HostFacts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,6 @@ from kohya_runner.machine.filesystems import find_filesystem
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from kohya_runner.machine.filesystems import FileSystem
 
 SMALL_ROOT = 40 * 10**9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from kohya_runner.settings import read_settings
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.settings import UserSettings

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import error
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
 
 RANDOM_MODELS: dict[str, int] = {"sd15": 2_132_625_174, "sdxl": 6_940_000_000}
 """A random-weight checkpoint of the whole architecture in fp16."""

@@ -13,8 +13,10 @@ import fcntl
 import io
 import os
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact import file_hash
@@ -26,9 +28,6 @@ from kohya_runner.machine.downloads import HubFile, local_path
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
     from kohya_runner.artefact.file_hash import Remote
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

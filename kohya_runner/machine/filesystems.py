@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,6 @@ from kohya_runner.safe_files import is_inside, link_out
 from kohya_runner.workspace import NETWORK_TYPES, mount_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from kohya_runner.workspace import Workspace
 
 QUOTA_VARIABLE = "KOHYA_RUNNER_VOLUME_GB"

@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING
 from kohya_runner.machine.filesystems import FileSystem, find_filesystem, read_filesystems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     Run = Callable[[tuple[str, ...]], str | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,6 @@ from kohya_runner.machine.sizes import LoraShape, lora_bytes
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from kohya_runner.machine.device_checks import MachineNeeds
     from kohya_runner.machine.host import HostFacts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,6 @@ from kohya_runner.machine.architectures import ARCHITECTURES
 from kohya_runner.machine.memory_use import VramSettings, estimate, moments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     Change = tuple[str, Mapping[str, Any]]
 
 LEAST = 100 * 10**6

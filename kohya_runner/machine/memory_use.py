@@ -7,13 +7,10 @@ versions move it by a tenth or two.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from kohya_runner.machine.architectures import ARCHITECTURES, Architecture
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 WORKSPACE = 850 * 10**6
 """The CUDA context, its libraries and the allocator's slack."""

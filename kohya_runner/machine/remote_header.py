@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,6 @@ from kohya_runner.artefact.safetensors_header import LENGTH, Header, HeaderError
 from kohya_runner.hub import PARALLEL, TIMEOUT, hub_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kohya_runner.hub import Access
     from kohya_runner.machine.downloads import HubFile
 

@@ -5,14 +5,13 @@ Counts of parameters and modules are those of the pinned trainer's own networks,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kohya_runner.machine.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kohya_runner.machine.architectures import Architecture
 
 Precision = Literal["float", "fp16", "bf16"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from kohya_runner.options.modules import External, Function
 from kohya_runner.options.script_options import Option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from kohya_runner.options.script_options import Type
 
 ENUMERATIONS: Mapping[str, tuple[str, ...]] = {

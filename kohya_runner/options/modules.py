@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.snapshot import content_hash
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 MAX_BYTES = 4_000_000
 MAX_HOPS = 20

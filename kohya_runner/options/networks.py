@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
 
 Kind = Literal["int", "float", "ints", "floats", "bool", "flag", "text"]
 """``bool`` is on for the text True alone, ``flag`` in any case."""

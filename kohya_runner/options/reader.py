@@ -7,6 +7,7 @@ evaluated. What cannot be followed is an error with its file and line: an option
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ from kohya_runner.options.modules import Binding, Expression, External, Function
 from kohya_runner.options.script_options import Default, Option, ScriptOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from kohya_runner.engine_info import EngineInfo
 
 MAX_STATEMENTS = 20_000

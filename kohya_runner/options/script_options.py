@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from kohya_runner.text import did_you_mean, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 
 Scalar = bool | int | float | str | None
 Default = Scalar | tuple[Scalar, ...]

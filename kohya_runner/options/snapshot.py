@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +19,6 @@ from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Typ
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.options.modules import Modules
     from kohya_runner.options.networks import Networks

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,6 @@ from kohya_runner.findings import Finding, error, info
 from kohya_runner.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.arguments import Command
     from kohya_runner.engines.painting import ClassPainter, ClassPainting

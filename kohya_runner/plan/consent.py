@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,6 @@ from kohya_runner.workspace import DEFAULT
 from kohya_runner.yamlio import dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Recipe
     from kohya_runner.workspace import Workspace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ from kohya_runner.findings import Finding, error, info
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
     from kohya_runner.recipe.finish import Budget
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record

@@ -7,11 +7,12 @@ that people would wait for them again, what was read is kept: it is no part of t
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.caption_checks import regex_problem
 from kohya_runner.dataset.captions import is_edit_file, is_rows_file
@@ -28,9 +29,7 @@ from kohya_runner.recipe.models import RandomModel
 from kohya_runner.slips import elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from typing import Any
 
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.scan_cache import ScanCache

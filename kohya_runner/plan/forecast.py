@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,6 @@ from kohya_runner.plan.space import load_of
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from kohya_runner.artefact.file_hash import Hashes
     from kohya_runner.artefact.model_inspection import Inspected
     from kohya_runner.engines.arguments import ParsedOptions

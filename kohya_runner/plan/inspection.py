@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.edit import edit_line
@@ -17,9 +19,6 @@ from kohya_runner.plan.data import CACHE, read_sources
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from pathlib import Path
-
     from kohya_runner.dataset.survey import Survey
     from kohya_runner.dataset.trainer_view import TrainerView
     from kohya_runner.plan.inspection_target import Target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,6 @@ from kohya_runner.plan.value import Request
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding

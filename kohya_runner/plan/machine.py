@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
@@ -17,9 +19,6 @@ from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
-
     from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.arguments import Command
     from kohya_runner.engines.protocol import ResolvedRecipe

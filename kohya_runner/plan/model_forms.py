@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,6 @@ from kohya_runner.slips import elsewhere
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.engines.support import Component, Support
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.recipe.models import Reference

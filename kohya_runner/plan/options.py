@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,6 @@ from kohya_runner.plan.assembly import find_models
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.support import Support, Surprise

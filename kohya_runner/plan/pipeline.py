@@ -6,6 +6,7 @@ Each stage is a function from the results of those before it: opening, options, 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,6 @@ from kohya_runner.record.run_paths import RECIPE
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.support import Support
     from kohya_runner.findings import Finding

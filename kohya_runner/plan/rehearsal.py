@@ -7,6 +7,7 @@ falls over fewer steps, which changes nothing of how long a step takes or what i
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from kohya_runner.engines.table import options_for
 from kohya_runner.record.run_paths import next_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.plan.value import Plan

@@ -5,6 +5,7 @@ A record may come from a stranger: it is compared and shown, and nothing in it i
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +19,6 @@ from kohya_runner.record import record as records
 from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
     from kohya_runner.machine.host import Gpu
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.machine import Asked

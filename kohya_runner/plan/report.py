@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,6 @@ from kohya_runner.plan.space import timelines
 from kohya_runner.text import masked, masked_option, masked_text, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from kohya_runner.engines.arguments import Command
     from kohya_runner.plan.value import Plan
 

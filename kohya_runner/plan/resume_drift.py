@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.layout import content_key
@@ -11,9 +13,6 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.text import masked_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.steps_plan import StepsPlan

@@ -6,6 +6,7 @@ rate that is a curve over ``max_train_steps``. Such a curve is named by its own 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from kohya_runner.findings import Finding, error, warning
 from kohya_runner.options import values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from kohya_runner.engines.arguments import ParsedOptions
     from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.steps_plan import StepsPlan

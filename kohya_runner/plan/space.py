@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.survey import is_planned
@@ -17,9 +19,6 @@ from kohya_runner.machine.memory_use import moments
 from kohya_runner.machine.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_bytes, text_tokens, trained_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
     from kohya_runner.artefact.model_inspection import Inspected
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import ParsedOptions

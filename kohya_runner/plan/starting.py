@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.first_look import FolderPart, common_start, sprite
@@ -17,9 +19,6 @@ from kohya_runner.text import counted
 from kohya_runner.yamlio import scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.engines.support import Support
 

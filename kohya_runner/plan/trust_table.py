@@ -7,11 +7,8 @@ snapshot that takes text, or whose name speaks of a path, a module or the networ
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Effect(str, Enum):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, Severity
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.engine_info import EngineInfo

@@ -17,11 +17,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 VARIABLE = "KOHYA_PRACTICE_FAULT"
 STEP_SECONDS = "KOHYA_PRACTICE_STEP_SECONDS"

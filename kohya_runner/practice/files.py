@@ -7,15 +7,15 @@ import math
 import shutil
 import time
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import PRACTICE
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 MARK = "kohya-runner practice run: not a trained model"
 DTYPES = {"fp16": ("F16", 2), "bf16": ("BF16", 2), "float": ("F32", 4)}

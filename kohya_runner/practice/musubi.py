@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from kohya_runner.practice.sd_scripts import PROCESSES, size_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
 
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.practice.faults import Faults

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ from kohya_runner.practice.loop import Bar, SettingsError, StandIn, log, say
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
 
     from kohya_runner.engines.sd_scripts.batching import Batching
     from kohya_runner.engines.steps_plan import StepsPlan

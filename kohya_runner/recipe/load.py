@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,6 @@ from kohya_runner.slips import NO_RECIPE, other_file
 from kohya_runner.yamlio import Key, Node, Place, dotted, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
     from kohya_runner.recipe.models import Dataset, Recipe
 
 MAX_EXTENDS = 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
@@ -12,8 +13,6 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, fie
 from kohya_runner.recipe.finish import Budget, Finish, Guard, Resume, Strict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.yamlio import Key
 

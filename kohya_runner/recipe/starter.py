@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -13,8 +14,6 @@ from kohya_runner.text import masked_option, masked_text, plain
 from kohya_runner.yamlio import Key, Node, scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
     from kohya_runner.recipe.load import Loaded
 
 PACKAGE = Path(__file__).parents[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from kohya_runner.text import SECRET, SECRET_VALUE, did_you_mean
 from kohya_runner.yamlio import Key, Node, dotted, parse_value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
     from jinja2 import nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,9 +14,6 @@ from kohya_runner.recipe import finish, models
 from kohya_runner.recipe.finish import Budget
 from kohya_runner.text import MASK, SECRET, has_control, masked_option, nearest, shortened
 from kohya_runner.yamlio import Key, Node, dotted, scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _WRITE: Mapping[str, str] = {
     "string_type": "must be text",

@@ -6,6 +6,7 @@ writes says where in the run a state belongs. This file does.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,8 +16,6 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import PRIVATE, write_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kohya_runner.record.ledger import RunView
 
 

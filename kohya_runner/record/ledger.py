@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.lora import judge
@@ -14,9 +16,6 @@ from kohya_runner.safe_files import status
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.record.record import RunState
 

@@ -7,17 +7,14 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.errors import RunExistsError
 from kohya_runner.record.process_identity import ProcessId, this_process
 from kohya_runner.record.run_paths import ACTIVE, ACTIVE_GUARD
 from kohya_runner.safe_files import open_for_write, status, write_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _HALF_WRITTEN = 10.0
 """Seconds that a lock without content is believed: its owner may be between creating and filling it."""

@@ -20,15 +20,13 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import open_file, open_for_write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 _PIECE = 1 << 20
 _TAIL_BYTES = 1 << 18

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
 
@@ -22,9 +23,6 @@ from kohya_runner.recipe.finish import Guard
 from kohya_runner.record.process_identity import ProcessId, boot_seconds
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
 from kohya_runner.safe_files import PRIVATE, open_file, write_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RecordedState = Literal["starting", "running", "succeeded", "failed", "stopped", "lost"]
 RunState = Literal["starting", "running", "orphaned", "succeeded", "failed", "stopped", "lost", "unreadable"]

@@ -13,7 +13,9 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.content import examine
@@ -24,9 +26,6 @@ from kohya_runner.record.run_paths import attempt_log, attempt_name
 from kohya_runner.safe_files import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
     from kohya_runner.record.attempts import Attempts
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record

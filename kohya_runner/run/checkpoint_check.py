@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.content import examining
@@ -11,9 +13,6 @@ from kohya_runner.artefact.lora import ALIKE
 from kohya_runner.artefact.safetensors_header import HeaderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from kohya_runner.artefact.content import Content
     from kohya_runner.record.record import SavedCheckpoint
 

@@ -16,6 +16,8 @@ import re
 import stat
 import time
 import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -27,8 +29,6 @@ from kohya_runner.safe_files import special, status
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from kohya_runner.record.record import Record
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
@@ -20,9 +22,6 @@ from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.safe_files import open_for_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.engines.painting import ClassPainting
     from kohya_runner.plan.value import Plan

@@ -11,18 +11,15 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.errors import CancelledError
 from kohya_runner.record import record as records
 from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import open_for_write
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 _POLL = 0.1
 _HELD = frozenset({signal.SIGHUP, signal.SIGINT})

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import UsageError
 from kohya_runner.safe_files import open_file, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.metrics_file import Metrics, StepLine
 

@@ -7,14 +7,13 @@ import re
 import signal
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.machine.host import free_bytes, oom_kills
 from kohya_runner.record.metrics_file import last_lines
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kohya_runner.record.record import Record
     from kohya_runner.run.supervise import Outcome
 

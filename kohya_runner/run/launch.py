@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import hub
@@ -29,9 +31,6 @@ from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Watch, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.run.observers import AfterRun, Reporter

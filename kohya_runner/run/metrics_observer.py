@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,6 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.event_files import MARK, EventFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.run.event_files import Scalar
     from kohya_runner.run.recorder import Recorder
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from kohya_runner.diagnosis.events import (
@@ -22,9 +24,6 @@ from kohya_runner.diagnosis.progress import SAVING, TRAINING
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from kohya_runner.record.record import Record
     from kohya_runner.run.recorder import Recorder
 

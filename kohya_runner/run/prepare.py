@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,6 @@ from kohya_runner.safe_files import write_json
 from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-
     from kohya_runner.plan.value import Plan
     from kohya_runner.recipe.models import Compare
 

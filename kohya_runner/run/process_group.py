@@ -10,14 +10,11 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.record.process_identity import ProcessId, group_of, state_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 RUN = "KOHYA_RUNNER_RUN"
 """Holds the path of the run's log; every process a trainer starts inherits it, whichever session it moves to."""

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact import lora as artefact
@@ -27,8 +28,6 @@ from kohya_runner.run.checkpoint_check import CheckpointCheck, Expected
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kohya_runner.record.process_identity import ProcessId
     from kohya_runner.record.record import RecordedState
     from kohya_runner.run.exit_causes import ExitCause

@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.lora import inspect
@@ -28,9 +30,6 @@ from kohya_runner.run.class_painting import with_class_images
 from kohya_runner.text import child_environment, duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.machine.disk import DiskPlan
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.record import Record

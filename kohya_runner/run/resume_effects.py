@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import RunExistsError, TrainingFailedError
@@ -17,8 +18,6 @@ from kohya_runner.run import checkpoints, views
 from kohya_runner.run.takeover import judge_ended, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record, SavedCheckpoint

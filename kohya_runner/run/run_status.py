@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.events import OtherBar, Phase, Step
@@ -24,8 +25,6 @@ from kohya_runner.safe_files import open_file, status
 from kohya_runner.workspace import is_network_mount
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
 

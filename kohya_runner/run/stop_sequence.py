@@ -5,15 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.run.checkpoints import being_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from kohya_runner.run.process_group import ProcessGroup
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)

@@ -10,7 +10,9 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from kohya_runner.diagnosis.events import Numbering
@@ -26,9 +28,6 @@ from kohya_runner.safe_files import open_for_write, status
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.engines.arguments import Command
     from kohya_runner.run.observers import Observer, Stop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +24,6 @@ from kohya_runner.run.takeover import FROZEN, Pulse, adopt_run, judge_ended, sto
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.record.ledger import RunView
     from kohya_runner.run.observers import AfterRun, Reporter
     from kohya_runner.run.run_status import RunStatus

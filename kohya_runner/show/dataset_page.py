@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from kohya_runner.plan.inspection import bucket_counts, bucket_name, codes_by_im
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from kohya_runner.dataset.trainer_view import TrainerView
     from kohya_runner.plan.inspection import Inspection
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -13,8 +14,6 @@ from kohya_runner.plan.report import rows, verdict
 from kohya_runner.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
     from kohya_runner.plan.value import Plan

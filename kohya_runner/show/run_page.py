@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart, smoothed
 from kohya_runner.text import duration, printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.metrics_file import Metrics
     from kohya_runner.record.record import Record

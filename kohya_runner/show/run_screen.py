@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.run.checkpoints import doubts as doubts_of
@@ -12,8 +13,6 @@ from kohya_runner.show.console import json_object, note, say, table
 from kohya_runner.text import duration, plain, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kohya_runner.plan.value import Plan
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.progress import TRAINING
@@ -16,8 +17,6 @@ from kohya_runner.show.run_screen import next_command
 from kohya_runner.text import duration, plain, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from kohya_runner.run.run_status import RunStatus
 
 Line = tuple[tuple[str, str], ...]

@@ -8,6 +8,7 @@ import select
 import sys
 import termios
 import tty
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -18,8 +19,6 @@ from kohya_runner.record.record import LIVE
 from kohya_runner.show import watch_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.run.run_status import RunStatus, StatusReader
     from kohya_runner.show.watch_lines import Line
 

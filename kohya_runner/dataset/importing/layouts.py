@@ -7,7 +7,9 @@ import io
 import posixpath
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset import captions, metadata_rows
@@ -21,9 +23,6 @@ from kohya_runner.safe_files import open_file
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.importing.source_files import SourceFiles
 
 METADATA = re.compile(r"(?:metadata|meta_|captions?\b).*\.(?:jsonl?|csv|tsv|parquet)", re.IGNORECASE)

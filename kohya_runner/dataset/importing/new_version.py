@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
@@ -23,8 +24,6 @@ from kohya_runner.text import counted, names
 from kohya_runner.yamlio import scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
     Progress = Callable[[str, int, int], None]
 
 BEGUN = ".begun.json"

@@ -7,19 +7,16 @@ import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.prepare.manifest import source_stamp
 from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.safe_files import open_file
 from kohya_runner.text import printable, size
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
 
 CHUNK = 1 << 20  # bytes
 LARGEST = 1 << 30  # bytes of one file

@@ -10,18 +10,15 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from kohya_runner.errors import PreflightError, RunExistsError
 from kohya_runner.safe_files import open_for_write, read_json, write_json
 from kohya_runner.text import size
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-    from typing import TextIO
 
 NAME, JOURNAL, LOCK = "manifest.json", ".manifest.jsonl", ".lock"
 FORMAT = 1

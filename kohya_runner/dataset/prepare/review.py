@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from kohya_runner.errors import UsageError
 from kohya_runner.safe_files import open_file, write_json
 from kohya_runner.text import LONGEST, has_control, shortened
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 FORMAT = 1
 LARGEST = 64 << 20  # bytes of a review

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
@@ -13,9 +15,6 @@ from kohya_runner.engines.support import Support
 from kohya_runner.record.run_paths import ResumeWay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules

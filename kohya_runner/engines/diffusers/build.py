@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.edit import EditSet
@@ -24,9 +25,6 @@ from kohya_runner.findings import error, warning
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engine_info import PINS, EngineInfo
@@ -10,9 +12,6 @@ from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.support import CLIP_L, REMAINING, T5_XXL, Component, StageRow, Support
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules

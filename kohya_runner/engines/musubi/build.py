@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings
@@ -27,9 +29,6 @@ from kohya_runner.engines.steps_plan import SaveSettings
 from kohya_runner.options.snapshot import engine_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import Arg

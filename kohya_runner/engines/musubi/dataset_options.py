@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import parse_resolution
@@ -18,9 +20,6 @@ from kohya_runner.findings import error
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Folder
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.engines.arguments import ParsedOptions

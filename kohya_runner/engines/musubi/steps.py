@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from kohya_runner.engines.steps_plan import MOST_STEPS, BucketCount, StepsPlan, 
 from kohya_runner.findings import error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kohya_runner.engines.steps_plan import SaveSettings
     from kohya_runner.findings import Finding
 

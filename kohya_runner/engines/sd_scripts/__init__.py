@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.protocol import Engine
@@ -9,9 +11,6 @@ from kohya_runner.engines.sd_scripts import families
 from kohya_runner.engines.support import INITIAL_STEP, REMAINING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.facts import Scan, Source
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.token_count import Encoder

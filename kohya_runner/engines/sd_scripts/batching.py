@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,6 @@ from kohya_runner.dataset.buckets import BucketSettings, parse_resolution
 from kohya_runner.engines.steps_plan import SaveSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
     from kohya_runner.dataset.facts import Entry, Folder
 
 

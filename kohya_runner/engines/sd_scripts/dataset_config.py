@@ -7,6 +7,7 @@ per dataset decides buckets and batches, what is set per folder of it decides pi
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,8 +21,6 @@ from kohya_runner.options import values
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
     from kohya_runner.dataset.facts import Folder, Source
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.token_count import Encoder

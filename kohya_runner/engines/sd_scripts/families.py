@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import EngineInfo
@@ -18,9 +19,6 @@ from kohya_runner.engines.support import (
     Component,
     Support,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SD_SCRIPTS = EngineInfo(
     name="sd-scripts",

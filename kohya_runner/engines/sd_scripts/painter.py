@@ -10,14 +10,13 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.painting import WORKER, Base, ClassPainter, ClassPainting, Painter, PaintJob, PictureRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.survey import ClassImages
     from kohya_runner.engines.painting import TrainingCommand
 

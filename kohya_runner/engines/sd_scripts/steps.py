@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ from kohya_runner.findings import Severity, error, info, warning
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from kohya_runner.dataset.buckets import Buckets
     from kohya_runner.dataset.facts import Entry, Folder
     from kohya_runner.engines.sd_scripts.batching import Batching

@@ -6,7 +6,9 @@ import contextlib
 import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.machine.filesystems import used_bytes
@@ -17,9 +19,6 @@ from kohya_runner.run.guards.table import Prune, Warn, decide
 from kohya_runner.run.observers import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from kohya_runner.diagnosis.events import Event
     from kohya_runner.record.record import Record
     from kohya_runner.run.observers import Reporter

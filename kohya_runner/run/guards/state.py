@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.diagnosis.events import Event, Phase, Step
@@ -12,9 +14,6 @@ from kohya_runner.recipe.finish import Guard
 from kohya_runner.run.observers import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from kohya_runner.record.record import SavedCheckpoint
     from kohya_runner.run.recorder import Recorder
 

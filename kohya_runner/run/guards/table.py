@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.run.checkpoint_check import AT_ONCE
@@ -12,9 +14,6 @@ from kohya_runner.run.observers import Stop
 from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from kohya_runner.run.guards.state import GuardState, StateFolder
 
 SLOW = 4

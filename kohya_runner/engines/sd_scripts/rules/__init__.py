@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from kohya_runner.engines.rule_context import LORA, Rule, for_methods
 from kohya_runner.engines.sd_scripts.rules import (
@@ -15,9 +15,6 @@ from kohya_runner.engines.sd_scripts.rules import (
     run_and_precision,
     scheduler,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Captions, caches and buckets": data_and_loss.DATA_RULES,

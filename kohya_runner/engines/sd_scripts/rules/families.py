@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, WARNING, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kohya_runner.engines.rule_context import Context
 
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")

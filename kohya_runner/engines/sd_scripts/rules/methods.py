@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import INFO, LOADED, PAIRS, SILENT, WARNING, WHOLE, Rule, schedule_free
@@ -10,8 +11,6 @@ from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_r
 from kohya_runner.engines.support import IGNORES_FULL_BF16
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.engines.rule_context import Context
 
 ENCODERS = ("train_text_encoder",)

@@ -5,14 +5,13 @@ Every other key is swallowed by ``**kwargs`` without a word. A module from elsew
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import INFO, LOADED, SILENT, UNET, WARNING, Rule
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.engines.rule_context import Context
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import LOADED, SILENT, WARNING, Rule
 from kohya_runner.engines.sd_scripts.rules.network import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from kohya_runner.engines.rule_context import Context
 
 ARGS = ("network_args",)

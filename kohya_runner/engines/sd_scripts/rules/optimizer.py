@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.rule_context import EXACT, INFO, LOADED, LORA, SILENT, UNET, UNFIT, UNSURE, WARNING, Rule
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.engines.rule_context import Context
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, UNET, WARNING, WHOLE, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kohya_runner.engines.rule_context import Context
 
 CADENCES = ("sample_every_n_steps", "sample_every_n_epochs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import (
@@ -18,8 +19,6 @@ from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_st
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kohya_runner.engines.rule_context import Context
 
 NAME = ("lr_scheduler",)
