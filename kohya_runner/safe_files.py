@@ -37,15 +37,19 @@ def stamp(path: str, now: int | None = None) -> Stamp | None:
 PRIVATE = 0o600  # of what may hold values of the environment
 
 
-def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Put ``data`` at ``path`` in one step: a temporary file beside it, flushed, then renamed."""
+def write_bytes(path: Path, data: bytes, mode: int = 0o644, *, flush: bool = True) -> None:
+    """Put ``data`` at ``path`` in one step: a temporary file beside it, flushed, then renamed.
+
+    Without ``flush`` a power cut may leave it empty: for what can be made again, and whose size is known.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         Path(name).chmod(mode)
         os.replace(name, path)  # noqa: PTH105 - the atomic call, by its name
     except BaseException:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kohya_runner.commands.entry import as_path, with_options
+from kohya_runner.commands.entry import RunnerGroup, as_path, with_options
 
 if TYPE_CHECKING:
     from kohya_runner.plan.inspection import Inspection
@@ -27,7 +27,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-@click.group()
+@click.group(cls=RunnerGroup, later={"prepare": ("prepare", "Make a new folder that trains out of any pictures.")})
 def dataset() -> None:
     """What the trainer will really see of the pictures and captions."""
 

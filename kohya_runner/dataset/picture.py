@@ -147,14 +147,15 @@ def _traits(opened: PIL.Image.Image) -> Traits:
     return Traits(
         mode=opened.mode,
         animated=opened.format != "MPO" and bool(getattr(opened, "is_animated", False)),
-        orientation=_orientation(opened),
+        orientation=orientation(opened),
         transparent=_transparent(opened),
         clipped=opened.mode in _CLIPPED_MODES and _brightest(opened) > 255,
         signature=signature(opened),
     )
 
 
-def _orientation(opened: PIL.Image.Image) -> int:
+def orientation(opened: PIL.Image.Image) -> int:
+    """How a picture must be turned, as EXIF says it; 1 is upright."""
     try:
         value = opened.getexif().get(ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - broken EXIF blocks raise nearly anything, and the trainer reads none

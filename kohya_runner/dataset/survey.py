@@ -107,7 +107,7 @@ def pictures(
     """Every picture in order, and whether it had to be read; what ``refuses`` has a word against is not opened."""
     if cache is not None:
         cache.forget_others(folder, names)
-    pool = ThreadPoolExecutor(min(MOST_THREADS, _cores() + 1), thread_name_prefix="survey")
+    pool = ThreadPoolExecutor(min(MOST_THREADS, cores() + 1), thread_name_prefix="survey")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a decoder about a file: a finding says it
@@ -164,7 +164,7 @@ def _kept(read: _Read, cache: ScanCache | None) -> Picture:
     return picture
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores this process may use: in a container fewer than the machine has."""
     try:
         return len(os.sched_getaffinity(0))

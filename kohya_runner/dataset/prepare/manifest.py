@@ -16,14 +16,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from kohya_runner.dataset.facts import MANIFEST
 from kohya_runner.errors import PreflightError, RunExistsError
 from kohya_runner.safe_files import open_for_write, read_json, write_json
 from kohya_runner.text import size
 
-NAME, JOURNAL, LOCK = "manifest.json", ".manifest.jsonl", ".lock"
+NAME, JOURNAL, LOCK = MANIFEST, ".manifest.jsonl", ".lock"
 FORMAT = 1
-FOCUS = ".focus"
-"""Ending of the file beside a picture that says what a crop keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,9 @@ class MadePicture:
     sha256: str = ""
     bytes: int = 0
     what: tuple[str, ...] = ()  # what was done, in its order
+    size: tuple[int, int] = (0, 0)  # width and height of the file
+    signature: str = ""  # see ``picture.signature``, in hexadecimal
+    sidecars: Mapping[str, str] = field(default_factory=dict)  # files beside it that were copied -> their stamp
     caption_sha256: str = ""  # of the caption that a verb wrote; another one is a person's
 
 
@@ -56,6 +58,7 @@ class SetAside:
     why: str
     stamp: str = ""
     sha256: str = ""
+    like: str = ""  # the source that it is a copy of
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +104,37 @@ def write(folder: Path, version: DatasetVersion) -> None:
 
 
 class Journal:
-    """The pictures that a verb has finished; ``pictures`` and ``set_aside`` by their source, from the last run, too."""
+    """The pictures that a verb has finished, by their source, from the last run, too.
 
-    def __init__(self, folder: Path) -> None:
+    With a ``step`` those that its verb made with other settings are in ``outdated`` alone.
+    """
+
+    def __init__(self, folder: Path, step: VersionStep | None = None) -> None:
         known = read(folder) or DatasetVersion()
         self.pictures = {one.source: one for one in known.pictures}
         self.set_aside = {one.source: one for one in known.set_aside}
+        self.outdated: list[MadePicture] = []
+        self._step = next((one for one in known.steps if step and one.verb == step.verb), None)
         self._file = self._opened(folder / JOURNAL)
+        if step is not None and step != self._step:
+            self._forget()
+            self._write("step", step)
 
     def add(self, one: MadePicture | SetAside) -> None:
         """One more that is done: it is not done again."""
-        print(json.dumps([type(one) is MadePicture, asdict(one)]), file=self._file, flush=True)
+        self._write("picture" if isinstance(one, MadePicture) else "set aside", one)
         self._keep(one)
 
     def close(self) -> None:
         """Whatever was added is kept for the next run."""
         self._file.close()
+
+    def _write(self, kind: str, one: MadePicture | SetAside | VersionStep) -> None:
+        print(json.dumps([kind, asdict(one)]), file=self._file, flush=True)
+
+    def _forget(self) -> None:
+        self.outdated += self.pictures.values()
+        self.pictures, self.set_aside = {}, {}
 
     def _keep(self, one: MadePicture | SetAside) -> None:
         self.pictures.pop(one.source, None)
@@ -126,12 +144,19 @@ class Journal:
         else:
             self.set_aside[one.source] = one
 
+    def _read(self, line: str) -> None:
+        kind, row = json.loads(line)
+        if kind == "step":
+            self._forget()
+            self._step = VersionStep(**row)
+        else:
+            self._keep(_made(row) if kind == "picture" else _aside(row))
+
     def _opened(self, path: Path) -> TextIO:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
         for line in lines:
-            with suppress(ValueError, TypeError):  # cut in the middle
-                good, row = json.loads(line)
-                self._keep(_made(row) if good else _aside(row))
+            with suppress(ValueError, TypeError, KeyError):  # cut in the middle
+                self._read(line)
         file = os.fdopen(open_for_write(path, os.O_APPEND, 0o644), "a", encoding="utf-8")
         if lines:
             print(file=file)  # what was cut stays a line of its own
@@ -187,7 +212,7 @@ def need_space(folder: Path, wanted: int) -> None:
 
 
 def _made(row: dict[str, Any]) -> MadePicture:
-    return MadePicture(**row | {"what": tuple(row["what"])})
+    return MadePicture(**row | {"what": tuple(row["what"]), "size": tuple(row["size"])})
 
 
 def _aside(row: dict[str, Any]) -> SetAside:

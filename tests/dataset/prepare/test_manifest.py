@@ -14,7 +14,7 @@ from kohya_runner.dataset.prepare import manifest
 from kohya_runner.dataset.prepare.manifest import DatasetVersion, Journal, MadePicture, SetAside, VersionStep
 from kohya_runner.errors import PreflightError, RunExistsError
 
-PICTURE = MadePicture("a.png", "/raw/a.gif", "12 34", "ab", 7, ("gif", "rgb"))
+PICTURE = MadePicture("a.png", "/raw/a.gif", "12 34", "ab", 7, ("gif", "rgb"), size=(3, 4), sidecars={"a.txt": "1 2"})
 ASIDE = SetAside("/raw/b.png", "broken", "1 2", "cd")
 STEP = VersionStep("prepare", {"size": 1024, "style": "photos"}, "2026-01-01T00:00:00Z")
 
@@ -46,7 +46,7 @@ def test_a_journal_keeps_what_was_done_before_a_cut(tmp_path: Path):
     first.add(ASIDE)
     first.close()
     with (tmp_path / ".manifest.jsonl").open("a") as file:
-        file.write('[true, {"file": "c.pn')
+        file.write('["picture", {"file": "c.pn')
     second = Journal(tmp_path)
     second.add(SetAside("/raw/a.gif", "gone"))
     second.close()
@@ -98,3 +98,18 @@ def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypa
     with pytest.raises(PreflightError, match=r"2\.0 KiB are needed and 1000 B are free"):
         manifest.need_space(tmp_path / "not" / "there", 2048)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_made_with_other_settings_is_outdated_also_after_a_cut(tmp_path: Path):
+    manifest.write(tmp_path, DatasetVersion((STEP,), (PICTURE,)))
+    other = VersionStep("prepare", {"size": 512})
+    for _ in range(2):
+        journal = Journal(tmp_path, other)
+        journal.close()
+        assert (journal.pictures, journal.outdated) == ({}, [PICTURE])
+    journal = Journal(tmp_path, other)
+    journal.add(PICTURE)
+    journal.close()
+    again = Journal(tmp_path, other)
+    again.close()
+    assert list(again.pictures.values()) == [PICTURE]

@@ -1,0 +1,269 @@
+"""A folder of pictures made into a version that trains: what changed is done again, the folder is never touched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from io import BytesIO
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset import near_duplicates
+from kohya_runner.dataset.facts import Image, Source
+from kohya_runner.dataset.picture import Traits, signature
+from kohya_runner.dataset.prepare.manifest import (
+    JOURNAL,
+    DatasetVersion,
+    Journal,
+    MadePicture,
+    SetAside,
+    VersionStep,
+    alone,
+    need_space,
+    read,
+    source_stamp,
+    write,
+)
+from kohya_runner.dataset.prepare.raw import raw_pictures
+from kohya_runner.dataset.prepare.reading import PictureError, read_bytes, read_plain
+from kohya_runner.dataset.prepare.shaping import shaped
+from kohya_runner.dataset.prepare.version_findings import version_findings
+from kohya_runner.dataset.survey import cores
+from kohya_runner.dataset.trainer_view import TrainerView
+from kohya_runner.errors import UsageError
+from kohya_runner.safe_files import is_inside, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import PIL.Image
+
+    from kohya_runner.dataset.prepare.raw import Raw
+    from kohya_runner.dataset.prepare.shaping import PrepareSettings
+    from kohya_runner.findings import Finding
+
+    Progress = Callable[[int, int], None]
+
+VERB = "prepare"
+SUFFIX = {"png": ".png", "jpeg": ".jpg"}
+AHEAD = 32
+SPARE = 64 << 20
+_VERBATIM = {"png": ("PNG",), "jpeg": ("JPEG", "MPO")}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A finished version: what is in it, and how many of its pictures were made this time."""
+
+    folder: Path
+    version: DatasetVersion
+    made: int
+    findings: tuple[Finding, ...]
+
+
+def step_of(source: Path, settings: PrepareSettings) -> VersionStep:
+    """The step as the manifest has it."""
+    told = asdict(settings) | {"source": str(source)}
+    told["buckets"]["resolution"] = list(settings.buckets.resolution)
+    return VersionStep(VERB, told, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+
+def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: Progress | None = None) -> Prepared:
+    """Make or bring up to date the version in ``folder``.
+
+    Raises:
+        UsageError: the source is no folder, or ``folder`` holds something else.
+        RunExistsError: another process writes it.
+        PreflightError: the disk cannot hold it.
+    """
+    _usable(source, folder)
+    raws, findings = raw_pictures(source, SUFFIX[settings.format])
+    with alone(folder):
+        for left in folder.glob(".*.partial"):  # of a run that was killed
+            left.unlink(missing_ok=True)
+        journal = Journal(folder, step_of(source, settings))
+        try:
+            made = _made_all(raws, folder, settings, journal, progress)
+            _without_copies(raws, folder, journal, near=settings.style == "photos" and not settings.keep_near)
+            version = _finished(raws, source, folder, settings, journal)
+        finally:
+            journal.close()
+        if version != read(folder):
+            write(folder, version)
+        else:
+            (folder / JOURNAL).unlink(missing_ok=True)
+    return Prepared(folder, version, made, (*findings, *version_findings(version)))
+
+
+def is_current(source: Path, folder: Path, settings: PrepareSettings) -> bool:
+    """Whether nothing is left to do, by the sizes and times of all files; nothing is read."""
+    version = read(folder)
+    if version is None or step_of(source, settings) not in version.steps or not source.is_dir():
+        return False
+    pictures = {one.source: one for one in version.pictures}
+    aside = {one.source: one for one in version.set_aside}
+    raws = raw_pictures(source, SUFFIX[settings.format])[0]
+    known = all(_same(raw, pictures.get(str(raw.path)), folder) or _still(raw, aside, pictures) for raw in raws)
+    return known and len(raws) == len(pictures) + len(aside)
+
+
+def _usable(source: Path, folder: Path) -> None:
+    if not source.is_dir():
+        raise UsageError(f"{source}: there is no such folder", hint="name the folder that holds the pictures")
+    if is_inside(folder, (source,)) or is_inside(source, (folder,)):
+        raise UsageError(f"{folder}: is in the folder of the pictures, or around it", hint="name another --output")
+    there = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder", hint="name another --output")
+    if any(not name.startswith(".") for name in there) and read(folder) is None and JOURNAL not in there:
+        raise UsageError(f"{folder}: holds other files already", hint="name a new folder as --output")
+
+
+def _same(raw: Raw, known: MadePicture | None, folder: Path) -> bool:
+    """Whether the picture, and what goes with it, is there as its source is now."""
+    if known is None or known.stamp != raw.state or not _there(raw, known, folder):
+        return False
+    return all(_stays(raw.path.with_name(name), folder / target, known) for name, target in raw.targets())
+
+
+def _there(raw: Raw, known: MadePicture, folder: Path) -> bool:
+    with suppress(OSError):
+        return known.file == raw.name and (folder / known.file).stat().st_size == known.bytes
+    return False
+
+
+def _still(raw: Raw, aside: dict[str, SetAside], pictures: dict[str, MadePicture]) -> bool:
+    """Whether a source is still no picture, or a copy of one that is there."""
+    known = aside.get(str(raw.path))
+    if known is None or known.stamp != raw.state or "pip install" in known.why:
+        return False
+    return not known.like or known.like in pictures
+
+
+def _stays(source: Path, target: Path, known: MadePicture | None) -> bool:
+    """Whether a file beside a picture is not copied: it is as it was, or a person has changed the copy."""
+    last = known.sidecars.get(target.name, "") if known else ""
+    now = source_stamp(target)
+    return bool(now) and (now != last or source_stamp(source) == last)
+
+
+def _made_all(
+    raws: Sequence[Raw], folder: Path, settings: PrepareSettings, journal: Journal, progress: Progress | None
+) -> int:
+    """Every picture that is not there as it should be, on all cores; how many that were."""
+    todo = [
+        raw
+        for raw in raws
+        if not _same(raw, journal.pictures.get(str(raw.path)), folder)
+        and not _still(raw, journal.set_aside, journal.pictures)
+    ]
+    width, height = settings.buckets.resolution
+    each = width * height * (2 if settings.style == "photos" else 1) // (2 if settings.format == "jpeg" else 1)
+    need_space(folder, len(todo) * each // (1 if settings.style == "photos" else 8) + SPARE if todo else 0)
+    known = {one.source: replace(one, sha256="") for one in journal.outdated} | journal.pictures
+    rest, waiting = iter(todo), deque[Future[MadePicture | SetAside]]()
+    pool = ThreadPoolExecutor(cores(), thread_name_prefix=VERB)
+    try:
+        while True:
+            for raw in islice(rest, AHEAD - len(waiting)):
+                waiting.append(pool.submit(_made_one, raw, folder, settings, known.get(str(raw.path))))
+            if not waiting:
+                return len(todo)
+            journal.add(waiting.popleft().result())
+            if progress is not None:
+                progress(len(todo) - len(waiting), len(todo))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _made_one(raw: Raw, folder: Path, settings: PrepareSettings, known: MadePicture | None) -> MadePicture | SetAside:
+    """One picture read, shaped and written, with what lies beside it; or why it is none."""
+    state, digest = raw.state, ""
+    try:
+        data = read_bytes(raw.path, raw.refused)
+        digest = hashlib.sha256(data).hexdigest()
+        focused = known is None or known.stamp.split()[2:] != state.split()[2:]
+        if known is None or known.sha256 != digest or focused or not _there(raw, known, folder):
+            made = _written(raw, folder, settings, data)
+        else:
+            made = known
+    except PictureError as why:
+        return SetAside(str(raw.path), str(why), state, digest)
+    sidecars = {target: _beside(raw.path.with_name(name), folder / target, known) for name, target in raw.targets()}
+    return replace(made, stamp=state, sha256=digest, sidecars=sidecars)
+
+
+def _written(raw: Raw, folder: Path, settings: PrepareSettings, data: bytes) -> MadePicture:
+    """The picture in its new form; the very same bytes where nothing is to be done."""
+    picture, what, kind = read_plain(data, settings.background)
+    focus, odd = raw.focus()
+    made, more = shaped(picture, settings, focus)
+    what = (*what, *odd, *more)
+    if what or kind not in _VERBATIM[settings.format]:
+        data = _encoded(made, settings)
+    write_bytes(folder / raw.name, data, flush=False)
+    near = signature(made).hex() if settings.style == "photos" else ""
+    return MadePicture(raw.name, str(raw.path), bytes=len(data), what=what, size=made.size, signature=near)
+
+
+def _encoded(picture: PIL.Image.Image, settings: PrepareSettings) -> bytes:
+    buffer = BytesIO()
+    if settings.format == "jpeg":
+        picture.save(buffer, "JPEG", quality=95, subsampling=0)
+    else:
+        picture.save(buffer, "PNG", compress_level=1 if settings.style == "photos" else 6)
+    return buffer.getvalue()
+
+
+def _beside(source: Path, target: Path, known: MadePicture | None) -> str:
+    """Copy a file with its time; the stamp of the copy that was made, now or before."""
+    if not _stays(source, target, known) and not Source(source.parent, "").refuses(source):
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.copy2(source, partial)
+        partial.replace(target)
+        return source_stamp(target)
+    return known.sidecars.get(target.name, "") if known else ""
+
+
+def _without_copies(raws: Sequence[Raw], folder: Path, journal: Journal, *, near: bool) -> None:
+    """Set aside all but the first of what is the same, or looks the same."""
+    views = []
+    for raw in raws:
+        one = journal.pictures.get(str(raw.path))
+        if one is not None:
+            image = Image(raw.path, *one.size, one.bytes, one.sha256)
+            views.append(
+                TrainerView(image, Traits(signature=bytes.fromhex(one.signature)), Source(folder, ""), "", True)
+            )
+    groups = [("is the same file as", group) for group in near_duplicates.exact(views)]
+    groups += [("looks the same as", group) for group in (near_duplicates.near(views) if near else ())]
+    for why, (first, *others) in groups:
+        for other in (one for one in others if str(one.image.path) in journal.pictures):
+            one, kept = journal.pictures[str(other.image.path)], first.image.path
+            journal.add(SetAside(one.source, f"{why} {kept.name}", one.stamp, one.sha256, str(kept)))
+            journal.outdated.append(one)
+
+
+def _finished(
+    raws: Sequence[Raw], source: Path, folder: Path, settings: PrepareSettings, journal: Journal
+) -> DatasetVersion:
+    """The version as it is now; files that the last one had and this one has not are removed."""
+    present = {str(raw.path) for raw in raws}
+    pictures = sorted((one for one in journal.pictures.values() if one.source in present), key=lambda one: one.file)
+    kept = {name for one in pictures for name in (one.file, *one.sidecars)}
+    for old in (*journal.outdated, *(one for one in journal.pictures.values() if one.source not in present)):
+        ours = {name for name, last in old.sidecars.items() if source_stamp(folder / name) == last}  # not a person's
+        for name in ({old.file} | ours) - kept:
+            (folder / name).unlink(missing_ok=True)
+    aside = sorted((one for one in journal.set_aside.values() if one.source in present), key=lambda one: one.source)
+    last = read(folder) or DatasetVersion()
+    new = replace(last, pictures=tuple(pictures), set_aside=tuple(aside))
+    step = step_of(source, settings)
+    return new if new == last and step in last.steps else new.with_step(step)

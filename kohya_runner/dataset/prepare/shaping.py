@@ -1,0 +1,117 @@
+"""What becomes of a picture's pixels: pixel art whole times as large as its grid, photographs only ever smaller."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import PIL.Image
+from PIL import ImageColor
+
+from kohya_runner.dataset.buckets import BucketSettings, make_buckets, select
+from kohya_runner.dataset.prepare.pixel_grid import find_grid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    Size = tuple[int, int]
+    Box = tuple[float, float, float, float]
+    Shaped = tuple[PIL.Image.Image, tuple[str, ...]]
+
+Style = Literal["photos", "pixel_art"]
+NO_GRID = "no pixel grid found"
+SMALL = "smaller than its bucket"
+PADDED = "padded to"
+CENTRE = (0.5, 0.5)
+_FOCUS = re.compile(r"\s*(0?\.\d+|[01](?:\.0*)?)[\s,]+(0?\.\d+|[01](?:\.0*)?)\s*\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareSettings:
+    """All that decides what ``prepare`` makes of a picture."""
+
+    buckets: BucketSettings
+    style: Style = "photos"
+    background: str = "white"
+    format: Literal["png", "jpeg"] = "png"
+    crop: bool = False
+    keep_near: bool = False
+
+
+def settings_for(size: int) -> BucketSettings:
+    """The trainer's buckets around this resolution, where no recipe says which."""
+    return BucketSettings((size, size), enable_bucket=True, min_bucket_reso=min(256, size), max_bucket_reso=2 * size)
+
+
+def read_focus(path: Path) -> tuple[float, float] | None:
+    """What a crop keeps: ``0.5 0.25``, as shares of width and height from the upper left; None: it says something else.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+    """
+    found = _FOCUS.match(path.read_text(encoding="utf-8", errors="replace")[:100])
+    return (float(found[1]), float(found[2])) if found else None
+
+
+def shaped(picture: PIL.Image.Image, settings: PrepareSettings, focus: tuple[float, float] | None) -> Shaped:
+    """The picture as the bucket needs it, and what was done."""
+    if settings.style == "photos":
+        return _photo(picture, settings, focus)
+    grid = find_grid(picture)
+    if grid is None:
+        made, what = _photo(picture, settings, focus)
+        return made, (NO_GRID, *what)
+    return _sprite(grid.reduced(picture), settings)
+
+
+def _sprite(sprite: PIL.Image.Image, settings: PrepareSettings) -> Shaped:
+    """Each pixel as a square; what the squares do not fill of the bucket is background on all sides."""
+    buckets = make_buckets(replace(settings.buckets, bucket_no_upscale=False))
+    chosen = select(buckets, sprite.size)
+    bucket = chosen[0] if chosen else sprite.size
+    times = max(1, min(bucket[0] // sprite.width, bucket[1] // sprite.height))
+    large = sprite.resize((sprite.width * times, sprite.height * times), PIL.Image.Resampling.NEAREST)
+    what = (f"grid {_text(sprite.size)}", f"{times} times as large")
+    if large.size == bucket:
+        return large, what
+    canvas = PIL.Image.new("RGB", bucket, ImageColor.getrgb(settings.background)[:3])
+    canvas.paste(large, ((bucket[0] - large.width) // 2, (bucket[1] - large.height) // 2))
+    return canvas, (*what, f"{PADDED} {_text(bucket)}")
+
+
+def _photo(picture: PIL.Image.Image, settings: PrepareSettings, focus: tuple[float, float] | None) -> Shaped:
+    chosen = select(make_buckets(settings.buckets), picture.size)
+    if chosen is None:
+        return picture, (SMALL,)
+    bucket, wanted = chosen
+    what: tuple[str, ...] = ()
+    if settings.crop or focus is not None:
+        picture, what = _cropped(picture, crop_box(picture.size, bucket, focus or CENTRE))
+        wanted = bucket
+    if wanted[0] > picture.width or wanted[1] > picture.height:
+        return picture, (*what, f"{SMALL} {_text(bucket)}")
+    if wanted == picture.size:
+        return picture, what
+    small = picture.resize(wanted, PIL.Image.Resampling.LANCZOS)
+    return small, (*what, f"{_text(picture.size)} to {_text(wanted)}")
+
+
+def _cropped(picture: PIL.Image.Image, box: Box) -> Shaped:
+    left, top, right, bottom = (round(side) for side in box)
+    if (left, top, right, bottom) == (0, 0, *picture.size):
+        return picture, ()
+    return picture.crop((left, top, right, bottom)), (f"cropped to {left},{top},{right},{bottom}",)
+
+
+def crop_box(size: Size, bucket: Size, focus: tuple[float, float]) -> Box:
+    """The largest part of a picture in the bucket's shape, as near to the focus as the edges let it."""
+    ratio = bucket[0] / bucket[1]
+    width, height = min(size[0], size[1] * ratio), min(size[1], size[0] / ratio)
+    left = min(max(size[0] * focus[0] - width / 2, 0), size[0] - width)
+    top = min(max(size[1] * focus[1] - height / 2, 0), size[1] - height)
+    return left, top, left + width, top + height
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
