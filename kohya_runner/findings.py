@@ -102,6 +102,7 @@ TABLE = (
     Code("dataset.row", ERROR, "a row of the metadata file is wrong"),
     Code("dataset.same_folder", WARNING, "two entries of the recipe name the same folder"),
     Code("dataset.set_aside", WARNING, "a file that is not in the new version of the dataset"),
+    Code("dataset.skipped", INFO, "pictures that skip_image_resolution leaves out"),
     Code("dataset.stem_twice", WARNING, "two images would share one caption file"),
     Code("dataset.strays", INFO, "files that are neither images nor captions"),
     Code("dataset.subfolders", WARNING, "images in folders below, which the trainer does not read"),

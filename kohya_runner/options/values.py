@@ -30,6 +30,7 @@ TEXTS: Mapping[str, Callable[[object], str]] = {
 
 COMMA_JOINED: Mapping[str, str] = {
     "resolution": "library/accelerator_setup.py:50",
+    "skip_image_resolution": "library/accelerator_setup.py:58",
     "face_crop_aug_range": "library/accelerator_setup.py:66",
     "block_lr": "sdxl_train.py:121",
     "metadata_tags": "library/sai_model_spec.py:613",
@@ -200,6 +201,7 @@ def _numbers(text: str) -> Sequence[float]:
 
 _SHAPES: Mapping[str, Callable[[str], None]] = {
     "resolution": _resolution,
+    "skip_image_resolution": _resolution,
     "face_crop_aug_range": _crop_range,
     "block_lr": _block_rates,
 }

@@ -121,6 +121,14 @@ CASES = {
     "steps at an epoch's end": Case(
         (Data(SQUARE),), {**PLAIN, **EPOCHS, "save_every_n_steps": 5, "save_every_n_epochs": 1}
     ),
+    "small pictures are left out": Case(
+        (Data(MIXED, repeats=3), Data(SQUARE, concept="dog"), reg(*MIXED[:4])),
+        {**BUCKETS, **EPOCHS, "skip_image_resolution": "100,90", "train_batch_size": 2},
+    ),
+    "small pictures are left out of a validation": Case(
+        (Data(MIXED, repeats=2),),
+        {**BUCKETS, **EPOCHS, "skip_image_resolution": "80", "validation_split": 0.3, "validation_seed": 7},
+    ),
     "a ratio of epochs": Case(
         (Data(SQUARE),), {**PLAIN, "max_train_epochs": 7, "save_n_epoch_ratio": 3, "save_every_n_epochs": 5}
     ),

@@ -42,6 +42,7 @@ RATES = st.dictionaries(st.sampled_from([r".*attn.*", r"mlp\d"]), st.floats(0, 1
 
 SHAPED: dict[str, st.SearchStrategy[Any]] = {
     "resolution": st.integers(1, 9999) | st.lists(st.integers(1, 9999), min_size=1, max_size=2) | st.just("640, 480"),
+    "skip_image_resolution": st.integers(1, 9999) | st.lists(st.integers(1, 9999), min_size=1, max_size=2),
     "face_crop_aug_range": st.lists(st.floats(0.5, 9), min_size=2, max_size=2).map(sorted),
     "block_lr": st.lists(st.floats(0, 1), min_size=23, max_size=23),
     "metadata_tags": st.lists(TEXT.map(lambda text: text.replace(",", " ")), max_size=3),

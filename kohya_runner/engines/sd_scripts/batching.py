@@ -37,6 +37,7 @@ class Batching:
     random_crop: bool = False
     face_crop: bool = False  # face_crop_aug_range is set
     reso_steps_divisor: int | None = None  # what the script asks of bucket_reso_steps
+    skipped: tuple[int, int] | None = None  # skip_image_resolution: pictures of no more pixels are left out
 
 
 def batching_from(
@@ -59,6 +60,7 @@ def batching_from(
         # cache_latents_to_disk turns cache_latents on (library/args.py:825)
         cache_latents=bool(given.get("cache_latents") or given.get("cache_latents_to_disk")),
         face_crop="face_crop_aug_range" in given,
+        skipped=parse_resolution(given["skip_image_resolution"]) if "skip_image_resolution" in given else None,
         **_chosen(Batching, given, "buckets", "saves", "num_processes", "reso_steps_divisor", "cache_latents"),
     )
 
@@ -69,6 +71,8 @@ def with_own(batching: Batching, own: Mapping[str, Any]) -> Batching:
     buckets = replace(batching.buckets, **_chosen(BucketSettings, values, "resolution"))
     if "resolution" in values:
         buckets = replace(buckets, resolution=(values["resolution"][0], values["resolution"][1]))
+    if "skip_image_resolution" in values:
+        batching = replace(batching, skipped=tuple(values["skip_image_resolution"]))
     own_split = {name: values[name] for name in ("train_batch_size", *SPLIT) if name in values}
     return replace(batching, buckets=buckets, **own_split)
 
@@ -76,6 +80,17 @@ def with_own(batching: Batching, own: Mapping[str, Any]) -> Batching:
 def _chosen(kind: type, given: Mapping[str, Any], *without: str) -> dict[str, Any]:
     names = {field.name for field in fields(kind)} - set(without)
     return {name: value for name, value in given.items() if name in names}
+
+
+def large_enough(folders: Sequence[Folder], skipped: tuple[int, int] | None) -> tuple[Folder, ...]:
+    """Without the pictures that ``skip_image_resolution`` leaves out by their number of pixels.
+
+    As library/dreambooth_dataset.py:188, library/finetuning_dataset.py:230 do.
+    """
+    if skipped is None:
+        return tuple(folders)
+    least = skipped[0] * skipped[1]
+    return tuple(replace(f, entries=tuple(e for e in f.entries if e.size[0] * e.size[1] > least)) for f in folders)
 
 
 MOST_ORDERED = 4

@@ -58,7 +58,7 @@ KEYS: Mapping[str, OwnKey] = {
     **_keys("int", "batch_size", "bucket_reso_steps", "max_bucket_reso", "min_bucket_reso", per_dataset=True),
     **_keys("int", "validation_seed", per_dataset=True),
     **_keys("float", "validation_split", "network_multiplier", per_dataset=True),
-    **_keys("size", "resolution", per_dataset=True),
+    **_keys("size", "resolution", "skip_image_resolution", per_dataset=True),
 }
 """By name. ``resize_interpolation`` may stand in both; the folder's goes first (library/dreambooth_dataset.py:306)."""
 INSTEAD: Mapping[str, str] = {

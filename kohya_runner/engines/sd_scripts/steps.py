@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
 from kohya_runner.dataset.buckets import problems as bucket_problems
-from kohya_runner.engines.sd_scripts.batching import Registered, Sample, Split, orders, register, with_own
+from kohya_runner.engines.sd_scripts.batching import Registered, Sample, Split, large_enough, orders, register, with_own
 from kohya_runner.engines.sd_scripts.dataset_config import groups
 from kohya_runner.engines.steps_plan import (
     MOST_CHECKPOINTS,
@@ -37,7 +37,8 @@ def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan
     class images are measured by its own pictures.
     """
     parts = [_Part(members, with_own(batching, own)) for own, members in groups(folders)] or [_Part((), batching)]
-    findings = [f for part in parts for f in _settings_problems(part.batching)]
+    findings = [f for part in parts for f in (*_settings_problems(part.batching), *_skipped(part))]
+    parts = [replace(part, folders=large_enough(part.folders, part.batching.skipped)) for part in parts]
     if any(finding.severity is Severity.ERROR for finding in findings):
         return None, tuple(dict.fromkeys(findings))
     made = [part.made() for part in parts]
@@ -76,6 +77,15 @@ class _Made:
     found: Registered
     counts: tuple[BucketCount, ...]
     batches: int
+
+
+def _skipped(part: _Part) -> Iterator[Finding]:
+    left = {id(entry) for folder in large_enough(part.folders, part.batching.skipped) for entry in folder.entries}
+    gone = [entry for folder in part.folders for entry in folder.entries if id(entry) not in left]
+    if gone:
+        sides = "x".join(map(str, part.batching.skipped or ()))
+        text = f"skip_image_resolution leaves out {counted(len(gone), 'image')} of no more pixels than {sides}"
+        yield info("dataset.skipped", f"{text}: {_named(gone)}")
 
 
 def _batches(counts: Sequence[BucketCount], batching: Batching) -> int:

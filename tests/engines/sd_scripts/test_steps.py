@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from pictures import laid
 
 from kohya_runner.dataset.facts import Folder
 from kohya_runner.engines.sd_scripts.batching import batching_from
+from kohya_runner.engines.sd_scripts.dataset_config import canonical
 from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.steps_plan import BucketCount, StepsPlan
 
@@ -120,3 +122,22 @@ def test_a_plan_that_the_order_of_folders_decides_says_so() -> None:
     folders = [laid(ROOT, [(512, 512)] * 3), wide, square]
     options = {"resolution": 512, "enable_bucket": True, "train_batch_size": 6}
     assert codes(folders, options) == ["dataset.classes_unused", "steps.order"]
+
+
+def test_pictures_of_no_more_pixels_than_skip_image_resolution_are_left_out_and_named() -> None:
+    folder = laid(ROOT, [(64, 64), (128, 32), (65, 64), (300, 300)], repeats=2)
+    options = {"resolution": 64, "enable_bucket": True, "min_bucket_reso": 64, "skip_image_resolution": "64"}
+    assert plan([folder], options).images_per_epoch == 4
+    assert "dataset.skipped" in codes([folder], options)
+    assert "dataset.skipped" not in codes([folder], {**options, "skip_image_resolution": "8"})
+
+
+def test_a_dataset_of_its_own_leaves_out_what_is_too_small_for_it_alone() -> None:
+    own = laid(ROOT, [(64, 64), (300, 300)])
+    own = replace(own, options=canonical({"skip_image_resolution": [64, 64]}))
+    folders = [laid(ROOT, [(64, 64)] * 3), own]
+    assert plan(folders, {"resolution": 64, "enable_bucket": True, "min_bucket_reso": 64}).images_per_epoch == 4
+
+
+def test_nothing_is_left_where_all_pictures_are_too_small() -> None:
+    assert codes(sprites(3), {**BESPOKE, "skip_image_resolution": "24,24"}) == ["dataset.skipped", "steps.none"]
