@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import sys
@@ -25,6 +26,11 @@ def fast(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _version(name: str) -> str | None:
+    if name.startswith("import:"):  # a module: looked for, not imported
+        try:
+            return "" if importlib.util.find_spec(name[7:]) else None
+        except (ImportError, ValueError):
+            return None
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

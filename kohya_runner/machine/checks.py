@@ -92,11 +92,6 @@ def _suffix(name: str) -> Callable[[MachineNeeds], bool]:
     return lambda needs: needs.optimizer.lower().endswith(name)
 
 
-def _module(name: str) -> Callable[[MachineNeeds], bool]:
-    """An optimizer given as ``package.module.Class`` (library/optimizer.py:337)."""
-    return lambda needs: needs.optimizer.partition(".")[0] == name and "." in needs.optimizer
-
-
 def _logs_to(name: str) -> Callable[[MachineNeeds], bool]:
     return lambda needs: needs.args.get("log_with") in {name, "all"}
 
@@ -106,22 +101,75 @@ def _xformers(needs: MachineNeeds) -> bool:
 
 
 ADAMW = "optimizer_type: AdamW"
-TRAIN_UTIL = "library/train_util.py"
+OPTIMIZER = "library/optimizer.py"
 
 REQUIREMENTS: tuple[Requirement, ...] = (
-    Requirement("xformers", "xformers", f"{TRAIN_UTIL}:3371", _xformers, "sdpa: true in place of args.xformers: true"),
-    Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4894", _suffix("8bit"), ADAMW),
-    Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4945", _by_name("pagedadamw"), ADAMW),
-    Requirement("bitsandbytes", "optimizer_type", f"{TRAIN_UTIL}:4959", _by_name("pagedadamw32bit"), ADAMW),
-    Requirement("lion-pytorch", "optimizer_type", f"{TRAIN_UTIL}:4885", _by_name("lion"), ADAMW),
-    Requirement("dadaptation", "optimizer_type", f"{TRAIN_UTIL}:5007", _prefix("dadapt"), "optimizer_type: Prodigy"),
-    Requirement("prodigyopt", "optimizer_type", f"{TRAIN_UTIL}:5041", _by_name("prodigy"), ADAMW),
-    Requirement("schedulefree", "optimizer_type", f"{TRAIN_UTIL}:5104", _suffix("schedulefree"), ADAMW),
-    Requirement("prodigy-plus-schedule-free", "optimizer_type", f"{TRAIN_UTIL}:5130", _module("prodigyplus"), ADAMW),
-    Requirement("pytorch-optimizer", "optimizer_type", f"{TRAIN_UTIL}:5130", _module("pytorch_optimizer"), ADAMW),
-    Requirement("wandb", "log_with", f"{TRAIN_UTIL}:5459", _logs_to("wandb"), "log_with: tensorboard"),
+    Requirement(
+        "xformers", "xformers", "library/model_io.py:141", _xformers, "sdpa: true in place of args.xformers: true"
+    ),
+    Requirement("bitsandbytes", "optimizer_type", f"{OPTIMIZER}:103", _suffix("8bit"), ADAMW),
+    Requirement("bitsandbytes", "optimizer_type", f"{OPTIMIZER}:154", _by_name("pagedadamw"), ADAMW),
+    Requirement("bitsandbytes", "optimizer_type", f"{OPTIMIZER}:168", _by_name("pagedadamw32bit"), ADAMW),
+    Requirement("lion-pytorch", "optimizer_type", f"{OPTIMIZER}:94", _by_name("lion"), ADAMW),
+    Requirement("dadaptation", "optimizer_type", f"{OPTIMIZER}:216", _prefix("dadapt"), "optimizer_type: Prodigy"),
+    Requirement("prodigyopt", "optimizer_type", f"{OPTIMIZER}:250", _by_name("prodigy"), ADAMW),
+    Requirement("schedulefree", "optimizer_type", f"{OPTIMIZER}:313", _suffix("schedulefree"), ADAMW),
+    Requirement("wandb", "log_with", "library/accelerator_setup.py:108", _logs_to("wandb"), "log_with: tensorboard"),
 )
 """What the trainer imports only for some options; everything else is in its requirements.txt."""
+
+
+PACKAGE_OF: Mapping[str, str] = {
+    "lycoris": "lycoris-lora", "prodigyplus": "prodigy-plus-schedule-free", "prodigy_plus_schedule_free":
+    "prodigy-plus-schedule-free", "pytorch_optimizer": "pytorch-optimizer", "came_pytorch": "came-pytorch",
+    "lion_pytorch": "lion-pytorch", "flash_attn": "flash-attn", "sageattention": "sageattention",
+    "deepspeed": "deepspeed", "schedulefree": "schedulefree", "prodigyopt": "prodigyopt", "dadaptation": "dadaptation",
+    "bitsandbytes": "bitsandbytes",
+}  # fmt: skip
+"""Module -> the package of the field that has it."""
+OWN_MODULES = ("networks", "musubi_tuner", "library", "torch", "transformers", "diffusers")
+"""What a value may begin with that is always there."""
+ATTENTION = {
+    ("attn_mode", "flash"): "flash_attn", ("use_flash_attn", True): "flash_attn", ("flash_attn", True): "flash_attn",
+    ("attn_mode", "sageattn"): "sageattention", ("use_sage_attn", True): "sageattention",
+    ("sage_attn", True): "sageattention", ("deepspeed", True): "deepspeed",
+}  # fmt: skip
+CLASSES = ("optimizer_type", "lr_scheduler_type", "dataset_class")
+MODULE = "import:"
+"""How the trainer's Python is asked for a module, and not for a package."""
+
+
+def named_modules(args: Mapping[str, object]) -> dict[str, str]:
+    """The modules that values of options name, by their first part, and the option: all that is imported by name."""
+    found = {}
+    names = [("network_module", str(args.get("network_module") or ""))]
+    names += [(option, text) for option in CLASSES if "." in (text := str(args.get(option) or ""))]
+    for option, text in names:
+        first = text.partition(".")[0]
+        if first.isidentifier() and first not in OWN_MODULES:
+            found[first] = option
+    return found | {module: option for (option, value), module in ATTENTION.items() if args.get(option) == value}
+
+
+def named_packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """One error per module that a value names and that neither the trainer's Python nor its checkout has."""
+    for module, option in named_modules(needs.args).items():
+        name, root = f"{MODULE}{module}", trainer.checkout
+        own = root is not None and any((root / module).with_suffix(end).exists() for end in ("", ".py"))
+        if trainer.versions.get(name, "") is None and not own:
+            message = (
+                f"{option}: {needs.args[option]} is of the module {module}, which the trainer's Python does not have"
+            )
+            yield error(
+                "trainer.package", message, where=needs.place(option), hint=install_line(module, trainer.python)
+            )
+
+
+def install_line(module: str, python: Path | None = None) -> str:
+    """What gets a module there, as a line to paste where its package is known."""
+    package = PACKAGE_OF.get(module)
+    asked = package or f"PACKAGE, which is the one that has the module {module}"
+    return f"run {python or 'python'} -m pip install {asked}" + ("" if package else "; or correct the name")
 
 
 def packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
@@ -202,6 +250,7 @@ CHECKS: tuple[Check, ...] = (
     edited,
     imports,
     packages,
+    named_packages,
     device_checks.driver,
     device_checks.no_gpu,
     device_checks.old_gpu,

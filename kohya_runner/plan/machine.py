@@ -65,8 +65,8 @@ def needs(resolved: ResolvedRecipe) -> MachineNeeds:
     )
 
 
-def ask_trainer(python: TrainerPython | None) -> Asked:
-    """Ask the trainer's Python for its packages while other things are read: another process, and a while.
+def ask_trainer(python: TrainerPython | None, args: Mapping[str, object]) -> Asked:
+    """Ask the trainer's Python for its packages, and for the modules that values name: another process, and a while.
 
     What is returned waits for the answer, and raises ``TrainerError`` where there is none.
     """
@@ -75,9 +75,10 @@ def ask_trainer(python: TrainerPython | None) -> Asked:
     from concurrent.futures import ThreadPoolExecutor
 
     from kohya_runner.install import probe
-    from kohya_runner.machine.checks import REQUIREMENTS
+    from kohya_runner.machine.checks import MODULE, REQUIREMENTS, named_modules
 
-    names = tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS))))
+    modules = (f"{MODULE}{module}" for module in named_modules(args))
+    names = tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS), *modules)))
     pool = ThreadPoolExecutor(1, thread_name_prefix="probe")
     answer = pool.submit(probe.probe, python.path, names)
     pool.shutdown(wait=False)
@@ -178,7 +179,7 @@ def on_machine(  # noqa: PLR0913 - what came before, and how to look
         told = _forecast(opened, run, needs(run.resolved), run.steps, host=None, argv=(), asked=not unasked)
         disk = disk_plan(_items(opened, run, sizes), ())  # its findings are of no disk
         absent = tuple(f"{path}: is not on this machine" for path in run.resolved.models.local if not path.exists())
-        left = (OTHER, *unasked, *absent)
+        left = (OTHER, *_to_install(run.resolved), *unasked, *absent)
         return OnMachine(stages, command, (), disk, told, (*answers, *told.findings), left)
     if host is None:
         return OnMachine(stages, command)
@@ -195,6 +196,14 @@ def on_machine(  # noqa: PLR0913 - what came before, and how to look
     late = request.deep and failed(static)
     found = examine(need, host, trainer, deep=request.deep and not late, on_progress=on_progress)
     return OnMachine(stages, command, host.gpus, disk, told, (*found, *static), (STATIC,) if late else ())
+
+
+def _to_install(resolved: ResolvedRecipe) -> Iterator[str]:
+    """What the trainer's Python there must have besides its requirements."""
+    from kohya_runner.machine.checks import install_line, named_modules
+
+    for module, option in named_modules(resolved.parsed.all()).items():
+        yield f"whether the trainer there has {module} (args.{option}): {install_line(module)}"
 
 
 def _host(opened: Opened) -> HostFacts:

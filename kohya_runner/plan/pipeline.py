@@ -203,7 +203,7 @@ def _salvaged(opened: Opened, support: Support | None, on_progress: Progress | N
 
 def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Progress | None) -> Plan:
     """Options, data, then all that needs them: each from what came before it."""
-    facts = ask_trainer(None if opened.request.practice else opened.python)
+    facts = ask_trainer(None if opened.request.practice else opened.python, opened.loaded.args)
     given = given_options(opened, recipe, support)
     data = read_data(opened, given, support, on_progress)
     found = [*given.findings, *data.findings, *option_findings(opened, given)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +70,6 @@ def test_an_import_error_is_passed_on_as_it_is():
         ({"optimizer_type": "DAdaptAdam"}, "dadaptation"),
         ({"optimizer_type": "Prodigy"}, "prodigyopt"),
         ({"optimizer_type": "RAdamScheduleFree"}, "schedulefree"),
-        ({"optimizer_type": "pytorch_optimizer.CAME"}, "pytorch-optimizer"),
         ({"args": {"log_with": "wandb"}}, "wandb"),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_package_that_an_option_needs_must_be_installed(changes, package):
     (finding,) = machine_findings(needs, POD, replace(TRAINER, versions={package: None}))
     assert (finding.code, finding.severity) == ("trainer.package", Severity.ERROR)
     assert package in finding.message
-    assert "library/train_util.py:" in finding.message
+    assert re.search(r"\(library/\w+\.py:\d+\)", finding.message)
 
 
 def test_a_package_that_was_not_looked_for_is_no_finding():
