@@ -87,7 +87,7 @@ FACTS: tuple[tuple[str, str], ...] = (
 
 _NUMBER = re.compile(r"[:=]\s*(\d+)\s*$")
 _EPOCH = re.compile(r"epoch (\d+)/(\d+)\s*$")
-_MODULES = re.compile(r"(create|enable) LoRA for (.+?):? (\d+) modules")
+_MODULES = re.compile(r"(create|enable) (?:LoRA|\w+Module|modules) for (.+?):? (\d+) modules")
 _WRITTEN = re.compile(r"(?:saving checkpoint:|saving model:|save trained model as .+? to) (.+)$")
 _REMOVED = re.compile(r"removing old (?:checkpoint|model): (.+)$")
 _LOGGED = re.compile(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d - [A-Z]+ - \S+ - ")
