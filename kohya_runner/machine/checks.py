@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.machine import device_checks
-from kohya_runner.machine.device_checks import UNET_FAMILIES, whole
+from kohya_runner.machine.device_checks import MODULE, UNET_FAMILIES, install_line, named_modules, whole
 from kohya_runner.machine.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
 from kohya_runner.machine.sizes import latent_bytes
 from kohya_runner.text import size
@@ -119,38 +119,6 @@ REQUIREMENTS: tuple[Requirement, ...] = (
 """What the trainer imports only for some options; everything else is in its requirements.txt."""
 
 
-PACKAGE_OF: Mapping[str, str] = {
-    "lycoris": "lycoris-lora", "prodigyplus": "prodigy-plus-schedule-free", "prodigy_plus_schedule_free":
-    "prodigy-plus-schedule-free", "pytorch_optimizer": "pytorch-optimizer", "came_pytorch": "came-pytorch",
-    "lion_pytorch": "lion-pytorch", "flash_attn": "flash-attn", "sageattention": "sageattention",
-    "deepspeed": "deepspeed", "schedulefree": "schedulefree", "prodigyopt": "prodigyopt", "dadaptation": "dadaptation",
-    "bitsandbytes": "bitsandbytes",
-}  # fmt: skip
-"""Module -> the package of the field that has it."""
-OWN_MODULES = ("networks", "musubi_tuner", "library", "torch", "transformers", "diffusers")
-"""What a value may begin with that is always there."""
-ATTENTION = {
-    ("attn_mode", "flash"): "flash_attn", ("use_flash_attn", True): "flash_attn", ("flash_attn", True): "flash_attn",
-    ("attn_mode", "sageattn"): "sageattention", ("use_sage_attn", True): "sageattention",
-    ("sage_attn", True): "sageattention", ("deepspeed", True): "deepspeed",
-}  # fmt: skip
-CLASSES = ("optimizer_type", "lr_scheduler_type", "dataset_class")
-MODULE = "import:"
-"""How the trainer's Python is asked for a module, and not for a package."""
-
-
-def named_modules(args: Mapping[str, object]) -> dict[str, str]:
-    """The modules that values of options name, by their first part, and the option: all that is imported by name."""
-    found = {}
-    names = [("network_module", str(args.get("network_module") or ""))]
-    names += [(option, text) for option in CLASSES if "." in (text := str(args.get(option) or ""))]
-    for option, text in names:
-        first = text.partition(".")[0]
-        if first.isidentifier() and first not in OWN_MODULES:
-            found[first] = option
-    return found | {module: option for (option, value), module in ATTENTION.items() if args.get(option) == value}
-
-
 def named_packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
     """One error per module that a value names and that neither the trainer's Python nor its checkout has."""
     for module, option in named_modules(needs.args).items():
@@ -163,13 +131,6 @@ def named_packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> 
             yield error(
                 "trainer.package", message, where=needs.place(option), hint=install_line(module, trainer.python)
             )
-
-
-def install_line(module: str, python: Path | None = None) -> str:
-    """What gets a module there, as a line to paste where its package is known."""
-    package = PACKAGE_OF.get(module)
-    asked = package or f"PACKAGE, which is the one that has the module {module}"
-    return f"run {python or 'python'} -m pip install {asked}" + ("" if package else "; or correct the name")
 
 
 def packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:

@@ -92,6 +92,45 @@ class TrainerFacts:
     engine: EngineInfo = field(kw_only=True)
 
 
+PACKAGE_OF: Mapping[str, str] = {
+    "lycoris": "lycoris-lora", "prodigyplus": "prodigy-plus-schedule-free", "prodigy_plus_schedule_free":
+    "prodigy-plus-schedule-free", "pytorch_optimizer": "pytorch-optimizer", "came_pytorch": "came-pytorch",
+    "lion_pytorch": "lion-pytorch", "flash_attn": "flash-attn", "sageattention": "sageattention",
+    "deepspeed": "deepspeed", "schedulefree": "schedulefree", "prodigyopt": "prodigyopt", "dadaptation": "dadaptation",
+    "bitsandbytes": "bitsandbytes",
+}  # fmt: skip
+"""Module -> the package of the field that has it."""
+OWN_MODULES = ("networks", "musubi_tuner", "library", "torch", "transformers", "diffusers")
+"""What a value may begin with that is always there."""
+ATTENTION = {
+    ("attn_mode", "flash"): "flash_attn", ("use_flash_attn", True): "flash_attn", ("flash_attn", True): "flash_attn",
+    ("attn_mode", "sageattn"): "sageattention", ("use_sage_attn", True): "sageattention",
+    ("sage_attn", True): "sageattention", ("deepspeed", True): "deepspeed",
+}  # fmt: skip
+CLASSES = ("optimizer_type", "lr_scheduler_type", "dataset_class")
+MODULE = "import:"
+"""How the trainer's Python is asked for a module, and not for a package."""
+
+
+def named_modules(args: Mapping[str, object]) -> dict[str, str]:
+    """The modules that values of options name, by their first part, and the option: all that is imported by name."""
+    found = {}
+    names = [("network_module", str(args.get("network_module") or ""))]
+    names += [(option, text) for option in CLASSES if "." in (text := str(args.get(option) or ""))]
+    for option, text in names:
+        first = text.partition(".")[0]
+        if first.isidentifier() and first not in OWN_MODULES:
+            found[first] = option
+    return found | {module: option for (option, value), module in ATTENTION.items() if args.get(option) == value}
+
+
+def install_line(module: str, python: Path | None = None) -> str:
+    """What gets a module there, as a line to paste where its package is known."""
+    package = PACKAGE_OF.get(module)
+    asked = package or f"PACKAGE, which is the one that has the module {module}"
+    return f"run {python or 'python'} -m pip install {asked}" + ("" if package else "; or correct the name")
+
+
 AMPERE = (8, 0)
 BLACKWELL = (12, 0)
 BLACKWELL_TORCH = (2, 7)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, error
-from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
+from kohya_runner.machine.device_checks import MODULE, MachineNeeds, TrainerFacts, install_line, named_modules
 from kohya_runner.machine.disk import disk_plan
 from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.commands import commands
@@ -75,7 +75,7 @@ def ask_trainer(python: TrainerPython | None, args: Mapping[str, object]) -> Ask
     from concurrent.futures import ThreadPoolExecutor
 
     from kohya_runner.install import probe
-    from kohya_runner.machine.checks import MODULE, REQUIREMENTS, named_modules
+    from kohya_runner.machine.checks import REQUIREMENTS
 
     modules = (f"{MODULE}{module}" for module in named_modules(args))
     names = tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS), *modules)))
@@ -200,8 +200,6 @@ def on_machine(  # noqa: PLR0913 - what came before, and how to look
 
 def _to_install(resolved: ResolvedRecipe) -> Iterator[str]:
     """What the trainer's Python there must have besides its requirements."""
-    from kohya_runner.machine.checks import install_line, named_modules
-
     for module, option in named_modules(resolved.parsed.all()).items():
         yield f"whether the trainer there has {module} (args.{option}): {install_line(module)}"
 

@@ -9,8 +9,8 @@ import pytest
 
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.install.probe import probe
-from kohya_runner.machine.checks import named_modules, named_packages
-from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
+from kohya_runner.machine.checks import named_packages
+from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts, named_modules
 from kohya_runner.machine.host import HostFacts
 
 LYCORIS = {"network_module": "lycoris.kohya"}
