@@ -24,19 +24,19 @@ MARK = 8
 
 
 def show(console: Console, made: Plan, *, argv: bool = False) -> None:
-    """The verdict; what will run, how long, where the space goes; what is wrong, the worst first; the command.
+    """What else a recipe does; the verdict; what will run, how long, where the space goes; what is wrong, the worst first; the command.
 
     A command of forty options pushes all the rest off a terminal: there it is shown if it is asked for with ``argv``.
     """
-    text, severity = verdict(made)
-    console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
-    console.print()
     if made.consequences:
         console.print(Text("this recipe will also:", style="bold yellow"))
         for one in made.consequences:
             allowed = "" if one.allowed else f"   (needs --trust {one.key})"
             hanging(console, Text("  - "), Text(plain(f"{one.text}   {one.where}{allowed}")), 4)
         console.print()
+    text, severity = verdict(made)
+    console.print(text, style=STYLES[severity] if severity is not Severity.INFO else "bold green")
+    console.print()
     for label, text in rows(made):
         hanging(console, Text(f"{label:<{LABEL}}", style="bold"), Text(plain(text)), LABEL)
     shown = [f for f in made.findings if f.code != "args.default"]

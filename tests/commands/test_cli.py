@@ -26,7 +26,11 @@ ROOT = Path(__file__).parents[2]
 def run(odd_path, monkeypatch):
     monkeypatch.setenv("HOME", str(odd_path))
     monkeypatch.setenv("KOHYA_WORKSPACE", str(odd_path / "ws"))
-    for name in ("XDG_CONFIG_HOME", "KOHYA_RUNNER_SD_SCRIPTS", "KOHYA_RUNNER_PYTHON", "XDG_DATA_HOME"):
+    for name in (
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        *(name for name in os.environ if name.startswith("KOHYA_RUNNER_")),
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 

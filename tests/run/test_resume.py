@@ -230,7 +230,7 @@ def test_a_run_that_ends_inside_an_epoch_cannot_be_resumed(runner):
     words = ("--set=args.max_train_epochs=null", "--set=args.max_train_steps=20")
     ended, out, _ = runner.launch("--resume", *words)
     assert ended == 6
-    assert "write max_train_steps: 18, or max_train_epochs: 4" in out
+    assert "write args.max_train_steps: 18, or args.max_train_epochs: 4" in out
 
 
 def test_states_are_saved_only_where_somebody_wants_them(runner):
