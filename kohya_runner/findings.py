@@ -106,6 +106,7 @@ TABLE = (
     Code("dataset.stem_twice", WARNING, "two images would share one caption file"),
     Code("dataset.strays", INFO, "files that are neither images nor captions"),
     Code("dataset.subfolders", WARNING, "images in folders below, which the trainer does not read"),
+    Code("dataset.unprepared", INFO, "pictures that a launch prepares first; they are counted then"),
     Code("image.alpha", WARNING, "transparent pixels, which become some colour"),
     Code("image.animated", WARNING, "several frames, of which only the first is used"),
     Code("image.aspect", INFO, "an image that is far longer than wide"),

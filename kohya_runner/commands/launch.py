@@ -42,6 +42,8 @@ def launch(request: Request, options: LaunchOptions) -> int:
     made = make_plan(request, on_progress=console.scan_progress(quiet=options.as_json))
     if not options.as_json:
         console.plan(made)
+    if made.unprepared and not options.dry_run:
+        made = _prepared(made, quiet=options.as_json)
     if request.resume and not options.dry_run and (view := _standing(made, options)):
         return views.exit_code(view)
     if options.dry_run or not made.ok:
@@ -53,6 +55,20 @@ def launch(request: Request, options: LaunchOptions) -> int:
         if not options.go or found.exit_code:
             return int(found.exit_code)
     return _trained(made, options)
+
+
+def _prepared(made: Plan, *, quiet: bool) -> Plan:
+    """The plan once its datasets are prepared: only now all of it is known."""
+    from kohya_runner.plan.dataset_versions import make_versions
+
+    progress = console.scan_progress(quiet=quiet)
+    for finding in make_versions(made.loaded, made.workspace, progress):
+        if not quiet:
+            console.note(f"{finding.severity.value} {finding.code}: {finding.message}")
+    new = make_plan(made.request, on_progress=progress)
+    if not quiet:
+        console.plan(new)
+    return new
 
 
 def _trained(made: Plan, options: LaunchOptions) -> int:

@@ -74,6 +74,8 @@ def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress
     noted = dataset_findings(surveys, rules, engine.dataset_rules(parsed, readers))[1]
     judged = tuple(note.finding for note in noted)
     unknown = ", ".join(one.name for one in readers if not one.known)
+    if any(fault.code == "dataset.unprepared" for fault in faults):  # what is there is not all there will be
+        judged = tuple(finding for finding in judged if finding.code != "dataset.empty")
     if unknown:  # then only what is too long by any tokenizer is certain
         judged = tuple(finding for finding in judged if finding.code != "caption.length")
     checked = method_data.eased(judged, support, parsed, scans)
@@ -193,7 +195,17 @@ def sources(
         if any(away):
             faults += [one for one in away if one]
             continue
+        version: Path | Finding | None = None
+        if entry.prepare is not None:
+            from kohya_runner.plan.dataset_versions import version_or_finding
+
+            version = version_or_finding(loaded, index, workspace)
+        if isinstance(version, Finding):
+            faults.append(version)
+            continue
         for source in _sources(loaded, index, caption_extension, workspace, own):
+            if version is not None and source.made is None:
+                source = replace(source, folder=version)  # noqa: PLW2901 - the same entry, at its version
             misplaced = _misplaced(source, workspace.datasets / loaded.word("name", "-")) or _rows_faults(source)
             faults += misplaced
             if not misplaced:

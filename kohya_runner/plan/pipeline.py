@@ -207,7 +207,8 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
     given = given_options(opened, recipe, support)
     data = read_data(opened, given, support, on_progress)
     found = [*given.findings, *data.findings, *option_findings(opened, given)]
-    if not given.usable or not opened.engine.can_arrange(given.parsed):
+    unprepared = any(finding.code == "dataset.unprepared" for finding in data.findings)
+    if unprepared or not given.usable or not opened.engine.can_arrange(given.parsed):
         return Plan(
             opened.request, opened.loaded, opened.workspace, _allowed(opened, found), opened.engine.INFO,
             opened.consequences, support, opened.checkout, opened.python, given.args, scans=data.scans,

@@ -124,6 +124,8 @@ def verdict(plan: Plan) -> tuple[str, Severity]:
     """In one line: whether this run can go."""
     errors = sum(f.severity is Severity.ERROR for f in plan.findings)
     warnings = sum(f.severity is Severity.WARNING for f in plan.findings)
+    if plan.unprepared:
+        return f"ready to be prepared: {warnings} warning(s); launch does it, and plans anew", Severity.INFO
     if not plan.ok:
         return f"not ready: {errors} error(s), {warnings} warning(s)", Severity.ERROR
     return f"ready: {warnings} warning(s)", Severity.INFO if not warnings else Severity.WARNING
@@ -131,7 +133,7 @@ def verdict(plan: Plan) -> tuple[str, Severity]:
 
 def exit_code(plan: Plan) -> int:
     """0, or the exit code of the first stage that has errors."""
-    return 0 if plan.ok else errors.exit_code(plan.findings) or errors.PreflightError.exit_code
+    return 0 if plan.ok or plan.unprepared else errors.exit_code(plan.findings) or errors.PreflightError.exit_code
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:

@@ -74,7 +74,8 @@ KEYS: Mapping[str, Effect] = {
         model components datasets.images datasets.conditioning compare.clip compare.controls extends
     """),
     **_rows(Effect.NONE, """
-        name family method datasets.concept datasets.class_prompt datasets.captions datasets.options launch.accelerate
+        name family method datasets.concept datasets.class_prompt datasets.captions datasets.options datasets.prepare
+        launch.accelerate
         compare.prompts compare.negative compare.size compare.sampler compare.samplers compare.trigger args
     """),
 }  # fmt: skip

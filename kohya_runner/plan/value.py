@@ -96,6 +96,12 @@ class Plan:
         return whole and not any(f.severity is Severity.ERROR for f in self.findings)
 
     @property
+    def unprepared(self) -> bool:
+        """Whether datasets must be prepared before anything else is known, and nothing stands against that."""
+        codes = {f.code for f in self.findings if f.severity is Severity.ERROR or f.code == "dataset.unprepared"}
+        return codes == {"dataset.unprepared"}
+
+    @property
     def commands(self) -> tuple[Command, ...]:
         """All processes of the run in their order, the training last."""
         training = () if self.command is None else (self.command,)

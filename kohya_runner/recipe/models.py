@@ -88,6 +88,27 @@ class Captions(Strict):
         return value if value.startswith(".") else f".{value}"
 
 
+class Prepare(Strict):
+    """How a folder of raw pictures is made into one that trains; `launch` does it, into a version of its own."""
+
+    style: Literal["photos", "pixel_art"] = Field(
+        "photos", description="photos only become smaller; pixel art: its grid"
+    )
+    size: int | None = Field(None, ge=64, le=4096, description="resolution in pixels; that of the options by default")
+    format: Literal["png", "jpeg"] = Field("png", description="of the new files")
+    background: str = Field("white", description="colour behind transparent pixels and around pixel art")
+    crop: bool = Field(False, description="crop to the bucket's shape, at the point of NAME.focus or the middle")
+    keep_near: bool = Field(False, description="keep photographs that only look the same")
+
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, value: str) -> str:
+        from PIL import ImageColor
+
+        ImageColor.getrgb(value)  # a ValueError of its own
+        return value
+
+
 def _images_optional(schema: dict[str, Any]) -> None:
     schema["required"] = [name for name in schema["required"] if name != "images"]
 
@@ -116,6 +137,7 @@ class Dataset(Strict):
         min_length=1,
     )
     captions: Captions = Captions()
+    prepare: Prepare | None = Field(None, description="make a version that trains of raw pictures first")
     options: dict[str, OptionValue] = Field(
         default_factory=dict, description="options of this dataset alone, under the trainer's own names"
     )

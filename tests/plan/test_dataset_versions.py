@@ -1,0 +1,165 @@
+"""``datasets[].prepare``: told by a plan, done by a launch, into versions that earlier runs may rest on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sprites import RESAMPLING, as_jpeg, sprite
+
+from kohya_runner.plan.dataset_versions import make_versions
+from kohya_runner.plan.pipeline import make_plan
+from kohya_runner.plan.report import exit_code
+from kohya_runner.plan.value import Plan, Request
+
+RECIPE = """
+name: sprites
+family: sd15
+model: {random: sd15}
+datasets:
+  - images: raw
+    concept: sprite
+    repeats: 2
+    prepare: {style: pixel_art}
+args:
+  network_module: networks.lora
+  network_dim: 8
+  resolution: 64
+  max_train_epochs: 2
+  train_batch_size: 2
+  save_every_n_epochs: 1
+  mixed_precision: "no"
+  caption_extension: .txt
+"""
+
+
+@pytest.fixture
+def recipe(odd_path: Path) -> Path:
+    raw = odd_path / "raw"
+    raw.mkdir()
+    for number in range(4):
+        large = sprite(16, 16, number).resize((128, 128), RESAMPLING.NEAREST)
+        as_jpeg(large, 90).save(raw / f"{number}.gif" if number else raw / "0.jpg")
+        (raw / f"{number}.txt").write_text(f"sprite {number}")
+    file = odd_path / "sprites.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+def planned(recipe: Path, *overrides: str) -> Plan:
+    request = Request(recipe, overrides, workspace=str(recipe.parent / "ws"), practice=True)
+    return make_plan(request, environ={"HOME": str(recipe.parent)})
+
+
+def launched(recipe: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = (sys.executable, "-m", "kohya_runner", "launch", str(recipe), "--workspace", str(recipe.parent / "ws"))
+    env = {**os.environ, "KOHYA_PRACTICE_STEP_SECONDS": "0.001"}
+    return subprocess.run((*argv, "--practice", *words), capture_output=True, text=True, check=False, env=env)
+
+
+def prepared(recipe: Path, *overrides: str) -> list[str]:
+    made = planned(recipe, *overrides)
+    return [one.code for one in make_versions(made.loaded, made.workspace, None)]
+
+
+def versions(recipe: Path) -> list[str]:
+    return sorted(path.name for path in (recipe.parent / "ws" / "prepared" / "sprites").glob("*"))
+
+
+def test_a_plan_tells_what_is_missing_and_writes_nothing(recipe: Path):
+    made = planned(recipe)
+    assert [one.code for one in made.findings if one.code.startswith("dataset.")] == ["dataset.unprepared"]
+    assert (made.unprepared, made.ok, made.steps, exit_code(made)) == (True, False, None, 0)
+    assert not (recipe.parent / "ws").exists()
+
+
+def test_other_errors_are_told_with_it_and_nothing_is_prepared(recipe: Path):
+    ended = launched(recipe, "--set", "args.network_dimm=4")
+    assert (ended.returncode, "args.unknown" in ended.stdout) == (3, True)
+    assert versions(recipe) == []
+
+
+def test_one_launch_goes_from_raw_pictures_to_a_lora(recipe: Path):
+    before = {path: path.stat().st_mtime_ns for path in (recipe.parent / "raw").iterdir()}
+    ended = launched(recipe, "--json")
+    assert ended.returncode == 0, ended.stderr
+    record = json.loads(ended.stdout)
+    assert record["state"] == "succeeded"
+    assert {path: path.stat().st_mtime_ns for path in (recipe.parent / "raw").iterdir()} == before
+    made = planned(recipe)
+    assert (made.unprepared, len(made.scans[0].images), made.steps and made.steps.total) == (False, 4, 8)
+    assert [image.size for image in made.scans[0].images] == [(64, 64)] * 4
+    assert [image.caption and image.caption.text for image in made.scans[0].images] == [
+        f"sprite {number}" for number in range(4)
+    ]
+    assert versions(recipe) == ["001"]
+
+
+def test_a_changed_picture_makes_a_new_version_of_what_did_not_change(recipe: Path):
+    assert prepared(recipe) == []
+    first = recipe.parent / "ws" / "prepared" / "sprites" / "001"
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    sprite(16, 16, 9).save(recipe.parent / "raw" / "1.gif")
+    assert planned(recipe).unprepared
+    assert prepared(recipe) == []
+    assert versions(recipe) == ["001", "002"]
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    second = first.with_name("002")
+    assert (second / "2.png").stat().st_ino == (first / "2.png").stat().st_ino
+    assert (second / "1.png").read_bytes() != (first / "1.png").read_bytes()
+    assert planned(recipe).scans[0].source.folder == second
+
+
+def test_other_settings_make_a_new_version_and_the_old_ones_find_theirs_again(recipe: Path):
+    assert prepared(recipe) == []
+    assert planned(recipe, "datasets.0.prepare.size=128").unprepared
+    assert prepared(recipe, "datasets.0.prepare.size=128") == []
+    assert versions(recipe) == ["001", "002"]
+    assert planned(recipe).scans[0].source.folder.name == "001"
+
+
+def test_without_the_raw_pictures_the_version_is_enough(recipe: Path):
+    assert prepared(recipe) == []
+    shutil.rmtree(recipe.parent / "raw")
+    made = planned(recipe)
+    assert (made.ok, made.scans[0].source.folder.name) == (True, "001")
+    assert [one.code for one in planned(recipe, "datasets.0.prepare.crop=true").findings if "missing" in one.code] == [
+        "dataset.missing"
+    ]
+
+
+def test_a_cut_version_is_finished(recipe: Path):
+    cut = recipe.parent / "ws" / "prepared" / "sprites" / "001"
+    cut.mkdir(parents=True)
+    (cut / ".manifest.jsonl").write_text('["picture", {"file"')
+    assert prepared(recipe) == []
+    assert versions(recipe) == ["001"]
+
+
+def test_class_images_that_are_as_they_should_be_are_no_error_meanwhile(recipe: Path):
+    shutil.copytree(recipe.parent / "raw", recipe.parent / "class")
+    (recipe.parent / "class" / "c.png").write_bytes((recipe.parent / "raw" / "0.jpg").read_bytes())
+    text = RECIPE.replace("args:", "  - {images: class, concept: thing, regularization: true}\nargs:")
+    recipe.write_text(text)
+    assert planned(recipe).unprepared
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("prepare: {style: paintings}", "recipe.value"),
+        ("prepare: {background: nocolour}", "recipe.value"),
+        ("prepare: {colour: red}", "recipe.unknown_key"),
+        ("prepare: {}\n    conditioning: raw", "recipe.value"),
+    ],
+)
+def test_what_cannot_be_prepared_is_told(recipe: Path, said: str, code: str):
+    recipe.write_text(RECIPE.replace("prepare: {style: pixel_art}", said))
+    made = planned(recipe)
+    assert code in [one.code for one in made.findings]
+    assert not made.unprepared
