@@ -6,15 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import yamlio
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.yamlio import Node
+from kohya_runner.yamlio import Node
 
 LISTS = ("trust", "env", "folders")
 """Consents for every recipe, variables that a recipe may read, and folders that a dataset's links may lead into."""

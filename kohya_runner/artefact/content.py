@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from kohya_runner.artefact.safetensors_header import LENGTH, read_header
+from kohya_runner.artefact.safetensors_header import LENGTH, Tensor, read_header
 from kohya_runner.safe_files import open_file
-
-if TYPE_CHECKING:
-    from kohya_runner.artefact.safetensors_header import Tensor
 
 PIECE = 4 << 20
 """Bytes; a multiple of every type's width."""

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.model_identity import identify
-from kohya_runner.artefact.safetensors_header import PRACTICE, HeaderError, read_header
-
-if TYPE_CHECKING:
-    import os
-
-    from kohya_runner.artefact.safetensors_header import ExpectedTensor, Header
+from kohya_runner.artefact.safetensors_header import PRACTICE, ExpectedTensor, Header, HeaderError, read_header
 
 
 def mark(status: os.stat_result) -> str:

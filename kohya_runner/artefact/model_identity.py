@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kohya_runner.artefact.safetensors_header import Header
+from kohya_runner.artefact.safetensors_header import Header
 
-    Shape = tuple[int, ...]
+Shape = tuple[int, ...]
+
 
 MODEL_PREFIXES = ("model.diffusion_model.", "net.")
 """What single files put before the denoiser's names (library/flux_utils.py:59, library/anima_utils.py:106)."""

@@ -7,17 +7,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.file_hash import is_recorded, record_path
+from kohya_runner.artefact.file_hash import Hashes, is_recorded, record_path
 from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import Identity, identify, main_dtype
 from kohya_runner.artefact.safetensors_header import PRACTICE, Header, HeaderError, read_header
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import size
-
-if TYPE_CHECKING:
-    from kohya_runner.artefact.file_hash import Hashes
 
 MODEL = "model"
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")

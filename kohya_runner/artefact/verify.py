@@ -7,18 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.artefact.content import examine, readable
 from kohya_runner.artefact.lora import inspect
 from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import identify, main_dtype
-from kohya_runner.artefact.safetensors_header import HeaderError, read_header
+from kohya_runner.artefact.safetensors_header import Header, HeaderError, read_header
 from kohya_runner.errors import UsageError
 from kohya_runner.safe_files import special
-
-if TYPE_CHECKING:
-    from kohya_runner.artefact.safetensors_header import Header
 
 DOWNS = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", ".lora.down.weight", ".hada_w1_b")
 LONGEST = 200

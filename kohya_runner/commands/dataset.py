@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kohya_runner.commands.entry import RunnerGroup, as_path, with_options
-
-if TYPE_CHECKING:
-    from kohya_runner.plan.inspection import Inspection
-
+from kohya_runner.plan.inspection import Inspection
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
+from kohya_runner.diagnosis.diagnose import Diagnosis
 from kohya_runner.record.record import LIVE
-
-if TYPE_CHECKING:
-    from kohya_runner.diagnosis.diagnose import Diagnosis
 
 UNEXPLAINED = 8
 

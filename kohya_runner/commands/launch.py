@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.commands import live
 from kohya_runner.errors import UsageError
 from kohya_runner.finish.after import AFTER_RUN
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.report import exit_code, plan_json
+from kohya_runner.plan.value import Plan, Request
+from kohya_runner.record.ledger import RunView
 from kohya_runner.run import detached, resume_effects, views
 from kohya_runner.run.launch import Policy, run
 from kohya_runner.run.stop_request import raise_on_stop
 from kohya_runner.show import console, run_screen
-
-if TYPE_CHECKING:
-    from kohya_runner.plan.value import Plan, Request
-    from kohya_runner.record.ledger import RunView
 
 GOOD = "no errors: launch without --rehearse, or add --go"
 

@@ -7,16 +7,18 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import safe_files
 from kohya_runner import workspace as workspaces
-from kohya_runner.dataset.first_look import look
+from kohya_runner.dataset.first_look import FolderPart, look
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import OWNED
 from kohya_runner.engines.method_data import PAIRED
+from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import options_for
 from kohya_runner.errors import UsageError
+from kohya_runner.options.script_options import Option
 from kohya_runner.options.values import COMMA_JOINED
 from kohya_runner.plan.data import tokenizer_places
 from kohya_runner.plan.starting import Pictures, choose, drawn
@@ -24,11 +26,6 @@ from kohya_runner.recipe.load import load
 from kohya_runner.recipe.models import NAME, Recipe
 from kohya_runner.recipe.starter import starter, starter_file
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.first_look import FolderPart
-    from kohya_runner.engines.support import Support
-    from kohya_runner.options.script_options import Option
 
 
 def write(name: str, family: str, images: Path, output: Path) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from kohya_runner.artefact.verify import Verified
 from kohya_runner.commands.entry import as_path
 from kohya_runner.text import plain, size
-
-if TYPE_CHECKING:
-    from kohya_runner.artefact.verify import Verified
 
 
 def _as_paths(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Any:

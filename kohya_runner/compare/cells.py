@@ -18,14 +18,13 @@ import PIL.ImageOps
 
 from kohya_runner import safe_files
 from kohya_runner.compare.training_data import trained_pairs
-from kohya_runner.engines.painting import PictureRequest
+from kohya_runner.engines.painting import Base, Painter, PictureRequest
 from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import CELLS, ComparisonPaths
 
 if TYPE_CHECKING:
     from kohya_runner.compare.checkpoints import Candidate
     from kohya_runner.compare.settings import SweepOptions, SweepSettings
-    from kohya_runner.engines.painting import Base, Painter
 
 _SAMPLES = 32
 _PIECE = 1 << 16

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from kohya_runner.compare.comparison import Shown
     from kohya_runner.compare.painting import PaintingPlace
 
-    Say = Callable[..., None]
+
+Say = Callable[..., None]
+
 
 WORKER = Path(__file__).with_name("clip_worker.py")
 WEIGHTS = (".safetensors", ".bin")

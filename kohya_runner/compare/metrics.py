@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from kohya_runner.compare.clip import Likeness
     from kohya_runner.compare.settings import SweepSettings
 
-    Figures = Mapping[str, float | None]
-    Place = tuple[int, str, int]
+
+Figures = Mapping[str, float | None]
+Place = tuple[int, str, int]
+
 
 LARGEST_ART = 128  # pixels a side: training pictures up to here are taken for pixel art at its true size
 MOST_TRAINING = 2000  # pictures that are looked at for the nearest one

@@ -13,13 +13,13 @@ import PIL.Image
 from PIL import ImageDraw, ImageFont
 
 from kohya_runner import __version__
+from kohya_runner.compare.comparison import Comparison, GridRow, Shown
 from kohya_runner.compare.metrics import shown as figure
 from kohya_runner.compare.pictures import opened
 from kohya_runner.compare.verdict import clear_best
 from kohya_runner.text import printable
 
 if TYPE_CHECKING:
-    from kohya_runner.compare.comparison import Comparison, GridRow, Shown
     from kohya_runner.compare.training_data import Losses
 
 TEMPLATE = "page.html.j2"

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
+from kohya_runner.diagnosis.events import Event
 from kohya_runner.engines.arguments import Command
-from kohya_runner.engines.painting import WORKER, PaintJob
+from kohya_runner.engines.painting import WORKER, Base, Painter, PaintJob
 from kohya_runner.errors import TrainerError
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.record.run_paths import ComparisonPaths
@@ -23,10 +24,10 @@ from kohya_runner.text import duration
 
 if TYPE_CHECKING:
     from kohya_runner.compare.cells import Cell, Grid
-    from kohya_runner.diagnosis.events import Event
-    from kohya_runner.engines.painting import Base, Painter
 
-    Say = Callable[..., None]
+
+Say = Callable[..., None]
+
 
 SCRATCH = ".painting-"
 DEAD_STARTS = 2

@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.compare.clip import fault_of
+from kohya_runner.engines.painting import Painter
 from kohya_runner.errors import UsageError
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.painting import Painter
 
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
 _VARIANTS = re.compile(r"\{.+\}")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.artefact.model_file import CONVERT, code_in
@@ -17,13 +17,11 @@ from kohya_runner.findings import error
 from kohya_runner.plan.consent import check_keys
 from kohya_runner.plan.trust_table import WEIGHTS, is_shipped
 from kohya_runner.record import record as records
+from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import COMPARISON, RunPaths
 from kohya_runner.run import views
 from kohya_runner.safe_files import is_inside, link_out
-
-if TYPE_CHECKING:
-    from kohya_runner.record.record import Record
-    from kohya_runner.workspace import Workspace
+from kohya_runner.workspace import Workspace
 
 HOW_TO_NAME = "give --recipe RECIPE, or --family F and --model MODEL"
 

@@ -7,16 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.compare import cells, checkpoints, painting
 from kohya_runner.compare.cells import stated_controls, with_controls
-from kohya_runner.compare.settings import SweepOptions, settings_from, stated_samplers
-from kohya_runner.compare.subject import Named, find_subject, of_run, without_harm
+from kohya_runner.compare.checkpoints import Candidates
+from kohya_runner.compare.comparison import Comparison
+from kohya_runner.compare.painting import PaintingPlace
+from kohya_runner.compare.settings import SweepOptions, SweepSettings, settings_from, stated_samplers
+from kohya_runner.compare.subject import Named, SweepSubject, find_subject, of_run, without_harm
 from kohya_runner.compare.training_data import captions_of, hashes_of, resolution_of, triggers_of
 from kohya_runner.compare.write_up import Made, finished
 from kohya_runner.engines import table
-from kohya_runner.engines.painting import MODEL, is_small
+from kohya_runner.engines.painting import MODEL, Base, Painter, is_small
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,
@@ -25,6 +28,7 @@ from kohya_runner.errors import (
     TrainerError,
     UsageError,
 )
+from kohya_runner.install.checkout import Checkout, TrainerPython
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.machine.host import read_gpus, run_command
 from kohya_runner.plan.commands import child_env
@@ -33,16 +37,8 @@ from kohya_runner.record.run_paths import ComparisonPaths
 from kohya_runner.run.prepare import cache_folders
 from kohya_runner.text import child_environment
 
-if TYPE_CHECKING:
-    from kohya_runner.compare.checkpoints import Candidates
-    from kohya_runner.compare.comparison import Comparison
-    from kohya_runner.compare.painting import PaintingPlace
-    from kohya_runner.compare.settings import SweepSettings
-    from kohya_runner.compare.subject import SweepSubject
-    from kohya_runner.engines.painting import Base, Painter
-    from kohya_runner.install.checkout import Checkout, TrainerPython
+Say = Callable[..., None]
 
-    Say = Callable[..., None]
 
 HOLDER = "compare"
 """Who holds the folder of a comparison, as ``runs/<name>`` is held (kohya_runner.record.lock)."""

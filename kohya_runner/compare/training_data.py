@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.diagnosis.events import Epoch, Step
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.record import metrics_file
+from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from kohya_runner.engines.painting import Base
-    from kohya_runner.record.record import Record
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _NO_BRACES = str.maketrans("{}", "  ")

@@ -12,15 +12,12 @@ import random
 import shlex
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median_low
-from typing import TYPE_CHECKING
 
 from kohya_runner.compare.comparison import Suggestion
-from kohya_runner.compare.metrics import shown
+from kohya_runner.compare.metrics import Metric, Table, shown
 
-if TYPE_CHECKING:
-    from kohya_runner.compare.metrics import Metric, Table
+Row = tuple[int, int]  # a prompt and a seed
 
-    Row = tuple[int, int]  # a prompt and a seed
 
 COPY = 0.985
 """From here on a picture counts as a copy of a training picture."""

@@ -9,24 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
-from kohya_runner.compare.checkpoints import numbered
-from kohya_runner.compare.clip import HINT, Asked, ClipFigures, likenesses
+from kohya_runner.compare.cells import Cell, Column, Grid
+from kohya_runner.compare.checkpoints import Candidates, numbered
+from kohya_runner.compare.clip import HINT, Asked, ClipFigures, Likeness, likenesses
 from kohya_runner.compare.comparison import Comparison, Head, Shown
-from kohya_runner.compare.metrics import METRICS, look, measure, training_of
+from kohya_runner.compare.metrics import METRICS, Table, Training, look, measure, training_of
 from kohya_runner.compare.page import report_html, sheet_png
-from kohya_runner.compare.training_data import captions_of, losses_of, training_files
+from kohya_runner.compare.training_data import Losses, captions_of, losses_of, training_files
 from kohya_runner.compare.verdict import suggest, wanted
 from kohya_runner.record.run_paths import ComparisonPaths
 
 if TYPE_CHECKING:
-    from kohya_runner.compare.cells import Cell, Column, Grid
-    from kohya_runner.compare.checkpoints import Candidates
-    from kohya_runner.compare.clip import Likeness
-    from kohya_runner.compare.metrics import Table, Training
     from kohya_runner.compare.painting import PaintingPlace, PaintingProgress
     from kohya_runner.compare.settings import SweepSettings
     from kohya_runner.compare.subject import SweepSubject
-    from kohya_runner.compare.training_data import Losses
 
 
 @dataclass(frozen=True, slots=True)

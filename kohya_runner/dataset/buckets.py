@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kohya_runner.findings import error
+from kohya_runner.findings import Finding, error
 
-if TYPE_CHECKING:
-    from kohya_runner.findings import Finding
-
-    Size = tuple[int, int]
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,12 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from types import FrameType
 
 from kohya_runner.dataset.captions import BOM, fewest_tokens, most_tokens
-from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, LINK, dotted
-from kohya_runner.findings import error, info, warning
+from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, LINK, Caption, Scan, dotted
+from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.text import counted, names, shortened
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from kohya_runner.dataset.facts import Caption, Scan
-    from kohya_runner.findings import Finding
 
 PATTERN_SECONDS = 5.0
 """How long a pattern may take on all captions of a folder: a careless one would take for ever."""

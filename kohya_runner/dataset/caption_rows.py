@@ -10,17 +10,14 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.dataset import metadata_rows
 from kohya_runner.dataset.captions import caption_from_text, is_image
-from kohya_runner.dataset.facts import Scan
+from kohya_runner.dataset.facts import Caption, Image, Scan, Source
 from kohya_runner.dataset.metadata_rows import PICTURE
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import printable
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Caption, Image, Source
 
 CAPTION = ("text", "caption", "prompt")
 SHOWN = 5  # faults of one kind that are told one by one

@@ -10,12 +10,16 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENCODING, IMAGE_EXTENSIONS, Caption, dotted
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Source
+from kohya_runner.dataset.facts import (
+    CAPTION_BLANK,
+    CAPTION_EMPTY,
+    CAPTION_ENCODING,
+    IMAGE_EXTENSIONS,
+    Caption,
+    Source,
+    dotted,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,23 +12,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import stem
-from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Caption, CaptionRules, Scan, Source
-from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, OUTPUT, read_rows
+from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Caption, CaptionRules, Image, Scan, Source
+from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, OUTPUT, MetadataRow, MetadataRows, read_rows
+from kohya_runner.dataset.picture import Picture
+from kohya_runner.dataset.scan_cache import ScanCache
 from kohya_runner.dataset.survey import Survey, pictures, survey
-from kohya_runner.findings import error, warning
+from kohya_runner.findings import Finding, error, warning
 from kohya_runner.text import counted, names, printable
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Image
-    from kohya_runner.dataset.metadata_rows import MetadataRow, MetadataRows
-    from kohya_runner.dataset.picture import Picture
-    from kohya_runner.dataset.scan_cache import ScanCache
-    from kohya_runner.findings import Finding
-
-    Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +196,9 @@ class Paired:
         by_stem = {stem(image.path.name): image for image in reversed(self.conditions.images) if not image.problem}
         found = ((image.path, by_stem.get(stem(image.path.name))) for image in self.pictures.images)
         return {path: partner for path, partner in found if partner is not None}
+
+
+Pairs = Paired | EditSet
 
 
 def read_conditions(pictures: Scan, folder: Path, where: str) -> Paired:

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.edit import is_known_kind, path_problem
+from kohya_runner.dataset.edit import EditSet, is_known_kind, path_problem
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS
-from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, KEYS, OUTPUT
+from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, KEYS, OUTPUT, MetadataRow
+from kohya_runner.dataset.picture import Picture
 from kohya_runner.dataset.written_files import same_shape
-from kohya_runner.findings import error, warning
+from kohya_runner.findings import Finding, error, warning
 from kohya_runner.text import counted, nearest, printable, shortened
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.edit import EditSet
-    from kohya_runner.dataset.metadata_rows import MetadataRow
-    from kohya_runner.dataset.picture import Picture
-    from kohya_runner.findings import Finding
+Check = Callable[[EditSet], Iterator[Finding]]
 
-    Check = Callable[[EditSet], Iterator[Finding]]
 
 MOST = 20
 """Findings of one kind that are told one by one."""

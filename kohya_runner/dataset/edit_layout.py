@@ -12,17 +12,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import stem
-from kohya_runner.dataset.edit import CONCEPT
-from kohya_runner.dataset.facts import Entry, Folder
-from kohya_runner.dataset.layout import tree_key
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.edit import EditPair, EditSet, Paired
-    from kohya_runner.dataset.facts import Image
-    from kohya_runner.dataset.layout import Layout
+from kohya_runner.dataset.edit import CONCEPT, EditPair, EditSet, Paired
+from kohya_runner.dataset.facts import Entry, Folder, Image
+from kohya_runner.dataset.layout import Layout, tree_key
 
 
 def with_conditions(layout: Layout, paired: Iterable[Paired]) -> Layout:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import PIL.Image
 
@@ -20,8 +19,8 @@ from kohya_runner.dataset.prompt_checks import ALIKE, NEARLY_ALL
 from kohya_runner.dataset.survey import Survey, read_source
 from kohya_runner.dataset.trainer_view import TINY
 
-if TYPE_CHECKING:
-    Size = tuple[int, int]
+Size = tuple[int, int]
+
 
 EDITS = ("metadata.jsonl", "metadata.json")
 CONTROLS = ("control", "controls", "conditioning", "condition", "source", "sources", "input", "inputs", "before")

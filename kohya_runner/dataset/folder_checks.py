@@ -6,25 +6,19 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.caption_checks import CAPTION_CHECKS
 from kohya_runner.dataset.captions import stem
-from kohya_runner.dataset.facts import CAPTION_BLANK, FOCUS, IMAGE_FORMATS, LINK, MANIFEST
+from kohya_runner.dataset.facts import CAPTION_BLANK, FOCUS, IMAGE_FORMATS, LINK, MANIFEST, Image, Scan, Source
 from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
 from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
-from kohya_runner.dataset.trainer_view import PageFinding, trainer_views
-from kohya_runner.findings import error, info, warning
+from kohya_runner.dataset.survey import Survey
+from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, trainer_views
+from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.text import counted, names, nearest, printable
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Image, Scan, Source
-    from kohya_runner.dataset.survey import Survey
-    from kohya_runner.dataset.trainer_view import Rules, TrainerView
-    from kohya_runner.findings import Finding
-
-    Check = Callable[[Scan], Iterator[Finding]]
-    AcrossCheck = Callable[[tuple[Scan, ...]], Iterator[Finding]]
+Check = Callable[[Scan], Iterator[Finding]]
+AcrossCheck = Callable[[tuple[Scan, ...]], Iterator[Finding]]
 
 
 def dataset_findings(

@@ -17,13 +17,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import stem
-from kohya_runner.dataset.facts import CAPTION_BLANK, Entry, Folder, dotted
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Image, Scan
+from kohya_runner.dataset.facts import CAPTION_BLANK, Entry, Folder, Image, Scan, dotted
 
 VERSION = 1
 METADATA = "metadata.json"

@@ -11,10 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from operator import sub
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.trainer_view import TrainerView
+from kohya_runner.dataset.trainer_view import TrainerView
 
 MEAN = 2.5  # of 255: mean difference of the signatures of one picture saved twice
 LARGEST = 24  # of 255: in any of the 64 fields

@@ -10,20 +10,16 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import PIL.Image
 
 from kohya_runner.dataset.facts import Image
 from kohya_runner.text import size
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 SIDE = 192  # pixels
 TINY = 96  # pixels: up to here the page gets every pixel, and the browser enlarges them

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.buckets import make_buckets, select
+from kohya_runner.dataset.buckets import Buckets, make_buckets, select
 from kohya_runner.dataset.near_duplicates import exact, near
-from kohya_runner.dataset.trainer_view import PageFinding, named, page_finding
+from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, named, page_finding
 from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.buckets import Buckets
-    from kohya_runner.dataset.trainer_view import Rules, TrainerView
+Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
+AcrossCheck = Callable[[Sequence[TrainerView]], Iterator[PageFinding]]
 
-    Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
-    AcrossCheck = Callable[[Sequence[TrainerView]], Iterator[PageFinding]]
 
 SMOOTH = ("lanczos", "lanczos4", "bilinear", "linear", "bicubic", "cubic", "area", "box")
 """Interpolations that blur small art when it grows. ``box`` and ``area`` blur wherever the factor is not whole."""

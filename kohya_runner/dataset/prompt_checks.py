@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.token_count import alike
-from kohya_runner.dataset.trainer_view import PageFinding, named, page_finding
+from kohya_runner.dataset.token_count import Count, Encoder, alike
+from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, named, page_finding
 from kohya_runner.findings import info, warning
 from kohya_runner.text import counted, shortened
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.token_count import Count, Encoder
-    from kohya_runner.dataset.trainer_view import Rules, TrainerView
+Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
 
-    Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
 
 _CHOICE = re.compile(r"(?<!\{)\{[^{}|]*\|[^{}]*\}(?!\})")
 _WORDS = re.compile(r"[\w']+")

@@ -14,17 +14,14 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 from typing_extensions import Self
 
 from kohya_runner.dataset.facts import Image
 from kohya_runner.dataset.picture import Picture, Traits
 from kohya_runner.safe_files import Stamp, stamp
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
 
 NAME = "pictures.sqlite3"
 VERSION = 2  # of what is kept; another one, or another Pillow, and all is read anew

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import caption_from_text, captions_by_stem, images_in, listed, stem
-from kohya_runner.dataset.facts import Image, Scan, dotted
-from kohya_runner.safe_files import special, stamp
+from kohya_runner.dataset.facts import Caption, Image, Scan, Source, dotted
+from kohya_runner.safe_files import Stamp, special, stamp
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.edit import EditSet
-    from kohya_runner.dataset.facts import Caption, Source
     from kohya_runner.dataset.picture import Picture, Traits
     from kohya_runner.dataset.scan_cache import ScanCache
-    from kohya_runner.safe_files import Stamp
 
-    Progress = Callable[[int, int], None]
     _Read = tuple[Picture, Stamp | None, Stamp | None]
+
+Progress = Callable[[int, int], None]
+
 
 AHEAD = 32
 """Pictures that are read before they are asked for: enough to keep all cores busy, few enough to be no memory."""

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, parse_resolution, problems, select
-from kohya_runner.dataset.facts import CAPTION_BLANK
-from kohya_runner.dataset.token_count import count, same
+from kohya_runner.dataset.facts import CAPTION_BLANK, Image, Source
+from kohya_runner.dataset.picture import Traits
+from kohya_runner.dataset.survey import Survey
+from kohya_runner.dataset.token_count import Count, Encoder, count, same
+from kohya_runner.findings import Finding
 from kohya_runner.text import names
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Image, Source
-    from kohya_runner.dataset.picture import Traits
-    from kohya_runner.dataset.survey import Survey
-    from kohya_runner.dataset.token_count import Count, Encoder
-    from kohya_runner.findings import Finding
-
-    Size = tuple[int, int]
-    Say = Callable[..., Finding]
+Size = tuple[int, int]
+Say = Callable[..., Finding]
 
 
 @dataclass(frozen=True, slots=True)

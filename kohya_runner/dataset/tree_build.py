@@ -13,19 +13,23 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
 from kohya_runner.dataset import tree_manifest as manifest
-from kohya_runner.dataset.layout import CONFIG, METADATA, head
+from kohya_runner.dataset.facts import Folder
+from kohya_runner.dataset.layout import CONFIG, METADATA, Layout, head
 from kohya_runner.dataset.tree_manifest import carry_over, drop_unfinished, is_cache_of
-from kohya_runner.dataset.written_files import LINK_METHODS, caption_bytes, leads_to, make, parts, place
+from kohya_runner.dataset.written_files import (
+    LINK_METHODS,
+    LinkMethod,
+    WrittenFile,
+    caption_bytes,
+    leads_to,
+    make,
+    parts,
+    place,
+)
 from kohya_runner.errors import PreflightError
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Folder
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.dataset.written_files import LinkMethod, WrittenFile
 
 SET_ASIDE = "set-aside"
 OURS = (manifest.NAME, METADATA, CONFIG, "metadata.jsonl")

@@ -11,16 +11,14 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import safe_files
-from kohya_runner.dataset.layout import VERSION, caption_sha256, head
+from kohya_runner.dataset.facts import Entry, Folder
+from kohya_runner.dataset.layout import VERSION, Layout, caption_sha256, head
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Entry, Folder
-    from kohya_runner.dataset.layout import Layout
+_Known = dict[tuple[str, str], list[tuple[Path, str]]]  # (image, prompt) -> caches and what follows their stem
 
-    _Known = dict[tuple[str, str], list[tuple[Path, str]]]  # (image, prompt) -> caches and what follows their stem
 
 SETTLED = 10.0
 """Seconds after which an unfinished cache file is one that nobody is writing any more."""

@@ -6,18 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from kohya_runner.diagnosis import endings, evidence
+from kohya_runner.diagnosis.evidence import Hit
 from kohya_runner.diagnosis.known import Known, from_argv
-from kohya_runner.diagnosis.lines import read_log
+from kohya_runner.diagnosis.lines import Log, read_log
 from kohya_runner.diagnosis.signature import Level, Signature, filled, table
-
-if TYPE_CHECKING:
-    from kohya_runner.diagnosis.evidence import Hit
-    from kohya_runner.diagnosis.lines import Log
-    from kohya_runner.diagnosis.tracebacks import Chain
-    from kohya_runner.record.record import Record
+from kohya_runner.diagnosis.tracebacks import Chain
+from kohya_runner.record.record import Record
 
 LAST = 200
 """Lines at the end in which a run that left no traceback may have said why."""

@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from kohya_runner.diagnosis.lines import Log
 from kohya_runner.diagnosis.tracebacks import WENT_ON, Chain, chains
-
-if TYPE_CHECKING:
-    from kohya_runner.diagnosis.lines import Log
 
 _WALLS = re.compile(
     r"(?:subprocess\.)?CalledProcessError: the command (?:returned|died|failed)|.*\bChildFailedError\b"

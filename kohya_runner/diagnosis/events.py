@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kohya_runner.record.record import DoneBefore
+from kohya_runner.record.record import DoneBefore
 
 
 @dataclass(frozen=True, slots=True)

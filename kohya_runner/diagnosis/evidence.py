@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kohya_runner.diagnosis.signature import Sign, Signature
-    from kohya_runner.diagnosis.tracebacks import Chain
+from kohya_runner.diagnosis.signature import Sign, Signature
+from kohya_runner.diagnosis.tracebacks import Chain
 
 Spans = dict[str, str | None]
 

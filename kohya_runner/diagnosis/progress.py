@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.diagnosis.events import (
     CheckpointRemoved,
     CheckpointStarted,
     Epoch,
+    Event,
     Fact,
     Finished,
     ModulesMade,
@@ -23,9 +23,6 @@ from kohya_runner.diagnosis.events import (
     Step,
 )
 from kohya_runner.diagnosis.line_shapes import Wrapped, bar_event, continuation, find_bar, record
-
-if TYPE_CHECKING:
-    from kohya_runner.diagnosis.events import Event
 
 STAGE = "kohya-runner stage: "
 """How the runner's own line begins in the log of a run with several processes; what the next one does comes after."""

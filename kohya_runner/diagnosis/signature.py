@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,8 +16,7 @@ else:
 
 from collections.abc import Mapping
 
-if TYPE_CHECKING:
-    from kohya_runner.diagnosis.known import Known
+from kohya_runner.diagnosis.known import Known
 
 CAUSES = Path(__file__).with_name("causes")
 KINDS = (

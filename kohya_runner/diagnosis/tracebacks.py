@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kohya_runner.diagnosis.lines import Line
+from kohya_runner.diagnosis.lines import Line
 
 OWN = 2
 """How many of the innermost frames of the trainer's own files are shown, beside the innermost of all."""

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
-from kohya_runner.options.script_options import ELSEWHERE, argparse_parser
+from kohya_runner.options.script_options import ELSEWHERE, ScriptOptions, argparse_parser
+from kohya_runner.recipe.models import Launch
 from kohya_runner.recipe.validate import recipe_key, shown_value, written
+from kohya_runner.yamlio import Node
 
 if TYPE_CHECKING:
     from kohya_runner.engines.protocol import Engine
-    from kohya_runner.engines.support import Support
-    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Launch
-    from kohya_runner.yamlio import Node
 
 
 @dataclass(frozen=True, slots=True)

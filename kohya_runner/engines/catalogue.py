@@ -6,19 +6,17 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import OWNED
+from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import all_scripts, info_of, options_for, user_settings
 from kohya_runner.errors import UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.options.help_texts import help_texts
+from kohya_runner.options.script_options import Option, ScriptOptions
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.support import Support
-    from kohya_runner.options.script_options import Option, ScriptOptions
 
 
 class OptionRow(NamedTuple):

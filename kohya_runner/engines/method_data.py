@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captions import is_edit_file, is_rows_file
-from kohya_runner.engines.arguments import optimizer_of
-from kohya_runner.engines.support import IGNORES_FULL_BF16
+from kohya_runner.dataset.facts import Scan
+from kohya_runner.dataset.survey import Survey
+from kohya_runner.engines.arguments import ParsedOptions, optimizer_of
+from kohya_runner.engines.support import IGNORES_FULL_BF16, Support
 from kohya_runner.engines.table import ENGINES, FAMILIES
-from kohya_runner.findings import Severity, error, warning
+from kohya_runner.findings import Finding, Severity, error, warning
 from kohya_runner.machine.disk import KEEP, DiskItem
 from kohya_runner.machine.memory_use import moments
 from kohya_runner.machine.sizes import WIDTH, MethodShape, checkpoint_bytes
@@ -19,16 +21,9 @@ from kohya_runner.machine.sizes import method_state_bytes as state_bytes
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.edit import EditSet, Paired
-    from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.survey import Survey
-    from kohya_runner.engines.arguments import ParsedOptions
+    from kohya_runner.dataset.edit import Paired, Pairs
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
-    from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
-
-    Pairs = Paired | EditSet
 
 HALF = ("fp16", "bf16")
 HALF_SCRIPTS = (

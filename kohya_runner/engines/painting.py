@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import Command
+from kohya_runner.engines.arguments import Arg, Command
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.survey import ClassImages
-    from kohya_runner.engines.arguments import Arg
     from kohya_runner.machine.host import Gpu
 
 WORKER = Path(__file__).with_name("paint_worker.py")

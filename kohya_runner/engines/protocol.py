@@ -11,28 +11,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from kohya_runner.engines.arguments import as_one_dataset, as_parsed, cadence, has_cadence
+from kohya_runner.engine_info import EngineInfo
+from kohya_runner.engines.arguments import Arg, ParsedOptions, as_one_dataset, as_parsed, cadence, has_cadence
+from kohya_runner.engines.support import Support, Surprise
+from kohya_runner.findings import Finding
+from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.recipe.models import Recipe
+from kohya_runner.record.run_paths import ResumeWay, RunPaths
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.edit import EditSet, Paired
+    from kohya_runner.dataset.edit import Pairs
     from kohya_runner.dataset.facts import Scan, Source
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
     from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support, Surprise
-    from kohya_runner.findings import Finding
     from kohya_runner.machine.downloads import HubFile
-    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Recipe
-    from kohya_runner.record.run_paths import ResumeWay, RunPaths
-
-    Pairs = Paired | EditSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from kohya_runner.engines.protocol import ResolvedRecipe
+from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, info
 from kohya_runner.text import whole_key
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.protocol import ResolvedRecipe
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
 
 
 EXACT = ("ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kohya_runner.engines.rule_context import Rule
 from kohya_runner.engines.table import ENGINES
-from kohya_runner.findings import TABLE
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Rule
-    from kohya_runner.findings import Code
+from kohya_runner.findings import TABLE, Code
 
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     subject: rows for engine in ENGINES.values() for subject, rows in engine.rules().items()

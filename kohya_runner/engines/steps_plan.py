@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from kohya_runner.findings import error, warning
-
-if TYPE_CHECKING:
-    from kohya_runner.findings import Finding
+from kohya_runner.findings import Finding, error, warning
 
 
 @dataclass(frozen=True, slots=True)

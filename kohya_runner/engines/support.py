@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.record.run_paths import ResumeWay
-
-if TYPE_CHECKING:
-    from kohya_runner.artefact.safetensors_header import ExpectedTensor
 
 Data = Literal["folders", "pairs", "metadata", "edit", "controls"]
 """``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs;

@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.diffusers import DiffusersEngine
 from kohya_runner.engines.musubi import MusubiEngine
+from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.sd_scripts import SdScriptsEngine
+from kohya_runner.engines.support import Support
 from kohya_runner.options import snapshot
-from kohya_runner.settings import read_settings
+from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.settings import UserSettings, read_settings
 
 if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
-    from kohya_runner.engines.protocol import Engine
-    from kohya_runner.engines.support import Support
-    from kohya_runner.options.script_options import ScriptOptions
-    from kohya_runner.settings import UserSettings
 
 ENGINES: Mapping[str, Engine] = {
     "sd-scripts": SdScriptsEngine(),

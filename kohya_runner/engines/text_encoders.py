@@ -9,16 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.token_count import QUOTED, Encoder, read_merges
-from kohya_runner.engines.support import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2_REPO, T5_XXL
+from kohya_runner.dataset.token_count import QUOTED, Encoder, Merges, read_merges
+from kohya_runner.engines.support import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2_REPO, T5_XXL, Support
 from kohya_runner.machine.downloads import repo_folder
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.token_count import Merges
     from kohya_runner.dataset.tokenizer_files import Tokenizer
-    from kohya_runner.engines.support import Support
 
-    Option = Callable[[str], Any]
+
+Option = Callable[[str], Any]
+
 
 QWEN_3 = "Qwen/Qwen3-0.6B"
 CLIP_TOKENS = 75  # 77 with both marks

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.anchors import FILE, Anchor, Sources, encode_anchors, table
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.engines.table import INFOS
@@ -16,9 +16,6 @@ from kohya_runner.errors import RunnerError, TrainerError
 from kohya_runner.install.checkout import commit_of
 from kohya_runner.options.snapshot import encode, read_checkout, shipped_file
 from kohya_runner.safe_files import write_text
-
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
 
 
 def write_shipped(checkout: Path, engine: EngineInfo, target: Path | None = None) -> None:

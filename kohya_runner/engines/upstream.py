@@ -9,15 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.anchors import Sources, table
 from kohya_runner.errors import UsageError
+from kohya_runner.options.script_options import Option
 from kohya_runner.options.snapshot import Snapshot, read_what_can_be, train_scripts
-
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.options.script_options import Option
 
 FIELDS = ("flags", "kind", "type", "nargs", "choices", "default", "required")
 """What makes an option another one; not its line."""

@@ -9,21 +9,17 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.errors import RunnerError
 from kohya_runner.finish import notify, runpod, sentinel
 from kohya_runner.recipe.finish import Notify
 from kohya_runner.record import ledger, record
-from kohya_runner.record.record import LIVE, UNDER_WAY
+from kohya_runner.record.record import LIVE, UNDER_WAY, Record
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run.observers import AfterRun
+from kohya_runner.run.observers import AfterRun, Reporter
 from kohya_runner.text import duration
-
-if TYPE_CHECKING:
-    from kohya_runner.record.record import Record
-    from kohya_runner.run.observers import Reporter
 
 LOOK = 0.5
 

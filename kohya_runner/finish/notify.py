@@ -6,15 +6,12 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.finish import web
-from kohya_runner.recipe.finish import address_fault
+from kohya_runner.recipe.finish import Kind, Notify, address_fault
+from kohya_runner.record.record import Record
 from kohya_runner.text import duration, masked_text
-
-if TYPE_CHECKING:
-    from kohya_runner.recipe.finish import Kind, Notify
-    from kohya_runner.record.record import Record
 
 HOUR = 3600.0
 DISCORD_LONGEST = 1900

@@ -10,15 +10,13 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from kohya_runner.finish import web
+from kohya_runner.record.record import Record
 from kohya_runner.text import MASK
 from kohya_runner.workspace import is_network_mount
-
-if TYPE_CHECKING:
-    from kohya_runner.record.record import Record
 
 Action = Literal["stop", "terminate"]
 

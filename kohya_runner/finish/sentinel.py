@@ -16,20 +16,16 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.errors import RunnerError
 from kohya_runner.record.process_identity import ProcessId, group_of, identify
-from kohya_runner.record.record import UNDER_WAY, Timings
+from kohya_runner.record.record import UNDER_WAY, Record, Timings
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run.guards.state import deadline
+from kohya_runner.run.guards.state import Deadline, deadline
 from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.safe_files import open_for_write
-
-if TYPE_CHECKING:
-    from kohya_runner.record.record import Record
-    from kohya_runner.run.guards.state import Deadline
 
 LOOK = 1.0
 MARGIN = 30.0

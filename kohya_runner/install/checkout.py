@@ -7,13 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import TrainerError
-
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.settings import UserSettings
+from kohya_runner.settings import UserSettings
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
 

@@ -13,20 +13,26 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import PreflightError, TrainerError
-from kohya_runner.install.probe import GIB, MINORS, PACKAGES, PythonFacts, deep_probe, plan_environment, probe
+from kohya_runner.install.checkout import Checkout
+from kohya_runner.install.probe import (
+    GIB,
+    MINORS,
+    PACKAGES,
+    EnvironmentPlan,
+    PythonFacts,
+    deep_probe,
+    plan_environment,
+    probe,
+)
 from kohya_runner.text import child_environment, size
 from kohya_runner.workspace import is_network_mount
 
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.install.checkout import Checkout
-    from kohya_runner.install.probe import EnvironmentPlan
+Say = Callable[[str], None]
 
-    Say = Callable[[str], None]
 
 NOT_FOR_PIP = frozenset({"PIP_BREAK_SYSTEM_PACKAGES", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_CONSTRAINT",
                          "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})  # fmt: skip

@@ -14,13 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import TrainerError
 from kohya_runner.text import child_environment
-
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
 
 MINORS = ("3.11", "3.10", "3.12")
 """The Pythons sd-scripts and every wheel of the tested set run on, best first."""

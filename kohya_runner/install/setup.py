@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kohya_runner.engine_info import project_root
+from kohya_runner.engine_info import EngineInfo, project_root
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import error
 from kohya_runner.install.checkout import (
@@ -25,13 +24,10 @@ from kohya_runner.install.checkout import (
 )
 from kohya_runner.install.environment import lock, make_environment, plan_for, recorded, setup_home
 from kohya_runner.install.probe import OPENCV_BUILDS, PACKAGES, missing, probe, requirement_names
+from kohya_runner.settings import UserSettings
 from kohya_runner.text import child_environment
 
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.settings import UserSettings
-
-    Say = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

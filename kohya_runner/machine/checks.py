@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.machine import device_checks
-from kohya_runner.machine.device_checks import MODULE, UNET_FAMILIES, install_line, named_modules, whole
+from kohya_runner.machine.device_checks import (
+    MODULE,
+    UNET_FAMILIES,
+    MachineNeeds,
+    TrainerFacts,
+    install_line,
+    named_modules,
+    whole,
+)
 from kohya_runner.machine.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
+from kohya_runner.machine.host import HostFacts
 from kohya_runner.machine.sizes import latent_bytes
 from kohya_runner.text import size
 
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
-    from kohya_runner.machine.host import HostFacts
-
-    Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
+Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
 
 
 MANY = 5

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.machine.host import Gpu, HostFacts
 
     CpuRule: TypeAlias = "Callable[[MachineNeeds, TrainerFacts], tuple[str, str, str] | None]"

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.machine import sizes
-from kohya_runner.machine.filesystems import find_filesystem
+from kohya_runner.machine.filesystems import FileSystem, find_filesystem
 from kohya_runner.text import size
-
-if TYPE_CHECKING:
-    from kohya_runner.machine.filesystems import FileSystem
 
 SMALL_ROOT = 40 * 10**9
 """A root disk up to this size is a rented container's: caches do not belong there."""

@@ -7,24 +7,21 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import __version__, hub
 from kohya_runner import workspace as workspaces
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import RunnerError, TrainerError, exit_code
 from kohya_runner.findings import Finding, error, finding_json, warning
 from kohya_runner.install import probe
+from kohya_runner.install.checkout import Checkout, TrainerPython
 from kohya_runner.install.setup import edited_files, find_trainer
 from kohya_runner.machine.checks import machine_findings
 from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
 from kohya_runner.machine.host import HostFacts, read_host
-from kohya_runner.settings import read_settings
+from kohya_runner.settings import UserSettings, read_settings
 from kohya_runner.text import size
-
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.install.checkout import Checkout, TrainerPython
-    from kohya_runner.settings import UserSettings
 
 ROOMY = 30 * 10**9
 """Bytes an SDXL run with its model and ten checkpoints takes; less free is worth a word."""

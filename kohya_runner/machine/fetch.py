@@ -17,18 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.artefact import file_hash
+from kohya_runner.artefact.file_hash import Remote
 from kohya_runner.artefact.model_file import SAFETENSORS, safetensors_fault
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Finding, error
 from kohya_runner.hub import TIMEOUT, Access, HubFact, HubNeed, hub_faults, hub_finding, status_of
 from kohya_runner.machine.downloads import HubFile, local_path
 from kohya_runner.text import size
-
-if TYPE_CHECKING:
-    from kohya_runner.artefact.file_hash import Remote
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 TRIES = 3

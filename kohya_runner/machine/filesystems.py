@@ -6,14 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import is_inside, link_out
-from kohya_runner.workspace import NETWORK_TYPES, mount_of
-
-if TYPE_CHECKING:
-    from kohya_runner.workspace import Workspace
+from kohya_runner.workspace import NETWORK_TYPES, Workspace, mount_of
 
 QUOTA_VARIABLE = "KOHYA_RUNNER_VOLUME_GB"
 MEASURE_SECONDS = 20.0

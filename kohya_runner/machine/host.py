@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 from kohya_runner.machine.filesystems import FileSystem, find_filesystem, read_filesystems
 
-if TYPE_CHECKING:
-    from types import TracebackType
+Run = Callable[[tuple[str, ...]], str | None]
 
-    Run = Callable[[tuple[str, ...]], str | None]
 
 QUERY = (
     "nvidia-smi",

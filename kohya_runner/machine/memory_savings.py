@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.machine.architectures import ARCHITECTURES
 from kohya_runner.machine.memory_use import VramSettings, estimate, moments
 
-if TYPE_CHECKING:
-    Change = tuple[str, Mapping[str, Any]]
+Change = tuple[str, Mapping[str, Any]]
+
 
 LEAST = 100 * 10**6
 """Bytes; a line that saves less is not worth writing."""

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 from kohya_runner.artefact.model_file import SAFETENSORS
 from kohya_runner.artefact.model_inspection import SHA256, Inspected, with_header
 from kohya_runner.artefact.safetensors_header import LENGTH, Header, HeaderError, read_header
-from kohya_runner.hub import PARALLEL, TIMEOUT, hub_faults
+from kohya_runner.hub import PARALLEL, TIMEOUT, Access, hub_faults
 
 if TYPE_CHECKING:
-    from kohya_runner.hub import Access
     from kohya_runner.machine.downloads import HubFile
 
 FIRST = 1 << 20

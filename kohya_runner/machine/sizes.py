@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from kohya_runner.machine.architectures import ARCHITECTURES
-
-if TYPE_CHECKING:
-    from kohya_runner.machine.architectures import Architecture
+from kohya_runner.machine.architectures import ARCHITECTURES, Architecture
 
 Precision = Literal["float", "fp16", "bf16"]
 WIDTH: dict[str, int] = {"float": 4, "fp16": 2, "bf16": 2}

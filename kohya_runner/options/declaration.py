@@ -5,14 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from kohya_runner.options.constants import NotConstantError, plain
 from kohya_runner.options.modules import External, Function
-from kohya_runner.options.script_options import Option
-
-if TYPE_CHECKING:
-    from kohya_runner.options.script_options import Type
+from kohya_runner.options.script_options import Option, Type
 
 ENUMERATIONS: Mapping[str, tuple[str, ...]] = {
     "accelerate.utils.DynamoBackend": (

@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kohya_runner.options.script_options import Option
+from kohya_runner.options.script_options import Option
 
 JAPANESE = 0x3000
 """Where the trainers' second language begins; it follows the first after a slash."""

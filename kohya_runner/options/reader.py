@@ -10,16 +10,13 @@ import ast
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.constants import NotConstantError, evaluate, plain
 from kohya_runner.options.declaration import ENUMERATIONS, declared, dict_keys, dotted, enumeration_of, table_of
 from kohya_runner.options.modules import Binding, Expression, External, Function, Imported, Module, Modules, named
 from kohya_runner.options.script_options import Default, Option, ScriptOptions
-
-if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
 
 MAX_STATEMENTS = 20_000
 MAX_DEPTH = 20

@@ -14,12 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Type
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
     from kohya_runner.options.modules import Modules
     from kohya_runner.options.networks import Networks
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from kohya_runner.options import keyvalues
 from kohya_runner.options.keyvalues import BadValueError, float_text, integer_text, plain_text, shown, steps_text
+from kohya_runner.options.script_options import Option
 from kohya_runner.text import has_control, nearest
-
-if TYPE_CHECKING:
-    from kohya_runner.options.script_options import Option
 
 __all__ = ["BadValueError", "problem", "tokens"]
 

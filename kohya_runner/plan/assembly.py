@@ -13,28 +13,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.layout import content_key
-from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
+from kohya_runner.dataset.layout import Layout, content_key
+from kohya_runner.engines.arguments import Arg
+from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, Fetch, Models, ResolvedRecipe
+from kohya_runner.engines.steps_plan import StepsPlan
+from kohya_runner.engines.support import Support
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan import resume_options
+from kohya_runner.plan.data import ReadData
 from kohya_runner.plan.model_forms import form_findings
-from kohya_runner.recipe.models import Reference, reference
+from kohya_runner.recipe.load import Loaded
+from kohya_runner.recipe.models import Recipe, Reference, reference
 from kohya_runner.record.run_paths import RunPaths, next_run
+from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine
-    from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
-    from kohya_runner.plan.data import ReadData
     from kohya_runner.plan.options import GivenOptions
     from kohya_runner.plan.pipeline import Opened
-    from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Recipe
     from kohya_runner.record.resume_point import ResumePoint
-    from kohya_runner.workspace import Workspace
 
 
 @dataclass(slots=True)

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.captions import is_image
 from kohya_runner.dataset.survey import ClassImages
+from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines import arguments, table
+from kohya_runner.engines.arguments import Command
+from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.findings import Finding, error, info
+from kohya_runner.recipe.models import Dataset
 from kohya_runner.text import counted
+from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.arguments import Command
     from kohya_runner.engines.painting import ClassPainter, ClassPainting
-    from kohya_runner.engines.protocol import ResolvedRecipe
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.pipeline import Opened
     from kohya_runner.plan.value import Plan
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Dataset
-    from kohya_runner.workspace import Workspace
 
 FOLDER = "class_images"
 DECIDING = ("v_parameterization", "zero_terminal_snr", "clip_skip", "vae")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kohya_runner.artefact.model_file import CONVERT, code_in, is_pickle
@@ -13,17 +12,12 @@ from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan.trust_table import GO_WITH, KEYS, OPTIONS, PLAIN_NAMES, WEIGHTS, Effect, is_shipped
 from kohya_runner.recipe.finish import VARIABLE
-from kohya_runner.recipe.models import reference
+from kohya_runner.recipe.load import Loaded
+from kohya_runner.recipe.models import Recipe, reference
 from kohya_runner.safe_files import is_inside
 from kohya_runner.text import did_you_mean, masked_text
-from kohya_runner.workspace import DEFAULT
-from kohya_runner.yamlio import dotted
-
-if TYPE_CHECKING:
-    from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Recipe
-    from kohya_runner.workspace import Workspace
-    from kohya_runner.yamlio import Key
+from kohya_runner.workspace import DEFAULT, Workspace
+from kohya_runner.yamlio import Key, dotted
 
 
 @dataclass(frozen=True, slots=True)

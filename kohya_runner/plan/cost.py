@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, info
+from kohya_runner.recipe.finish import Budget
 from kohya_runner.text import duration
 
 if TYPE_CHECKING:
-    from kohya_runner.recipe.finish import Budget
     from kohya_runner.record.ledger import RunView
     from kohya_runner.record.record import Record
 

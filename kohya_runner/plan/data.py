@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,37 +16,34 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.caption_checks import regex_problem
 from kohya_runner.dataset.captions import is_edit_file, is_rows_file
-from kohya_runner.dataset.facts import CaptionRules, Source
+from kohya_runner.dataset.facts import CaptionRules, Scan, Source
 from kohya_runner.dataset.folder_checks import check_datasets, dataset_findings, edit_problems
 from kohya_runner.dataset.layout import concept_problem
-from kohya_runner.dataset.survey import read_source
+from kohya_runner.dataset.survey import Survey, read_source
+from kohya_runner.dataset.token_count import Encoder
 from kohya_runner.engines import method_data
+from kohya_runner.engines.arguments import ParsedOptions
+from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import user_settings
 from kohya_runner.engines.text_encoders import encoders
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan import commands
-from kohya_runner.recipe.models import RandomModel
+from kohya_runner.recipe.load import Loaded
+from kohya_runner.recipe.models import Dataset, RandomModel
 from kohya_runner.slips import elsewhere
+from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from kohya_runner.dataset.facts import Scan
+    from kohya_runner.dataset.edit import Pairs
     from kohya_runner.dataset.scan_cache import ScanCache
-    from kohya_runner.dataset.survey import Survey
-    from kohya_runner.dataset.token_count import Encoder
-    from kohya_runner.engines.arguments import ParsedOptions
-    from kohya_runner.engines.method_data import Pairs
-    from kohya_runner.engines.support import Support
     from kohya_runner.plan.options import GivenOptions
     from kohya_runner.plan.pipeline import Opened
     from kohya_runner.plan.value import Request
-    from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Dataset
-    from kohya_runner.workspace import Workspace
 
-    Progress = Callable[[str, int, int], None]
-    OwnOptions = Callable[[Mapping[str, Any]], str]
+
+Progress = Callable[[str, int, int], None]
+OwnOptions = Callable[[Mapping[str, Any]], str]
+
 
 CACHE, NAME = "kohya-runner", "pictures.sqlite3"
 MANY = 1000

@@ -9,28 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import hub
+from kohya_runner.engines.arguments import ParsedOptions
+from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
+from kohya_runner.engines.steps_plan import StepsPlan
+from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, error
+from kohya_runner.hub import Access
+from kohya_runner.machine.device_checks import MachineNeeds
+from kohya_runner.machine.downloads import HubFile
 from kohya_runner.machine.memory_checks import MemoryPlan, memory_plan, swap_bytes
 from kohya_runner.plan import space
 from kohya_runner.plan.cost import TimePlan, budget_findings, measured
 from kohya_runner.plan.space import load_of
+from kohya_runner.recipe.finish import Budget
+from kohya_runner.recipe.load import Loaded
 from kohya_runner.text import did_you_mean
+from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
     from kohya_runner.artefact.file_hash import Hashes
     from kohya_runner.artefact.model_inspection import Inspected
-    from kohya_runner.engines.arguments import ParsedOptions
-    from kohya_runner.engines.protocol import Fetch, Models, ResolvedRecipe
-    from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
-    from kohya_runner.hub import Access
-    from kohya_runner.machine.device_checks import MachineNeeds
-    from kohya_runner.machine.downloads import HubFile
     from kohya_runner.machine.host import HostFacts
     from kohya_runner.plan.pipeline import Opened
-    from kohya_runner.recipe.finish import Budget
-    from kohya_runner.recipe.load import Loaded
-    from kohya_runner.workspace import Workspace
 
 FILES = frozenset({"path", "hub_file"})
 """Kinds of models that are files."""

@@ -6,24 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.dataset.edit import edit_line
 from kohya_runner.dataset.folder_checks import checks_of, dataset_findings
 from kohya_runner.dataset.scan_cache import ScanCache
+from kohya_runner.dataset.survey import Survey
 from kohya_runner.dataset.token_count import alike
-from kohya_runner.dataset.trainer_view import PageFinding
+from kohya_runner.dataset.trainer_view import PageFinding, TrainerView
 from kohya_runner.errors import exit_code
 from kohya_runner.findings import Finding, Severity, allow, finding_json
 from kohya_runner.plan.data import CACHE, read_sources
+from kohya_runner.plan.inspection_target import Target
 from kohya_runner.text import printable
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.survey import Survey
-    from kohya_runner.dataset.trainer_view import TrainerView
-    from kohya_runner.plan.inspection_target import Target
+Progress = Callable[[str, int, int], None]
 
-    Progress = Callable[[str, int, int], None]
 
 ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 _PER_IMAGE = ("image", "caption")

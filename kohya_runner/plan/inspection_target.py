@@ -6,32 +6,28 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.captions import SUFFIXES, is_image
 from kohya_runner.dataset.edit import CONCEPT
 from kohya_runner.dataset.facts import CaptionRules, Source, dotted
 from kohya_runner.dataset.folder_checks import repeats_and_token
+from kohya_runner.dataset.token_count import Encoder
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engines import table
+from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import user_settings
 from kohya_runner.engines.text_encoders import encoders, missing
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
-from kohya_runner.hub import TIMEOUT, access, hub_faults, status_of
+from kohya_runner.findings import Finding
+from kohya_runner.hub import TIMEOUT, Access, access, hub_faults, status_of
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.plan.data import find_encoders, recipe_sources, tokenizer_places
 from kohya_runner.plan.options import recipe_options
 from kohya_runner.plan.pipeline import open_recipe
 from kohya_runner.plan.value import Request
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.token_count import Encoder
-    from kohya_runner.engines.support import Support
-    from kohya_runner.findings import Finding
-    from kohya_runner.hub import Access
-    from kohya_runner.workspace import Workspace
+from kohya_runner.workspace import Workspace
 
 RESOLUTIONS = {"sd15": 512, "sd2": 768}
 """What a family is trained at where a folder alone is looked at; 1024 for all others."""

@@ -8,32 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.engine_info import EngineInfo
+from kohya_runner.engines.arguments import Command
+from kohya_runner.engines.protocol import ResolvedRecipe
+from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, error
 from kohya_runner.machine.device_checks import MODULE, MachineNeeds, TrainerFacts, install_line, named_modules
-from kohya_runner.machine.disk import disk_plan
+from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.plan import resume_options, space
-from kohya_runner.plan.commands import commands
-from kohya_runner.plan.forecast import ForecastInput, forecast, hub_answers, hub_for_another, reach_of
+from kohya_runner.plan.assembly import Assembled
+from kohya_runner.plan.commands import StageCommand, commands
+from kohya_runner.plan.forecast import Forecast, ForecastInput, forecast, hub_answers, hub_for_another, reach_of
 from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.arguments import Command
-    from kohya_runner.engines.protocol import ResolvedRecipe
-    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install import probe
     from kohya_runner.install.checkout import Checkout, TrainerPython
-    from kohya_runner.machine.disk import DiskItem, DiskPlan
     from kohya_runner.machine.host import Gpu, HostFacts
-    from kohya_runner.plan.assembly import Assembled
-    from kohya_runner.plan.commands import StageCommand
-    from kohya_runner.plan.forecast import Forecast
     from kohya_runner.plan.pipeline import Opened
 
     Asked = Callable[[], probe.PythonFacts | None]
-    Progress = Callable[[str, int, int], None]
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from kohya_runner.engines.support import Component, Support
 from kohya_runner.findings import Finding, error
-from kohya_runner.recipe.models import reference
+from kohya_runner.recipe.load import Loaded
+from kohya_runner.recipe.models import Reference, reference
 from kohya_runner.slips import elsewhere
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.support import Component, Support
-    from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Reference
 
 FAMILY_OF: Mapping[str, str] = {
     r"stabilityai/(stable-diffusion-xl-base-|sdxl-turbo).*": "sdxl",

@@ -9,21 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import as_parsed, from_recipe, out_of_bounds
+from kohya_runner.engines.arguments import Arg, ParsedOptions, as_parsed, from_recipe, out_of_bounds
+from kohya_runner.engines.protocol import Models
+from kohya_runner.engines.support import Support, Surprise
 from kohya_runner.engines.table import options_for, user_settings
 from kohya_runner.findings import Finding, error, info
+from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.assembly import find_models
+from kohya_runner.recipe.load import Loaded
+from kohya_runner.recipe.models import Recipe
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.arguments import Arg, ParsedOptions
-    from kohya_runner.engines.protocol import Models
-    from kohya_runner.engines.support import Support, Surprise
-    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.plan.pipeline import Opened
-    from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Recipe
 
 
 OF_LORAS = ("learning_rate", "network_dim", "network_alpha")

@@ -14,33 +14,30 @@ from typing import TYPE_CHECKING
 from kohya_runner import workspace as workspaces
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import from_recipe
+from kohya_runner.engines.protocol import Engine
+from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import ENGINES, options_for, user_settings
 from kohya_runner.errors import TrainerError, UsageError
-from kohya_runner.findings import Severity, allow, error, not_allowable
+from kohya_runner.findings import Finding, Severity, allow, error, not_allowable
 from kohya_runner.plan.assembly import assemble
-from kohya_runner.plan.consent import Consents, check_keys, consequences
+from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine
 from kohya_runner.plan.options import given_options, option_findings
-from kohya_runner.plan.value import Plan
-from kohya_runner.recipe.load import load
+from kohya_runner.plan.value import Plan, Request
+from kohya_runner.recipe.load import Loaded, load
+from kohya_runner.recipe.models import Recipe
 from kohya_runner.record.run_paths import RECIPE
+from kohya_runner.settings import UserSettings
 from kohya_runner.text import did_you_mean
+from kohya_runner.workspace import Workspace
+from kohya_runner.yamlio import Key, Node
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.protocol import Engine
-    from kohya_runner.engines.support import Support
-    from kohya_runner.findings import Finding
     from kohya_runner.install.checkout import Checkout, TrainerPython
-    from kohya_runner.plan.consent import Consequence
-    from kohya_runner.plan.value import Request
-    from kohya_runner.recipe.load import Loaded
-    from kohya_runner.recipe.models import Recipe
-    from kohya_runner.settings import UserSettings
-    from kohya_runner.workspace import Workspace
-    from kohya_runner.yamlio import Key, Node
 
-    Progress = Callable[[str, int, int], None]
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

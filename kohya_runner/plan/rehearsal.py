@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from kohya_runner.engines import arguments
 from kohya_runner.engines.arguments import Arg, option_arg
 from kohya_runner.engines.table import options_for
+from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.record.run_paths import next_run
 
 if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.plan.value import Plan
 
 STEPS = 20

@@ -16,6 +16,7 @@ from kohya_runner.findings import Finding, info, warning
 from kohya_runner.install.probe import PACKAGES
 from kohya_runner.plan.resume_drift import LOCATIONS, after_script, grouped, shown
 from kohya_runner.record import record as records
+from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from kohya_runner.plan.assembly import Assembled
     from kohya_runner.plan.machine import Asked
     from kohya_runner.plan.pipeline import Opened
-    from kohya_runner.record.record import Record
 
 KINDS = ("options", "data", "trainer", "packages", "GPU")
 MOST = 8  # differences that one sentence names

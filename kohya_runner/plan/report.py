@@ -7,13 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import errors
+from kohya_runner.engines.arguments import Command
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.plan import commands
 from kohya_runner.plan.space import timelines
 from kohya_runner.text import masked, masked_option, masked_text, size
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.arguments import Command
     from kohya_runner.plan.value import Plan
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.layout import content_key
+from kohya_runner.dataset.layout import Layout, content_key
 from kohya_runner.engines import arguments
+from kohya_runner.engines.arguments import Arg
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import masked_text
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.engines.arguments import Arg
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.install.checkout import Checkout
     from kohya_runner.recipe.load import Loaded

@@ -10,22 +10,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import Arg
-from kohya_runner.engines.steps_plan import SaveSettings, every_n_epochs
+from kohya_runner.engines.arguments import Arg, ParsedOptions
+from kohya_runner.engines.protocol import Engine
+from kohya_runner.engines.steps_plan import SaveSettings, StepsPlan, every_n_epochs
 from kohya_runner.engines.support import way_of
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.options import values
+from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.recipe.load import Loaded
+from kohya_runner.record.run_paths import ResumeWay
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.arguments import ParsedOptions
-    from kohya_runner.engines.protocol import Engine
-    from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.plan.options import GivenOptions
     from kohya_runner.plan.pipeline import Opened
-    from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import ResumePoint
-    from kohya_runner.record.run_paths import ResumeWay
 
 STEPWISE = ("save_every_n_steps", "stop_text_encoder_training", "token_warmup_step", "caption_dropout_every_n_epochs")
 """Options that count steps or epochs, from 0 again in every attempt; the first matters to every trainer."""

@@ -8,25 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.survey import is_planned
-from kohya_runner.engines.arguments import optimizer_of
+from kohya_runner.engines.arguments import ParsedOptions, optimizer_of
 from kohya_runner.engines.method_data import method_items, method_shape, trains_half
+from kohya_runner.engines.protocol import Models
+from kohya_runner.engines.support import Support
 from kohya_runner.machine import disk as items
 from kohya_runner.machine import downloads
-from kohya_runner.machine.disk import DiskItem
+from kohya_runner.machine.disk import DiskItem, DiskUse
 from kohya_runner.machine.downloads import cached_files, has_pipeline
 from kohya_runner.machine.memory_checks import Load
 from kohya_runner.machine.memory_use import moments
 from kohya_runner.machine.sizes import STAGED_TEXT, LoraShape, latent_bytes, text_bytes, text_tokens, trained_parameters
+from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
     from kohya_runner.artefact.model_inspection import Inspected
     from kohya_runner.dataset.layout import Layout
-    from kohya_runner.engines.arguments import ParsedOptions
-    from kohya_runner.engines.protocol import Models
     from kohya_runner.engines.steps_plan import SavePlan, StepsPlan
-    from kohya_runner.engines.support import Support
-    from kohya_runner.machine.disk import DiskUse
-    from kohya_runner.workspace import Workspace
 
 
 LOG_BYTES = 20_000_000

@@ -6,23 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.dataset.first_look import FolderPart, common_start, sprite
 from kohya_runner.dataset.picture_checks import ENLARGED
-from kohya_runner.dataset.token_count import count
-from kohya_runner.engines.support import LENGTH_OPTIONS
+from kohya_runner.dataset.token_count import Encoder, count
+from kohya_runner.engines.support import LENGTH_OPTIONS, Support
 from kohya_runner.engines.table import options_for
 from kohya_runner.engines.text_encoders import LENGTHS, encoders
 from kohya_runner.recipe.starter import Filled, shipped_recipes
 from kohya_runner.text import counted
 from kohya_runner.yamlio import scalar
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.token_count import Encoder
-    from kohya_runner.engines.support import Support
+Setting = tuple[str, str]  # a value as YAML, and why
 
-    Setting = tuple[str, str]  # a value as YAML, and why
 
 FEW, MANY = 200, 400
 """Pictures that one of ten epochs shows, with up to 3 pictures a step and with more: 2000 steps of one, 500 of 8."""

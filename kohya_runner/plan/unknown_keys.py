@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from kohya_runner.engines import table
+from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import ENGINES, options_for
 from kohya_runner.recipe.validate import fields_at, meant_key, recipe_key, shown_value, written
 from kohya_runner.text import nearest
-from kohya_runner.yamlio import dotted
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.support import Support
-    from kohya_runner.yamlio import Key, Node
+from kohya_runner.yamlio import Key, Node, dotted
 
 
 def advice(tree: Node, path: tuple[Key, ...]) -> str:

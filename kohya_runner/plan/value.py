@@ -6,26 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.dataset.facts import Scan
+from kohya_runner.dataset.layout import Layout
+from kohya_runner.engine_info import EngineInfo
+from kohya_runner.engines.arguments import Arg, Command
+from kohya_runner.engines.protocol import Fetch, TextFile
+from kohya_runner.engines.steps_plan import StepsPlan
+from kohya_runner.engines.support import Support
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, Severity
+from kohya_runner.machine.disk import DiskPlan
+from kohya_runner.plan.commands import StageCommand
+from kohya_runner.plan.consent import Consequence
+from kohya_runner.plan.forecast import Forecast
+from kohya_runner.recipe.load import Loaded
+from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.engine_info import EngineInfo
-    from kohya_runner.engines.arguments import Arg, Command
-    from kohya_runner.engines.protocol import Fetch, TextFile
-    from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support
     from kohya_runner.install.checkout import Checkout, TrainerPython
-    from kohya_runner.machine.disk import DiskPlan
     from kohya_runner.machine.host import Gpu
-    from kohya_runner.plan.commands import StageCommand
-    from kohya_runner.plan.consent import Consequence
-    from kohya_runner.plan.forecast import Forecast
-    from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import ResumePoint
-    from kohya_runner.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

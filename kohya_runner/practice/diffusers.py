@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.artefact.safetensors_header import PRACTICE
 from kohya_runner.engines.diffusers import CHANNELS, UNET, DiffusersEngine
 from kohya_runner.engines.diffusers.build import NAME, ExampleLength, plan_steps
+from kohya_runner.engines.steps_plan import SaveEvent
 from kohya_runner.engines.support import way_of
 from kohya_runner.practice.files import DTYPES, MARK, NAN, NUMBER, safetensors, write_accelerate_state
 from kohya_runner.practice.loop import SettingsError, StandIn, Start
@@ -22,7 +23,6 @@ from kohya_runner.practice.sd_scripts import PROCESSES
 if TYPE_CHECKING:
     import argparse
 
-    from kohya_runner.engines.steps_plan import SaveEvent
     from kohya_runner.practice.faults import Faults
 
 TENSORS = (("conv_in.weight", (8, CHANNELS, 3, 3)), ("conv_out.weight", (4, 8, 3, 3)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.musubi.steps import MusubiBuckets, MusubiLength, Part, plan_steps
-from kohya_runner.engines.steps_plan import SaveSettings
+from kohya_runner.engines.steps_plan import SaveSettings, StepsPlan
 from kohya_runner.practice.files import MARK, modules
 from kohya_runner.practice.loop import BANNER, SettingsError, StandIn, log, say
 from kohya_runner.practice.sd_scripts import PROCESSES, size_of
@@ -17,7 +17,6 @@ from kohya_runner.practice.sd_scripts import PROCESSES, size_of
 if TYPE_CHECKING:
     import argparse
 
-    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.practice.faults import Faults
 
 ABSENT: Mapping[str, Any] = {

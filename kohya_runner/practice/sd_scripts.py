@@ -13,9 +13,10 @@ import PIL.Image
 
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Entry, Folder, Image
 from kohya_runner.dataset.picture import FORMATS
-from kohya_runner.engines.sd_scripts.batching import batching_from
+from kohya_runner.engines.sd_scripts.batching import Batching, batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import canonical
 from kohya_runner.engines.sd_scripts.steps import plan_steps
+from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.engines.table import FAMILIES
 from kohya_runner.findings import Severity
 from kohya_runner.practice.files import modules
@@ -24,8 +25,6 @@ from kohya_runner.practice.loop import Bar, SettingsError, StandIn, log, say
 if TYPE_CHECKING:
     import argparse
 
-    from kohya_runner.engines.sd_scripts.batching import Batching
-    from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.practice.faults import Faults
 
 EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)})

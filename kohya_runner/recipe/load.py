@@ -7,18 +7,16 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import yamlio
 from kohya_runner.errors import RecipeError, UsageError
 from kohya_runner.findings import Finding, Severity, error
+from kohya_runner.recipe.models import Dataset, Recipe
 from kohya_runner.recipe.template import Variables, has_template, render
 from kohya_runner.recipe.validate import Advice, no_advice, readable_datasets, validate
 from kohya_runner.slips import NO_RECIPE, other_file
 from kohya_runner.yamlio import Key, Node, Place, dotted, merge
-
-if TYPE_CHECKING:
-    from kohya_runner.recipe.models import Dataset, Recipe
 
 MAX_EXTENDS = 16
 MAX_KEYS = 20

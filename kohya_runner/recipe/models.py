@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from kohya_runner.recipe.finish import Budget, Finish, Guard, Resume, Strict
+from kohya_runner.yamlio import Key
 
 if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.yamlio import Key
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z", re.ASCII)
 FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".sft")

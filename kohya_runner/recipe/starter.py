@@ -6,15 +6,13 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import reference
 from kohya_runner.recipe.template import has_template
 from kohya_runner.text import masked_option, masked_text, plain
 from kohya_runner.yamlio import Key, Node, scalar
-
-if TYPE_CHECKING:
-    from kohya_runner.recipe.load import Loaded
 
 PACKAGE = Path(__file__).parents[1]
 _KEY = re.compile(r"(\w+):")

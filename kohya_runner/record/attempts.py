@@ -7,16 +7,14 @@ writes says where in the run a state belongs. This file does.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kohya_runner.record.ledger import RunView
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import PRIVATE, write_text
-
-if TYPE_CHECKING:
-    from kohya_runner.record.ledger import RunView
 
 
 class _Part(BaseModel):

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.lora import judge
 from kohya_runner.errors import UsageError
 from kohya_runner.record import record as records
-from kohya_runner.record.record import UNDER_WAY, Record, RecordError
+from kohya_runner.record.process_identity import ProcessId
+from kohya_runner.record.record import UNDER_WAY, Record, RecordError, RunState
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import status
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.record.process_identity import ProcessId
-    from kohya_runner.record.record import RunState
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,15 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.content import examine
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
 from kohya_runner.record import attempts
-from kohya_runner.record.record import CUT
-from kohya_runner.record.run_paths import attempt_log, attempt_name
+from kohya_runner.record.attempts import Attempts
+from kohya_runner.record.ledger import RunView
+from kohya_runner.record.record import CUT, Record
+from kohya_runner.record.run_paths import ResumeWay, attempt_log, attempt_name
 from kohya_runner.safe_files import open_file
-
-if TYPE_CHECKING:
-    from kohya_runner.record.attempts import Attempts
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.record import Record
-    from kohya_runner.record.run_paths import ResumeWay
 
 ZIPS = ("optimizer.bin", "scheduler.bin")
 """What torch.save wrote: a zip has its directory at the end, so a truncated one is not recognised."""

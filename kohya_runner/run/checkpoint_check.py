@@ -6,15 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kohya_runner.artefact.content import examining
+from kohya_runner.artefact.content import Content, examining
 from kohya_runner.artefact.lora import ALIKE
 from kohya_runner.artefact.safetensors_header import HeaderError
-
-if TYPE_CHECKING:
-    from kohya_runner.artefact.content import Content
-    from kohya_runner.record.record import SavedCheckpoint
+from kohya_runner.record.record import SavedCheckpoint
 
 SLICE = 0.1
 """Seconds of one look; a pass of the watch has a quarter of a second. A LoRA of 228 MB takes half a second in all."""

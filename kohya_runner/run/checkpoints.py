@@ -12,6 +12,7 @@ have their directory at the end; a state folder gets its random states last (acc
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import stat
 import time
@@ -19,18 +20,12 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.lora import inspect, mark
 from kohya_runner.artefact.safetensors_header import HeaderError, read_header
-from kohya_runner.record.record import SavedCheckpoint
+from kohya_runner.record.record import Record, SavedCheckpoint
 from kohya_runner.record.run_paths import MARK
 from kohya_runner.safe_files import special, status
-
-if TYPE_CHECKING:
-    import os
-
-    from kohya_runner.record.record import Record
 
 FRESH = 10.0
 """Seconds within which a file that says nothing about its length must have grown to count as being written."""

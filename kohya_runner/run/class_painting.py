@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
 from kohya_runner.dataset.survey import is_planned
+from kohya_runner.diagnosis.events import Event
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.commands import stages
 from kohya_runner.plan.pipeline import make_plan
+from kohya_runner.plan.value import Plan
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run import prepare
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.safe_files import open_for_write
 
 if TYPE_CHECKING:
-    from kohya_runner.diagnosis.events import Event
     from kohya_runner.engines.painting import ClassPainting
-    from kohya_runner.plan.value import Plan
     from kohya_runner.run.observers import Reporter
 
 LOG = "painting.log"

@@ -8,14 +8,11 @@ import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.machine.host import free_bytes, oom_kills
 from kohya_runner.record.metrics_file import last_lines
-
-if TYPE_CHECKING:
-    from kohya_runner.record.record import Record
-    from kohya_runner.run.supervise import Outcome
+from kohya_runner.record.record import Record
+from kohya_runner.run.supervise import Outcome
 
 LEAST_BYTES = 1 << 16
 """With less room than this a traceback does not reach the log."""

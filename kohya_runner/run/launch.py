@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import hub
 from kohya_runner.diagnosis.diagnose import explained
@@ -21,20 +20,16 @@ from kohya_runner.errors import (
     StalledError,
     TerminatedError,
 )
+from kohya_runner.plan.value import Plan
 from kohya_runner.record import ledger, lock, record
+from kohya_runner.record.process_identity import ProcessId
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths, claim
 from kohya_runner.run import class_painting, prepare, resume_effects
 from kohya_runner.run.new_record import new_record
-from kohya_runner.run.observers import observers
+from kohya_runner.run.observers import AfterRun, Reporter, observers
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.supervise import Watch, supervise
-
-if TYPE_CHECKING:
-    from kohya_runner.plan.value import Plan
-    from kohya_runner.record.process_identity import ProcessId
-    from kohya_runner.run.observers import AfterRun, Reporter
-    from kohya_runner.run.supervise import Outcome
+from kohya_runner.run.supervise import Outcome, Watch, supervise
 
 CACHES_KEPT = "using the caches of an earlier launch"
 

@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Phase, Step
 from kohya_runner.record.metrics_file import Appender, Metrics, Reader
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run.event_files import MARK, EventFile
+from kohya_runner.run.event_files import MARK, EventFile, Scalar
 
 if TYPE_CHECKING:
-    from kohya_runner.run.event_files import Scalar
     from kohya_runner.run.recorder import Recorder
 
 CLOSEST = 0.5  # seconds between two lines of steps

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from kohya_runner.diagnosis.events import (
     CheckpointStarted,
@@ -21,11 +21,9 @@ from kohya_runner.diagnosis.events import (
     Step,
 )
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
+from kohya_runner.record.record import Record
+from kohya_runner.run.recorder import Recorder
 from kohya_runner.text import duration
-
-if TYPE_CHECKING:
-    from kohya_runner.record.record import Record
-    from kohya_runner.run.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
 from kohya_runner.machine.fetch import DownloadProgress, fetch
 from kohya_runner.plan.report import plan_json
+from kohya_runner.recipe.models import Compare
 from kohya_runner.recipe.starter import resolved_recipe
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import write_json
@@ -34,9 +35,9 @@ from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
-    from kohya_runner.recipe.models import Compare
 
-    Say = Callable[..., None]
+
+Say = Callable[..., None]
 
 
 def models(plan: Plan, environ: Mapping[str, str], say: Say) -> None:

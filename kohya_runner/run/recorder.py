@@ -7,7 +7,6 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.artefact import lora as artefact
 from kohya_runner.diagnosis.events import (
@@ -21,17 +20,14 @@ from kohya_runner.diagnosis.events import (
     Step,
 )
 from kohya_runner.record import attempts, ledger, record
-from kohya_runner.record.process_identity import boot_seconds
+from kohya_runner.record.process_identity import ProcessId, boot_seconds
+from kohya_runner.record.record import RecordedState
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import checkpoints, exit_causes, stop_request
 from kohya_runner.run.checkpoint_check import CheckpointCheck, Expected
+from kohya_runner.run.exit_causes import ExitCause
+from kohya_runner.run.supervise import Outcome
 from kohya_runner.text import printable
-
-if TYPE_CHECKING:
-    from kohya_runner.record.process_identity import ProcessId
-    from kohya_runner.record.record import RecordedState
-    from kohya_runner.run.exit_causes import ExitCause
-    from kohya_runner.run.supervise import Outcome
 
 LOOK_SECONDS = 1.0
 WRITE_SECONDS = 5.0

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.artefact.lora import inspect
 from kohya_runner.diagnosis.events import Step
@@ -17,23 +17,20 @@ from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.engines.support import INITIAL_STEP
 from kohya_runner.errors import NoCheckpointError, exit_code
 from kohya_runner.findings import Finding, finding_json
-from kohya_runner.machine.disk import DiskItem, disk_plan
+from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.machine.host import PeakGpuMemory, read_host
 from kohya_runner.plan.cost import TimePlan, budget_findings
 from kohya_runner.plan.rehearsal import WARM_UP, Saves, rehearsed, saves_of
+from kohya_runner.plan.value import Plan
 from kohya_runner.record import lock, record
 from kohya_runner.record.metrics_file import Tail
+from kohya_runner.record.record import Record
 from kohya_runner.record.resume_point import LAST_OF_STATE
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import launch
 from kohya_runner.run.class_painting import with_class_images
+from kohya_runner.run.observers import AfterRun, Reporter
 from kohya_runner.text import child_environment, duration, size
-
-if TYPE_CHECKING:
-    from kohya_runner.machine.disk import DiskPlan
-    from kohya_runner.plan.value import Plan
-    from kohya_runner.record.record import Record
-    from kohya_runner.run.observers import AfterRun, Reporter
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.errors import RunExistsError, TrainingFailedError
 from kohya_runner.record import attempts, ledger, resume_point
 from kohya_runner.record.attempts import Attempt
-from kohya_runner.record.record import CUT, UNDER_WAY, Note
+from kohya_runner.record.ledger import RunView
+from kohya_runner.record.record import CUT, UNDER_WAY, Note, Record, SavedCheckpoint
+from kohya_runner.record.resume_point import ResumePoint
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import checkpoints, views
+from kohya_runner.run.observers import AfterRun, Reporter
 from kohya_runner.run.takeover import judge_ended, settled
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.record import Record, SavedCheckpoint
-    from kohya_runner.record.resume_point import ResumePoint
-    from kohya_runner.run.observers import AfterRun, Reporter
 
 MOST_FAILURES = 3
 """Attempts that may fail in a row without a new state: a machine that restarts by itself would cost money for ever."""

@@ -6,19 +6,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.errors import UsageError
-from kohya_runner.plan.replay import RunFacts
+from kohya_runner.plan.replay import Difference, RunFacts
 from kohya_runner.record import ledger, metrics_file
-from kohya_runner.record.record import LARGEST
+from kohya_runner.record.ledger import RunView
+from kohya_runner.record.record import LARGEST, Record
 from kohya_runner.record.run_paths import ComparisonPaths, RunPaths
 from kohya_runner.run import views
-
-if TYPE_CHECKING:
-    from kohya_runner.plan.replay import Difference
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.record import Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,23 +10,20 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.diagnosis.events import OtherBar, Phase, Step
 from kohya_runner.diagnosis.progress import TRAINING, Stream
 from kohya_runner.machine.host import free_bytes
 from kohya_runner.record import ledger
+from kohya_runner.record.ledger import RunView
 from kohya_runner.record.metrics_file import Metrics, Reader, last_lines, read
 from kohya_runner.record.process_identity import boot_id
-from kohya_runner.record.record import LIVE, UNDER_WAY
+from kohya_runner.record.record import LIVE, UNDER_WAY, Record
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import stop_request
 from kohya_runner.safe_files import open_file, status
 from kohya_runner.workspace import is_network_mount
-
-if TYPE_CHECKING:
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.record import Record
 
 SILENT = 120.0
 """Seconds without a sign after which a run on another machine is taken to have lost its runner."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Finished, Phase, Step
@@ -24,8 +25,6 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import write_json
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from kohya_runner.run.recorder import Recorder
 
 When = Literal["after-save", "after-step", "now"]

@@ -8,12 +8,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.run.checkpoints import being_written
-
-if TYPE_CHECKING:
-    from kohya_runner.run.process_group import ProcessGroup
+from kohya_runner.run.process_group import ProcessGroup
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _KILL = SIGNALS.index(signal.SIGKILL)

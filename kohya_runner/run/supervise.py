@@ -15,23 +15,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from kohya_runner.diagnosis.events import Numbering
+from kohya_runner.diagnosis.events import Event, Numbering
 from kohya_runner.diagnosis.progress import Stream
+from kohya_runner.engines.arguments import Command
 from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
 from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.process_identity import ProcessId, identify
 from kohya_runner.record.record import DoneBefore
 from kohya_runner.run.process_group import RUN, ProcessGroup
-from kohya_runner.run.stop_request import stop_signals
+from kohya_runner.run.stop_request import StopSignals, stop_signals
 from kohya_runner.run.stop_sequence import FORCED, Grace, StopSequence
 from kohya_runner.safe_files import open_for_write, status
 from kohya_runner.text import child_environment
 
 if TYPE_CHECKING:
-    from kohya_runner.diagnosis.events import Event
-    from kohya_runner.engines.arguments import Command
     from kohya_runner.run.observers import Observer, Stop
-    from kohya_runner.run.stop_request import StopSignals
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,27 +7,21 @@ import math
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
 
 from kohya_runner.diagnosis.events import Numbering
 from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger, lock
+from kohya_runner.record.ledger import RunView
 from kohya_runner.record.metrics_file import Tail
-from kohya_runner.record.process_identity import state_of, this_process, waits_of
-from kohya_runner.record.record import LIVE, UNDER_WAY, Process
-from kohya_runner.run.observers import observers
+from kohya_runner.record.process_identity import ProcessId, state_of, this_process, waits_of
+from kohya_runner.record.record import LIVE, UNDER_WAY, Process, Record
+from kohya_runner.run.observers import AfterRun, Reporter, Stop, observers
 from kohya_runner.run.process_group import ProcessGroup
 from kohya_runner.run.recorder import Recorder
+from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.supervise import LAST_LOOK, POLL, Outcome, Watch, adopt, stop_group
 from kohya_runner.safe_files import status
-
-if TYPE_CHECKING:
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.process_identity import ProcessId
-    from kohya_runner.record.record import Record
-    from kohya_runner.run.observers import AfterRun, Reporter, Stop
-    from kohya_runner.run.stop_sequence import Grace
 
 FROZEN = ("T", "t", "D")
 STUCK = 3.0

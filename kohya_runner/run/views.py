@@ -8,26 +8,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import workspace as workspaces
 from kohya_runner.engines.table import user_settings
 from kohya_runner.errors import TrainingFailedError, UsageError
 from kohya_runner.record import ledger
+from kohya_runner.record.ledger import RunView
 from kohya_runner.record.metrics_file import Tail, last_lines
 from kohya_runner.record.process_identity import state_of
 from kohya_runner.record.record import LIVE, UNDER_WAY, ended_as
 from kohya_runner.run import stop_request
-from kohya_runner.run.run_status import StatusReader
+from kohya_runner.run.observers import AfterRun, Reporter
+from kohya_runner.run.run_status import RunStatus, StatusReader
+from kohya_runner.run.stop_request import When
 from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.takeover import FROZEN, Pulse, adopt_run, judge_ended, stop_run
 from kohya_runner.text import duration
-
-if TYPE_CHECKING:
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.run.observers import AfterRun, Reporter
-    from kohya_runner.run.run_status import RunStatus
-    from kohya_runner.run.stop_request import When
 
 FOLLOW_SECONDS = 0.5
 LOOK_SECONDS = 0.25

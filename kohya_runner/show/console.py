@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kohya_runner.errors import RunnerError
 from kohya_runner.findings import Finding, Severity, finding_json
 from kohya_runner.text import duration, plain, visible, visible_json
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kohya_runner.engines.catalogue import ModelRow, OptionRow
-    from kohya_runner.errors import RunnerError
     from kohya_runner.machine.doctor import Report
     from kohya_runner.plan.value import Plan
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import __version__
 from kohya_runner.dataset.picture import TINY, thumbnails
 from kohya_runner.dataset.prompt_checks import kept
+from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.findings import finding_json
-from kohya_runner.plan.inspection import bucket_counts, bucket_name, codes_by_image, summary
+from kohya_runner.plan.inspection import Inspection, bucket_counts, bucket_name, codes_by_image, summary
 from kohya_runner.text import printable
 
-if TYPE_CHECKING:
-    from kohya_runner.dataset.trainer_view import TrainerView
-    from kohya_runner.plan.inspection import Inspection
+Progress = Callable[[str, int, int], None]
 
-    Progress = Callable[[str, int, int], None]
 
 TEMPLATE = "dataset_page.html.j2"
 PICTURES = 3000

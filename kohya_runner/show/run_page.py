@@ -6,24 +6,19 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import __version__
 from kohya_runner.dataset.picture import thumbnails
 from kohya_runner.errors import UsageError
-from kohya_runner.record.metrics_file import last_lines
-from kohya_runner.record.record import why_ended
+from kohya_runner.record.ledger import RunView
+from kohya_runner.record.metrics_file import Metrics, last_lines
+from kohya_runner.record.record import Record, why_ended
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run.run_status import StatusReader, phase_times
+from kohya_runner.run.run_status import RunStatus, StatusReader, phase_times
 from kohya_runner.safe_files import write_text
 from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart, smoothed
 from kohya_runner.text import duration, printable, size
-
-if TYPE_CHECKING:
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.metrics_file import Metrics
-    from kohya_runner.record.record import Record
-    from kohya_runner.run.run_status import RunStatus
 
 TEMPLATE = "run_page.html.j2"
 SAMPLES = 240

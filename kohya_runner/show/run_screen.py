@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.record.ledger import RunView
+from kohya_runner.record.record import Record
 from kohya_runner.run.checkpoints import doubts as doubts_of
 from kohya_runner.run.checkpoints import found as found_in
 from kohya_runner.show.console import json_object, note, say, table
@@ -14,8 +16,6 @@ from kohya_runner.text import duration, plain, size
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.record import Record
     from kohya_runner.run.run_diff import RunDiff
 
 

@@ -6,18 +6,15 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.record.record import LIVE
-from kohya_runner.run.run_status import QUIET
+from kohya_runner.run.run_status import QUIET, RunStatus
 from kohya_runner.run.stop_request import described
 from kohya_runner.show.charts import Window, braille
 from kohya_runner.show.run_screen import next_command
 from kohya_runner.text import duration, plain, size
-
-if TYPE_CHECKING:
-    from kohya_runner.run.run_status import RunStatus
 
 Line = tuple[tuple[str, str], ...]
 """Pieces of (style, text)."""

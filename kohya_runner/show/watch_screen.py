@@ -9,18 +9,15 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from kohya_runner.record.record import LIVE
+from kohya_runner.run.run_status import RunStatus, StatusReader
 from kohya_runner.show import watch_lines
-
-if TYPE_CHECKING:
-    from kohya_runner.run.run_status import RunStatus, StatusReader
-    from kohya_runner.show.watch_lines import Line
+from kohya_runner.show.watch_lines import Line
 
 STYLES = {"plain": "", "bold": "bold", "soft": "dim", "good": "green", "warning": "yellow", "error": "bold red",
           "curve": "cyan"}  # fmt: skip

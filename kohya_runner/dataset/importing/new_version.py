@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from kohya_runner.dataset import captions
 from kohya_runner.dataset.folder_checks import repeats_and_token
@@ -23,8 +22,8 @@ from kohya_runner.safe_files import is_inside, open_for_write, read_json, status
 from kohya_runner.text import counted, names
 from kohya_runner.yamlio import scalar
 
-if TYPE_CHECKING:
-    Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
+
 
 BEGUN = ".begun.json"
 ENTRIES = "datasets.yaml"

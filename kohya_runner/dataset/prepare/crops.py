@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from io import BytesIO
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import PIL.Image
 from PIL import ImageDraw, ImageOps
 
 from kohya_runner.dataset.buckets import make_buckets, select
-from kohya_runner.dataset.prepare.raw import raw_pictures
+from kohya_runner.dataset.prepare.raw import Raw, raw_pictures
 from kohya_runner.dataset.prepare.reading import PictureError, read_bytes, read_plain
-from kohya_runner.dataset.prepare.shaping import CENTRE, crop_box
+from kohya_runner.dataset.prepare.shaping import CENTRE, PrepareSettings, crop_box
 from kohya_runner.safe_files import write_bytes
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from kohya_runner.dataset.prepare.raw import Raw
-    from kohya_runner.dataset.prepare.shaping import PrepareSettings
 
 SIDE, COLUMNS, ROWS = 240, 5, 5
 

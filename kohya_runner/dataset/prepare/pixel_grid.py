@@ -6,14 +6,11 @@ bicubic would. At the true number the difference falls far below that of the num
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import PIL.Image
 from PIL import ImageChops, ImageStat
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LINES = 48
 FEWEST, MOST = 8, 128

@@ -6,12 +6,14 @@ import hashlib
 import os
 import shutil
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from io import BytesIO
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset import near_duplicates
@@ -30,26 +32,22 @@ from kohya_runner.dataset.prepare.manifest import (
     source_stamp,
     write,
 )
-from kohya_runner.dataset.prepare.raw import raw_pictures
+from kohya_runner.dataset.prepare.raw import Raw, raw_pictures
 from kohya_runner.dataset.prepare.reading import PictureError, read_bytes, read_plain
-from kohya_runner.dataset.prepare.shaping import shaped
+from kohya_runner.dataset.prepare.shaping import PrepareSettings, shaped
 from kohya_runner.dataset.prepare.version_findings import version_findings
 from kohya_runner.dataset.survey import cores
 from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.errors import UsageError
+from kohya_runner.findings import Finding
 from kohya_runner.safe_files import is_inside, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     import PIL.Image
 
-    from kohya_runner.dataset.prepare.raw import Raw
-    from kohya_runner.dataset.prepare.shaping import PrepareSettings
-    from kohya_runner.findings import Finding
 
-    Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
+
 
 VERB = "prepare"
 SUFFIX = {"png": ".png", "jpeg": ".jpg"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.dataset.captions import images_in, stem
 from kohya_runner.dataset.facts import FOCUS, Source
@@ -12,10 +13,6 @@ from kohya_runner.dataset.prepare.manifest import source_stamp
 from kohya_runner.dataset.prepare.reading import ENDINGS
 from kohya_runner.dataset.prepare.shaping import read_focus
 from kohya_runner.findings import Finding, warning
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,13 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from io import BytesIO
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import PIL.Image
 from PIL import ImageCms, ImageColor, ImageOps
 
 from kohya_runner.dataset.picture import FORMATS, LARGEST_FILE, orientation
 from kohya_runner.safe_files import open_file
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ENDINGS = frozenset({
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif",

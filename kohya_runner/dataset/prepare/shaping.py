@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import PIL.Image
@@ -13,11 +14,11 @@ from kohya_runner.dataset.buckets import BucketSettings, make_buckets, select
 from kohya_runner.dataset.prepare.pixel_grid import find_grid
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    Size = tuple[int, int]
-    Box = tuple[float, float, float, float]
     Shaped = tuple[PIL.Image.Image, tuple[str, ...]]
+
+Size = tuple[int, int]
+Box = tuple[float, float, float, float]
+
 
 Style = Literal["photos", "pixel_art"]
 NO_GRID = "no pixel grid found"

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import make_buckets, select
-from kohya_runner.dataset.prepare.shaping import NO_GRID, PADDED, SMALL
-from kohya_runner.findings import info, warning
+from kohya_runner.dataset.prepare.shaping import NO_GRID, PADDED, SMALL, PrepareSettings
+from kohya_runner.findings import Finding, info, warning
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kohya_runner.dataset.prepare.manifest import DatasetVersion
-    from kohya_runner.dataset.prepare.shaping import PrepareSettings
-    from kohya_runner.findings import Finding
 
 
 def version_findings(version: DatasetVersion) -> Iterator[Finding]:

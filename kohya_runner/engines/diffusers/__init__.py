@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import PINS, EngineInfo
-from kohya_runner.engines.arguments import cadence
-from kohya_runner.engines.protocol import Engine
-from kohya_runner.engines.support import Support
-from kohya_runner.record.run_paths import ResumeWay
+from kohya_runner.engines.arguments import Arg, ParsedOptions, cadence
+from kohya_runner.engines.protocol import Arranged, Engine, Planned, ResolvedRecipe
+from kohya_runner.engines.support import Support, Surprise
+from kohya_runner.findings import Finding
+from kohya_runner.record.run_paths import ResumeWay, RunPaths
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.engines.arguments import Arg, ParsedOptions
-    from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
     from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Surprise
-    from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.record.run_paths import RunPaths
 
 DIFFUSERS = EngineInfo(
     name="diffusers",

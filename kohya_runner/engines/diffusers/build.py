@@ -12,25 +12,19 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.dataset.edit import EditSet
 from kohya_runner.dataset.edit_layout import edit_folders, with_edits
-from kohya_runner.dataset.layout import plan_layout, tree_key
-from kohya_runner.engines.arguments import option_arg
+from kohya_runner.dataset.facts import Scan
+from kohya_runner.dataset.layout import Layout, plan_layout, tree_key
+from kohya_runner.engines.arguments import Arg, option_arg
 from kohya_runner.engines.diffusers import UNET
-from kohya_runner.engines.protocol import Arranged
+from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, SaveEvent, SavePlan, StepsPlan
-from kohya_runner.findings import error, warning
+from kohya_runner.findings import Finding, error, warning
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.text import counted, names
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.protocol import Planned, ResolvedRecipe
-    from kohya_runner.findings import Finding
-    from kohya_runner.record.run_paths import RunPaths
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import LOADED, SILENT, WARNING, Rule
+from kohya_runner.engines.rule_context import LOADED, SILENT, WARNING, Context, Rule
 from kohya_runner.engines.support import Surprise
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
 
 SCRIPT = "train_instruct_pix2pix.py"
 SDXL_SCRIPT = "train_instruct_pix2pix_sdxl.py"

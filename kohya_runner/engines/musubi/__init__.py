@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engine_info import PINS, EngineInfo
-from kohya_runner.engines.protocol import Engine
-from kohya_runner.engines.support import CLIP_L, REMAINING, T5_XXL, Component, StageRow, Support
+from kohya_runner.engines.arguments import Arg, ParsedOptions
+from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, Planned, ResolvedRecipe
+from kohya_runner.engines.support import CLIP_L, REMAINING, T5_XXL, Component, StageRow, Support, Surprise
+from kohya_runner.findings import Finding
+from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Painter
-    from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
     from kohya_runner.engines.rule_context import Rule
-    from kohya_runner.engines.support import Surprise
-    from kohya_runner.findings import Finding
-    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.record.run_paths import RunPaths
 
 MUSUBI_TUNER = EngineInfo(
     name="musubi-tuner",

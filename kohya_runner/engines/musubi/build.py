@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.dataset.buckets import BucketSettings
 from kohya_runner.dataset.edit import EditSet, Paired
 from kohya_runner.dataset.edit_layout import with_controls, with_edits
-from kohya_runner.dataset.layout import plan_layout
+from kohya_runner.dataset.facts import Scan
+from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.trainer_view import Rules
-from kohya_runner.engines.arguments import option_arg
+from kohya_runner.engines.arguments import Arg, option_arg
 from kohya_runner.engines.musubi import MUSUBI_TUNER
 from kohya_runner.engines.musubi.dataset_options import (
+    DatasetOptions,
     cache_key,
     cache_root,
     dataset_config,
@@ -23,21 +25,15 @@ from kohya_runner.engines.musubi.dataset_options import (
     of_folder,
     read_options,
 )
-from kohya_runner.engines.musubi.steps import MusubiLength, Part, plan_steps
-from kohya_runner.engines.protocol import Arranged, EarlierStage
+from kohya_runner.engines.musubi.steps import MusubiLength, Part, Size, plan_steps
+from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
 from kohya_runner.engines.steps_plan import SaveSettings
+from kohya_runner.engines.support import StageRow
 from kohya_runner.options.snapshot import engine_options
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.musubi.dataset_options import DatasetOptions
-    from kohya_runner.engines.musubi.steps import Size
-    from kohya_runner.engines.protocol import Planned, ResolvedRecipe
-    from kohya_runner.engines.support import StageRow
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.record.run_paths import RunPaths
 
 EXTENSION = ".txt"
 """Of laid-out captions; the trainer has no default (dataset/media_utils.py:58)."""

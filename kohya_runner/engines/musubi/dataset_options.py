@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.edit import CONCEPT
+from kohya_runner.dataset.facts import Folder
+from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.musubi.steps import STEP, MusubiBuckets
 from kohya_runner.engines.protocol import CACHES, TextFile
-from kohya_runner.findings import error
+from kohya_runner.engines.support import Support
+from kohya_runner.findings import Finding, error
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Folder
     from kohya_runner.dataset.layout import Layout
-    from kohya_runner.engines.arguments import ParsedOptions
-    from kohya_runner.engines.support import Support
-    from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
 
 LARGEST = 8192

@@ -6,12 +6,7 @@ there (src/musubi_tuner/flux_2_generate_image.py:326 and :944). Their prompt lin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from kohya_runner.engines.painting import Painter
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.painting import Base, PaintJob, PictureRequest
+from kohya_runner.engines.painting import Base, Painter, PaintJob, PictureRequest
 
 SWITCHES = ("fp8_scaled", "use_pinned_memory_for_block_swap")
 MORE = ("fp8_text_encoder", "disable_numpy_memmap")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE, schedule_free
+from kohya_runner.engines.rule_context import ALWAYS_FAIL, ARGUMENTS, EXACT, UNFIT, UNSURE, Context, schedule_free
 from kohya_runner.text import did_you_mean, nearest
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
 
 ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3")
 NETWORKS = ("networks.lora_flux", "networks.lora_flux_2", "networks.loha", "networks.lokr")

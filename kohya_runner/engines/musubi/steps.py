@@ -6,14 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.steps_plan import MOST_STEPS, BucketCount, StepsPlan, plan_saves, save_problems
-from kohya_runner.findings import error
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.steps_plan import SaveSettings
-    from kohya_runner.findings import Finding
+from kohya_runner.engines.steps_plan import MOST_STEPS, BucketCount, SaveSettings, StepsPlan, plan_saves, save_problems
+from kohya_runner.findings import Finding, error
 
 Size = tuple[int, int]
 STEP = 16

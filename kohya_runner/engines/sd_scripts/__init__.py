@@ -6,25 +6,23 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.protocol import Engine
+from kohya_runner.engines.arguments import Arg, ParsedOptions
+from kohya_runner.engines.protocol import Arranged, Engine, Planned, ResolvedRecipe
 from kohya_runner.engines.sd_scripts import families
-from kohya_runner.engines.support import INITIAL_STEP, REMAINING
+from kohya_runner.engines.support import INITIAL_STEP, REMAINING, Support, Surprise
+from kohya_runner.findings import Finding
+from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Scan, Source
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
-    from kohya_runner.engines.arguments import Arg, ParsedOptions
     from kohya_runner.engines.painting import Base, ClassPainter, Painter
-    from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
     from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.engines.support import Support, Surprise
-    from kohya_runner.findings import Finding
-    from kohya_runner.options.script_options import ScriptOptions
     from kohya_runner.recipe.load import Loaded
-    from kohya_runner.record.run_paths import RunPaths
 
 
 class SdScriptsEngine(Engine):

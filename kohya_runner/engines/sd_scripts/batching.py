@@ -7,14 +7,11 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.dataset.buckets import BucketSettings, parse_resolution
+from kohya_runner.dataset.facts import Entry, Folder
 from kohya_runner.engines.steps_plan import SaveSettings
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Entry, Folder
-
 
 SPLIT = ("validation_split", "validation_seed")
 

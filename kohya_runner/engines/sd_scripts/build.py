@@ -8,26 +8,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kohya_runner.dataset.layout import plan_layout, with_metadata
-from kohya_runner.engines.arguments import option_arg
-from kohya_runner.engines.protocol import Arranged
+from kohya_runner.dataset.facts import Scan
+from kohya_runner.dataset.layout import Layout, plan_layout, with_metadata
+from kohya_runner.engines.arguments import Arg, option_arg
+from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.rule_context import context_of
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import evaluated, with_config
 from kohya_runner.engines.sd_scripts.steps import plan_steps
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.engines.arguments import Arg
-    from kohya_runner.engines.protocol import Planned, ResolvedRecipe
-    from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.findings import Finding
-    from kohya_runner.options.script_options import ScriptOptions
-    from kohya_runner.recipe.load import Loaded
-    from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.engines.steps_plan import StepsPlan
+from kohya_runner.findings import Finding
+from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.recipe.load import Loaded
+from kohya_runner.record.run_paths import RunPaths
 
 LATENT_OPTIONS = (
     "vae", "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",

@@ -9,26 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from kohya_runner.dataset.buckets import parse_resolution
+from kohya_runner.dataset.facts import Folder, Source
+from kohya_runner.dataset.layout import Layout
+from kohya_runner.dataset.token_count import Encoder
 from kohya_runner.dataset.trainer_view import Rules, rules_from
-from kohya_runner.engines.arguments import as_one_dataset
-from kohya_runner.engines.rule_context import evaluate
+from kohya_runner.engines.arguments import ParsedOptions, as_one_dataset
+from kohya_runner.engines.rule_context import Context, EffectiveOptions, evaluate
 from kohya_runner.engines.sd_scripts.rules import SUBJECTS
+from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
+from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.recipe.load import Loaded
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Folder, Source
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.dataset.token_count import Encoder
-    from kohya_runner.engines.arguments import ParsedOptions
-    from kohya_runner.engines.rule_context import Context, EffectiveOptions
-    from kohya_runner.engines.support import Support
-    from kohya_runner.options.script_options import ScriptOptions
-    from kohya_runner.recipe.load import Loaded
 
 Kind = Literal["bool", "int", "str", "float", "number", "pair", "size", "dict"]
 """What the schema asks for: ``number`` is a whole one or not, ``float`` never a whole one, ``pair`` two floats."""

@@ -14,11 +14,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.painting import WORKER, Base, ClassPainter, ClassPainting, Painter, PaintJob, PictureRequest
+from kohya_runner.engines.painting import (
+    WORKER,
+    Base,
+    ClassPainter,
+    ClassPainting,
+    Painter,
+    PaintJob,
+    PictureRequest,
+    TrainingCommand,
+)
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.survey import ClassImages
-    from kohya_runner.engines.painting import TrainingCommand
 
 SAMPLERS = (
     "ddim", "pndm", "lms", "euler", "euler_a", "heun", "dpm_2", "dpm_2_a", "dpmsolver", "dpmsolver++", "dpmsingle",

@@ -6,11 +6,20 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.buckets import make_buckets, select
+from kohya_runner.dataset.buckets import Buckets, make_buckets, select
 from kohya_runner.dataset.buckets import problems as bucket_problems
-from kohya_runner.engines.sd_scripts.batching import Registered, Sample, Split, large_enough, orders, register, with_own
+from kohya_runner.dataset.facts import Entry, Folder
+from kohya_runner.engines.sd_scripts.batching import (
+    Batching,
+    Registered,
+    Sample,
+    Split,
+    large_enough,
+    orders,
+    register,
+    with_own,
+)
 from kohya_runner.engines.sd_scripts.dataset_config import groups
 from kohya_runner.engines.steps_plan import (
     MOST_CHECKPOINTS,
@@ -20,14 +29,8 @@ from kohya_runner.engines.steps_plan import (
     plan_saves,
     save_problems,
 )
-from kohya_runner.findings import Severity, error, info, warning
+from kohya_runner.findings import Finding, Severity, error, info, warning
 from kohya_runner.text import counted, names
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.buckets import Buckets
-    from kohya_runner.dataset.facts import Entry, Folder
-    from kohya_runner.engines.sd_scripts.batching import Batching
-    from kohya_runner.findings import Finding
 
 
 def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan | None, tuple[Finding, ...]]:

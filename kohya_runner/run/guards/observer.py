@@ -9,20 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from kohya_runner.diagnosis.events import Event
 from kohya_runner.machine.filesystems import used_bytes
 from kohya_runner.machine.host import available, free_bytes
+from kohya_runner.record.record import Record
 from kohya_runner.run.checkpoints import FRESH, LAST_OF_STATE
 from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import Prune, Warn, decide
-from kohya_runner.run.observers import Stop
-
-if TYPE_CHECKING:
-    from kohya_runner.diagnosis.events import Event
-    from kohya_runner.record.record import Record
-    from kohya_runner.run.observers import Reporter
-    from kohya_runner.run.recorder import Recorder
+from kohya_runner.run.observers import Reporter, Stop
+from kohya_runner.run.recorder import Recorder
 
 LOOK_SECONDS = 2.0
 STATE = re.compile(r".*-state|checkpoint-\d+")

@@ -6,16 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.diagnosis.events import Event, Phase, Step
 from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.recipe.finish import Guard
+from kohya_runner.record.record import SavedCheckpoint
 from kohya_runner.run.observers import Stop
-
-if TYPE_CHECKING:
-    from kohya_runner.record.record import SavedCheckpoint
-    from kohya_runner.run.recorder import Recorder
+from kohya_runner.run.recorder import Recorder
 
 WINDOW = 100
 """Values of the trainer's mean loss that are averaged once more: with few batches an epoch it jumps about."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import FLOW, INFO, LORA, SILENT, UNET, WARNING, WHOLE, Rule
+from kohya_runner.engines.rule_context import FLOW, INFO, LORA, SILENT, UNET, WARNING, WHOLE, Context, Rule
 from kohya_runner.engines.support import LENGTH_OPTIONS
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
 
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 LATENTS = ("cache_latents", "cache_latents_to_disk")

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, WARNING, Rule
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
+from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, WARNING, Context, Rule
 
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 UNET_ONLY = ("network_train_unet_only",)

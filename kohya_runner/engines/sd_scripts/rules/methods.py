@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import INFO, LOADED, PAIRS, SILENT, WARNING, WHOLE, Rule, schedule_free
+from kohya_runner.engines.rule_context import INFO, LOADED, PAIRS, SILENT, WARNING, WHOLE, Context, Rule, schedule_free
 from kohya_runner.engines.sd_scripts.rules.data_and_loss import HUBER
 from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_rates, trains_text
 from kohya_runner.engines.support import IGNORES_FULL_BF16
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
 
 ENCODERS = ("train_text_encoder",)
 CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")

@@ -6,14 +6,9 @@ Every other key is swallowed by ``**kwargs`` without a word. A module from elsew
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import INFO, LOADED, SILENT, UNET, WARNING, Rule
+from kohya_runner.engines.rule_context import INFO, LOADED, SILENT, UNET, WARNING, Context, Rule
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
-
 
 KEY = "args.network_module: "
 PREFIX = "networks."

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import LOADED, SILENT, WARNING, Rule
+from kohya_runner.engines.rule_context import LOADED, SILENT, WARNING, Context, Rule
 from kohya_runner.engines.sd_scripts.rules.network import suggestion
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
 
 ARGS = ("network_args",)
 BLOCK_LISTS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")

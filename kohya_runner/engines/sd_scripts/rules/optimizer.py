@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kohya_runner.engines.rule_context import EXACT, INFO, LOADED, LORA, SILENT, UNET, UNFIT, UNSURE, WARNING, Rule
+from kohya_runner.engines.rule_context import (
+    EXACT,
+    INFO,
+    LOADED,
+    LORA,
+    SILENT,
+    UNET,
+    UNFIT,
+    UNSURE,
+    WARNING,
+    Context,
+    Rule,
+)
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
-
 
 TEXT_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2", "learning_rate_te3")
 TEXT_OPTIONS: Mapping[str, tuple[str, ...]] = {

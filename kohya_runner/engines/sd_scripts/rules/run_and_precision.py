@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, UNET, WARNING, WHOLE, Rule
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
+from kohya_runner.engines.rule_context import FLOW, INFO, LOADED, LORA, SILENT, UNET, WARNING, WHOLE, Context, Rule
 
 CADENCES = ("sample_every_n_steps", "sample_every_n_epochs")
 SAMPLES = ("sample_at_first", *CADENCES)

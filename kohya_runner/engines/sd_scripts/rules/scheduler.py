@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from kohya_runner.engines.rule_context import (
     ALWAYS_FAIL,
@@ -12,14 +11,12 @@ from kohya_runner.engines.rule_context import (
     LOADED,
     SILENT,
     WARNING,
+    Context,
     Rule,
     schedule_free,
 )
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step
 from kohya_runner.text import did_you_mean
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.rule_context import Context
 
 NAME = ("lr_scheduler",)
 WARMUP = ("lr_warmup_steps",)
