@@ -24,7 +24,7 @@ MARK = 8
 
 
 def show(console: Console, made: Plan, *, argv: bool = False) -> None:
-    """What else a recipe does; the verdict; what will run, how long, where the space goes; what is wrong, the worst first; the command.
+    """What else a recipe does, the verdict, how long, where the space goes, what is wrong (worst first), the command.
 
     A command of forty options pushes all the rest off a terminal: there it is shown if it is asked for with ``argv``.
     """
