@@ -180,7 +180,7 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
 
 
 def _command(batch: _Batch, scratch: Path) -> Command:
-    """The script with our module in it, or our module with the script in it."""
+    """Our module with the script in it."""
     place, columns = batch.place, batch.grid.columns
     first = batch.cells[0]
     chosen = columns[first.column]
@@ -190,9 +190,8 @@ def _command(batch: _Batch, scratch: Path) -> Command:
     weights = batch.painter.readable(slot.path, scratch)
     job = PaintJob(scratch / "jobs.json", scratch, weights, strength, first.sampler, place.small_gpu, guidance)
     options = batch.painter.arguments(batch.base, job)
-    script = str(place.checkout / batch.painter.script)
-    head = (script,) if batch.painter.hooked else (str(WORKER), str(job.jobs), script)
-    return Command((str(place.python), *head, *options), place.checkout, place.env)
+    head = (str(place.python), str(WORKER), str(job.jobs), str(place.checkout / batch.painter.script))
+    return Command((*head, *options), place.checkout, place.env)
 
 
 class _Reader:

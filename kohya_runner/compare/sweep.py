@@ -56,6 +56,10 @@ PICTURE_OPTIONS = (
 """Options of the training that decide how a picture comes out."""
 
 
+KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(64 << 30)}
+"""For glibc, where a processor paints: it asks for large pieces again and again, and each new one costs page faults."""
+
+
 @dataclass(frozen=True, slots=True)
 class PaintingTrainer:
     """The sources and the Python that paint."""
@@ -256,7 +260,7 @@ def _place(subject: SweepSubject, trainer: PaintingTrainer, env: Mapping[str, st
         output=subject.output,
         checkout=trainer.checkout.root,
         python=trainer.python.path,
-        env=child | _imports(trainer.checkout, env),
+        env=child | _imports(trainer.checkout, env) | ({} if gpus else KEPT_MEMORY),
         environ=child_environment(env, hub=not os.path.exists(subject.base.model)),
         small_gpu=is_small(gpus),
     )

@@ -1,9 +1,9 @@
 """Paints a sweep's cells inside the trainer's own Python: one base load, one LoRA slot whose weights are swapped.
 
-gen_img.py loads this file as its ``--from_module`` and asks ``get_prompter`` for prompt lines (gen_img.py:2170-2184,
-:2732). The minimal inference scripts ask with ``input()`` in their interactive mode; for them this file is the program:
-
     PYTHON paint_worker.py JOBS SCRIPT [ARGUMENTS OF THE SCRIPT]
+
+gen_img.py also loads this file as its ``--from_module`` and asks ``get_prompter`` for prompt lines (gen_img.py:2170,
+:2732). The minimal inference scripts ask with ``input()`` in their interactive mode.
 
 JOBS is a JSON file: ``events`` (where to write), ``outdir``, ``merged``, ``tokenizers`` and ``cells``, a list of
 ``key``, ``weights`` (a file, null for the base model), ``strength`` and ``line``. Events are JSON lines: ``begin``,
@@ -13,6 +13,7 @@ JOBS is a JSON file: ``events`` (where to write), ``outdir``, ``merged``, ``toke
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import gc
 import importlib
@@ -23,7 +24,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 ALPHA = ".alpha"
 
@@ -189,7 +190,7 @@ class Prompter:
         if self.work.current is not None:
             self.work.finish(self.work.outdir / f"{self.work.current['key']}.png")
         cell = self.work.next()
-        return None if cell is None else str(cell["line"])
+        return str(cell["line"]) if cell is not None else end()
 
 
 def get_prompter(args: Any, _pipe: Any, networks: list[Any]) -> Prompter:
@@ -209,9 +210,16 @@ def answer(work: PaintWork, _prompt: object = "") -> str:
     work.slot = work.slot or _slot(work, args)
     cell = work.next()
     if cell is None:
-        raise SystemExit(0)
+        end()
     setattr(args, "output_dir" if hasattr(args, "output_dir") else "save_path", str(work.outdir / cell["key"]))
     return str(cell["line"])
+
+
+def end() -> NoReturn:
+    """All is painted and on the disk: to take models of gigabytes apart in order takes seconds."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _slot(work: PaintWork, args: Any) -> Slot | Merged | None:
@@ -257,6 +265,15 @@ def _own_gemma_tokenizer(folder: str) -> None:
     LuminaTokenizeStrategy.__init__ = init
 
 
+def _without_first_weights() -> None:
+    """Models are made without random weights: gen_img.py loads them strictly (library/model_util.py:1010), we LoRAs."""
+    with contextlib.suppress(ImportError):
+        from torch.nn import init
+
+        for name in ("kaiming_uniform_", "normal_", "uniform_"):
+            setattr(init, name, lambda tensor, *_, **__: tensor)
+
+
 def _stop(*_: object) -> None:
     """The scripts would go on with the next prompt after a KeyboardInterrupt."""
     raise SystemExit(130)
@@ -268,7 +285,9 @@ def main(jobs: str, script: str, *arguments: str) -> None:
     sys.argv = [script, *arguments]
     sys.path[0] = os.path.dirname(script)  # noqa: PTH120 - what Python itself would put there
     cast("dict[str, Any]", sys.modules)["prompt_toolkit"] = None  # the scripts then ask with input()
-    if work.tokenizers:
+    if os.path.basename(script) == "gen_img.py":  # noqa: PTH119
+        _without_first_weights()
+    elif work.tokenizers:
         (_own_gemma_tokenizer if "lumina" in os.path.basename(script) else _own_tokenizers)(work.tokenizers)  # noqa: PTH119
     signal.signal(signal.SIGINT, _stop)
     builtins.input = functools.partial(answer, work)

@@ -104,7 +104,6 @@ class Painter:
     arguments: Callable[[Base, PaintJob], tuple[str, ...]]
     line: Callable[[PictureRequest], str]
     merged: bool = False
-    hooked: bool = False  # the script itself loads our module; otherwise ours runs the script
     multiple: int = 8
     guidance: float = 7.5  # the script's own default
     samplers: tuple[str, ...] = ()

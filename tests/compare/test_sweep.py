@@ -6,11 +6,13 @@ import os
 import pytest
 from sweep_trainer import MODULES, loads, lora_file, trained_run
 
+from kohya_runner.compare import painting
 from kohya_runner.compare.settings import SweepOptions
 from kohya_runner.compare.subject import Named
 from kohya_runner.compare.sweep import compare, compare_run
 from kohya_runner.errors import NoCheckpointError, TrainerError, UsageError
 from kohya_runner.finish import after
+from kohya_runner.machine.host import Gpu
 from kohya_runner.record import record
 
 
@@ -68,6 +70,16 @@ def test_seeds_and_strengths_are_axes_of_their_own(run_dir, checkout):
     found = compare_run(run_dir, wish=SweepOptions(seeds="1,2,3", strengths="0.5,1"))
     assert [head.label for head in found.columns[:3]] == ["base", "epoch 1 x0.5", "epoch 1 x1"]
     assert len(found.shown) == 7 * 2 * 3
+
+
+@pytest.mark.parametrize(("gpus", "kept"), [((), "0"), ((Gpu("a GPU", 24 << 30, 0, (8, 9), "550"),), None)])
+def test_only_where_a_processor_paints_is_memory_kept_for_the_next_piece(run_dir, checkout, monkeypatch, gpus, kept):
+    monkeypatch.setattr("kohya_runner.compare.sweep.read_gpus", lambda *_: gpus)
+    placed = []
+    real = painting.paint
+    monkeypatch.setattr(painting, "paint", lambda *given: placed.append(given[3]) or real(*given))
+    compare_run(run_dir)
+    assert placed[0].env.get("MALLOC_MMAP_MAX_") == kept
 
 
 def test_samplers_are_rows_of_their_own_and_cost_a_load_each(run_dir, checkout):

@@ -169,9 +169,9 @@ def _flat(name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 PAINTERS: tuple[Painter, ...] = (
-    *(Painter(family, "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS)
+    *(Painter(family, "gen_img.py", _gen_img, _gen_img_line, samplers=SAMPLERS)
       for family in ("sd15", "sdxl")),
-    Painter("sd2", "gen_img.py", _gen_img, _gen_img_line, hooked=True, samplers=SAMPLERS, readable=linear),
+    Painter("sd2", "gen_img.py", _gen_img, _gen_img_line, samplers=SAMPLERS, readable=linear),
     Painter("flux", "flux_minimal_inference.py", _flux, _interactive("g"), multiple=16, guidance=3.5),
     Painter("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c"), multiple=16, guidance=5.0),
     Painter("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g"), multiple=16, guidance=3.5),
