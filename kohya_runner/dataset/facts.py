@@ -13,7 +13,7 @@ from kohya_runner.text import printable
 if TYPE_CHECKING:
     from kohya_runner.dataset.survey import ClassImages
 
-MANIFEST, FOCUS = "manifest.json", ".focus"
+MANIFEST, ENTRIES, FOCUS = "manifest.json", "datasets.yaml", ".focus"
 """Of a version of a dataset; and the ending of a file beside a picture that says what a crop keeps."""
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")

@@ -100,8 +100,8 @@ def _member(files: SourceFiles, name: str) -> MetadataRows:
 def _rows(place: str, data: bytes) -> MetadataRows:
     ending = posixpath.splitext(place)[1].lower()
     if ending == ".parquet":
-        hint = "save it as metadata.jsonl: datasets.load_dataset(...).to_json(...)"
-        return MetadataRows(faults=(Fault(f"{place}:1:1", "is Parquet, which is not read", hint),))
+        what = "is Parquet, which is not read: save it as metadata.jsonl"
+        return MetadataRows(faults=(Fault(f"{place}:1:1", what),))
     keyed = ending == ".json" and data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
     table = _table if ending in (".csv", ".tsv") else metadata_rows.keyed_rows if keyed else None
     read = metadata_rows.parse_rows(place, data, table)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
 from kohya_runner.dataset import captions
+from kohya_runner.dataset.caption_rows import CaptionRows
+from kohya_runner.dataset.facts import ENTRIES
 from kohya_runner.dataset.folder_checks import repeats_and_token
 from kohya_runner.dataset.importing.layouts import ENDINGS, ImportItem, ImportLayout, read_layout
 from kohya_runner.dataset.importing.source_files import SourceFiles, UnreadableError, ZipFiles, open_source
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.prepare import manifest
 from kohya_runner.dataset.prepare.manifest import DatasetVersion, Journal, MadePicture, SetAside, VersionStep
-from kohya_runner.errors import DatasetError, UsageError
+from kohya_runner.errors import DatasetError
 from kohya_runner.findings import Finding, error, info, warning
-from kohya_runner.safe_files import is_inside, open_for_write, read_json, status, write_json, write_text
+from kohya_runner.safe_files import status, write_bytes, write_text
 from kohya_runner.text import counted, names
 from kohya_runner.yamlio import scalar
 
 Progress = Callable[[str, int, int], None]
 
 
-BEGUN = ".begun.json"
-ENTRIES = "datasets.yaml"
-SHOWN = 20  # faults of rows that are told one by one
 LONGEST = 180  # bytes of a name, with room for an ending and a number
 
 
@@ -107,22 +105,16 @@ def import_dataset(request: ImportRequest, on_progress: Progress | None = None) 
         raise DatasetError(text, hint="name a folder, zip file or metadata file with pictures", findings=findings)
     target = _place(request)
     with manifest.alone(target):
-        write_json(target / BEGUN, {"verb": "import", "settings": dict(request.step.settings)})
-        made, unread, copied = _written(target, wanted, on_progress)
+        made, unread, copied = _written(target, wanted, request.step, on_progress)
         findings += [warning("dataset.set_aside", one.why, where=one.source) for one in unread]
         entries = "\n".join(_entries(target, made, request.name)) + "\n"
         write_text(target / ENTRIES, entries)
         manifest.write(target, DatasetVersion((request.step,), made, (*aside, *unread)))
-        (target / BEGUN).unlink(missing_ok=True)
     return ImportedDataset(target, made, copied, entries, tuple(findings))
 
 
 def _faults(files: SourceFiles, layout: ImportLayout) -> Iterator[Finding]:
-    for fault in layout.faults[:SHOWN]:
-        yield error("dataset.row", fault.what, where=fault.where, hint=fault.hint)
-    if len(layout.faults) > SHOWN:
-        where = layout.faults[SHOWN].where
-        yield error("dataset.row", f"{len(layout.faults) - SHOWN} more rows like these", where=where)
+    yield from CaptionRows(faults=tuple((fault.where, fault.what) for fault in layout.faults)).findings()
     if layout.others:
         others = [Path(name) for name in layout.others]
         text = f"{counted(len(others), 'file')} that are neither pictures nor captions: {names(others)}"
@@ -163,56 +155,39 @@ def _shown(stem: str) -> str:
 
 def _place(request: ImportRequest) -> Path:
     """The folder of the version: the named one, or in the workspace the last one of the same import, or a new one."""
-    step, root = request.step, request.prepared / request.name
     if request.output is None:
+        root = request.prepared / request.name
         last = next(reversed(manifest.versions(root)), None)
-        return last if last is not None and _same(last, step) else manifest.next_version(root)
-    target = request.output
-    if any(is_inside(target, (source,)) or is_inside(source, (target,)) for source in request.sources):
-        raise UsageError(f"--output {target}: the source is there", hint="name another folder")
-    empty = not target.exists() or (target.is_dir() and all(path.name == manifest.LOCK for path in target.iterdir()))
-    if not empty and not _same(target, step):
-        raise UsageError(f"--output {target} holds something else", hint="name a new folder")
-    return target
-
-
-def _same(target: Path, step: VersionStep) -> bool:
-    """Whether this import was made there, or begun."""
-    known = manifest.read(target)
-    begun = {"verb": step.verb, "settings": dict(step.settings)}
-    return known.steps == (step,) if known else read_json(target / BEGUN) == begun
+        known = manifest.read(last) if last else None
+        return last if last and (known is None or known.steps == (request.step,)) else manifest.next_version(root)
+    manifest.usable(request.output, request.sources)
+    return request.output
 
 
 def _written(
-    target: Path, wanted: Sequence[_Wanted], on_progress: Progress | None
+    target: Path, wanted: Sequence[_Wanted], step: VersionStep, on_progress: Progress | None
 ) -> tuple[tuple[MadePicture, ...], tuple[SetAside, ...], int]:
     """Every picture and its caption; how many pictures had to be copied."""
-    journal = Journal(target)
-    before = {one.file: one for one in journal.pictures.values()}
+    for left in target.rglob(".*.partial"):  # of a run that was killed
+        left.unlink(missing_ok=True)
+    journal = Journal(target, step)
+    before = {one.file: one for one in (*journal.outdated, *journal.pictures.values())}
     todo = [one for one in wanted if not _done(target, one, before.get(one.file))]
     manifest.need_space(target, sum(one.files.sizes[one.item.name] for one in todo))
-    copies = {one.file for one in todo}
-    aside = list[SetAside]()
+    copies, made, aside = {one.file for one in todo}, list[MadePicture](), list[SetAside]()
     for number, one in enumerate(wanted, start=1):
-        known = before.get(one.file)
         try:
-            digest = _caption(target, one, known.caption_sha256 if known else "")
-            if one.file in copies or known is None:
-                journal.add(_copied(target, one, digest))
-            elif digest != known.caption_sha256:
-                journal.add(replace(known, caption_sha256=digest))
+            made.append(_made(target, one, before.get(one.file), copy=one.file in copies))
+            if journal.pictures.get(one.place) != made[-1]:
+                journal.add(made[-1])
         except UnreadableError as fault:
             aside.append(SetAside(one.place, str(fault), one.stamp))
-            journal.add(aside[-1])
         if on_progress is not None:
             on_progress("copying", number, len(wanted))
     journal.close()
-    made = tuple(
-        sorted((journal.pictures[o.place] for o in wanted if o.place in journal.pictures), key=lambda o: o.file)
-    )
     for file in before.keys() - {one.file for one in made}:
         _remove(target / file, before[file].caption_sha256)
-    return made, tuple(aside), len(copies) - len(aside)
+    return tuple(sorted(made, key=lambda one: one.file)), tuple(aside), len(copies) - len(aside)
 
 
 def _done(target: Path, one: _Wanted, known: MadePicture | None) -> bool:
@@ -222,9 +197,15 @@ def _done(target: Path, one: _Wanted, known: MadePicture | None) -> bool:
     return found is not None and found.st_size == known.bytes
 
 
-def _copied(target: Path, one: _Wanted, caption: str) -> MadePicture:
-    size, digest = _put(target / one.file, one.files.chunks(one.item.name))
-    return MadePicture(one.file, one.place, one.stamp, digest, size, caption_sha256=caption)
+def _made(target: Path, one: _Wanted, known: MadePicture | None, *, copy: bool) -> MadePicture:
+    """Copy the picture where it is to be, and its caption unless a person changed it."""
+    caption = _caption(target, one, known.caption_sha256 if known else "")
+    if known is not None and not copy:
+        return replace(known, caption_sha256=caption)
+    data = one.files.read(one.item.name)
+    write_bytes(target / one.file, data, flush=False)
+    digest = hashlib.sha256(data).hexdigest()
+    return MadePicture(one.file, one.place, one.stamp, digest, len(data), caption_sha256=caption)
 
 
 def _caption(target: Path, one: _Wanted, known: str) -> str:
@@ -238,23 +219,8 @@ def _caption(target: Path, one: _Wanted, known: str) -> str:
     if data is None:
         path.unlink(missing_ok=True)
     elif data != there:
-        _put(path, (data,))
+        write_bytes(path, data, flush=False)
     return hashlib.sha256(data).hexdigest() if data is not None else ""
-
-
-def _put(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
-    """Write a file in one step; its size and digest."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, digest, size = path.with_name(f".{path.name}.partial"), hashlib.sha256(), 0
-    try:
-        with os.fdopen(open_for_write(partial, mode=0o644), "wb") as file:
-            for data in chunks:
-                digest.update(data)
-                size += file.write(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return size, digest.hexdigest()
 
 
 def _remove(path: Path, caption: str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-import zipfile
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.prepare.manifest import source_stamp
@@ -18,8 +17,7 @@ from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.safe_files import open_file
 from kohya_runner.text import printable, size
 
-CHUNK = 1 << 20  # bytes
-LARGEST = 1 << 30  # bytes of one file
+LARGEST = 512 << 20  # bytes of one file
 MOST = 1_000_000  # files of a zip file
 BOMB = 1 << 30  # bytes: a zip file that holds more is looked at for
 RATIO = 100  # times its own size; pictures are compressed already
@@ -65,43 +63,27 @@ class SourceFiles:
         """Where it is as before, so is the file."""
         return source_stamp(self.path / name)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> IO[bytes]:
         """The file, for reading."""
         return open_file(self.path / name)
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """The content, never more than its stated size.
+    def read(self, name: str, most: int = LARGEST) -> bytes:
+        """The content of a file.
 
         Raises:
-            UnreadableError: it is damaged, gone, or another one than was listed.
+            UnreadableError: it is too large, damaged, gone, or another one than was listed.
         """
-        left = self.sizes[name]
-        try:
-            with self.open(name) as file:
-                while data := file.read(CHUNK):
-                    left -= len(data)
-                    if left < 0:
-                        break
-                    yield data
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-            NotImplementedError,
-        ) as fault:
-            why = getattr(fault, "strerror", None) or str(fault) or "its data ends too early"
-            raise UnreadableError(f"cannot be read: {why}") from None
-        if left:
-            raise UnreadableError("cannot be read: it has another size than is stated")
-
-    def read(self, name: str, most: int) -> bytes:
-        """The whole content; UnreadableError where it is larger than ``most``, too."""
         if self.sizes[name] > most:
             raise UnreadableError(f"is larger than {size(most)}")
-        return b"".join(self.chunks(name))
+        try:
+            with self.open(name) as file:
+                data = file.read(self.sizes[name] + 1)  # to its end, where a zip file's checksum is looked at
+        except (OSError, RuntimeError, ValueError, EOFError, BadZipFile, zlib.error) as fault:
+            why = getattr(fault, "strerror", None) or str(fault) or "its data ends too early"
+            raise UnreadableError(f"cannot be read: {why}") from None
+        if len(data) != self.sizes[name]:
+            raise UnreadableError("cannot be read: it has another size than is stated")
+        return data
 
 
 class ZipFiles(SourceFiles):
@@ -109,15 +91,15 @@ class ZipFiles(SourceFiles):
 
     def _list(self) -> None:
         try:
-            self.zip = zipfile.ZipFile(self.path)
+            self.zip = ZipFile(self.path)
             members = self.zip.infolist()
-        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as fault:
+        except (OSError, ValueError, BadZipFile, NotImplementedError) as fault:
             raise DatasetError(f"{self.path} is not a whole zip file: {fault}", hint="get it again") from None
         total, packed = sum(one.file_size for one in members), self.path.stat().st_size
         if len(members) > MOST or (total > BOMB and total > RATIO * packed):
             text = f"{self.path}: {size(packed)} that become {size(total)} in {len(members)} files"
             raise DatasetError(text, hint="unpack it yourself, if you trust it, and import the folder")
-        self.members: dict[str, zipfile.ZipInfo] = {}
+        self.members: dict[str, ZipInfo] = {}
         for one in members:
             name = _name(one)
             if (
@@ -139,11 +121,11 @@ class ZipFiles(SourceFiles):
     def stamp(self, name: str) -> str:
         return f"{self._stamp} {self.members[name].CRC:08x}"
 
-    def open(self, name: str) -> BinaryIO:
-        return self.zip.open(self.members[name])  # type: ignore[return-value]
+    def open(self, name: str) -> IO[bytes]:
+        return self.zip.open(self.members[name])
 
 
-def _name(one: zipfile.ZipInfo) -> str:
+def _name(one: ZipInfo) -> str:
     """The name of a member: programs that write UTF-8 without saying so are common."""
     name = one.filename
     if not one.flag_bits & 0x800:
@@ -152,7 +134,7 @@ def _name(one: zipfile.ZipInfo) -> str:
     return "/".join(part for part in name.replace("\\", "/").split("/") if part != ".")
 
 
-def _unsafe(one: zipfile.ZipInfo, name: str) -> str:
+def _unsafe(one: ZipInfo, name: str) -> str:
     kind = stat.S_IFMT(one.external_attr >> 16) if one.create_system == 3 else 0
     if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/") or "\0" in one.orig_filename:
         return "has a path that leads out of the zip file"

@@ -10,15 +10,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from kohya_runner.dataset.facts import MANIFEST
-from kohya_runner.errors import PreflightError, RunExistsError
-from kohya_runner.safe_files import open_for_write, read_json, write_json
+from kohya_runner.errors import PreflightError, RunExistsError, UsageError
+from kohya_runner.safe_files import is_inside, open_for_write, read_json, write_json
 from kohya_runner.text import size
 
 NAME, JOURNAL, LOCK = MANIFEST, ".manifest.jsonl", ".lock"
@@ -179,6 +179,21 @@ def alone(folder: Path) -> Iterator[None]:
         except OSError:  # a disk that knows no locks
             pass
         yield
+
+
+def usable(folder: Path, sources: Iterable[Path]) -> None:
+    """Refuse a place where a version would lie among other files.
+
+    Raises:
+        UsageError: it is at a source, no folder, or holds something else.
+    """
+    if any(is_inside(folder, (source,)) or is_inside(source, (folder,)) for source in sources):
+        raise UsageError(f"{folder}: is in the folder of the pictures, or around it", hint="name another --output")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder", hint="name another --output")
+    there = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - names, not paths
+    if any(not name.startswith(".") for name in there) and read(folder) is None and JOURNAL not in there:
+        raise UsageError(f"{folder}: holds other files already", hint="name a new folder as --output")
 
 
 def versions(root: Path) -> tuple[Path, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from kohya_runner.dataset.prepare.manifest import (
     need_space,
     read,
     source_stamp,
+    usable,
     write,
 )
 from kohya_runner.dataset.prepare.raw import Raw, raw_pictures
@@ -40,7 +40,7 @@ from kohya_runner.dataset.survey import cores
 from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding
-from kohya_runner.safe_files import is_inside, write_bytes
+from kohya_runner.safe_files import write_bytes
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -115,13 +115,7 @@ def is_current(source: Path, folder: Path, settings: PrepareSettings) -> bool:
 def _usable(source: Path, folder: Path) -> None:
     if not source.is_dir():
         raise UsageError(f"{source}: there is no such folder", hint="name the folder that holds the pictures")
-    if is_inside(folder, (source,)) or is_inside(source, (folder,)):
-        raise UsageError(f"{folder}: is in the folder of the pictures, or around it", hint="name another --output")
-    there = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is no folder", hint="name another --output")
-    if any(not name.startswith(".") for name in there) and read(folder) is None and JOURNAL not in there:
-        raise UsageError(f"{folder}: holds other files already", hint="name a new folder as --output")
+    usable(folder, (source,))
 
 
 def _same(raw: Raw, known: MadePicture | None, folder: Path) -> bool:

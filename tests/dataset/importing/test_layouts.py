@@ -263,7 +263,7 @@ def test_nothing_to_import_makes_nothing(odd_path):
 def test_an_output_with_something_else_and_the_source_itself_are_refused(odd_path, two):
     draw(odd_path / "full" / "mine.png")
     for output in ("full", "two", "two/below", "."):
-        with pytest.raises(UsageError, match="--output"):
+        with pytest.raises(UsageError, match=r"other files already|in the folder of the pictures"):
             imported(odd_path, two, output=output)
     assert sorted(p.name for p in two.iterdir()) == ["a.png", "b.png"]
 
@@ -299,13 +299,13 @@ def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(odd_path):
     words = ("-m", "kohya_runner", "dataset", "import", str(folder), "--output", str(odd_path / "out"))
     slow = f"""
 import sys, runpy, kohya_runner.dataset.importing.new_version as n
-put = n._put
-def slow(path, chunks):
+put = n.write_bytes
+def slow(path, data, **more):
     if path.name == "150.png":
         print("here", flush=True)
         sys.stdin.read()
-    return put(path, chunks)
-n._put = slow
+    return put(path, data, **more)
+n.write_bytes = slow
 sys.argv = {["kohya-runner", *words[2:]]!r}
 runpy.run_module("kohya_runner", run_name="__main__")
 """
@@ -334,6 +334,20 @@ def test_a_name_in_the_workspace_gets_versions(odd_path, two):
     assert import_dataset(request).folder == odd_path / "prepared" / "cats" / "001"
     assert import_dataset(request).folder.name == "001"
     assert import_dataset(ImportRequest((two,), odd_path / "prepared", "cats", merge=True)).folder.name == "002"
+
+
+def test_another_way_to_import_lays_the_same_folder_out_anew(odd_path):
+    folder = kohya(odd_path / "lora")
+    first = imported(odd_path, folder)
+    write(first.folder / "10_ohwx photo" / "a.txt", "mine")
+    second = imported(odd_path, folder, split_by="set")
+    assert files(second) == ["10_ohwx photo/a.png", "10_ohwx photo/b.png", "3_style/a.png", "reg/1_photo/r.png"]
+    assert second.copied == 0
+    (folder / "img" / "3_style").rename(folder / "img" / "dogs")
+    third = imported(odd_path, folder, split_by="set")
+    assert "1_dogs/a.png" in files(third)
+    assert not (third.folder / "3_style" / "a.png").exists()
+    assert captions(third) == {"10_ohwx photo/a": "mine"}
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
