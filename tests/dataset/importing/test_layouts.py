@@ -384,3 +384,13 @@ def test_a_list_is_read_as_it_was_written(tmp_path_factory, told: dict[str, str]
     assert len(by_source) == len(rows)
     for name, text in told.items():
         assert (made.folder / by_source[name]).with_suffix(".txt").read_bytes().decode() == text
+
+
+def test_a_folder_that_was_imported_is_checked_without_a_word_about_our_files(odd_path, two):
+    for name in ("a", "b"):
+        write(two / f"{name}.txt", "a cat")
+    made = imported(odd_path, two)
+    words = ("dataset", "check", str(made.folder), "--json", "--workspace", str(odd_path / "room"))
+    done = subprocess.run((sys.executable, "-m", "kohya_runner", *words), capture_output=True, text=True, check=False)
+    assert "dataset.strays" not in done.stdout
+    assert json.loads(done.stdout)["version"] == 1
