@@ -151,11 +151,15 @@ def _title(family: str) -> str:
 FILL = ("fill", "inpaint", "inpainting")
 """What a recipe may call the training of an inpainting model."""
 
-FOUR = "sd-scripts fixes the U-Net's input at 4 channels ({}), an inpainting model has 9"
+WIDENED = "it is no method of its own: an option of the scripts widens an ordinary model to 9 channels ({})"
+WIDENED_BY = {"sd15": "library/model_io.py:418", "sdxl": "library/sdxl_train_util.py:55"}
+WIDEN_HINT = (
+    "write method: lora and args: {train_inpainting: true}, an ordinary checkpoint and no args.cache_latents: "
+    "the masks are drawn anew at each step"
+)
 FILL_REASONS: Mapping[str, str] = {
-    "sd15": FOUR.format("library/original_unet.py:126"),
-    "sd2": FOUR.format("library/original_unet.py:126"),
-    "sdxl": FOUR.format("library/sdxl_original_unet.py:40"),
+    **{family: WIDENED.format(line) for family, line in WIDENED_BY.items()},
+    "sd2": "sd-scripts widens the input to 9 channels for SD 1.5 and SDXL only, by its docs/inpainting_training.md",
     "flux": "sd-scripts fixes FLUX.1's input at 64 channels (library/flux_models.py:383), a Fill model has 384",
     "flux2": "no FLUX.2 Fill weights are known, and musubi-tuner fixes the input at 128 channels (flux2_models.py:29)",
     "flux_kontext": "musubi-tuner has no mask for FLUX models",
@@ -182,14 +186,15 @@ class Substitute:
 
     family: str
     method: str
-    state: str  # stand-in | not available upstream
+    state: str  # supported | stand-in | not available upstream
     reason: str
 
 
 def refusal(family: str, method: str, table: Iterable[Support]) -> tuple[str, str]:
     """Why a method cannot be had with a family, and what to write instead; ("", "") where nothing is known of it."""
     if method in FILL:
-        return FILL_REASONS.get(family, NO_FILL), FILL_HINT
+        reason = FILL_REASONS.get(family, NO_FILL)
+        return reason, WIDEN_HINT if family in WIDENED_BY else FILL_HINT
     if method == EDIT:
         return _editing(family, tuple(table))
     return "", ""
@@ -225,6 +230,13 @@ def substitutes(table: Iterable[Support]) -> tuple[Substitute, ...]:
         if family not in editors
     ]
     found += [
-        Substitute(family, FILL[0], "not available upstream", FILL_REASONS.get(family, NO_FILL)) for family in families
+        Substitute(family, FILL[0], "not available upstream", FILL_REASONS.get(family, NO_FILL))
+        for family in families
+        if family not in WIDENED_BY
+    ]
+    found += [
+        Substitute(family, FILL[0], "supported", f"method: lora with args.train_inpainting: true ({line})")
+        for family, line in WIDENED_BY.items()
+        if family in families
     ]
     return tuple(found)

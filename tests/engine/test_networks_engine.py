@@ -1,4 +1,4 @@
-"""LoKr and LoHa, the trainer's own and LyCORIS', by the unmodified scripts on shrunk models, seconds each."""
+"""LoKr, LoHa and inpainting by the unmodified scripts on shrunk models, seconds each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from kohya_runner.options.snapshot import matches_snapshot
 
 pytestmark = pytest.mark.daily
 
-SDXL, ANIMA = (next(family for family in ALL if family.name == name) for name in ("sdxl", "anima"))
+SD15, SDXL, ANIMA = (next(f for f in ALL if f.name == name) for name in ("sd15", "sdxl", "anima"))
+INPAINT = ("args.train_inpainting=true", "args.cache_latents=false", "args.cache_latents_to_disk=false")
 LOKR = replace(SDXL, recipe="sdxl_lokr.yaml", overrides=("args.min_bucket_reso=64",))
 LOHA = ("args.network_module=networks.loha", "args.network_dim=4")
 CASES = {
@@ -28,6 +29,8 @@ CASES = {
     "sdxl-loha": (LOKR, (*LOHA, "args.network_args={conv_dim: 2}"), "hada_w1_a"),
     "anima-lokr": (ANIMA, ("args.network_module=networks.lokr", "args.network_dim=4"), "lokr_w1"),
     "anima-loha": (ANIMA, LOHA, "hada_w1_a"),
+    "sd15-inpainting": (SD15, INPAINT, "lora_up.weight"),
+    "sdxl-inpainting": (LOKR, INPAINT, "lokr_w1"),
 }
 
 
@@ -58,7 +61,7 @@ def test_a_network_of_another_kind_is_trained_and_its_file_is_one_of_its_kind(
     (folder,) = (workspace / "runs").glob("*/001")
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     log = (folder / "trainer.log").read_text(encoding="utf-8")
-    announced = sum(map(int, re.findall(r"enable modules for .*?: (\d+) modules", log)))
+    announced = sum(map(int, re.findall(r"enable (?:modules|LoRA) for .*?: (\d+) modules", log)))
     assert record["state"] == "succeeded"
     assert record["modules"] == announced > 0
     assert [found["modules"] for found in record["checkpoints"]] == [announced] * 2

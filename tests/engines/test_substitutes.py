@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.engines import table
-from kohya_runner.engines.catalogue import FILL, models
+from kohya_runner.engines.catalogue import FILL, WIDENED_BY, models
 from kohya_runner.plan.pipeline import find_support
 from kohya_runner.recipe.load import load
 
@@ -36,15 +36,19 @@ def test_filling_is_refused_with_the_reason_and_the_substitutes(family, method):
     assert finding.code == "recipe.method"
     assert finding.where.startswith("--set method")
     assert "channels" in finding.message or "mask" in finding.message
-    assert "masked_loss" in finding.hint
-    assert "Kontext" in finding.hint
-    assert "OneTrainer" in finding.hint
+    if family in WIDENED_BY:
+        assert "train_inpainting: true" in finding.hint
+    else:
+        assert "masked_loss" in finding.hint
+        assert "Kontext" in finding.hint
+        assert "OneTrainer" in finding.hint
 
 
-def test_models_say_that_nobody_trains_a_fill_model():
+def test_models_say_which_families_an_option_trains_for_inpainting():
     states = {row.family: row.state for row in models() if row.method == "fill"}
     assert set(states) == set(table.families())
-    assert set(states.values()) == {"not available upstream"}
+    assert {family for family, state in states.items() if state == "supported"} == set(WIDENED_BY)
+    assert set(states.values()) == {"supported", "not available upstream"}
 
 
 def test_controlnets_on_edit_pairs_are_called_a_stand_in():

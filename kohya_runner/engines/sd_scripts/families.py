@@ -241,7 +241,7 @@ FAMILIES: tuple[Support, ...] = (
 """Every family with every method that the pinned scripts train it with; LoRA first."""
 
 NO_CONTROL = "sd-scripts trains ControlNets for SD 1.5, 2, SDXL and FLUX.1 only"
-NO_LLLITE = "sd-scripts trains ControlNet-LLLite for SDXL only"
+NO_LLLITE = "sd-scripts trains ControlNet-LLLite for SDXL and Anima only"
 NO_EMBEDDING = "sd-scripts trains embeddings for SD 1.5, 2 and SDXL only"
 NO_HUNYUAN = "sd-scripts trains LoRAs for HunyuanImage only: it has no script for the whole model"
 WITHOUT_PAIRS = ("sd3", "lumina", "hunyuan_image", "anima")
@@ -250,7 +250,8 @@ ABSENT: Mapping[tuple[str, str], str] = {
     ("hunyuan_image", "finetune"): NO_HUNYUAN,
     ("hunyuan_image", "dreambooth"): NO_HUNYUAN,
     **{(family, "controlnet"): NO_CONTROL for family in WITHOUT_PAIRS},
-    **{(family, "lllite"): NO_LLLITE for family in ("sd15", "sd2", "flux", *WITHOUT_PAIRS)},
+    **{(family, "lllite"): NO_LLLITE for family in ("sd15", "sd2", "flux", *WITHOUT_PAIRS[:3])},
+    ("anima", "lllite"): "this version does not launch anima_train_control_net_lllite.py yet",
     **{(family, "textual_inversion"): NO_EMBEDDING for family in ("flux", *WITHOUT_PAIRS)},
 }
 """Pairs that the pinned commit has no script for, with the reason."""
