@@ -40,18 +40,24 @@ def check(as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 
 @dataset.command()
 @with_options(*reversed(_OPTIONS))
-@click.option("--output", required=True, type=click.Path(), callback=as_path, help="The HTML file to write.")
+@click.option("--output", type=click.Path(), callback=as_path, help="The HTML file to write.")
+@click.option("--serve", is_flag=True, help="Instead: the page on this machine, which saves marks as they are made.")
 @click.option("--pictures", type=click.IntRange(min=0), help="Most images with a thumbnail (3000).")
-def report(output: Any, pictures: int | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
-    """Write one self-contained HTML page of it, with a thumbnail and all details of each image."""
+def report(output: Any, pictures: int | None, serve: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Make one self-contained HTML page of it, to look through, mark rejects and change captions (see: edit --from)."""
     from kohya_runner.errors import UsageError
     from kohya_runner.safe_files import write_text
     from kohya_runner.show import console
     from kohya_runner.show.dataset_page import PICTURES, report_html
 
+    if serve == (output is not None):
+        raise UsageError("name either --output FILE.html or --serve")
     inspection = _inspected(quiet=as_json, **choices)
     most = PICTURES if pictures is None else pictures
-    page = report_html(inspection, pictures=most, on_progress=console.scan_progress(quiet=as_json))
+    progress = console.scan_progress(quiet=as_json)
+    if serve:
+        return _serve(inspection, as_json=as_json, pictures=most, on_progress=progress)
+    page = report_html(inspection, pictures=most, on_progress=progress)
     try:
         write_text(output, page)
     except OSError as problem:
@@ -59,6 +65,28 @@ def report(output: Any, pictures: int | None, as_json: bool, **choices: Any) -> 
     _show(inspection, as_json=as_json)
     console.note(f"wrote {output}")
     return inspection.exit_code
+
+
+def _serve(inspection: Inspection, *, as_json: bool, **choices: Any) -> int:
+    """Until Ctrl-C."""
+    import contextlib
+    import sys
+
+    from kohya_runner.show import console
+    from kohya_runner.show.dataset_page import report_html, stems_by_folder
+    from kohya_runner.show.review_server import ReviewServer, saved_reviews
+
+    room, known = inspection.target.workspace.root / "reviews", stems_by_folder(inspection)
+    page = report_html(inspection, marked=saved_reviews(room, known), saves=True, **choices)
+    with ReviewServer(page, room, known) as server:
+        if as_json:
+            console.json_object({"version": 1, "ok": True, "address": server.address, "reviews": str(room)})
+        else:
+            console.say(f"{server.address}\nmarks are kept in {room}; Ctrl-C ends")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return 0
 
 
 @dataset.command(name="import")

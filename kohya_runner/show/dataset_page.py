@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kohya_runner import __version__
 from kohya_runner.dataset.picture import TINY, thumbnails
+from kohya_runner.dataset.prepare.manifest import MadePicture, read, source_stamp
+from kohya_runner.dataset.prepare.review import Review
 from kohya_runner.dataset.prompt_checks import kept
 from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.findings import finding_json
@@ -23,14 +27,31 @@ PICTURES = 3000
 """How many images get a thumbnail; those with findings come first. More would be a file no browser likes to open."""
 
 
-def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress: Progress | None = None) -> str:
-    """The page of an inspection. Whatever comes out of files is escaped."""
+def report_html(
+    inspection: Inspection,
+    *,
+    pictures: int = PICTURES,
+    on_progress: Progress | None = None,
+    marked: Mapping[str, Review] = MappingProxyType({}),
+    saves: bool = False,
+) -> str:
+    """The page of an inspection. Whatever comes out of files is escaped.
+
+    ``marked``: marks of an earlier visit, by folder. ``saves``: a server takes new ones; else they are downloaded.
+    """  # fmt: skip
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     codes = codes_by_image(inspection)
     chosen = _chosen(inspection.views, codes, pictures)
-    drawn = dict(zip(chosen, thumbnails(chosen, _told(on_progress)), strict=True))
-    cards = [_card(one, codes.get(one.image.path, ()), drawn.get(one.image.path, "")) for one in inspection.views]
+    before = _before(inspection)
+    every = tuple(dict.fromkeys((*chosen, *(before[path][1] for path in chosen if path in before))))
+    drawn = dict(zip(every, thumbnails(every, _told(on_progress)), strict=True))
+    cards = [
+        _card(one, codes.get(one.image.path, ()), drawn.get(one.image.path, ""))
+        | _marks(one, marked.get(str(one.source.folder)))
+        | _origin(before.get(one.image.path), drawn)
+        for one in inspection.views
+    ]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -38,7 +59,8 @@ def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress
     # a caption cannot name the nonce, which depends on it: a script in it would not run even unescaped
     nonce = hashlib.sha256(repr((cards, said)).encode("utf-8", "replace")).hexdigest()[:32]
     text = environment.get_template(TEMPLATE).render(
-        title=inspection.target.name, version=__version__, nonce=nonce, ok=inspection.ok, rows=summary(inspection),
+        title=inspection.target.name, version=__version__, nonce=nonce, saves=saves,
+        ok=inspection.ok, rows=summary(inspection),
         findings=said, cards=cards, buckets=bucket_counts(inspection.views),
         folders=sorted({card["folder"] for card in cards}),
         codes=sorted({code for card in cards for code in card["codes"]}),
@@ -50,6 +72,48 @@ def report_html(inspection: Inspection, *, pictures: int = PICTURES, on_progress
 def _chosen(seen: Sequence[TrainerView], codes: dict[Path, tuple[str, ...]], most: int) -> tuple[Path, ...]:
     readable = [one.image.path for one in seen if not one.image.problem]
     return tuple(dict.fromkeys(sorted(readable, key=lambda path: path not in codes)[: max(0, most)]))
+
+
+def _before(inspection: Inspection) -> dict[Path, tuple[MadePicture, Path]]:
+    """What changed pictures were made from, as far as it is still there as it was: a strange manifest names no more."""
+    found = {}
+    for folder in {one.source.folder for one in inspection.views}:
+        for root in (folder, *folder.parents[:2]):
+            version = read(root)
+            for one in version.pictures if version else ():
+                source = root / one.source
+                if one.what and one.stamp and source_stamp(source) == one.stamp:
+                    found[root / one.file] = (one, source)
+    return found
+
+
+def _origin(before: tuple[MadePicture, Path] | None, drawn: Mapping[Path, str]) -> dict[str, Any]:
+    """The picture before, and what was done to it."""
+    if before is None:
+        return {"before": "", "source": "", "what": ""}
+    made, source = before
+    return {"before": drawn.get(source, ""), "source": str(source), "what": ", ".join(made.what)}
+
+
+def stems_by_folder(inspection: Inspection) -> dict[str, set[str]]:
+    """The pictures of each folder that may be marked."""
+    found: dict[str, set[str]] = {}
+    for one in inspection.views:
+        found.setdefault(str(one.source.folder), set()).add(_stem(one))
+    return found
+
+
+def _stem(one: TrainerView) -> str:
+    """How a review calls it; "" where its caption stands in a row of edits."""
+    return "" if one.source.edit else os.path.relpath(one.image.path.with_suffix(""), one.source.folder)
+
+
+def _marks(one: TrainerView, review: Review | None) -> dict[str, Any]:
+    """What a person marked, or may mark."""
+    name = _stem(one)
+    caption = one.image.caption.text if one.image.caption else ""
+    kept = review or Review("")
+    return {"stem": name, "caption": caption, "rejected": name in kept.reject, "edited": kept.captions.get(name)}
 
 
 def _told(on_progress: Progress | None) -> Callable[[int, int], None] | None:

@@ -57,12 +57,12 @@ class Tab:
             raise RuntimeError(f"{method}: {told['error']}")
         return told["result"]  # type: ignore[no-any-return]
 
-    def open(self, page: Path, width: int) -> None:
-        """Show a file on a device of this width; narrow ones are touched."""
+    def open(self, page: Path | str, width: int) -> None:
+        """Show a file or an address on a device of this width; narrow ones are touched."""
         phone = width < 700
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=1, mobile=phone)
         self.ask("Emulation.setTouchEmulationEnabled", enabled=phone)
-        self.ask("Page.navigate", url=page.as_uri())
+        self.ask("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while self._message().get("method") != "Page.loadEventFired":
             pass
 
@@ -86,6 +86,20 @@ class Tab:
         """)
         assert hit, f"{selector} is not where a finger can reach it: {x}, {y}"
         return x, y
+
+    def press(self, key: str) -> None:
+        """A key, as its ``KeyboardEvent.key`` is called; of one sign it writes that sign."""
+        text = {"text": key if len(key) == 1 else "\r"} if len(key) == 1 or key == "Enter" else {}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def write(self, text: str) -> None:
+        """Text into what has the focus, in place of what is chosen there."""
+        self.ask("Input.insertText", text=text)
+
+    def downloads(self, folder: Path) -> None:
+        """Where files that the page makes go."""
+        self.ask("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
 
     def tap(self, selector: str) -> None:
         x, y = self.place(selector)
