@@ -149,6 +149,24 @@ def test_a_served_page_saves_by_itself_and_shows_the_marks_again(odd_path, folde
 
 
 @needs_browser
+def test_what_was_marked_is_applied_to_a_new_version(odd_path, folder):
+    pytest.importorskip("kohya_runner.dataset.captioning.caption_edit")
+    with served(folder) as server, devtools.tab(odd_path / "profile") as tab:
+        tab.open(server.address, devtools.DESK)
+        changed_one = marked_by_keyboard(tab)["second"]
+        file = review_file(server.room, str(folder))
+        assert wait_for(lambda: file.is_file() and len(read_review(file).reject) == 2)
+    gone = read_review(file).reject
+    words = ("dataset", "edit", "--from", str(file), "--output", str(odd_path / "new"), "--yes", "--json")
+    done = subprocess.run((sys.executable, "-m", "kohya_runner", *words), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.stem for path in (odd_path / "new").glob("*.png")) == sorted({*NAMES} - {*gone})
+    text = (odd_path / "new" / f"{changed_one}.txt").read_text(encoding="utf-8").strip()
+    assert text == "a new caption </textarea><b>"
+    assert len(list(folder.glob("*.png"))) == len(NAMES)
+
+
+@needs_browser
 def test_before_and_after_stand_side_by_side(odd_path, folder):
     page, version = odd_path / "page.html", changed(odd_path, folder)
     page.write_text(report_html(seen(version)), encoding="utf-8")
