@@ -24,8 +24,6 @@ from kohya_runner.text import counted, names
 from kohya_runner.yamlio import scalar
 
 Progress = Callable[[str, int, int], None]
-
-
 LONGEST = 180  # bytes of a name, with room for an ending and a number
 
 
@@ -155,13 +153,15 @@ def _shown(stem: str) -> str:
 
 def _place(request: ImportRequest) -> Path:
     """The folder of the version: the named one, or in the workspace the last one of the same import, or a new one."""
-    if request.output is None:
+    target = request.output
+    if target is None:
         root = request.prepared / request.name
         last = next(reversed(manifest.versions(root)), None)
         known = manifest.read(last) if last else None
-        return last if last and (known is None or known.steps == (request.step,)) else manifest.next_version(root)
-    manifest.usable(request.output, request.sources)
-    return request.output
+        goes_on = last is not None and last not in request.sources and (known is None or known.steps == (request.step,))
+        target = last if last and goes_on else manifest.next_version(root)
+    manifest.usable(target, request.sources)
+    return target
 
 
 def _written(

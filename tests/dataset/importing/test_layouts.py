@@ -350,6 +350,15 @@ def test_another_way_to_import_lays_the_same_folder_out_anew(odd_path):
     assert captions(third) == {"10_ohwx photo/a": "mine"}
 
 
+def test_a_version_that_is_a_source_is_never_written_into(odd_path, two):
+    unfinished = odd_path / "prepared" / "cats" / "001"
+    draw(unfinished / "x.png")
+    before = everything(unfinished)
+    made = import_dataset(ImportRequest((unfinished,), odd_path / "prepared", "cats"))
+    assert made.folder.name == "002"
+    assert everything(unfinished) == before
+
+
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 NAMES = st.text(
     st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/\\:"), min_size=1, max_size=20
