@@ -161,7 +161,7 @@ def _made_all(
     need_space(folder, len(todo) * each // (1 if settings.style == "photos" else 8) + SPARE if todo else 0)
     known = {one.source: replace(one, sha256="") for one in journal.outdated} | journal.pictures
     rest, waiting = iter(todo), deque[Future[MadePicture | SetAside]]()
-    pool = ThreadPoolExecutor(cores(), thread_name_prefix=VERB)
+    pool = ThreadPoolExecutor(cores() + 1, thread_name_prefix=VERB)
     try:
         while True:
             for raw in islice(rest, AHEAD - len(waiting)):

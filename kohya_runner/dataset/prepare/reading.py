@@ -112,7 +112,7 @@ def _rgb(picture: PIL.Image.Image, profile: bytes | None) -> tuple[PIL.Image.Ima
             if made is not None:
                 return made, [*what, "profile to sRGB"]
         what.append("its colour profile cannot be used")
-    return picture.convert("RGB"), what
+    return picture if picture.mode == "RGB" else picture.convert("RGB"), what
 
 
 def _srgb() -> ImageCms.ImageCmsProfile:

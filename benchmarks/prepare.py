@@ -1,0 +1,122 @@
+"""``dataset prepare`` beside a bare Pillow loop of the same operations on all cores, and its second run.
+
+    python benchmarks/prepare.py [PICTURES] [PIECES]
+
+Photographs of 1600x1067 are made smaller for 1024 and written as PNG; sprites enlarged by bilinear and JPEG get their
+grid back. Both ways take the same files in turn, in pieces and in changing order, so that a busy machine slows both.
+Ends with 1 below the limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import PIL.Image
+from PIL import ImageOps
+
+from kohya_runner.dataset.buckets import make_buckets, select
+from kohya_runner.dataset.prepare.pixel_grid import find_grid
+from kohya_runner.dataset.prepare.prepare import prepare
+from kohya_runner.dataset.prepare.shaping import PrepareSettings, Style, settings_for
+from kohya_runner.dataset.survey import cores
+
+SETTINGS = settings_for(1024)
+FIRST = 0.9  # of the bare loop's pictures a second
+SECOND = 1 / 20  # of the first run's seconds
+LANCZOS, NEAREST = PIL.Image.Resampling.LANCZOS, PIL.Image.Resampling.NEAREST
+
+
+def bare_photo(job: tuple[str, str]) -> None:
+    with PIL.Image.open(job[0]) as opened:
+        upright = ImageOps.exif_transpose(opened).convert("RGB")
+    chosen = select(make_buckets(SETTINGS), upright.size)
+    if chosen is not None:
+        upright.resize(chosen[1], LANCZOS).save(job[1], compress_level=1)
+
+
+def bare_sprite(job: tuple[str, str]) -> None:
+    with PIL.Image.open(job[0]) as opened:
+        upright = ImageOps.exif_transpose(opened).convert("RGB")
+    grid = find_grid(upright)
+    small = grid.reduced(upright) if grid else upright
+    times = 1024 // small.width
+    small.resize((small.width * times, small.height * times), NEAREST).save(job[1])
+
+
+def draw(folder: Path, count: int, style: Style, seed: int) -> None:
+    folder.mkdir()
+    dice = random.Random(seed)
+    few = PIL.Image.frombytes("RGB", (160, 160), dice.randbytes(160 * 160 * 3))
+    large = PIL.Image.blend(
+        few.resize((6000, 6000), PIL.Image.Resampling.BICUBIC),
+        PIL.Image.effect_noise((6000, 6000), 30).convert("RGB"),
+        0.2,
+    )
+    for number in range(count):
+        if style == "photos":
+            x, y = dice.randrange(4400), dice.randrange(4900)
+            large.crop((x, y, x + 1600, y + 1067)).save(folder / f"{number:05d}.jpg", quality=90)
+        else:
+            sprite = PIL.Image.frombytes("RGB", (32, 32), bytes(dice.choices((20, 90, 160, 230), k=32 * 32 * 3)))
+            sprite.resize((512, 512), PIL.Image.Resampling.BILINEAR).save(folder / f"{number:05d}.jpg", quality=90)
+
+
+def bare(folder: Path, target: Path, style: Style) -> float:
+    target.mkdir()
+    jobs = [(str(path), str(target / f"{path.stem}.png")) for path in sorted(folder.iterdir())]
+    begun = time.perf_counter()
+    with ProcessPoolExecutor(cores()) as pool:
+        list(pool.map(bare_photo if style == "photos" else bare_sprite, jobs, chunksize=8))
+    return time.perf_counter() - begun
+
+
+def ours(folder: Path, target: Path, style: Style) -> float:
+    begun = time.perf_counter()
+    prepare(folder, target, PrepareSettings(SETTINGS, style))
+    return time.perf_counter() - begun
+
+
+def compared(style: Style, count: int, pieces: int, room: Path) -> bool:
+    """Both ways over each piece, then ours over all of it again; whether the limits hold."""
+    ratios, firsts, seconds = [], 0.0, 0.0
+    ways = (("bare", bare), ("ours", ours))
+    for turn in range(pieces):
+        folder = room / f"{style}-{turn}"
+        draw(folder, count // pieces, style, turn)
+        took = {
+            name: way(folder, room / f"{style}-{turn}-{name}", style) for name, way in ways[:: 1 if turn % 2 else -1]
+        }
+        again = ours(folder, room / f"{style}-{turn}-ours", style)
+        ratios.append(took["bare"] / took["ours"])
+        firsts, seconds = firsts + took["ours"], seconds + again
+        for name in ("", "-bare", "-ours"):
+            shutil.rmtree(room / f"{style}-{turn}{name}")
+        print(f"{style} {turn + 1}: bare loop {took['bare']:.2f} s, prepare {took['ours']:.2f} s, again {again:.3f} s")
+    middle = statistics.median(ratios)
+    spread = f"median of {pieces} pieces, {min(ratios):.2f} to {max(ratios):.2f}"
+    print(f"{style}: {middle:.3f} of the bare loop's speed ({spread}), {count / firsts:.1f} pictures/s")
+    print(f"{style}: second run 1/{firsts / seconds:.0f} of the first")
+    return middle >= FIRST and seconds <= SECOND * firsts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("pictures", type=int, nargs="?", default=400)
+    parser.add_argument("pieces", type=int, nargs="?", default=8)
+    given = parser.parse_args()
+    styles: tuple[Style, ...] = ("photos", "pixel_art")
+    with tempfile.TemporaryDirectory() as room:
+        good = [compared(style, given.pictures, given.pieces, Path(room)) for style in styles]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
