@@ -31,10 +31,6 @@ def _not_cacheable(context: Context) -> str:
     return context.listed(["shuffle_caption"] * context.on("shuffle_caption") + names)
 
 
-def _added_to_captions(context: Context) -> str:
-    return context.listed(context.given(*ADDED)) if context.uses_cached_text else ""
-
-
 def _augmented(context: Context) -> str:
     names = [name for name in ("color_aug", "random_crop") if context.on(name)]
     return context.listed(names) if context.caches_latents else ""
@@ -65,7 +61,7 @@ DATA_RULES: tuple[Rule, ...] = (
          lambda c: c.uses_cached_text and c.number("caption_dropout_every_n_epochs") > 0,
          "caption_dropout_every_n_epochs: {caption_dropout_every_n_epochs} does nothing to cached text encoder outputs",
          "leave one of the two out", SILENT, WARNING),
-    Rule("args.cached_text_prefix", (*ADDED, *CACHE), _added_to_captions,
+    Rule("args.cached_text_prefix", (*ADDED, *CACHE), lambda c: c.listed(c.given(*ADDED)) if c.uses_cached_text else "",
          "{what}: text encoder outputs are cached from the caption as the file has it, without this",
          "write it into the caption files, or leave the caching out", SILENT, WARNING),
     Rule("args.cached_text_batch", ("text_encoder_batch_size",),
@@ -163,10 +159,6 @@ def _huber_snr(context: Context) -> str:
     return "constant" if context.script == "anima_train.py" else "constant or exponential"
 
 
-def _huber_inert(context: Context) -> str:
-    return "" if _huber(context) else context.listed(context.given(*HUBER_OPTIONS))
-
-
 def _sampling(context: Context) -> str:
     return str(context.get("timestep_sampling"))
 
@@ -233,7 +225,8 @@ LOSS_RULES: tuple[Rule, ...] = (
          lambda c: _huber(c) and c.get("huber_schedule") == "exponential" and c.number("huber_c") <= 0,
          "huber_c: {huber_c} has no logarithm, which huber_schedule: exponential takes", "write more than 0",
          "first step"),
-    Rule("args.huber_inert", (*HUBER_OPTIONS, "loss_type"), _huber_inert,
+    Rule("args.huber_inert", (*HUBER_OPTIONS, "loss_type"),
+         lambda c: "" if _huber(c) else c.listed(c.given(*HUBER_OPTIONS)),
          "{what} does nothing with loss_type: {loss_type}", "write args.loss_type: huber or smooth_l1, or leave it out",
          SILENT, WARNING),
     Rule("args.flow_inert", (*UNUSED_BY_FLOW, *ALSO_UNUSED["sd3"]), _unused_by_flow,

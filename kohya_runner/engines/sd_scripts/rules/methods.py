@@ -23,10 +23,6 @@ BLOCKWISE = ("flux", "sd3", "lumina")
 OLD_SWAPS = ("double_blocks_to_swap", "single_blocks_to_swap")
 
 
-def _text_rates(context: Context) -> str:
-    return "" if trains_text(context) else context.listed(context.given(*TEXT_RATES))
-
-
 def _nothing(context: Context) -> bool:
     """sdxl_train.py:307 trains no part whose rate is 0."""
     base = context.number("learning_rate")
@@ -35,10 +31,6 @@ def _nothing(context: Context) -> bool:
 
 def _text(context: Context) -> tuple[float, ...]:
     return method_rates(context)[:2] if trains_text(context) else ()
-
-
-def _no_rate(context: Context) -> bool:
-    return context.script != "sdxl_train.py" and not any(method_rates(context))
 
 
 def _stops(context: Context) -> bool:
@@ -50,14 +42,6 @@ def _stops(context: Context) -> bool:
 def _fuses(context: Context) -> str:
     used = FUSED if context.script == "sdxl_train.py" else FUSED[:1]
     return context.listed(name for name in used if context.get(name))
-
-
-def _accumulates(context: Context) -> str:
-    return _fuses(context) if context.number("gradient_accumulation_steps") > 1 else ""
-
-
-def _fuses_twice(context: Context) -> str:
-    return _fuses(context) if context.on("fused_backward_pass") else ""
 
 
 FINE_TUNE_RULES: tuple[Rule, ...] = (
@@ -73,13 +57,15 @@ FINE_TUNE_RULES: tuple[Rule, ...] = (
          lambda c: bool(c.get("block_lr")) and c.get("learning_rate") == 0,
          "block_lr does nothing with learning_rate: 0: the U-Net is then not trained",
          "write an args.learning_rate above 0", SILENT, WARNING, ("sdxl",), WHOLE),
-    Rule("args.text_rates_inert", (*TEXT_RATES, *ENCODERS), _text_rates,
+    Rule("args.text_rates_inert", (*TEXT_RATES, *ENCODERS),
+         lambda c: "" if trains_text(c) else c.listed(c.given(*TEXT_RATES)),
          "{what}: the text encoder is not trained", "write args.train_text_encoder: true, or leave it out",
          SILENT, WARNING, ("sd15", "sd2", "sdxl", "sd3"), WHOLE),
     Rule("args.learning_rates_zero", ("learning_rate", *TEXT_RATES), _nothing,
          "every learning rate is 0: there is nothing to train", "write an args.learning_rate",
          LOADED, families=("sdxl",), methods=WHOLE),
-    Rule("args.learning_rate_none", ("learning_rate", "control_net_lr", *TEXT_RATES), _no_rate,
+    Rule("args.learning_rate_none", ("learning_rate", "control_net_lr", *TEXT_RATES),
+         lambda c: c.script != "sdxl_train.py" and not any(method_rates(c)),
          "every learning rate is 0: the run changes nothing", "write an args.learning_rate", SILENT,
          WARNING, methods=(*WHOLE, *PAIRS, "textual_inversion")),
     Rule("args.stop_text_encoder", (STOP,), _stops,
@@ -118,10 +104,12 @@ FINE_TUNE_RULES: tuple[Rule, ...] = (
          lambda c: c.on("blockwise_fused_optimizers") and schedule_free(c),
          "blockwise_fused_optimizers does not go with {optimizer_type}", "leave one of the two out",
          LOADED, families=BLOCKWISE, methods=(*WHOLE, *PAIRS)),
-    Rule("args.fused_accumulation", (*FUSED, "gradient_accumulation_steps"), _accumulates,
+    Rule("args.fused_accumulation", (*FUSED, "gradient_accumulation_steps"),
+         lambda c: _fuses(c) if c.number("gradient_accumulation_steps") > 1 else "",
          "{what} steps at every batch: gradient_accumulation_steps: {gradient_accumulation_steps} accumulates nothing",
          "write args.gradient_accumulation_steps: 1", SILENT, WARNING, ("sdxl", *BLOCKWISE), (*WHOLE, *PAIRS)),
-    Rule("args.fused_twice", (*FUSED, "fused_backward_pass"), _fuses_twice,
+    Rule("args.fused_twice", (*FUSED, "fused_backward_pass"),
+         lambda c: _fuses(c) if c.on("fused_backward_pass") else "",
          "fused_backward_pass beside {what}: only the first group of weights would be trained",
          "leave one of the two out", SILENT, families=("sdxl", *BLOCKWISE), methods=(*WHOLE, *PAIRS)),
     Rule("args.fused_groups_inert", ("fused_optimizer_groups",), lambda c: bool(c.given("fused_optimizer_groups")),

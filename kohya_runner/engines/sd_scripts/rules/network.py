@@ -95,18 +95,10 @@ def _inert_with_weights(context: Context) -> str:
     return context.listed(context.given("network_dim", "network_alpha", "network_dropout"))
 
 
-def _large_alpha(context: Context) -> bool:
-    return context.network_module in OFT and context.number("network_alpha") >= 1
-
-
 def _uneven_blocks(context: Context) -> bool:
     """Every layer of FLUX is a multiple of 3072 wide."""
     dim = context.get("network_dim") or 4
     return context.network_module == "networks.oft_flux" and (dim < 1 or FLUX_WIDTH % dim != 0)
-
-
-def _no_norms(context: Context) -> bool:
-    return context.network_module in WITHOUT_DROPOUT and context.number("scale_weight_norms") > 0
 
 
 def _grows(context: Context) -> bool:
@@ -137,7 +129,8 @@ RULES: tuple[Rule, ...] = (
          lambda c: c.network_module in OFT and c.on("network_train_text_encoder_only"),
          "{network_module} trains the U-Net, and network_train_text_encoder_only forbids it",
          "leave args.network_train_text_encoder_only out", LOADED),
-    Rule("args.oft_alpha", ("network_alpha", "network_module"), _large_alpha,
+    Rule("args.oft_alpha", ("network_alpha", "network_module"),
+         lambda c: c.network_module in OFT and c.number("network_alpha") >= 1,
          "network_alpha: {network_alpha} is large for {network_module}, where it is a constraint",
          "write args.network_alpha: 1e-3 or so", SILENT, WARNING),
     Rule("args.oft_blocks", ("network_dim", "network_module"), _uneven_blocks,
@@ -153,7 +146,8 @@ RULES: tuple[Rule, ...] = (
     Rule("args.network_dropout_inert", ("network_dropout", "network_module"),
          lambda c: c.network_module in WITHOUT_DROPOUT and c.number("network_dropout") > 0,
          "network_dropout: {network_dropout} is not used by {network_module}", "leave it out", SILENT, WARNING),
-    Rule("args.scale_weight_norms", ("scale_weight_norms", "network_module"), _no_norms,
+    Rule("args.scale_weight_norms", ("scale_weight_norms", "network_module"),
+         lambda c: c.network_module in WITHOUT_DROPOUT and c.number("scale_weight_norms") > 0,
          "{network_module} has no scale_weight_norms ({scale_weight_norms})", "leave it out", SILENT, WARNING),
     Rule("args.dim_from_weights", ("dim_from_weights", "network_weights"),
          lambda c: c.on("dim_from_weights") and not c.given("network_weights"),

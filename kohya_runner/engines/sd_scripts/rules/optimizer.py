@@ -209,10 +209,6 @@ def _rates_differ(context: Context) -> bool:
     return len({rate for rate in trained_rates(context) if rate}) > 1
 
 
-def _adafactor_ignores(context: Context) -> str:
-    return context.listed(context.given("unet_lr", "text_encoder_lr")) if relative_step(context) else ""
-
-
 def _inert_rates(context: Context) -> str:
     off = {"text_encoder_lr": "network_train_unet_only", "unet_lr": "network_train_text_encoder_only"}
     return context.listed(name for name in context.given(*off) if context.on(off[name]))
@@ -245,7 +241,8 @@ RULES: tuple[Rule, ...] = (
          lambda c: c.on("fused_backward_pass") and name_of(c) == "adafactor" and c.script not in FUSES
          and c.get("gradient_accumulation_steps") == 1,
          "fused_backward_pass does nothing in this script", "leave it out", SILENT, WARNING),
-    Rule("args.adafactor_rates", ("unet_lr", "text_encoder_lr", "optimizer_args"), _adafactor_ignores,
+    Rule("args.adafactor_rates", ("unet_lr", "text_encoder_lr", "optimizer_args"),
+         lambda c: c.listed(c.given("unet_lr", "text_encoder_lr")) if relative_step(c) else "",
          "{what}: Adafactor finds its own rate (relative_step) and ignores it",
          "write args.optimizer_args: {{relative_step: false}}, or leave the rates out", SILENT, WARNING),
     Rule("args.learning_rate_zero", ("learning_rate", "unet_lr", "text_encoder_lr"), _all_zero,

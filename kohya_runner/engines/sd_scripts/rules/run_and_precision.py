@@ -31,10 +31,6 @@ def _last(context: Context, cadence: str) -> float:
     return total if cadence == "sample_every_n_steps" else math.ceil(total / steps)
 
 
-def _no_prompts(context: Context) -> str:
-    return "" if context.get("sample_prompts") else _samples(context)
-
-
 def _caches_prompts(context: Context) -> bool:
     """A flow model's script reads the prompts while it caches the captions (flux_train_network.py:270)."""
     return context.family in FLOW and context.caches_text
@@ -49,10 +45,6 @@ def _wrong_file(context: Context) -> bool:
 def _missing_file(context: Context) -> bool:
     asked = bool(_samples(context)) or _caches_prompts(context)
     return bool(context.get("sample_prompts")) and context.prompts_found is False and asked
-
-
-def _unused_prompts(context: Context) -> bool:
-    return bool(context.get("sample_prompts")) and not _samples(context) and not _missing_file(context)
 
 
 def _off(context: Context) -> str:
@@ -80,22 +72,6 @@ def _epochs_not_skipped(context: Context) -> str:
     return "" if context.on("skip_until_initial_step") else context.listed(names)
 
 
-def _skips_nothing(context: Context) -> bool:
-    return context.on("skip_until_initial_step") and not context.given("initial_step", "initial_epoch", "resume")
-
-
-def _no_validation(context: Context) -> str:
-    return "" if context.number("validation_split") > 0 else context.listed(context.given(*VALIDATION))
-
-
-def _no_states(context: Context) -> str:
-    return "" if context.on("save_state") else context.listed(context.given(*LEDGER))
-
-
-def _no_steps_saved(context: Context) -> str:
-    return "" if context.given("save_every_n_steps") else context.listed(context.given("save_last_n_steps"))
-
-
 def _seeds_refused(context: Context) -> str:
     refused = [seed for seed in context.prompt_seeds if seed <= 0]
     return ", ".join(map(str, refused)) if _samples(context) else ""
@@ -113,16 +89,12 @@ def _sizes(context: Context, wrong: Callable[[int, int], bool], told: Callable[[
     return ", ".join(told(*pair) for pair in pairs if wrong(*pair)) if _samples(context) else ""
 
 
-def _rounded_sizes(context: Context) -> str:
-    return _sizes(context, lambda side, made: side != made, lambda side, made: f"{side} becomes {made}")
-
-
 def _unpaintable(step: int) -> Callable[[Context], str]:
     return lambda context: _sizes(context, lambda _, made: made % step > 0, lambda side, _: str(side))
 
 
 RUN_RULES: tuple[Rule, ...] = (
-    Rule("args.sample_prompts", (*SAMPLES, "sample_prompts"), _no_prompts,
+    Rule("args.sample_prompts", (*SAMPLES, "sample_prompts"), lambda c: "" if c.get("sample_prompts") else _samples(c),
          "{what} needs sample_prompts, a file of prompts", "name a .txt, .json or .toml file with args.sample_prompts",
          "first step", methods=MAKES_SAMPLES),
     Rule("args.sample_file", ("sample_prompts",), _wrong_file,
@@ -140,11 +112,13 @@ RUN_RULES: tuple[Rule, ...] = (
     Rule("args.sample_size_lumina", ("sample_prompts",), _unpaintable(16),
          "sample_prompts: {sample_prompts}: width or height {what}: the model cannot cut it into patches",
          "write multiples of 16", "first step", families=("lumina",), methods=MAKES_SAMPLES),
-    Rule("args.sample_rounded", ("sample_prompts",), _rounded_sizes,
+    Rule("args.sample_rounded", ("sample_prompts",),
+         lambda c: _sizes(c, lambda side, made: side != made, lambda side, made: f"{side} becomes {made}"),
          "sample_prompts: {sample_prompts}: sides are rounded down: {what}",
          "write multiples of 8, for FLUX and Anima of 16",
          SILENT, INFO, families=tuple(ROUNDED), methods=MAKES_SAMPLES),
-    Rule("args.sample_unused", ("sample_prompts",), _unused_prompts,
+    Rule("args.sample_unused", ("sample_prompts",),
+         lambda c: bool(c.get("sample_prompts")) and not _samples(c) and not _missing_file(c),
          "sample_prompts: {sample_prompts}: nothing asks for sample images", "write args.sample_every_n_epochs: 1",
          SILENT, WARNING, methods=MAKES_SAMPLES),
     Rule("args.sample_off", CADENCES, _off, "{what} switches sample images off", "leave it out, or write 1 or more",
@@ -158,19 +132,23 @@ RUN_RULES: tuple[Rule, ...] = (
     Rule("args.initial_inert", ("initial_step", "initial_epoch", "skip_until_initial_step"), _epochs_not_skipped,
          "{what} only changes the number of the first epoch: its pictures are not skipped",
          "write args.skip_until_initial_step: true", SILENT, WARNING, methods=LORA),
-    Rule("args.skip_inert", ("skip_until_initial_step",), _skips_nothing,
+    Rule("args.skip_inert", ("skip_until_initial_step",),
+         lambda c: c.on("skip_until_initial_step") and not c.given("initial_step", "initial_epoch", "resume"),
          "skip_until_initial_step does nothing without initial_step, initial_epoch or resume", "leave it out",
          SILENT, INFO, methods=LORA),
-    Rule("args.validation_inert", (*VALIDATION, "validation_split"), _no_validation,
+    Rule("args.validation_inert", (*VALIDATION, "validation_split"),
+         lambda c: "" if c.number("validation_split") > 0 else c.listed(c.given(*VALIDATION)),
          "{what} does nothing without validation_split", "write args.validation_split: 0.1, or leave it out",
          SILENT, INFO, methods=LORA),
     Rule("args.save_twice", ("save_every_n_epochs", "save_n_epoch_ratio"),
          lambda c: c.number("save_n_epoch_ratio") > 0 and bool(c.given("save_every_n_epochs")),
          "save_every_n_epochs: {save_every_n_epochs} is replaced by save_n_epoch_ratio: {save_n_epoch_ratio}",
          "leave one of the two out", SILENT, WARNING),
-    Rule("args.save_state_inert", (*LEDGER, "save_state"), _no_states, "{what} does nothing without save_state",
+    Rule("args.save_state_inert", (*LEDGER, "save_state"),
+         lambda c: "" if c.on("save_state") else c.listed(c.given(*LEDGER)), "{what} does nothing without save_state",
          "write args.save_state: true, or leave it out", SILENT, INFO),
-    Rule("args.save_last_inert", ("save_last_n_steps", "save_every_n_steps"), _no_steps_saved,
+    Rule("args.save_last_inert", ("save_last_n_steps", "save_every_n_steps"),
+         lambda c: "" if c.given("save_every_n_steps") else c.listed(c.given("save_last_n_steps")),
          "{what} does nothing without save_every_n_steps", "write args.save_every_n_steps, or leave it out",
          SILENT, INFO),
     Rule("args.log_with", ("log_with", "logging_dir"),
@@ -210,10 +188,6 @@ def _inert_attention(context: Context) -> str:
     return " and ".join(name for name in names if context.on(name))
 
 
-def _both_full(context: Context) -> bool:
-    return context.on("full_fp16") and context.on("full_bf16") and context.get("mixed_precision") == "fp16"
-
-
 def _half_vae(context: Context) -> bool:
     """The published SDXL VAE overflows in fp16; one of one's own may be the repaired one."""
     half = context.get("mixed_precision") == "fp16" and not context.on("no_half_vae")
@@ -230,7 +204,8 @@ PRECISION_RULES: tuple[Rule, ...] = (
          and c.script not in NO_FULL_BF16,
          "full_bf16 needs mixed_precision: bf16, and it is {mixed_precision}", "write args.mixed_precision: bf16",
          LOADED),
-    Rule("args.full_both", ("full_bf16", "full_fp16"), _both_full,
+    Rule("args.full_both", ("full_bf16", "full_fp16"),
+         lambda c: c.on("full_fp16") and c.on("full_bf16") and c.get("mixed_precision") == "fp16",
          "full_bf16 does nothing beside full_fp16", "leave one of the two out", SILENT, WARNING),
     Rule("args.fp8_precision", ("fp8_base", "fp8_base_unet", "mixed_precision"), _fp8,
          "{what} needs mixed_precision: fp16 or bf16, and it is {mixed_precision}", "write args.mixed_precision: bf16",
