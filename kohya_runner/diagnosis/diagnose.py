@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from kohya_runner.diagnosis import endings, evidence
+from kohya_runner.diagnosis import evidence
 from kohya_runner.diagnosis.evidence import Hit
-from kohya_runner.diagnosis.known import Known, from_argv
 from kohya_runner.diagnosis.lines import Log, read_log
-from kohya_runner.diagnosis.signature import Level, Signature, filled, table
+from kohya_runner.diagnosis.signature import Known, Level, Signature, filled, from_argv, table
 from kohya_runner.diagnosis.tracebacks import Chain
 from kohya_runner.record.record import Record
 
@@ -82,15 +81,15 @@ class Diagnosis:
 
 def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosis:
     """The diagnosis. ``ending`` is how the process is known to have ended, where it is known."""
-    end, wall = endings.ending(log), endings.wall(log)
+    end, wall = evidence.ending(log), evidence.wall(log)
     chain = end.chain
-    known = known or Known(endings.script(chain) or log.known.script, log.known.options)
+    known = known or Known(evidence.script(chain) or log.known.script, log.known.options)
     texts = tuple(line.text for line in log.lines)
     facts = (f"[steps done: {max(log.step, 0)}]", *_systems(texts))  # what stands in no line that rows look at
     saved = max((n for n, text in enumerate(texts) if text.startswith(SAVED)), default=-1)
     failed = bool(chain.parts) and chain.parts[-1].start > saved
     succeeded = saved >= 0 and not failed and not wall and not ending
-    last = texts[max(log.last_step_line, len(texts) - LAST, endings.at_work(texts)) :]
+    last = texts[max(log.last_step_line, len(texts) - LAST, evidence.at_work(texts)) :]
     words = (*last, *([wall] if wall else ()), *([ending] if ending else ()))
     hits = (
         []
@@ -146,7 +145,7 @@ def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known:
     found = [hit for scene in scenes if (hit := evidence.best(table(), scene))]
     found.sort(key=lambda hit: (hit.row.vague, -hit.weight))
     said = [
-        text for text in texts[max(start - BEFORE, endings.at_work(texts[:start])) : start] if evidence.complains(text)
+        text for text in texts[max(start - BEFORE, evidence.at_work(texts[:start])) : start] if evidence.complains(text)
     ]
     said_hit = evidence.best(table(), evidence.Scene(tuple(said), before=before, script=known.script))
     if said_hit and (not found or found[0].row.vague or said_hit.row.code == found[0].row.code):

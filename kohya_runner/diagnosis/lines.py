@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from kohya_runner.diagnosis import line_shapes
 from kohya_runner.diagnosis.events import Step
-from kohya_runner.diagnosis.known import NOTHING, Known, from_shell, from_wall
 from kohya_runner.diagnosis.line_shapes import BAR, Wrapped, bar_event, continuation, find_bar, record
+from kohya_runner.diagnosis.signature import NOTHING, Known, from_shell, from_wall
 from kohya_runner.text import masked_text
 
 HEAD = 1 << 20

@@ -23,8 +23,7 @@ from kohya_runner.record.process_identity import ProcessId, group_of, identify
 from kohya_runner.record.record import UNDER_WAY, Record, Timings
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.guards.state import Deadline, deadline
-from kohya_runner.run.process_group import RUN, ProcessGroup
-from kohya_runner.run.stop_sequence import Grace
+from kohya_runner.run.stop_sequence import RUN, Grace, ProcessGroup
 from kohya_runner.safe_files import open_for_write
 
 LOOK = 1.0

@@ -22,9 +22,8 @@ from kohya_runner.errors import CancelledError, TerminatedError, TrainerError
 from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.process_identity import ProcessId, identify
 from kohya_runner.record.record import DoneBefore
-from kohya_runner.run.process_group import RUN, ProcessGroup
 from kohya_runner.run.stop_request import StopSignals, stop_signals
-from kohya_runner.run.stop_sequence import FORCED, Grace, StopSequence
+from kohya_runner.run.stop_sequence import FORCED, RUN, Grace, ProcessGroup, StopSequence
 from kohya_runner.safe_files import open_for_write, status
 from kohya_runner.text import child_environment
 

@@ -17,9 +17,8 @@ from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.process_identity import ProcessId, state_of, this_process, waits_of
 from kohya_runner.record.record import LIVE, UNDER_WAY, Process, Record
 from kohya_runner.run.observers import AfterRun, Reporter, Stop, observers
-from kohya_runner.run.process_group import ProcessGroup
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.stop_sequence import Grace
+from kohya_runner.run.stop_sequence import Grace, ProcessGroup
 from kohya_runner.run.supervise import LAST_LOOK, POLL, Outcome, Watch, adopt, stop_group
 from kohya_runner.safe_files import status
 

@@ -11,9 +11,8 @@ from excerpts import BAR, EXCERPTS, EXIT_1, KILLED, WARNINGS, raised
 from thread_logs import LOGS as THREADS
 
 from kohya_runner.diagnosis.diagnose import diagnose, lines
-from kohya_runner.diagnosis.known import from_argv
 from kohya_runner.diagnosis.lines import parse, read_log
-from kohya_runner.diagnosis.signature import table
+from kohya_runner.diagnosis.signature import from_argv, table
 
 LOGS = Path(__file__).with_name("logs")
 HEALTHY = sorted(LOGS.glob("healthy*.log"))

@@ -17,7 +17,7 @@ from kohya_runner.record import ledger, record
 from kohya_runner.record.process_identity import identify, this_process
 from kohya_runner.record.record import Process, Record, Timings
 from kohya_runner.run.guards.state import deadline
-from kohya_runner.run.process_group import RUN
+from kohya_runner.run.stop_sequence import RUN
 
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "quickstart.yaml")
 LONG = ("args.max_train_epochs=500",)

@@ -17,8 +17,7 @@ from kohya_runner.engines.arguments import Command
 from kohya_runner.errors import TrainerError
 from kohya_runner.record.process_identity import identify, state_of
 from kohya_runner.run.observers import Stop
-from kohya_runner.run.process_group import ProcessGroup
-from kohya_runner.run.stop_sequence import Grace
+from kohya_runner.run.stop_sequence import Grace, ProcessGroup
 from kohya_runner.run.supervise import Watch, adopt, stop_group, supervise
 
 LONG = {"max_train_epochs": 500}
