@@ -170,9 +170,7 @@ class _Reader:
                 first = items[key].key_place
                 where = f"line {first.line}" if first else "above"
                 self.problem(
-                    place,
-                    f"the key '{key}' stands here a second time (first in {where})",
-                    "keep one of the two",
+                    place, f"the key '{key}' stands here a second time (first in {where})", "keep one of the two"
                 )
                 continue
             child = self.read(value_node, depth + 1, place)

@@ -79,9 +79,7 @@ def main() -> None:
 @main.command()
 @_recipe_options
 @click.option(
-    "--elsewhere",
-    is_flag=True,
-    help="The run is for another machine: leave this one's GPU, disk and trainer out.",
+    "--elsewhere", is_flag=True, help="The run is for another machine: leave this one's GPU, disk and trainer out."
 )
 @click.option("--argv", is_flag=True, help="Show the trainer's command line on a terminal, too.")
 @click.option("--hash", "thorough", is_flag=True, help="Read the model files for their SHA-256; kept for later plans.")
@@ -172,12 +170,7 @@ def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -
 @click.argument("run", required=False, shell_complete=complete_runs)
 @_WORKSPACE
 @click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(min=0),
-    default=40,
-    show_default=True,
-    help="How many lines; 0 for all.",
+    "-n", "--lines", type=click.IntRange(min=0), default=40, show_default=True, help="How many lines; 0 for all."
 )
 @click.option("-f", "--follow", is_flag=True, help="Follow the log as it grows, until the run ends.")
 def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> None:  # noqa: FBT001

@@ -172,12 +172,7 @@ def child_environment() -> dict[str, str]:
     Bars at most once a second (tqdm reads ``TQDM_*``), output at once, log records 160 columns wide, and UTF-8: the
     scripts print Japanese (train_network.py:1394), which another encoding would turn into a crash.
     """
-    return {
-        "COLUMNS": "160",
-        "PYTHONIOENCODING": "utf-8",
-        "PYTHONUNBUFFERED": "1",
-        "TQDM_MININTERVAL": "1",
-    }
+    return {"COLUMNS": "160", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "1"}
 
 
 @dataclass(frozen=True, slots=True)

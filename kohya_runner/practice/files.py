@@ -102,10 +102,7 @@ def modules(script: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def trained_modules(args: argparse.Namespace, script: str) -> tuple[str, ...]:
     """The modules that are trained and saved (train_network.py:1112-1115)."""
     text, image = modules(script)
-    return (
-        *(() if args.network_train_unet_only else text),
-        *(() if args.network_train_text_encoder_only else image),
-    )
+    return (*(() if args.network_train_unet_only else text), *(() if args.network_train_text_encoder_only else image))
 
 
 def safetensors(

@@ -90,12 +90,7 @@ def load(
     tree = _override(tree, overrides, findings)
     if not isinstance(tree.value, dict):
         findings.append(
-            error(
-                "recipe.syntax",
-                "a recipe is a mapping of keys",
-                where=str(tree.place),
-                hint="begin with name: ...",
-            )
+            error("recipe.syntax", "a recipe is a mapping of keys", where=str(tree.place), hint="begin with name: ...")
         )
         return Loaded(path, tree, None, tuple(findings))
     rendered, faults = render(tree, _variables(tree, os.environ if environ is None else environ, readable))
@@ -135,12 +130,7 @@ def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding], files: _
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as fault:
         findings.append(
-            error(
-                "recipe.syntax",
-                f"is not UTF-8 (byte {fault.start})",
-                where=place.source,
-                hint="save it as UTF-8",
-            )
+            error("recipe.syntax", f"is not UTF-8 (byte {fault.start})", where=place.source, hint="save it as UTF-8")
         )
         return Node(None, place)
     except OSError as fault:

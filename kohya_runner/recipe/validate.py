@@ -118,12 +118,7 @@ def _not_yet(tree: Node) -> tuple[Finding, ...]:
         for node in _matching(tree, path.split(".")):
             message = f"{path.replace('*', 'N')}: {what} is not built yet"
             findings.append(
-                error(
-                    "recipe.not_yet",
-                    message,
-                    where=str(node.key_place or node.place),
-                    hint="leave the key out",
-                )
+                error("recipe.not_yet", message, where=str(node.key_place or node.place), hint="leave the key out")
             )
     return tuple(findings)
 

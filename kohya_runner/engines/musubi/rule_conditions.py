@@ -150,10 +150,6 @@ def other_shift(context: Context) -> bool:
     return sampling in SHIFTS.values() and sampling != SHIFTS[context.family]
 
 
-def not_recommended(context: Context) -> bool:
-    return context.get("timestep_sampling") not in SHIFTS.values()
-
-
 def flow_shift_unused(context: Context) -> bool:
     return bool(context.given("discrete_flow_shift")) and context.get("timestep_sampling") not in ("shift", "sigma")
 
@@ -171,10 +167,6 @@ def samples(context: Context) -> bool:
 def unknown_prompts(context: Context) -> bool:
     name = context.get("sample_prompts")
     return bool(name) and not str(name).endswith((".txt", ".toml", ".json"))
-
-
-def zeros(context: Context) -> str:
-    return context.listed(name for name in SAVES if context.get(name) == 0)
 
 
 def unused_swaps(context: Context) -> str:
@@ -196,7 +188,3 @@ def reversed_range(context: Context) -> bool:
     low, high = context.get("min_timestep"), context.get("max_timestep")
     first, last = 0 if low is None else low, 1000 if high is None else high
     return first < 0 or last > 1000 or first >= last
-
-
-def tracker(context: Context) -> bool:
-    return context.get("log_with") in ("tensorboard", "all") and not context.get("logging_dir")

@@ -8,17 +8,7 @@ from typing import Any
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import EngineInfo
-from kohya_runner.engines.support import (
-    BYT5,
-    CLIP_G,
-    CLIP_L,
-    GEMMA2,
-    QWEN_VL,
-    SD2_REPO,
-    T5_XXL,
-    Component,
-    Support,
-)
+from kohya_runner.engines.support import BYT5, CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2_REPO, T5_XXL, Component, Support
 
 SD_SCRIPTS = EngineInfo(
     name="sd-scripts",
@@ -258,6 +248,6 @@ ABSENT: Mapping[tuple[str, str], str] = {
 
 BROKEN: Mapping[str, str] = {
     "sdxl_train_control_net.py": "its own load_state_dict returns nothing, so no state can be loaded "
-    "(library/sdxl_original_control_net.py:89)",
+    "(library/sdxl_original_control_net.py:89)"
 }
 """Scripts that write states and cannot read them, and why."""
