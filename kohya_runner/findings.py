@@ -146,6 +146,7 @@ TABLE = (
     Code("caption.edit_lines", WARNING, "an edit instruction of several lines"),
     Code("caption.empty", ERROR, "a caption file is empty"),
     Code("caption.encoding", ERROR, "a caption is not UTF-8"),
+    Code("caption.failed", ERROR, "no caption could be made, or read, for a picture"),
     Code("caption.length", INFO, "a caption that may be longer than the text encoder takes"),
     Code("caption.lines", WARNING, "a caption of several lines; the trainer reads the first"),
     Code("caption.matches", ERROR, "a caption that captions.matches does not match"),

@@ -24,7 +24,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
-@click.group(cls=RunnerGroup, later={"prepare": ("prepare", "Make a new folder that trains out of any pictures.")})
+LATER = {
+    "caption": ("dataset_captions", "Make captions by a template, a tagger or a vision model."),
+    "edit": ("dataset_captions", "Change many captions at once: see what changes, say yes; each edit is a version."),
+    "prepare": ("prepare", "Make a new folder that trains out of any pictures."),
+}
+
+
+@click.group(cls=RunnerGroup, later=LATER)
 def dataset() -> None:
     """What the trainer will really see of the pictures and captions."""
 

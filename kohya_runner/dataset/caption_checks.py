@@ -126,9 +126,9 @@ def matches(scan: Scan) -> Iterator[Finding]:
     compiled = re.compile(pattern)
     rule = f"not matching {shortened(pattern)}"
     try:
-        with _at_most(PATTERN_SECONDS):
+        with at_most(PATTERN_SECONDS):
             found = tuple(_broken(scan, "caption.matches", rule, lambda text: compiled.search(text) is not None))
-    except _TooSlowError:
+    except TooSlowError:
         text = f"captions.matches {shortened(pattern)} takes more than {PATTERN_SECONDS:.0f} s on {scan.source.folder}"
         hint = "write a simpler pattern, without a repeat inside a repeat"
         found = (error("caption.matches", text, where=scan.source.where, hint=hint),)
@@ -158,13 +158,13 @@ def max_tokens(scan: Scan) -> Iterator[Finding]:
         yield warning("caption.max_tokens", f"{text}; {longest}", where=scan.source.place(paths))
 
 
-class _TooSlowError(Exception):
+class TooSlowError(Exception):
     """The work took longer than it may."""
 
 
 @contextlib.contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Raise ``_TooSlowError`` in the block after so many seconds.
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise ``TooSlowError`` in the block after so many seconds.
 
     Python's regular expressions look for signals while they match, so a timer can end one. Only the main thread hears
     signals; in another there is no limit.
@@ -174,7 +174,7 @@ def _at_most(seconds: float) -> Iterator[None]:
         return
 
     def ring(_number: int, _frame: FrameType | None) -> None:
-        raise _TooSlowError
+        raise TooSlowError
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -37,22 +37,22 @@ def thumbnails(paths: Sequence[Path], on_done: Callable[[int, int], None] | None
                 on_done(done, len(paths))
 
 
-def thumbnail(path: Path) -> str:
+def thumbnail(path: Path, *, side: int = SIDE, tiny: int = TINY, quality: int = 72) -> str:
     """One picture: small art as PNG, pixel for pixel, all else as JPEG."""
     try:
         with PIL.Image.open(path, formats=FORMATS) as opened:
             if opened.width * opened.height > _LARGE:
                 return ""
-            opened.draft("RGB", (SIDE * 2, SIDE * 2))
+            opened.draft("RGB", (side * 2, side * 2))
             plain = opened.convert("RGB")
     except Exception:  # noqa: BLE001 - a broken file makes decoders raise nearly anything
         return ""
     buffer = BytesIO()
-    if max(plain.size) <= TINY:
+    if max(plain.size) <= tiny:
         plain.save(buffer, "PNG")
         return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    plain.thumbnail((SIDE, SIDE))
-    plain.save(buffer, "JPEG", quality=72)
+    plain.thumbnail((side, side))
+    plain.save(buffer, "JPEG", quality=quality)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kohya_runner.finish import web
+from kohya_runner import web
 from kohya_runner.recipe.finish import Kind, Notify, address_fault
 from kohya_runner.record.record import Record
 from kohya_runner.text import duration, masked_text

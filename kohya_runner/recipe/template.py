@@ -78,7 +78,7 @@ def render(tree: Node, variables: Variables) -> tuple[Node, tuple[Finding, ...]]
         if not (isinstance(node.value, str) and has_template(node.value)):
             return node
         if not environment:
-            environment.append(_environment())
+            environment.append(sandbox())
         asked = (node.value, node.place.by_user, path[:2] == SILENT)
         if asked not in known:  # an alias is rendered once, however often it is used
             scope = replace(variables, by_user=asked[1], silent=asked[2])
@@ -97,7 +97,8 @@ def render(tree: Node, variables: Variables) -> tuple[Node, tuple[Finding, ...]]
     return tree.map_scalars(change), tuple(problems)
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
+def sandbox() -> ImmutableSandboxedEnvironment:
+    """Jinja2 that changes nothing, and in which a name without a value is an error."""
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

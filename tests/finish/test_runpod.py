@@ -5,7 +5,8 @@ import os
 import pytest
 from servers import body_of, runpodctl, serving
 
-from kohya_runner.finish import runpod, web
+from kohya_runner import web
+from kohya_runner.finish import runpod
 from kohya_runner.finish.runpod import end, this_pod
 
 KEY = "rp_thisIsNobodysKey"
@@ -83,7 +84,7 @@ def test_a_success_is_believed(odd_path, said):
 
 
 def test_where_the_api_hangs_the_program_is_asked(odd_path, monkeypatch):
-    monkeypatch.setattr(web.post, "__kwdefaults__", {"seconds": 0.4})
+    monkeypatch.setattr(web.post, "__kwdefaults__", {"seconds": 0.4, "longest": 4096})
     with serving(0) as server:
         machine = Machine(odd_path, server, WORKS)
         assert machine.end().ok

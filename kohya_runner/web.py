@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import urllib.error
 import urllib.request
@@ -21,6 +22,7 @@ class Answer:
     status: int
     reason: str = ""
     text: str = ""  # how the body begins
+    retry_after: str = ""  # when a new request is welcome, as the header says it
 
     @property
     def ok(self) -> bool:
@@ -40,15 +42,17 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = SECONDS) -> Answer:
-    """Send it and wait for the answer, ``seconds`` at most in all.
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = SECONDS, longest: int = _ANSWER
+) -> Answer:
+    """Send it and wait for the answer, ``seconds`` at most in all; ``longest`` bytes of it are read.
 
     In a thread of its own: a server that sends a byte now and then passes every timeout of a socket.
     """
     slot = _Slot()
 
     def ask() -> None:
-        slot.answer = _ask(url, body, headers, seconds)
+        slot.answer = _ask(url, body, headers, (seconds, longest))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -56,20 +60,29 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = 
     return slot.answer
 
 
-def _ask(url: str, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
+def _ask(url: str, body: bytes, headers: Mapping[str, str], limits: tuple[float, int]) -> Answer:
+    seconds, longest = limits
     try:
         request = urllib.request.Request(  # noqa: S310 - the schemes are checked where the address is read
             url, data=body, headers={"User-Agent": "kohya-runner", **headers}, method="POST"
         )
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=seconds) as response:
-            said = response.read(_ANSWER).decode("utf-8", "replace")
+            said = response.read(longest).decode("utf-8", "replace")
             return Answer(int(response.status), text=said)
     except urllib.error.HTTPError as fault:
-        with fault:
-            return Answer(fault.code, f"HTTP {fault.code}")
+        return _refused(fault)
     except urllib.error.URLError as fault:
         reason = fault.reason
         return Answer(0, str(getattr(reason, "strerror", None) or type(reason).__name__))
     except (OSError, ValueError, HTTPException) as fault:
         return Answer(0, getattr(fault, "strerror", None) or type(fault).__name__)
+
+
+def _refused(fault: urllib.error.HTTPError) -> Answer:
+    with fault:
+        said = b""
+        with contextlib.suppress(OSError, HTTPException):
+            said = fault.read(_ANSWER)
+        after = fault.headers.get("Retry-After", "")
+        return Answer(fault.code, f"HTTP {fault.code}", said.decode("utf-8", "replace"), after)

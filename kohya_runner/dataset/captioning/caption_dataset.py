@@ -1,0 +1,171 @@
+"""Captions for every picture of a version: who makes them, which are a person's and stay, and how far a cut run got."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kohya_runner.dataset.captioning import new_version
+from kohya_runner.dataset.captioning.caption_template import read_template
+from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure, one_line, with_trigger
+from kohya_runner.dataset.captions import listed, read_caption
+from kohya_runner.dataset.prepare import manifest
+from kohya_runner.dataset.prepare.manifest import Journal, MadePicture, VersionStep
+from kohya_runner.errors import DatasetError, UsageError
+from kohya_runner.findings import Finding, error
+from kohya_runner.safe_files import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
+
+    Captioner = Callable[[Sequence[CaptionJob], Path], Iterator[tuple[CaptionJob, str | Failure]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """What was done: new captions, those that were there from this very step, and files whose own caption stayed."""
+
+    folder: Path
+    written: int = 0
+    known: int = 0
+    kept: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def by_template(text: str) -> Captioner:
+    """Fills the template in for each picture."""
+    template = read_template(text)
+
+    return lambda wanted, _folder: ((one, template.of(one)) for one in wanted)
+
+
+def new_captions(folder: Path, step: VersionStep, *, output: Path | None, prepared: Path) -> Path:
+    """A version with the pictures of a folder, to be captioned; the same one where a run of the same was cut.
+
+    Raises:
+        DatasetError: the folder has no pictures.
+        UsageError, PreflightError, RunExistsError: see ``new_version`` and ``manifest``.
+    """
+    names = pictures(folder)
+    target = new_version.place(folder, step, output=output, prepared=prepared)
+    with manifest.alone(target):
+        journal = Journal(target)
+        findings = new_version.carry(folder, target, journal, names, {})
+        journal.close()
+    if findings:
+        raise DatasetError(f"{folder} cannot be captioned as it is", findings=findings)
+    return target
+
+
+def pictures(folder: Path) -> tuple[str, ...]:
+    """The names of the pictures in a folder. Raises ``UsageError`` or ``DatasetError`` where there are none."""
+    try:
+        found = listed(folder, ".txt")
+    except OSError as fault:
+        raise UsageError(f"{folder}: {fault.strerror or fault}") from None
+    if not found.images:
+        below = f"name one of its folders: {folder / found.folders[0]}" if found.folders else ""
+        hint = below or f"other formats are converted by: kohya-runner dataset prepare {folder}"
+        raise DatasetError(f"{folder}: no picture that the trainer reads", hint=hint)
+    return found.images
+
+
+def caption_dataset(
+    settings: CaptionSettings, folder: Path, captioner: Captioner, *, target: Path, step: VersionStep
+) -> Captioned:
+    """Write the captions of a version that has its pictures already; ``folder`` is what it was made from, or itself.
+
+    A caption that no step wrote is a person's: it stays unless ``settings.overwrite``.
+
+    Raises:
+        PreflightError: the captioner cannot go on. What it made is kept for the next run.
+    """
+    with manifest.alone(target):
+        journal = Journal(target)
+        try:
+            work = _Work(settings, (folder, target), step, journal)
+            found = work.done(captioner)
+            new_version.finish(target, journal, step, folder)
+        finally:
+            journal.close()
+    return found
+
+
+class _Work:
+    def __init__(
+        self, settings: CaptionSettings, folders: tuple[Path, Path], step: VersionStep, journal: Journal
+    ) -> None:
+        self.settings, self.journal = settings, journal
+        folder, target = self.folder, self.target = folders
+        known, before = manifest.read(target), manifest.read(folder)
+        self.same = known is None or step in known.steps
+        begun = folder == target and new_version.begin(target, step)
+        old = journal.pictures.values() if folder == target else before.pictures if before else ()
+        ours = begun or (before is not None and any(one.verb == step.verb for one in before.steps))
+        self.ours = {one.file: one.caption_sha256 for one in old} if ours else {}  # else prepare or import copied them
+        self.made = {one.file: one for one in journal.pictures.values()}
+
+    def done(self, captioner: Captioner) -> Captioned:
+        kept, todo = [], []
+        for made in sorted(self.made.values(), key=lambda one: one.file):
+            if self._is_by_hand(made) and not self.settings.overwrite:
+                kept.append(made.file)
+                self._copy(made)
+                self.journal.add(replace(made, caption_sha256=""))
+            elif not (self.same and made.caption_sha256 and made.caption_sha256 == _digest(self._text_of(made))):
+                todo.append(made)
+        findings = [
+            self._result(one, text) for one, text in (captioner(self._wanted(todo), self.target) if todo else ())
+        ]
+        faults = tuple(found for found in findings if found is not None)
+        known = len(self.made) - len(kept) - len(todo)
+        return Captioned(self.target, len(todo) - len(faults), known, tuple(kept), faults)
+
+    def _text_of(self, made: MadePicture) -> Path:
+        return (self.target / made.file).with_suffix(".txt")
+
+    def _origin(self, made: MadePicture) -> Path:
+        return (self.folder / made.file).with_suffix(".txt")
+
+    def _is_by_hand(self, made: MadePicture) -> bool:
+        digest = _digest(self._origin(made))
+        return digest not in ("", self.ours.get(made.file))
+
+    def _copy(self, made: MadePicture) -> None:
+        origin, text = self._origin(made), self._text_of(made)
+        if _digest(origin) not in ("", _digest(text)):
+            write_bytes(text, origin.read_bytes())
+
+    def _wanted(self, todo: list[MadePicture]) -> tuple[CaptionJob, ...]:
+        return tuple(
+            CaptionJob(self.target / one.file, _parent(one.source), read_caption(self._origin(one)).text)
+            for one in todo
+        )
+
+    def _result(self, one: CaptionJob, text: str | Failure) -> Finding | None:
+        """Write the caption; a finding where there is none, and what was there stays."""
+        made = self.made[one.path.relative_to(self.target).as_posix()]
+        line = "" if isinstance(text, Failure) else with_trigger(one_line(text), self.settings.trigger)
+        if not line:
+            self._copy(made)
+            why = text.why if isinstance(text, Failure) else "the caption is empty"
+            return error("caption.failed", f"{made.file}: {why}", where=str(one.path))
+        data = f"{line}\n".encode()
+        self.journal.add(replace(made, caption_sha256=hashlib.sha256(data).hexdigest()))
+        write_bytes(self._text_of(made), data)
+        return None
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _parent(source: str) -> str:
+    return source.rsplit("/", 2)[-2] if "/" in source else ""
