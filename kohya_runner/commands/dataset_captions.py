@@ -59,7 +59,7 @@ def caption(
 
     settings = CaptionSettings(**{name: value for name, value in given.items() if value is not None})
     folder, room = folder.absolute(), _workspace(workspace)
-    made_by = captioner(settings, lambda: _tagger_place(sd_scripts, room), os.environ)
+    made_by = captioner(settings, lambda: tagger_place(sd_scripts, room), os.environ)
     step = settings.step(_now(), folder)
     target = new_captions(folder, step, output=output, prepared=room.prepared)
     done = caption_dataset(settings, folder, made_by, target=target, step=step)
@@ -194,7 +194,8 @@ def _workspace(named: str | None) -> Workspace:
     return workspace.choose(named, str(fallback) if fallback else None, os.environ, Path.cwd())
 
 
-def _tagger_place(sd_scripts: str | None, room: Workspace) -> TaggerPlace:
+def tagger_place(sd_scripts: str | None, room: Workspace) -> TaggerPlace:
+    """Where a tagger runs. Raises ``TrainerError`` where no trainer is here."""
     import os
 
     from kohya_runner.engines.table import DEFAULT, user_settings
