@@ -11,15 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kohya_runner.dataset.facts import (
-    CAPTION_BLANK,
-    CAPTION_EMPTY,
-    CAPTION_ENCODING,
-    IMAGE_EXTENSIONS,
-    Caption,
-    Source,
-    dotted,
-)
+from kohya_runner.dataset import facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +26,7 @@ class Listing:
 
 def is_image(name: str) -> bool:
     """Whether a name has an image's extension, in whatever case: the layout writes it in lower case."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS  # noqa: PTH122
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in facts.IMAGE_EXTENSIONS  # noqa: PTH122
 
 
 def stem(name: str) -> str:
@@ -72,18 +64,18 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def captions_by_stem(source: Source, names: Iterable[str]) -> Mapping[str, Caption]:
+def captions_by_stem(source: facts.Source, names: Iterable[str]) -> Mapping[str, facts.Caption]:
     """Captions by stem. Where ``a.txt`` and ``a.TXT`` are both there, the one spelt like the rule counts."""
     chosen: dict[str, str] = {}
     for name in names:
-        if stem(name) not in chosen or name.endswith(dotted(source.captions.extension)):
+        if stem(name) not in chosen or name.endswith(facts.dotted(source.captions.extension)):
             chosen[stem(name)] = name
     return {stem: _caption_of_image(source, source.folder / name) for stem, name in chosen.items()}
 
 
-def _caption_of_image(source: Source, path: Path) -> Caption:
+def _caption_of_image(source: facts.Source, path: Path) -> facts.Caption:
     why = source.refuses(path)
-    return Caption(path, "", 0, "", problem=f"unreadable: {why}") if why else read_caption(path)
+    return facts.Caption(path, "", 0, "", problem=f"unreadable: {why}") if why else read_caption(path)
 
 
 def images_in(folder: Path) -> int:
@@ -101,7 +93,7 @@ LARGEST = 1 << 20  # bytes; a caption is a line of text
 _PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+", re.IGNORECASE)
 
 
-def read_caption(path: Path) -> Caption:
+def read_caption(path: Path) -> facts.Caption:
     """A caption file as the trainer reads it (library/dreambooth_dataset.py:100-112): UTF-8, the first line, stripped.
 
     A byte order mark stays in the prompt. A file without a byte is an assertion of the trainer, a blank first line an
@@ -109,39 +101,39 @@ def read_caption(path: Path) -> Caption:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
-            return Caption(path, "", 0, "", problem="unreadable: is not a regular file")
+            return facts.Caption(path, "", 0, "", problem="unreadable: is not a regular file")
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
-        return Caption(path, "", 0, "", problem=f"unreadable: {error.strerror or error}")
+        return facts.Caption(path, "", 0, "", problem=f"unreadable: {error.strerror or error}")
     if len(data) > LARGEST:
-        return Caption(path, "", 0, "", problem="unreadable: larger than a megabyte, too large for a caption")
+        return facts.Caption(path, "", 0, "", problem="unreadable: larger than a megabyte, too large for a caption")
     digest = hashlib.sha256(data).hexdigest()
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return Caption(path, "", 0, digest, problem=CAPTION_ENCODING, bytes=len(data))
+        return facts.Caption(path, "", 0, digest, problem=facts.CAPTION_ENCODING, bytes=len(data))
     return replace(_caption(path, text, digest), bytes=len(data))
 
 
-def caption_from_text(text: str, where: str) -> Caption:
+def caption_from_text(text: str, where: str) -> facts.Caption:
     """A caption that stands in a metadata file; ``where`` says in which row."""
     data = text.encode("utf-8", "surrogatepass")
     digest = hashlib.sha256(data).hexdigest()
     try:
         data.decode()
     except UnicodeDecodeError:  # half a sign, written as \ud83d
-        return Caption(Path(where), "", 0, digest, problem=CAPTION_ENCODING)
+        return facts.Caption(Path(where), "", 0, digest, problem=facts.CAPTION_ENCODING)
     return replace(_caption(Path(where), text, digest), bytes=len(data), written=text)
 
 
-def _caption(path: Path, text: str, digest: str) -> Caption:
+def _caption(path: Path, text: str, digest: str) -> facts.Caption:
     # open() in text mode ends a line at \n, \r\n and \r, and nowhere else: not what str.splitlines() does
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = lines[0].strip()
-    problem = "" if first.strip(BOM).strip() else CAPTION_BLANK if text else CAPTION_EMPTY
+    problem = "" if first.strip(BOM).strip() else facts.CAPTION_BLANK if text else facts.CAPTION_EMPTY
     filled = sum(1 for line in lines if line.strip())
-    return Caption(path, first, filled, digest, problem=problem, bom=text.startswith(BOM))
+    return facts.Caption(path, first, filled, digest, problem=problem, bom=text.startswith(BOM))
 
 
 def fewest_tokens(text: str) -> int:

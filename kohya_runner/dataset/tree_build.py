@@ -16,19 +16,10 @@ from pathlib import Path
 
 from kohya_runner import safe_files
 from kohya_runner.dataset import tree_manifest as manifest
+from kohya_runner.dataset import written_files
 from kohya_runner.dataset.facts import Folder
 from kohya_runner.dataset.layout import CONFIG, METADATA, Layout, head
 from kohya_runner.dataset.tree_manifest import carry_over, drop_unfinished, is_cache_of
-from kohya_runner.dataset.written_files import (
-    LINK_METHODS,
-    LinkMethod,
-    WrittenFile,
-    caption_bytes,
-    leads_to,
-    make,
-    parts,
-    place,
-)
 from kohya_runner.errors import PreflightError
 
 SET_ASIDE = "set-aside"
@@ -52,7 +43,7 @@ class BuiltTree:
     set_aside: tuple[Path, ...] = ()  # files somebody had put into the tree, and where they are now
 
 
-def build(layout: Layout, *, ways: tuple[LinkMethod, ...] = LINK_METHODS) -> BuiltTree:
+def build(layout: Layout, *, ways: tuple[written_files.LinkMethod, ...] = written_files.LINK_METHODS) -> BuiltTree:
     """Make the tree of a layout be there, whole. Nothing happens where it is. Sources are never written to.
 
     PreflightError where the disk refuses, DatasetError where a source changed since it was read.
@@ -75,10 +66,10 @@ def is_intact(layout: Layout) -> bool:
     found = manifest.read(layout.tree)
     if found is None or found.key != layout.key or next(_strays(layout), None) is not None:
         return False
-    if not all(_is_made(layout, part, found) for part in parts(layout)):
+    if not all(_is_made(layout, part, found) for part in written_files.parts(layout)):
         return False
     beside = all(_holds(path, text) for path, text in _beside(layout))
-    return beside and all(leads_to(path, source, size) for path, source, size in _files(layout))
+    return beside and all(written_files.leads_to(path, source, size) for path, source, size in _files(layout))
 
 
 def _beside(layout: Layout) -> Iterator[tuple[Path, str]]:
@@ -96,11 +87,11 @@ def _holds(path: Path, text: str) -> bool:
         return False
 
 
-def _is_made(layout: Layout, part: WrittenFile, found: manifest.Manifest) -> bool:
+def _is_made(layout: Layout, part: written_files.WrittenFile, found: manifest.Manifest) -> bool:
     """Whether a file that leads to no source is as it was written: a caption by its text, a picture by its size."""
     try:
         if part.caption:
-            return part.path.read_bytes() == caption_bytes(part.entry)
+            return part.path.read_bytes() == written_files.caption_bytes(part.entry)
         return part.path.stat().st_size == found.made.get(part.path.relative_to(layout.tree).as_posix())
     except OSError:
         return False
@@ -124,19 +115,20 @@ def _is_ours(tree: Path) -> bool:
     return found is not None and found.key == tree.name
 
 
-def _built(layout: Layout, partial: Path, ways: tuple[LinkMethod, ...]) -> BuiltTree:
+def _built(layout: Layout, partial: Path, ways: tuple[written_files.LinkMethod, ...]) -> BuiltTree:
     shutil.rmtree(partial, ignore_errors=True)
     for folder in (*layout.folders, *layout.conditions):
         _below(layout, folder, partial).mkdir(parents=True, exist_ok=True)
     if not layout.edits:
         (partial / "train").mkdir(parents=True, exist_ok=True)
     for path, source, size in _files(layout):
-        ways = place(source, partial / path.relative_to(layout.tree), size, ways)
+        ways = written_files.place(source, partial / path.relative_to(layout.tree), size, ways)
     carried = carry_over(_older(layout), layout, partial)
     for path, text in _beside(layout):
         safe_files.write_text(partial / path.relative_to(layout.tree), text)
     made = {
-        str(p.path.relative_to(layout.tree)): make(p, partial / p.path.relative_to(layout.tree)) for p in parts(layout)
+        str(p.path.relative_to(layout.tree)): written_files.make(p, partial / p.path.relative_to(layout.tree))
+        for p in written_files.parts(layout)
     }
     manifest.write(layout, partial, made)
     for directory in (*partial.glob("*/*"), *partial.glob("*/"), partial):

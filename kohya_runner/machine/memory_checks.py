@@ -8,15 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.findings import Finding, error, warning
-from kohya_runner.machine.memory_use import (
-    RamEstimate,
-    RamSettings,
-    VramEstimate,
-    VramSettings,
-    estimate,
-    ram_estimate,
-    trained_label,
-)
+from kohya_runner.machine import memory_use
 from kohya_runner.machine.sizes import LoraShape, lora_bytes
 from kohya_runner.text import size
 
@@ -58,8 +50,8 @@ class Load:
 class MemoryPlan:
     """Estimates, what there is (None where it is not known), and what is wrong with that."""
 
-    vram: VramEstimate | None
-    ram: RamEstimate | None
+    vram: memory_use.VramEstimate | None
+    ram: memory_use.RamEstimate | None
     gpu_bytes: int | None = None
     ram_bytes: int | None = None
     findings: tuple[Finding, ...] = ()
@@ -98,8 +90,8 @@ def memory_plan(needs: MachineNeeds, load: Load, host: HostFacts | None, *, swap
     """The estimates; with a host also their problems. ``swap`` are the bytes of its swap space."""
     settings = vram_settings(needs, load)
     on_gpu = host is None or bool(host.gpus)
-    gpu = estimate(settings) if on_gpu else None
-    memory = ram_estimate(ram_settings(needs, load, on_gpu=on_gpu))
+    gpu = memory_use.estimate(settings) if on_gpu else None
+    memory = memory_use.ram_estimate(ram_settings(needs, load, on_gpu=on_gpu))
     if host is None:
         return MemoryPlan(gpu, memory)
     totals = [g.total_bytes for g in host.gpus[: needs.num_processes] if g.total_bytes]
@@ -117,10 +109,10 @@ def swap_bytes(meminfo: Path = MEMINFO) -> int:
         return 0
 
 
-def vram_settings(needs: MachineNeeds, load: Load) -> VramSettings:
+def vram_settings(needs: MachineNeeds, load: Load) -> memory_use.VramSettings:
     """The options that decide over the GPU's memory."""
     on = frozenset(name for name, value in needs.args.items() if value is True)
-    return VramSettings(
+    return memory_use.VramSettings(
         family=needs.family,
         lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH if load.trained is None else load.trained,
         network=load.trained is None,
@@ -147,12 +139,12 @@ def vram_settings(needs: MachineNeeds, load: Load) -> VramSettings:
     )
 
 
-def ram_settings(needs: MachineNeeds, load: Load, *, on_gpu: bool) -> RamSettings:
+def ram_settings(needs: MachineNeeds, load: Load, *, on_gpu: bool) -> memory_use.RamSettings:
     """The options that decide over the host's memory."""
     settings = vram_settings(needs, load)
-    trained = estimate(settings)
-    here = (trained_label(settings), "activations")
-    return RamSettings(
+    trained = memory_use.estimate(settings)
+    here = (memory_use.trained_label(settings), "activations")
+    return memory_use.RamSettings(
         family=needs.family,
         precision=needs.mixed_precision,
         full_half=settings.full_half,
@@ -176,7 +168,7 @@ def _detail(parts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {size(count)}" for name, count in largest)
 
 
-def _vram_findings(plan: MemoryPlan, settings: VramSettings, needs: MachineNeeds) -> Iterator[Finding]:
+def _vram_findings(plan: MemoryPlan, settings: memory_use.VramSettings, needs: MachineNeeds) -> Iterator[Finding]:
     if plan.vram is None or plan.gpu_bytes is None or plan.vram.total <= plan.gpu_bytes:
         return
     message = (
@@ -186,7 +178,7 @@ def _vram_findings(plan: MemoryPlan, settings: VramSettings, needs: MachineNeeds
     yield warning("memory.vram", message, where=needs.place("resolution"), hint=_what_fits(settings, plan.gpu_bytes))
 
 
-def _what_fits(settings: VramSettings, room: int) -> str:
+def _what_fits(settings: memory_use.VramSettings, room: int) -> str:
     """The lines that lower it, the largest saving first, and what is then needed."""
     from kohya_runner.machine.memory_savings import enough, savings
 
@@ -219,7 +211,7 @@ FP8_BASE = ("flux", "sd3")
 """Families whose LoRA script keeps the base model in 8 bit on the host, too."""
 
 
-def _less_ram(needed: RamEstimate, needs: MachineNeeds) -> str:
+def _less_ram(needed: memory_use.RamEstimate, needs: MachineNeeds) -> str:
     if needed.parts.get("cached latents and texts", 0) > needed.total // 4:
         return "write args.cache_latents_to_disk: true (with cached texts args.cache_text_encoder_outputs_to_disk, too)"
     if needs.family in LOW_RAM and needs.args.get("lowram") is not True:

@@ -9,16 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
 
+from kohya_runner import errors
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
-from kohya_runner.errors import (
-    CancelledError,
-    NoCheckpointError,
-    RunnerError,
-    StalledError,
-    TerminatedError,
-    TrainingFailedError,
-    UsageError,
-)
 from kohya_runner.recipe.finish import Guard
 from kohya_runner.record.process_identity import ProcessId, boot_seconds
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
@@ -40,7 +32,7 @@ LARGEST = 64 << 20
 """Bytes; a larger file is refused."""
 
 
-class RecordError(UsageError):
+class RecordError(errors.UsageError):
     """A record that cannot be read."""
 
 
@@ -242,16 +234,16 @@ class Record(_Part):
         return self.model_copy(update=values)
 
 
-def ended_as(record: Record) -> type[RunnerError] | None:
+def ended_as(record: Record) -> type[errors.RunnerError] | None:
     """What a run's end is to a command, and so its exit code; None for one that succeeded or goes on."""
     end = record.exit or Exit()
     match record.state:
         case "stopped":
-            return CancelledError if end.why == "SIGINT" else TerminatedError
+            return errors.CancelledError if end.why == "SIGINT" else errors.TerminatedError
         case "failed" | "lost" if end.stop:
-            return StalledError
+            return errors.StalledError
         case "failed" | "lost":
-            return NoCheckpointError if end.code == 0 else TrainingFailedError
+            return errors.NoCheckpointError if end.code == 0 else errors.TrainingFailedError
         case _:
             return None
 

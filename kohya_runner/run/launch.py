@@ -8,18 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kohya_runner import hub
+from kohya_runner import errors, hub
 from kohya_runner.diagnosis.diagnose import explained
 from kohya_runner.diagnosis.progress import STAGE, STARTING
-from kohya_runner.errors import (
-    CancelledError,
-    NoCheckpointError,
-    PreflightError,
-    RunExistsError,
-    RunnerError,
-    StalledError,
-    TerminatedError,
-)
 from kohya_runner.plan.value import Plan
 from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.process_identity import ProcessId
@@ -65,23 +56,23 @@ def run(
     live = next((view for view in known if view.name == plan.name and view.state in LIVE), None)
     if live is not None:  # its lock may have been lost
         hint = f"watch it with: kohya-runner status {live.name}; end it with: kohya-runner stop {live.name}"
-        raise RunExistsError(f"{live.name}: run {live.run_id} is still running", hint=hint)
+        raise errors.RunExistsError(f"{live.name}: run {live.run_id} is still running", hint=hint)
     try:
         return _claimed(plan, policy, screen, after, env)
     except OSError as fault:
         where = fault.filename or plan.ready.run_dir
         message = f"{where}: {fault.strerror or fault}"
-        raise PreflightError(message, hint="free some space, or choose another --workspace") from fault
+        raise errors.PreflightError(message, hint="free some space, or choose another --workspace") from fault
 
 
 def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> record.Record:
     """The run's own folder and its name, held while it goes on."""
     run_dir, series = plan.ready.run_dir, plan.series
     if series is None and not claim(run_dir):
-        raise RunExistsError(f"{run_dir} was taken by another launch a moment ago", hint="launch again")
+        raise errors.RunExistsError(f"{run_dir} was taken by another launch a moment ago", hint="launch again")
     try:
         lock.take(run_dir.parent, run_dir.name)
-    except (RunExistsError, OSError):
+    except (errors.RunExistsError, OSError):
         if series is None:
             run_dir.rmdir()
         raise
@@ -90,7 +81,7 @@ def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env:
         if series is not None:
             resume_effects.prepare_folder(series, screen)
         final = _locked(plan, screen, after, env)
-    except (RunnerError, OSError):
+    except (errors.RunnerError, OSError):
         lock.release(run_dir.parent, run_dir.name)
         after.conclude(run_dir, screen, env, None)
         raise
@@ -106,7 +97,7 @@ def _already(view: ledger.RunView, screen: Reporter, *, once: bool) -> record.Re
         return view.record
     output = view.path / view.record.output_dir
     message = f"this run was done before, with the same recipe, data and trainer: {output / view.record.final}"
-    raise RunExistsError(message, hint="change something, or train once more with --again")
+    raise errors.RunExistsError(message, hint="change something, or train once more with --again")
 
 
 def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> record.Record:
@@ -119,8 +110,8 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
         _prepare(plan, screen, env)
         after.guard(plan.ready.run_dir, recorder.now, env)
         outcome = _supervise(plan, recorder, screen, env)
-    except (RunnerError, OSError, KeyboardInterrupt) as fault:
-        stopped = isinstance(fault, (KeyboardInterrupt, TerminatedError, CancelledError))
+    except (errors.RunnerError, OSError, KeyboardInterrupt) as fault:
+        stopped = isinstance(fault, (KeyboardInterrupt, errors.TerminatedError, errors.CancelledError))
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
     final = recorder.finish(outcome)
@@ -195,8 +186,8 @@ def _judged(plan: Plan, final: record.Record) -> record.Record:
         return final
     if final.state == "stopped":
         raise kind(record.why_ended(final), hint=hint)
-    if kind is StalledError:
+    if kind is errors.StalledError:
         raise kind(f"stopped at step {final.steps_seen}: {why}", hint=hint)
-    if kind is NoCheckpointError:
+    if kind is errors.NoCheckpointError:
         raise kind(f"the trainer exited with 0 but left no usable LoRA: {why}", hint=hint)
     raise kind(f"{why}\n{explained(plan.ready.run_dir, final)}", hint=hint)

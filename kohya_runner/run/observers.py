@@ -9,17 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kohya_runner.diagnosis.events import (
-    CheckpointStarted,
-    Epoch,
-    Event,
-    Fact,
-    ModulesMade,
-    NoData,
-    OtherBar,
-    Phase,
-    Step,
-)
+from kohya_runner.diagnosis import events
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
 from kohya_runner.record.record import Record
 from kohya_runner.run.recorder import Recorder
@@ -37,7 +27,7 @@ class Stop:
 class Observer(Protocol):
     """What it raises does not touch the training: see ``Watch``; the fault is a note in the record."""
 
-    def event(self, event: Event) -> None:
+    def event(self, event: events.Event) -> None:
         """Take in what the trainer said."""
 
     def tick(self) -> Stop | None:
@@ -101,40 +91,40 @@ class ProgressLines:
         self.epoch = ""
         self.work = ""
 
-    def event(self, event: Event) -> None:
+    def event(self, event: events.Event) -> None:
         """Take in one event."""
         lasting = self._lasting(event)
         if lasting:
             self.screen.event(lasting, lasting=True)
-        elif isinstance(event, Step):
+        elif isinstance(event, events.Step):
             self.work = ""
             self.screen.event(self._step(event), lasting=False)
 
-    def _lasting(self, event: Event) -> str:
+    def _lasting(self, event: events.Event) -> str:
         """The line that stays, "" for none."""
         line = ""
         match event:
-            case Phase():
+            case events.Phase():
                 self.phase, self.since, self.work = event.name, time.monotonic(), ""
                 line = "" if event.name in IN_PASSING else event.name
-            case OtherBar():
+            case events.OtherBar():
                 self.work = f"{event.done}/{event.total}"
-            case Epoch():
+            case events.Epoch():
                 line = f"epoch {event.number}/{event.total}"
                 self.epoch, self.phase = f"{line}  ", TRAINING
-            case CheckpointStarted():
+            case events.CheckpointStarted():
                 line = f"saving {event.path.name}"
-            case ModulesMade() if not event.enabled:
+            case events.ModulesMade() if not event.enabled:
                 line = f"{event.number} LoRA modules for {event.what}"
-            case Fact(name="total"):
+            case events.Fact(name="total"):
                 line = f"{event.value} steps in all"
-            case NoData():
+            case events.NoData():
                 line = "the trainer found no data"
             case _:
                 pass
         return line
 
-    def _step(self, event: Step) -> str:
+    def _step(self, event: events.Step) -> str:
         parts = [f"{self.epoch}step {event.step}/{event.total}"]
         if event.loss is not None:
             parts.append(f"loss {event.loss:.4f}" if math.isfinite(event.loss) else f"loss {event.loss}")

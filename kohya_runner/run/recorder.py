@@ -9,16 +9,7 @@ import time
 from pathlib import Path
 
 from kohya_runner.artefact import lora as artefact
-from kohya_runner.diagnosis.events import (
-    CheckpointRemoved,
-    CheckpointStarted,
-    Epoch,
-    Event,
-    Finished,
-    ModulesMade,
-    NoData,
-    Step,
-)
+from kohya_runner.diagnosis import events
 from kohya_runner.record import attempts, ledger, record
 from kohya_runner.record.process_identity import ProcessId, boot_seconds
 from kohya_runner.record.record import RecordedState
@@ -121,28 +112,28 @@ class Recorder:
             _give_back(self.run_dir)
             self.save()
 
-    def event(self, event: Event) -> None:
+    def event(self, event: events.Event) -> None:
         """Take in what the trainer said."""
         match event:
-            case Step():
+            case events.Step():
                 self._step(event)
-            case Epoch():
+            case events.Epoch():
                 self.now = self.now.changed(epochs_seen=event.number)
-            case ModulesMade() if event.enabled:
+            case events.ModulesMade() if event.enabled:
                 self._enabled[event.what] = event.number
-            case CheckpointStarted():
+            case events.CheckpointStarted():
                 self._looked = 0.0
-            case CheckpointRemoved():
+            case events.CheckpointRemoved():
                 self._looked = 0.0
                 self._removed.add(event.path.name)
-            case Finished():
+            case events.Finished():
                 self.finished = True
-            case NoData():
+            case events.NoData():
                 self.no_data = True
             case _:
                 pass
 
-    def _step(self, event: Step) -> None:
+    def _step(self, event: events.Step) -> None:
         timings, own = self.now.timings, event.step - self.now.first_step
         if own > 0 and timings.first_step is None:
             timings = timings.model_copy(update={"first_step": time.time()})

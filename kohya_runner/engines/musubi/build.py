@@ -15,16 +15,7 @@ from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.trainer_view import Rules
 from kohya_runner.engines.arguments import Arg, option_arg
-from kohya_runner.engines.musubi import MUSUBI_TUNER
-from kohya_runner.engines.musubi.dataset_options import (
-    DatasetOptions,
-    cache_key,
-    cache_root,
-    dataset_config,
-    disagreements,
-    of_folder,
-    read_options,
-)
+from kohya_runner.engines.musubi import MUSUBI_TUNER, dataset_options
 from kohya_runner.engines.musubi.steps import MusubiLength, Part, Size, plan_steps
 from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
 from kohya_runner.engines.steps_plan import SaveSettings
@@ -43,23 +34,25 @@ ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3", "sage_attn")
 def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
     """Pictures and controls in folders of their own, and the dataset config that names them."""
     loaded, pairs = resolved.loaded, resolved.pairs
-    options, faults = read_options(loaded)
-    key = cache_key(resolved.parsed, resolved.support, options, resolved.models.components)
+    options, faults = dataset_options.read_options(loaded)
+    key = dataset_options.cache_key(resolved.parsed, resolved.support, options, resolved.models.components)
     laid = plan_layout(scans, tree, key, caption_extension=EXTENSION)
     edits = tuple(pair for pair in pairs if isinstance(pair, EditSet))
     if edits:
         layout = with_edits(laid, edits, fit=False)
     else:
         layout = with_controls(laid, tuple(pair for pair in pairs if isinstance(pair, Paired)))
-    own = {folder.name: of_folder(loaded, options, folder).given for folder in layout.folders}
+    own = {folder.name: dataset_options.of_folder(loaded, options, folder).given for folder in layout.folders}
     layout = replace(layout, own=json.dumps(own, default=str))
-    found = (*faults, *(f for folder in layout.folders for f in disagreements(loaded, options, folder)))
-    return Arranged(layout, found, (dataset_config(loaded, layout, options),), cache_root(layout))
+    found = (*faults, *(f for folder in layout.folders for f in dataset_options.disagreements(loaded, options, folder)))
+    return Arranged(
+        layout, found, (dataset_options.dataset_config(loaded, layout, options),), dataset_options.cache_root(layout)
+    )
 
 
 def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
     """The numbers; none for a dataset without a resolution, or without any: said already."""
-    parts = tuple(_parts(resolved.loaded, layout, read_options(resolved.loaded)[0]))
+    parts = tuple(_parts(resolved.loaded, layout, dataset_options.read_options(resolved.loaded)[0]))
     if len(parts) != len(layout.folders) or not parts:
         return None, ()
     return plan_steps(parts, length(values, resolved.recipe.name, resolved.recipe.launch.num_processes))
@@ -107,11 +100,11 @@ def stage(resolved: ResolvedRecipe, row: StageRow, config: Path) -> EarlierStage
     return EarlierStage(row.phase, row.script, args)
 
 
-def _parts(loaded: Loaded, layout: Layout, options: Mapping[int, DatasetOptions]) -> list[Part]:
+def _parts(loaded: Loaded, layout: Layout, options: Mapping[int, dataset_options.DatasetOptions]) -> list[Part]:
     controls = {folder.name: folder.entries for folder in layout.conditions}
     found = []
     for folder in layout.folders:
-        chosen, beside = of_folder(loaded, options, folder), controls.get(folder.name, ())
+        chosen, beside = dataset_options.of_folder(loaded, options, folder), controls.get(folder.name, ())
         sizes: list[tuple[Size, tuple[Size, ...]]] = [
             (entry.size, tuple(other.size for other in beside[index : index + 1]))
             for index, entry in enumerate(folder.entries)
@@ -132,7 +125,7 @@ def length(values: Mapping[str, Any], name: str, processes: int) -> MusubiLength
 
 def picture_rules(loaded: Loaded) -> Rules:
     """By the first entry's options: what most recipes say for all of them."""
-    first = next(iter(read_options(loaded)[0].values()), None)
+    first = next(iter(dataset_options.read_options(loaded)[0].values()), None)
     if first is None or not first.known:
         return Rules(takes_interpolation=False)
     sides = [side for size in first.buckets.sizes for side in size]
