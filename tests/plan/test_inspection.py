@@ -269,19 +269,19 @@ def command(*words: object) -> Any:
 def test_check_ends_with_the_exit_code_of_the_dataset(folder: Path):
     photo(folder / "a.png")
     good = command("check", folder, "--workspace", folder.parent / "room", "--resolution", 512)
-    assert (good.return_value, good.exception) == (0, None)
+    assert (good.exit_code, good.exception) == (0, None)
     assert "no errors: you can train" in good.stdout
     (folder / "b.png").write_bytes(b"")
     bad = command("check", folder, "--workspace", folder.parent / "room", "--resolution", 512)
-    assert bad.return_value == 6
+    assert bad.exit_code == 6
     assert "b.png" in bad.stdout
 
 
 def test_an_error_can_be_allowed_by_name(folder: Path):
     draw(folder / "a.png", SIZE)
     words = ("check", folder, "--workspace", folder.parent / "room", "--resolution", 512)
-    assert command(*words).return_value == 6
-    assert command(*words, "--allow", "caption.missing").return_value == 0
+    assert command(*words).exit_code == 6
+    assert command(*words, "--allow", "caption.missing").exit_code == 0
 
 
 def test_report_writes_the_page_and_prints_json(folder: Path):
