@@ -88,6 +88,9 @@ class Silent:
     def event(self, line: str, *, lasting: bool) -> None:
         """Nothing."""
 
+    def notice(self, line: str) -> None:
+        """Nothing."""
+
 
 def guarded(log: Path, command: Command) -> Watch:
     """The whole watch of a launch: record, screen, guards, the gate for checkpoints."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,9 +12,6 @@ import click
 from kohya_runner.commands.entry import as_path, with_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from kohya_runner.dataset.captioning.caption_edit import EditPlan
     from kohya_runner.findings import Finding
     from kohya_runner.run.taggers import TaggerPlace

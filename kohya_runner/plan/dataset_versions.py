@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import parse_resolution, problems
@@ -13,17 +15,14 @@ from kohya_runner.dataset.prepare.prepare import is_current, prepare, step_of
 from kohya_runner.dataset.prepare.shaping import PrepareSettings, settings_for
 from kohya_runner.dataset.trainer_view import rules_from
 from kohya_runner.errors import UsageError
-from kohya_runner.findings import error, info
+from kohya_runner.findings import Finding, error, info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from kohya_runner.findings import Finding
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
 
-    Progress = Callable[[str, int, int], None]
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.captioning.caption_dataset import by_template
-from kohya_runner.dataset.captioning.caption_settings import KEY
-from kohya_runner.dataset.captioning.caption_text import Failure
+from kohya_runner.dataset.captioning.caption_dataset import Captioner, by_template
+from kohya_runner.dataset.captioning.caption_settings import KEY, CaptionSettings
+from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure
 from kohya_runner.dataset.captioning.endpoint import ask
 from kohya_runner.engines.arguments import Command
 from kohya_runner.errors import PreflightError, TrainerError, UsageError
-from kohya_runner.hub import HubNeed, access, hub_facts, hub_finding
+from kohya_runner.hub import Access, HubNeed, access, hub_facts, hub_finding
 from kohya_runner.install.probe import probe
 from kohya_runner.machine.downloads import HubFile
 from kohya_runner.machine.fetch import fetch
@@ -22,12 +23,6 @@ from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from kohya_runner.dataset.captioning.caption_dataset import Captioner
-    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
-    from kohya_runner.dataset.captioning.caption_text import CaptionJob
-    from kohya_runner.hub import Access
     from kohya_runner.workspace import Workspace
 
 LOG = ".tagger.log"

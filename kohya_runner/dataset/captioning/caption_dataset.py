@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captioning import new_version
@@ -17,12 +19,10 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
     from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
 
-    Captioner = Callable[[Sequence[CaptionJob], Path], Iterator[tuple[CaptionJob, str | Failure]]]
+
+Captioner = Callable[[Sequence[CaptionJob], Path], Iterator[tuple[CaptionJob, str | Failure]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import json
 import os
 import posixpath
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.dataset.caption_checks import PATTERN_SECONDS, TooSlowError, at_most, regex_problem
 from kohya_runner.dataset.caption_rows import CAPTION, read_rows
@@ -25,9 +26,6 @@ from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import open_file, write_bytes, write_text
 from kohya_runner.text import did_you_mean, shortened
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 ROWS_FILES = ("metadata.jsonl", "metadata.json")
 

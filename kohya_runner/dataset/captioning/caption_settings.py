@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from kohya_runner.dataset.captioning.caption_template import read_template
 from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.finish import address_fault
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEY = "KOHYA_CAPTION_API_KEY"
 """The variable with the endpoint's key."""

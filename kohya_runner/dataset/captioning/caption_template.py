@@ -7,24 +7,22 @@ multiply or call anything but ``palette``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from kohya_runner.dataset.captioning.caption_text import Failure
+from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure
 from kohya_runner.dataset.folder_checks import repeats_and_token
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.template import MAX_LENGTH, sandbox
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from jinja2 import Template, nodes
 
-    from kohya_runner.dataset.captioning.caption_text import CaptionJob
 
 NAMES = ("stem", "parts", "words", "folder", "width", "height", "palette", "background", "caption")
 """What a template can name; ``palette`` is the list of colours, most used first, or ``palette(3)``."""

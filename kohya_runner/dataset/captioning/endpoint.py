@@ -12,12 +12,14 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import web
-from kohya_runner.dataset.captioning.caption_settings import KEY
-from kohya_runner.dataset.captioning.caption_text import Failure, one_line, refused
+from kohya_runner.dataset.captioning.caption_settings import KEY, CaptionSettings
+from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure, one_line, refused
 from kohya_runner.dataset.captioning.new_version import ANSWERS
 from kohya_runner.dataset.picture import thumbnail
 from kohya_runner.errors import PreflightError
@@ -25,14 +27,10 @@ from kohya_runner.safe_files import open_for_write
 from kohya_runner.text import MASK, duration, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
-    from kohya_runner.dataset.captioning.caption_text import CaptionJob
-
-    _Todo = queue.SimpleQueue[CaptionJob]
     _Done = queue.SimpleQueue[tuple[CaptionJob, str | Failure | Exception]]
+
+_Todo = queue.SimpleQueue[CaptionJob]
+
 
 TRIES = 4  # of one picture
 LONGEST_WAIT = 300.0  # seconds that a server may ask for

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.prepare import manifest
@@ -20,10 +22,6 @@ from kohya_runner.dataset.prepare.manifest import (
 )
 from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import is_inside, read_json, write_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 BEGUN = ".begun.json"
 """What is being made here: only the same is continued."""
