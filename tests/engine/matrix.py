@@ -26,10 +26,10 @@ FILE: Path | None = None
 SD_SCRIPTS = "sd-scripts"
 HEAD = """# What was run
 
-Each "ran" is a whole launch of the recipe of that pair by the unmodified script of the commit below, on models of the
-real structure and small widths, on a CPU: two epochs, two checkpoints that differ, no NaN, steps and batches as planned
-(InstructPix2Pix: one epoch). No full-size model was trained for it. "Planned only" is a recipe that every run of the
-tests plans and nobody ran.
+Each "ran" is a whole launch of the recipe of that pair by the unmodified script of the commit that the second table
+names (48d368fa was pinned before v0.11.1), on models of the real structure and small widths, on a CPU: two epochs, two
+checkpoints that differ, no NaN, steps and batches as planned (InstructPix2Pix: one epoch). No full-size model was
+trained for it. "Planned only" is a recipe that every run of the tests plans and nobody ran.
 
 "Loads" is said of what that very launch left: the trainer's own generator, unmodified, loaded it and painted with it,
 no picture black or NaN, and what was trained changes the picture at the same seed. A LoRA, a model and a ControlNet
