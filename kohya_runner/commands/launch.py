@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kohya_runner.commands import live
@@ -57,10 +59,14 @@ def launch(request: Request, options: LaunchOptions) -> int:
 
 def _prepared(made: Plan, *, quiet: bool) -> Plan:
     """The plan once its datasets are prepared: only now all of it is known."""
+    from kohya_runner.commands.dataset_captions import tagger_place
     from kohya_runner.plan.dataset_versions import make_versions
+    from kohya_runner.run.taggers import captioner
 
     progress = console.scan_progress(quiet=quiet)
-    for finding in make_versions(made.loaded, made.workspace, progress):
+    place = partial(tagger_place, made.request.sd_scripts, made.workspace)
+    by = partial(captioner, place=place, environ=os.environ)
+    for finding in make_versions(made.loaded, made.workspace, progress, by):
         if not quiet:
             console.note(f"{finding.severity.value} {finding.code}: {finding.message}")
     new = make_plan(made.request, on_progress=progress)

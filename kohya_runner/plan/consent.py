@@ -148,8 +148,22 @@ class _Reading:
             yield self.one(
                 "finish.stop_pod", Effect.SPEND, f"{recipe.finish.pod} the pod when it ends", recipe.finish.pod
             )
+        yield from self._captions(recipe)
         yield from self._workspace(recipe)
         yield from self._models(recipe)
+
+    def _captions(self, recipe: Recipe) -> Iterator[Consequence]:
+        """A template only looks at the pictures; a model gets them, or comes from somewhere."""
+        for index, entry in enumerate(recipe.datasets):
+            own = entry.caption
+            if own is None or own.template is not None:
+                continue
+            path: tuple[Key, ...] = ("datasets", index, "caption")
+            send = f"send the pictures of datasets.{index} to {own.endpoint} for captions, which may cost money"
+            run = f"fetch and run {own.model or 'its model'} for the captions of datasets.{index} ({own.tagger})"
+            allowed = self.loaded.tree.is_by_user(path) or self.consents.cover("datasets.caption", own.endpoint)
+            text = masked_text(send if own.endpoint is not None else run)
+            yield Consequence("datasets.caption", Effect.SEND, text, self.loaded.where(*path), allowed)
 
     def _workspace(self, recipe: Recipe) -> Iterator[Consequence]:
         if not recipe.workspace:

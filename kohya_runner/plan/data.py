@@ -193,7 +193,7 @@ def sources(
             faults += [one for one in away if one]
             continue
         version: Path | Finding | None = None
-        if entry.prepare is not None:
+        if entry.prepare is not None or entry.caption is not None:
             from kohya_runner.plan.dataset_versions import version_or_finding
 
             version = version_or_finding(loaded, index, workspace)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,16 @@ from kohya_runner.dataset.prepare import manifest
 from kohya_runner.dataset.prepare.prepare import is_current, prepare, step_of
 from kohya_runner.dataset.prepare.shaping import PrepareSettings, settings_for
 from kohya_runner.dataset.trainer_view import rules_from
-from kohya_runner.errors import UsageError
-from kohya_runner.findings import Finding, error, info
+from kohya_runner.errors import DatasetError, UsageError
+from kohya_runner.findings import Finding, Severity, error, info
 
 if TYPE_CHECKING:
+    from kohya_runner.dataset.captioning.caption_dataset import Captioner
+    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
+
+    Captioners = Callable[[CaptionSettings], Captioner]
 
 
 Progress = Callable[[str, int, int], None]
@@ -27,37 +33,68 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class WantedVersion:
-    """What an entry of the recipe asks for: its raw pictures, how they are prepared, and where the versions are."""
+    """What an entry of the recipe asks for: its raw pictures, what is made of them, and where the versions are."""
 
     source: Path
     root: Path
     settings: PrepareSettings
     where: str
+    captions: CaptionSettings | None = None
+
+    @property
+    def steps(self) -> list[object]:
+        """The steps that make it, as a manifest has them."""
+        wanted = [step_of(self.source, self.settings), *([self.captions.step("")] if self.captions else [])]
+        return [json.loads(json.dumps([one.verb, dict(one.settings)])) for one in wanted]
 
     def current(self) -> Path | None:
         """The newest version that is as recipe and pictures are now; where the pictures are gone, the last one."""
-        step, there = step_of(self.source, self.settings), self.source.is_dir()
+        there = self.source.is_dir()
         for folder in reversed(manifest.versions(self.root)):
             known = manifest.read(folder)
-            if known and step in known.steps and (not there or is_current(self.source, folder, self.settings)):
+            if known is None or [[one.verb, dict(one.settings)] for one in known.steps] != self.steps:
+                continue
+            texts = ((folder / one.file).with_suffix(".txt") for one in known.pictures if self.captions)
+            if all(map(os.path.isfile, texts)) and (not there or is_current(self.source, folder, self.settings)):
                 return folder
         return None
 
-    def make(self, progress: Progress | None) -> tuple[Finding, ...]:
+    def make(self, progress: Progress | None, captioner: Captioners) -> tuple[Finding, ...]:
         """A new version, of what the last one has and what changed; or the one that a cut run began."""
-        step, last = step_of(self.source, self.settings), manifest.versions(self.root)[-1:]
-        known = manifest.read(last[0]) if last else None
-        folder = last[0] if last and known is None else manifest.next_version(self.root)
-        if known is not None and step in known.steps:
-            for path in last[0].iterdir():
-                if not path.name.startswith("."):
-                    os.link(path, folder / path.name)  # replaced where it changes, never written to
+        folder = self._begun() or self._next()
 
         def show(done: int, total: int) -> None:
             if progress is not None:
                 progress(f"preparing {self.source.name}", done, total)
 
-        return prepare(self.source, folder, self.settings, progress=show).findings
+        found = prepare(self.source, folder, self.settings, progress=show).findings
+        if self.captions is None:
+            return found
+        from kohya_runner.dataset.captioning.caption_dataset import caption_dataset
+
+        step = self.captions.step(datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        done = caption_dataset(self.captions, folder, captioner(self.captions), target=folder, step=step)
+        return (*found, *done.findings)
+
+    def _begun(self) -> Path | None:
+        """The last version where it is not finished: no manifest yet, or its captions are not all there."""
+        last = manifest.versions(self.root)[-1:]
+        known = manifest.read(last[0]) if last else None
+        begun = known is None or (
+            [[one.verb, dict(one.settings)] for one in known.steps] in (self.steps[:1], self.steps)
+            and self.captions is not None
+            and is_current(self.source, last[0], self.settings)
+        )
+        return last[0] if last and begun else None
+
+    def _next(self) -> Path:
+        last, folder = manifest.versions(self.root)[-1:], manifest.next_version(self.root)
+        known = manifest.read(last[0]) if last else None
+        if known is not None and step_of(self.source, self.settings) in known.steps:
+            for path in last[0].iterdir():
+                if not path.name.startswith("."):
+                    os.link(path, folder / path.name)  # replaced where it changes, never written to
+        return folder
 
 
 def wanted_version(loaded: Loaded, index: int, workspace: Workspace) -> WantedVersion | None:
@@ -79,15 +116,24 @@ def wanted_version(loaded: Loaded, index: int, workspace: Workspace) -> WantedVe
     number = f"-{index + 1}" if len(loaded.datasets) > 1 else ""
     root = workspace.prepared / f"{loaded.word('name', '-')}{number}"
     settings = PrepareSettings(buckets, own.style, own.background, own.format, own.crop, own.keep_near)
-    return WantedVersion(source, root, settings, str(loaded.place("datasets", index, "prepare")))
+    where = str(loaded.place("datasets", index, "prepare"))
+    if entry.caption is None:
+        return WantedVersion(source, root, settings, where)
+    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
+
+    given = {name: value for name, value in entry.caption.model_dump().items() if value is not None}
+    return WantedVersion(source, root, settings, where, CaptionSettings(**given))
 
 
 def version_or_finding(loaded: Loaded, index: int, workspace: Workspace) -> Path | Finding | None:
     """The folder to train on, what stands against it, or None for an entry without ``prepare``."""
     wanted = wanted_version(loaded, index, workspace)
+    entry = loaded.datasets[index]
+    if wanted is None and entry.caption is not None:
+        text, where = f"datasets.{index}.caption: goes with prepare", str(loaded.place("datasets", index, "caption"))
+        return error("recipe.value", text, where=where, hint="add prepare: {} to this entry")
     if wanted is None:
         return None
-    entry = loaded.datasets[index]
     if is_rows_file(wanted.source) or entry.conditioning is not None:
         text = f"datasets.{index}.prepare: is for a folder of pictures, without conditioning and metadata files"
         return error("recipe.value", text, where=wanted.where, hint="take prepare out of this entry")
@@ -101,15 +147,22 @@ def version_or_finding(loaded: Loaded, index: int, workspace: Workspace) -> Path
     return info("dataset.unprepared", text, where=wanted.where, hint=hint)
 
 
-def make_versions(loaded: Loaded, workspace: Workspace, progress: Progress | None) -> Iterator[Finding]:
+def make_versions(
+    loaded: Loaded, workspace: Workspace, progress: Progress | None, captioner: Captioners
+) -> Iterator[Finding]:
     """Make whatever is missing, and say what was found in it.
 
     Raises:
         UsageError, RunExistsError, PreflightError: it cannot be made.
+        DatasetError: a picture got no caption.
     """
     for index in loaded.datasets:
         wanted = wanted_version(loaded, index, workspace)
         if wanted is not None and wanted.current() is None:
-            yield from wanted.make(progress)
+            found = wanted.make(progress, captioner)
+            yield from found
+            if any(finding.severity is Severity.ERROR for finding in found):
+                hint = "launch again: only these are asked for again; or write the captions yourself"
+                raise DatasetError(f"{wanted.source}: captions are missing", hint=hint, findings=found)
             if wanted.current() is None:
                 raise UsageError(f"{wanted.source} changes while it is prepared", hint="launch again")

@@ -68,6 +68,7 @@ KEYS: Mapping[str, Effect] = {
     "launch.python": Effect.EXECUTE,
     "finish.notify": Effect.SEND,
     "finish.publish": Effect.SEND,
+    "datasets.caption": Effect.SEND,
     "finish.stop_pod": Effect.SPEND,
     "workspace": Effect.WRITE,
     **_rows(Effect.READ, """

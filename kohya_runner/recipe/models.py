@@ -109,6 +109,31 @@ class Prepare(Strict):
         return value
 
 
+class AutoCaption(Strict):
+    """Who captions the pictures of a prepared version; a caption that a person wrote stays."""
+
+    template: str | None = Field(None, description="such as `pixel art, {{ words }}, palette: {{ palette }}`")
+    tagger: Literal["wd14", "git"] | None = Field(None, description="a captioner of sd-scripts")
+    endpoint: str | None = Field(None, description="an OpenAI-compatible address; its key: KOHYA_CAPTION_API_KEY")
+    model: str | None = Field(None, description="of the endpoint; for a tagger a repository or a folder")
+    prompt: str | None = Field(None, description="what the model is asked")
+    trigger: str | None = Field(None, description="the word that each caption begins with, or has in its sentence")
+    threshold: float | None = Field(None, ge=0, le=1, description="wd14: how sure it must be of a tag")
+    max_tokens: int | None = Field(None, ge=1, description="of one answer")
+    concurrency: int | None = Field(None, ge=1, le=64, description="requests at the same time")
+    max_requests: int | None = Field(None, ge=1, description="stop after so many, those of earlier runs counted")
+    max_cost: float | None = Field(None, ge=0, strict=False, description="stop before more is spent; needs price")
+    price: tuple[float, float] | None = Field(None, strict=False, description="of a million tokens, in and out")
+    overwrite: bool = Field(False, description="also captions that a person wrote")
+
+    @model_validator(mode="after")
+    def _one_maker(self) -> AutoCaption:
+        if sum(maker is not None for maker in (self.template, self.tagger, self.endpoint)) != 1:
+            message = "say who makes the captions: one of template, tagger and endpoint"
+            raise ValueError(message)
+        return self
+
+
 def _images_optional(schema: dict[str, Any]) -> None:
     schema["required"] = [name for name in schema["required"] if name != "images"]
 
@@ -138,6 +163,7 @@ class Dataset(Strict):
     )
     captions: Captions = Captions()
     prepare: Prepare | None = Field(None, description="make a version that trains of raw pictures first")
+    caption: AutoCaption | None = Field(None, description="caption that version; goes with prepare")
     options: dict[str, OptionValue] = Field(
         default_factory=dict, description="options of this dataset alone, under the trainer's own names"
     )

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from sprites import RESAMPLING, as_jpeg, sprite
 
+from kohya_runner.dataset.captioning.caption_dataset import by_template
 from kohya_runner.plan.dataset_versions import make_versions
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.report import exit_code
@@ -64,7 +66,10 @@ def launched(recipe: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def prepared(recipe: Path, *overrides: str) -> list[str]:
     made = planned(recipe, *overrides)
-    return [one.code for one in make_versions(made.loaded, made.workspace, None)]
+    return [
+        one.code
+        for one in make_versions(made.loaded, made.workspace, None, lambda told: by_template(told.template or ""))
+    ]
 
 
 def versions(recipe: Path) -> list[str]:
@@ -163,3 +168,89 @@ def test_what_cannot_be_prepared_is_told(recipe: Path, said: str, code: str):
     made = planned(recipe)
     assert code in [one.code for one in made.findings]
     assert not made.unprepared
+
+
+def captioned(recipe: Path, template: str, more: str = "") -> None:
+    for text in (recipe.parent / "raw").glob("[!0].txt"):  # 0 keeps the one that a person wrote
+        text.unlink()
+    line = f'caption: {{template: "{template}"{more}}}\n'
+    recipe.write_text(RECIPE.replace("args:", f"    {line}args:", 1))
+
+
+def texts(recipe: Path, version: str) -> list[str]:
+    folder = recipe.parent / "ws" / "prepared" / "sprites" / version
+    return [(folder / f"{number}.txt").read_text().strip() for number in range(4)]
+
+
+def test_captions_are_made_after_the_pictures_and_a_persons_stays(recipe: Path):
+    captioned(recipe, "sprite {{ width }}, {{ words or stem }}")
+    ended = launched(recipe, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert texts(recipe, "001") == ["sprite 0", *(f"sprite 64, {number}" for number in (1, 2, 3))]
+    made = planned(recipe)
+    assert [image.caption and image.caption.text for image in made.scans[0].images] == texts(recipe, "001")
+
+
+def test_another_template_makes_a_new_version_and_leaves_the_old_one(recipe: Path):
+    captioned(recipe, "old {{ stem }}")
+    assert prepared(recipe) == []
+    captioned(recipe, "new {{ stem }}")
+    assert planned(recipe).unprepared
+    assert prepared(recipe) == []
+    assert texts(recipe, "001") == ["sprite 0", "old 1", "old 2", "old 3"]
+    assert texts(recipe, "002") == ["sprite 0", "new 1", "new 2", "new 3"]
+
+
+def test_a_caption_that_is_missing_is_made_by_the_next_launch(recipe: Path):
+    captioned(recipe, "old {{ stem }}")
+    assert prepared(recipe) == []
+    (recipe.parent / "ws" / "prepared" / "sprites" / "001" / "2.txt").unlink()
+    assert planned(recipe).unprepared
+    assert prepared(recipe) == []
+    assert (texts(recipe, "001")[2], versions(recipe)) == ("old 2", ["001"])
+
+
+def test_a_changed_picture_is_captioned_anew(recipe: Path):
+    captioned(recipe, "has {{ palette[0] }}")
+    assert prepared(recipe) == []
+    first = texts(recipe, "001")
+    PIL.Image.new("RGB", (16, 16), "#123456").save(recipe.parent / "raw" / "1.gif")
+    assert prepared(recipe) == []
+    assert texts(recipe, "001") == first
+    assert texts(recipe, "002") == [first[0], "has #123456", *first[2:]]
+
+
+def test_an_empty_caption_stops_the_launch_and_the_next_one_goes_on(recipe: Path):
+    captioned(recipe, "{{ ' ' }}")
+    ended = launched(recipe)
+    assert (ended.returncode, "caption.failed" in ended.stdout + ended.stderr) == (6, True)
+    assert planned(recipe).unprepared
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("endpoint: https://example.org/v1, model: m", "send the pictures of datasets.0 to https://example.org/v1"),
+        ("tagger: wd14", "fetch and run its model for the captions of datasets.0 (wd14)"),
+    ],
+)
+def test_a_model_that_captions_needs_a_word(recipe: Path, said: str, told: str):
+    recipe.write_text(RECIPE.replace("args:", f"    caption: {{{said}}}\nargs:", 1))
+    made = planned(recipe)
+    assert [one.code for one in made.findings if one.severity.value == "error"] == ["recipe.trust"]
+    assert any(told in one.message for one in made.findings)
+    assert not made.unprepared
+    trusted = Request(recipe, (), workspace=made.request.workspace, practice=True, trust=("datasets.caption",))
+    assert make_plan(trusted, environ={"HOME": str(recipe.parent)}).unprepared
+
+
+@pytest.mark.parametrize("said", ["caption: {}", "caption: {template: a, tagger: wd14}"])
+def test_one_makes_the_captions(recipe: Path, said: str):
+    recipe.write_text(RECIPE.replace("args:", f"    {said}\nargs:", 1))
+    assert "recipe.value" in [one.code for one in planned(recipe).findings]
+
+
+def test_captions_go_with_prepare(recipe: Path):
+    recipe.write_text(RECIPE.replace("prepare: {style: pixel_art}", "caption: {template: a}"))
+    (found,) = [one for one in planned(recipe).findings if one.code == "recipe.value"]
+    assert found.hint == "add prepare: {} to this entry"

@@ -184,6 +184,7 @@ def _made_one(raw: Raw, folder: Path, settings: PrepareSettings, known: MadePict
         focused = known is None or known.stamp.split()[2:] != state.split()[2:]
         if known is None or known.sha256 != digest or focused or not _there(raw, known, folder):
             made = _written(raw, folder, settings, data)
+            _without_caption(folder, known)
         else:
             made = known
     except PictureError as why:
@@ -203,6 +204,16 @@ def _written(raw: Raw, folder: Path, settings: PrepareSettings, data: bytes) -> 
     write_bytes(folder / raw.name, data, flush=False)
     near = signature(made).hex() if settings.style == "photos" else ""
     return MadePicture(raw.name, str(raw.path), bytes=len(data), what=what, size=made.size, signature=near)
+
+
+def _without_caption(folder: Path, known: MadePicture | None) -> None:
+    """The caption that a verb wrote for the picture as it was goes; a person's stays."""
+    if known is None or not known.caption_sha256:
+        return
+    with suppress(OSError):
+        caption = (folder / known.file).with_suffix(".txt")
+        if hashlib.sha256(caption.read_bytes()).hexdigest() == known.caption_sha256:
+            caption.unlink()
 
 
 def _encoded(picture: PIL.Image.Image, settings: PrepareSettings) -> bytes:
