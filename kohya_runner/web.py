@@ -7,7 +7,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
@@ -30,11 +30,6 @@ class Answer:
         return 200 <= self.status < 300
 
 
-@dataclass(slots=True)
-class _Slot:
-    answer: Answer = field(default_factory=lambda: Answer(0, "no answer in time"))
-
-
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirect would carry message and key to an address that nobody named."""
 
@@ -49,15 +44,12 @@ def post(
 
     In a thread of its own: a server that sends a byte now and then passes every timeout of a socket.
     """
-    slot = _Slot()
-
-    def ask() -> None:
-        slot.answer = _ask(url, body, headers, (seconds, longest))
-
-    thread = threading.Thread(target=ask, daemon=True)
+    answers: list[Answer] = []
+    ask = (url, body, headers, (seconds, longest))
+    thread = threading.Thread(target=lambda: answers.append(_ask(*ask)), daemon=True)
     thread.start()
     thread.join(seconds + 0.5)
-    return slot.answer
+    return answers[0] if answers else Answer(0, "no answer in time")
 
 
 def _ask(url: str, body: bytes, headers: Mapping[str, str], limits: tuple[float, int]) -> Answer:

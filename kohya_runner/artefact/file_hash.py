@@ -6,14 +6,13 @@ A file of gigabytes is read once: as long as the file system says that it is the
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kohya_runner.safe_files import stamp, write_json
+from kohya_runner.safe_files import read_json, stamp, status, write_json
 
 NAME = "model_hashes.json"
 VERSION = 1
@@ -69,11 +68,8 @@ class Hashes:
 
 
 def _loaded(file: Path) -> dict[str, dict[str, str]]:
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    rows = told.get("files") if isinstance(told, dict) and told.get("version") == VERSION else None
+    told = read_json(file)
+    rows = told.get("files") if told.get("version") == VERSION else None
     if not isinstance(rows, dict):
         return {}
     return {name: row for name, row in rows.items() if isinstance(row, dict)}
@@ -110,19 +106,15 @@ def record_path(target: Path) -> Path:
 
 def is_recorded(target: Path) -> bool:
     """Whether the file was checked before and has not changed since (size and modification time)."""
-    try:
-        found = json.loads(record_path(target).read_text(encoding="utf-8"))
-        status = target.stat()
-    except (OSError, ValueError):
-        return False
-    expected = {"version": VERSION, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    return isinstance(found, dict) and expected.items() <= found.items()
+    there = status(target)
+    expected = there and {"version": VERSION, "size": there.st_size, "mtime_ns": there.st_mtime_ns}
+    return expected is not None and expected.items() <= read_json(record_path(target)).items()
 
 
 def record(target: Path, remote: Remote) -> None:
     """Remember that the file is right."""
-    status = target.stat()
-    facts = {"version": VERSION, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    there = target.stat()
+    facts = {"version": VERSION, "size": there.st_size, "mtime_ns": there.st_mtime_ns}
     write_json(record_path(target), {**facts, "etag": remote.etag, "commit": remote.commit})
 
 

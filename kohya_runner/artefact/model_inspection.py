@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import Identity, identify, main_dtype
 from kohya_runner.artefact.safetensors_header import PRACTICE, Header, HeaderError, read_header
 from kohya_runner.findings import Finding, error
+from kohya_runner.safe_files import read_json
 from kohya_runner.text import size
 
 MODEL = "model"
@@ -80,7 +80,7 @@ def _recorded_sha(path: Path) -> str:
     """The hash that a fetched file was checked against; a file of gigabytes is not read for it."""
     if not is_recorded(path):
         return ""
-    etag = json.loads(record_path(path).read_text(encoding="utf-8")).get("etag", "")
+    etag = read_json(record_path(path)).get("etag", "")
     return etag if isinstance(etag, str) and SHA256.fullmatch(etag) else ""
 
 

@@ -136,22 +136,19 @@ def _import_request(sources: tuple[str, ...], workspace: str | None, **choices: 
     import os
     from pathlib import Path
 
-    from kohya_runner import workspace as workspaces
     from kohya_runner.dataset.importing.new_version import ImportRequest
-    from kohya_runner.engines.table import user_settings
     from kohya_runner.errors import UsageError
     from kohya_runner.recipe.models import NAME
+    from kohya_runner.run import views
 
     name, output, images = (choices.pop(key) for key in ("name", "output", "images"))
     if (name is None) == (output is None):
         raise UsageError("where to: name either --output DIR or --name NAME")
     if name is not None and not NAME.match(name):
         raise UsageError(f"--name {name}: a name has letters, digits, '.', '_' and '-' only")
-    settings = user_settings(os.environ).workspace
-    room = workspaces.choose(workspace, str(settings) if settings else None, os.environ, Path.cwd())
     paths = tuple(Path(os.path.abspath(one)) for one in sources)
     output, images = (one and Path(os.path.abspath(one)) for one in (output, images))
-    return ImportRequest(paths, room.prepared, name or output.name, output, images, **choices)
+    return ImportRequest(paths, views.workspace(workspace).prepared, name or output.name, output, images, **choices)
 
 
 def _inspected(*, quiet: bool, fresh: bool, allowed: tuple[str, ...], **wish: Any) -> Inspection:

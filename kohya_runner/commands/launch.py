@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,11 @@ class LaunchOptions:
 
 def launch(request: Request, options: LaunchOptions) -> int:
     """Plan, show, then do what was asked for; the exit code."""
-    _only_one_of(go=options.go and not options.rehearse, resume=request.resume and options.rehearse)
+    if options.go and not options.rehearse:
+        raise UsageError("--go goes with --rehearse", hint="add --rehearse, or leave --go out")
+    if request.resume and options.rehearse:
+        hint = "a resumed run was measured already; leave one of the two out"
+        raise UsageError("--resume does not go with --rehearse", hint=hint)
     raise_on_stop()
     made = make_plan(request, on_progress=console.scan_progress(quiet=options.as_json))
     if not options.as_json:
@@ -79,9 +83,10 @@ def _trained(made: Plan, options: LaunchOptions) -> int:
     """Here, or in the background with only the beginning watched from here."""
     if options.detach and (child := detached.fork_runner()):
         return live.attend(child, made, as_json=options.as_json)
-    on_claim = detached.redirect_output if options.detach else detached.keep_output
+    policy = Policy(once=options.once, again=options.again)
+    policy = replace(policy, on_claim=detached.redirect_output) if options.detach else policy
     with console.live(quiet=options.as_json, practice=made.request.practice) as screen:
-        record = run(made, Policy(once=options.once, again=options.again, on_claim=on_claim), screen, AFTER_RUN)
+        record = run(made, policy, screen, AFTER_RUN)
     run_screen.finished(record, made, as_json=options.as_json)
     return 0
 
@@ -93,15 +98,6 @@ def _standing(made: Plan, options: LaunchOptions) -> RunView | None:
     if view is not None:
         run_screen.status(view, as_json=options.as_json)
     return view
-
-
-def _only_one_of(*, go: bool, resume: bool) -> None:
-    """Refuse options of ``launch`` that make no sense together."""
-    if go:
-        raise UsageError("--go goes with --rehearse", hint="add --rehearse, or leave --go out")
-    if resume:
-        hint = "a resumed run was measured already; leave one of the two out"
-        raise UsageError("--resume does not go with --rehearse", hint=hint)
 
 
 def _rehearsed(made: Any, *, as_json: bool, quiet: bool) -> Any:

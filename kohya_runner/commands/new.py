@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner import safe_files
-from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.first_look import FolderPart, look
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import OWNED
@@ -25,6 +24,7 @@ from kohya_runner.plan.starting import Pictures, choose, drawn
 from kohya_runner.recipe.load import load
 from kohya_runner.recipe.models import NAME, Recipe
 from kohya_runner.recipe.starter import starter, starter_file
+from kohya_runner.run import views
 from kohya_runner.text import did_you_mean
 
 
@@ -52,19 +52,15 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
     folders = [path for part in parts for path in (part.images, part.conditioning) if path is not None]
     shown = {path: os.path.relpath(path.absolute(), here) for path in folders}
     native = int(str(load(own, environ={}).args.get("resolution", 1024)).partition(",")[0])
-    filled = choose(row, load(file, environ={}).args, Pictures(parts, shown, native, _tokenizers()))
+    filled = choose(
+        row, load(file, environ={}).args, Pictures(parts, shown, native, tokenizer_places(views.workspace(None), None))
+    )
     text = starter(file, filled, name=name, output=where)
     try:
         safe_files.write_text(output, text)
     except OSError as fault:
         raise UsageError(f"{output}: {fault.strerror or fault}", hint="choose another --output") from None
     return f"wrote {output}; next: kohya-runner plan {where}"
-
-
-def _tokenizers() -> tuple[Path, ...]:
-    settings = table.user_settings(os.environ)
-    room = workspaces.choose(None, str(settings.workspace) if settings.workspace else None, os.environ, Path.cwd())
-    return tokenizer_places(room, None)
 
 
 def _refuse_edits(row: Support, parts: Sequence[FolderPart], images: Path) -> None:
@@ -91,23 +87,18 @@ def recipe_schema() -> dict[str, Any]:
     schema.pop("required", None)
     schema["properties"]["family"]["enum"] = list(table.families())
     schema["properties"]["method"]["enum"] = sorted({row.method for row in table.FAMILIES})
-    schema["properties"]["args"] = {
-        "type": "object",
-        "description": "options of the trainer under their own names",
-        "properties": _args(),
-        "additionalProperties": False,
-    }
-    return schema
-
-
-def _args() -> dict[str, Any]:
-    """Every option of every supported script; where scripts differ, the first row of the table describes it."""
-    known: dict[str, Option] = {}
+    known: dict[str, Option] = {}  # where scripts differ, the first row of the table describes an option
     for row in table.FAMILIES:
         for option in options_for(row.script, None).values():
             known.setdefault(option.name, option)
     components = {component.name for row in table.FAMILIES for component in row.components}
-    return {name: _property(known[name]) for name in sorted(known.keys() - OWNED.keys() - components)}
+    schema["properties"]["args"] = {
+        "type": "object",
+        "description": "options of the trainer under their own names",
+        "properties": {name: _property(known[name]) for name in sorted(known.keys() - OWNED.keys() - components)},
+        "additionalProperties": False,
+    }
+    return schema
 
 
 def _property(option: Option) -> dict[str, Any]:

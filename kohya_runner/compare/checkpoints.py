@@ -105,14 +105,10 @@ def _numbered(
 
 def _final_epoch(path: Path, shape: Shape, files: Sequence[Path], last_epoch: int | None) -> int | None:
     """The last file of a run has no number: it is the last epoch. None where nothing tells."""
-    siblings = [n + 1 for other in files if _series(other) == path.stem and (n := _match(_EPOCH, other)) is not None]
+    numbered = [other for other in files if _EPOCH.sub("", other.stem) == path.stem]
+    siblings = [n + 1 for other in numbered if (n := _match(_EPOCH, other)) is not None]
     told = [n for n in (shape.number("ss_epoch"), last_epoch) if n is not None]
     return max((*siblings, *told), default=None)
-
-
-def _series(path: Path) -> str:
-    """The output name of a numbered file."""
-    return _EPOCH.sub("", path.stem)
 
 
 def _match(pattern: re.Pattern[str], path: Path) -> int | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
 from kohya_runner.compare.cells import identity
+from kohya_runner.compare.metrics import Likeness
 from kohya_runner.engines.arguments import Command
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
@@ -37,14 +38,6 @@ HINT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
-    """What CLIP says of one picture: cosines, -1 to 1."""
-
-    prompt: float
-    training: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """The folder with the model, the pictures, and what they are held against."""
 
@@ -52,14 +45,6 @@ class Asked:
     shown: Sequence[Shown]
     prompts: Sequence[str]
     training: Sequence[Path]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipFigures:
-    """The likenesses by the pictures' places, and what a person should know."""
-
-    of: Mapping[Path, Likeness]
-    notes: tuple[str, ...] = ()
 
 
 def fault_of(folder: Path) -> str:
@@ -71,8 +56,11 @@ def fault_of(folder: Path) -> str:
     return ""
 
 
-def likenesses(asked: Asked, place: PaintingPlace, say: Say) -> ClipFigures:
-    """Measure what is not known yet. A model that cannot be used costs a note, not the comparison."""
+def likenesses(asked: Asked, place: PaintingPlace, say: Say) -> tuple[Mapping[Path, Likeness], tuple[str, ...]]:
+    """By the pictures' places, and what a person should know; what is not known yet is measured.
+
+    A model that cannot be used costs a note, not the comparison.
+    """
     folder, shown, prompts = asked.folder, asked.shown, asked.prompts
     training = asked.training[:: max(1, -(-len(asked.training) // MOST_TRAINING))]
     state = _digest(*(f"{path.name}:{identity(path)}" for path in (*_weights(folder), *training)))
@@ -88,7 +76,7 @@ def likenesses(asked: Asked, place: PaintingPlace, say: Say) -> ClipFigures:
         known |= answers
         kept = {key: known[key] for key, _ in wanted.values() if key in known}
         safe_files.write_json(place.paths.clip, kept)
-    return ClipFigures({path: Likeness(*known[key]) for path, (key, _) in wanted.items() if key in known}, notes)
+    return {path: Likeness(*known[key]) for path, (key, _) in wanted.items() if key in known}, notes
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from kohya_runner.compare.noise import floor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from kohya_runner.compare.clip import Likeness
     from kohya_runner.compare.settings import SweepSettings
 
 
@@ -26,6 +26,14 @@ Place = tuple[int, str, int]
 LARGEST_ART = 128  # pixels a side: training pictures up to here are taken for pixel art at its true size
 MOST_TRAINING = 2000  # pictures that are looked at for the nearest one
 _GRID = re.compile(r"(?<![\dx])(\d{1,3})x(\d{1,3})(?![\dx])")
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What CLIP says of one picture: cosines, -1 to 1."""
+
+    prompt: float | None = None
+    training: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,7 @@ class Looked:
     palette: int | None = None
     alignment: float | None = None
     hardness: float | None = None
-    clip: Likeness | None = None
+    clip: Likeness = Likeness()
     plain: bool = False  # of one colour: what the scripts save when the numbers are NaN
 
     @property
@@ -115,31 +123,16 @@ def _memorised(view: View) -> float | None:
     return max((value for value in likest if value is not None), default=None)
 
 
-def _palette(view: View) -> float | None:
-    return _mean(float(one.palette) for one in view.column if one.palette is not None)
-
-
 def _off_palette(view: View) -> float | None:
     """How far the pictures are from the training pictures' number of colours, as a share of it."""
     meant = view.training.palette
     return _mean(abs(one.palette - meant) / meant for one in view.column if meant and one.palette is not None)
 
 
-def _alignment(view: View) -> float | None:
-    return _mean(one.alignment for one in view.column if one.alignment is not None)
-
-
-def _hardness(view: View) -> float | None:
-    return _mean(one.hardness for one in view.column if one.hardness is not None)
-
-
-def _clip_prompt(view: View) -> float | None:
-    return _mean(one.clip.prompt for one in view.column if one.clip is not None)
-
-
-def _clip_training(view: View) -> float | None:
-    told = (one.clip.training for one in view.column if one.clip is not None)
-    return _mean(value for value in told if value is not None)
+def _of_each(name: str) -> Callable[[View], float | None]:
+    """The mean of a figure that each picture has for itself."""
+    figure = attrgetter(name)
+    return lambda view: _mean(value for one in view.column if (value := figure(one)) is not None)
 
 
 def _mean(values: Iterable[float]) -> float | None:
@@ -156,16 +149,16 @@ METRICS: tuple[Metric, ...] = (
            "copy", _memorised),
     Metric("bleed", "bleed", "drift of the prompts without a trigger word; it should stay low", _bleed, weight=-0.5),
     Metric("clip_prompt", "CLIP: to the prompt", "mean cosine of a picture and its prompt, by the CLIP model that was "
-           "named", _clip_prompt, weight=0.5),
+           "named", _of_each("clip.prompt"), weight=0.5),
     Metric("clip_training", "CLIP: to the training", "mean cosine of a picture and the training pictures",
-           _clip_training, weight=0.5),
-    Metric("palette", "palette size", "colours at the true pixels", _palette, pixel_art=True),
+           _of_each("clip.training"), weight=0.5),
+    Metric("palette", "palette size", "colours at the true pixels", _of_each("palette"), pixel_art=True),
     Metric("off_palette", "off the palette size", "how far from the training pictures' number of colours, as a share "
            "of it", _off_palette, weight=-0.5, pixel_art=True),
     Metric("alignment", "grid alignment", "share of all change of colour that lies on the pixel grid, beyond chance",
-           _alignment, weight=1.0, pixel_art=True),
-    Metric("hardness", "edge hardness", "share of an edge's contrast that is crossed in one pixel", _hardness,
-           weight=1.0, pixel_art=True),
+           _of_each("alignment"), weight=1.0, pixel_art=True),
+    Metric("hardness", "edge hardness", "share of an edge's contrast that is crossed in one pixel",
+           _of_each("hardness"), weight=1.0, pixel_art=True),
 )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,14 +113,9 @@ def _give_up(rest: Sequence[Cell], why: str, progress: PaintingProgress, place: 
 def _sweep(output: Path) -> None:
     """What a killed sweep left half done."""
     for left in output.glob(f"{SCRATCH}*"):
-        if not _alive(left):
+        pid = left.name.removeprefix(SCRATCH).partition("-")[0]  # of the runner that made the folder
+        if not pid.isdecimal() or int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists():
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(scratch: Path) -> bool:
-    """Whether the runner that made the folder still runs: its pid is in the folder's name."""
-    pid = scratch.name.removeprefix(SCRATCH).partition("-")[0]
-    return pid.isdecimal() and int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +140,15 @@ def _process(batch: _Batch, progress: PaintingProgress, say: Say) -> str:
         reader = _Reader(batch, events, progress, say)
         progress.loads += 1
         progress.begun = ""
-        say(reader.starting(), lasting=True)
+        say(f"loading the base model to paint {len(reader.cells)} pictures (log: {place.paths.log})", lasting=True)
         watch = Watch(log=place.paths.log, output_dir=scratch, observers=(reader,))
         outcome = supervise(_command(batch, scratch), watch, environ=place.environ)
         reader.tick()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     outcome.raise_stop(f": {len(progress.seconds)} new pictures are kept")
-    return "" if outcome.returncode == 0 else f"the script ended with code {outcome.returncode}{_last(place)}"
-
-
-def _last(place: PaintingPlace) -> str:
-    lines = last_lines(place.paths.log, 1)
-    return f" ({lines[-1][:200]})" if lines else ""
+    said = "".join(f" ({line[:200]})" for line in last_lines(place.paths.log, 1))
+    return "" if outcome.returncode == 0 else f"the script ended with code {outcome.returncode}{said}"
 
 
 def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
@@ -200,15 +190,10 @@ class _Reader:
     def __init__(self, batch: _Batch, events: Path, progress: PaintingProgress, say: Say) -> None:
         self.batch = batch
         self.events = events
+        self.offset = 0
         self.progress = progress
         self.say = say
-        self.offset = 0
         self.cells = {cell.key: cell for cell in batch.cells}
-        self.since = time.monotonic()
-
-    def starting(self) -> str:
-        """What a person reads while the base model is loaded."""
-        return f"loading the base model to paint {len(self.cells)} pictures (log: {self.batch.place.paths.log})"
 
     def event(self, _event: Event) -> None:
         """The script's own output says nothing that the worker's events do not."""
@@ -235,11 +220,7 @@ class _Reader:
             case "failed":
                 self.progress.failed[key] = str(event["why"])
             case _:
-                self._keep(Path(event["file"]), cell)
+                Path(event["file"]).replace(self.batch.place.output / cell.file)  # whole: the worker's own last act
                 self.progress.seconds[key] = float(event["seconds"])
                 self.progress.times.append(float(event["seconds"]))
         self.say(self.progress.line(self.batch.grid.columns[cell.column].label), lasting=False)
-
-    def _keep(self, picture: Path, cell: Cell) -> None:
-        """The picture is whole, so it gets its name by a rename on the same file system."""
-        picture.replace(self.batch.place.output / cell.file)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kohya_runner import workspace as workspaces
 from kohya_runner.artefact.model_file import CONVERT, code_in
 from kohya_runner.compare.checkpoints import in_folder
 from kohya_runner.engines.painting import MODELS, Base
@@ -66,10 +65,10 @@ def without_harm(subject: SweepSubject, trust: tuple[str, ...], named: tuple[str
     check_keys(trust)
     base, allowed = subject.base, {text.removeprefix("args.").removeprefix("components.") for text in trust}
     findings = []
-    for name in ("network_module",):
-        if (text := base.text(name)) and not is_shipped(name, text) and name not in allowed:
-            message = f"--{name}={text}: neither the trainer's nor of a package that it knows"
-            findings.append(error("recipe.trust", message, hint=f"if you know it, add --trust args.{name}"))
+    name = "network_module"
+    if (text := base.text(name)) and not is_shipped(name, text) and name not in allowed:
+        message = f"--{name}={text}: neither the trainer's nor of a package that it knows"
+        findings.append(error("recipe.trust", message, hint=f"if you know it, add --trust args.{name}"))
     files = {"model": base.model, **{name: text for name in sorted(WEIGHTS) if (text := base.text(name))}}
     files |= {"compare.clip": str((subject.recipe.get("compare") or {}).get("clip") or "")}
     for name, text in files.items():
@@ -128,7 +127,7 @@ def of_run(run_dir: Path, named: Named | None = None) -> SweepSubject:
     options = options_of(record.argv) | _components(wish)
     folder = run_dir / record.output_dir
     in_workspace = len(run_dir.parents) > 2 and run_dir.parents[1].name == "runs"
-    room = workspaces.Workspace(run_dir.parents[2]) if in_workspace else _workspace(wish)
+    room = Workspace(run_dir.parents[2]) if in_workspace else views.workspace(wish.workspace)
     return SweepSubject(
         name=record.name,
         files=in_folder(folder) if folder.is_dir() else (),
@@ -156,7 +155,7 @@ def _of_files(paths: Sequence[Path], named: Named, *, painting: bool) -> SweepSu
         files=files,
         base=base,
         output=named.output or home / COMPARISON,
-        workspace=_workspace(named),
+        workspace=views.workspace(named.workspace),
         recipe=recipe,
         recipe_folder=named.recipe.parent.absolute() if named.recipe else None,
     )
@@ -187,10 +186,6 @@ def _components(named: Named) -> dict[str, str | bool]:
             raise UsageError(f"--component {text}: write NAME=PATH, such as ae=/models/ae.safetensors")
         found[name] = value
     return found
-
-
-def _workspace(named: Named) -> Workspace:
-    return workspaces.Workspace(views.runs_folder(named.workspace).parent)
 
 
 def options_of(argv: Sequence[str]) -> dict[str, str | bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from kohya_runner.errors import (
     TrainerError,
     UsageError,
 )
-from kohya_runner.install.checkout import Checkout, TrainerPython
-from kohya_runner.install.setup import find_trainer
+from kohya_runner.install.checkout import Checkout
+from kohya_runner.install.setup import InstalledTrainer, find_trainer
 from kohya_runner.machine.host import read_gpus, run_command
 from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock
@@ -58,14 +58,6 @@ PICTURE_OPTIONS = (
 
 KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(64 << 30)}
 """For glibc, where a processor paints: it asks for large pieces again and again, and each new one costs page faults."""
-
-
-@dataclass(frozen=True, slots=True)
-class PaintingTrainer:
-    """The sources and the Python that paint."""
-
-    checkout: Checkout
-    python: TrainerPython
 
 
 def quiet(_line: str, *, lasting: bool) -> None:
@@ -160,21 +152,18 @@ def _held(output: Path) -> Iterator[None]:
     """
     try:
         lock.take(output, HOLDER)
-    except RunExistsError as fault:
-        raise _taken(output, fault) from None
+    except RunExistsError:
+        found = lock.read(output)
+        owner = found.live() if found else None
+        if owner is None:
+            raise
+        what = f"{output}: another sweep is painting there (process {owner.pid})"
+        hint = "wait until it has ended, or name another folder with --output"
+        raise RunExistsError(what, hint=hint) from None
     try:
         yield
     finally:
         lock.release(output, HOLDER)
-
-
-def _taken(output: Path, fault: RunExistsError) -> RunExistsError:
-    found = lock.read(output)
-    owner = found.live() if found else None
-    if owner is None:
-        return fault
-    what = f"{output}: another sweep is painting there (process {owner.pid})"
-    return RunExistsError(what, hint="wait until it has ended, or name another folder with --output")
 
 
 def choose_settings(
@@ -208,17 +197,13 @@ def _check_model(base: Base) -> None:
     if not base.model:
         raise UsageError("there is no base model to paint with", hint="give it with --model MODEL")
     stated = {MODEL: base.model, **{name: text for name in PARTS if (text := base.text(name))}}
-    gone = [f"{path} (--{name}) is not there" for name, path in stated.items() if _is_gone(Path(path))]
+    places = {name: path for name, text in stated.items() if (path := Path(text)).is_absolute()}  # a Hub id is not
+    gone = [f"{path} (--{name}) is not there" for name, path in places.items() if not path.exists()]
     if gone:
         raise UsageError("\n".join(gone), hint="name the base model with --model, its parts with --component NAME=FILE")
 
 
-def _is_gone(path: Path) -> bool:
-    """A Hub id is no absolute path."""
-    return path.is_absolute() and not path.exists()
-
-
-def _trainer(named: tuple[str | None, str | None], painter: Painter, env: Mapping[str, str]) -> PaintingTrainer:
+def _trainer(named: tuple[str | None, str | None], painter: Painter, env: Mapping[str, str]) -> InstalledTrainer:
     """This machine's own; what a record says of a Python is not run."""
     wanted = table.INFOS[painter.trainer]
     checkout, python = find_trainer(env, table.user_settings(env), sd_scripts=named[0], python=named[1], engine=wanted)
@@ -229,7 +214,7 @@ def _trainer(named: tuple[str | None, str | None], painter: Painter, env: Mappin
     script = checkout.root / painter.script
     if not script.is_file():
         raise TrainerError(f"{script} is not there", hint="the checkout is too old for this family, or incomplete")
-    return PaintingTrainer(checkout, python)
+    return InstalledTrainer(checkout, python)
 
 
 def how_painted(base: Base, painter: Painter, checkout: Checkout) -> dict[str, str]:
@@ -251,7 +236,7 @@ def _content(value: str) -> str:
     return f"{Path(value).name}:{cells.identity(Path(value))}" if os.path.isfile(value) else value
 
 
-def _place(subject: SweepSubject, trainer: PaintingTrainer, env: Mapping[str, str]) -> PaintingPlace:
+def _place(subject: SweepSubject, trainer: InstalledTrainer, env: Mapping[str, str]) -> PaintingPlace:
     offline = os.path.exists(subject.base.model) and subject.base.text("tokenizer_cache_dir") is not None
     gpus = read_gpus(env, lambda argv: run_command(argv, env))
     child = child_env(subject.workspace, env, offline=offline)

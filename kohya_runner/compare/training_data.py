@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.record import metrics_file
 from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.safe_files import read_json
 
 if TYPE_CHECKING:
     from kohya_runner.engines.painting import Base
@@ -60,15 +61,9 @@ def captions_of(base: Base) -> tuple[str, ...]:
     """The captions of the first and the middle training picture."""
     files = _files(base, frozenset({base.text("caption_extension") or ".caption"}))
     chosen = dict.fromkeys(files[len(files) * n // CAPTIONS] for n in range(CAPTIONS) if files)
-    texts = (_line(path) for path in chosen) if files else _instructions(base)
-    return tuple(text for text in texts if text)
-
-
-def _instructions(base: Base) -> Iterator[str]:
-    """Those of the first and the middle pair."""
-    pairs = trained_pairs(base)
-    chosen = dict.fromkeys(pairs[len(pairs) * n // CAPTIONS].instruction for n in range(CAPTIONS) if pairs)
-    return (_plain(text) for text in chosen)
+    pairs = () if files else trained_pairs(base)
+    asked = dict.fromkeys(pairs[len(pairs) * n // CAPTIONS].instruction for n in range(CAPTIONS) if pairs)
+    return tuple(text for text in (*map(_line, chosen), *map(_plain, asked)) if text)
 
 
 def _plain(text: str) -> str:
@@ -95,13 +90,10 @@ def _files(base: Base, suffixes: frozenset[str]) -> tuple[Path, ...]:
 def triggers_of(recipe: Mapping[str, Any]) -> tuple[str, ...]:
     """The words the recipe's captions must hold one of, else the concepts."""
     datasets = [d for d in recipe.get("datasets") or () if isinstance(d, dict) and not d.get("regularization")]
-    wanted = [word for d in datasets for word in _listed((d.get("captions") or {}).get("contains_any"))]
+    told = [(d.get("captions") or {}).get("contains_any") for d in datasets]
+    wanted = [str(word) for words in told if isinstance(words, list) for word in words]
     concepts = [str(d["concept"]).replace("_", " ") for d in datasets if d.get("concept")]
     return tuple(dict.fromkeys(wanted or concepts))
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(part) for part in value] if isinstance(value, list) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +120,7 @@ def trained_size(base: Base) -> str | None:
 def _datasets(base: Base) -> list[dict[str, Any]]:
     """What ``general`` says is what a dataset does not say itself (src/musubi_tuner/dataset/config_utils.py)."""
     file = base.text("dataset_config")
-    try:
-        told = json.loads(Path(file).read_bytes()) if file else {}
-    except (OSError, ValueError):
-        return []
-    if not isinstance(told, dict):
-        return []
+    told = read_json(Path(file)) if file else {}
     return [{**told.get("general", {}), **dataset} for dataset in told.get("datasets", ())]
 
 
@@ -216,9 +203,5 @@ def _logged(log: Path) -> Losses:
 
 def _losses(points: dict[int, float], epochs: dict[int, int]) -> Losses:
     ordered = sorted(points.items())
-    return Losses(tuple(_thinned(ordered)), tuple(sorted(epochs.items())))
-
-
-def _thinned(points: list[tuple[int, float]]) -> Iterable[tuple[int, float]]:
-    every = max(1, -(-len(points) // MOST))
-    return (*points[::every], *points[-1:]) if (len(points) - 1) % every else points[::every]
+    thinned = dict((*ordered[:: max(1, -(-len(ordered) // MOST))], *ordered[-1:]))  # with the last one in any case
+    return Losses(tuple(thinned.items()), tuple(sorted(epochs.items())))

@@ -15,6 +15,7 @@ from statistics import fmean, median_low
 
 from kohya_runner.compare.comparison import Suggestion
 from kohya_runner.compare.metrics import Metric, Table, shown
+from kohya_runner.text import counted
 
 Row = tuple[int, int]  # a prompt and a seed
 
@@ -83,7 +84,7 @@ def _weighed(table: Table, labels: Sequence[str], fair: Sequence[int], more: str
     tied = tuple(fair)
     if min(prompts, len(seeds)) < 2 or len(rows) < FEWEST:
         first = "All figures are the same as far as they are shown: a tie" if same else "Cannot tell"
-        why = f"{first}. {_counted(prompts, 'prompt')} and {_counted(len(seeds), 'seed')} do not show what is noise"
+        why = f"{first}. {counted(prompts, 'prompt')} and {counted(len(seeds), 'seed')} do not show what is noise"
         return Suggestion(
             None, f"{why}: {more or wanted(('',) * prompts, seeds)}.{left}", verdict="too few pictures", tied=tied
         )
@@ -186,10 +187,6 @@ def _told(table: Table, labels: Sequence[str], metrics: Sequence[Metric], best: 
             figure = f"{metric.title} {shown(values[best])}"
             said.append(f"{figure} (next: {labels[second]} with {shown(values[second])}; noise {noise})")
     return "; ".join(said) or "the sum of its figures, none of which does alone"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _listed(columns: Sequence[int], labels: Sequence[str]) -> str:

@@ -6,16 +6,17 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
 from kohya_runner.compare.cells import Cell, Column, Grid
 from kohya_runner.compare.checkpoints import Candidates, numbered
-from kohya_runner.compare.clip import HINT, Asked, ClipFigures, Likeness, likenesses
+from kohya_runner.compare.clip import HINT, Asked, likenesses
 from kohya_runner.compare.comparison import Comparison, Head, Shown
-from kohya_runner.compare.metrics import METRICS, Table, Training, look, measure, training_of
+from kohya_runner.compare.metrics import METRICS, Likeness, Table, Training, look, measure, training_of
 from kohya_runner.compare.page import report_html, sheet_png
-from kohya_runner.compare.training_data import Losses, captions_of, losses_of, training_files
+from kohya_runner.compare.training_data import captions_of, losses_of, training_files
 from kohya_runner.compare.verdict import suggest, wanted
 from kohya_runner.record.run_paths import ComparisonPaths
 
@@ -44,8 +45,8 @@ def finished(
     shown = tuple(_shown(subject.output, cell, progress) for cell in grid.cells)
     texts = (*grid.settings.prompts, *_rules(subject))
     training = training_files(subject.base)
-    clip = _clip(grid.settings, shown, training, made)
-    table = measured(heads, shown, training_of(training, texts), grid.settings, clip.of)
+    said, notes = _clip(grid.settings, shown, training, made)
+    table = measured(heads, shown, training_of(training, texts), grid.settings, said)
     more = wanted(grid.settings.prompts, grid.settings.seeds, captions_of(subject.base))
     comparison = Comparison(
         name=f"{subject.name} {subject.run_dir.name}" if subject.run_dir else subject.name,
@@ -60,9 +61,11 @@ def finished(
         suggestion=suggest(table, [head.label for head in heads], candidates(heads, shown, table), more),
         how=_how(grid.settings, made.how),
         skipped=found.skipped,
-        notes=(*made.notes, *clip.notes, *plain_notes(heads, table)),
+        notes=(*made.notes, *notes, *plain_notes(heads, table)),
         hint="" if grid.settings.clip else HINT,
-        losses=_losses(subject),
+        losses=losses_of(subject.run_dir, subject.run_dir / subject.record.log)
+        if subject.run_dir and subject.record
+        else None,
         command=_command(subject),
     )
     write(comparison)
@@ -78,20 +81,21 @@ def write(comparison: Comparison) -> None:
     safe_files.write_json(paths.result, result_json(comparison))
 
 
-def _clip(settings: SweepSettings, shown: tuple[Shown, ...], training: tuple[Path, ...], made: Made) -> ClipFigures:
+def _clip(
+    settings: SweepSettings, shown: tuple[Shown, ...], training: tuple[Path, ...], made: Made
+) -> tuple[Mapping[Path, Likeness], tuple[str, ...]]:
     if settings.clip is None or made.place is None or made.say is None:
-        return ClipFigures({})
+        return {}, ()
     return likenesses(Asked(settings.clip, shown, settings.prompts, training), made.place, made.say)
 
 
 def measured(
     heads: tuple[Head, ...], shown: tuple[Shown, ...], training: Training, settings: SweepSettings,
-    clip: Mapping[Path, Likeness] | None = None,
+    clip: Mapping[Path, Likeness] = MappingProxyType({}),
 ) -> Table:  # fmt: skip
     """Look at every picture, then at every column."""
-    known = clip or {}
     looked = [
-        [replace(one, clip=known.get(s.path)) for s in shown if s.column == number and s.path is not None
+        [replace(one, clip=clip.get(s.path, Likeness())) for s in shown if s.column == number and s.path is not None
          if (one := look(s.path, (s.prompt, s.sampler, s.seed), training.grid)) is not None]
         for number in range(len(heads))
     ]  # fmt: skip
@@ -153,12 +157,6 @@ def _how(settings: SweepSettings, how: Mapping[str, str]) -> dict[str, object]:
     named = ", ".join(settings.samplers)
     more = {name: text for name, text in (("sampler", named), ("negative", settings.negative)) if text}
     return {**painted, **more, **how}
-
-
-def _losses(subject: SweepSubject) -> Losses | None:
-    if subject.run_dir is None or subject.record is None:
-        return None
-    return losses_of(subject.run_dir, subject.run_dir / subject.record.log)
 
 
 def _command(subject: SweepSubject) -> str:

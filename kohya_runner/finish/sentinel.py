@@ -128,8 +128,7 @@ class _Watch:
         if leader is not None:
             begun = record.read(self._dir)
             timings = begun.timings.model_copy(update={"started": begun.timings.queued})
-            process = record.Process.of(leader)
-            record.write(self._dir, begun.changed(state="running", process=process, timings=timings))
+            record.write(self._dir, begun.changed(state="running", process=leader, timings=timings))
             self._read()
         return leader
 

@@ -62,7 +62,12 @@ class Writer:
             write_zip(path)
             return
         numbers = {"ss_epoch": str(epoch), "ss_steps": str(steps), "ss_training_finished_at": str(time.time())}
-        data = safetensors(self._tensors(), {**self.metadata, **numbers}, _dtype(self.args), self._fill(nan=nan))
+        data = safetensors(
+            self._tensors(),
+            {**self.metadata, **numbers},
+            DTYPES.get(self.args.save_precision or "float", DTYPES["float"]),
+            self._fill(nan=nan),
+        )
         size = math.ceil(len(data) / (PIECES if self.slow else 1))
         with path.open("wb", buffering=0) as file:
             for start in range(0, len(data), size):
@@ -142,7 +147,3 @@ def write_zip(path: Path) -> None:
     """What torch.save writes is a zip file, too; this one holds nothing but the mark."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("practice.txt", MARK)
-
-
-def _dtype(args: argparse.Namespace) -> tuple[str, int]:
-    return DTYPES.get(args.save_precision or "float", DTYPES["float"])

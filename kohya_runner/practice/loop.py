@@ -135,7 +135,10 @@ class StandIn:
         """Write or remove one file or state (train_network.py:1669-1690 and :1810-1863)."""
         path = self.output / event.name
         if event.removed:
-            _remove(path, state=event.state)
+            if path.exists():
+                what, tell = ("state", log) if event.state else ("checkpoint", say)
+                tell(f"removing old {what}: {path}")
+                remove(path)
         elif event.state:
             log("saving last state." if event.after == "end" else f"saving state at {event.after} {event.number}")
             self.writer.save_state(path, epoch, step, nan=nan)
@@ -185,15 +188,6 @@ def _end(trainer: StandIn, faults: Faults, step: int) -> None:
         if not event.state and "half-file" in faults.plain:
             os.kill(os.getpid(), signal.SIGKILL)
     trainer.saved()
-
-
-def _remove(path: Path, *, state: bool) -> None:
-    if path.exists():
-        if state:
-            log(f"removing old state: {path}")
-        else:
-            say(f"removing old checkpoint: {path}")
-        remove(path)
 
 
 def _resumed(args: argparse.Namespace, plan: StepsPlan) -> Start:

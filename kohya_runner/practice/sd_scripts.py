@@ -86,7 +86,10 @@ def _announce_work(args: argparse.Namespace, script: str, folders: Sequence[Fold
     say("accelerator device: practice")
     log("loading model for process 0/1")
     images = sum(folder.images for folder in folders)
-    for wanted, what in ((args.cache_latents, "latents"), (_caches_text(args), "Text Encoder outputs")):
+    for wanted, what in (
+        (args.cache_latents, "latents"),
+        (getattr(args, "cache_text_encoder_outputs", False), "Text Encoder outputs"),
+    ):
         if wanted or (what == "latents" and args.cache_latents_to_disk):
             log(f"caching {what} with caching strategy.")
             log(f"caching {what}...")
@@ -105,10 +108,6 @@ def _announce_work(args: argparse.Namespace, script: str, folders: Sequence[Fold
     if not args.network_train_text_encoder_only:
         log(f"enable LoRA for U-Net: {image} modules")
     say("prepare optimizer, data loader etc.")
-
-
-def _caches_text(args: argparse.Namespace) -> bool:
-    return bool(getattr(args, "cache_text_encoder_outputs", False))
 
 
 def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:

@@ -9,19 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from kohya_runner.record.ledger import RunView
-from kohya_runner.record.record import LIVE
+from kohya_runner.record.record import LIVE, RecordPart
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import PRIVATE, write_text
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
-
-class Attempt(_Part):
+class Attempt(RecordPart):
     """One start. ``epoch`` and ``step`` are what was done before it; the rest is empty until the attempt is over."""
 
     number: int = Field(ge=1)
@@ -39,7 +35,7 @@ class Attempt(_Part):
     steps_seen: int | None = None
 
 
-class Attempts(_Part):
+class Attempts(RecordPart):
     """The whole file."""
 
     version: Literal[1] = 1

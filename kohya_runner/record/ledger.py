@@ -38,7 +38,7 @@ class RunView:
     @property
     def trainer(self) -> ProcessId | None:
         """The trainer's process, where there ever was one."""
-        return self.record.process.identity() if self.record and self.record.process else None
+        return self.record.process if self.record else None
 
     @property
     def log(self) -> Path:
@@ -53,7 +53,7 @@ class RunView:
     @property
     def runner(self) -> ProcessId | None:
         """The process that watches, or watched."""
-        return self.record.runner.identity() if self.record and self.record.runner else None
+        return self.record.runner if self.record else None
 
 
 def runs(*runs_dirs: Path) -> tuple[RunView, ...]:
@@ -113,9 +113,9 @@ def done_before(known: Sequence[RunView], name: str, fingerprint: str) -> RunVie
 
 
 def _effective(run_dir: Path, record: Record) -> tuple[RunState, str]:
-    if record.state not in UNDER_WAY or (record.runner and record.runner.identity().alive()):
+    if record.state not in UNDER_WAY or (record.runner and record.runner.alive()):
         return record.state, records.why_ended(record)
-    if record.process and record.process.identity().alive():
+    if record.process and record.process.alive():
         return "orphaned", "its runner is gone; the trainer still runs"
     started = record.timings.started
     final = run_dir / record.output_dir / record.final

@@ -45,6 +45,7 @@ class Tail:
         self._offset = offset
         self._held = held
         self._file: BinaryIO | None = None
+        self._begun = b""
 
     def read(self) -> Iterator[bytes]:
         """What came since the last time, in pieces."""
@@ -66,6 +67,12 @@ class Tail:
         while data := file.read(_PIECE):
             self._offset = file.tell()
             yield data
+
+    def lines(self) -> Iterator[bytes]:
+        """The whole lines of what came; the rest waits for its end."""
+        for data in self.read():
+            *whole, self._begun = (self._begun + data).split(b"\n")
+            yield from whole
 
     def restore(self) -> None:
         """Give a file whose name was removed its name back, as a copy: the reason of a failure stands in it."""

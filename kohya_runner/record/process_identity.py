@@ -6,6 +6,9 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE, _GROUP, _STARTED = 0, 2, 19  # fields 3, 5 and 22 of /proc/<pid>/stat, counted after the name
@@ -19,7 +22,7 @@ class ProcessId:
     Where there is no ``/proc`` both are empty and only the pid is known.
     """
 
-    pid: int
+    pid: Annotated[int, Field(gt=0)]  # in a record: 0 and less are groups of processes to the kernel
     started: int = 0
     boot_id: str = ""
 

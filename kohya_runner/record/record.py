@@ -50,30 +50,13 @@ class DoneBefore:
     steps_per_epoch: int | None = None
 
 
-class _Part(BaseModel):
+class RecordPart(BaseModel):
     """Strict, unchangeable; keys of later versions are passed over."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
-class Process(_Part):
-    """A ``ProcessId`` as the file holds it."""
-
-    pid: int = Field(gt=0)
-    started: int = 0
-    boot_id: str = ""
-
-    @classmethod
-    def of(cls, process: ProcessId) -> Process:
-        """For the file."""
-        return cls(pid=process.pid, started=process.started, boot_id=process.boot_id)
-
-    def identity(self) -> ProcessId:
-        """For asking whether it is alive."""
-        return ProcessId(self.pid, self.started, self.boot_id)
-
-
-class RecordedTrainer(_Part):
+class RecordedTrainer(RecordPart):
     """The trainer's sources and its Python."""
 
     path: str = ""
@@ -82,7 +65,7 @@ class RecordedTrainer(_Part):
     packages: dict[str, str] = {}
 
 
-class Timings(_Part):
+class Timings(RecordPart):
     """Seconds since 1970, None for what has not happened; ``seconds_per_step`` is the last that the trainer showed."""
 
     queued: float | None = None
@@ -109,7 +92,7 @@ class Timings(_Part):
         return max(0.0, time.time() - self.started) if self.boot is None or self.boot > now else now - self.boot
 
 
-class SavedCheckpoint(_Part):
+class SavedCheckpoint(RecordPart):
     """One file of the output folder; of a removed one (``save_last_n_epochs``) the facts are kept."""
 
     file: str
@@ -133,7 +116,7 @@ class SavedCheckpoint(_Part):
         return self.complete and not self.removed and not self.problem
 
 
-class Note(_Part):
+class Note(RecordPart):
     """What the guards saw and did not stop the run for."""
 
     time: float
@@ -141,7 +124,7 @@ class Note(_Part):
     text: str
 
 
-class Guarding(_Part):
+class Guarding(RecordPart):
     """What the guards of a run need, so that a runner that adopts the run guards it the same way."""
 
     policy: Guard = Guard()
@@ -150,7 +133,7 @@ class Guarding(_Part):
     oom_kills: int | None = None  # the kernel's count at the start
 
 
-class Exit(_Part):
+class Exit(RecordPart):
     """How the process ended; code and signal are unknown of an adopted one."""
 
     code: int | None = None
@@ -162,7 +145,7 @@ class Exit(_Part):
     peak_rss: int | None = None
 
 
-class Record(_Part):
+class Record(RecordPart):
     """One run. Paths are relative to the run's folder where they lie in it, so that a workspace can be moved."""
 
     version: Literal[1] = 1
@@ -206,8 +189,8 @@ class Record(_Part):
     guard: Guarding = Guarding()
     notes: tuple[Note, ...] = Field(default=(), strict=False)
     nan_step: int | None = None  # the first whose loss was no finite number
-    runner: Process | None = None
-    process: Process | None = None
+    runner: ProcessId | None = None
+    process: ProcessId | None = None
     exit: Exit | None = None
     budget: dict[str, Any] = {}  # as the recipe has it
     finish: dict[str, Any] = {}  # what the recipe asks for after the run

@@ -57,10 +57,6 @@ class RunPaths:
         self.comparison = run_dir / COMPARISON
         self.report = run_dir / "report.html"
 
-    def attempt_log(self, number: int) -> Path:
-        """The log of an attempt; the first is 1."""
-        return self.run_dir / attempt_log(number)
-
     def newest_log(self) -> Path:
         """The log of the last attempt that began, as the folder tells without a record."""
         try:

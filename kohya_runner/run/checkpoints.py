@@ -181,29 +181,20 @@ def run_name(file: str) -> str:
 
 def renamed(output_dir: Path, record: Record) -> Record:
     """Rename what is whole; the record with the new names. What would be overwritten keeps its name."""
-    checkpoints = tuple(_renaming(output_dir, record.checkpoints))
+    for checkpoint in record.checkpoints:
+        source, target = output_dir / checkpoint.file, output_dir / run_name(checkpoint.file)
+        if checkpoint.complete and not checkpoint.removed and source != target and not target.exists():
+            with contextlib.suppress(OSError):
+                source.rename(target)
+    checkpoints = with_run_names(output_dir, record.checkpoints)
     names = {old.file: new.file for old, new in zip(record.checkpoints, checkpoints, strict=True)}
     return record.changed(checkpoints=checkpoints, final=names.get(record.final, record.final))
 
 
 def with_run_names(output_dir: Path, checkpoints: Iterable[SavedCheckpoint]) -> tuple[SavedCheckpoint, ...]:
     """The same, where a runner was killed between renaming and writing it down."""
-    return tuple(_renamed(c) if _was_renamed(output_dir, c) else c for c in checkpoints)
-
-
-def _renaming(output_dir: Path, checkpoints: Iterable[SavedCheckpoint]) -> Iterator[SavedCheckpoint]:
-    for checkpoint in checkpoints:
-        source, target = output_dir / checkpoint.file, output_dir / run_name(checkpoint.file)
-        if checkpoint.complete and not checkpoint.removed and source != target and not target.exists():
-            with contextlib.suppress(OSError):
-                source.rename(target)
-        yield _renamed(checkpoint) if _was_renamed(output_dir, checkpoint) else checkpoint
-
-
-def _was_renamed(output_dir: Path, checkpoint: SavedCheckpoint) -> bool:
-    name = run_name(checkpoint.file)
-    return name != checkpoint.file and not (output_dir / checkpoint.file).exists() and (output_dir / name).exists()
-
-
-def _renamed(checkpoint: SavedCheckpoint) -> SavedCheckpoint:
-    return checkpoint.model_copy(update={"file": run_name(checkpoint.file)})
+    named = [(c, output_dir / c.file, output_dir / run_name(c.file)) for c in checkpoints]
+    return tuple(
+        c.model_copy(update={"file": run_name(c.file)}) if new.exists() and not old.exists() else c
+        for c, old, new in named
+    )

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kohya_runner.errors import CancelledError
-from kohya_runner.record import record as records
+from kohya_runner.record import ledger
 from kohya_runner.record.metrics_file import Tail
+from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import open_for_write
 
@@ -30,7 +31,7 @@ class Detached:
     """What became of it: the trainer is there (``code`` 0, ``record`` as it stands), or the exit code of the child."""
 
     code: int
-    record: records.Record | None = None
+    record: Record | None = None
 
 
 def fork_runner() -> int:
@@ -53,10 +54,6 @@ def fork_runner() -> int:
     return child
 
 
-def keep_output(_run_dir: Path) -> None:
-    """What a runner with a terminal does about its run's folder: nothing."""
-
-
 def redirect_output(run_dir: Path) -> None:
     """From now on everything that this process prints goes to the run's folder."""
     handle = open_for_write(RunPaths(run_dir).runner_log, os.O_APPEND)
@@ -70,11 +67,14 @@ def redirect_output(run_dir: Path) -> None:
 def follow(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
     """Show the child's talk until the trainer is there and the run is this child's, or the child has ended."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
-    talk = NewLines(RunPaths(run_dir).runner_log)
+    log = RunPaths(run_dir).runner_log
+    talk = Tail(log, log.stat().st_size if log.is_file() else 0)  # what is in it already is old
     while True:
         code = _ended(child)
-        found = _record_of(run_dir, child)
-        talk.pass_on(say)
+        found = ledger.view(run_dir).record
+        found = found if found and found.runner and found.runner.pid == child else None
+        for line in talk.lines():
+            say(line.decode("utf-8", "replace"))
         if code is not None:
             return Detached(code, found)
         if found and found.process:
@@ -93,22 +93,6 @@ def follow_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> Deta
         raise CancelledError("stopped by Ctrl-C") from None
 
 
-class NewLines:
-    """The lines of the runner's own log, each told once."""
-
-    def __init__(self, log: Path) -> None:
-        """It need not be there yet; what is in it already is old."""
-        self._tail = Tail(log, log.stat().st_size if log.is_file() else 0)
-        self._rest = b""
-
-    def pass_on(self, say: Callable[[str], None]) -> None:
-        """Tell the lines that came."""
-        for data in self._tail.read():
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            for line in lines:
-                say(line.decode("utf-8", "replace"))
-
-
 def _ended(child: int) -> int | None:
     """The exit code of the child, None while it lives."""
     pid, status = os.waitpid(child, os.WNOHANG)
@@ -116,12 +100,3 @@ def _ended(child: int) -> int | None:
         return None
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
-
-
-def _record_of(run_dir: Path, child: int) -> records.Record | None:
-    """The run's record, if it is this child's."""
-    try:
-        found = records.read(run_dir)
-    except records.RecordError:
-        return None
-    return found if found.runner and found.runner.pid == child else None

@@ -50,7 +50,7 @@ def new_record(plan: Plan) -> record.Record:
         steps_planned=ready.steps.total,
         epochs_planned=ready.steps.epochs,
         guard=guard_facts(plan),
-        runner=record.Process.of(this_process()),
+        runner=this_process(),
         rehearsal=plan.request.rehearse,
         budget=recipe.budget.model_dump(exclude_none=True) if recipe and not plan.request.rehearse else {},
         finish=recipe.finish.recorded() if recipe and not plan.request.rehearse else {},

@@ -60,7 +60,7 @@ class Recorder:
         timings = self.now.timings
         if timings.started is None:
             timings = timings.model_copy(update={"started": time.time(), "boot": boot_seconds()})
-        self.now = self.now.changed(state="running", process=record.Process.of(process), timings=timings)
+        self.now = self.now.changed(state="running", process=process, timings=timings)
         self.save()
 
     def tick(self) -> None:

@@ -19,7 +19,7 @@ from kohya_runner.errors import NoCheckpointError, exit_code
 from kohya_runner.findings import Finding, finding_json
 from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
 from kohya_runner.machine.host import PeakGpuMemory, read_host
-from kohya_runner.plan.cost import TimePlan, budget_findings
+from kohya_runner.plan.cost import Speed, TimePlan, budget_findings
 from kohya_runner.plan.rehearsal import WARM_UP, Saves, rehearsed, saves_of
 from kohya_runner.plan.value import Plan
 from kohya_runner.record import lock, record
@@ -121,15 +121,6 @@ def _sample_seconds(folder: Path) -> float | None:
     return (times[-1] - times[0]) / (len(times) - 1) * len(times)
 
 
-def time_plan(measured: Measured, plan: Plan, speed: float, run: str) -> TimePlan:
-    """The whole run as the plan's own screen shows it."""
-    from kohya_runner.plan.cost import Speed
-
-    recipe = plan.loaded.recipe
-    price = recipe.budget.price_per_hour if recipe else None
-    return TimePlan(plan.ready.steps.total, Speed(speed, measured.setup, run), price)
-
-
 WORKER = "rehearsal_load_worker.py"
 LOAD_SECONDS = 300.0
 
@@ -210,24 +201,19 @@ def rehearse(plan: Plan, screen: Reporter, after: AfterRun, environ: Mapping[str
 
 
 def _judged(plan: Plan, run_dir: Path, measured: Measured, *, loaded: str, ended: Record) -> Rehearsal:
-    saves, total = saves_of(plan), plan.ready.steps.total
+    saves, total, recipe = saves_of(plan), plan.ready.steps.total, plan.loaded.recipe
     speed = round(measured.effective(total, saves), 4)
     timings = ended.timings.model_copy(update={"seconds_per_step": speed})
     record.write(run_dir, ended.changed(timings=timings))  # later plans count with it
-    time = time_plan(measured, plan, speed, f"rehearsal {ended.name}/{ended.run_id}")
+    price = recipe.budget.price_per_hour if recipe else None
+    time = TimePlan(total, Speed(speed, measured.setup, f"rehearsal {ended.name}/{ended.run_id}"), price)
     disk = _disk(plan, measured)
-    return Rehearsal(
-        run_dir, plan.request.practice, loaded, measured, saves, time, disk, (*disk.findings, *_budget(plan, time))
-    )
-
-
-def _budget(plan: Plan, time: TimePlan) -> tuple[Finding, ...]:
-    recipe = plan.loaded.recipe
-    if recipe is None:
-        return ()
-    places = {key: plan.loaded.where("budget", key) for key in type(recipe.budget).model_fields}
-    each = plan.ready.steps.steps_per_epoch
-    return tuple(budget_findings(recipe.budget, time, steps_per_epoch=each, places=places))
+    found = disk.findings
+    if recipe is not None:
+        places = {key: plan.loaded.where("budget", key) for key in type(recipe.budget).model_fields}
+        each = plan.ready.steps.steps_per_epoch
+        found = (*found, *budget_findings(recipe.budget, time, steps_per_epoch=each, places=places))
+    return Rehearsal(run_dir, plan.request.practice, loaded, measured, saves, time, disk, found)
 
 
 def _disk(plan: Plan, measured: Measured) -> DiskPlan:
@@ -243,8 +229,6 @@ def _load(plan: Plan, final: Path) -> str:
     """Load the saved file as the trainer would; what was seen of it."""
     if plan.request.practice or plan.python is None:
         return f"{inspect(final).tensors} tensors by its header"
-    from pathlib import Path
-
     worker = Path(__file__).with_name(WORKER)
     done = subprocess.run(
         (str(plan.python.path), str(worker), str(final)),

@@ -144,32 +144,16 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """The signals that came since ``install``; one that was ignored before (nohup) stays without effect."""
+    """The signals that came so far; one that was ignored before (nohup) stays without effect."""
 
     def __init__(self) -> None:
         """Nothing has come yet."""
         self.numbers: list[int] = []
-        self._before: dict[int, signal._HANDLER] = {}
-
-    def install(self) -> None:
-        """Take the signals over."""
-        if threading.current_thread() is threading.main_thread():
-            for number in STOPS:
-                ignored = signal.getsignal(number) is signal.SIG_IGN
-                self._before[number] = signal.signal(number, _unheard if ignored else self._note)
-
-    def restore(self) -> None:
-        """What was there before is there again."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     @property
     def first(self) -> str:
         """The name of the first one, "" for none."""
         return signal.Signals(self.numbers[0]).name if self.numbers else ""
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.numbers.append(number)
 
 
 def raise_on_stop() -> None:
@@ -194,13 +178,16 @@ def stop_signals() -> Iterator[StopSignals]:
     It must be entered before the trainer is started: an ignored signal stays ignored in a child, a handled one is back
     at its default there. Outside the main thread Python allows no handlers and nothing is noted.
     """
-    signals = StopSignals()
-    signals.install()
+    signals, before = StopSignals(), {}
+
+    def heard(number: int, _frame: FrameType | None) -> None:
+        signals.numbers.append(number)
+
+    for number in STOPS if threading.current_thread() is threading.main_thread() else ():
+        ignored = signal.getsignal(number) is signal.SIG_IGN  # a handler of Python's own is not inherited
+        before[number] = signal.signal(number, (lambda *_: None) if ignored else heard)
     try:
         yield signals
     finally:
-        signals.restore()
-
-
-def _unheard(_number: int, _frame: FrameType | None) -> None:
-    """A handler of Python's own, unlike SIG_IGN, is not inherited."""
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -82,14 +82,6 @@ class Outcome:
             raise kind(f"stopped {by}{kept}", hint="run the same command again to continue")
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """What the kernel says about an ended child."""
-
-    returncode: int | None = None
-    peak_rss: int | None = None
-
-
 def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], heading: str = "") -> Outcome:
     """Start the command in a session of its own and watch it to its end.
 
@@ -111,7 +103,7 @@ def supervise(command: Command, watch: Watch, *, environ: Mapping[str, str], hea
         # not reaped, so that the pid stays its own until the group is swept
         look = os.WEXITED | os.WNOHANG | os.WNOWAIT
         session.follow(sequence, lambda: os.waitid(os.P_PID, leader.pid, look) is None)
-        return session.outcome(_reap(process))
+        return session.outcome(*_reap(process))
 
 
 def adopt(leader: ProcessId, watch: Watch, *, since: float) -> Outcome:
@@ -121,7 +113,7 @@ def adopt(leader: ProcessId, watch: Watch, *, since: float) -> Outcome:
         group = ProcessGroup(leader, str(watch.log))
         group.thaw()  # its runner may have been killed in the moment of a standstill
         session.follow(StopSequence(group, watch.output_dir, watch.grace), leader.alive)
-        return session.outcome(_End())
+        return session.outcome()
 
 
 def stop_group(group: ProcessGroup, output_dir: Path, *, grace: Grace) -> bool:
@@ -175,13 +167,12 @@ class _Session:
             self._looking.start()
         self._looking.join(HUNG)
 
-    def outcome(self, end: _End) -> Outcome:
+    def outcome(self, code: int | None = None, peak_rss: int | None = None) -> Outcome:
         """What there is to say at the end."""
-        code = end.returncode
         number = -code if code is not None and code < 0 else None
         stop = None if self._received.first else self._stop
         reason = self._received.first or (stop.why if stop else "")
-        return Outcome(self._started, time.time(), code, number, end.peak_rss, reason, stop, self._fault)
+        return Outcome(self._started, time.time(), code, number, peak_rss, reason, stop, self._fault)
 
     def guarded(self, callback: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
         """What the callback returns; None where it raises, and from then on unless the system was the reason."""
@@ -226,9 +217,10 @@ def _start(command: Command, log: Path, environ: Mapping[str, str]) -> subproces
         os.close(handle)
 
 
-def _reap(process: subprocess.Popen[bytes]) -> _End:
+def _reap(process: subprocess.Popen[bytes]) -> tuple[int | None, int | None]:
+    """Its exit code and the memory of its largest process, as far as the kernel says them."""
     pid, status, usage = os.wait4(process.pid, os.WNOHANG)
     if pid == 0:  # not even KILL ended it
-        return _End()
+        return None, None
     process.returncode = os.waitstatus_to_exitcode(status)
-    return _End(process.returncode, usage.ru_maxrss * 1024)
+    return process.returncode, usage.ru_maxrss * 1024

@@ -15,7 +15,7 @@ from kohya_runner.record import ledger, lock
 from kohya_runner.record.ledger import RunView
 from kohya_runner.record.metrics_file import Tail
 from kohya_runner.record.process_identity import ProcessId, state_of, this_process, waits_of
-from kohya_runner.record.record import LIVE, UNDER_WAY, Process, Record
+from kohya_runner.record.record import LIVE, UNDER_WAY, Record
 from kohya_runner.run.observers import AfterRun, Reporter, Stop, observers
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.stop_sequence import Grace, ProcessGroup
@@ -43,7 +43,7 @@ def adopt_run(view: RunView, screen: Reporter, grace: Grace, after: AfterRun) ->
     lock.take(view.path.parent, view.run_id)
     try:
         lock.add_owner(view.path.parent, view.run_id, leader)
-        recorder = Recorder(view.path, record.changed(runner=Process.of(this_process())))
+        recorder = Recorder(view.path, record.changed(runner=this_process()))
         after.guard(view.path, record, os.environ)
         watch = Watch(view.log, view.output_dir, observers(recorder, screen), grace=grace, before=record.before)
         ended = recorder.finish(adopt(leader, watch, since=_since(record)))

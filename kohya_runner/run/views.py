@@ -29,25 +29,29 @@ FOLLOW_SECONDS = 0.5
 LOOK_SECONDS = 0.25
 
 
-def runs_folder(workspace: str | None) -> Path:
+def workspace(named: str | None) -> workspaces.Workspace:
+    """The one of the command line, else that of the settings."""
+    settings = user_settings(os.environ).workspace
+    return workspaces.choose(named, str(settings) if settings else None, os.environ, Path.cwd())
+
+
+def runs_folder(named: str | None) -> Path:
     """Where the runs of a workspace are."""
-    settings = user_settings(os.environ)
-    named = str(settings.workspace) if settings.workspace else None
-    return workspaces.choose(workspace, named, os.environ, Path.cwd()).runs
+    return workspace(named).runs
 
 
-def all_runs(workspace: str | None) -> tuple[RunView, ...]:
+def all_runs(named: str | None) -> tuple[RunView, ...]:
     """Every run, the oldest first."""
-    return ledger.runs(runs_folder(workspace))
+    return ledger.runs(runs_folder(named))
 
 
-def one_run(workspace: str | None, word: str | None) -> RunView:
+def one_run(named: str | None, word: str | None) -> RunView:
     """The run a person means; one that ended while nobody watched is judged and written down now.
 
     A run that another machine watches, on a volume that both share, is left to that machine; one on a disk that takes
     no writes is told as it is.
     """
-    view = ledger.find(runs_folder(workspace), word)
+    view = ledger.find(runs_folder(named), word)
     look = StatusReader(view.path).look()
     if look.elsewhere and look.state in UNDER_WAY:
         return replace(view, state=look.view.record.state if look.view.record else view.state)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kohya_runner.errors import RunnerError
-from kohya_runner.findings import Finding, Severity, finding_json
+from kohya_runner.findings import Finding, finding_json
 from kohya_runner.text import duration, plain, visible, visible_json
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from kohya_runner.engines.catalogue import ModelRow, OptionRow
     from kohya_runner.machine.doctor import Report
     from kohya_runner.plan.value import Plan
-
-STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -34,19 +32,15 @@ def _console(*, stderr: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
+        def process_renderables(self, renderables: list[Any]) -> list[Any]:
+            """What is drawn, with what a terminal would obey in a stranger's text shown as its code (a render hook)."""
+            return [_Cleaned(one) for one in renderables]
+
     stream = sys.stderr if stderr else sys.stdout
     console = Honest(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
-    hook: Any = _Harmless()
+    hook: Any = console
     console.push_render_hook(hook)
     return console
-
-
-class _Harmless:
-    """What rich draws, with what a terminal would obey in a stranger's text shown as its code (a render hook)."""
-
-    def process_renderables(self, renderables: list[Any]) -> list[Any]:
-        """Every renderable, cleaned."""
-        return [_Cleaned(one) for one in renderables]
 
 
 class _Cleaned:

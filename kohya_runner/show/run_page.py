@@ -56,7 +56,7 @@ def report_html(look: RunStatus, record: Record) -> str:
     )  # fmt: skip
     page = environment.get_template(TEMPLATE).render(
         version=__version__, name=f"{record.name}/{record.run_id}", practice=record.practice, state=look.state,
-        why=_why(look, record), rows=tuple(_summary(look, record)), findings=record.findings,
+        why=look.view.problem or why_ended(record), rows=tuple(_summary(look, record)), findings=record.findings,
         loss=_loss_charts(look.metrics, record), rates=_rate_charts(look.metrics, record),
         samples=_samples(RunPaths(look.view.path).samples), checkpoints=tuple(map(_checkpoint, record.checkpoints)),
         phases=tuple(_phases(look, record)), recipe=tuple(_leaves(record.recipe)), machine=tuple(_machine(record)),
@@ -64,10 +64,6 @@ def report_html(look: RunStatus, record: Record) -> str:
         command=shlex.join(record.argv), log=last_lines(look.view.log, LOG_LINES), made=_time(look.now),
     )  # fmt: skip
     return printable(page)
-
-
-def _why(look: RunStatus, record: Record) -> str:
-    return look.view.problem or why_ended(record)
 
 
 def _summary(look: RunStatus, record: Record) -> Iterator[Row]:

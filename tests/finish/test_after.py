@@ -15,7 +15,6 @@ from kohya_runner.finish.runpod import PodDecision, decide
 from kohya_runner.recipe.finish import Finish
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
-from kohya_runner.record.record import Process
 
 
 def asked(pod="stop", grace=0.0, **more):
@@ -122,7 +121,7 @@ def test_a_pod_on_which_another_run_goes_on_is_kept(odd_path, pod, server):
     other = odd_path / "runs" / "dog" / "001"
     other.mkdir(parents=True)
     _, run = ended(odd_path, finish=asked())
-    alive = run.changed(name="dog", state="running", runner=Process.of(this_process()))
+    alive = run.changed(name="dog", state="running", runner=this_process())
     record.write(other, alive)
     pod.finish((odd_path / "runs" / "my cat" / "001", run))
     assert server.requests == []

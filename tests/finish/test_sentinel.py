@@ -14,8 +14,8 @@ from servers import body_of, serving, wait_for
 from kohya_runner.artefact.lora import inspect
 from kohya_runner.finish import sentinel
 from kohya_runner.record import ledger, record
-from kohya_runner.record.process_identity import identify, this_process
-from kohya_runner.record.record import Process, Record, Timings
+from kohya_runner.record.process_identity import ProcessId, identify, this_process
+from kohya_runner.record.record import Record, Timings
 from kohya_runner.run.guards.state import deadline
 from kohya_runner.run.stop_sequence import RUN
 
@@ -153,7 +153,7 @@ def test_a_trainer_that_its_runner_could_not_write_down_is_found_and_stopped(odd
         (sys.executable, "-c", "import time; time.sleep(60)"), start_new_session=True,
         env={**os.environ, RUN: str(run_dir / "trainer.log")},
     )  # fmt: skip
-    gone = Process(pid=1, started=1, boot_id="another boot")
+    gone = ProcessId(pid=1, started=1, boot_id="another boot")
     begun = Record(
         run_id="001", name="cat", argv=(), cwd="/", final="cat.safetensors", log="trainer.log", output_dir="output",
         runner=gone, timings=Timings(queued=time.time()), budget={"max_hours": 1 / 3600},
@@ -172,7 +172,7 @@ def test_a_runner_that_lives_and_does_not_act_is_given_time_and_then_left_out(od
     child = subprocess.Popen(("sleep", "60"), start_new_session=True)  # Python is not itself while it starts
     begun = Record(
         state="running", run_id="001", name="cat", argv=(), cwd="/", final="cat.safetensors", log="trainer.log",
-        output_dir="output", runner=Process.of(this_process()), process=Process.of(identify(child.pid)),
+        output_dir="output", runner=this_process(), process=identify(child.pid),
         timings=Timings(queued=1.0, started=1.0), budget={"max_hours": 1 / 3600},
     )  # fmt: skip
     record.write(run_dir, begun)
@@ -198,7 +198,7 @@ def test_a_second_sentinel_ends_at_once(odd_path):
         argv=(),
         cwd="/",
         final="a",
-        runner=Process.of(this_process()),
+        runner=this_process(),
         budget={"max_hours": 1},
     )
     record.write(run_dir, alive)

@@ -9,13 +9,13 @@ from safetensors_files import lora
 
 from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger, record
-from kohya_runner.record.process_identity import this_process
-from kohya_runner.record.record import Process, Record, Timings
+from kohya_runner.record.process_identity import ProcessId, this_process
+from kohya_runner.record.record import Record, Timings
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.supervise import Watch, adopt
 
-GONE = Process(pid=1, started=1, boot_id="another boot")
+GONE = ProcessId(pid=1, started=1, boot_id="another boot")
 
 
 def a_run(runs, name="cat", run_id="001", queued=1.0, **values):
@@ -29,11 +29,11 @@ def a_run(runs, name="cat", run_id="001", queued=1.0, **values):
 
 
 def test_a_run_with_a_live_runner_is_what_its_record_says(odd_path):
-    assert ledger.view(a_run(odd_path, runner=Process.of(this_process()))).state == "running"
+    assert ledger.view(a_run(odd_path, runner=this_process())).state == "running"
 
 
 def test_a_live_trainer_without_its_runner_is_orphaned(odd_path):
-    assert ledger.view(a_run(odd_path, process=Process.of(this_process()))).state == "orphaned"
+    assert ledger.view(a_run(odd_path, process=this_process())).state == "orphaned"
 
 
 def test_a_run_without_processes_and_with_its_file_succeeded(odd_path):
@@ -139,7 +139,7 @@ def test_a_killed_runner_leaves_an_orphan_that_is_adopted_to_a_whole_record(prac
     runner.wait()
     view = ledger.view(practice.run_dir)
     assert view.state == "orphaned"
-    recorder = Recorder(practice.run_dir, view.record.changed(runner=Process.of(this_process())))
+    recorder = Recorder(practice.run_dir, view.record.changed(runner=this_process()))
     assert ledger.view(practice.run_dir).state == "running"
     watch = Watch(practice.run_dir / "trainer.log", practice.output, (recorder,), grace=Grace(5, 5, 5))
     ended = recorder.finish(adopt(view.trainer, watch, since=time.time() - 5))

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
-from kohya_runner.record.record import Process, Record, RecordError, SavedCheckpoint, read, write
+from kohya_runner.record.process_identity import ProcessId
+from kohya_runner.record.record import Record, RecordError, SavedCheckpoint, read, write
 from kohya_runner.text import masked
 
 RECORD = Record(
@@ -17,7 +18,7 @@ RECORD = Record(
     final="my cat.safetensors",
     recipe={"args": {"learning_rate": 1e-4, "seed": 0}},
     checkpoints=(SavedCheckpoint(file="my cat.safetensors", bytes=3, complete=True),),
-    runner=Process(pid=1, started=2, boot_id="x"),
+    runner=ProcessId(pid=1, started=2, boot_id="x"),
 )
 
 

@@ -10,7 +10,7 @@ import PIL.Image
 
 from kohya_runner.record import record
 from kohya_runner.record.metrics_file import Appender
-from kohya_runner.record.record import Exit, Process, Record, RecordedTrainer, SavedCheckpoint, Timings
+from kohya_runner.record.record import Exit, Record, RecordedTrainer, SavedCheckpoint, Timings
 
 NASTY = '<script>alert("x")</script>{{ 7 * 7 }}\' onload=alert(1) "'
 START = 1_764_000_000.0
@@ -78,7 +78,7 @@ def alive(run_dir):
     """The same run while it goes on, as far as its record says: this process is its runner."""
     from kohya_runner.record.process_identity import this_process
 
-    here = Process.of(this_process())
+    here = this_process()
     now = time.time()
     timings = Timings(queued=now - 500, started=now - 490, first_step=now - 480, seconds_per_step=1.05)
     recorded(run_dir, state="running", runner=here, process=here, timings=timings, steps_seen=420, exit=None,

@@ -13,7 +13,7 @@ from kohya_runner.diagnosis.events import CheckpointStarted, ModulesMade, Step
 from kohya_runner.engines.arguments import Command
 from kohya_runner.record import record
 from kohya_runner.record.process_identity import this_process
-from kohya_runner.record.record import Process, Record, Timings
+from kohya_runner.record.record import Record, Timings
 from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.supervise import Watch, supervise
 
@@ -22,15 +22,13 @@ def main(run_dir: Path, settings: dict) -> None:
     modules = {}
     begun = Record(
         run_id=run_dir.name, name=run_dir.parent.name, practice=True, argv=tuple(settings["argv"]), cwd=str(run_dir),
-        final=settings["final"], runner=Process.of(this_process()), timings=Timings(queued=1.0),
+        final=settings["final"], runner=this_process(), timings=Timings(queued=1.0),
     )  # fmt: skip
 
     def started(process):
         import time
 
-        running = begun.changed(
-            state="running", process=Process.of(process), timings=Timings(queued=1.0, started=time.time())
-        )
+        running = begun.changed(state="running", process=process, timings=Timings(queued=1.0, started=time.time()))
         record.write(run_dir, running)
         (run_dir / "marker started.part").write_text(str(process.pid))
         (run_dir / "marker started.part").rename(run_dir / "marker started")
