@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,6 +88,15 @@ def status(path: Path) -> os.stat_result | None:
         return path.stat()
     except OSError:
         return None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time; another one waits. Some network volumes cannot lock and go without."""
+    with os.fdopen(open_for_write(path), "wb") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class UnsafePathError(OSError):

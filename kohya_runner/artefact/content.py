@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from kohya_runner.artefact.safetensors_header import LENGTH, Tensor, read_header
 from kohya_runner.safe_files import open_file
+from kohya_runner.text import printable
 
 PIECE = 4 << 20
 """Bytes; a multiple of every type's width."""
@@ -79,11 +80,6 @@ def examine(path: Path) -> Content:
     return found
 
 
-def readable(text: str) -> str:
-    """A stranger's text as one that can be written anywhere: JSON may hold halves of characters."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def _pieces(file: BinaryIO, tensor: Tensor) -> Iterator[bytes]:
     left = tensor.end - tensor.begin
     while left:
@@ -110,9 +106,8 @@ class _Tally:
             self._moved = self._moved or not is_zero(tensor.dtype, data)
 
     def close(self, tensor: Tensor) -> None:
-        """The end of a tensor."""
         if self._bad:
-            self._nonfinite.append(readable(tensor.name[:120]))
+            self._nonfinite.append(printable(tensor.name[:120]))
         if tensor.name.endswith(UPS):
             self._ups += 1
             self._zero += not self._moved
@@ -162,7 +157,11 @@ def has_nonfinite(dtype: str, data: bytes) -> bool:
     tops = data[layout.width - 1 :: layout.width]
     if all(tops.find(top) < 0 for top in layout.tops):
         return False
-    return layout.certain or _has_full_exponent(layout, data)
+    if layout.certain:
+        return True
+    # for all numbers at once: the lowest bit of the exponent, added, runs over only if all its bits are set
+    mask, one, carry = _masks(layout, len(data) // layout.width)
+    return bool(((int.from_bytes(data, "little") & mask) + one) & carry)
 
 
 def is_zero(dtype: str, data: bytes) -> bool:
@@ -175,13 +174,6 @@ def is_zero(dtype: str, data: bytes) -> bool:
     last = layout.width - 1
     signed = not data[last :: layout.width].translate(None, b"\x00\x80")
     return signed and not any(any(data[place :: layout.width]) for place in range(last))
-
-
-def _has_full_exponent(layout: FloatFormat, data: bytes) -> bool:
-    """Exactly, for all numbers at once: the lowest bit of the exponent, added, runs over only if all bits are set."""
-    count = len(data) // layout.width
-    mask, one, carry = _masks(layout, count)
-    return bool(((int.from_bytes(data, "little") & mask) + one) & carry)
 
 
 @lru_cache(maxsize=32)

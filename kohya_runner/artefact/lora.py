@@ -151,7 +151,8 @@ def family_of(header: Header) -> str:
     what = identify(header)
     if what is not None and what.key not in ("lora", "embedding", "controlnet"):
         return what.key
-    found = _by_shape(names) or _by_name(names)
+    told = (family for family, parts in NAMES if any(part in name for part in parts for name in names))
+    found = _by_shape(names) or next(told, "")
     said = _said(header.metadata)
     return said if found in ALIKE and said in ALIKE[found] else found or said
 
@@ -166,10 +167,6 @@ def _by_shape(names: Mapping[str, tuple[int, ...]]) -> str:
     widths = {shape[1] for name, shape in names.items() if name.endswith(_CROSS) and len(shape) > 1}
     known = {CONTEXT[width] for width in widths if width in CONTEXT}
     return known.pop() if len(known) == len(widths) == 1 else ""
-
-
-def _by_name(names: Mapping[str, tuple[int, ...]]) -> str:
-    return next((family for family, parts in NAMES if any(p in name for p in parts for name in names)), "")
 
 
 def _said(metadata: Mapping[str, str]) -> str:

@@ -181,7 +181,8 @@ def _known_mistake(head: bytes, size: int) -> tuple[str, str] | None:
 def _content_fault(model: LocalModel, head: bytes) -> tuple[str, str] | None:
     suffix = model.path.suffix.lower()
     by_extension = model.family in BY_EXTENSION
-    holds_safetensors = _looks_like_safetensors(head)
+    length = int.from_bytes(head[:LENGTH], "little")
+    holds_safetensors = head[LENGTH : LENGTH + 1] == b"{" and length <= MAX_HEADER
     if by_extension and suffix != SAFETENSORS and holds_safetensors:
         return (
             f"contains safetensors but is named {suffix or 'without extension'}",
@@ -193,14 +194,6 @@ def _content_fault(model: LocalModel, head: bytes) -> tuple[str, str] | None:
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return None
     return "is neither safetensors nor a checkpoint", f"name a {SAFETENSORS} or .ckpt file"
-
-
-def _looks_like_safetensors(head: bytes) -> bool:
-    return (
-        len(head) > LENGTH
-        and head[LENGTH : LENGTH + 1] == b"{"
-        and int.from_bytes(head[:LENGTH], "little") <= MAX_HEADER
-    )
 
 
 def safetensors_fault(path: Path) -> str:

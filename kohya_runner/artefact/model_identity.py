@@ -47,12 +47,6 @@ class _Names:
     raw: Mapping[str, Shape]
     bare: Mapping[str, Shape]
 
-    def shape(self, name: str) -> Shape | None:
-        return self.bare.get(name)
-
-    def has(self, name: str) -> bool:
-        return name in self.bare
-
     def any_starts(self, *prefixes: str) -> bool:
         return any(name.startswith(prefixes) for name in self.raw)
 
@@ -122,12 +116,12 @@ PARTS = {
 
 
 def _unet(names: _Names) -> Identity | None:
-    shape = names.shape(UNET_KEY)
+    shape = names.bare.get(UNET_KEY)
     known = CONTEXT.get(shape[1]) if shape is not None and len(shape) == 2 else None
     if known is None:
         return None
     key, name = known
-    channels = (names.shape("input_blocks.0.0.weight") or (0, UNET_CHANNELS))[1]
+    channels = (names.bare.get("input_blocks.0.0.weight") or (0, UNET_CHANNELS))[1]
     if channels != UNET_CHANNELS:
         what = f"{name} model for inpainting or editing"
         fault = f"has {channels} input channels, the trainer's U-Net {UNET_CHANNELS}"
@@ -140,7 +134,7 @@ def _unet(names: _Names) -> Identity | None:
 
 
 def _diffusers_unet(names: _Names) -> Identity | None:
-    shape = names.shape(UNET_KEY_DIFFUSERS)
+    shape = names.bare.get(UNET_KEY_DIFFUSERS)
     known = CONTEXT.get(shape[1]) if shape is not None and len(shape) == 2 else None
     if known is None:
         return None
@@ -152,14 +146,14 @@ FLUX_CHANNELS = 64
 
 
 def _flux(names: _Names) -> Identity | None:
-    shape = names.shape("double_blocks.0.img_attn.qkv.weight")
-    if shape is None or not names.has("img_in.weight"):
+    shape = names.bare.get("double_blocks.0.img_attn.qkv.weight")
+    if shape is None or "img_in.weight" not in names.bare:
         return None
-    if names.has("double_stream_modulation_img.lin.weight"):
+    if "double_stream_modulation_img.lin.weight" in names.bare:
         return Identity("flux2", "a FLUX.2 model")
-    if names.has("distilled_guidance_layer.in_proj.weight"):
+    if "distilled_guidance_layer.in_proj.weight" in names.bare:
         return Identity("chroma", "a Chroma model")
-    channels = (names.shape("img_in.weight") or (0, FLUX_CHANNELS))[-1]
+    channels = (names.bare.get("img_in.weight") or (0, FLUX_CHANNELS))[-1]
     if channels != FLUX_CHANNELS:
         fault = f"has {channels} input channels, the trainer's model {FLUX_CHANNELS}"
         return Identity("flux", "a FLUX.1 Fill, Depth or Canny model", fault, "take FLUX.1-dev or FLUX.1-schnell")
@@ -168,13 +162,14 @@ def _flux(names: _Names) -> Identity | None:
 
 def _diffusers_transformer(names: _Names) -> Identity | None:
     """The trainer converts FLUX.1 in diffusers' layout itself (library/flux_utils.py:62); SD3 it does not."""
-    if not names.has("transformer_blocks.0.attn.add_k_proj.weight"):
+    if "transformer_blocks.0.attn.add_k_proj.weight" not in names.bare:
         return None
-    if names.has("single_transformer_blocks.0.attn.to_k.weight") and names.has(
-        "time_text_embed.text_embedder.linear_1.weight"
+    if (
+        "single_transformer_blocks.0.attn.to_k.weight" in names.bare
+        and "time_text_embed.text_embedder.linear_1.weight" in names.bare
     ):
         return Identity("flux", "a FLUX.1 model in diffusers' layout")
-    if names.has("pos_embed.proj.weight") and names.has("context_embedder.weight"):
+    if "pos_embed.proj.weight" in names.bare and "context_embedder.weight" in names.bare:
         fault = "is in diffusers' layout, which the trainer does not read (library/sd3_utils.py:90)"
         return Identity("sd3", "a Stable Diffusion 3 transformer", fault, "take the original single file")
     return None
@@ -182,20 +177,20 @@ def _diffusers_transformer(names: _Names) -> Identity | None:
 
 def _sd3(names: _Names) -> Identity | None:
     """The size is told as the trainer tells it (library/sd3_utils.py:29-60)."""
-    if not names.has("joint_blocks.0.context_block.attn.qkv.weight"):
+    if "joint_blocks.0.context_block.attn.qkv.weight" not in names.bare:
         return None
     version = "3"
-    if names.has("joint_blocks.0.context_block.attn.ln_k.weight"):
-        version = "3.5 medium" if names.has("joint_blocks.0.x_block.attn2.ln_k.weight") else "3.5 large"
+    if "joint_blocks.0.context_block.attn.ln_k.weight" in names.bare:
+        version = "3.5 medium" if "joint_blocks.0.x_block.attn2.ln_k.weight" in names.bare else "3.5 large"
     return Identity("sd3", f"a Stable Diffusion {version} model")
 
 
 def _other_transformers(names: _Names) -> Identity | None:
-    if names.shape("cap_embedder.1.weight") == (2304, 2304) and names.has("noise_refiner.0.attention.qkv.weight"):
+    if names.bare.get("cap_embedder.1.weight") == (2304, 2304) and "noise_refiner.0.attention.qkv.weight" in names.bare:
         return Identity("lumina", "a Lumina Image 2.0 model")
-    if names.shape("img_in.proj.weight") == (3584, 64, 1, 1):
+    if names.bare.get("img_in.proj.weight") == (3584, 64, 1, 1):
         return Identity("hunyuan_image", "a HunyuanImage 2.1 model")
-    if names.has("llm_adapter.embed.weight") and names.has("x_embedder.proj.1.weight"):
+    if "llm_adapter.embed.weight" in names.bare and "x_embedder.proj.1.weight" in names.bare:
         return Identity("anima", "an Anima model")
     return None
 
@@ -206,15 +201,15 @@ CLIP_POSITIONS = 77
 
 
 def _clip(names: _Names) -> Identity | None:
-    shape = names.shape("text_model.embeddings.token_embedding.weight")
-    opened = names.shape("token_embedding.weight") if names.any_starts("transformer.resblocks.") else None
+    shape = names.bare.get("text_model.embeddings.token_embedding.weight")
+    opened = names.bare.get("token_embedding.weight") if names.any_starts("transformer.resblocks.") else None
     known = CLIPS.get((shape or opened or (0,))[-1])
     if known is None:
         return None
     if opened:
         fault = "is in OpenAI's layout, of whose names the trainer knows none"
         return Identity(*known, fault, "take the file with names such as text_model.encoder.layers.0.mlp.fc1.weight")
-    positions = (names.shape("text_model.embeddings.position_embedding.weight") or (CLIP_POSITIONS, 0))[0]
+    positions = (names.bare.get("text_model.embeddings.position_embedding.weight") or (CLIP_POSITIONS, 0))[0]
     if positions != CLIP_POSITIONS:
         fault = f"has {positions} positions, the trainer's {CLIP_POSITIONS}"
         return Identity(*known, fault, "take the ordinary one: it does not read long prompts")
@@ -233,18 +228,18 @@ LANGUAGE_MODELS = {
 
 
 def _language_model(names: _Names) -> Identity | None:
-    shared = names.shape("shared.weight") or names.shape("encoder.embed_tokens.weight")
+    shared = names.bare.get("shared.weight") or names.bare.get("encoder.embed_tokens.weight")
     if shared and names.any_starts("encoder.block.0.layer.0.SelfAttention."):
         t5 = OTHER_T5S.get(shared[0]) or T5S.get(shared[1]) or ("t5", f"a T5 text encoder of width {shared[1]}")
         return Identity(*t5, more="a decoder" if names.any_starts("decoder.") else "")
-    embedded = names.shape("model.embed_tokens.weight") or names.shape("embed_tokens.weight")
+    embedded = names.bare.get("model.embed_tokens.weight") or names.bare.get("embed_tokens.weight")
     known = LANGUAGE_MODELS.get((embedded[0], embedded[1])) if embedded and len(embedded) == 2 else None
     return Identity(*known) if known else None
 
 
 def _autoencoder(names: _Names) -> Identity | None:
     """By the latent's channels and the layout (LDM's ``down.0.block``, diffusers' ``down_blocks``)."""
-    shape = names.shape("decoder.conv_in.weight") or names.shape("decoder.conv1.weight")
+    shape = names.bare.get("decoder.conv_in.weight") or names.bare.get("decoder.conv1.weight")
     if shape is None or not names.any_starts("encoder."):
         return None
     if len(shape) == 5:

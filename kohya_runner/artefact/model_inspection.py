@@ -141,10 +141,7 @@ SLOTS: dict[tuple[str, str], Wanted] = {
     ("sd2", "vae"): _SD_VAE,
     ("sdxl", "vae"): _SD_VAE,
 }
-CHROMA = _want("a Chroma model", "chroma")
-
-
-OTHER_MODELS = {("flux", MODEL, "chroma"): CHROMA}
+OTHER_MODELS = {("flux", MODEL, "chroma"): _want("a Chroma model", "chroma")}
 """What is wanted instead with another model_type, by family and slot."""
 
 

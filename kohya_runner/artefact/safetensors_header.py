@@ -88,10 +88,6 @@ def read_header(path: Path) -> Header:
         data = file.read(length)
     if len(data) < length:
         raise HeaderError(f"is cut inside its header ({LENGTH + len(data):,} of {LENGTH + length:,} bytes)")
-    return _parsed(data)
-
-
-def _parsed(data: bytes) -> Header:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kohya_runner.artefact.content import examine, readable
+from kohya_runner.artefact.content import examine
 from kohya_runner.artefact.lora import inspect
 from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import identify, main_dtype
 from kohya_runner.artefact.safetensors_header import Header, HeaderError, read_header
 from kohya_runner.errors import UsageError
 from kohya_runner.safe_files import special
+from kohya_runner.text import printable
 
 DOWNS = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", ".lora.down.weight", ".hada_w1_b")
 LONGEST = 200
@@ -85,11 +86,11 @@ def verified(path: Path) -> Verified:
         return _other(path)
     facts = inspect(path)
     if facts.problem:
-        return Verified(path, bytes=facts.bytes, problems=(readable(facts.problem),))
+        return Verified(path, bytes=facts.bytes, problems=(printable(facts.problem),))
     try:
         return _read(path, facts.family, facts.modules, practice=facts.practice)
     except (OSError, HeaderError) as fault:
-        return Verified(path, bytes=facts.bytes, problems=(readable(f"cannot be read: {fault}"),))
+        return Verified(path, bytes=facts.bytes, problems=(printable(f"cannot be read: {fault}"),))
 
 
 def _read(path: Path, family: str, modules: int, *, practice: bool) -> Verified:
@@ -122,7 +123,7 @@ def training_facts(metadata: Mapping[str, str]) -> dict[str, str]:
     said = {name: metadata[key] for name, key in FACTS if metadata.get(key) not in (None, "", "None")}
     folders = _folders(metadata.get("ss_dataset_dirs", ""))
     return {
-        name: readable(text)[:LONGEST] for name, text in {**said, **({"datasets": folders} if folders else {})}.items()
+        name: printable(text)[:LONGEST] for name, text in {**said, **({"datasets": folders} if folders else {})}.items()
     }
 
 

@@ -48,11 +48,11 @@ LATER = {
         "live", "Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings."
     ),
     "setup": (
-        "setup", "Get the trainer's sources and build its environment; does nothing where both are there."
+        "trainer", "Get the trainer's sources and build its environment; does nothing where both are there."
     ),
     "stop": ("live", "Stop a run now, after the step or after the next save; a second request stops harder."),
     "upstream": (
-        "upstream", "What changed between two checkouts of a trainer (or REPOSITORY@COMMIT), and the rules it touches."
+        "trainer", "What changed between two checkouts of a trainer (or REPOSITORY@COMMIT), and the rules it touches."
     ),
     "verify": (
         "verify", "Open LoRA files, ours or not: what they are, how they were trained, what is wrong with them."

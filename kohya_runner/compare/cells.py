@@ -17,6 +17,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from kohya_runner import safe_files
+from kohya_runner.compare.comparison import Head
 from kohya_runner.compare.training_data import trained_pairs
 from kohya_runner.engines.painting import Base, Painter, PictureRequest
 from kohya_runner.errors import UsageError
@@ -28,20 +29,6 @@ if TYPE_CHECKING:
 
 _SAMPLES = 32
 _PIECE = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of the grid; without a checkpoint it is the base model."""
-
-    label: str
-    checkpoint: Candidate | None
-    strength: float
-
-    @property
-    def lora(self) -> str:
-        """The hash of the checkpoint, "" for the base model."""
-        return self.checkpoint.sha256 if self.checkpoint else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +51,7 @@ class Cell:
 class Grid:
     """All that is to be painted. ``cells`` are in the order of painting: column, prompt, sampler, seed."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[Head, ...]
     cells: tuple[Cell, ...]
     settings: SweepSettings
 
@@ -85,19 +72,22 @@ class Grid:
         )
 
 
-def columns_of(checkpoints: tuple[Candidate, ...], settings: SweepSettings) -> tuple[Column, ...]:
+def columns_of(checkpoints: tuple[Candidate, ...], settings: SweepSettings) -> tuple[Head, ...]:
     """The base first, then the checkpoints in the order of training, each at every strength."""
     several = len(settings.strengths) > 1
-    base = (Column("base", None, 0.0),) if settings.base else ()
+    base = (Head("base", base=True, strength=0.0),) if settings.base else ()
     named = (
-        Column(f"{c.label} x{strength:g}" if several or strength != 1 else c.label, c, strength)
+        Head(
+            f"{c.label} x{strength:g}" if several or strength != 1 else c.label,
+            path=c.path, sha256=c.sha256, strength=strength, epoch=c.epoch, step=c.step,
+        )
         for c in checkpoints
         for strength in settings.strengths
-    )
+    )  # fmt: skip
     return (*base, *named)
 
 
-def grid_of(columns: tuple[Column, ...], settings: SweepSettings, how: dict[str, str]) -> Grid:
+def grid_of(columns: tuple[Head, ...], settings: SweepSettings, how: dict[str, str]) -> Grid:
     """The grid; ``how`` is what else a picture depends on: base model, precision, trainer."""
     cells = tuple(
         Cell(_key(column, (row, sampler, seed), settings, how), number, row, seed, sampler)
@@ -109,13 +99,13 @@ def grid_of(columns: tuple[Column, ...], settings: SweepSettings, how: dict[str,
     return Grid(columns, cells, settings)
 
 
-def _key(column: Column, place: tuple[int, str, int], settings: SweepSettings, how: dict[str, str]) -> str:
+def _key(column: Head, place: tuple[int, str, int], settings: SweepSettings, how: dict[str, str]) -> str:
     drop = ("prompts", "seeds", "strengths", "samplers", "base", "triggers", "controls", "clip")
     chosen = {name: value for name, value in asdict(settings).items() if name not in drop}
     number, sampler, seed = place
     row: dict[str, Any] = {"prompt": settings.prompts[number], "sampler": sampler, "seed": seed}
     row |= {"control": Path(settings.controls[number]).stem} if settings.controls else {}
-    stated = {"lora": column.lora, "strength": column.strength, **row, **chosen, **how}
+    stated = {"lora": column.sha256, "strength": column.strength, **row, **chosen, **how}
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:40]
 
 

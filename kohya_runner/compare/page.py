@@ -222,7 +222,7 @@ class _Sheet:
         self.image.paste(fitted, (x, y))
 
     def _text(self, corner: tuple[int, int], text: str, size: int, colour: str) -> None:
-        self.draw.text(corner, text, fill=colour, font=_font(size))
+        self.draw.text(corner, text, fill=colour, font=ImageFont.load_default(size))
 
 
 def scaled(picture: PIL.Image.Image, side: int, *, pixel_art: bool) -> PIL.Image.Image:
@@ -233,12 +233,8 @@ def scaled(picture: PIL.Image.Image, side: int, *, pixel_art: bool) -> PIL.Image
     return picture.resize(size, PIL.Image.Resampling.NEAREST if hard else PIL.Image.Resampling.LANCZOS)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def _fitted(text: str, size: int, width: int) -> list[str]:
     """The lines of a text that fit into a width."""
-    font = _font(size)
+    font = ImageFont.load_default(size)
     per_line = max(6, int(width / max(1.0, font.getlength("abcdefgh ") / 9)))
     return textwrap.wrap(text, per_line) or [""]

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
-from kohya_runner.diagnosis.events import Event
 from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.painting import WORKER, Base, Painter, PaintJob
 from kohya_runner.errors import TrainerError
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.record.run_paths import ComparisonPaths
+from kohya_runner.run.observers import Observer
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.text import duration
 
@@ -156,7 +156,7 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
     rows = []
     for cell in batch.cells:
         column = columns[cell.column]
-        weights = str(batch.painter.readable(column.checkpoint.path, scratch)) if column.checkpoint else None
+        weights = str(batch.painter.readable(column.path, scratch)) if column.path else None
         line = batch.painter.line(batch.grid.request(cell))
         rows.append({"key": cell.key, "weights": weights, "strength": column.strength, "line": line})
     return {
@@ -170,21 +170,19 @@ def _jobs(batch: _Batch, scratch: Path, events: Path) -> dict[str, Any]:
 
 
 def _command(batch: _Batch, scratch: Path) -> Command:
-    """Our module with the script in it."""
     place, columns = batch.place, batch.grid.columns
     first = batch.cells[0]
     chosen = columns[first.column]
-    slot = chosen.checkpoint or next(c.checkpoint for c in columns if c.checkpoint)
-    strength = chosen.strength if chosen.checkpoint else 0.0
+    slot = chosen.path or next(c.path for c in columns if c.path)
     guidance = batch.grid.settings.guidance
-    weights = batch.painter.readable(slot.path, scratch)
-    job = PaintJob(scratch / "jobs.json", scratch, weights, strength, first.sampler, place.small_gpu, guidance)
+    weights = batch.painter.readable(slot, scratch)
+    job = PaintJob(scratch / "jobs.json", scratch, weights, chosen.strength, first.sampler, place.small_gpu, guidance)
     options = batch.painter.arguments(batch.base, job)
     head = (str(place.python), str(WORKER), str(job.jobs), str(place.checkout / batch.painter.script))
     return Command((*head, *options), place.checkout, place.env)
 
 
-class _Reader:
+class _Reader(Observer):
     """Follows the worker's events while it paints."""
 
     def __init__(self, batch: _Batch, events: Path, progress: PaintingProgress, say: Say) -> None:
@@ -194,9 +192,6 @@ class _Reader:
         self.progress = progress
         self.say = say
         self.cells = {cell.key: cell for cell in batch.cells}
-
-    def event(self, _event: Event) -> None:
-        """The script's own output says nothing that the worker's events do not."""
 
     def tick(self) -> None:
         """Take in what is new; a whole line at a time."""

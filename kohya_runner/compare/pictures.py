@@ -145,7 +145,6 @@ def _held(grey: Image, moved: Image, shift: int) -> Image:
 
 
 def _per_column(numbers: Image) -> list[float]:
-    """The mean of each column."""
     row = numbers.resize((numbers.width, 1), PIL.Image.Resampling.BOX)
     return [float(row.getpixel((x, 0))) for x in range(row.width)]  # type: ignore[arg-type]
 

@@ -70,6 +70,7 @@ def settings_from(
     faults: list[str] = []
     prompts = _prompts(wish, faults) or tuple(map(str, recipe.get("prompts") or ())) or captions
     width, height = _size(wish.size or recipe.get("size"), size, painter.multiple, faults)
+    clip = wish.clip or recipe.get("clip")
     settings = SweepSettings(
         prompts=tuple(" ".join(prompt.split()) for prompt in prompts),
         seeds=_numbers("--seeds", wish.seeds, int, faults) or tuple(recipe.get("seeds") or (42,)),
@@ -82,7 +83,7 @@ def settings_from(
         samplers=_samplers(wish, recipe, painter),
         base=_first(wish.base, recipe.get("base"), True),
         triggers=wish.triggers or tuple(recipe.get("trigger") or ()),
-        clip=_clip(wish, recipe),
+        clip=Path(clip).expanduser().absolute() if clip else None,
     )
     faults += _faults(settings, painter)
     if faults:
@@ -113,11 +114,6 @@ def _samplers(wish: SweepOptions, recipe: Mapping[str, Any], painter: Painter) -
 def stated_samplers(recipe: Mapping[str, Any]) -> list[str]:
     """Those of a recipe's ``compare``: ``sampler``, then ``samplers``."""
     return [name for name in (recipe.get("sampler"), *(recipe.get("samplers") or ())) if name]
-
-
-def _clip(wish: SweepOptions, recipe: Mapping[str, Any]) -> Path | None:
-    named = wish.clip or recipe.get("clip")
-    return Path(named).expanduser().absolute() if named else None
 
 
 def _first(*values: Any) -> Any:

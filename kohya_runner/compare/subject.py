@@ -98,8 +98,9 @@ def find_subject(named: Named, *, painting: bool = True) -> SweepSubject:
         UsageError: there is no such run or file, or nobody said what the base model is.
     """
     paths = [Path(os.path.abspath(Path(t).expanduser())) for t in named.targets]
-    if len(paths) == 1 and (run_dir := _run_dir(paths[0])):
-        return of_run(run_dir, named)
+    for place in (paths[0], paths[0].parent) if len(paths) == 1 and paths[0].is_dir() else ():
+        if RunPaths(place).record.is_file():  # the run's folder, or its output folder
+            return of_run(place, named)
     if paths and all(p.exists() for p in paths):
         return _of_files(paths, named, painting=painting)
     if len(paths) > 1:
@@ -111,11 +112,6 @@ def find_subject(named: Named, *, painting: bool = True) -> SweepSubject:
         if paths and os.sep in named.targets[0]:
             raise UsageError(f"{paths[0]}: there is no such file or folder, and {fault.message}") from None
         raise
-
-
-def _run_dir(path: Path) -> Path | None:
-    """The run's folder, when it or its output folder is named."""
-    return next((p for p in (path, path.parent) if path.is_dir() and RunPaths(p).record.is_file()), None)
 
 
 def of_run(run_dir: Path, named: Named | None = None) -> SweepSubject:

@@ -15,7 +15,7 @@ from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.record import metrics_file
 from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.safe_files import read_json
+from kohya_runner.safe_files import read_json, status
 
 if TYPE_CHECKING:
     from kohya_runner.engines.painting import Base
@@ -33,11 +33,8 @@ def hashes_of(run_dir: Path | None, record: Record | None) -> dict[str, str]:
     known = {}
     written = RunPaths(run_dir).record.stat().st_mtime
     for checkpoint in record.checkpoints:
-        try:
-            status = (run_dir / record.output_dir / checkpoint.file).stat()
-        except OSError:
-            continue
-        if checkpoint.sha256 and status.st_size == checkpoint.bytes and status.st_mtime <= written:
+        there = status(run_dir / record.output_dir / checkpoint.file)
+        if there and checkpoint.sha256 and there.st_size == checkpoint.bytes and there.st_mtime <= written:
             known[checkpoint.file] = checkpoint.sha256
     return known
 

@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import safe_files
-from kohya_runner.compare.cells import Cell, Column, Grid
+from kohya_runner.compare.cells import Cell, Grid
 from kohya_runner.compare.checkpoints import Candidates, numbered
 from kohya_runner.compare.clip import HINT, Asked, likenesses
 from kohya_runner.compare.comparison import Comparison, Head, Shown
-from kohya_runner.compare.metrics import METRICS, Likeness, Table, Training, look, measure, training_of
+from kohya_runner.compare.metrics import Likeness, Table, Training, look, measure, training_of
 from kohya_runner.compare.page import report_html, sheet_png
 from kohya_runner.compare.training_data import captions_of, losses_of, training_files
 from kohya_runner.compare.verdict import suggest, wanted
@@ -41,7 +41,7 @@ def finished(
 ) -> Comparison:
     """Measure and write everything; the comparison."""
     numbers = {checkpoint.path: number for number, checkpoint in numbered(found).items()}
-    heads = tuple(_head(column, numbers) for column in grid.columns)
+    heads = tuple(replace(head, number=numbers.get(head.path) if head.path else None) for head in grid.columns)
     shown = tuple(_shown(subject.output, cell, progress) for cell in grid.cells)
     texts = (*grid.settings.prompts, *_rules(subject))
     training = training_files(subject.base)
@@ -123,21 +123,6 @@ def plain_notes(heads: tuple[Head, ...], table: Table) -> list[str]:
     ]
 
 
-def _head(column: Column, numbers: Mapping[Path, int]) -> Head:
-    checkpoint = column.checkpoint
-    if checkpoint is None:
-        return Head(column.label, base=True, strength=0.0)
-    return Head(
-        label=column.label,
-        number=numbers.get(checkpoint.path),
-        path=checkpoint.path,
-        sha256=checkpoint.sha256,
-        strength=column.strength,
-        epoch=checkpoint.epoch,
-        step=checkpoint.step,
-    )
-
-
 def _shown(output: Path, cell: Cell, progress: PaintingProgress) -> Shown:
     path = output / cell.file
     there = path.is_file()
@@ -184,16 +169,9 @@ def result_json(comparison: Comparison) -> dict[str, Any]:
         "columns": [_column(comparison, number) for number in range(len(comparison.columns))],
         "cells": [_cell(comparison, shown) for shown in comparison.shown],
         "metrics": [
-            {
-                "key": m.key,
-                "title": m.title,
-                "what": m.what,
-                "weight": m.weight,
-                "pixel_art": m.pixel_art,
-                "noise": _short(comparison.table.floors.get(m.key)),
-            }
-            for m in METRICS
-            if m in comparison.table.rows()
+            {name: getattr(m, name) for name in ("key", "title", "what", "weight", "pixel_art")}
+            | {"noise": _short(comparison.table.floors.get(m.key))}
+            for m in comparison.table.rows()
         ],
         "training": {
             "pictures": len(comparison.table.training.tiny),

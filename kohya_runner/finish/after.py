@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.errors import RunnerError
@@ -31,19 +30,14 @@ def finish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Ma
     """
     for name, action in ACTIONS:
         if ended.finish.get(name) and name not in {done.get("action") for done in ended.after}:
-            said = _done(name, action, run_dir, ended, say, environ)
+            try:
+                said = action(run_dir, ended, say, environ)
+            except RunnerError:  # a signal
+                raise
+            except Exception as fault:  # noqa: BLE001 - a fault of ours in one must not stop the next
+                said = f"{name}: {type(fault).__name__}: {fault}"
             ended = _noted(run_dir, ended, name, said)
     return ended
-
-
-def _done(name: str, action: Callable[..., str], *given: Any) -> str:
-    """Run one action and return its report; a fault of ours in it must not stop the next."""
-    try:
-        return action(*given)
-    except RunnerError:  # a signal
-        raise
-    except Exception as fault:  # noqa: BLE001 - as above
-        return f"{name}: {type(fault).__name__}: {fault}"
 
 
 def conclude(run_dir: Path, screen: Reporter, environ: Mapping[str, str], ended: Record | None = None) -> Record:
@@ -164,15 +158,8 @@ def _waited(run_dir: Path, chosen: runpod.PodDecision, say: Callable[[str], None
         time.sleep(min(LOOK, max(0.01, until - time.monotonic())))
     if keep.exists():
         return f"{keep} is there"
-    return _other_run(run_dir)
-
-
-def _other_run(run_dir: Path) -> str:
-    """Another run that is still going on here: it must not lose its pod."""
-    for view in ledger.runs(RunPaths(run_dir).runs):
-        if view.path != run_dir and view.state in LIVE:
-            return f"{view.name}/{view.run_id} is {view.state}"
-    return ""
+    live = (v for v in ledger.runs(RunPaths(run_dir).runs) if v.path != run_dir and v.state in LIVE)
+    return next((f"{view.name}/{view.run_id} is {view.state}" for view in live), "")  # it must not lose its pod
 
 
 ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (("compare", _compare), ("notify", _notify), ("pod", _pod))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kohya_runner import web
@@ -21,12 +20,8 @@ PAUSE = 2.0
 MARKS = {"succeeded": "white_check_mark", "failed": "rotating_light", "lost": "rotating_light", "stopped": "stop_sign"}
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    """The body of one request and its headers."""
-
-    body: bytes
-    headers: Mapping[str, str]
+Post = tuple[bytes, Mapping[str, str]]
+"""The body of one request and its headers."""
 
 
 def facts(record: Record) -> dict[str, Any]:
@@ -75,7 +70,7 @@ def text(said: Mapping[str, Any]) -> str:
 
 def _json(said: Mapping[str, Any]) -> Post:
     body = json.dumps({**said, "text": text(said)}, ensure_ascii=False).encode()
-    return Post(body, {"Content-Type": "application/json"})
+    return body, {"Content-Type": "application/json"}
 
 
 def _ntfy(said: Mapping[str, Any]) -> Post:
@@ -84,19 +79,19 @@ def _ntfy(said: Mapping[str, Any]) -> Post:
     title = f"{said['name']}: {said['state']}".encode("ascii", "replace").decode()
     headers = {"Title": title, "Priority": "high" if urgent else "default", "Tags": MARKS.get(said["state"], "memo")}
     body = text(said).encode()[:NTFY_LONGEST].decode("utf-8", "ignore").encode()
-    return Post(body, {"Content-Type": "text/plain; charset=utf-8", **headers})
+    return body, {"Content-Type": "text/plain; charset=utf-8", **headers}
 
 
 def _discord(said: Mapping[str, Any]) -> Post:
     """At most 2000 characters, and a name in a caption must not ping anybody (discord.com/developers)."""
     value = {"content": text(said)[:DISCORD_LONGEST], "allowed_mentions": {"parse": []}}
-    return Post(json.dumps(value).encode(), {"Content-Type": "application/json"})
+    return json.dumps(value).encode(), {"Content-Type": "application/json"}
 
 
 def _slack(said: Mapping[str, Any]) -> Post:
     """Three characters must be escaped for Slack (api.slack.com, incoming webhooks)."""
     plain = text(said).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return Post(json.dumps({"text": plain}).encode(), {"Content-Type": "application/json"})
+    return json.dumps({"text": plain}).encode(), {"Content-Type": "application/json"}
 
 
 SHAPES: Mapping[Kind, Callable[[Mapping[str, Any]], Post]] = {
@@ -115,12 +110,12 @@ def send(record: Record, receiver: Notify, environ: Mapping[str, str], *, second
         return f"${receiver.env} is not set"
     if fault := address_fault(url):
         return f"the address in ${receiver.env} {fault}" if receiver.env else f"the address {fault}"
-    post = SHAPES[receiver.kind](facts(record))
+    body, headers = SHAPES[receiver.kind](facts(record))
     answer = web.Answer(0)
     for number in range(TRIES):
         if number:
             time.sleep(PAUSE)
-        answer = web.post(url, post.body, post.headers, seconds=seconds)
+        answer = web.post(url, body, headers, seconds=seconds)
         if answer.ok or 300 <= answer.status < 500:  # a second try would be refused, or sent elsewhere, like the first
             break
     return "" if answer.ok else f"not delivered: {answer.reason or f'HTTP {answer.status}'}"

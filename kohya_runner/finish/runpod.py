@@ -66,13 +66,9 @@ def this_pod(environ: Mapping[str, str]) -> Pod | None:
     if not _POD.match(pod_id):
         return None
     key = next((value for name in KEYS if (value := environ.get(name, "").strip())), "")
-    return Pod(pod_id, key, _api(environ))
-
-
-def _api(environ: Mapping[str, str]) -> str:
-    """The override counts only for this machine itself: a key must not go to a stranger."""
-    other = environ.get(API_VARIABLE, "")
-    return other.rstrip("/") if other and urlsplit(other).hostname in ("127.0.0.1", "localhost", "::1") else API
+    other = environ.get(API_VARIABLE, "")  # it counts only for this machine itself: a key must not go to a stranger
+    ours = other and urlsplit(other).hostname in ("127.0.0.1", "localhost", "::1")
+    return Pod(pod_id, key, other.rstrip("/") if ours else API)
 
 
 def end(pod: Pod, action: Action, *, environ: Mapping[str, str], say: Callable[[str], None]) -> Result:

@@ -19,16 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner.errors import RunnerError
+from kohya_runner.record import ledger, lock, record
 from kohya_runner.record.process_identity import ProcessId, group_of, identify
 from kohya_runner.record.record import UNDER_WAY, Record, Timings
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.run import takeover
 from kohya_runner.run.guards.state import Deadline, deadline
 from kohya_runner.run.stop_sequence import RUN, Grace, ProcessGroup
+from kohya_runner.run.supervise import stop_group
 from kohya_runner.safe_files import open_for_write
 
 LOOK = 1.0
-MARGIN = 30.0
-"""Seconds that a living runner has, beside the grace of its own sequence, before the trainer is stopped without it."""
+PATIENCE = Grace().save_s + Grace().int_s + Grace().term_s + 30.0
+"""Seconds that a living runner has, the grace of its own sequence and a little, before its trainer is stopped."""
 
 
 def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
@@ -95,7 +98,7 @@ class _Watch:
             return not self._to_do() or (not watched and self._finished())
         if trainer is not None and trainer.alive():
             limit, gone = deadline(self._said.get("budget") or {}), self._gone
-            over = limit is not None and gone is not None and gone >= limit.after + self._patience(watched=watched)
+            over = limit is not None and gone is not None and gone >= limit.after + (PATIENCE if watched else 0.0)
             if limit is not None and over and not self._stopped:
                 return self._end(trainer, limit, watched=watched)
             return False
@@ -108,10 +111,6 @@ class _Watch:
         except ValueError:
             return None
 
-    def _patience(self, *, watched: bool) -> float:
-        grace = Grace()
-        return grace.save_s + grace.int_s + grace.term_s + MARGIN if watched else 0.0
-
     def _process(self, key: str) -> ProcessId | None:
         try:
             found = self._said[key]
@@ -121,8 +120,6 @@ class _Watch:
 
     def _adopted(self) -> ProcessId | None:
         """A trainer whose runner was killed before it could record the process; it is recorded now."""
-        from kohya_runner.record import record
-
         pids = ProcessGroup(ProcessId(0), self._log).members()
         leader = next((identify(pid) for pid in pids if group_of(pid) == pid), None)
         if leader is not None:
@@ -138,16 +135,11 @@ class _Watch:
 
     def _to_do(self) -> bool:
         from kohya_runner.finish import after
-        from kohya_runner.record import record
 
         return after.open_actions(record.read(self._dir))
 
     def _end(self, trainer: ProcessId, limit: Deadline, *, watched: bool) -> bool:
         """Stop the trainer: the budget is spent. A living runner judges the run itself."""
-        from kohya_runner.record import ledger
-        from kohya_runner.run import takeover
-        from kohya_runner.run.supervise import stop_group
-
         _say(f"{limit.stop.why}: the trainer (process {trainer.pid}) is stopped")
         if watched:
             self._stopped = True
@@ -161,8 +153,6 @@ class _Watch:
 
     def _held(self) -> bool:
         """Take the run over, unless somebody else has just adopted it."""
-        from kohya_runner.record import lock
-
         try:
             lock.take(self._dir.parent, self._dir.name)
         except RunnerError:
@@ -171,9 +161,6 @@ class _Watch:
 
     def _settled(self) -> bool:
         """Neither runner nor trainer is there any more: judge the run by what it left."""
-        from kohya_runner.record import ledger, lock
-        from kohya_runner.run import takeover
-
         if not self._held():
             return False
         takeover.judge_ended(ledger.view(self._dir))
@@ -181,9 +168,7 @@ class _Watch:
         return self._finished()
 
     def _finished(self) -> bool:
-        """Do what the recipe asks for after the run."""
         from kohya_runner.finish import after
-        from kohya_runner.record import record
 
         try:
             after.finish(self._dir, record.read(self._dir), _say, os.environ)

@@ -141,7 +141,12 @@ def make_environment(
     if known and known.stamp == plan.stamp:
         say(f"the trainer's environment is there: {known.python}")
         return known.python
-    _room(home, plan)
+    free = shutil.disk_usage(home).free
+    if free < plan.needed_bytes:
+        raise PreflightError(
+            f"the trainer's environment needs about {size(plan.needed_bytes)} in {home}, {size(free)} are free",
+            hint="set $KOHYA_RUNNER_HOME to a folder on a larger local disk",
+        )
     pip = _pip_environment(environ, home)
     _venv(plan, folder, pip, say)
     _install(plan, folder, (pip, engine), run_together(engine) if checkout.pinned else (), say)
@@ -161,15 +166,6 @@ def _check(python: Path, checkout: Checkout, say: Say) -> None:
         raise TrainerError(f"the new environment cannot import {name}: {fault}", hint=hint)
 
 
-def _room(home: Path, plan: EnvironmentPlan) -> None:
-    free = shutil.disk_usage(home).free
-    if free < plan.needed_bytes:
-        raise PreflightError(
-            f"the trainer's environment needs about {size(plan.needed_bytes)} in {home}, {size(free)} are free",
-            hint="set $KOHYA_RUNNER_HOME to a folder on a larger local disk",
-        )
-
-
 def _pip_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
     """The user's own pip settings, without those that aim at another Python, and with a cache on a local disk."""
     allowed = child_environment(environ, install=True)
@@ -180,9 +176,11 @@ def _pip_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def _venv(plan: EnvironmentPlan, folder: Path, environ: Mapping[str, str], say: Say) -> None:
-    if (folder / "bin" / "pip").exists() and _runs(folder / "bin" / "python"):
-        say(f"going on with the half-made environment in {folder}")
-        return
+    if (folder / "bin" / "pip").exists():
+        with contextlib.suppress(TrainerError):
+            probe(folder / "bin" / "python", ())
+            say(f"going on with the half-made environment in {folder}")
+            return
     shutil.rmtree(folder, ignore_errors=True)
     shared = ("--system-site-packages",) if plan.image_torch else ()
     say(f"making {folder} with {plan.base} ({plan.python})" + (", on top of the image's torch" if shared else ""))
@@ -192,14 +190,6 @@ def _venv(plan: EnvironmentPlan, folder: Path, environ: Mapping[str, str], say: 
             f"install its venv module, for instance: apt-get install python{'.'.join(plan.python.split('.')[:2])}-venv"
         )
         raise TrainerError(f"{plan.base} cannot make a virtual environment", hint=hint)
-
-
-def _runs(python: Path) -> bool:
-    try:
-        probe(python, ())
-    except TrainerError:
-        return False
-    return True
 
 
 def run_together(engine: EngineInfo) -> tuple[str, ...]:

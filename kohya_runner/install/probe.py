@@ -71,16 +71,11 @@ class EnvironmentPlan:
         return 2 * GIB if self.image_torch else 10 * GIB
 
 
-def without_local(version: str | None) -> str | None:
-    """``2.8.0`` of ``2.8.0+cu128``."""
-    return version.partition("+")[0] if version else None
-
-
 def image_set(facts: PythonFacts) -> TorchSet | None:
     """The set of a base Python whose own torch can be used; a venv's packages are not passed on to another venv."""
     if facts.venv or facts.minor not in MINORS or not facts.packages.get("torchvision"):
         return None
-    torch = without_local(facts.packages.get("torch"))
+    torch = (facts.packages.get("torch") or "").partition("+")[0]  # 2.8.0 of 2.8.0+cu128
     return next((row for row in SETS if row.torch == torch), None)
 
 
@@ -90,24 +85,16 @@ def plan_environment(
     """The environment to make here, on the image's torch if that fits; None where no Python fits."""
     usable = [facts for facts in candidates if facts.minor in MINORS]
     lines = requirement_lines(requirements, has_libgl=has_libgl)
-    for facts in usable:
-        chosen = image_set(facts)
-        if chosen:
-            pins = tuple(f"{name}=={facts.packages[name]}" for name in ("torch", "torchvision"))
-            return _plan(facts, pins, (), (lines, chosen.xformers if xformers else ""))
-    for facts in sorted(usable, key=lambda each: (each.venv, MINORS.index(each.minor))):
-        pins = (f"torch=={TESTED.torch}", f"torchvision=={TESTED.torchvision}")
-        return _plan(facts, pins, pins, (lines, TESTED.xformers if xformers else ""))
-    return None
-
-
-def _plan(
-    facts: PythonFacts, pins: tuple[str, ...], torch: tuple[str, ...], rest: tuple[tuple[str, ...], str]
-) -> EnvironmentPlan:
-    lines, xformers = rest
-    constraints = (*pins, f"bitsandbytes=={BITSANDBYTES}")
-    extra = f"xformers=={xformers}" if xformers else ""
-    return EnvironmentPlan(facts.executable, facts.python, not torch, constraints, torch, lines, extra)
+    facts = next(filter(image_set, usable), None)
+    chosen, own = (image_set(facts) if facts else None) or TESTED, facts is not None
+    facts = facts or min(usable, key=lambda each: (each.venv, MINORS.index(each.minor)), default=None)
+    if facts is None:
+        return None
+    pins = (f"torch=={chosen.torch}", f"torchvision=={chosen.torchvision}")
+    if own:
+        pins = (f"torch=={facts.packages['torch']}", f"torchvision=={facts.packages['torchvision']}")
+    constraints, extra = (*pins, f"bitsandbytes=={BITSANDBYTES}"), f"xformers=={chosen.xformers}" if xformers else ""
+    return EnvironmentPlan(facts.executable, facts.python, own, constraints, () if own else pins, lines, extra)
 
 
 def requirement_lines(text: str, *, has_libgl: bool = True) -> tuple[str, ...]:
@@ -239,7 +226,6 @@ def _ask(
     python: Path, arguments: tuple[str, ...], seconds: float, more: Mapping[str, str] | None = None,
     tick: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The worker's JSON object."""
     hint = "name another Python, or run: kohya-runner setup"
     try:
         process = subprocess.Popen(

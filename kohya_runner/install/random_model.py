@@ -60,7 +60,9 @@ def ensure_random_model(family: str, workspace: Workspace, *, python: Path, chec
     if model.exists():
         return model
     workspace.models.mkdir(parents=True, exist_ok=True)
-    _sweep(workspace.models, family)
+    for left in workspace.models.glob(f".random-{family}.*"):  # of a killed attempt; a younger one may still be at work
+        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(dir=workspace.models, prefix=f".random-{family}."))
     try:
         _write(family, partial, python=python, checkout=checkout)
@@ -68,13 +70,6 @@ def ensure_random_model(family: str, workspace: Workspace, *, python: Path, chec
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return model
-
-
-def _sweep(models: Path, family: str) -> None:
-    """Remove what a killed attempt left behind; a younger one may still be at work."""
-    for left in models.glob(f".random-{family}.*"):
-        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(family: str, folder: Path, *, python: Path, checkout: Path) -> None:

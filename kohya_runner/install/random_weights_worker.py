@@ -45,6 +45,7 @@ def speaking(text_model: Any) -> Any:
 
 def write_sd15(path: Path, metadata: dict[str, str]) -> None:
     """SD 1.5 in half precision: 2.13 GB."""
+    import torch
     from diffusers import AutoencoderKL
     from library import model_util
     from library.original_unet import UNet2DConditionModel
@@ -54,7 +55,7 @@ def write_sd15(path: Path, metadata: dict[str, str]) -> None:
     vae = AutoencoderKL(**model_util.create_vae_diffusers_config())
     text_model = speaking(CLIPTextModel(_clip_config(CLIP_L)))
     model_util.save_stable_diffusion_checkpoint(
-        False, str(path), text_model, unet, None, 0, 0, metadata, _half(), vae
+        False, str(path), text_model, unet, None, 0, 0, metadata, torch.float16, vae
     )  # fmt: skip
 
 
@@ -71,17 +72,11 @@ def write_sdxl(path: Path, metadata: dict[str, str]) -> None:
     text_model2 = speaking(CLIPTextModelWithProjection(_clip_config(CLIP_G)))
     scale = torch.tensor(4.6052)
     sdxl_model_util.save_stable_diffusion_checkpoint(
-        str(path), text_model1, text_model2, unet, 0, 0, None, vae, scale, metadata, _half()
+        str(path), text_model1, text_model2, unet, 0, 0, None, vae, scale, metadata, torch.float16
     )  # fmt: skip
 
 
 WRITERS = {"sd15": write_sd15, "sdxl": write_sdxl}
-
-
-def _half() -> Any:
-    import torch
-
-    return torch.float16
 
 
 def vocabulary() -> dict[str, int]:

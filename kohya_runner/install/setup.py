@@ -146,7 +146,9 @@ def fetch_sources(
     _reach(_git_environment(environ), engine)
     say(f"fetching {engine.title} {engine.commit[:8]} from {engine.repository}: {engine.size}")
     if in_clone and project is not None:
-        root, who = _update_submodule(project, environ, engine), f"{engine.submodule} of this clone"
+        update = ("submodule", "update", "--init", "--depth", "1", str(engine.submodule))
+        _must(update, project, _git_environment(environ), engine)
+        root, who = project / engine.submodule, f"{engine.submodule} of this clone"
     else:
         root, who = _fetch_commit(fetched_checkout(home, engine), environ, engine), "kohya-runner setup"
     if not is_checkout(root, engine):
@@ -186,12 +188,6 @@ def _reach(environ: Mapping[str, str], engine: EngineInfo) -> None:
         raise _unfetched(f"{engine.repository}: no answer within {REACH_SECONDS:.0f} s", engine) from None
     if done.returncode != 0:
         raise _unfetched(f"the trainer's sources cannot be fetched: {_last_line(done)}", engine)
-
-
-def _update_submodule(project: Path, environ: Mapping[str, str], engine: EngineInfo) -> Path:
-    update = ("submodule", "update", "--init", "--depth", "1", str(engine.submodule))
-    _must(update, project, _git_environment(environ), engine)
-    return project / engine.submodule
 
 
 def _fetch_commit(target: Path, environ: Mapping[str, str], engine: EngineInfo) -> Path:
@@ -238,17 +234,13 @@ def edited_files(checkout: Checkout, environ: Mapping[str, str]) -> tuple[str, .
         with contextlib.suppress(subprocess.TimeoutExpired, OSError):
             done = _git(wanted, checkout.root, quiet, STATUS_SECONDS)
             named = [entry[3:] for entry in done.stdout.split("\0")]
-            found |= {name for name in named if name.endswith(".py") or _holds_python(checkout.root, name)}
+            new = {name for name in named if name.endswith("/") and any((checkout.root / name).glob("*.py"))}
+            found |= {name for name in named if name.endswith(".py") or name in new}
     if checkout.pinned or checkout.commit is None:
         sources = shipped(checkout.engine).sources
         other = {path for path, digest in sources.items() if content_hash(checkout.root / path) != digest}
         found |= other if checkout.pinned or len(other) < len(sources) else set()  # all of them: another version
     return tuple(sorted(found))
-
-
-def _holds_python(root: Path, name: str) -> bool:
-    """Whether a new folder can be imported."""
-    return name.endswith("/") and any((root / name).glob("*.py"))
 
 
 def _git(

@@ -72,11 +72,8 @@ class Diffusers(StandIn):
             return Start()
         name = Path(self.args.resume_from_checkpoint).name
         sys.stdout.write(f"Resuming from checkpoint {name}\n")
-        done, each, way = (
-            int(name.split("-")[1]),
-            self.plan.steps_per_epoch,
-            way_of(vars(self.args), DiffusersEngine.RESUME_WAYS),
-        )
+        done, each = int(name.split("-")[1]), self.plan.steps_per_epoch
+        way = way_of(vars(self.args), DiffusersEngine.RESUME_WAYS)
         drawn = done - (way.bar_offset(done, each) if way else 0)
         length = self.plan.total if way and way.bar == "on" else None
         return Start(done // each, done % each, done, drawn, length)

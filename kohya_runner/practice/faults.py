@@ -70,11 +70,6 @@ class Faults:
     plain: frozenset[str] = frozenset()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
-    @property
-    def slow_save(self) -> float:
-        """How long each file takes to be written."""
-        return self.seconds.get("slow-save", 0.0)
-
     def loss(self, step: int, loss: float) -> float:
         """The loss after a step; once NaN, always NaN, as in the trainer's running mean."""
         for name, changed in (("nan", math.nan), ("nan-loss", math.nan), ("inf", math.inf), ("diverge", 1000 * loss)):
@@ -97,7 +92,10 @@ class Faults:
         if step == self.at.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
         if step == self.at.get("hog"):
-            _take_memory()
+            taken = [
+                bytearray(b"x") * (16 << 20) for _ in range(64)
+            ]  # real memory: the kernel ends a small group before
+            raise RuntimeError(f"practice fault: {len(taken)} times 16 MiB were to be had")
 
     def prepare(self) -> None:
         """Deaf to signals, and processes to be left behind, as asked for."""
@@ -109,12 +107,6 @@ class Faults:
             if name in self.plain:
                 child = subprocess.Popen(_SLEEPER, start_new_session=apart)
                 sys.stdout.write(f"PRACTICE: left behind: {child.pid}\n")
-
-
-def _take_memory() -> None:
-    """Real memory, touched, up to 1 GiB: in a small control group the kernel ends it before."""
-    taken = [bytearray(b"x") * (16 << 20) for _ in range(64)]
-    raise RuntimeError(f"practice fault: {len(taken)} times 16 MiB were to be had")
 
 
 def read(environ: Mapping[str, str]) -> Faults:

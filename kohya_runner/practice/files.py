@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -126,14 +125,6 @@ def safetensors(
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + bytes(data)
-
-
-def remove(path: Path) -> None:
-    """Remove a checkpoint or a state folder."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def write_accelerate_state(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.practice.files import MARK, Writer, remove
+from kohya_runner.practice.files import MARK, Writer
 
 if TYPE_CHECKING:
     import argparse
@@ -104,7 +105,9 @@ class StandIn:
         """``args`` are the script's own."""
         self.args, self.plan = args, plan
         self.output = Path(args.output_dir)
-        self.writer = Writer(args, script, _metadata(args, plan), faults.slow_save, "zero-weights" in faults.plain)
+        self.writer = Writer(
+            args, script, _metadata(args, plan), faults.seconds.get("slow-save", 0.0), "zero-weights" in faults.plain
+        )
 
     def announce(self) -> None:
         """train_network.py:1210 and :1394-1407; musubi-tuner's training/trainer_base.py:1655-1830."""
@@ -138,7 +141,7 @@ class StandIn:
             if path.exists():
                 what, tell = ("state", log) if event.state else ("checkpoint", say)
                 tell(f"removing old {what}: {path}")
-                remove(path)
+                (shutil.rmtree if event.state else os.unlink)(path)
         elif event.state:
             log("saving last state." if event.after == "end" else f"saving state at {event.after} {event.number}")
             self.writer.save_state(path, epoch, step, nan=nan)

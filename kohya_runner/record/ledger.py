@@ -100,7 +100,9 @@ def find(runs_dir: Path, word: str | None) -> RunView:
     begun = [v for v in known if word and (v.run_id.startswith(word) or v.name.startswith(word))]
     if begun and (len({v.name for v in begun}) == 1 or len(begun) == 1):
         return begun[-1]
-    raise UsageError(f"no run '{word}' in {runs_dir}", hint=_suggestion(word, begun or known))
+    near = begun or known
+    hint = did_you_mean(word, dict.fromkeys(v.name for v in near)) or did_you_mean(word, [v.run_id for v in near])
+    raise UsageError(f"no run '{word}' in {runs_dir}", hint=hint)
 
 
 def done_before(known: Sequence[RunView], name: str, fingerprint: str) -> RunView | None:
@@ -132,8 +134,3 @@ def _age(view: RunView) -> tuple[float, str]:
         there = status(RunPaths(view.path).record) or status(view.path)
         return there.st_mtime if there else 0.0, view.run_id
     return view.record.timings.queued or view.record.timings.started or 0.0, view.run_id
-
-
-def _suggestion(word: str, known: Sequence[RunView]) -> str:
-    names = dict.fromkeys(view.name for view in known)
-    return did_you_mean(word, names) or did_you_mean(word, [view.run_id for view in known])

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kohya_runner.errors import RunExistsError
 from kohya_runner.record.process_identity import ProcessId, this_process
 from kohya_runner.record.run_paths import ACTIVE, ACTIVE_GUARD
-from kohya_runner.safe_files import open_for_write, status, write_json
+from kohya_runner.safe_files import locked, status, write_json
 
 _HALF_WRITTEN = 10.0
 """Seconds that a lock without content is believed: its owner may be between creating and filling it."""
@@ -39,21 +37,25 @@ def take(folder: Path, run_id: str) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = Lock(run_id, (this_process(),))
-    with _guarded(folder):
+    with locked(folder / ACTIVE_GUARD):
         if _created(folder / ACTIVE, lock):
             return
         held = read(folder)
-        if held is None and _young(folder / ACTIVE):
+        made = status(folder / ACTIVE)
+        young = made and abs(time.time() - made.st_mtime) < _HALF_WRITTEN  # one dated in the future is as old
+        if held is None and young:
             raise RunExistsError(f"{folder.name}: another launch is starting", hint="try again in a few seconds")
         owner = held.live() if held else None
         if held and owner and (held.run_id != run_id or owner == held.owners[0]):
-            raise _exists(folder, held, owner)
+            what = f"{folder.name}: run {held.run_id} is still running (process {owner.pid})"
+            hint = f"watch it with: kohya-runner status {folder.name}; end it with: kohya-runner stop {folder.name}"
+            raise RunExistsError(what, hint=hint)
         write_json(folder / ACTIVE, asdict(Lock(run_id, (*lock.owners, *((owner,) if owner else ())))))
 
 
 def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
     """Let the trainer hold the name, too: it may outlive its runner."""
-    with _guarded(folder):
+    with locked(folder / ACTIVE_GUARD):
         held = read(folder)
         if held and held.run_id == run_id:
             write_json(folder / ACTIVE, asdict(Lock(run_id, (*held.owners, owner))))
@@ -61,7 +63,7 @@ def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:
 
 def release(folder: Path, run_id: str) -> None:
     """Release the name if this run holds it; what a disk that takes no writes keeps, holds for nobody soon."""
-    with contextlib.suppress(OSError), _guarded(folder):
+    with contextlib.suppress(OSError), locked(folder / ACTIVE_GUARD):
         held = read(folder)
         if held and held.run_id == run_id:
             (folder / ACTIVE).unlink(missing_ok=True)
@@ -77,12 +79,6 @@ def read(folder: Path) -> Lock | None:
         return None
 
 
-def _exists(folder: Path, held: Lock, owner: ProcessId) -> RunExistsError:
-    what = f"{folder.name}: run {held.run_id} is still running (process {owner.pid})"
-    hint = f"watch it with: kohya-runner status {folder.name}; end it with: kohya-runner stop {folder.name}"
-    return RunExistsError(what, hint=hint)
-
-
 def _created(path: Path, lock: Lock) -> bool:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -95,17 +91,3 @@ def _created(path: Path, lock: Lock) -> bool:
         path.unlink(missing_ok=True)
         raise
     return True
-
-
-def _young(path: Path) -> bool:
-    there = status(path)
-    return there is not None and abs(time.time() - there.st_mtime) < _HALF_WRITTEN  # one dated in the future is as old
-
-
-@contextlib.contextmanager
-def _guarded(folder: Path) -> Iterator[None]:
-    """One process at a time may read and then write; some network volumes cannot lock and go without."""
-    with os.fdopen(open_for_write(folder / ACTIVE_GUARD), "wb") as guard:
-        with contextlib.suppress(OSError):
-            fcntl.flock(guard, fcntl.LOCK_EX)
-        yield

@@ -40,7 +40,6 @@ class Tail:
     """
 
     def __init__(self, path: Path, offset: int = 0, *, held: bool = False) -> None:
-        """Begin at a byte of the file."""
         self._path = path
         self._offset = offset
         self._held = held
@@ -162,7 +161,7 @@ class Appender:
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append one line, and those that could not be written before."""
-        kept = {name: _plain(value) for name, value in line.items() if value is not None}
+        kept = {name: json_number(value) for name, value in line.items() if value is not None}
         self._waiting.append(json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
         del self._waiting[:-BACKLOG]
         data = (b"\n" if self._torn else b"") + b"".join(one + b"\n" for one in self._waiting)
@@ -270,12 +269,12 @@ def _whole(value: object) -> int | None:
     return value if type(value) is int else None
 
 
-def _plain(value: Any) -> Any:
+def json_number(value: Any) -> Any:
     """A value as JSON has it."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: json_number(one) for name, one in value.items()}
     return value
 
 

@@ -258,10 +258,6 @@ def read(path: Path) -> Record:
     except OSError as fault:
         raise RecordError(f"{file}: {fault.strerror or fault}") from None
     except ValidationError as fault:
-        raise RecordError(f"{file}: {_first(fault)}", hint="it was written by hand or by another version") from None
-
-
-def _first(fault: ValidationError) -> str:
-    detail = fault.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in detail["loc"])
-    return f"{where}: {detail['msg']}" if where else str(detail["msg"])
+        detail = fault.errors(include_url=False, include_input=False)[0]
+        place = ": ".join(filter(None, (str(file), ".".join(map(str, detail["loc"])), str(detail["msg"]))))
+        raise RecordError(place, hint="it was written by hand or by another version") from None

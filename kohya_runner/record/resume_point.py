@@ -61,7 +61,6 @@ def states_of(output_dir: Path, name: str, way: ResumeWay, steps_per_epoch: int 
 
 
 def _named(path: Path, way: ResumeWay, match: re.Match[str], steps_per_epoch: int) -> TrainingState:
-    """What its name says."""
     said = match.groupdict()
     if said.get("step") is not None:
         return TrainingState(path, way, int(said["step"]) // steps_per_epoch, int(said["step"]))
@@ -115,7 +114,6 @@ def _numbers(file: Path) -> tuple[int, int]:
 
 
 def _missing(state: TrainingState) -> str:
-    """What is missing or incomplete."""
     path, weights = state.path, state.way.weights
     try:
         if read_header(path / weights).total != (path / weights).stat().st_size:

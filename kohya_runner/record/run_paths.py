@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,15 +84,10 @@ class ComparisonPaths:
 
 def next_run(folder: Path) -> Path:
     """The first number after the highest that was ever used there."""
-    used = [int(name) for name in _names(folder) if name.isascii() and name.isdecimal()]
-    return folder / f"{max(used, default=0) + 1:0{_DIGITS}d}"
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - names, not paths
-    except OSError:
-        return []
+    used = [0]
+    with contextlib.suppress(OSError):
+        used += [int(path.name) for path in folder.iterdir() if path.name.isascii() and path.name.isdecimal()]
+    return folder / f"{max(used) + 1:0{_DIGITS}d}"
 
 
 def claim(folder: Path) -> bool:

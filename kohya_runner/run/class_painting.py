@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
 from kohya_runner.dataset.survey import is_planned
-from kohya_runner.diagnosis.events import Event
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.commands import stages
@@ -20,12 +16,11 @@ from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run import prepare
+from kohya_runner.run.observers import Observer, Reporter
 from kohya_runner.run.supervise import Watch, supervise
-from kohya_runner.safe_files import open_for_write
 
 if TYPE_CHECKING:
     from kohya_runner.engines.painting import ClassPainting
-    from kohya_runner.run.observers import Reporter
 
 LOG = "painting.log"
 LOCK = ".lock"
@@ -48,15 +43,11 @@ def with_class_images(plan: Plan, screen: Reporter, environ: Mapping[str, str]) 
         raise PreflightError(text, hint="name a folder with pictures for this dataset")
     todo = stages(plan)
     if todo:
-        prepare.caches(plan)
+        prepare.cache_folders(plan.ready.command.env)
         prepare.models(plan, environ, screen.event)
     for stage in todo:
         _paint(stage, screen, environ)
-    return _again(plan, environ)
-
-
-def _again(plan: Plan, environ: Mapping[str, str]) -> Plan:
-    """The pictures are data like any other now: read, judged and counted."""
+    # the pictures are data like any other now: read, judged and counted
     new = make_plan(plan.request, environ=environ)
     if not new.ok:
         told = [finding.message for finding in new.findings if finding.severity is Severity.ERROR]
@@ -67,7 +58,8 @@ def _again(plan: Plan, environ: Mapping[str, str]) -> Plan:
 def _paint(stage: ClassPainting, screen: Reporter, environ: Mapping[str, str]) -> None:
     """One process, its finished pictures moved into place as they come."""
     folder = stage.images.folder
-    with _alone(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with safe_files.locked(folder / LOCK):  # one launch paints a folder at a time
         missing = stage.images.missing()
         if not missing:  # another launch was faster
             return
@@ -88,17 +80,7 @@ def _paint(stage: ClassPainting, screen: Reporter, environ: Mapping[str, str]) -
         raise TrainerError(text, hint=f"the whole log: {folder / LOG}; run the same command again to continue")
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One launch paints a folder at a time, another one waits for it; where a disk knows no locks, nobody does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(open_for_write(folder / LOCK), "wb") as file:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-class _Mover:
+class _Mover(Observer):
     """Follows the pictures while they are painted, one after the other."""
 
     def __init__(self, stage: ClassPainting, missing: tuple[str, ...], screen: Reporter) -> None:
@@ -109,11 +91,7 @@ class _Mover:
 
     @property
     def kept(self) -> int:
-        """How many are in their place."""
         return self.total - len(self.waiting)
-
-    def event(self, _event: Event) -> None:
-        """The generator's own lines say nothing that its files do not."""
 
     def tick(self) -> None:
         """A picture is whole as soon as the next one is there."""

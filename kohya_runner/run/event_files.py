@@ -6,7 +6,6 @@ the step, 3 the file's version, 5 a ``Summary`` of values: 1 the tag, 2 the numb
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import UsageError
+from kohya_runner.record.metrics_file import json_number
 from kohya_runner.safe_files import open_file, write_bytes
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def step_json(step: StepLine) -> dict[str, Any]:
     """What is known of a step."""
     values = {"step": step.step, "t": step.t, "epoch": step.epoch, "loss": step.loss, "current": step.current,
               "seconds_per_step": step.seconds_per_step, "lr": dict(step.lr) or None}  # fmt: skip
-    return {name: _number(value) for name, value in values.items() if value is not None}
+    return {name: json_number(value) for name, value in values.items() if value is not None}
 
 
 def event_file(view: RunView, found: Metrics, folder: Path) -> Path:
@@ -227,7 +227,3 @@ def _scalars(found: Metrics) -> Iterator[Scalar]:
         for tag, value in {**values, **rates}.items():
             if value is not None:
                 yield Scalar(step.t, step.step, tag, value)
-
-
-def _number(value: Any) -> Any:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -67,12 +67,8 @@ def find(outcome: Outcome, record: Record, log: Path) -> ExitCause | None:
     lines = last_lines(log, LINES)
     if outcome.signal == signal.SIGBUS:
         return SHARED
-    return in_words(lines) or _killed(outcome, lines, record.guard.oom_kills) or _speechless(outcome, log)
-
-
-def in_words(lines: list[str]) -> ExitCause | None:
-    """What the last lines say."""
-    return next((cause for pattern, cause in PATTERNS if any(re.search(pattern, line) for line in lines)), None)
+    said = next((cause for pattern, cause in PATTERNS if any(re.search(pattern, line) for line in lines)), None)
+    return said or _killed(outcome, lines, record.guard.oom_kills) or _speechless(outcome, log)
 
 
 def _speechless(outcome: Outcome, log: Path) -> ExitCause | None:

@@ -101,7 +101,6 @@ def _already(view: ledger.RunView, screen: Reporter, *, once: bool) -> record.Re
 
 
 def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> record.Record:
-    """The run itself, with the name held; its record."""
     begun = new_record(plan)
     resume_effects.begin_attempt(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
@@ -147,7 +146,8 @@ def _supervise(plan: Plan, recorder: Recorder, screen: Reporter, env: Mapping[st
         before=recorder.now.before,
     )
     screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
-    return _all_stages(plan, watch, _with_token(env))
+    token = hub.access(env).token  # of the home folder: HF_HOME will point elsewhere
+    return _all_stages(plan, watch, {**env, "HF_TOKEN": token} if token and not env.get("HF_TOKEN") else env)
 
 
 def _all_stages(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome:
@@ -164,12 +164,6 @@ def _all_stages(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome
                 return replace(outcome, started=begun)
         prepare.write_cache_manifest(plan)
     return replace(supervise(plan.ready.command, watch, environ=environ, heading=heading), started=begun)
-
-
-def _with_token(env: Mapping[str, str]) -> dict[str, str]:
-    """The shell's environment, and the Hub token of the home folder: HF_HOME will point elsewhere."""
-    token = hub.access(env).token
-    return {**env, **({"HF_TOKEN": token} if token and not env.get("HF_TOKEN") else {})}
 
 
 def _judged(plan: Plan, final: record.Record) -> record.Record:

@@ -27,8 +27,9 @@ class Stop:
 class Observer(Protocol):
     """What it raises does not touch the training: see ``Watch``; the fault is a note in the record."""
 
-    def event(self, event: events.Event) -> None:
+    def event(self, event: events.Event) -> None:  # noqa: ARG002 - an observer may do without
         """Take in what the trainer said."""
+        return
 
     def tick(self) -> Stop | None:
         """Called at every look, several times a second; the first ``Stop`` of any observer stops the run."""

@@ -109,17 +109,12 @@ def files(plan: Plan) -> None:
 
 def folders(plan: Plan) -> None:
     """The caches and the run's own folders."""
-    caches(plan)
+    cache_folders(plan.ready.command.env)
     RunPaths(plan.ready.run_dir).output.mkdir(parents=True, exist_ok=True)
 
 
-def caches(plan: Plan) -> None:
-    """The folders of the environment: some libraries do not make their parents."""
-    cache_folders(plan.ready.command.env)
-
-
 def cache_folders(env: Mapping[str, str]) -> None:
-    """The folders that these variables name."""
+    """The folders that these variables name: some libraries do not make their parents."""
     for name, value in env.items():
         if name.endswith(("_HOME", "_CACHE", "_DIR")) or name == "TMPDIR":
             os.makedirs(value, exist_ok=True)  # noqa: PTH103 - a text from an environment
@@ -158,11 +153,9 @@ def caches_are_current(plan: Plan) -> bool:
     """Whether nothing is to be done; never where everything is to be read afresh."""
     if plan.caches is None or plan.request.fresh:
         return False
-    try:
-        known = json.loads((plan.caches / CACHE_MANIFEST).read_bytes())
-        return bool(known == _caches_made_of(plan, plan.caches))
-    except (OSError, ValueError):
-        return False
+    with contextlib.suppress(OSError, ValueError):
+        return safe_files.read_json(plan.caches / CACHE_MANIFEST) == _caches_made_of(plan, plan.caches)
+    return False
 
 
 def invalidate_caches(plan: Plan) -> None:
@@ -184,12 +177,9 @@ def _caches_made_of(plan: Plan, folder: Path) -> dict[str, object]:
     commit = plan.checkout.commit if plan.checkout else None
     read = sorted({place for argv in commands for token in argv for place in _files_named(token)})
     text = json.dumps([commands, commit, [[str(path), _identity(path)] for path in read]])
-    found = {path.relative_to(folder).as_posix(): _size_and_time(path) for path in _cached(folder)}
+    kept = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / CACHE_MANIFEST)
+    found = {path.relative_to(folder).as_posix(): _size_and_time(path) for path in kept}
     return {"version": 1, "key": hashlib.sha256(text.encode()).hexdigest(), "files": found}
-
-
-def _cached(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / CACHE_MANIFEST)
 
 
 def _files_named(token: str) -> Iterator[Path]:

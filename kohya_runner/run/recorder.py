@@ -42,7 +42,10 @@ class Recorder:
         self._whole: set[str] = {c.file for c in begun.checkpoints if c.complete}
         self._removed: set[str] = {c.file for c in begun.checkpoints if c.removed}  # by the trainer itself
         self._changed = False
-        _reserve(run_dir)
+        with contextlib.suppress(
+            OSError
+        ):  # random, for some file systems keep no zeros; a full disk holds nothing back
+            RunPaths(run_dir).disk_reserve.write_bytes(os.urandom(RESERVE))
         self.save()
 
     def save(self) -> None:
@@ -253,12 +256,6 @@ def _exit(outcome: Outcome, why: str, cause: ExitCause | None) -> record.Exit:
     return record.Exit(
         code=outcome.returncode, signal=outcome.signal, why=why, stop=stop, cause=named, peak_rss=outcome.peak_rss
     )
-
-
-def _reserve(run_dir: Path) -> None:
-    """Random bytes, for some file systems keep no zeros. On a full disk nothing is held back."""
-    with contextlib.suppress(OSError):
-        RunPaths(run_dir).disk_reserve.write_bytes(os.urandom(RESERVE))
 
 
 def _give_back(run_dir: Path) -> None:

@@ -194,7 +194,6 @@ def _earlier_phases(run_dir: Path) -> dict[str, float]:
 
 
 def _price(record: Record | None) -> float | None:
-    """The price an hour that the recipe names."""
     budget: Any = record.recipe.get("budget") if record else None
     value: Any = budget.get("price_per_hour") if isinstance(budget, dict) else None
     value = value.get("value") if isinstance(value, dict) else value

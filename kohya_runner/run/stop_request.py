@@ -22,7 +22,7 @@ from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Finis
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
 from kohya_runner.errors import TerminatedError
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.safe_files import write_json
+from kohya_runner.safe_files import status, write_json
 
 if TYPE_CHECKING:
     from kohya_runner.run.recorder import Recorder
@@ -110,13 +110,10 @@ class StopRequests:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _look(self) -> None:
-        try:
-            status = RunPaths(self._recorder.run_dir).stop_request.stat()
-        except OSError:
+        there = status(RunPaths(self._recorder.run_dir).stop_request)
+        if there is None or (there.st_mtime_ns, there.st_ino) == self._stamp:
             return
-        if (status.st_mtime_ns, status.st_ino) == self._stamp:
-            return
-        self._stamp = (status.st_mtime_ns, status.st_ino)
+        self._stamp = (there.st_mtime_ns, there.st_ino)
         found = read(self._recorder.run_dir)
         if found and found.attempt == self._recorder.now.attempt:
             if self._request is None or found.when != self._request.when:

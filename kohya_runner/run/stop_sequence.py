@@ -36,7 +36,7 @@ class ProcessGroup:
         """Send a signal to the group; KILL goes to every process of the run."""
         self._to_group(number)
         if number == signal.SIGKILL:
-            _to_each(self.members(), number)
+            signal_each(self.members(), number)
 
     def members(self) -> tuple[int, ...]:
         """The pids of the run, the leader among them while it is there; empty where there is no ``/proc``."""
@@ -64,12 +64,12 @@ class ProcessGroup:
     def thaw(self) -> None:
         """Let every process go on."""
         self._to_group(signal.SIGCONT)
-        _to_each(self.members(), signal.SIGCONT)
+        signal_each(self.members(), signal.SIGCONT)
 
     def _freeze(self) -> None:
         self._to_group(signal.SIGSTOP)
         members = self.members()
-        _to_each(members, signal.SIGSTOP)
+        signal_each(members, signal.SIGSTOP)
         until = time.monotonic() + _STANDSTILL
         while time.monotonic() < until and not all(state_of(pid) in _STILL for pid in members):
             time.sleep(0.005)
@@ -100,7 +100,8 @@ def _environment(pid: int) -> tuple[bytes, ...]:
         return ()
 
 
-def _to_each(pids: tuple[int, ...], number: int) -> None:
+def signal_each(pids: tuple[int, ...], number: int) -> None:
+    """Send a signal to each that is still there and ours."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
@@ -123,10 +124,6 @@ class Grace:
     int_s: float = 60.0
     term_s: float = 10.0
     save_s: float = 120.0
-
-    def after(self, index: int) -> float:
-        """How long to wait after the signal with this index was sent."""
-        return (self.int_s, self.term_s, _UNKILLABLE)[index]
 
 
 class StopSequence:
@@ -158,7 +155,8 @@ class StopSequence:
         if not self.requests or self._index > _KILL or now < self._due:
             return
         if self._sent(now):
-            self._due = time.monotonic() + self._grace.after(self._index)
+            waits = (self._grace.int_s, self._grace.term_s, _UNKILLABLE)
+            self._due = time.monotonic() + waits[self._index]
             self._index += 1
 
     def kill_remaining(self, in_a_hurry: Callable[[], bool]) -> None:
@@ -185,10 +183,7 @@ class StopSequence:
 
     def _sent(self, now: float) -> bool:
         number = SIGNALS[self._index]
-        if self._waits_for_save(now):
+        if self.requests < FORCED and now < self._due + self._grace.save_s:
             return not self.saving() and self.group.signal_unless(number, self.saving)
         self.group.signal(number)
         return True
-
-    def _waits_for_save(self, now: float) -> bool:
-        return self.requests < FORCED and now < self._due + self._grace.save_s

@@ -168,7 +168,6 @@ class _Session:
         self._looking.join(HUNG)
 
     def outcome(self, code: int | None = None, peak_rss: int | None = None) -> Outcome:
-        """What there is to say at the end."""
         number = -code if code is not None and code < 0 else None
         stop = None if self._received.first else self._stop
         reason = self._received.first or (stop.why if stop else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import signal
@@ -18,7 +17,7 @@ from kohya_runner.record.process_identity import ProcessId, state_of, this_proce
 from kohya_runner.record.record import LIVE, UNDER_WAY, Record
 from kohya_runner.run.observers import AfterRun, Reporter, Stop, observers
 from kohya_runner.run.recorder import Recorder
-from kohya_runner.run.stop_sequence import Grace, ProcessGroup
+from kohya_runner.run.stop_sequence import Grace, ProcessGroup, signal_each
 from kohya_runner.run.supervise import LAST_LOOK, POLL, Outcome, Watch, adopt, stop_group
 from kohya_runner.safe_files import status
 
@@ -76,18 +75,13 @@ def stop_run(view: RunView, grace: Grace) -> RunView:
         raise UsageError(f"run {view.run_id} is {view.state}", hint="there is nothing to stop")
     runner = view.runner
     if runner and runner.alive():
-        _signalled(runner, signal.SIGTERM)
+        signal_each((runner.pid,), signal.SIGTERM)
         if _gone(view, runner, grace.save_s + grace.int_s + grace.term_s):
             return ledger.view(view.path)
-        _signalled(runner, signal.SIGKILL)  # it must not judge later what is judged now
+        signal_each((runner.pid,), signal.SIGKILL)  # it must not judge later what is judged now
     if view.trainer:
         end_run(view, grace)
     return ledger.view(view.path)
-
-
-def _signalled(process: ProcessId, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(process.pid, number)
 
 
 def end_run(view: RunView, grace: Grace, stop: Stop | None = None) -> None:

@@ -19,7 +19,7 @@ from kohya_runner.record.process_identity import state_of
 from kohya_runner.record.record import LIVE, UNDER_WAY, ended_as
 from kohya_runner.run import stop_request
 from kohya_runner.run.observers import AfterRun, Reporter
-from kohya_runner.run.run_status import RunStatus, StatusReader
+from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stop_request import When
 from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.takeover import FROZEN, Pulse, adopt_run, judge_ended, stop_run
@@ -128,11 +128,7 @@ def _waited(watcher: StatusReader, screen: Reporter, pulse: Pulse) -> bool:
     while (look := watcher.look()).state in LIVE:
         if pulse.stuck():
             return True
-        screen.event(_progress(look), lasting=False)
+        left = "" if look.seconds_left is None else f", the whole run has {duration(look.seconds_left)} left"
+        screen.event(f"waiting: {look.phase}, step {look.step}/{look.total or '?'}{left}", lasting=False)
         time.sleep(LOOK_SECONDS)
     return False
-
-
-def _progress(look: RunStatus) -> str:
-    left = "" if look.seconds_left is None else f", the whole run has {duration(look.seconds_left)} left"
-    return f"waiting: {look.phase}, step {look.step}/{look.total or '?'}{left}"

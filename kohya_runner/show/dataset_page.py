@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -45,7 +46,7 @@ def report_html(
     chosen = _chosen(inspection.views, codes, pictures)
     before = _before(inspection)
     every = tuple(dict.fromkeys((*chosen, *(before[path][1] for path in chosen if path in before))))
-    drawn = dict(zip(every, thumbnails(every, _told(on_progress)), strict=True))
+    drawn = dict(zip(every, thumbnails(every, on_progress and partial(on_progress, "drawing")), strict=True))
     cards = [
         _card(one, codes.get(one.image.path, ()), drawn.get(one.image.path, ""))
         | _marks(one, marked.get(str(one.source.folder)))
@@ -116,14 +117,7 @@ def _marks(one: TrainerView, review: Review | None) -> dict[str, Any]:
     return {"stem": name, "caption": caption, "rejected": name in kept.reject, "edited": kept.captions.get(name)}
 
 
-def _told(on_progress: Progress | None) -> Callable[[int, int], None] | None:
-    if on_progress is None:
-        return None
-    return lambda done, total: on_progress("drawing", done, total)
-
-
 def _card(one: TrainerView, codes: Sequence[str], drawn: str) -> dict[str, Any]:
-    """What the page shows of one image."""
     index = max(range(len(one.counts)), key=lambda i: one.counts[i].most - one.counts[i].limit, default=None)
     read, cut = kept(one.caption, one.counts[index]) if index is not None else (one.caption, "")
     certain = index is not None and one.counts[index].exact

@@ -67,7 +67,6 @@ def report_html(look: RunStatus, record: Record) -> str:
 
 
 def _summary(look: RunStatus, record: Record) -> Iterator[Row]:
-    """What one wants to know first."""
     yield "steps", f"{look.step} of {look.total or '?'}, epoch {look.epoch or 0} of {record.epochs_planned or '?'}"
     if look.loss is not None:
         yield "loss", f"{look.loss:.5g} at the end, the trainer's running mean"

@@ -65,7 +65,8 @@ def _progress(look: RunStatus, width: int) -> Iterator[Line]:
     cells = max(10, width - len(numbers) - 1)
     full = int(share * cells)
     yield (("good", "━" * full), ("soft", "─" * (cells - full)), ("bold", numbers))
-    yield from _flowing((_loss(look), _speed(look), times(look), _money(look), _disk(look)), width)
+    free = "" if look.free_bytes is None else f"{size(look.free_bytes)} free"
+    yield from _flowing((_loss(look), _speed(look), times(look), _money(look), free), width)
 
 
 def _flowing(pieces: Iterable[str], width: int) -> Iterator[Line]:
@@ -123,10 +124,6 @@ def _money(look: RunStatus) -> str:
         return ""
     whole = look.cost(None if look.seconds_left is None else (look.seconds_gone or 0) + look.seconds_left)
     return f"{spent:.2f} spent so far" + (f", {whole:.2f} expected at the end" if whole is not None else "")
-
-
-def _disk(look: RunStatus) -> str:
-    return "" if look.free_bytes is None else f"{size(look.free_bytes)} free"
 
 
 def _notes(look: RunStatus) -> Iterator[Line]:

@@ -31,18 +31,15 @@ def watch(watcher: StatusReader, where: str = "") -> RunStatus:
     look = watcher.look()
     with _keys() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
         while look.state in LIVE or look.state == "silent":
-            live.update(_drawn(look, console), refresh=True)
+            width, height = console.size
+            drawn = (_text(line, width) for line in watch_lines.screen(look, width, height))
+            live.update(Group(*drawn), refresh=True)
             if _left(keyboard):
                 break
             look = watcher.look()
     for line in watch_lines.farewell(look, where):
         console.print(_text(line, console.width), end="")
     return look
-
-
-def _drawn(look: RunStatus, console: Console) -> Group:
-    width, height = console.size
-    return Group(*(_text(line, width) for line in watch_lines.screen(look, width, height)))
 
 
 def _text(line: Line, width: int) -> Text:

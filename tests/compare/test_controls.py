@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kohya_runner.compare.cells import STOOD_IN, Column, grid_of, stated_controls, with_controls
+from kohya_runner.compare.cells import STOOD_IN, grid_of, stated_controls, with_controls
+from kohya_runner.compare.comparison import Head
 from kohya_runner.compare.settings import SweepOptions, SweepSettings
 from kohya_runner.compare.subject import Named, find_subject, options_of
 from kohya_runner.compare.sweep import choose_settings, painter_of
@@ -129,12 +130,14 @@ def test_a_relative_control_is_looked_for_beside_the_recipe(tmp_path, monkeypatc
 
 def test_another_control_picture_is_another_cell():
     keys = {
-        grid_of((Column("base", None, 0.0),), SweepSettings(prompts=("a",), controls=controls), {}).cells[0].key
+        grid_of((Head("base", base=True, strength=0.0),), SweepSettings(prompts=("a",), controls=controls), {})
+        .cells[0]
+        .key
         for controls in ((), ("/x/aaa.png",), ("/y/bbb.png",))
     }
     assert len(keys) == 3
     moved = SweepSettings(prompts=("a",), controls=("/elsewhere/aaa.png",))
-    assert grid_of((Column("base", None, 0.0),), moved, {}).cells[0].key in keys
+    assert grid_of((Head("base", base=True, strength=0.0),), moved, {}).cells[0].key in keys
 
 
 def job(tmp_path: Path, strength: float) -> PaintJob:
@@ -163,7 +166,7 @@ def test_flux2_gets_its_variant_and_the_base_column_no_lora(tmp_path):
 def test_a_line_says_the_prompt_its_size_seed_and_control():
     settings = SweepSettings(prompts=("make it red",), negative="blur", width=64, height=48, steps=2)
     settings = replace(settings, controls=("/a b/c.png",))
-    grid = grid_of((Column("base", None, 0.0),), settings, {})
+    grid = grid_of((Head("base", base=True, strength=0.0),), settings, {})
     said = KONTEXT.line(grid.request(grid.cells[0]))
     assert said == "make it red --w 64 --h 48 --s 2 --d 42 --n blur --ci /a b/c.png"
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.compare.cells import Column, Grid, grid_of
+from kohya_runner.compare.cells import Grid, grid_of
+from kohya_runner.compare.comparison import Head
 from kohya_runner.compare.settings import SweepOptions, SweepSettings, settings_from
 from kohya_runner.compare.subject import options_of, stated_values
 from kohya_runner.compare.sweep import painter_of
@@ -122,7 +123,7 @@ def test_a_merged_lora_has_its_strength_at_load_and_the_base_has_none(tmp_path):
 
 def one_cell_grid(prompt: str) -> Grid:
     settings = SweepSettings(prompts=(prompt,), negative="blurry", width=64, height=48, steps=2)
-    return grid_of((Column("base", None, 0.0),), settings, {})
+    return grid_of((Head("base", base=True, strength=0.0),), settings, {})
 
 
 def test_braces_would_be_variants_and_are_refused():
@@ -173,7 +174,7 @@ def test_hunyuan_is_held_in_memory_as_its_training_was(tmp_path):
 def test_a_key_changes_with_everything_a_picture_depends_on():
     def key(how=None, **changes):
         settings = SweepSettings(**{"prompts": ("a",), **changes})
-        return grid_of((Column("base", None, 0.0),), settings, how or {}).cells[0].key
+        return grid_of((Head("base", base=True, strength=0.0),), settings, how or {}).cells[0].key
 
     keys = [
         key(),

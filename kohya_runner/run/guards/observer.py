@@ -13,7 +13,6 @@ from pathlib import Path
 from kohya_runner.diagnosis.events import Event
 from kohya_runner.machine.filesystems import used_bytes
 from kohya_runner.machine.host import available, free_bytes
-from kohya_runner.record.record import Record
 from kohya_runner.run.checkpoints import FRESH, LAST_OF_STATE
 from kohya_runner.run.guards.state import GuardState, Readings, StateFolder, after_event, after_readings
 from kohya_runner.run.guards.table import Prune, Warn, decide
@@ -60,15 +59,12 @@ class GuardObserver:
                     self._stopped = True
                     return verdict
                 case Warn():
-                    self._warn(verdict.code, verdict.text)
+                    if verdict.code not in self._told:
+                        self._told.add(verdict.code)
+                        self._tell(verdict.code, verdict.text)
                 case Prune():
                     self._prune(verdict)
         return None
-
-    def _warn(self, code: str, text: str) -> None:
-        if code not in self._told:
-            self._told.add(code)
-            self._tell(code, text)
 
     def _tell(self, code: str, text: str) -> None:
         self._recorder.note(code, text)
@@ -93,16 +89,11 @@ def look(recorder: Recorder) -> Readings:
         log=_size(run_dir / record.log),
         output=_tree_size(output),
         free=_free(run_dir, record.guard.quota_free),
-        writing=_writing(record, states, time.time()),
+        # by what the record knows: opening every header again at every look would cost more than all the rest
+        writing=any(not c.complete and not c.removed for c in record.checkpoints)
+        or any(not state.complete and time.time() - state.written < FRESH for state in states),
         states=states,
         memory=available(),
-    )
-
-
-def _writing(record: Record, states: tuple[StateFolder, ...], now: float) -> bool:
-    """By what the record knows: opening every header again at every look would cost more than all the rest."""
-    return any(not c.complete and not c.removed for c in record.checkpoints) or any(
-        not state.complete and now - state.written < FRESH for state in states
     )
 
 

@@ -12,7 +12,7 @@ from kohya_runner.diagnosis.events import Event, Phase, Step
 from kohya_runner.diagnosis.progress import TRAINING
 from kohya_runner.recipe.finish import Guard
 from kohya_runner.record.record import SavedCheckpoint
-from kohya_runner.run.observers import Stop
+from kohya_runner.run.observers import Observer, Stop
 from kohya_runner.run.recorder import Recorder
 
 WINDOW = 100
@@ -140,18 +140,12 @@ def _stepped(state: GuardState, event: Step, now: float) -> GuardState:
         paces=paces,
         loss=state.loss if event.loss is None else event.loss,
     )
-    return _lossy(after, event, now) if event.loss is not None else after
-
-
-def _lossy(state: GuardState, event: Step, now: float) -> GuardState:
-    assert event.loss is not None  # noqa: S101 - asked by the caller
-    if not math.isfinite(event.loss):
-        first = state.bad_step is None
-        return replace(state, bad_step=event.step, bad_since=now) if first else state
     diverged = state.policy.diverged
-    if diverged is None or event.loss < 0:
-        return state
-    return replace(state, trend=state.trend.with_loss(event.loss, event.step, diverged.factor))
+    if event.loss is not None and not math.isfinite(event.loss):
+        return replace(after, bad_step=event.step, bad_since=now) if state.bad_step is None else after
+    if event.loss is None or diverged is None or event.loss < 0:
+        return after
+    return replace(after, trend=state.trend.with_loss(event.loss, event.step, diverged.factor))
 
 
 HOUR = 3600.0
@@ -183,15 +177,12 @@ def _positive(value: object) -> float | None:
     return float(value) if number and value > 0 else None  # type: ignore[arg-type, operator]
 
 
-class BudgetWatch:
+class BudgetWatch(Observer):
     """Asks for the end of a run that has spent its budget. The sentinel does the same where the runner is gone."""
 
     def __init__(self, recorder: Recorder) -> None:
         """The limits are those of the record."""
         self._recorder = recorder
-
-    def event(self, event: Event) -> None:
-        """What the trainer says does not matter."""
 
     def tick(self) -> Stop | None:
         """The stop, once the time is over."""

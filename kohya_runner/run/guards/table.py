@@ -65,7 +65,8 @@ def _loss(state: GuardState) -> Verdict | None:
     text = f"the loss is {word} since step {state.bad_step}"
     if state.policy.nan == "ignore":
         return Warn(code, text)
-    if _being_judged(state) and state.now - state.bad_since < JUDGING_SECONDS:
+    judging = any(c.complete and not c.removed and not c.sha256 and c.bytes <= AT_ONCE for c in state.checkpoints)
+    if judging and state.now - state.bad_since < JUDGING_SECONDS:
         return None
     return Stop(code, f"{text}{_last_good(state)}")
 
@@ -155,10 +156,6 @@ def _last_good(state: GuardState) -> str:
     """As far as it is judged by now; the end of the run names it in any case."""
     good = [c.file for c in state.checkpoints if c.usable and (c.sha256 or c.bytes > AT_ONCE)]
     return f"; the last good checkpoint is {good[-1]}" if good else ""
-
-
-def _being_judged(state: GuardState) -> bool:
-    return any(c.complete and not c.removed and not c.sha256 and c.bytes <= AT_ONCE for c in state.checkpoints)
 
 
 GUARDS: tuple[GuardRule, ...] = (

@@ -1,4 +1,4 @@
-"""``kohya-runner setup``: the trainer's sources and its environment."""
+"""``kohya-runner setup`` and ``upstream``: the trainer here, and what a move of it would bring."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import click
 
 from kohya_runner.engines.table import DEFAULT, INFOS
 
+_ENGINE = click.option("--engine", type=click.Choice(tuple(INFOS)), default=DEFAULT.name, help="Another trainer's.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+
 
 @click.command()
 @click.option("--sd-scripts", metavar="DIR", help="The sd-scripts checkout to use.")
-@click.option("--engine", type=click.Choice(tuple(INFOS)), default=DEFAULT.name, help="Another trainer's.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
+@_ENGINE
+@_JSON
 def setup(sd_scripts: str | None, engine: str, as_json: bool) -> None:  # noqa: FBT001
     """Get the trainer's sources and build its environment; does nothing where both are there."""
     from kohya_runner.engines.table import user_settings
@@ -25,3 +28,21 @@ def setup(sd_scripts: str | None, engine: str, as_json: bool) -> None:  # noqa: 
     if as_json:
         places = {row.setting: str(trainer.checkout.root), row.python_setting: str(trainer.python.path)}
         console.json_object({"version": 1, "ok": True, **places})
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@_ENGINE
+@_JSON
+def upstream(old: str, new: str, engine: str, as_json: bool) -> None:  # noqa: FBT001
+    """What changed between two checkouts of a trainer (or REPOSITORY@COMMIT), and the rules it touches."""
+    from kohya_runner.engines.upstream import compare, lines
+    from kohya_runner.show import console
+
+    found = compare(old, new, INFOS[engine])
+    if as_json:
+        console.json_object(found)
+        return
+    for line in lines(found):
+        console.say(line)
