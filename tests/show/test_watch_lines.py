@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -114,7 +115,7 @@ def test_a_bar_of_another_phase_is_not_shown(odd_path, log, phase, shown):
 
 def test_where_nobody_watches_the_phase_is_the_one_that_the_log_began_last(odd_path):
     folder = in_phase(odd_path / "runs" / "my cat" / "004", "caching latents", CACHED + LOADING)
-    gone = record.read(folder).runner.model_copy(update={"started": 1})
+    gone = replace(record.read(folder).runner, started=1)
     record.write(folder, record.read(folder).changed(runner=gone))
     look = StatusReader(folder).look()
     assert (look.state, look.phase, look.work) == ("orphaned", "loading the model", "")
