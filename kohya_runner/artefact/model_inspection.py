@@ -62,7 +62,11 @@ class Inspected:
 
 def inspect_file(slot: str, path: Path, where: str = "", hashes: Hashes | None = None) -> Inspected | None:
     """A file on this machine; None where it is not a readable model file (``model_file`` says why)."""
-    sha256 = _recorded_sha(path) or (hashes.of(path) if hashes else "")
+    etag = (
+        read_json(record_path(path)).get("etag") if is_recorded(path) else ""
+    )  # what a fetched file was checked against
+    told = etag if isinstance(etag, str) and SHA256.fullmatch(etag) else ""
+    sha256 = told or (hashes.of(path) if hashes else "")
     try:
         seen = Inspected(slot, str(path), where, path.stat().st_size, sha256)
         return seen if is_pickle(path.name) else with_header(seen, read_header(path))
@@ -74,14 +78,6 @@ def with_header(seen: Inspected, header: Header) -> Inspected:
     """The same file, with what its header tells. A shard is not a whole model: it gets no identity."""
     known = None if SHARD.search(seen.name.partition("@")[0]) else identify(header)
     return replace(seen, identity=known, dtype=main_dtype(header), practice=PRACTICE in header.metadata)
-
-
-def _recorded_sha(path: Path) -> str:
-    """The hash that a fetched file was checked against; a file of gigabytes is not read for it."""
-    if not is_recorded(path):
-        return ""
-    etag = read_json(record_path(path)).get("etag", "")
-    return etag if isinstance(etag, str) and SHA256.fullmatch(etag) else ""
 
 
 @dataclass(frozen=True, slots=True)

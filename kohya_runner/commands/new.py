@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kohya_runner import safe_files
-from kohya_runner.dataset.first_look import FolderPart, look
+from kohya_runner.dataset.first_look import look
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import OWNED
 from kohya_runner.engines.method_data import PAIRED
-from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import options_for
 from kohya_runner.errors import UsageError
 from kohya_runner.options.script_options import Option
@@ -44,7 +42,9 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
     if output.exists():
         raise UsageError(f"{output} exists and is left as it is", hint="choose another --output")
     parts = look(images, name)
-    _refuse_edits(row, parts, images)
+    if row.data not in PAIRED and any(part.survey.edit is not None for part in parts):
+        rows = " or ".join(f"--family {one.family}" for one in table.FAMILIES if one.data in PAIRED and one.is_lora)
+        raise UsageError(f"{images} holds edits, and LoRAs of {row.title} learn from pictures with captions", hint=rows)
     own = starter_file(family, row.recipe)
     art = own.with_name(f"pixel_art_{family}.yaml")
     file = art if art.is_file() and drawn(parts) else own
@@ -61,12 +61,6 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
     except OSError as fault:
         raise UsageError(f"{output}: {fault.strerror or fault}", hint="choose another --output") from None
     return f"wrote {output}; next: kohya-runner plan {where}"
-
-
-def _refuse_edits(row: Support, parts: Sequence[FolderPart], images: Path) -> None:
-    if row.data not in PAIRED and any(part.survey.edit is not None for part in parts):
-        rows = " or ".join(f"--family {one.family}" for one in table.FAMILIES if one.data in PAIRED and one.is_lora)
-        raise UsageError(f"{images} holds edits, and LoRAs of {row.title} learn from pictures with captions", hint=rows)
 
 
 _TYPES = {

@@ -164,21 +164,15 @@ class _Sheet:
         self.rows = comparison.rows
         self.label = TEXT * 2 + 12
         self.top = TITLE * 2 + 20 + self.label
-        notes = self._notes()
+        self.body = len(self.rows) * (self.side + GAP) + len(comparison.prompts) * GAP
+        said = f"{comparison.suggestion.title}: {comparison.suggestion.reason}"
+        skipped = [f"Left out: {s.path.name} {s.reason}" for s in comparison.skipped]
+        notes = filter(None, (said, comparison.table.noise(), *comparison.notes, *skipped))
         width = max(LEFT + columns * (self.side + GAP) + GAP, 900)
         self.notes = [line for note in notes for line in textwrap.wrap(note, max(60, width // 9))]
-        height = self.top + self._body() + GAP + len(self.notes) * (NOTE + 6) + 12
+        height = self.top + self.body + GAP + len(self.notes) * (NOTE + 6) + 12
         self.image = PIL.Image.new("RGB", (width, height), PAPER)
         self.draw = ImageDraw.Draw(self.image)
-
-    def _body(self) -> int:
-        return len(self.rows) * (self.side + GAP) + len(self.of.prompts) * GAP
-
-    def _notes(self) -> list[str]:
-        said = f"{self.of.suggestion.title}: {self.of.suggestion.reason}"
-        noise = self.of.table.noise()
-        skipped = [f"Left out: {s.path.name} {s.reason}" for s in self.of.skipped]
-        return [said, *([noise] if noise else []), *self.of.notes, *skipped]
 
     def paint(self) -> None:
         self._text((GAP * 2, 10), self.of.name, TITLE, INK)
@@ -193,7 +187,7 @@ class _Sheet:
         for number, row in enumerate(self.rows):
             self._row(number, row)
         for line, text in enumerate(self.notes):
-            y = self.top + self._body() + GAP + line * (NOTE + 6)
+            y = self.top + self.body + GAP + line * (NOTE + 6)
             self._text((GAP * 2, y), text, NOTE, SOFT)
 
     def _row(self, number: int, row: GridRow) -> None:

@@ -28,6 +28,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
         UsageError: the folder is not there or holds no sample of the trainer.
     """
     found = _newest(folder)
+    run = next((p for p in (folder.parent, *folder.parent.parents[:2]) if RunPaths(p).record.is_file()), folder)
     whens = sorted({when for when, _ in found}, key=lambda when: (int(when.lstrip("e")), when))
     numbers = sorted({number for _, number in found})
     heads = tuple(_head(when) for when in whens)
@@ -43,7 +44,7 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
     table = measured(heads, shown, Training(), settings)
     comparison = Comparison(
         name=f"samples of {folder.parent.name}" if folder.name == OUTPUT else f"samples in {folder.name}",
-        folder=output or _place(folder),
+        folder=output or run / f"{COMPARISON}-samples",
         columns=heads,
         prompts=settings.prompts,
         seeds=settings.seeds,
@@ -55,12 +56,6 @@ def compare_images(folder: Path, output: Path | None = None) -> Comparison:
     )
     write(comparison)
     return comparison
-
-
-def _place(folder: Path) -> Path:
-    """Beside the samples, or in the run's folder where there is one."""
-    run = next((p for p in (folder.parent, *folder.parent.parents[:2]) if RunPaths(p).record.is_file()), None)
-    return (run or folder) / f"{COMPARISON}-samples"
 
 
 def _newest(folder: Path) -> dict[tuple[str, int], Path]:

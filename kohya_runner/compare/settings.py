@@ -71,6 +71,7 @@ def settings_from(
     prompts = _prompts(wish, faults) or tuple(map(str, recipe.get("prompts") or ())) or captions
     width, height = _size(wish.size or recipe.get("size"), size, painter.multiple, faults)
     clip = wish.clip or recipe.get("clip")
+    named = wish.sampler.split(",") if wish.sampler else stated_samplers(recipe)
     settings = SweepSettings(
         prompts=tuple(" ".join(prompt.split()) for prompt in prompts),
         seeds=_numbers("--seeds", wish.seeds, int, faults) or tuple(recipe.get("seeds") or (42,)),
@@ -80,7 +81,7 @@ def settings_from(
         width=width,
         height=height,
         strengths=_numbers("--strengths", wish.strengths, float, faults) or tuple(recipe.get("strengths") or (1.0,)),
-        samplers=_samplers(wish, recipe, painter),
+        samplers=(tuple(dict.fromkeys(name.strip() for name in named)) or ("ddim",)) if painter.samplers else ("",),
         base=_first(wish.base, recipe.get("base"), True),
         triggers=wish.triggers or tuple(recipe.get("trigger") or ()),
         clip=Path(clip).expanduser().absolute() if clip else None,
@@ -101,14 +102,6 @@ def _size(stated: str | None, trained: str | None, multiple: int, faults: list[s
     if stated:
         return width, height
     return max(multiple, width // multiple * multiple), max(multiple, height // multiple * multiple)
-
-
-def _samplers(wish: SweepOptions, recipe: Mapping[str, Any], painter: Painter) -> tuple[str, ...]:
-    """Those that were named, each once; the script's own where it leaves no choice."""
-    if not painter.samplers:
-        return ("",)
-    named = wish.sampler.split(",") if wish.sampler else stated_samplers(recipe)
-    return tuple(dict.fromkeys(name.strip() for name in named)) or ("ddim",)
 
 
 def stated_samplers(recipe: Mapping[str, Any]) -> list[str]:

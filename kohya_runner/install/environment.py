@@ -151,19 +151,14 @@ def make_environment(
     _venv(plan, folder, pip, say)
     _install(plan, folder, (pip, engine), run_together(engine) if checkout.pinned else (), say)
     python = folder / "bin" / "python"
-    _check(python, checkout, say)
-    safe_files.write_json(home / engine.record, {"version": 1, "python": str(python), "stamp": plan.stamp})
-    return python
-
-
-def _check(python: Path, checkout: Checkout, say: Say) -> None:
-    """The new environment must import what the train scripts import."""
     say("checking that the trainer's modules import")
-    facts = deep_probe(python, checkout.root, checkout.engine)
+    facts = deep_probe(python, checkout.root, engine)
     if not facts.trains:
         name, fault = next(iter(facts.faults.items()))
-        hint = f"delete {python.parents[1]} and try again"
+        hint = f"delete {folder} and try again"
         raise TrainerError(f"the new environment cannot import {name}: {fault}", hint=hint)
+    safe_files.write_json(home / engine.record, {"version": 1, "python": str(python), "stamp": plan.stamp})
+    return python
 
 
 def _pip_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:

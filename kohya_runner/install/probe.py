@@ -210,16 +210,16 @@ def deep_probe(
     return DeepFacts(
         faults={name: fault for name, fault in found["faults"].items() if fault is not None},
         cuda=bool(device.get("cuda")),
-        gpus=tuple(_gpu(gpu) for gpu in device.get("gpus", ())),
+        gpus=tuple(
+            TorchDevice(
+                gpu["name"], gpu["bytes"], gpu["free"], (gpu["capability"][0], gpu["capability"][1]), gpu["bf16"]
+            )
+            for gpu in device.get("gpus", ())
+        ),
         torch=device.get("torch"),
         device_fault=device.get("fault"),
         needed=engine.needed_modules,
     )
-
-
-def _gpu(found: dict[str, Any]) -> TorchDevice:
-    major, minor = found["capability"]
-    return TorchDevice(found["name"], found["bytes"], found["free"], (major, minor), found["bf16"])
 
 
 def _ask(

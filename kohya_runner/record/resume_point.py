@@ -214,13 +214,9 @@ def find(views: Iterable[RunView], name: str, way: ResumeWay | None, *, practice
     each = known.attempts[-1].steps_per_epoch if known.attempts else 1
     broken: list[TrainingState] = []
     for state in map(checked, states_of(view.output_dir, name, way, each)):
-        if not state.problem and _before_the_end(state, record):
+        inside = state.step is not None
+        done, planned = (state.step, record.steps_planned) if inside else (state.epoch, record.epochs_planned)
+        if not state.problem and (planned is None or (done or 0) < planned):
             return ResumePoint(view.path, record, state, tuple(broken), known)
         broken.append(state)
     return None
-
-
-def _before_the_end(state: TrainingState, record: Record) -> bool:
-    if state.step is not None:
-        return record.steps_planned is None or state.step < record.steps_planned
-    return record.epochs_planned is None or state.epoch < record.epochs_planned

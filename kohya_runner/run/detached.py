@@ -70,13 +70,14 @@ def follow(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
     log = RunPaths(run_dir).runner_log
     talk = Tail(log, log.stat().st_size if log.is_file() else 0)  # what is in it already is old
     while True:
-        code = _ended(child)
+        pid, status = os.waitpid(child, os.WNOHANG)
+        code = os.waitstatus_to_exitcode(status) if pid else None
         found = ledger.view(run_dir).record
         found = found if found and found.runner and found.runner.pid == child else None
         for line in talk.lines():
             say(line.decode("utf-8", "replace"))
         if code is not None:
-            return Detached(code, found)
+            return Detached(code if code >= 0 else 128 - code, found)
         if found and found.process:
             return Detached(0, found)
         time.sleep(_POLL)
@@ -91,12 +92,3 @@ def follow_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> Deta
             os.kill(child, signal.SIGINT)
         os.waitpid(child, 0)
         raise CancelledError("stopped by Ctrl-C") from None
-
-
-def _ended(child: int) -> int | None:
-    """The exit code of the child, None while it lives."""
-    pid, status = os.waitpid(child, os.WNOHANG)
-    if pid == 0:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code

@@ -99,16 +99,12 @@ class EventFile:
             if length <= _LARGEST:
                 if end > len(data):
                     return
-                yield _checked(data[place + _HEAD.size : end])
+                record = data[place + _HEAD.size : end - 4]
+                if checksum(record) != int.from_bytes(data[end - 4 : end], "little"):
+                    raise BrokenError
+                yield record
             self._offset += end - place
             place = end
-
-
-def _checked(record: bytes) -> bytes:
-    data, crc = record[:-4], record[-4:]
-    if checksum(data) != int.from_bytes(crc, "little"):
-        raise BrokenError
-    return data
 
 
 def scalars(event: bytes) -> list[Scalar]:

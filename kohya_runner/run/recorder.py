@@ -161,12 +161,8 @@ class Recorder:
     @property
     def _expected(self) -> Expected:
         family = self.now.recipe.get("family") or {}
-        return Expected(self.expected_modules or self.now.modules, str(family.get("value") or ""))
-
-    @property
-    def expected_modules(self) -> int | None:
-        """LoRA modules the trainer said it trains; None where it did not say."""
-        return sum(self._enabled.values()) if self._enabled else None
+        said = sum(self._enabled.values())  # LoRA modules the trainer said it trains
+        return Expected(said or self.now.modules, str(family.get("value") or ""))
 
     def finish(self, outcome: Outcome) -> record.Record:
         """Judge, hash, and write the last state. Where nobody watched the end the outcome has no code."""
@@ -177,7 +173,7 @@ class Recorder:
             gone, kind = "for a while" if isinstance(outcome.fault, OSError) else "from then on", type(outcome.fault)
             told = f"a part of the watch failed, and did not watch {gone}: {kind.__name__}: {outcome.fault}"
             self.note("watch.fault", printable(told))
-        expected, practice = self.expected_modules or self.now.modules, self.now.practice
+        expected, practice = self._expected.modules, self.now.practice
         judged = self._check.check_all(self.now.checkpoints, self._expected)
         last, holds = output / self.now.final, self.now.holds
         earlier = self.now.earlier.get(self.now.final, "")

@@ -84,25 +84,22 @@ def look(recorder: Recorder) -> Readings:
     """Disk and memory as they are now."""
     run_dir, record = recorder.run_dir, recorder.now
     output = run_dir / record.output_dir
-    states = _states(output)
+    states, free, at_start = _states(output), free_bytes(run_dir), record.guard.quota_free
+    if (
+        at_start is not None
+    ):  # the file system's number is that of a whole cluster: what there was, less what is written
+        used = used_bytes(run_dir, time.monotonic() + MEASURE_SECONDS, time.monotonic)
+        free = None if used is None else max(0, at_start - used)
     return Readings(
         log=_size(run_dir / record.log),
         output=_tree_size(output),
-        free=_free(run_dir, record.guard.quota_free),
+        free=free,
         # by what the record knows: opening every header again at every look would cost more than all the rest
         writing=any(not c.complete and not c.removed for c in record.checkpoints)
         or any(not state.complete and time.time() - state.written < FRESH for state in states),
         states=states,
         memory=available(),
     )
-
-
-def _free(run_dir: Path, at_start: int | None) -> int | None:
-    """Where the file system's number is that of a whole cluster: what there was, less what this run has written."""
-    if at_start is not None:
-        used = used_bytes(run_dir, time.monotonic() + MEASURE_SECONDS, time.monotonic)
-        return None if used is None else max(0, at_start - used)
-    return free_bytes(run_dir)
 
 
 def _states(output: Path) -> tuple[StateFolder, ...]:
