@@ -82,13 +82,13 @@ def quiet(_line: str, *, lasting: bool) -> None: ...
 
 
 def test_the_figures_are_those_of_transformers_itself(question, place, asked, odd_path):
-    found = clip.likenesses(question, place, quiet)
-    assert found.notes == ()
+    found, notes = clip.likenesses(question, place, quiet)
+    assert notes == ()
     questions = odd_path / "questions.json"
     pictures = [[str(one.path), PROMPTS[one.prompt]] for one in question.shown]
     questions.write_text(json.dumps({"pictures": pictures, "training": list(map(str, question.training))}))
     expected = json.loads(asked("figures", question.folder, questions))
-    told = [[found.of[one.path].prompt, found.of[one.path].training] for one in question.shown]
+    told = [[found[one.path].prompt, found[one.path].training] for one in question.shown]
     assert told == [pytest.approx(row, abs=1e-5) for row in expected]
     assert len({round(row[0], 6) for row in told}) == 6
 
@@ -97,8 +97,8 @@ def test_a_small_picture_is_the_same_as_its_enlargement(question, place, odd_pat
     small = Image.open(drawn(odd_path / "small.png", 16, 9))
     small.resize((64, 64), Image.Resampling.NEAREST).save(odd_path / "large.png")
     pair = [Shown(0, 0, 1, odd_path / f"{name}.png", name) for name in ("small", "large")]
-    found = clip.likenesses(replace(question, shown=pair, training=()), place, quiet)
-    one, other = (found.of[shown.path] for shown in pair)
+    found, _ = clip.likenesses(replace(question, shown=pair, training=()), place, quiet)
+    one, other = (found[shown.path] for shown in pair)
     assert one.training is None
     assert one.prompt == pytest.approx(other.prompt, abs=2e-2)
 
@@ -115,9 +115,9 @@ def test_only_what_is_missing_is_measured_again(question, place):
     clip.likenesses(question, place, say)
     assert said == ["measuring 6 pictures with CLIP"]
     more = [*question.shown, Shown(3, 0, 1, drawn(place.output.parent / "new.png", 48, 50), "new")]
-    found = clip.likenesses(replace(question, shown=more), place, say)
+    found, _ = clip.likenesses(replace(question, shown=more), place, say)
     assert said[1:] == ["measuring 1 pictures with CLIP"]
-    assert len(found.of) == 7
+    assert len(found) == 7
 
 
 def test_a_model_that_cannot_be_used_costs_a_note_and_no_comparison(question, place, odd_path):
@@ -126,6 +126,6 @@ def test_a_model_that_cannot_be_used_costs_a_note_and_no_comparison(question, pl
     (broken / "config.json").write_text("{}")
     (broken / "model.safetensors").write_bytes(b"x" * 40)
     assert clip.fault_of(broken) == ""
-    found = clip.likenesses(replace(question, folder=broken), place, quiet)
-    assert found.of == {}
-    assert found.notes[0].startswith("CLIP could not measure the pictures: ")
+    found, notes = clip.likenesses(replace(question, folder=broken), place, quiet)
+    assert found == {}
+    assert notes[0].startswith("CLIP could not measure the pictures: ")
