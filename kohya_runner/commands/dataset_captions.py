@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +49,7 @@ def caption(
 
     from kohya_runner.dataset.captioning.caption_dataset import caption_dataset, new_captions
     from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
+    from kohya_runner.dataset.prepare.manifest import now
     from kohya_runner.errors import exit_code
     from kohya_runner.findings import finding_json
     from kohya_runner.run.taggers import captioner
@@ -57,9 +57,9 @@ def caption(
     from kohya_runner.text import counted
 
     settings = CaptionSettings(**{name: value for name, value in given.items() if value is not None})
-    folder, room = folder.absolute(), _workspace(workspace)
+    folder, room = folder.absolute(), workspace_of(workspace)
     made_by = captioner(settings, lambda: tagger_place(sd_scripts, room), os.environ)
-    step = settings.step(_now(), folder)
+    step = settings.step(now(), folder)
     target = new_captions(folder, step, output=output, prepared=room.prepared)
     done = caption_dataset(settings, folder, made_by, target=target, step=step)
     findings = [finding_json(finding) for finding in done.findings]
@@ -105,7 +105,7 @@ def edit(  # noqa: PLR0913, PLR0917
         _show_changes(plan)
     made = None
     if (plan.changes or plan.rejected) and (yes or (not as_json and _confirmed())):
-        made = apply(plan, output=output, prepared=_workspace(workspace).prepared)
+        made = apply(plan, output=output, prepared=workspace_of(workspace).prepared)
     if as_json:
         changes = [{"file": one.file, "before": one.before, "after": one.after} for one in plan.changes]
         console.json_object({"version": 1, "ok": not plan.findings, "folder": str(made) if made else None,
@@ -123,18 +123,16 @@ def _edit_plan(target: Path | None, review: Path | None, *, undo: bool, given: M
     if sum((review is not None, undo, any(given.values()))) != 1:
         raise UsageError("one of changes, --from FILE and --undo", hint="such as --prefix 'pixel art, '")
     if review is not None:
-        return caption_edit.reviewed(review, target, _now())
+        return caption_edit.reviewed(review, target)
     if target is None:
         raise UsageError("the folder is missing", hint="kohya-runner dataset edit FOLDER --prefix 'pixel art, '")
     if undo:
-        return caption_edit.undone(target, _now())
+        return caption_edit.undone(target)
     texts = {name: value for name, value in given.items() if value and name not in ("deny", "order")}
     tags = [tag.strip() for tag in (given["order"] or "").split(",") if tag.strip()]
     denied = _lines(given["deny"]) if given["deny"] else ()
     remove = (*given["remove"], *denied)
-    return caption_edit.planned(
-        target, caption_edit.CaptionEdit(**{**texts, "remove": remove, "order": tuple(tags)}), _now()
-    )
+    return caption_edit.planned(target, caption_edit.CaptionEdit(**{**texts, "remove": remove, "order": tuple(tags)}))
 
 
 def _lines(path: Path) -> tuple[str, ...]:
@@ -178,11 +176,8 @@ def _tell(findings: tuple[Finding, ...]) -> None:
         console.note(str(finding))
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _workspace(named: str | None) -> Workspace:
+def workspace_of(named: str | None) -> Workspace:
+    """The one that is named on the command line, else the user's."""
     import os
     from pathlib import Path
 

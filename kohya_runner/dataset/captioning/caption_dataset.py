@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kohya_runner.dataset.captioning import new_version
-from kohya_runner.dataset.captioning.caption_template import read_template
-from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure, one_line, with_trigger
+from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure, one_line, read_template, with_trigger
 from kohya_runner.dataset.captions import listed, read_caption
+from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.prepare import manifest
-from kohya_runner.dataset.prepare.manifest import Journal, MadePicture, VersionStep
+from kohya_runner.dataset.prepare.manifest import DatasetVersion, Journal, MadePicture, SetAside, VersionStep
 from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.findings import Finding, error
-from kohya_runner.safe_files import write_bytes
+from kohya_runner.safe_files import is_inside, write_bytes
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
@@ -48,17 +48,72 @@ def new_captions(folder: Path, step: VersionStep, *, output: Path | None, prepar
 
     Raises:
         DatasetError: the folder has no pictures.
-        UsageError, PreflightError, RunExistsError: see ``new_version`` and ``manifest``.
+        UsageError, PreflightError, RunExistsError: see ``manifest``.
     """
     names = pictures(folder)
-    target = new_version.place(folder, step, output=output, prepared=prepared)
+    target = place(folder, step, output=output, prepared=prepared)
     with manifest.alone(target):
-        journal = Journal(target)
-        findings = new_version.carry(folder, target, journal, names, {})
+        journal = Journal(target, step)
+        carry(folder, target, journal, names, {})
         journal.close()
-    if findings:
-        raise DatasetError(f"{folder} cannot be captioned as it is", findings=findings)
     return target
+
+
+def place(folder: Path, step: VersionStep, *, output: Path | None, prepared: Path) -> Path:
+    """Where the new version of a folder goes; see ``manifest.place``."""
+    root = folder.parent if is_inside(folder, (prepared,)) else prepared / folder.name
+    return manifest.place(root, step, output, (folder,) if output else ())
+
+
+def finish(target: Path, journal: Journal, step: VersionStep, folder: Path) -> None:
+    """Write the manifest: the steps of the folder that it was made from, and this one."""
+    journal.close()
+    before = manifest.read(folder) or DatasetVersion()
+    pictures = sorted(journal.pictures.values(), key=lambda one: one.file)
+    aside = tuple(journal.set_aside.values()) or before.set_aside
+    manifest.write(target, replace(before, pictures=tuple(pictures), set_aside=aside).with_step(step))
+
+
+def carry(  # noqa: C901
+    folder: Path, target: Path, journal: Journal, names: Sequence[str], without: Mapping[str, str]
+) -> None:
+    """Put these pictures into the version, those ``without`` a place in it (name and why) left out.
+
+    A picture of another version is linked, one of somebody else copied: what is changed there later must not change it.
+
+    Raises:
+        DatasetError: a link leads farther than a dataset may.
+    """
+    known = manifest.read(folder)
+    before = {one.file: one for one in known.pictures} if known else {}
+    for gone in known.set_aside if known else ():
+        journal.add(replace(gone, source=os.path.join(folder, gone.source)))  # noqa: PTH118
+    source, findings, todo = Source(folder, ""), [], []
+    for name in names:
+        path = folder / name
+        made = before.get(name, MadePicture(name, str(path), manifest.source_stamp(path), what=()))
+        made = replace(made, source=os.path.normpath(os.path.join(folder, made.source)))  # noqa: PTH118
+        if name in without:
+            journal.add(SetAside(made.source, without[name], made.stamp, made.sha256))
+        elif why := source.refuses(path):
+            findings.append(error("caption.failed", f"{name} {why}", where=str(path)))
+        elif made.source not in journal.pictures or manifest.source_stamp(target / name) != manifest.source_stamp(path):
+            todo.append((path, made))
+    if findings:
+        raise DatasetError(f"{folder} cannot be copied as it is", findings=findings)
+    kept = {*names} - {*without}
+    old = [one for one in (*journal.outdated, *journal.pictures.values()) if one.file not in kept]
+    for name in (*(one.file for one in old), *(one.file for _, one in todo)):
+        (target / name).with_suffix(".txt").unlink(missing_ok=True)  # the caption of another step or picture
+    manifest.need_space(target, sum(path.stat().st_size for path, _ in todo) if known is None else 0)
+    for path, made in todo:
+        for name in (made.file, *made.sidecars):
+            manifest.put(folder / name, target / name, link=known is not None)
+        journal.add(replace(made, bytes=path.stat().st_size))
+    for left in old:
+        (target / left.file).unlink(missing_ok=True)
+        if left.source not in journal.set_aside:
+            journal.add(SetAside(left.source, "is no longer there"))
 
 
 def pictures(folder: Path) -> tuple[str, ...]:
@@ -85,11 +140,11 @@ def caption_dataset(
         PreflightError: the captioner cannot go on. What it made is kept for the next run.
     """
     with manifest.alone(target):
-        journal = Journal(target)
+        journal = Journal(target, step)
         try:
             work = _Work(settings, (folder, target), step, journal)
             found = work.done(captioner)
-            new_version.finish(target, journal, step, folder)
+            finish(target, journal, step, folder)
         finally:
             journal.close()
     return found
@@ -101,13 +156,12 @@ class _Work:
     ) -> None:
         self.settings, self.journal = settings, journal
         folder, target = self.folder, self.target = folders
-        known, before = manifest.read(target), manifest.read(folder)
-        self.same = known is None or step in known.steps
-        begun = folder == target and new_version.begin(target, step)
-        old = journal.pictures.values() if folder == target else before.pictures if before else ()
-        ours = begun or (before is not None and any(one.verb == step.verb for one in before.steps))
+        before = manifest.read(folder) or DatasetVersion()
+        here = (*(journal.outdated if folder == target else ()), *journal.pictures.values())
+        old = here if folder == target else before.pictures
+        ours = (folder == target and journal.again) or any(one.verb == step.verb for one in before.steps)
         self.ours = {one.file: one.caption_sha256 for one in old} if ours else {}  # else prepare or import copied them
-        self.made = {one.file: one for one in journal.pictures.values()}
+        self.made = {one.file: one for one in here}
 
     def done(self, captioner: Captioner) -> Captioned:
         kept, todo = [], []
@@ -116,7 +170,11 @@ class _Work:
                 kept.append(made.file)
                 self._copy(made)
                 self.journal.add(replace(made, caption_sha256=""))
-            elif not (self.same and made.caption_sha256 and made.caption_sha256 == _digest(self._text_of(made))):
+            elif (
+                made.source not in self.journal.pictures
+                or made.caption_sha256 != _digest(self._text_of(made))
+                or (not made.caption_sha256)
+            ):
                 todo.append(made)
         findings = [
             self._result(one, text) for one, text in (captioner(self._wanted(todo), self.target) if todo else ())
@@ -152,6 +210,7 @@ class _Work:
         line = "" if isinstance(text, Failure) else with_trigger(one_line(text), self.settings.trigger)
         if not line:
             self._copy(made)
+            self.journal.add(made)
             why = text.why if isinstance(text, Failure) else "the caption is empty"
             return error("caption.failed", f"{made.file}: {why}", where=str(one.path))
         data = f"{line}\n".encode()

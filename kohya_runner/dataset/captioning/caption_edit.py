@@ -13,8 +13,7 @@ from typing import Any
 
 from kohya_runner.dataset.caption_checks import PATTERN_SECONDS, TooSlowError, at_most, regex_problem
 from kohya_runner.dataset.caption_rows import CAPTION, read_rows
-from kohya_runner.dataset.captioning import new_version
-from kohya_runner.dataset.captioning.caption_dataset import pictures
+from kohya_runner.dataset.captioning.caption_dataset import carry, finish, pictures, place
 from kohya_runner.dataset.captioning.caption_text import with_trigger
 from kohya_runner.dataset.captions import BOM, SUFFIXES, stem
 from kohya_runner.dataset.facts import CAPTION_ENCODING
@@ -137,7 +136,7 @@ def _unless(faults: Sequence[Finding], read: CaptionsRead) -> CaptionsRead:
     return read
 
 
-def planned(target: Path, edit: CaptionEdit, when: str) -> EditPlan:
+def planned(target: Path, edit: CaptionEdit) -> EditPlan:
     """What an edit changes.
 
     Raises:
@@ -155,14 +154,14 @@ def planned(target: Path, edit: CaptionEdit, when: str) -> EditPlan:
             raise UsageError(f"--replace-regex {shortened(pattern)} {problem}")
     try:
         with at_most(PATTERN_SECONDS):
-            return _plan(target, ("edit", asdict(edit)), lambda _name, text: edit.of(text), when)
+            return _plan(target, ("edit", asdict(edit)), lambda _name, text: edit.of(text))
     except TooSlowError:
         text = f"--replace-regex takes more than {PATTERN_SECONDS:.0f} s on {target}"
         raise UsageError(text, hint="write a simpler pattern, without a repeat inside a repeat") from None
 
 
 def _plan(
-    target: Path, said: tuple[str, Mapping[str, Any]], new: Callable[[str, str], str], when: str,
+    target: Path, said: tuple[str, Mapping[str, Any]], new: Callable[[str, str], str],
     rejected: tuple[str, ...] = (),
 ) -> EditPlan:  # fmt: skip
     read = read_captions(target)
@@ -175,11 +174,11 @@ def _plan(
     findings = [error("caption.failed", f"{one.file}: nothing would be left of its caption; it stays as it is",
                       where=str(read.folder / one.file)) for one in emptied]  # fmt: skip
     verb, settings = said
-    step = VersionStep(verb, {**{k: v for k, v in settings.items() if v}, "from": str(target)}, when)
+    step = VersionStep(verb, {**{k: v for k, v in settings.items() if v}, "from": str(target)})
     return EditPlan(read, step, tuple(one for one in changed if one not in emptied), rejected, tuple(findings))
 
 
-def reviewed(file: Path, target: Path | None, when: str) -> EditPlan:
+def reviewed(file: Path, target: Path | None) -> EditPlan:
     """What a review file says: captions, and pictures that are rejected.
 
     Raises:
@@ -198,10 +197,10 @@ def reviewed(file: Path, target: Path | None, when: str) -> EditPlan:
     told = {by_stem[name]: text for name, text in review.captions.items() if text}
     gone = tuple(by_stem[name] for name in review.reject)
     settings = {"reject": list(gone), "captions": told}
-    return _plan(folder, ("edit", settings), told.get, when, gone)
+    return _plan(folder, ("edit", settings), told.get, gone)
 
 
-def undone(target: Path, when: str) -> EditPlan:
+def undone(target: Path) -> EditPlan:
     """The version before the last step, as a new one.
 
     Raises:
@@ -212,10 +211,10 @@ def undone(target: Path, when: str) -> EditPlan:
         gone = f": {before} is gone" if before else ", for it is no version that caption or edit made"
         raise UsageError(f"{target}: nothing to undo{gone}")
     now = read_captions(target)
-    plan = _plan(before, ("edit", {"undone": str(target)}), lambda _name, text: text, when)
+    plan = _plan(before, ("edit", {"undone": str(target)}), lambda _name, text: text)
     old = plan.read.texts
     changes = (CaptionChange(name, now.texts.get(name, ""), old.get(name, "")) for name in plan.read.names)
-    step = VersionStep("edit", {"undone": str(target), "from": str(_before(before) or "")}, when)
+    step = VersionStep("edit", {"undone": str(target), "from": str(_before(before) or "")})
     return EditPlan(plan.read, step, tuple(one for one in changes if one.before != one.after))
 
 
@@ -229,14 +228,12 @@ def _before(target: Path) -> Path | None:
 def apply(plan: EditPlan, *, output: Path | None, prepared: Path) -> Path:
     """Make the version: the pictures as they are, the captions as planned. An undo writes what was there before."""
     read, undo = plan.read, "undone" in plan.step.settings
-    target = new_version.place(read.folder, plan.step, output=output, prepared=prepared)
+    target = place(read.folder, plan.step, output=output, prepared=prepared)
     new = {} if undo else {one.file: one.after for one in plan.changes}
     with manifest.alone(target):
-        journal = Journal(target)
+        journal = Journal(target, plan.step)
         without = dict.fromkeys(plan.rejected, "rejected in a review")
-        findings = new_version.carry(read.folder, target, journal, read.names, without)
-        if findings:
-            raise DatasetError(f"{read.folder} cannot be copied as it is", findings=findings)
+        carry(read.folder, target, journal, read.names, without)
         if read.rows is not None:
             write_text(target / read.rows.name, _rows_with(read.rows, new, without))
         else:
@@ -246,7 +243,7 @@ def apply(plan: EditPlan, *, output: Path | None, prepared: Path) -> Path:
                 write_bytes(target / text.name, data)
             for name in new.keys() - read.texts.keys():
                 write_text(target / f"{stem(name)}.txt", f"{new[name]}\n")
-        new_version.finish(target, journal, plan.step, read.folder)
+        finish(target, journal, plan.step, read.folder)
     return target
 
 

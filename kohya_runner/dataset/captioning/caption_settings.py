@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kohya_runner.dataset.captioning.caption_template import read_template
+from kohya_runner.dataset.captioning.caption_text import read_template
 from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.finish import address_fault

@@ -1,10 +1,27 @@
-"""The text of a caption: one line, with its trigger word, and what is no caption at all."""
+"""The text of a caption: one line with its trigger word, from a model or a template, and what is no caption at all.
+
+A template is made of parts of the file's name, its folder, and the colours that are measured in the picture. It may
+come with a stranger's recipe: it looks values up and chooses between them; nothing in it can loop, multiply or call
+anything but ``palette``.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import PIL.Image
+
+from kohya_runner.dataset.folder_checks import repeats_and_token
+from kohya_runner.errors import UsageError
+from kohya_runner.recipe.template import MAX_LENGTH, sandbox
+from kohya_runner.text import did_you_mean
+
+if TYPE_CHECKING:
+    from jinja2 import Template, nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +77,118 @@ def with_trigger(text: str, word: str) -> str:
         return ", ".join((word, *(tag for tag in tags if tag != word)))
     inside = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)
     return text if inside else f"{word}, {text}" if text else word
+
+
+NAMES = ("stem", "parts", "words", "folder", "width", "height", "palette", "background", "caption")
+"""What a template can name; ``palette`` is the list of colours, most used first, or ``palette(3)``."""
+FILTERS = frozenset({
+    "capitalize", "d", "default", "first", "int", "join", "last", "length", "lower", "replace", "title", "trim",
+    "upper",
+})  # fmt: skip
+_NODES = ("Template", "Output", "TemplateData", "Const", "Name", "Getitem", "Slice", "Filter", "Concat", "CondExpr",
+          "If", "Compare", "Operand", "Not", "And", "Or", "Test", "Call", "Neg", "List", "Tuple")  # fmt: skip
+COLOURS = 5
+_LOOKED_AT = 256  # pixels of a side: nearest neighbour keeps the colours of pixel art as they are
+_DISTINCT = 64  # colours; a picture with more is no pixel art, and is reduced to the commonest
+
+
+class _Palette(tuple[str, ...]):
+    """Colours as a template writes them: all that are shown, or so many."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ", ".join(self[:COLOURS])
+
+    def __call__(self, count: int) -> str:
+        return ", ".join(self[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionTemplate:
+    """A template that was read; ``of`` fills it in."""
+
+    text: str
+    template: Template
+    colours: bool  # whether it asks for any
+
+    def of(self, wanted: CaptionJob) -> str | Failure:
+        """The text for one picture, or why it cannot be filled in."""
+        from jinja2 import TemplateError
+
+        try:
+            text = self.template.render(_values(wanted, colours=self.colours))
+        except (TemplateError, TypeError, ValueError, OverflowError, OSError, SyntaxError) as fault:
+            return Failure(f"the template cannot be filled in: {fault}")
+        return text if len(text) <= MAX_LENGTH else Failure(f"the caption is longer than {MAX_LENGTH} characters")
+
+
+def read_template(text: str, option: str = "--template") -> CaptionTemplate:
+    """The template.
+
+    Raises:
+        UsageError: it is none, or does what it may not.
+    """
+    from jinja2 import TemplateSyntaxError, nodes
+
+    environment = sandbox()
+    hint = 'write it like "pixel art, {{ words }}, palette: {{ palette }}"'
+    try:
+        tree = environment.parse(text)
+    except TemplateSyntaxError as fault:
+        raise UsageError(f"{option}: {fault.message}", hint=hint) from None
+    wrong, instead = next((said for said in map(_fault, tree.find_all(nodes.Node)) if said[0]), ("", ""))
+    if wrong:
+        raise UsageError(f"{option}: {wrong}", hint=instead or hint)
+    asked = {node.name for node in tree.find_all(nodes.Name)}
+    return CaptionTemplate(
+        text, environment.from_string(text), bool(asked & {"palette", "background", "width", "height"})
+    )
+
+
+def _fault(node: nodes.Node) -> tuple[str, str]:
+    """What is wrong with a node and what to write, two empty texts for nothing."""
+    from jinja2 import nodes
+
+    kind = type(node).__name__
+    if kind not in _NODES:
+        return f"'{kind.lower()}' is not possible in a template of captions", "use names, filters and if"
+    if isinstance(node, nodes.Name) and node.name not in NAMES:
+        return f"there is no '{node.name}'", did_you_mean(node.name, NAMES) or f"there are: {', '.join(NAMES)}"
+    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+        return f"there is no filter '{node.name}'", did_you_mean(node.name, FILTERS)
+    if isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name == "palette"):
+        return "nothing but palette can be called", "write {{ palette(3) }}"
+    return "", ""
+
+
+def _values(wanted: CaptionJob, *, colours: bool) -> Mapping[str, object]:
+    stem = wanted.path.stem
+    parts = [part for part in re.split(r"[_\-\s.]+", stem) if part]
+    folder = repeats_and_token(wanted.folder)[1] or wanted.folder
+    known = {"stem": stem, "parts": parts, "folder": folder, "caption": wanted.caption,
+             "words": " ".join(part for part in parts if not part.isdigit())}  # fmt: skip
+    return known | _measured(wanted.path) if colours else known
+
+
+def _measured(path: Path) -> dict[str, object]:
+    """Size, palette and background: the colour that most of the border has."""
+    with PIL.Image.open(path) as opened:
+        width, height = opened.size
+        plain = opened.convert("RGBA")
+    plain.thumbnail((_LOOKED_AT, _LOOKED_AT), PIL.Image.Resampling.NEAREST)
+    solid = plain.convert("RGB")
+    if solid.getcolors(_DISTINCT) is None:
+        solid = solid.quantize(COLOURS * 2).convert("RGB")
+    seen = PIL.Image.merge("RGBA", (*solid.split(), plain.getchannel("A").point(lambda alpha: 255 * (alpha > 127))))
+    w, h = seen.size
+    edges = [_common(seen.crop(box)) for box in ((0, 0, w, 1), (0, h - 1, w, h), (0, 0, 1, h), (w - 1, 0, w, h))]
+    border = [code for edge in edges for code in edge[:1]]
+    background = max(border, key=border.count, default="transparent")
+    return {"width": width, "height": height, "palette": _Palette(_common(seen)), "background": background}
+
+
+def _common(image: PIL.Image.Image) -> tuple[str, ...]:
+    """The colours that can be seen, as hex codes, most used first."""
+    counted = [(count, pixel) for count, pixel in image.getcolors(1 << 16) or () if pixel[3]]  # type: ignore[index]
+    return tuple("#{:02x}{:02x}{:02x}".format(*pixel[:3]) for _, pixel in sorted(counted, key=lambda c: (-c[0], c[1])))  # type: ignore[index]

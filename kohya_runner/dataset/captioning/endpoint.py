@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner import web
 from kohya_runner.dataset.captioning.caption_settings import KEY, CaptionSettings
 from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure, one_line, refused
-from kohya_runner.dataset.captioning.new_version import ANSWERS
 from kohya_runner.dataset.picture import thumbnail
+from kohya_runner.dataset.prepare.manifest import ANSWERS
 from kohya_runner.errors import PreflightError
 from kohya_runner.safe_files import open_for_write
 from kohya_runner.text import MASK, duration, shortened

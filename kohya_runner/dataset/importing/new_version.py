@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
 from kohya_runner.dataset import captions
@@ -44,7 +43,7 @@ class ImportRequest:
         """The step of the manifest."""
         settings = {"sources": [str(path) for path in self.sources], "images": str(self.images or ""),
                     "split_by": self.split_by, "merge": self.merge}  # fmt: skip
-        return VersionStep("import", settings, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        return VersionStep("import", settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def import_dataset(request: ImportRequest, on_progress: Progress | None = None) 
     if not wanted:
         text = f"{', '.join(map(str, request.sources))}: no picture was found"
         raise DatasetError(text, hint="name a folder, zip file or metadata file with pictures", findings=findings)
-    target = _place(request)
+    target = manifest.place(request.prepared / request.name, request.step, request.output, request.sources)
     with manifest.alone(target):
         made, unread, copied = _written(target, wanted, request.step, on_progress)
         findings += [warning("dataset.set_aside", one.why, where=one.source) for one in unread]
@@ -151,25 +150,10 @@ def _shown(stem: str) -> str:
     return plain.encode()[:LONGEST].decode("utf-8", "ignore")
 
 
-def _place(request: ImportRequest) -> Path:
-    """The folder of the version: the named one, or in the workspace the last one of the same import, or a new one."""
-    target = request.output
-    if target is None:
-        root = request.prepared / request.name
-        last = next(reversed(manifest.versions(root)), None)
-        known = manifest.read(last) if last else None
-        goes_on = last is not None and last not in request.sources and (known is None or known.steps == (request.step,))
-        target = last if last and goes_on else manifest.next_version(root)
-    manifest.usable(target, request.sources)
-    return target
-
-
 def _written(
     target: Path, wanted: Sequence[_Wanted], step: VersionStep, on_progress: Progress | None
 ) -> tuple[tuple[MadePicture, ...], tuple[SetAside, ...], int]:
     """Every picture and its caption; how many pictures had to be copied."""
-    for left in target.rglob(".*.partial"):  # of a run that was killed
-        left.unlink(missing_ok=True)
     journal = Journal(target, step)
     before = {one.file: one for one in (*journal.outdated, *journal.pictures.values())}
     todo = [one for one in wanted if not _done(target, one, before.get(one.file))]

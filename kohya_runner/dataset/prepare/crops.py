@@ -10,8 +10,7 @@ import PIL.Image
 from PIL import ImageDraw, ImageOps
 
 from kohya_runner.dataset.buckets import make_buckets, select
-from kohya_runner.dataset.prepare.raw import Raw, raw_pictures
-from kohya_runner.dataset.prepare.reading import PictureError, read_bytes, read_plain
+from kohya_runner.dataset.prepare.reading import PictureError, Raw, raw_pictures, read_bytes, read_plain
 from kohya_runner.dataset.prepare.shaping import CENTRE, PrepareSettings, crop_box
 from kohya_runner.safe_files import write_bytes
 

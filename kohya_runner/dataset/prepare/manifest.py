@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +23,14 @@ from kohya_runner.safe_files import is_inside, open_for_write, read_json, write_
 from kohya_runner.text import size
 
 NAME, JOURNAL, LOCK = MANIFEST, ".manifest.jsonl", ".lock"
+ANSWERS = "answers.jsonl"
+"""What models answered, with what they were asked."""
 FORMAT = 1
+
+
+def now() -> str:
+    """The time, as steps have it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,11 @@ class VersionStep:
 
     verb: str
     settings: Mapping[str, object]
-    when: str = field(default="", compare=False)
+    when: str = field(default_factory=now, compare=False)
+
+    def __post_init__(self) -> None:
+        """As JSON gives it back."""
+        object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,7 @@ class Journal:
         self.outdated: list[MadePicture] = []
         self._step = next((one for one in known.steps if step and one.verb == step.verb), None)
         self._file = self._opened(folder / JOURNAL)
+        self.again = self._step is not None  # its verb was here before, cut or not
         if step is not None and step != self._step:
             self._forget()
             self._write("step", step)
@@ -178,6 +191,8 @@ def alone(folder: Path) -> Iterator[None]:
             raise RunExistsError(f"{folder}: another process writes it", hint="wait for it, or name another") from held
         except OSError:  # a disk that knows no locks
             pass
+        for left in folder.rglob(".*.partial"):  # of a run that was killed
+            left.unlink(missing_ok=True)
         yield
 
 
@@ -211,6 +226,41 @@ def next_version(root: Path) -> Path:
     folder = root / f"{int(last[-1].name) + 1 if last else 1:03d}"
     folder.mkdir(parents=True)
     return folder
+
+
+def place(root: Path, step: VersionStep, output: Path | None, sources: Iterable[Path]) -> Path:
+    """The folder of the version: the one that is named, the last one where the same was cut or done, or a new one.
+
+    Raises:
+        UsageError: see ``usable``.
+    """
+    last = next(reversed(versions(root)), None) if output is None else None
+    goes_on = last is not None and _last_step(last) == step
+    target = output or (last if last and goes_on else next_version(root))
+    usable(target, sources)
+    if last and not goes_on and (last / ANSWERS).is_file():
+        shutil.copy2(last / ANSWERS, target / ANSWERS)  # what was paid for once
+    return target
+
+
+def _last_step(folder: Path) -> VersionStep | None:
+    """What was begun in a version, else what it was finished with."""
+    with suppress(OSError, ValueError, IndexError):
+        lines = (folder / JOURNAL).read_text(encoding="utf-8").splitlines()
+        return VersionStep(**[json.loads(line)[1] for line in lines if line.startswith('["step"')][-1])
+    return next(reversed((read(folder) or DatasetVersion()).steps), None)
+
+
+def put(path: Path, target: Path, *, link: bool = False) -> None:
+    """A copy of a file, with its time, under its name in one step."""
+    partial = target.with_name(f".{target.name}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial.unlink(missing_ok=True)
+    try:
+        (os.link if link else shutil.copy2)(path, partial)
+    except OSError:  # another disk, or one without links
+        shutil.copy2(path, partial)
+    partial.replace(target)
 
 
 def need_space(folder: Path, wanted: int) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -27,15 +25,14 @@ from kohya_runner.dataset.prepare.manifest import (
     VersionStep,
     alone,
     need_space,
+    put,
     read,
     source_stamp,
     usable,
     write,
 )
-from kohya_runner.dataset.prepare.raw import Raw, raw_pictures
-from kohya_runner.dataset.prepare.reading import PictureError, read_bytes, read_plain
-from kohya_runner.dataset.prepare.shaping import PrepareSettings, shaped
-from kohya_runner.dataset.prepare.version_findings import version_findings
+from kohya_runner.dataset.prepare.reading import PictureError, Raw, raw_pictures, read_bytes, read_plain
+from kohya_runner.dataset.prepare.shaping import PrepareSettings, shaped, version_findings
 from kohya_runner.dataset.survey import cores
 from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.errors import UsageError
@@ -69,8 +66,7 @@ class Prepared:
 def step_of(source: Path, settings: PrepareSettings) -> VersionStep:
     """The step as the manifest has it."""
     told = asdict(settings) | {"source": str(source)}
-    told["buckets"]["resolution"] = list(settings.buckets.resolution)
-    return VersionStep(VERB, told, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    return VersionStep(VERB, told)
 
 
 def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: Progress | None = None) -> Prepared:
@@ -84,8 +80,6 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
     _usable(source, folder)
     raws, findings = raw_pictures(source, SUFFIX[settings.format])
     with alone(folder):
-        for left in folder.glob(".*.partial"):  # of a run that was killed
-            left.unlink(missing_ok=True)
         journal = Journal(folder, step_of(source, settings))
         try:
             made = _made_all(raws, folder, settings, journal, progress)
@@ -228,9 +222,7 @@ def _encoded(picture: PIL.Image.Image, settings: PrepareSettings) -> bytes:
 def _beside(source: Path, target: Path, known: MadePicture | None) -> str:
     """Copy a file with its time; the stamp of the copy that was made, now or before."""
     if not _stays(source, target, known) and not Source(source.parent, "").refuses(source):
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.copy2(source, partial)
-        partial.replace(target)
+        put(source, target)
         return source_stamp(target)
     return known.sidecars.get(target.name, "") if known else ""
 

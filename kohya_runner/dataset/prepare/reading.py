@@ -1,9 +1,12 @@
-"""Any picture as the trainer should get it: upright, 8 bits a channel, sRGB, opaque; and what was done for that."""
+"""The pictures of a folder, and each as the trainer should get it: upright, 8 bits, sRGB, opaque; what was done for it."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +14,12 @@ from pathlib import Path
 import PIL.Image
 from PIL import ImageCms, ImageColor, ImageOps
 
+from kohya_runner.dataset.captions import images_in, stem
+from kohya_runner.dataset.facts import FOCUS, Source
 from kohya_runner.dataset.picture import FORMATS, LARGEST_FILE, orientation
+from kohya_runner.dataset.prepare.manifest import source_stamp
+from kohya_runner.dataset.prepare.shaping import read_focus
+from kohya_runner.findings import Finding, warning
 from kohya_runner.safe_files import open_file
 
 ENDINGS = frozenset({
@@ -129,3 +137,55 @@ def _eight_bits(picture: PIL.Image.Image) -> PIL.Image.Image:
     grey = picture.convert("I") if picture.mode != "F" else picture
     few = grey.convert("F").point(lambda value: value * factor).convert("L")
     return PIL.Image.merge("RGB", (few, few, few))
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A picture of the source: its own name, the name it gets, and the files that go with it."""
+
+    path: Path
+    name: str
+    sidecars: tuple[str, ...]
+
+    @property
+    def state(self) -> str:
+        """What decides whether it is done again: its size and time, and those of its focus."""
+        return f"{source_stamp(self.path)} {source_stamp(self.path.with_suffix(FOCUS))}".strip()
+
+    @property
+    def refused(self) -> str:
+        """Why the file is not opened: a link may lead to a secret."""
+        return Source(self.path.parent, "").refuses(self.path)
+
+    def targets(self) -> Iterator[tuple[str, str]]:
+        """The files that go with a picture, and their names beside the new one."""
+        return ((name, stem(self.name) + name[len(stem(name)) :]) for name in self.sidecars)
+
+    def focus(self) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+        """What a crop keeps, and what is wrong with it."""
+        try:
+            found = read_focus(self.path.with_suffix(FOCUS))
+        except OSError:
+            return None, ()
+        return found, () if found else ("its focus is not two numbers from 0 to 1",)
+
+
+def raw_pictures(source: Path, suffix: str) -> tuple[tuple[Raw, ...], tuple[Finding, ...]]:
+    """The pictures of a folder in the order of their names, each with a name of its own."""
+    found = sorted(entry.name for entry in os.scandir(source) if not entry.name.startswith(".") and entry.is_file())
+    ending = {name: os.path.splitext(name)[1].lower() for name in found}  # noqa: PTH122
+    beside: dict[str, list[str]] = {}
+    for name in found:
+        if ending[name] not in ENDINGS:
+            beside.setdefault(stem(name), []).append(name)
+    taken: set[str] = set()
+    raws = []
+    for name in (name for name in found if ending[name] in ENDINGS):
+        base = stem(name)
+        tries = (base, f"{base}_{ending[name][1:]}", *(f"{base}_{number}" for number in range(2, len(found) + 2)))
+        chosen = next(one for one in tries if one.casefold() not in taken)
+        taken.add(chosen.casefold())
+        raws.append(Raw(source / name, chosen + suffix, tuple(beside.get(base, ()))))
+    below = [entry.name for entry in os.scandir(source) if entry.is_dir() and images_in(source / entry.name)]
+    told = f"images in folders below are not prepared: {', '.join(sorted(below))}"
+    return tuple(raws), (warning("dataset.subfolders", told, where=str(source)),) if below else ()

@@ -118,7 +118,7 @@ def test_a_run_that_was_cut_goes_on_where_it_was(folder: Path):
     done = captioned(folder, rest)
     assert asked == ["cat_1.png", "cat_2.png"]
     assert texts(done.folder) == {"cat_0": "first", "cat_1": "second", "cat_2": "second", "cat_3": "by hand"}
-    assert not (done.folder / ".begun.json").exists()
+    assert not (done.folder / manifest.JOURNAL).exists()
 
 
 def test_two_at_once_do_not_write_one_version(folder: Path):

@@ -57,7 +57,7 @@ def applied(plan, folder: Path) -> Path:
 
 def test_what_changes_is_known_before_and_a_caption_is_never_emptied(folder: Path):
     before = {path.name: path.stat() for path in folder.iterdir()}
-    plan = planned(folder, CaptionEdit(remove=("blurry",)), "now")
+    plan = planned(folder, CaptionEdit(remove=("blurry",)))
     assert [(one.file, one.before, one.after) for one in plan.changes] == [("1.png", "a cat, blurry", "a cat")]
     assert [finding.code for finding in plan.findings] == ["caption.failed"]
     assert not (folder.parent / "ws").exists()
@@ -68,17 +68,17 @@ def test_what_changes_is_known_before_and_a_caption_is_never_emptied(folder: Pat
 
 
 def test_each_edit_can_be_undone_and_so_back_to_the_beginning(folder: Path):
-    first = applied(planned(folder, CaptionEdit(prefix="p, "), "now"), folder)
-    second = applied(planned(first, CaptionEdit(suffix=", s"), "now"), folder)
+    first = applied(planned(folder, CaptionEdit(prefix="p, ")), folder)
+    second = applied(planned(first, CaptionEdit(suffix=", s")), folder)
     assert texts(second)["0"] == "p, a cat, s"
-    third = applied(undone(second, "now"), folder)
+    third = applied(undone(second), folder)
     assert [one.name for one in (first, second, third)] == ["001", "002", "003"]
     assert texts(third) == texts(first)
-    fourth = applied(undone(third, "now"), folder)
+    fourth = applied(undone(third), folder)
     assert texts(fourth) == texts(folder)
     for last in (fourth, folder):
         with pytest.raises(UsageError, match="nothing to undo"):
-            undone(last, "now")
+            undone(last)
 
 
 def test_a_pattern_that_takes_for_ever_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -86,14 +86,14 @@ def test_a_pattern_that_takes_for_ever_is_stopped(folder: Path, monkeypatch: pyt
     (folder / "0.txt").write_text("a" * 60 + "!", encoding="utf-8")
     begun = time.monotonic()
     with pytest.raises(UsageError, match="takes more than"):
-        planned(folder, CaptionEdit(replace_regex=(("(a+)+$", "b"),)), "now")
+        planned(folder, CaptionEdit(replace_regex=(("(a+)+$", "b"),)))
     assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("pair", [("(", "x"), ("a", r"\9"), ("a", r"\g<no>"), ("a", "\\")])
 def test_a_wrong_pattern_is_told(folder: Path, pair: tuple[str, str]):
     with pytest.raises(UsageError, match="replace-regex"):
-        planned(folder, CaptionEdit(replace_regex=(pair,)), "now")
+        planned(folder, CaptionEdit(replace_regex=(pair,)))
 
 
 def test_every_caption_that_cannot_be_read_is_told(folder: Path):
@@ -101,7 +101,7 @@ def test_every_caption_that_cannot_be_read_is_told(folder: Path):
     (folder / "1.txt").unlink()
     (folder / "1.txt").mkdir()
     with pytest.raises(DatasetError) as fault:
-        planned(folder, CaptionEdit(prefix="p"), "now")
+        planned(folder, CaptionEdit(prefix="p"))
     assert [finding.code for finding in fault.value.findings] == ["caption.encoding", "caption.unreadable"]
 
 
@@ -121,13 +121,13 @@ def test_captions_in_a_metadata_file_are_edited_there(odd_path: Path, name: str,
     lines = [json.dumps(row) for row in ROWS]
     (folder / name).write_text("\n\n".join(lines) if name.endswith("l") else f"[{','.join(lines)}]", encoding="utf-8")
     target = folder if named == "folder" else folder / name
-    made = applied(planned(target, CaptionEdit(replace=(("cat", "cow"),)), "now"), folder)
+    made = applied(planned(target, CaptionEdit(replace=(("cat", "cow"),))), folder)
     text = (made / name).read_text(encoding="utf-8")
     got = [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
     assert got == [{"file_name": "a.png", "text": "a cow", "extra": [1]}, *ROWS[1:]]
     assert (made / "sub" / "b.png").is_file()
     assert lines[1] in text or not name.endswith("l")
-    back = applied(undone(made if named == "folder" else made / name, "now"), folder)
+    back = applied(undone(made if named == "folder" else made / name), folder)
     text = (back / name).read_text(encoding="utf-8")
     assert [json.loads(line) for line in text.splitlines()] == ROWS if name.endswith("l") else json.loads(text) == ROWS
 
@@ -135,21 +135,21 @@ def test_captions_in_a_metadata_file_are_edited_there(odd_path: Path, name: str,
 def test_a_metadata_file_with_faults_is_told_whole(odd_path: Path):
     (odd_path / "metadata.jsonl").write_text('{"text": 7}\n{"file_name": "../x.png"}\n{', encoding="utf-8")
     with pytest.raises(DatasetError) as fault:
-        planned(odd_path / "metadata.jsonl", CaptionEdit(prefix="p"), "now")
+        planned(odd_path / "metadata.jsonl", CaptionEdit(prefix="p"))
     assert len(fault.value.findings) == 3
 
 
 def test_a_review_rejects_pictures_and_sets_captions(folder: Path):
     file = folder.parent / "review.json"
     write_review(file, Review(str(folder), ("1",), {"0": "new", "3": "three"}))
-    plan = reviewed(file, None, "now")
+    plan = reviewed(file, None)
     assert plan.rejected == ("1.png",)
     made = applied(plan, folder)
     assert texts(made) == {"0": "new", "2": "blurry", "3": "three"}
     version = manifest.read(made)
     assert [(one.source, one.why) for one in version.set_aside] == [(str(folder / "1.png"), "rejected in a review")]
     assert [one.file for one in version.pictures] == ["0.png", "2.png", "3.png"]
-    back = applied(undone(made, "now"), folder)
+    back = applied(undone(made), folder)
     assert texts(back) == texts(folder)
     assert (back / "1.png").is_file()
 
@@ -158,11 +158,11 @@ def test_a_review_of_another_folder_or_of_other_pictures_is_refused(folder: Path
     file = folder.parent / "review.json"
     write_review(file, Review(str(folder), ("7",), {"8": "x"}))
     with pytest.raises(UsageError, match="'7', '8'"):
-        reviewed(file, None, "now")
+        reviewed(file, None)
     with pytest.raises(UsageError, match="is about"):
-        reviewed(file, folder.parent, "now")
+        reviewed(file, folder.parent)
 
 
 def test_an_edit_that_says_nothing_is_told(folder: Path):
     with pytest.raises(UsageError, match="nothing to change"):
-        planned(folder, CaptionEdit(), "now")
+        planned(folder, CaptionEdit())

@@ -8,8 +8,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from kohya_runner.dataset.captioning.caption_template import NAMES, read_template
-from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure
+from kohya_runner.dataset.captioning.caption_text import NAMES, CaptionJob, Failure, read_template
 from kohya_runner.errors import UsageError
 
 DOCS = Path(__file__).parents[3] / "docs" / "caption.md"
