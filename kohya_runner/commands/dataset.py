@@ -123,8 +123,7 @@ def _serve(inspection: Inspection, *, as_json: bool, **choices: Any) -> int:
 def prepare(folder: Any, output: Any, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Convert, turn, reduce and crop pictures into a new folder with a manifest; FOLDER is never touched."""
     from kohya_runner.dataset.prepare import prepare as preparing
-    from kohya_runner.dataset.prepare.crops import write_crops
-    from kohya_runner.dataset.prepare.shaping import bucket_rests
+    from kohya_runner.dataset.prepare.shaping import bucket_rests, write_crops
     from kohya_runner.findings import finding_json
     from kohya_runner.show import console
 

@@ -12,7 +12,6 @@ from kohya_runner.commands.entry import as_path, with_options
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.captioning.caption_edit import EditPlan
-    from kohya_runner.findings import Finding
     from kohya_runner.run.taggers import TaggerPlace
     from kohya_runner.workspace import Workspace
 
@@ -49,17 +48,17 @@ def caption(
 
     from kohya_runner.dataset.captioning.caption_dataset import caption_dataset, new_captions
     from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
-    from kohya_runner.dataset.prepare.manifest import now
     from kohya_runner.errors import exit_code
     from kohya_runner.findings import finding_json
+    from kohya_runner.run import views
     from kohya_runner.run.taggers import captioner
     from kohya_runner.show import console
     from kohya_runner.text import counted
 
     settings = CaptionSettings(**{name: value for name, value in given.items() if value is not None})
-    folder, room = folder.absolute(), workspace_of(workspace)
+    folder, room = folder.absolute(), views.workspace(workspace)
     made_by = captioner(settings, lambda: tagger_place(sd_scripts, room), os.environ)
-    step = settings.step(now(), folder)
+    step = settings.step(folder)
     target = new_captions(folder, step, output=output, prepared=room.prepared)
     done = caption_dataset(settings, folder, made_by, target=target, step=step)
     findings = [finding_json(finding) for finding in done.findings]
@@ -70,7 +69,8 @@ def caption(
     console.say(f"{target}: {counted(done.written, 'caption')} written, {done.known} there already")
     if done.kept:
         console.say(f"{counted(len(done.kept), 'caption')} of your own kept (--overwrite replaces them)")
-    _tell(done.findings)
+    for finding in done.findings:
+        console.note(str(finding))
     return exit_code(done.findings)
 
 
@@ -98,6 +98,7 @@ def edit(  # noqa: PLR0913, PLR0917
     from kohya_runner.dataset.captioning.caption_edit import apply
     from kohya_runner.errors import exit_code
     from kohya_runner.findings import finding_json
+    from kohya_runner.run import views
     from kohya_runner.show import console
 
     plan = _edit_plan(target.absolute() if target else None, review, undo=undo, given=given)
@@ -105,7 +106,7 @@ def edit(  # noqa: PLR0913, PLR0917
         _show_changes(plan)
     made = None
     if (plan.changes or plan.rejected) and (yes or (not as_json and _confirmed())):
-        made = apply(plan, output=output, prepared=workspace_of(workspace).prepared)
+        made = apply(plan, output=output, prepared=views.workspace(workspace).prepared)
     if as_json:
         changes = [{"file": one.file, "before": one.before, "after": one.after} for one in plan.changes]
         console.json_object({"version": 1, "ok": not plan.findings, "folder": str(made) if made else None,
@@ -156,7 +157,8 @@ def _show_changes(plan: EditPlan) -> None:
         console.say(f"{plain(name)}: left out")
     more = f", {_SHOWN} of them shown" if len(plan.changes) > _SHOWN else ""
     console.say(f"{counted(len(plan.changes), 'caption')} of {len(plan.read.names)} change{more}")
-    _tell(plan.findings)
+    for finding in plan.findings:
+        console.note(str(finding))
 
 
 def _confirmed() -> bool:
@@ -167,25 +169,6 @@ def _confirmed() -> bool:
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to ask; nothing was written", hint="add --yes")
     return click.confirm("Write the new version?")
-
-
-def _tell(findings: tuple[Finding, ...]) -> None:
-    from kohya_runner.show import console
-
-    for finding in findings:
-        console.note(str(finding))
-
-
-def workspace_of(named: str | None) -> Workspace:
-    """The one that is named on the command line, else the user's."""
-    import os
-    from pathlib import Path
-
-    from kohya_runner import workspace
-    from kohya_runner.engines.table import user_settings
-
-    fallback = user_settings(os.environ).workspace
-    return workspace.choose(named, str(fallback) if fallback else None, os.environ, Path.cwd())
 
 
 def tagger_place(sd_scripts: str | None, room: Workspace) -> TaggerPlace:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import parse_resolution, problems
 from kohya_runner.dataset.captions import is_rows_file
 from kohya_runner.dataset.prepare import manifest
+from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.dataset.prepare.prepare import is_current, prepare, step_of
 from kohya_runner.dataset.prepare.shaping import PrepareSettings, settings_for
 from kohya_runner.dataset.trainer_view import rules_from
@@ -42,17 +41,16 @@ class WantedVersion:
     captions: CaptionSettings | None = None
 
     @property
-    def steps(self) -> list[object]:
-        """The steps that make it, as a manifest has them."""
-        wanted = [step_of(self.source, self.settings), *([self.captions.step("")] if self.captions else [])]
-        return [json.loads(json.dumps([one.verb, dict(one.settings)])) for one in wanted]
+    def steps(self) -> tuple[VersionStep, ...]:
+        """The steps that make it."""
+        return (step_of(self.source, self.settings), *((self.captions.step(),) if self.captions else ()))
 
     def current(self) -> Path | None:
         """The newest version that is as recipe and pictures are now; where the pictures are gone, the last one."""
         there = self.source.is_dir()
         for folder in reversed(manifest.versions(self.root)):
             known = manifest.read(folder)
-            if known is None or [[one.verb, dict(one.settings)] for one in known.steps] != self.steps:
+            if known is None or known.steps != self.steps:
                 continue
             texts = ((folder / one.file).with_suffix(".txt") for one in known.pictures if self.captions)
             if all(map(os.path.isfile, texts)) and (not there or is_current(self.source, folder, self.settings)):
@@ -72,7 +70,7 @@ class WantedVersion:
             return found
         from kohya_runner.dataset.captioning.caption_dataset import caption_dataset
 
-        step = self.captions.step(datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        step = self.captions.step()
         done = caption_dataset(self.captions, folder, captioner(self.captions), target=folder, step=step)
         return (*found, *done.findings)
 
@@ -81,7 +79,7 @@ class WantedVersion:
         last = manifest.versions(self.root)[-1:]
         known = manifest.read(last[0]) if last else None
         begun = known is None or (
-            [[one.verb, dict(one.settings)] for one in known.steps] in (self.steps[:1], self.steps)
+            known.steps in (self.steps[:1], self.steps)
             and self.captions is not None
             and is_current(self.source, last[0], self.settings)
         )

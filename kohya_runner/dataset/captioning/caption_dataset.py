@@ -13,7 +13,7 @@ from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure, on
 from kohya_runner.dataset.captions import listed, read_caption
 from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.prepare import manifest
-from kohya_runner.dataset.prepare.manifest import DatasetVersion, Journal, MadePicture, SetAside, VersionStep
+from kohya_runner.dataset.prepare.manifest import DatasetVersion, Journal, MadePicture, SetAside, VersionStep, digest
 from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import is_inside, write_bytes
@@ -52,10 +52,8 @@ def new_captions(folder: Path, step: VersionStep, *, output: Path | None, prepar
     """
     names = pictures(folder)
     target = place(folder, step, output=output, prepared=prepared)
-    with manifest.alone(target):
-        journal = Journal(target, step)
+    with manifest.writing(target, step) as journal:
         carry(folder, target, journal, names, {})
-        journal.close()
     return target
 
 
@@ -67,7 +65,6 @@ def place(folder: Path, step: VersionStep, *, output: Path | None, prepared: Pat
 
 def finish(target: Path, journal: Journal, step: VersionStep, folder: Path) -> None:
     """Write the manifest: the steps of the folder that it was made from, and this one."""
-    journal.close()
     before = manifest.read(folder) or DatasetVersion()
     pictures = sorted(journal.pictures.values(), key=lambda one: one.file)
     aside = tuple(journal.set_aside.values()) or before.set_aside
@@ -139,14 +136,9 @@ def caption_dataset(
     Raises:
         PreflightError: the captioner cannot go on. What it made is kept for the next run.
     """
-    with manifest.alone(target):
-        journal = Journal(target, step)
-        try:
-            work = _Work(settings, (folder, target), step, journal)
-            found = work.done(captioner)
-            finish(target, journal, step, folder)
-        finally:
-            journal.close()
+    with manifest.writing(target, step) as journal:
+        found = _Work(settings, (folder, target), step, journal).done(captioner)
+        finish(target, journal, step, folder)
     return found
 
 
@@ -172,7 +164,7 @@ class _Work:
                 self.journal.add(replace(made, caption_sha256=""))
             elif (
                 made.source not in self.journal.pictures
-                or made.caption_sha256 != _digest(self._text_of(made))
+                or made.caption_sha256 != digest(self._text_of(made))
                 or (not made.caption_sha256)
             ):
                 todo.append(made)
@@ -190,12 +182,11 @@ class _Work:
         return (self.folder / made.file).with_suffix(".txt")
 
     def _is_by_hand(self, made: MadePicture) -> bool:
-        digest = _digest(self._origin(made))
-        return digest not in ("", self.ours.get(made.file))
+        return digest(self._origin(made)) not in ("", self.ours.get(made.file))
 
     def _copy(self, made: MadePicture) -> None:
         origin, text = self._origin(made), self._text_of(made)
-        if _digest(origin) not in ("", _digest(text)):
+        if digest(origin) not in ("", digest(text)):
             write_bytes(text, origin.read_bytes())
 
     def _wanted(self, todo: list[MadePicture]) -> tuple[CaptionJob, ...]:
@@ -217,13 +208,6 @@ class _Work:
         self.journal.add(replace(made, caption_sha256=hashlib.sha256(data).hexdigest()))
         write_bytes(self._text_of(made), data)
         return None
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 def _parent(source: str) -> str:

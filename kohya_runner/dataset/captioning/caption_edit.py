@@ -19,7 +19,7 @@ from kohya_runner.dataset.captions import BOM, SUFFIXES, stem
 from kohya_runner.dataset.facts import CAPTION_ENCODING
 from kohya_runner.dataset.metadata_rows import PICTURE
 from kohya_runner.dataset.prepare import manifest
-from kohya_runner.dataset.prepare.manifest import Journal, VersionStep
+from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.dataset.prepare.review import SHOWN, read_review
 from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.findings import Finding, error
@@ -154,27 +154,23 @@ def planned(target: Path, edit: CaptionEdit) -> EditPlan:
             raise UsageError(f"--replace-regex {shortened(pattern)} {problem}")
     try:
         with at_most(PATTERN_SECONDS):
-            return _plan(target, ("edit", asdict(edit)), lambda _name, text: edit.of(text))
+            return _plan(target, asdict(edit), lambda _name, text: edit.of(text))
     except TooSlowError:
         text = f"--replace-regex takes more than {PATTERN_SECONDS:.0f} s on {target}"
         raise UsageError(text, hint="write a simpler pattern, without a repeat inside a repeat") from None
 
 
 def _plan(
-    target: Path, said: tuple[str, Mapping[str, Any]], new: Callable[[str, str], str],
-    rejected: tuple[str, ...] = (),
-) -> EditPlan:  # fmt: skip
+    target: Path, said: Mapping[str, Any], new: Callable[[str, str], str], rejected: tuple[str, ...] = ()
+) -> EditPlan:
     read = read_captions(target)
     after = {name: new(name, read.texts.get(name, "")) for name in read.names}
-    pairs = [
-        CaptionChange(name, read.texts.get(name, ""), text) for name, text in after.items() if name not in rejected
-    ]
-    changed = [one for one in pairs if one.before != one.after and (one.before or one.after)]
+    pairs = [CaptionChange(name, read.texts.get(name, ""), after[name]) for name in after if name not in rejected]
+    changed = [one for one in pairs if one.before != one.after]
     emptied = [one for one in changed if not one.after.strip()]
     findings = [error("caption.failed", f"{one.file}: nothing would be left of its caption; it stays as it is",
                       where=str(read.folder / one.file)) for one in emptied]  # fmt: skip
-    verb, settings = said
-    step = VersionStep(verb, {**{k: v for k, v in settings.items() if v}, "from": str(target)})
+    step = VersionStep("edit", {**{k: v for k, v in said.items() if v}, "from": str(target)})
     return EditPlan(read, step, tuple(one for one in changed if one not in emptied), rejected, tuple(findings))
 
 
@@ -196,8 +192,7 @@ def reviewed(file: Path, target: Path | None) -> EditPlan:
         raise UsageError(text, hint=did_you_mean(unknown[0], by_stem))
     told = {by_stem[name]: text for name, text in review.captions.items() if text}
     gone = tuple(by_stem[name] for name in review.reject)
-    settings = {"reject": list(gone), "captions": told}
-    return _plan(folder, ("edit", settings), told.get, gone)
+    return _plan(folder, {"reject": gone, "captions": told}, told.get, gone)
 
 
 def undone(target: Path) -> EditPlan:
@@ -210,12 +205,10 @@ def undone(target: Path) -> EditPlan:
     if before is None or not before.exists():
         gone = f": {before} is gone" if before else ", for it is no version that caption or edit made"
         raise UsageError(f"{target}: nothing to undo{gone}")
-    now = read_captions(target)
-    plan = _plan(before, ("edit", {"undone": str(target)}), lambda _name, text: text)
-    old = plan.read.texts
-    changes = (CaptionChange(name, now.texts.get(name, ""), old.get(name, "")) for name in plan.read.names)
+    now, old = read_captions(target), read_captions(before)
+    changes = (CaptionChange(name, now.texts.get(name, ""), old.texts.get(name, "")) for name in old.names)
     step = VersionStep("edit", {"undone": str(target), "from": str(_before(before) or "")})
-    return EditPlan(plan.read, step, tuple(one for one in changes if one.before != one.after))
+    return EditPlan(old, step, tuple(one for one in changes if one.before != one.after))
 
 
 def _before(target: Path) -> Path | None:
@@ -230,8 +223,7 @@ def apply(plan: EditPlan, *, output: Path | None, prepared: Path) -> Path:
     read, undo = plan.read, "undone" in plan.step.settings
     target = place(read.folder, plan.step, output=output, prepared=prepared)
     new = {} if undo else {one.file: one.after for one in plan.changes}
-    with manifest.alone(target):
-        journal = Journal(target, plan.step)
+    with manifest.writing(target, plan.step) as journal:
         without = dict.fromkeys(plan.rejected, "rejected in a review")
         carry(read.folder, target, journal, read.names, without)
         if read.rows is not None:

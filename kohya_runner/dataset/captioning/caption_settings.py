@@ -55,9 +55,9 @@ class CaptionSettings:
             raise UsageError("--max-cost needs the price of the model", hint="add --price IN OUT of a million tokens")
         return self
 
-    def step(self, when: str, folder: Path | None = None) -> VersionStep:
+    def step(self, folder: Path | None = None) -> VersionStep:
         """As the manifest keeps it; ``folder`` is what a new version is made from."""
         left_out = _LIMITS if self.endpoint is not None else _LIMITS | {"prompt", "max_tokens"}
         said = asdict(self).items()
         given = {name: value for name, value in said if name not in left_out and value not in (None, "", False)}
-        return VersionStep("caption", {**given, "from": str(folder)} if folder else given, when)
+        return VersionStep("caption", {**given, "from": str(folder)} if folder else given)

@@ -57,10 +57,8 @@ def ask(
     for one in wanted:
         todo.put(one)
 
-    for _ in range(min(settings.concurrency, len(wanted))):
-        threading.Thread(
-            target=asking.work, args=(todo, done), daemon=True
-        ).start()  # one that waits for an answer keeps no Ctrl-C waiting
+    for _ in range(min(settings.concurrency, len(wanted))):  # daemons: one that waits keeps no Ctrl-C waiting
+        threading.Thread(target=asking.work, args=(todo, done), daemon=True).start()
     fault: Exception | None = None
     missed = 0
     try:

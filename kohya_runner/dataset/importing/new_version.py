@@ -101,8 +101,8 @@ def import_dataset(request: ImportRequest, on_progress: Progress | None = None) 
         text = f"{', '.join(map(str, request.sources))}: no picture was found"
         raise DatasetError(text, hint="name a folder, zip file or metadata file with pictures", findings=findings)
     target = manifest.place(request.prepared / request.name, request.step, request.output, request.sources)
-    with manifest.alone(target):
-        made, unread, copied = _written(target, wanted, request.step, on_progress)
+    with manifest.writing(target, request.step) as journal:
+        made, unread, copied = _written(target, wanted, journal, on_progress)
         findings += [warning("dataset.set_aside", one.why, where=one.source) for one in unread]
         entries = "\n".join(_entries(target, made, request.name)) + "\n"
         write_text(target / ENTRIES, entries)
@@ -151,10 +151,9 @@ def _shown(stem: str) -> str:
 
 
 def _written(
-    target: Path, wanted: Sequence[_Wanted], step: VersionStep, on_progress: Progress | None
+    target: Path, wanted: Sequence[_Wanted], journal: Journal, on_progress: Progress | None
 ) -> tuple[tuple[MadePicture, ...], tuple[SetAside, ...], int]:
     """Every picture and its caption; how many pictures had to be copied."""
-    journal = Journal(target, step)
     before = {one.file: one for one in (*journal.outdated, *journal.pictures.values())}
     todo = [one for one in wanted if not _done(target, one, before.get(one.file))]
     manifest.need_space(target, sum(one.files.sizes[one.item.name] for one in todo))
@@ -168,9 +167,8 @@ def _written(
             aside.append(SetAside(one.place, str(fault), one.stamp))
         if on_progress is not None:
             on_progress("copying", number, len(wanted))
-    journal.close()
     for file in before.keys() - {one.file for one in made}:
-        _remove(target / file, before[file].caption_sha256)
+        manifest.remove(target, before[file])
     return tuple(sorted(made, key=lambda one: one.file)), tuple(aside), len(copies) - len(aside)
 
 
@@ -205,14 +203,6 @@ def _caption(target: Path, one: _Wanted, known: str) -> str:
     elif data != there:
         write_bytes(path, data, flush=False)
     return hashlib.sha256(data).hexdigest() if data is not None else ""
-
-
-def _remove(path: Path, caption: str) -> None:
-    """A picture that the sources have no more, and our caption of it."""
-    path.unlink(missing_ok=True)
-    beside = path.with_suffix(".txt")
-    if beside.is_file() and hashlib.sha256(beside.read_bytes()).hexdigest() == caption:
-        beside.unlink()
 
 
 def _entries(target: Path, made: Sequence[MadePicture], name: str) -> Iterator[str]:

@@ -6,12 +6,13 @@ While a verb works, each finished picture is a line of a journal beside the mani
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -102,16 +103,19 @@ def read(folder: Path) -> DatasetVersion | None:
         if value["version"] != FORMAT:
             return None
         steps = tuple(VersionStep(**row) for row in value["steps"])
-        return DatasetVersion(steps, tuple(map(_made, value["pictures"])), tuple(map(_aside, value["set_aside"])))
+        return DatasetVersion(
+            steps, tuple(map(_made, value["pictures"])), tuple(SetAside(**row) for row in value["set_aside"])
+        )
     except (KeyError, TypeError):
         return None
 
 
 def write(folder: Path, version: DatasetVersion) -> None:
-    """Finish a version: the manifest in one step, then the journal goes."""
+    """Finish a version: the manifest in one step where it is another one, then the journal goes."""
     verb = version.steps[-1].verb if version.steps else ""
     value = {"version": FORMAT, "made_by": f"kohya-runner dataset {verb}".strip(), **asdict(version)}
-    write_json(folder / NAME, value)
+    if version != read(folder):
+        write_json(folder / NAME, value)
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
@@ -127,6 +131,7 @@ class Journal:
         self.set_aside = {one.source: one for one in known.set_aside}
         self.outdated: list[MadePicture] = []
         self._step = next((one for one in known.steps if step and one.verb == step.verb), None)
+        self._verb = step.verb if step else ""
         self._file = self._opened(folder / JOURNAL)
         self.again = self._step is not None  # its verb was here before, cut or not
         if step is not None and step != self._step:
@@ -160,10 +165,11 @@ class Journal:
     def _read(self, line: str) -> None:
         kind, row = json.loads(line)
         if kind == "step":
-            self._forget()
-            self._step = VersionStep(**row)
+            if self._verb in ("", (begun := VersionStep(**row)).verb):  # else pictures of it are still what they were
+                self._forget()
+                self._step = begun
         else:
-            self._keep(_made(row) if kind == "picture" else _aside(row))
+            self._keep(_made(row) if kind == "picture" else SetAside(**row))
 
     def _opened(self, path: Path) -> TextIO:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
@@ -194,6 +200,35 @@ def alone(folder: Path) -> Iterator[None]:
         for left in folder.rglob(".*.partial"):  # of a run that was killed
             left.unlink(missing_ok=True)
         yield
+
+
+@contextmanager
+def writing(folder: Path, step: VersionStep) -> Iterator[Journal]:
+    """A version that nobody else writes, and what is done of it."""
+    with alone(folder), closing(Journal(folder, step)) as journal:
+        yield journal
+
+
+def digest(path: Path) -> str:
+    """Of a caption; "" where there is none."""
+    with suppress(OSError):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return ""
+
+
+def remove(folder: Path, one: MadePicture, kept: Collection[str] = ()) -> None:
+    """Take a picture out of a version, with the copies beside it and its caption as far as no person changed them."""
+    ours = {name for name, last in one.sidecars.items() if source_stamp(folder / name) == last}
+    for name in ({one.file} | ours).difference(kept):
+        (folder / name).unlink(missing_ok=True)
+    remove_caption(folder, one)
+
+
+def remove_caption(folder: Path, one: MadePicture) -> None:
+    """The caption that a verb wrote for the picture as it was goes; a person's stays."""
+    caption = (folder / one.file).with_suffix(".txt")
+    if one.caption_sha256 and digest(caption) == one.caption_sha256:
+        caption.unlink()
 
 
 def usable(folder: Path, sources: Iterable[Path]) -> None:
@@ -278,7 +313,3 @@ def need_space(folder: Path, wanted: int) -> None:
 
 def _made(row: dict[str, Any]) -> MadePicture:
     return MadePicture(**row | {"what": tuple(row["what"]), "size": tuple(row["size"])})
-
-
-def _aside(row: dict[str, Any]) -> SetAside:
-    return SetAside(**row)

@@ -16,21 +16,15 @@ from typing import TYPE_CHECKING
 from kohya_runner.dataset import near_duplicates
 from kohya_runner.dataset.facts import Image, Source
 from kohya_runner.dataset.picture import Traits, signature
+from kohya_runner.dataset.prepare import manifest
 from kohya_runner.dataset.prepare.manifest import (
-    JOURNAL,
     DatasetVersion,
     Journal,
     MadePicture,
     SetAside,
     VersionStep,
-    alone,
-    need_space,
-    put,
-    read,
     source_stamp,
-    usable,
-    write,
-)
+)  # fmt: skip
 from kohya_runner.dataset.prepare.reading import PictureError, Raw, raw_pictures, read_bytes, read_plain
 from kohya_runner.dataset.prepare.shaping import PrepareSettings, shaped, version_findings
 from kohya_runner.dataset.survey import cores
@@ -77,26 +71,24 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
         RunExistsError: another process writes it.
         PreflightError: the disk cannot hold it.
     """
-    _usable(source, folder)
+    if not source.is_dir():
+        raise UsageError(f"{source}: there is no such folder", hint="name the folder that holds the pictures")
+    manifest.usable(folder, (source,))
     raws, findings = raw_pictures(source, SUFFIX[settings.format])
-    with alone(folder):
-        journal = Journal(folder, step_of(source, settings))
-        try:
-            made = _made_all(raws, folder, settings, journal, progress)
-            _without_copies(raws, folder, journal, near=settings.style == "photos" and not settings.keep_near)
-            version = _finished(raws, source, folder, settings, journal)
-        finally:
-            journal.close()
-        if version != read(folder):
-            write(folder, version)
-        else:
-            (folder / JOURNAL).unlink(missing_ok=True)
+    now = manifest.read(folder)
+    if now is not None and is_current(source, folder, settings):
+        return Prepared(folder, now, 0, (*findings, *version_findings(now)))
+    with manifest.writing(folder, step_of(source, settings)) as journal:
+        made = _made_all(raws, folder, settings, journal, progress)
+        _without_copies(raws, folder, journal, near=settings.style == "photos" and not settings.keep_near)
+        version = _finished(raws, source, folder, settings, journal)
+        manifest.write(folder, version)
     return Prepared(folder, version, made, (*findings, *version_findings(version)))
 
 
 def is_current(source: Path, folder: Path, settings: PrepareSettings) -> bool:
     """Whether nothing is left to do, by the sizes and times of all files; nothing is read."""
-    version = read(folder)
+    version = manifest.read(folder)
     if version is None or step_of(source, settings) not in version.steps or not source.is_dir():
         return False
     pictures = {one.source: one for one in version.pictures}
@@ -104,12 +96,6 @@ def is_current(source: Path, folder: Path, settings: PrepareSettings) -> bool:
     raws = raw_pictures(source, SUFFIX[settings.format])[0]
     known = all(_same(raw, pictures.get(str(raw.path)), folder) or _still(raw, aside, pictures) for raw in raws)
     return known and len(raws) == len(pictures) + len(aside)
-
-
-def _usable(source: Path, folder: Path) -> None:
-    if not source.is_dir():
-        raise UsageError(f"{source}: there is no such folder", hint="name the folder that holds the pictures")
-    usable(folder, (source,))
 
 
 def _same(raw: Raw, known: MadePicture | None, folder: Path) -> bool:
@@ -152,7 +138,7 @@ def _made_all(
     ]
     width, height = settings.buckets.resolution
     each = width * height * (2 if settings.style == "photos" else 1) // (2 if settings.format == "jpeg" else 1)
-    need_space(folder, len(todo) * each // (1 if settings.style == "photos" else 8) + SPARE if todo else 0)
+    manifest.need_space(folder, len(todo) * each // (1 if settings.style == "photos" else 8) + SPARE if todo else 0)
     known = {one.source: replace(one, sha256="") for one in journal.outdated} | journal.pictures
     rest, waiting = iter(todo), deque[Future[MadePicture | SetAside]]()
     pool = ThreadPoolExecutor(cores() + 1, thread_name_prefix=VERB)
@@ -178,7 +164,8 @@ def _made_one(raw: Raw, folder: Path, settings: PrepareSettings, known: MadePict
         focused = known is None or known.stamp.split()[2:] != state.split()[2:]
         if known is None or known.sha256 != digest or focused or not _there(raw, known, folder):
             made = _written(raw, folder, settings, data)
-            _without_caption(folder, known)
+            if known is not None:
+                manifest.remove_caption(folder, known)
         else:
             made = known
     except PictureError as why:
@@ -200,16 +187,6 @@ def _written(raw: Raw, folder: Path, settings: PrepareSettings, data: bytes) -> 
     return MadePicture(raw.name, str(raw.path), bytes=len(data), what=what, size=made.size, signature=near)
 
 
-def _without_caption(folder: Path, known: MadePicture | None) -> None:
-    """The caption that a verb wrote for the picture as it was goes; a person's stays."""
-    if known is None or not known.caption_sha256:
-        return
-    with suppress(OSError):
-        caption = (folder / known.file).with_suffix(".txt")
-        if hashlib.sha256(caption.read_bytes()).hexdigest() == known.caption_sha256:
-            caption.unlink()
-
-
 def _encoded(picture: PIL.Image.Image, settings: PrepareSettings) -> bytes:
     buffer = BytesIO()
     if settings.format == "jpeg":
@@ -222,7 +199,7 @@ def _encoded(picture: PIL.Image.Image, settings: PrepareSettings) -> bytes:
 def _beside(source: Path, target: Path, known: MadePicture | None) -> str:
     """Copy a file with its time; the stamp of the copy that was made, now or before."""
     if not _stays(source, target, known) and not Source(source.parent, "").refuses(source):
-        put(source, target)
+        manifest.put(source, target)
         return source_stamp(target)
     return known.sidecars.get(target.name, "") if known else ""
 
@@ -254,11 +231,9 @@ def _finished(
     pictures = sorted((one for one in journal.pictures.values() if one.source in present), key=lambda one: one.file)
     kept = {name for one in pictures for name in (one.file, *one.sidecars)}
     for old in (*journal.outdated, *(one for one in journal.pictures.values() if one.source not in present)):
-        ours = {name for name, last in old.sidecars.items() if source_stamp(folder / name) == last}  # not a person's
-        for name in ({old.file} | ours) - kept:
-            (folder / name).unlink(missing_ok=True)
+        manifest.remove(folder, old, kept)
     aside = sorted((one for one in journal.set_aside.values() if one.source in present), key=lambda one: one.source)
-    last = read(folder) or DatasetVersion()
+    last = manifest.read(folder) or DatasetVersion()
     new = replace(last, pictures=tuple(pictures), set_aside=tuple(aside))
     step = step_of(source, settings)
     return new if new == last and step in last.steps else new.with_step(step)

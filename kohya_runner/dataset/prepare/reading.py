@@ -1,8 +1,9 @@
-"""The pictures of a folder, and each as the trainer should get it: upright, 8 bits, sRGB, opaque; what was done for it."""
+"""The pictures of a folder, and each as the trainer should get it: upright, 8 bits, sRGB, opaque; what that took."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,7 +19,6 @@ from kohya_runner.dataset.captions import images_in, stem
 from kohya_runner.dataset.facts import FOCUS, Source
 from kohya_runner.dataset.picture import FORMATS, LARGEST_FILE, orientation
 from kohya_runner.dataset.prepare.manifest import source_stamp
-from kohya_runner.dataset.prepare.shaping import read_focus
 from kohya_runner.findings import Finding, warning
 from kohya_runner.safe_files import open_file
 
@@ -26,6 +26,7 @@ ENDINGS = frozenset({
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif",
 })  # fmt: skip
 """Of the files that are taken for pictures."""
+_FOCUS = re.compile(r"\s*(0?\.\d+|[01](?:\.0*)?)[\s,]+(0?\.\d+|[01](?:\.0*)?)\s*\Z", re.ASCII)
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -189,3 +190,13 @@ def raw_pictures(source: Path, suffix: str) -> tuple[tuple[Raw, ...], tuple[Find
     below = [entry.name for entry in os.scandir(source) if entry.is_dir() and images_in(source / entry.name)]
     told = f"images in folders below are not prepared: {', '.join(sorted(below))}"
     return tuple(raws), (warning("dataset.subfolders", told, where=str(source)),) if below else ()
+
+
+def read_focus(path: Path) -> tuple[float, float] | None:
+    """What a crop keeps: ``0.5 0.25``, as shares of width and height from the upper left; None: it says something else.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+    """
+    found = _FOCUS.match(path.read_text(encoding="utf-8", errors="replace")[:100])
+    return (float(found[1]), float(found[2])) if found else None

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from io import BytesIO
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import PIL.Image
-from PIL import ImageColor
+from PIL import ImageColor, ImageDraw, ImageOps
 
 from kohya_runner.dataset.buckets import BucketSettings, make_buckets, select
 from kohya_runner.dataset.prepare.pixel_grid import find_grid
+from kohya_runner.dataset.prepare.reading import PictureError, Raw, raw_pictures, read_bytes, read_plain
 from kohya_runner.findings import Finding, info, warning
+from kohya_runner.safe_files import write_bytes
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
@@ -32,7 +35,8 @@ NO_GRID = "no pixel grid found"
 SMALL = "smaller than its bucket"
 PADDED = "padded to"
 CENTRE = (0.5, 0.5)
-_FOCUS = re.compile(r"\s*(0?\.\d+|[01](?:\.0*)?)[\s,]+(0?\.\d+|[01](?:\.0*)?)\s*\Z", re.ASCII)
+SIDE, COLUMNS, ROWS = 240, 5, 5
+"""Of a sheet of crops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,6 @@ class PrepareSettings:
 def settings_for(size: int) -> BucketSettings:
     """The trainer's buckets around this resolution, where no recipe says which."""
     return BucketSettings((size, size), enable_bucket=True, min_bucket_reso=min(256, size), max_bucket_reso=2 * size)
-
-
-def read_focus(path: Path) -> tuple[float, float] | None:
-    """What a crop keeps: ``0.5 0.25``, as shares of width and height from the upper left; None: it says something else.
-
-    Raises:
-        OSError: there is none, or it cannot be read.
-    """
-    found = _FOCUS.match(path.read_text(encoding="utf-8", errors="replace")[:100])
-    return (float(found[1]), float(found[2])) if found else None
 
 
 def shaped(picture: PIL.Image.Image, settings: PrepareSettings, focus: tuple[float, float] | None) -> Shaped:
@@ -166,3 +160,41 @@ def bucket_rests(version: DatasetVersion, settings: PrepareSettings, batch: int)
                 f"a dataset of these alone with repeats: {batch // gcd(count, batch)} fills it; or crop them otherwise"
             )
             yield info("dataset.bucket_rest", f"{text}: {names(files)}", hint=hint)
+
+
+def write_crops(source: Path, target: Path, settings: PrepareSettings) -> tuple[Path, ...]:
+    """``crops-001.jpg`` and so on in ``target``; what is cut off is dark."""
+    raws, _ = raw_pictures(source, "")
+    written = []
+    for first in range(0, len(raws), COLUMNS * ROWS):
+        sheet = PIL.Image.new("RGB", (COLUMNS * SIDE, ROWS * SIDE), "white")
+        for place, raw in enumerate(raws[first : first + COLUMNS * ROWS]):
+            with suppress(PictureError):
+                small = _drawn(raw, settings)
+                sheet.paste(small, (place % COLUMNS * SIDE, place // COLUMNS * SIDE))
+        buffer = BytesIO()
+        sheet.save(buffer, "JPEG", quality=85)
+        written.append(target / f"crops-{first // (COLUMNS * ROWS) + 1:03d}.jpg")
+        write_bytes(written[-1], buffer.getvalue())
+    return tuple(written)
+
+
+def _drawn(raw: Raw, settings: PrepareSettings) -> PIL.Image.Image:
+    picture, _, _ = read_plain(read_bytes(raw.path, raw.refused), settings.background)
+    chosen = select(make_buckets(settings.buckets), picture.size)
+    focus = raw.focus()[0] or CENTRE
+    small = ImageOps.contain(picture, (SIDE - 8, SIDE - 24))
+    if chosen is not None:
+        box = crop_box(small.size, chosen[0], focus)
+        left, top, right, bottom = (round(side) for side in box)
+        dark = small.point(lambda value: value // 4)
+        dark.paste(small.crop((left, top, right, bottom)), (left, top))
+        small = dark
+    draw = ImageDraw.Draw(small)
+    x, y = focus[0] * small.width, focus[1] * small.height
+    draw.ellipse((x - 3, y - 3, x + 3, y + 3), outline="white", fill="red")
+    framed = PIL.Image.new("RGB", (SIDE, SIDE), "white")
+    framed.paste(small, (4, 4))
+    text = f"{raw.path.name[:24]} {chosen[0][0]}x{chosen[0][1]}" if chosen else raw.path.name[:30]
+    ImageDraw.Draw(framed).text((4, SIDE - 18), text.encode("ascii", "replace").decode(), fill="black")
+    return framed

@@ -36,7 +36,7 @@ def captioned(
     folder: Path, captioner=None, *, output: Path | None = None, source: Path | None = None, **more
 ) -> Captioned:
     settings = CaptionSettings(**{"template": "{{ folder }} {{ parts[1] }}", **more})
-    step = settings.step("now", folder)
+    step = settings.step(folder)
     prepared = (source or folder).parent / "ws" / "prepared"
     target = new_captions(folder, step, output=output, prepared=prepared)
     return caption_dataset(
@@ -130,7 +130,7 @@ def test_two_at_once_do_not_write_one_version(folder: Path):
 def test_captions_go_into_a_prepared_version_itself(folder: Path):
     version = captioned(folder).folder
     settings = CaptionSettings(template="new {{ stem }}")
-    step = settings.step("now")
+    step = settings.step()
     done = caption_dataset(settings, version, by_template("new {{ stem }}"), target=version, step=step)
     assert (done.written, done.kept) == (3, ("cat_3.png",))
     assert texts(version)["cat_0"] == "new cat_0"
@@ -143,7 +143,7 @@ def test_captions_that_another_verb_copied_are_a_persons(folder: Path):
     known = manifest.read(version)
     manifest.write(version, replace(known, steps=(VersionStep("import", {}),)))
     settings = CaptionSettings(template="new {{ stem }}")
-    step = settings.step("now")
+    step = settings.step()
     done = caption_dataset(settings, version, by_template("new {{ stem }}"), target=version, step=step)
     assert (done.written, len(done.kept)) == (0, 4)
     again = captioned(version, template="other", source=folder)
@@ -162,9 +162,9 @@ def test_a_cut_run_inside_a_version_knows_its_own_captions(folder: Path):
 
     settings = CaptionSettings(template="x")
     with pytest.raises(PreflightError):
-        caption_dataset(settings, version, cut, target=version, step=settings.step("now"))
+        caption_dataset(settings, version, cut, target=version, step=settings.step())
     settings = CaptionSettings(template="y")
-    done = caption_dataset(settings, version, by_template("y"), target=version, step=settings.step("now"))
+    done = caption_dataset(settings, version, by_template("y"), target=version, step=settings.step())
     assert (done.written, done.kept) == (3, ("cat_3.png",))
     assert texts(version) == {"cat_0": "y", "cat_1": "y", "cat_2": "y", "cat_3": "by hand"}
 

@@ -17,9 +17,8 @@ import pytest
 from sprites import RESAMPLING, as_jpeg, photo, sprite
 
 from kohya_runner.dataset.prepare import manifest
-from kohya_runner.dataset.prepare.crops import write_crops
 from kohya_runner.dataset.prepare.prepare import Prepared, is_current, prepare
-from kohya_runner.dataset.prepare.shaping import PrepareSettings, bucket_rests, crop_box, settings_for
+from kohya_runner.dataset.prepare.shaping import PrepareSettings, bucket_rests, crop_box, settings_for, write_crops
 from kohya_runner.errors import PreflightError, RunExistsError, UsageError
 
 PHOTOS = PrepareSettings(settings_for(512))
