@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -164,3 +165,15 @@ def open_for_write(path: Path, flags: int = os.O_TRUNC, mode: int = 0o600) -> in
         os.ftruncate(handle, 0)
     os.set_blocking(handle, True)
     return handle
+
+
+def copy_file(path: Path, target: Path, *, link: bool = False) -> None:
+    """A copy of a file, with its time, under its name in one step."""
+    partial = target.with_name(f".{target.name}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial.unlink(missing_ok=True)
+    try:
+        (os.link if link else shutil.copy2)(path, partial)
+    except OSError:  # another disk, or one without links
+        shutil.copy2(path, partial)
+    partial.replace(target)

@@ -47,7 +47,7 @@ def caption(
     import os
 
     from kohya_runner.dataset.captioning.caption_dataset import caption_dataset, new_captions
-    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
+    from kohya_runner.dataset.captioning.caption_text import CaptionSettings
     from kohya_runner.errors import exit_code
     from kohya_runner.findings import finding_json
     from kohya_runner.run import views

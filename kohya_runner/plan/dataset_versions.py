@@ -20,7 +20,7 @@ from kohya_runner.findings import Finding, Severity, error, info
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.captioning.caption_dataset import Captioner
-    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
+    from kohya_runner.dataset.captioning.caption_text import CaptionSettings
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
 
@@ -117,7 +117,7 @@ def wanted_version(loaded: Loaded, index: int, workspace: Workspace) -> WantedVe
     where = str(loaded.place("datasets", index, "prepare"))
     if entry.caption is None:
         return WantedVersion(source, root, settings, where)
-    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
+    from kohya_runner.dataset.captioning.caption_text import CaptionSettings
 
     given = {name: value for name, value in entry.caption.model_dump().items() if value is not None}
     return WantedVersion(source, root, settings, where, CaptionSettings(**given))

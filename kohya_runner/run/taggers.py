@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captioning.caption_dataset import Captioner, by_template
-from kohya_runner.dataset.captioning.caption_settings import KEY, CaptionSettings
-from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure
+from kohya_runner.dataset.captioning.caption_text import KEY, CaptionJob, CaptionSettings, Failure
 from kohya_runner.dataset.captioning.endpoint import ask
 from kohya_runner.engines.arguments import Command
 from kohya_runner.errors import PreflightError, TrainerError, UsageError

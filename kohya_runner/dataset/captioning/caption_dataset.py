@@ -16,10 +16,10 @@ from kohya_runner.dataset.prepare import manifest
 from kohya_runner.dataset.prepare.manifest import DatasetVersion, Journal, MadePicture, SetAside, VersionStep, digest
 from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.findings import Finding, error
-from kohya_runner.safe_files import is_inside, write_bytes
+from kohya_runner.safe_files import copy_file, is_inside, write_bytes
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
+    from kohya_runner.dataset.captioning.caption_text import CaptionSettings
 
 
 Captioner = Callable[[Sequence[CaptionJob], Path], Iterator[tuple[CaptionJob, str | Failure]]]
@@ -105,7 +105,7 @@ def carry(  # noqa: C901
     manifest.need_space(target, sum(path.stat().st_size for path, _ in todo) if known is None else 0)
     for path, made in todo:
         for name in (made.file, *made.sidecars):
-            manifest.put(folder / name, target / name, link=known is not None)
+            copy_file(folder / name, target / name, link=known is not None)
         journal.add(replace(made, bytes=path.stat().st_size))
     for left in old:
         (target / left.file).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The text of a caption: one line with its trigger word, from a model or a template, and what is no caption at all.
+"""The text of a caption: one line with its trigger word; who makes it, a template or a model; what is no caption.
 
 A template is made of parts of the file's name, its folder, and the colours that are measured in the picture. It may
 come with a stranger's recipe: it looks values up and chooses between them; nothing in it can loop, multiply or call
@@ -9,19 +9,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import PIL.Image
 
 from kohya_runner.dataset.folder_checks import repeats_and_token
+from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.errors import UsageError
+from kohya_runner.recipe.finish import address_fault
 from kohya_runner.recipe.template import MAX_LENGTH, sandbox
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
     from jinja2 import Template, nodes
+
+
+KEY = "KOHYA_CAPTION_API_KEY"
+"""The variable with the endpoint's key."""
+PROMPT = "Describe this picture in one sentence, as the caption of a training picture. Answer with the caption alone."
+_LIMITS = frozenset({"concurrency", "max_requests", "max_cost", "price", "seconds", "pause"})
+"""What does not change a caption is no part of the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +201,49 @@ def _common(image: PIL.Image.Image) -> tuple[str, ...]:
     """The colours that can be seen, as hex codes, most used first."""
     counted = [(count, pixel) for count, pixel in image.getcolors(1 << 16) or () if pixel[3]]  # type: ignore[index]
     return tuple("#{:02x}{:02x}{:02x}".format(*pixel[:3]) for _, pixel in sorted(counted, key=lambda c: (-c[0], c[1])))  # type: ignore[index]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionSettings:
+    """One of template, tagger and endpoint makes the captions; ``model`` is the tagger's or the endpoint's."""
+
+    template: str | None = None
+    tagger: str | None = None
+    endpoint: str | None = None  # what ends in /v1
+    model: str | None = None
+    prompt: str = PROMPT
+    threshold: float | None = None
+    max_tokens: int = 300
+    trigger: str = ""
+    overwrite: bool = False
+    concurrency: int = 4
+    max_requests: int | None = None  # of the whole dataset, earlier runs counted
+    max_cost: float | None = None
+    price: tuple[float, float] = (0.0, 0.0)  # of a million tokens, in and out
+    seconds: float = 120.0  # for one answer
+    pause: float = 1.0  # seconds before a second try; doubled for each more
+
+    def checked(self, key: str) -> CaptionSettings:
+        """Itself. Raises ``UsageError`` where it does not say who makes the captions, or what cannot be asked."""
+        makers = [name for name in ("template", "tagger", "endpoint") if getattr(self, name) is not None]
+        if len(makers) != 1:
+            raise UsageError("say who makes the captions", hint="one of --template, --tagger and --endpoint")
+        if self.template is not None:
+            read_template(self.template)
+        if self.endpoint is None:
+            return self
+        if not self.model:
+            raise UsageError("--endpoint needs a model", hint="add --model NAME")
+        fault = address_fault(self.endpoint).partition(";")[0]
+        if fault and (key or not self.endpoint.startswith("http://") or "https" not in fault):
+            raise UsageError(f"--endpoint {fault}", hint="write it like https://api.openai.com/v1")
+        if self.max_cost is not None and self.price == (0.0, 0.0):
+            raise UsageError("--max-cost needs the price of the model", hint="add --price IN OUT of a million tokens")
+        return self
+
+    def step(self, folder: Path | None = None) -> VersionStep:
+        """As the manifest keeps it; ``folder`` is what a new version is made from."""
+        left_out = _LIMITS if self.endpoint is not None else _LIMITS | {"prompt", "max_tokens"}
+        said = asdict(self).items()
+        given = {name: value for name, value in said if name not in left_out and value not in (None, "", False)}
+        return VersionStep("caption", {**given, "from": str(folder)} if folder else given)

@@ -13,13 +13,13 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import web
-from kohya_runner.dataset.captioning.caption_settings import KEY, CaptionSettings
-from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure, one_line, refused
+from kohya_runner.dataset.captioning.caption_text import KEY, CaptionJob, CaptionSettings, Failure, one_line, refused
 from kohya_runner.dataset.picture import thumbnail
 from kohya_runner.dataset.prepare.manifest import ANSWERS
 from kohya_runner.errors import PreflightError
@@ -213,11 +213,9 @@ class _Asking:
             with os.fdopen(open_for_write(self._file, os.O_APPEND), "ab") as file:
                 file.write(b"\n")
         for line in data.decode("utf-8", "replace").splitlines():
-            try:
+            with suppress(ValueError, TypeError, KeyError, AttributeError):
                 self._count(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
-            self.requests += 1
+                self.requests += 1
 
     def _count(self, line: dict[str, Any]) -> None:
         answer, (price_in, price_out) = line["answer"], self.settings.price
@@ -234,14 +232,11 @@ class _Asking:
 
 def _seconds(header: str) -> float:
     """What Retry-After says: seconds, or a date."""
-    try:
+    with suppress(ValueError):
         return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError, TypeError):
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 0.0
+    return 0.0
 
 
 def _read(answer: web.Answer) -> str | Failure:

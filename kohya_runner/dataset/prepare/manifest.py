@@ -29,18 +29,13 @@ ANSWERS = "answers.jsonl"
 FORMAT = 1
 
 
-def now() -> str:
-    """The time, as steps have it."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
 @dataclass(frozen=True, slots=True)
 class VersionStep:
     """A verb that made the version (prepare, caption, edit, import), and all that decides what it does."""
 
     verb: str
     settings: Mapping[str, object]
-    when: str = field(default_factory=now, compare=False)
+    when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat("T", "seconds"), compare=False)
 
     def __post_init__(self) -> None:
         """As JSON gives it back."""
@@ -284,18 +279,6 @@ def _last_step(folder: Path) -> VersionStep | None:
         lines = (folder / JOURNAL).read_text(encoding="utf-8").splitlines()
         return VersionStep(**[json.loads(line)[1] for line in lines if line.startswith('["step"')][-1])
     return next(reversed((read(folder) or DatasetVersion()).steps), None)
-
-
-def put(path: Path, target: Path, *, link: bool = False) -> None:
-    """A copy of a file, with its time, under its name in one step."""
-    partial = target.with_name(f".{target.name}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.unlink(missing_ok=True)
-    try:
-        (os.link if link else shutil.copy2)(path, partial)
-    except OSError:  # another disk, or one without links
-        shutil.copy2(path, partial)
-    partial.replace(target)
 
 
 def need_space(folder: Path, wanted: int) -> None:

@@ -31,7 +31,7 @@ from kohya_runner.dataset.survey import cores
 from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding
-from kohya_runner.safe_files import write_bytes
+from kohya_runner.safe_files import copy_file, write_bytes
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -199,7 +199,7 @@ def _encoded(picture: PIL.Image.Image, settings: PrepareSettings) -> bytes:
 def _beside(source: Path, target: Path, known: MadePicture | None) -> str:
     """Copy a file with its time; the stamp of the copy that was made, now or before."""
     if not _stays(source, target, known) and not Source(source.parent, "").refuses(source):
-        manifest.put(source, target)
+        copy_file(source, target)
         return source_stamp(target)
     return known.sidecars.get(target.name, "") if known else ""
 

@@ -9,8 +9,7 @@ import pytest
 from pictures import draw, pair
 
 from kohya_runner.dataset.captioning.caption_dataset import Captioned, by_template, caption_dataset, new_captions
-from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
-from kohya_runner.dataset.captioning.caption_text import Failure
+from kohya_runner.dataset.captioning.caption_text import CaptionSettings, Failure
 from kohya_runner.dataset.prepare import manifest
 from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.errors import DatasetError, PreflightError, RunExistsError, UsageError

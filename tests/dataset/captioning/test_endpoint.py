@@ -13,8 +13,7 @@ import pytest
 from chat_server import chat_server, in_seconds, said
 from servers import refusing_port
 
-from kohya_runner.dataset.captioning.caption_settings import CaptionSettings
-from kohya_runner.dataset.captioning.caption_text import CaptionJob, Failure
+from kohya_runner.dataset.captioning.caption_text import CaptionJob, CaptionSettings, Failure
 from kohya_runner.dataset.captioning.endpoint import ask
 from kohya_runner.errors import PreflightError
 
