@@ -35,7 +35,7 @@ def _absolute(_context: click.Context, _parameter: click.Parameter, value: str |
     import os
     from pathlib import Path
 
-    return value and Path(os.path.abspath(value))
+    return None if value is None else Path(os.path.abspath(value))
 
 
 @click.group(cls=RunnerGroup, later=LATER)

@@ -120,6 +120,19 @@ def test_a_run_that_was_cut_goes_on_where_it_was(folder: Path):
     assert not (done.folder / manifest.JOURNAL).exists()
 
 
+def test_captions_of_a_cut_run_with_another_template_are_made_again(folder: Path):
+    def cut(wanted, _folder):
+        yield wanted[0], "old"
+        raise PreflightError("the server is gone")
+
+    out = folder.parent / "out"
+    with pytest.raises(PreflightError):
+        captioned(folder, cut, output=out)
+    done = captioned(folder, template="new", output=out)
+    assert (done.written, done.known) == (3, 0)
+    assert texts(out) == {"cat_0": "new", "cat_1": "new", "cat_2": "new", "cat_3": "by hand"}
+
+
 def test_two_at_once_do_not_write_one_version(folder: Path):
     target = folder.parent / "out"
     with manifest.alone(target), pytest.raises(RunExistsError):

@@ -113,3 +113,12 @@ def test_what_was_made_with_other_settings_is_outdated_also_after_a_cut(tmp_path
     again = Journal(tmp_path, other)
     again.close()
     assert list(again.pictures.values()) == [PICTURE]
+
+
+def test_what_another_verb_began_leaves_the_pictures_known(tmp_path: Path):
+    made = MadePicture("a.png", "/raw/a.png")
+    manifest.write(tmp_path, DatasetVersion((VersionStep("prepare", {}),), (made,)))
+    Journal(tmp_path, VersionStep("caption", {})).close()
+    again = Journal(tmp_path, VersionStep("prepare", {}))
+    assert (list(again.pictures.values()), again.outdated) == ([made], [])
+    again.close()
