@@ -130,6 +130,8 @@ def test_a_fault_ends_as_the_matrix_says(row_and_end):
     assert set(usable) <= set(end.output)
     assert row.says in end.err
     codes = {record["exit"]["stop"], record["exit"]["cause"], *(note["code"] for note in record["notes"])}
+    if "nan: ignore" in row.fault:  # a file with NaN is noted too, where it is looked at before the run has ended
+        codes -= {"weights.nan"}
     assert codes - {""} == ({row.seen} if row.seen else set())
     assert record["exit"]["stop"] == (row.seen if row.exit == 9 else "")
     assert not identify(record["process"]["pid"]).alive()
