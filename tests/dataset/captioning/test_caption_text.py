@@ -60,7 +60,7 @@ def test_the_trigger_word_is_placed_once(text: str, placed: str):
         ("I\u2019m unable to describe people.", True),
         ("Sorry, no.", True),
         ("I cannot identify the person.", True),
-        ("As an AI language model, I", True),
+        ("As an AI model, I", True),
         ("Unfortunately, I can't see it.", True),
         ("A sorry looking dog", False),
         ("I, Robot poster on a wall", False),
