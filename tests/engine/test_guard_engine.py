@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_at_a_save_ends_the_run_and_no_half_file_counts(plac
         process = place.start(workspace, "guard.disk=ignore")
         wait_for_first_epoch(process, workspace)
         numbers = os.statvfs(workspace)
-        with (workspace / "somebody's file").open("wb") as file, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), (workspace / "somebody's file").open("wb") as file:
             file.write(bytes(numbers.f_bavail * numbers.f_frsize))
         _, err = process.communicate(timeout=240)
         kept = record(workspace)

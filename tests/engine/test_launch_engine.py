@@ -125,7 +125,8 @@ def test_the_record_says_what_happened_when(quickstart):
     assert 0 < timings["seconds_per_step"] < 120
     assert timings["ended"] - timings["queued"] < quickstart.ended.seconds
     assert math.isfinite(record["loss"])
-    ended = {"code": 0, "signal": None, "why": "", "stop": "", "cause": "", "peak_rss": record["exit"]["peak_rss"]}
+    ended = {"code": 0, "signal": None, "why": "", "stop": "", "cause": "", "asked": False}
+    ended["peak_rss"] = record["exit"]["peak_rss"]
     assert record["exit"] == ended
     assert record["exit"]["peak_rss"] > 2 << 30
     assert len(record["fingerprint"]) == 16
