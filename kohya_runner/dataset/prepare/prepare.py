@@ -29,7 +29,7 @@ from kohya_runner.dataset.prepare.reading import PictureError, Raw, raw_pictures
 from kohya_runner.dataset.prepare.shaping import PrepareSettings, shaped, version_findings
 from kohya_runner.dataset.survey import cores
 from kohya_runner.dataset.trainer_view import TrainerView
-from kohya_runner.errors import UsageError
+from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.findings import Finding
 from kohya_runner.safe_files import copy_file, write_bytes
 
@@ -68,6 +68,7 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
 
     Raises:
         UsageError: the source is no folder, or ``folder`` holds something else.
+        DatasetError: the source has no pictures, and there is no version of it yet.
         RunExistsError: another process writes it.
         PreflightError: the disk cannot hold it.
     """
@@ -76,6 +77,8 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
     manifest.usable(folder, (source,))
     raws, findings = raw_pictures(source, SUFFIX[settings.format])
     now = manifest.read(folder)
+    if now is None and not raws:
+        raise DatasetError(f"{source}: no pictures", hint="name the folder that holds the pictures", findings=findings)
     if now is not None and is_current(source, folder, settings):
         return Prepared(folder, now, 0, (*findings, *version_findings(now)))
     with manifest.writing(folder, step_of(source, settings)) as journal:

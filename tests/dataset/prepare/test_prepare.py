@@ -19,7 +19,7 @@ from sprites import RESAMPLING, as_jpeg, photo, sprite
 from kohya_runner.dataset.prepare import manifest
 from kohya_runner.dataset.prepare.prepare import Prepared, is_current, prepare
 from kohya_runner.dataset.prepare.shaping import PrepareSettings, bucket_rests, crop_box, settings_for, write_crops
-from kohya_runner.errors import PreflightError, RunExistsError, UsageError
+from kohya_runner.errors import DatasetError, PreflightError, RunExistsError, UsageError
 
 PHOTOS = PrepareSettings(settings_for(512))
 ART = replace(PHOTOS, style="pixel_art")
@@ -128,6 +128,14 @@ def test_each_bad_file_is_told_and_the_rest_is_prepared(raw: Path, tmp_path: Pat
     assert names(tmp_path / "out") == ["good.png", "manifest.json"]
     listed = json.loads((tmp_path / "out" / "manifest.json").read_text())["set_aside"]
     assert sorted(Path(row["source"]).name for row in listed) == sorted(told)
+
+
+def test_a_folder_without_pictures_makes_no_version(tmp_path: Path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.txt").write_text("a caption alone", encoding="utf-8")
+    with pytest.raises(DatasetError, match="no pictures"):
+        prepare(tmp_path / "raw", tmp_path / "out", PHOTOS)
+    assert not (tmp_path / "out").exists()
 
 
 def test_copies_are_set_aside_and_come_back_when_the_first_goes(raw: Path, tmp_path: Path):
