@@ -53,7 +53,7 @@ class RunnerGroup(click.Group):
 
     def _ended(self, words: list[str], kwargs: dict[str, Any]) -> int:  # noqa: PLR0911 - a row for each end
         """The exit code of the command, once what there is to say was said."""
-        as_json = "--json" in words
+        as_json, stdout = "--json" in words, sys.stdout
         try:
             _stand_somewhere()
             result = super().main(words, **kwargs)
@@ -67,8 +67,8 @@ class RunnerGroup(click.Group):
             return fault.exit_code
         except (KeyboardInterrupt, click.Abort):
             return _told(CancelledError("stopped by Ctrl-C"), as_json=as_json)
-        except (BrokenPipeError, SystemExit) as fault:  # click makes a SystemExit(1) of it
-            if not isinstance(fault, BrokenPipeError) and not isinstance(fault.__context__, BrokenPipeError):
+        except (BrokenPipeError, SystemExit) as fault:  # click makes a SystemExit(1) of it, and a stdout of its own
+            if isinstance(fault, SystemExit) and sys.stdout is stdout:
                 raise
             _no_more_output()
             return READER_GONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -83,7 +84,11 @@ def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env:
         final = _locked(plan, screen, after, env)
     except (errors.RunnerError, OSError):
         lock.release(run_dir.parent, run_dir.name)
-        after.conclude(run_dir, screen, env, None)
+        if RunPaths(run_dir).record.exists():
+            after.conclude(run_dir, screen, env, None)
+        else:  # it ended before there was a run
+            with contextlib.suppress(OSError):
+                run_dir.rmdir()
         raise
     finally:
         lock.release(run_dir.parent, run_dir.name)

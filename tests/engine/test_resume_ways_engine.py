@@ -28,10 +28,9 @@ from test_musubi_engine import RECIPES as MUSUBI_RECIPES
 from test_tiny_methods_engine import CPU, METHODS, SMALL, Method, places
 from tiny_methods import fill_hub_cache
 
-from kohya_runner.engines.sd_scripts import SdScriptsEngine
 from kohya_runner.engines.sd_scripts.families import BROKEN
 from kohya_runner.engines.support import way_of
-from kohya_runner.engines.table import options_for
+from kohya_runner.engines.table import ENGINES, info_of, options_for
 from kohya_runner.record.resume_point import states_of
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class Trial:
 
     def whole_states(self) -> list[Path]:
         """The newest first."""
-        way = way_of(options_for(self.script, None), SdScriptsEngine.RESUME_WAYS)
+        way = way_of(options_for(self.script, None), ENGINES[info_of(self.script).name].RESUME_WAYS)
         assert way is not None
         found = states_of(self.run / "output", Path(self.recipe).stem, way, 1)
         return [state.path for state in found if not state.problem]

@@ -237,6 +237,22 @@ def test_a_signal_before_the_trainer_is_there_is_told_too(runner, number):
         assert json.loads(out)
 
 
+STOPPED_AT_THE_CLAIM = """
+import os, signal
+from kohya_runner.commands.cli import main
+from kohya_runner.run import launch
+launch.new_record = lambda plan: os.kill(os.getpid(), signal.SIGTERM)
+main()
+"""
+
+
+def test_a_signal_before_there_is_a_record_leaves_no_run(runner):
+    command = (sys.executable, "-c", STOPPED_AT_THE_CLAIM, "launch", RECIPE, "--practice", "--json")
+    done = subprocess.run(command, env=runner.env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, json.loads(done.stdout)["error"]["exit_code"]) == (143, 143), done.stderr
+    assert not list((runner.workspace / "runs" / "quickstart").glob("0*"))
+
+
 def test_several_processes_are_practised_with_their_arithmetic(runner):
     code, _, err = runner.launch("--set", "launch.num_processes=2")
     assert code == 0, err
