@@ -5,19 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from kohya_runner.tables import read_table
 from kohya_runner.text import masked_option
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _COMMAND = re.compile(r"CalledProcessError: Command '(\[.*\])' (?:returned non-zero|died with)")
 _SHOWN = 60
@@ -174,7 +169,7 @@ def table() -> tuple[Signature, ...]:
 
 def read_rows(file: Path) -> tuple[Signature, ...]:
     """The rows of one file. Raises ValueError with the file, the row and what is wrong in it."""
-    held = tomllib.loads(file.read_text(encoding="utf-8"))
+    held = read_table(file)
     texts = held.get("texts", {})
     return tuple(_row(f"{file.name}, row {n}", said, texts) for n, said in enumerate(held["causes"], start=1))
 

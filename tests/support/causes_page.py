@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kohya_runner.diagnosis.signature import CAUSES, KINDS, Signature, read_rows, tomllib
+from kohya_runner.diagnosis.signature import CAUSES, KINDS, Signature, read_rows
+from kohya_runner.tables import read_table
 
 DOCS = Path(__file__).parents[2] / "docs" / "diagnosis.md"
 HEADING = "## The table\n"
@@ -14,7 +15,7 @@ HEADING = "## The table\n"
 def markdown() -> str:
     parts = []
     for file in (CAUSES / f"{kind}.toml" for kind in KINDS):
-        title = tomllib.loads(file.read_text(encoding="utf-8"))["title"]
+        title = read_table(file)["title"]
         parts.append(f"\n### {title}\n\n| code | evidence | cause | what to do | known from |\n|---|---|---|---|---|\n")
         for row in read_rows(file):
             mark = "" if row.level == "error" else " (worth knowing, no reason for a failure)"
