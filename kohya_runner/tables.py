@@ -14,4 +14,5 @@ else:
 
 def read_table(file: Path) -> dict[str, Any]:
     """What a TOML file of the package holds."""
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    held: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return held

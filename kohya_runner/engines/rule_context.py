@@ -6,7 +6,7 @@ import ast
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -51,10 +51,6 @@ REREAD = ("lumina",)
 UNET = ("sd15", "sd2", "sdxl")
 
 LORA = ("lora",)
-WHOLE = ("finetune", "dreambooth")
-"""Methods that train the model itself."""
-PAIRS = ("controlnet", "lllite")
-"""Methods that train with condition images."""
 
 
 class EffectiveOptions(Protocol):
@@ -204,16 +200,9 @@ class Rule:
         return (not self.families or family in self.families) and (not self.methods or method in self.methods)
 
 
-def for_methods(rules: Iterable[Rule], methods: tuple[str, ...]) -> tuple[Rule, ...]:
-    """The rules limited to these methods, where they are not limited already."""
-    return tuple(rule if rule.methods else replace(rule, methods=methods) for rule in rules)
-
-
 WARNING, INFO = Severity.WARNING, Severity.INFO
 SILENT: Moment = "never, silently wrong"
-LOADED: Moment = "after model load"
 UNREADABLE = object()
-TU = "library/train_util.py"
 
 
 def shown(value: object) -> str:

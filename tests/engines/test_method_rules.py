@@ -8,12 +8,12 @@ from test_rules import UPSTREAM
 from kohya_runner.engines import anchors, table
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.rule_context import Context, evaluate
-from kohya_runner.engines.rules_page import RULES
-from kohya_runner.engines.sd_scripts.rules import methods
+from kohya_runner.engines.rules_page import RULES, SUBJECTS
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 
-TABLES = (*methods.FINE_TUNE_RULES, *methods.WHOLE_MODEL_RULES, *methods.CONTROL_RULES)
+METHODS = ("Full fine-tunes and DreamBooth", "Full fine-tunes of one family", "ControlNet and textual inversion")
+TABLES = [rule for subject in METHODS for rule in SUBJECTS[subject]]
 OTHER_METHODS = [row for row in table.FAMILIES if row.method != "lora"]
 
 

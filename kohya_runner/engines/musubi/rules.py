@@ -1,169 +1,215 @@
-"""Rules of musubi-tuner's FLUX.1 Kontext and FLUX.2 scripts, each on a line of the pinned commit."""
+"""Conditions of the rules of musubi-tuner's FLUX.1 Kontext and FLUX.2 scripts, which ``rules.toml`` holds."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import ast
+from collections.abc import Mapping
+from pathlib import Path
 
-from kohya_runner.engines.musubi import rule_conditions as when
-from kohya_runner.engines.rule_context import INFO, LOADED, SILENT, WARNING, Rule
+from kohya_runner.engines.rule_context import (
+    ALWAYS_FAIL,
+    ARGUMENTS,
+    EXACT,
+    UNFIT,
+    UNSURE,
+    Context,
+    schedule_free,
+)
+from kohya_runner.engines.rule_table import Condition, read_rules
+from kohya_runner.text import did_you_mean, nearest
 
 KONTEXT, FLUX2 = ("flux_kontext",), ("flux2",)
-SOURCES = "src/musubi_tuner"
-TB = f"{SOURCES}/training/trainer_base.py"
-SAMPLING = f"{SOURCES}/training/sampling_prompts.py"
-SWAPPING = f"{SOURCES}/modules/custom_offloading_utils.py"
+ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3")
+NETWORKS = ("networks.lora_flux", "networks.lora_flux_2", "networks.loha", "networks.lokr")
+NETWORK_KEYS = (
+    "conv_dim", "conv_alpha", "rank_dropout", "module_dropout", "verbose", "exclude_patterns", "include_patterns",
+    "loraplus_lr_ratio",
+)  # fmt: skip
+MOST_SWAPPED = {"dev": 29, "klein-9b": 16, "klein-base-9b": 16, "klein-4b": 13, "klein-base-4b": 13}
+SHIFTS = {"flux_kontext": "flux_shift", "flux2": "flux2_shift"}
+SAMPLES = ("sample_every_n_epochs", "sample_every_n_steps", "sample_at_first")
+SAVES = ("save_every_n_epochs", "save_every_n_steps", "sample_every_n_epochs", "sample_every_n_steps")
+ENCODERS = {"flux_kontext": ("text_encoder1", "text_encoder2", "vae"), "flux2": ("text_encoder", "vae")}
+CONSTANTS = ("constant", "adafactor")
+SCHEDULERS = (*ARGUMENTS, *ALWAYS_FAIL, "rex")
+OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")
+"""Names that are compared in lower case (training/trainer_base.py:166); others are classes of torch.optim."""
+ELSEWHERE = {
+    "lion": "lion_pytorch.Lion", "prodigy": "prodigyopt.Prodigy", "sgdnesterov": "SGD",
+    "pagedadamw": "bitsandbytes.optim.PagedAdamW", "pagedadamw32bit": "bitsandbytes.optim.PagedAdamW32bit",
+    "adamwschedulefree": "schedulefree.AdamWScheduleFree", "radamschedulefree": "schedulefree.RAdamScheduleFree",
+    "sgdschedulefree": "schedulefree.SGDScheduleFree", "dadaptadam": "dadaptation.DAdaptAdam",
+    "dadaptation": "dadaptation.DAdaptAdam",
+}  # fmt: skip
+"""What sd-scripts knows by a short name, and this trainer by its class alone."""
+DISTILLED = ("klein-4b", "klein-9b")
 
-RULES: tuple[Rule, ...] = tuple(replace(rule, engine="musubi-tuner") for rule in (
-    Rule("args.musubi_attention", when.ATTENTION, lambda c: not when.attentions(c) and not c.on("sage_attn"),
-         "no kind of attention is chosen, and the script has none by itself", "write args.sdpa: true", LOADED),
-    Rule("args.musubi_attentions", when.ATTENTION,
-         lambda c: ", ".join(when.attentions(c)) if len(when.attentions(c)) > 1 else "",
-         "{what}: the script takes the first of them", "write one of them", SILENT, WARNING),
-    Rule("args.musubi_sage", ("sage_attn",), lambda c: c.on("sage_attn"),
-         "sage_attn: SageAttention has no backward pass, and the script refuses it", "write args.sdpa: true instead",
-         "start"),
-    Rule("args.musubi_flash3", ("flash3",), lambda c: c.on("flash3") and when.attentions(c)[0] == "flash3",
-         "flash3: these models have no path for FlashAttention 3",
-         "write args.sdpa: true or args.flash_attn: true instead", "first step"),
-    Rule("args.musubi_precision", ("mixed_precision",), lambda c: c.get("mixed_precision") not in ("bf16", "fp16"),
-         "mixed_precision: {mixed_precision}: the base model is loaded in bf16, and its first step does not go with "
-         "anything else", "write args.mixed_precision: bf16", "first step"),
-    Rule("args.musubi_fp16", ("mixed_precision",), lambda c: c.get("mixed_precision") == "fp16",
-         "mixed_precision: fp16: the base model is loaded in bf16, and the trainer's guides train in bf16 only",
-         "write args.mixed_precision: bf16", SILENT, WARNING),
-    Rule("args.musubi_fp8_scaled", ("fp8_scaled", "fp8_base"), lambda c: c.on("fp8_scaled") and not c.on("fp8_base"),
-         "fp8_scaled needs fp8_base", "write args.fp8_base: true, too", "start"),
-    Rule("args.musubi_fp8_t5", ("fp8_t5",), lambda c: c.on("fp8_t5"),
-         "fp8_t5: the script asks torch for a type that it does not have, and stops", "leave it out",
-         "start", families=KONTEXT),
-    Rule("args.musubi_fp8_mistral", ("fp8_text_encoder", "model_version"),
-         lambda c: c.on("fp8_text_encoder") and when.version(c) == "dev",
-         "fp8_text_encoder: the text encoder of FLUX.2 dev cannot be held in 8 bit; those of the kleins can",
-         "leave it out", LOADED, families=FLUX2),
-    Rule("args.musubi_vae_dtype", ("vae_dtype",), lambda c: bool(c.given("vae_dtype")),
-         "vae_dtype: {vae_dtype}: the autoencoder of Kontext is always fp32, and the script refuses another",
-         "leave it out", "start", families=KONTEXT),
-    Rule("args.musubi_swap_kontext", ("blocks_to_swap",), lambda c: c.number("blocks_to_swap") > when.KONTEXT_MOST,
-         "blocks_to_swap: {blocks_to_swap} is more than the 34 that can be swapped",
-         "write args.blocks_to_swap: 34 or less", LOADED, families=KONTEXT),
-    Rule("args.musubi_swap_flux2", ("blocks_to_swap", "model_version"), when.too_many_swapped,
-         "blocks_to_swap: {blocks_to_swap} with model_version: {model_version}: dev can swap 29 blocks at most, klein "
-         "9b 16, klein 4b 13", "write a smaller number", LOADED, families=FLUX2),
-    Rule("args.musubi_swap_negative", ("blocks_to_swap",), lambda c: c.number("blocks_to_swap") < 0,
-         "blocks_to_swap: {blocks_to_swap} swaps nothing", "write a number from 1, or leave it out", SILENT, WARNING),
-    Rule("args.musubi_swap_unused", (*when.SWAP_OPTIONS, "blocks_to_swap"), when.unused_swaps,
-         "{what}: does nothing without blocks_to_swap", "write args.blocks_to_swap, or leave it out", SILENT, WARNING),
-    Rule("args.musubi_h2d", ("block_swap_h2d_only", "gradient_checkpointing"), when.h2d,
-         "block_swap_h2d_only needs gradient_checkpointing", "write args.gradient_checkpointing: true, too", LOADED),
-    Rule("args.musubi_ring", ("block_swap_ring_size",), when.no_ring,
-         "block_swap_ring_size: {block_swap_ring_size}: there must be one buffer at least",
-         "write 2, or leave it out", LOADED),
-    Rule("args.musubi_offload", ("gradient_checkpointing_cpu_offload", "gradient_checkpointing"),
-         lambda c: c.on("gradient_checkpointing_cpu_offload") and not c.on("gradient_checkpointing"),
-         "gradient_checkpointing_cpu_offload does nothing without gradient_checkpointing",
-         "write args.gradient_checkpointing: true, too", SILENT, WARNING),
-    Rule("args.musubi_optimizer_missing", ("optimizer_type",), lambda c: not c.get("optimizer_type"),
-         "optimizer_type is not set, and the script has no optimizer by itself",
-         "write args.optimizer_type: AdamW8bit, or AdamW", LOADED),
-    Rule("args.musubi_optimizer_8bit", ("optimizer_type",), when.unknown_8bit,
-         "optimizer_type: {optimizer_type}: by its short name the script knows AdamW8bit only",
-         "write args.optimizer_type: bitsandbytes.optim.{optimizer_type}", LOADED),
-    Rule("args.musubi_optimizer", ("optimizer_type",), when.unknown_optimizer,
-         "optimizer_type: {optimizer_type} is not a class of torch.optim, where the script looks for it", "{what}",
-         LOADED),
-    Rule("args.musubi_scheduler", ("lr_scheduler",), when.unknown_scheduler,
-         "lr_scheduler: {lr_scheduler} is none that the script knows", "{what}", LOADED),
-    Rule("args.musubi_step_rules", ("lr_scheduler", "lr_scheduler_args"), when.no_step_rules,
-         "lr_scheduler: piecewise_constant needs step_rules",
-         'write args.lr_scheduler_args: {{step_rules: "1:100,0.1"}}', LOADED),
-    Rule("args.musubi_warmup", ("lr_warmup_steps", "lr_scheduler"), when.warms_up,
-         "lr_warmup_steps: {lr_warmup_steps}: a constant learning rate has no warmup, and the script stops",
-         "write args.lr_scheduler: constant_with_warmup", LOADED),
-    Rule("args.musubi_adafactor_scheduler", ("lr_scheduler", "optimizer_type"), when.scheduler_of_adafactor,
-         "lr_scheduler: {lr_scheduler} is for optimizer_type: Adafactor that sets its own rate",
-         "write another args.lr_scheduler", LOADED),
-    Rule("args.musubi_scheduler_fails", ("lr_scheduler",), when.fails_always,
-         "lr_scheduler: {lr_scheduler}: the script passes it numbers that it does not take",
-         "write another args.lr_scheduler, such as cosine", LOADED),
-    Rule("args.musubi_min_lr", ("lr_scheduler", "lr_scheduler_min_lr_ratio"),
-         lambda c: c.get("lr_scheduler") == "cosine_with_min_lr" and c.get("lr_scheduler_min_lr_ratio") is None
-         and not c.get("lr_scheduler_args") and not when.own_scheduler(c) and not when.relative(c),
-         "lr_scheduler: cosine_with_min_lr needs lr_scheduler_min_lr_ratio",
-         "write args.lr_scheduler_min_lr_ratio: 0.1", LOADED),
-    Rule("args.musubi_network_missing", ("network_module",), lambda c: not c.network_module,
-         "network_module is not set, and the script stops after it has loaded the model", "leave it to the runner",
-         LOADED),
-    Rule("args.musubi_network", ("network_module",), lambda c: c.network_module in when.OTHER_NETWORKS,
-         "network_module: {network_module} looks for the blocks of another model, and finds nothing to train",
-         "leave it out: the right one is set for this family", LOADED),
-    Rule("args.musubi_network_family", ("network_module",),
-         lambda c: c.network_module in when.NETWORKS[:2] and c.network_module != c.support.network_module,
-         "network_module: {network_module} is that of the other FLUX family: it trains, and its files say so",
-         "leave it out: the right one is set for this family", SILENT, WARNING),
-    Rule("args.musubi_network_args", ("network_args",), when.uneven_items,
-         "network_args: {what}: the script wants one '=' in each", "write name=value", LOADED),
-    Rule("args.musubi_network_keys", ("network_args",), when.unknown_keys,
-         "network_args: {what}: the network takes no notice of it",
-         f"choose from {', '.join(when.NETWORK_KEYS)}", SILENT),
-    Rule("args.musubi_network_patterns", ("network_args",), when.bad_patterns,
-         "network_args: exclude_patterns: the network wants a list of texts",
-         "write a list: exclude_patterns: ['.*single_blocks.*']", LOADED),
-    Rule("args.musubi_dim_from_weights", ("dim_from_weights",), lambda c: c.on("dim_from_weights"),
-         "dim_from_weights: the script takes this switch for the name of a file, and stops",
-         "write the args.network_dim of args.network_weights instead", LOADED),
-    Rule("args.musubi_workers", ("persistent_data_loader_workers", "max_data_loader_n_workers"),
-         lambda c: c.on("persistent_data_loader_workers") and c.get("max_data_loader_n_workers") == 0,
-         "persistent_data_loader_workers needs workers, and max_data_loader_n_workers is 0", "leave one of the two out",
-         LOADED),
-    Rule("args.musubi_tracker", ("log_with", "logging_dir"),
-         lambda c: c.get("log_with") in ("tensorboard", "all") and not c.get("logging_dir"),
-         "log_with: {log_with} needs a logging_dir", "leave args.log_with out: the runner sets an args.logging_dir",
-         "start"),
-    Rule("args.musubi_zero", when.SAVES,
-         lambda c: c.listed(name for name in when.SAVES if c.get(name) == 0),
-         "{what}: the script divides by it", "write 1 or more, or leave it out",
-         "first step"),
-    Rule("args.musubi_accumulation", ("gradient_accumulation_steps",),
-         lambda c: c.get("gradient_accumulation_steps") is not None and c.number("gradient_accumulation_steps") < 1,
-         "gradient_accumulation_steps: {gradient_accumulation_steps}: there must be one step at least", "write 1",
-         LOADED),
-    Rule("args.musubi_show_timesteps", ("show_timesteps",), lambda c: bool(c.get("show_timesteps")),
-         "show_timesteps: the script draws a figure and ends, without an error and without training", "leave it out",
-         SILENT),
-    Rule("args.musubi_prompts_kind", ("sample_prompts",), when.unknown_prompts,
-         "sample_prompts: {sample_prompts}: the script reads .txt, .toml and .json", "write a .txt file", "start"),
-    Rule("args.musubi_prompts_missing", ("sample_prompts",),
-         lambda c: bool(c.get("sample_prompts")) and c.prompts_found is False and not when.unknown_prompts(c),
-         "sample_prompts: {sample_prompts} is not there", "write the path of a file of prompts", "start"),
-    Rule("args.musubi_prompts_encoders", ("sample_prompts",), when.no_encoders,
-         "sample_prompts: the script needs {what} to paint them", "name it under components", "start"),
-    Rule("args.musubi_samples_none", (*when.SAMPLES, "sample_prompts"),
-         lambda c: when.samples(c) and not c.get("sample_prompts"),
-         "samples are asked for, and without sample_prompts there are none", "write args.sample_prompts",
-         SILENT, WARNING),
-    Rule("args.musubi_samples_never", (*when.SAMPLES, "sample_prompts"),
-         lambda c: bool(c.get("sample_prompts")) and not when.samples(c),
-         "sample_prompts: nothing says when to paint them", "write args.sample_every_n_epochs: 1", SILENT, WARNING),
-    Rule("args.musubi_other_shift", ("timestep_sampling",), when.other_shift,
-         "timestep_sampling: {timestep_sampling} counts the tokens of the other FLUX family, so its shift is another",
-         "write args.timestep_sampling: flux_shift for Kontext, flux2_shift for FLUX.2", SILENT, WARNING),
-    Rule("args.musubi_timesteps", ("timestep_sampling",),
-         lambda c: c.get("timestep_sampling") not in when.SHIFTS.values(),
-         "timestep_sampling: {timestep_sampling}: the trainer's guide recommends the shift of the model",
-         "write args.timestep_sampling: flux_shift for Kontext, flux2_shift for FLUX.2", SILENT, INFO),
-    Rule("args.musubi_flow_shift", ("discrete_flow_shift", "timestep_sampling"), when.flow_shift_unused,
-         "discrete_flow_shift: {discrete_flow_shift} does nothing with timestep_sampling: {timestep_sampling}",
-         "leave it out, or write args.timestep_sampling: shift", SILENT, WARNING),
-    Rule("args.musubi_timestep_range", ("min_timestep", "max_timestep"), when.reversed_range,
-         "min_timestep: {min_timestep} and max_timestep: {max_timestep} are not a range within 0 and 1000",
-         "write an args.min_timestep below args.max_timestep", SILENT, WARNING),
-    Rule("args.musubi_inert", when.UNREAD, lambda c: c.listed(c.given(*when.UNREAD)),
-         "{what}: does nothing for these models: the guidance of the training is 1", "leave it out", SILENT, INFO),
-    Rule("args.musubi_save_precision", ("save_precision",),
-         lambda c: c.get("save_precision") is None,
-         "save_precision is not set: checkpoints are saved in fp32, twice as large as in bf16",
-         "write args.save_precision: bf16", SILENT, INFO),
-    Rule("args.musubi_distilled", ("model_version",), lambda c: when.version(c) in when.DISTILLED,
-         "model_version: {model_version} is distilled to four steps: the trainer's guide trains the base models",
-         "write args.model_version: klein-base-4b or klein-base-9b", SILENT, WARNING, FLUX2),
-))  # fmt: skip
+
+def version(context: Context) -> str:
+    return str(context.get("model_version") or "dev")
+
+
+def too_many_swapped(context: Context) -> bool:
+    return context.number("blocks_to_swap") > MOST_SWAPPED.get(version(context), MOST_SWAPPED["dev"])
+
+
+def attentions(context: Context) -> tuple[str, ...]:
+    return tuple(name for name in ATTENTION if context.on(name))
+
+
+def unknown_8bit(context: Context) -> bool:
+    kind = str(context.get("optimizer_type") or "")
+    return kind.lower().endswith("8bit") and kind.lower() != "adamw8bit" and "." not in kind
+
+
+def uneven_items(context: Context) -> str:
+    """Items that cannot be split into two at "=": a text with a second one."""
+    items = context.get("network_args")
+    texts = [str(item) for item in items] if isinstance(items, list | tuple) else []
+    return ", ".join(text for text in texts if text.count("=") != 1)
+
+
+def unknown_optimizer(context: Context) -> str:
+    """What to write instead of a name that torch.optim does not have."""
+    kind = str(context.get("optimizer_type") or "")
+    here = kind.lower() in OPTIMIZERS or kind in (*EXACT, *UNFIT, *UNSURE)
+    if not kind or here or "." in kind or kind.lower().endswith("8bit"):
+        return ""
+    known = ELSEWHERE.get(kind.lower())
+    known = known or nearest(kind, (*EXACT, "AdamW", "Adafactor"))
+    return f"write args.optimizer_type: {known or 'package.Class'}"
+
+
+def unknown_scheduler(context: Context) -> str:
+    """What to write instead; Adafactor brings its own."""
+    name = str(context.get("lr_scheduler") or "constant")
+    known = name in SCHEDULERS or name.lower() == "rex" or name.startswith("adafactor")
+    if known or own_scheduler(context) or relative(context):
+        return ""
+    return (
+        did_you_mean(name, SCHEDULERS, "args.lr_scheduler: ") or "write args.lr_scheduler: constant, cosine or linear"
+    )
+
+
+def no_step_rules(context: Context) -> bool:
+    stated = context.get("lr_scheduler") == "piecewise_constant" and not own_scheduler(context)
+    return stated and not relative(context) and "step_rules" not in context.literals("lr_scheduler_args")
+
+
+def judged(context: Context) -> bool:
+    """Whether the network is one of the trainer's own LoRAs."""
+    return context.network_module in NETWORKS[:2]
+
+
+def unknown_keys(context: Context) -> str:
+    found = [key for key in context.network_args if key not in NETWORK_KEYS] if judged(context) else []
+    return ", ".join(f"{key} ({did_you_mean(key, NETWORK_KEYS) or 'not one of them'})" for key in found)
+
+
+def bad_patterns(context: Context) -> bool:
+    """The network adds a pattern of its own to the list."""
+    given = context.network_args.get("exclude_patterns")
+    return given is not None and not is_list(given)
+
+
+def is_list(text: str) -> bool:
+    try:
+        return isinstance(ast.literal_eval(text), list)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return False
+
+
+def warms_up(context: Context) -> bool:
+    scheduler = str(context.get("lr_scheduler") or "constant")
+    flat = scheduler in CONSTANTS or relative(context)
+    return flat and context.number("lr_warmup_steps") != 0 and not own_scheduler(context)
+
+
+def own_scheduler(context: Context) -> bool:
+    return bool(context.get("lr_scheduler_type")) or schedule_free(context)
+
+
+def adafactor(context: Context) -> bool:
+    return str(context.get("optimizer_type") or "").lower() == "adafactor"
+
+
+def relative(context: Context) -> bool:
+    """Adafactor that sets its own learning rate, which is what it does unless told otherwise."""
+    options = context.literals("optimizer_args")
+    return adafactor(context) and bool(options.get("relative_step", True) or options.get("warmup_init", False))
+
+
+def scheduler_of_adafactor(context: Context) -> bool:
+    wanted = str(context.get("lr_scheduler") or "").startswith("adafactor")
+    return wanted and not relative(context) and not own_scheduler(context)
+
+
+def fails_always(context: Context) -> bool:
+    return context.get("lr_scheduler") in ALWAYS_FAIL and not own_scheduler(context) and not relative(context)
+
+
+def other_shift(context: Context) -> bool:
+    sampling = context.get("timestep_sampling")
+    return sampling in SHIFTS.values() and sampling != SHIFTS[context.family]
+
+
+def no_encoders(context: Context) -> str:
+    if not context.get("sample_prompts"):
+        return ""
+    return ", ".join(name for name in ENCODERS[context.family] if not context.get(name))
+
+
+def samples(context: Context) -> bool:
+    return any(context.get(name) for name in SAMPLES)
+
+
+def unknown_prompts(context: Context) -> bool:
+    name = context.get("sample_prompts")
+    return bool(name) and not str(name).endswith((".txt", ".toml", ".json"))
+
+
+def reversed_range(context: Context) -> bool:
+    low, high = context.get("min_timestep"), context.get("max_timestep")
+    first, last = 0 if low is None else low, 1000 if high is None else high
+    return first < 0 or last > 1000 or first >= last
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    "musubi_attention": lambda c: not attentions(c) and not c.on("sage_attn"),
+    "musubi_attentions": lambda c: ", ".join(attentions(c)) if len(attentions(c)) > 1 else "",
+    "musubi_flash3": lambda c: c.on("flash3") and attentions(c)[0] == "flash3",
+    "musubi_fp8_mistral": lambda c: c.on("fp8_text_encoder") and version(c) == "dev",
+    "musubi_swap_flux2": too_many_swapped,
+    "musubi_optimizer_8bit": unknown_8bit,
+    "musubi_optimizer": unknown_optimizer,
+    "musubi_scheduler": unknown_scheduler,
+    "musubi_step_rules": no_step_rules,
+    "musubi_warmup": warms_up,
+    "musubi_adafactor_scheduler": scheduler_of_adafactor,
+    "musubi_scheduler_fails": fails_always,
+    "musubi_min_lr": lambda c: (
+        c.get("lr_scheduler") == "cosine_with_min_lr"
+        and c.get("lr_scheduler_min_lr_ratio") is None
+        and not c.get("lr_scheduler_args")
+        and not own_scheduler(c)
+        and not relative(c)
+    ),
+    "musubi_network_family": lambda c: (
+        c.network_module in NETWORKS[:2] and c.network_module != c.support.network_module
+    ),
+    "musubi_network_args": uneven_items,
+    "musubi_network_keys": unknown_keys,
+    "musubi_network_patterns": bad_patterns,
+    "musubi_zero": lambda c: c.listed(name for name in SAVES if c.get(name) == 0),
+    "musubi_prompts_kind": unknown_prompts,
+    "musubi_prompts_missing": lambda c: (
+        bool(c.get("sample_prompts")) and c.prompts_found is False and not unknown_prompts(c)
+    ),
+    "musubi_prompts_encoders": no_encoders,
+    "musubi_samples_none": lambda c: samples(c) and not c.get("sample_prompts"),
+    "musubi_samples_never": lambda c: bool(c.get("sample_prompts")) and not samples(c),
+    "musubi_other_shift": other_shift,
+    "musubi_timestep_range": reversed_range,
+    "musubi_distilled": lambda c: version(c) in DISTILLED,
+}
+RULES = read_rules(Path(__file__).with_name("rules.toml"), CONDITIONS, "musubi-tuner")

@@ -8,7 +8,7 @@ from rule_cases import Case
 
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.musubi import rules
-from kohya_runner.engines.musubi.rule_conditions import MOST_SWAPPED
+from kohya_runner.engines.musubi.rules import MOST_SWAPPED
 from kohya_runner.engines.rule_context import Context, evaluate
 from kohya_runner.engines.rules_page import RULES
 from kohya_runner.engines.table import options_for

@@ -1,13 +1,14 @@
-"""The rules of sd-scripts' scripts, by the subject that they are shown under."""
+"""The rules of sd-scripts, by the subject that they are shown under: a TOML file each; their conditions are here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from kohya_runner.engines.rule_context import LORA, Rule, for_methods
+from kohya_runner.engines.rule_context import LORA, Rule
+from kohya_runner.engines.rule_table import Condition, read_rules
 from kohya_runner.engines.sd_scripts.rules import (
     data_and_loss,
-    families,
     methods,
     network,
     network_args,
@@ -16,17 +17,22 @@ from kohya_runner.engines.sd_scripts.rules import (
     scheduler,
 )
 
+
+def _rules(name: str, conditions: Mapping[str, Condition], methods: tuple[str, ...] = ()) -> tuple[Rule, ...]:
+    return read_rules(Path(__file__).with_name(f"{name}.toml"), conditions, methods=methods)
+
+
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
-    "Captions, caches and buckets": data_and_loss.DATA_RULES,
-    "Precision, memory and loading": run_and_precision.PRECISION_RULES,
-    "Network": for_methods(network.RULES, LORA),
-    "Network arguments": for_methods(network_args.RULES, LORA),
-    "Optimizer and learning rates": optimizer.RULES,
-    "Scheduler": scheduler.RULES,
-    "Loss, noise and timesteps": data_and_loss.LOSS_RULES,
-    "One family alone": families.RULES,
-    "Samples, checkpoints and resuming": run_and_precision.RUN_RULES,
-    "Full fine-tunes and DreamBooth": methods.FINE_TUNE_RULES,
-    "Full fine-tunes of one family": methods.WHOLE_MODEL_RULES,
-    "ControlNet and textual inversion": methods.CONTROL_RULES,
+    "Captions, caches and buckets": _rules("data", data_and_loss.CONDITIONS),
+    "Precision, memory and loading": _rules("precision", run_and_precision.CONDITIONS),
+    "Network": _rules("network", network.CONDITIONS, LORA),
+    "Network arguments": _rules("network_args", network_args.CONDITIONS, LORA),
+    "Optimizer and learning rates": _rules("optimizer", optimizer.CONDITIONS),
+    "Scheduler": _rules("scheduler", scheduler.CONDITIONS),
+    "Loss, noise and timesteps": _rules("loss", data_and_loss.CONDITIONS),
+    "One family alone": _rules("families", methods.CONDITIONS),
+    "Samples, checkpoints and resuming": _rules("run", run_and_precision.CONDITIONS),
+    "Full fine-tunes and DreamBooth": _rules("fine_tunes", methods.CONDITIONS),
+    "Full fine-tunes of one family": _rules("whole_models", methods.CONDITIONS),
+    "ControlNet and textual inversion": _rules("control", methods.CONDITIONS),
 }

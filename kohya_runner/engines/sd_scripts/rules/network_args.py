@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from kohya_runner.engines.rule_context import LOADED, SILENT, WARNING, Context, Rule
+from kohya_runner.engines.rule_context import Context
+from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts.rules.network import suggestion
 
-ARGS = ("network_args",)
 BLOCK_LISTS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
 WEIGHTS = ("down_lr_weight", "up_lr_weight")
 PRESETS = ("cosine", "sine", "linear", "reverse_linear", "zeros")
@@ -211,53 +211,25 @@ def _trains_t5(context: Context) -> bool:
     return _own_key(context, "train_t5xxl", TRAINS_T5) == "True"
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("args.network_args_unknown", ARGS, _unknown, "network_args: {network_module} never looks at {what}",
-         "correct it or leave it out", SILENT),
-    Rule("args.network_args_value", ARGS, _unreadable, "network_args: {network_module} cannot read {what}",
-         "write a number, or numbers with commas", LOADED),
-    Rule("args.network_args_true", ARGS, _not_quite_true,
-         "network_args: {what} counts as no: only the text True is yes", "write True", SILENT),
-    Rule("args.network_args_blocks", ARGS, _block_counts, "network_args: {what}", "write one number for each block",
-         LOADED),
-    Rule("args.network_args_blocks_inert", ARGS, _inert_blocks,
-         "network_args: {what} does nothing without block_dims or down/mid/up_lr_weight", "write block_dims, too",
-         SILENT, WARNING),
-    Rule("args.network_args_preset", ARGS, _no_preset,
-         "network_args: {what} is neither a list nor cosine, sine, linear, reverse_linear, zeros",
-         "write a list of numbers or one of the names", LOADED),
-    Rule("args.network_args_weights", ARGS, _too_many_weights, "network_args: {what}, and the trainer stops at it",
-         "write fewer numbers", LOADED),
-    Rule("args.network_args_weights_filled", ARGS, _odd_weights,
-         "network_args: {what}: the trainer cuts them or fills them up with 1", "write one number for each block",
-         SILENT, WARNING),
-    Rule("args.network_args_conv_alpha", ARGS,
-         lambda c: "conv_alpha" in c.network_keys and _one_way(c, "conv_alpha", "conv_dim"),
-         "network_args: conv_alpha does nothing without conv_dim", "write conv_dim, too", SILENT, WARNING),
-    Rule("args.network_args_conv_flux", ARGS, lambda c: _own_key(c, "conv_dim", WITHOUT_CONV) is not None,
-         "network_args: conv_dim does nothing here: this model has no convolutions", "leave it out",
-         SILENT, WARNING, ("flux", "sd3", "lumina", "hunyuan_image")),
-    Rule("args.network_args_rank_dropout", ARGS, _rank_dropout, "network_args: rank_dropout=1 divides by zero",
-         "write less than 1", "first step"),
-    Rule("args.network_args_in_dims", ARGS, _list_lengths, "network_args: {what}", "write one number for each", LOADED),
-    Rule("args.network_args_train_blocks", ARGS, _train_blocks, "network_args: train_blocks={what}",
-         "write one of them", LOADED),
-    Rule("args.network_args_indices", ARGS, _indices, "network_args: {what} selects what is not there",
-         "write numbers and ranges such as 0-3,7", LOADED),
-    Rule("args.network_args_indices_empty", ARGS, _empty_indices,
-         "network_args: train_block_indices names blocks that no SD3 model has: 0 to 37 at most, 0 to 23 of the medium",
-         "write the blocks that are there", SILENT, WARNING, ("sd3",)),
-    Rule("args.network_args_ggpo", ARGS, _ggpo, "network_args: ggpo_beta and ggpo_sigma only act together",
-         "write both", SILENT, WARNING, ("flux", "hunyuan_image")),
-    Rule("args.network_args_unit", ARGS, _unit, "network_args: the rank must be a multiple of unit: {what}",
-         "write a unit that divides args.network_dim", LOADED),
-    Rule("args.network_args_dylora", ARGS, _dylora_conv, "network_args: conv_dim must be equal to the rank: {what}",
-         "write the same number", LOADED),
-    Rule("args.t5_cached", (*ARGS, "cache_text_encoder_outputs"), lambda c: _trains_t5(c) and c.caches_text,
-         "train_t5xxl=True with cached text encoder outputs", "leave one of the two out",
-         LOADED, families=("flux", "sd3")),
-    Rule("args.t5_unet_only", (*ARGS, "network_train_unet_only"),
-         lambda c: _trains_t5(c) and c.on("network_train_unet_only"),
-         "train_t5xxl=True does nothing with network_train_unet_only", "leave one of the two out",
-         SILENT, WARNING, ("flux", "sd3")),
-)  # fmt: skip
+CONDITIONS: Mapping[str, Condition] = {
+    "network_args_unknown": _unknown,
+    "network_args_value": _unreadable,
+    "network_args_true": _not_quite_true,
+    "network_args_blocks": _block_counts,
+    "network_args_blocks_inert": _inert_blocks,
+    "network_args_preset": _no_preset,
+    "network_args_weights": _too_many_weights,
+    "network_args_weights_filled": _odd_weights,
+    "network_args_conv_alpha": lambda c: "conv_alpha" in c.network_keys and _one_way(c, "conv_alpha", "conv_dim"),
+    "network_args_conv_flux": lambda c: _own_key(c, "conv_dim", WITHOUT_CONV) is not None,
+    "network_args_rank_dropout": _rank_dropout,
+    "network_args_in_dims": _list_lengths,
+    "network_args_train_blocks": _train_blocks,
+    "network_args_indices": _indices,
+    "network_args_indices_empty": _empty_indices,
+    "network_args_ggpo": _ggpo,
+    "network_args_unit": _unit,
+    "network_args_dylora": _dylora_conv,
+    "t5_cached": lambda c: _trains_t5(c) and c.caches_text,
+    "t5_unet_only": lambda c: _trains_t5(c) and c.on("network_train_unet_only"),
+}

@@ -7,17 +7,13 @@ from typing import Any
 
 from kohya_runner.engines.rule_context import (
     EXACT,
-    INFO,
-    LOADED,
     LORA,
-    SILENT,
     UNET,
     UNFIT,
     UNSURE,
-    WARNING,
     Context,
-    Rule,
 )
+from kohya_runner.engines.rule_table import Condition
 from kohya_runner.text import did_you_mean
 
 TEXT_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2", "learning_rate_te3")
@@ -63,7 +59,6 @@ def _rate(context: Context, name: str, base: float) -> float:
     return base if context.get(name) is None else context.number(name)
 
 
-TYPE = ("optimizer_type",)
 ALIASES = ("use_8bit_adam", "use_lion_optimizer")
 KEY = "args.optimizer_type: "
 ANY_CASE = (
@@ -99,10 +94,6 @@ FUSES = (
     "sd3_train.py", "lumina_train.py", "anima_train.py",
 )  # fmt: skip
 """Scripts that use fused_backward_pass (sdxl_train.py:544 and its like)."""
-RATES = (
-    "unet_lr", "text_encoder_lr", "learning_rate_te", "learning_rate_te1", "learning_rate_te2", "block_lr",
-    "control_net_lr",
-)  # fmt: skip
 RATE_FILTERS = (
     "networks.lora", "networks.lora_flux", "networks.dylora", "networks.lora_sd3", "networks.lora_lumina",
     "networks.lora_hunyuan_image", "networks.lora_anima",
@@ -214,55 +205,30 @@ def _inert_rates(context: Context) -> str:
     return context.listed(name for name in context.given(*off) if context.on(off[name]))
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("args.optimizer_unknown", TYPE, _unknown, "the trainer has no optimizer_type: {optimizer_type}",
-         "{what}", LOADED),
-    Rule("args.optimizer_unfit", TYPE, lambda c: str(c.get("optimizer_type")) in UNFIT,
-         "optimizer_type: {optimizer_type} cannot take the trainer's steps", "write AdamW", "first step"),
-    Rule("args.optimizer_twice", (*ALIASES, *TYPE), _alias_twice, "{what} name two optimizers",
-         "keep args.optimizer_type alone", LOADED),
-    Rule("args.optimizer_alias", ALIASES, _alias, "an old way to write optimizer_type: {what}",
-         "write args.optimizer_type: {what}", SILENT, INFO),
-    Rule("args.optimizer_args", ("optimizer_args", *TYPE), lambda c: _not_taken(c, ARGUMENTS),
-         "optimizer_args: {optimizer_type} does not take {what}", "correct it or leave it out", LOADED),
-    Rule("args.optimizer_args_plugin", ("optimizer_args", *TYPE), lambda c: _not_taken(c, PLUGIN_ARGUMENTS),
-         "optimizer_args: {optimizer_type} probably does not take {what}", "correct it or leave it out",
-         LOADED, WARNING),
-    Rule("args.optimizer_args_lr", ("optimizer_args",), _rate_twice,
-         "optimizer_args: {what} is passed by the trainer already", "write args.learning_rate", LOADED),
-    Rule("args.optimizer_momentum", ("optimizer_args",), _momentum,
-         "optimizer_args: {what}: Nesterov needs a momentum and no dampening", "leave both out", LOADED),
-    Rule("args.fused_backward", ("fused_backward_pass", *TYPE, "gradient_accumulation_steps"),
-         lambda c: c.on("fused_backward_pass")
-         and (name_of(c) != "adafactor" or c.get("gradient_accumulation_steps") != 1),
-         "fused_backward_pass needs optimizer_type: Adafactor and gradient_accumulation_steps: 1",
-         "write both, or leave it out", LOADED),
-    Rule("args.fused_backward_inert", ("fused_backward_pass",),
-         lambda c: c.on("fused_backward_pass") and name_of(c) == "adafactor" and c.script not in FUSES
-         and c.get("gradient_accumulation_steps") == 1,
-         "fused_backward_pass does nothing in this script", "leave it out", SILENT, WARNING),
-    Rule("args.adafactor_rates", ("unet_lr", "text_encoder_lr", "optimizer_args"),
-         lambda c: c.listed(c.given("unet_lr", "text_encoder_lr")) if relative_step(c) else "",
-         "{what}: Adafactor finds its own rate (relative_step) and ignores it",
-         "write args.optimizer_args: {{relative_step: false}}, or leave the rates out", SILENT, WARNING),
-    Rule("args.learning_rate_zero", ("learning_rate", "unet_lr", "text_encoder_lr"), _all_zero,
-         "every learning rate is 0: there is nothing to train", "write an args.learning_rate", LOADED),
-    Rule("args.unet_lr", ("unet_lr",), _still_unet, "unet_lr: 0: only the text encoder is trained",
-         "write args.network_train_text_encoder_only: true if that is meant", SILENT, WARNING),
-    Rule("args.learning_rate_unused", ("unet_lr", "text_encoder_lr"), _inert_rates,
-         "{what}: this part is not trained", "leave it out", SILENT, INFO),
-    Rule("args.text_encoder_lr", ("text_encoder_lr",), _surplus_rates,
-         "text_encoder_lr: {text_encoder_lr}: only the first is used, for every text encoder", "write one number",
-         SILENT, WARNING),
-    Rule("args.learning_rate_low", ("learning_rate", "unet_lr", "text_encoder_lr", *TYPE), _low_rate,
-         "{optimizer_type} finds its own rate and multiplies it with this one, which is small",
-         "write args.learning_rate: 1.0", SILENT, WARNING),
-    Rule("args.learning_rate_differ", (*RATES, *TYPE),
-         lambda c: name_of(c) == "prodigy" and _rates_differ(c),
-         "{optimizer_type} stops at learning rates that differ between the parts", "write one args.learning_rate",
-         "first step"),
-    Rule("args.learning_rate_dadapt", (*RATES, *TYPE),
-         lambda c: name_of(c).startswith("dadapt") and _rates_differ(c),
-         "{optimizer_type} takes the first learning rate for all parts", "write one args.learning_rate",
-         SILENT, WARNING),
-)  # fmt: skip
+CONDITIONS: Mapping[str, Condition] = {
+    "optimizer_unknown": _unknown,
+    "optimizer_unfit": lambda c: str(c.get("optimizer_type")) in UNFIT,
+    "optimizer_twice": _alias_twice,
+    "optimizer_alias": _alias,
+    "optimizer_args": lambda c: _not_taken(c, ARGUMENTS),
+    "optimizer_args_plugin": lambda c: _not_taken(c, PLUGIN_ARGUMENTS),
+    "optimizer_args_lr": _rate_twice,
+    "optimizer_momentum": _momentum,
+    "fused_backward": lambda c: (
+        c.on("fused_backward_pass") and (name_of(c) != "adafactor" or c.get("gradient_accumulation_steps") != 1)
+    ),
+    "fused_backward_inert": lambda c: (
+        c.on("fused_backward_pass")
+        and name_of(c) == "adafactor"
+        and c.script not in FUSES
+        and c.get("gradient_accumulation_steps") == 1
+    ),
+    "adafactor_rates": lambda c: c.listed(c.given("unet_lr", "text_encoder_lr")) if relative_step(c) else "",
+    "learning_rate_zero": _all_zero,
+    "unet_lr": _still_unet,
+    "learning_rate_unused": _inert_rates,
+    "text_encoder_lr": _surplus_rates,
+    "learning_rate_low": _low_rate,
+    "learning_rate_differ": lambda c: name_of(c) == "prodigy" and _rates_differ(c),
+    "learning_rate_dadapt": lambda c: name_of(c).startswith("dadapt") and _rates_differ(c),
+}

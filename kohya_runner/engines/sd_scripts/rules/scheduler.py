@@ -7,19 +7,14 @@ from collections.abc import Mapping
 from kohya_runner.engines.rule_context import (
     ALWAYS_FAIL,
     ARGUMENTS,
-    INFO,
-    LOADED,
-    SILENT,
-    WARNING,
     Context,
-    Rule,
     schedule_free,
 )
+from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step
 from kohya_runner.text import did_you_mean
 
 NAME = ("lr_scheduler",)
-WARMUP = ("lr_warmup_steps",)
 OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "lr_scheduler_num_cycles": ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay"),
     "lr_scheduler_power": ("polynomial",),
@@ -151,54 +146,30 @@ def _too_long(context: Context) -> bool:
     return warms and total is not None and 0 < total * context.num_processes <= _warmup(context)
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("args.scheduler_unknown", NAME, _unknown, "lr_scheduler: {lr_scheduler} is not a scheduler of the trainer",
-         "{what}", LOADED),
-    Rule("args.scheduler_broken", NAME, lambda c: _name(c) in ALWAYS_FAIL,
-         "lr_scheduler: {lr_scheduler} cannot be made by the trainer: it passes arguments that this one refuses",
-         "write cosine_with_min_lr, or another one", LOADED),
-    Rule("args.warmup_needless", (*WARMUP, *NAME), _needless_warmup,
-         "lr_warmup_steps: {lr_warmup_steps} does not go with {what}",
-         "write args.lr_warmup_steps: 0, or args.lr_scheduler: constant_with_warmup", LOADED),
-    Rule("args.scheduler_adafactor", (*NAME, "optimizer_type"), _adafactor, "lr_scheduler: {lr_scheduler} {what}",
-         "leave args.lr_scheduler out, or write constant_with_warmup", LOADED),
-    Rule("args.scheduler_min_lr", ("lr_scheduler_min_lr_ratio", *NAME), _min_lr,
-         "lr_scheduler: cosine_with_min_lr needs one lowest rate {what}", "write args.lr_scheduler_min_lr_ratio: 0.1",
-         LOADED),
-    Rule("args.scheduler_steps", ("lr_scheduler_args", *NAME),
-         lambda c: _name(c) == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args"),
-         "lr_scheduler: piecewise_constant needs step_rules",
-         "write args.lr_scheduler_args: {{step_rules: \"'1:100,0.1:200,0.01'\"}}", LOADED),
-    Rule("args.scheduler_args", ("lr_scheduler_args", *NAME), _arguments,
-         "lr_scheduler_args: {lr_scheduler} cannot be given {what}", "leave it out", LOADED),
-    Rule("args.scheduler_end", ("learning_rate", *NAME),
-         lambda c: _name(c) == "polynomial" and "lr_end" not in c.literals("lr_scheduler_args")
-         and c.number("learning_rate") <= LR_END,
-         "lr_scheduler: polynomial falls to 1e-7, and learning_rate: {learning_rate} is not above it",
-         "write args.lr_scheduler_args: {{lr_end: 0}}, or a higher rate", LOADED),
-    Rule("args.scheduler_type_unknown", ("lr_scheduler_type",), _torch_unknown,
-         "lr_scheduler_type: {lr_scheduler_type} is not a class of torch.optim.lr_scheduler", "{what}", LOADED),
-    Rule("args.scheduler_type_args", ("lr_scheduler_args", "lr_scheduler_type"), _torch_arguments,
-         "lr_scheduler_type: {lr_scheduler_type} needs {what}",
-         "write it under args.lr_scheduler_args, or take another", LOADED),
-    Rule("args.scheduler_type_wins", (*NAME, "lr_scheduler_type"),
-         lambda c: bool(c.get("lr_scheduler_type") and c.given("lr_scheduler")) and not schedule_free(c),
-         "lr_scheduler: {lr_scheduler} does nothing beside lr_scheduler_type: {lr_scheduler_type}",
-         "leave one of the two out", SILENT, INFO),
-    Rule("args.scheduler_free", (*NAME, "lr_scheduler_type", *WARMUP, "optimizer_type"), _ignored,
-         "{what} does nothing with {optimizer_type}, which has no schedule", "leave it out", SILENT, WARNING),
-    Rule("args.scheduler_replaced", (*NAME, "optimizer_args"), _replaced,
-         "lr_scheduler: {lr_scheduler} is replaced by Adafactor's own (relative_step)",
-         "write args.optimizer_args: {{relative_step: false}}, or leave args.lr_scheduler out", SILENT, WARNING),
-    Rule("args.scheduler_inert", (*OWN_OPTIONS, *NAME), _inert,
-         "{what} does nothing with lr_scheduler: {lr_scheduler}", "leave it out", SILENT, WARNING),
-    Rule("args.warmup_inert", (*WARMUP, *NAME), lambda c: _name(c) == "piecewise_constant" and _warmup(c) > 0,
-         "lr_warmup_steps: {lr_warmup_steps} does nothing with lr_scheduler: piecewise_constant",
-         "write it into step_rules", SILENT, WARNING),
-    Rule("args.warmup_processes", (*WARMUP, "num_processes"), _shrunk,
-         "lr_warmup_steps: {lr_warmup_steps} is divided by the number of processes: the scheduler steps once for each",
-         "write a fraction, such as 0.05", SILENT, WARNING),
-    Rule("args.warmup_long", WARMUP, _too_long,
-         "lr_warmup_steps: {lr_warmup_steps} is not shorter than the run: the full learning rate is never reached",
-         "write fewer steps", SILENT, WARNING),
-)  # fmt: skip
+CONDITIONS: Mapping[str, Condition] = {
+    "scheduler_unknown": _unknown,
+    "scheduler_broken": lambda c: _name(c) in ALWAYS_FAIL,
+    "warmup_needless": _needless_warmup,
+    "scheduler_adafactor": _adafactor,
+    "scheduler_min_lr": _min_lr,
+    "scheduler_steps": lambda c: (
+        _name(c) == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args")
+    ),
+    "scheduler_args": _arguments,
+    "scheduler_end": lambda c: (
+        _name(c) == "polynomial"
+        and "lr_end" not in c.literals("lr_scheduler_args")
+        and c.number("learning_rate") <= LR_END
+    ),
+    "scheduler_type_unknown": _torch_unknown,
+    "scheduler_type_args": _torch_arguments,
+    "scheduler_type_wins": lambda c: (
+        bool(c.get("lr_scheduler_type") and c.given("lr_scheduler")) and not schedule_free(c)
+    ),
+    "scheduler_free": _ignored,
+    "scheduler_replaced": _replaced,
+    "scheduler_inert": _inert,
+    "warmup_inert": lambda c: _name(c) == "piecewise_constant" and _warmup(c) > 0,
+    "warmup_processes": _shrunk,
+    "warmup_long": _too_long,
+}
