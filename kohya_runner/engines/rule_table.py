@@ -52,10 +52,12 @@ def read_rules(
     rules = []
     for stage, rows in read_table(file).items():
         for name, row in rows.items():
-            fields = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+            fields: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
+            }
             fields["applies"] = _condition(fields.pop("when")) if "when" in fields else conditions[name]
             fields["severity"] = Severity(fields.get("severity", "error"))
-            rules.append(Rule(f"{stage}.{name}", engine=engine, **{"methods": methods, **fields}))
+            rules.append(Rule(f"{stage}.{name}", engine=engine, **({"methods": methods} | fields)))
     return tuple(rules)
 
 
