@@ -54,6 +54,7 @@ class MachineNeeds:
     elsewhere: bool = False
     hub_pipeline: bool = False
     places: Mapping[str, str] = field(default_factory=dict)
+    options: frozenset[str] = frozenset()  # all that the script has, where they are known
 
     def place(self, option: str) -> str:
         """``file:line:column`` of an option, "" where the recipe leaves it open."""

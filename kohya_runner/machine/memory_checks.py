@@ -136,6 +136,7 @@ def vram_settings(needs: MachineNeeds, load: Load) -> memory_use.VramSettings:
         text_fp8=load.dtypes.get("t5xxl", "").startswith("F8") or "fp8_vl" in on,
         text_on_cpu="text_encoder_cpu" in on,
         dim=load.lora.dim,
+        options=needs.options,
     )
 
 

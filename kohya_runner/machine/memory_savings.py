@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from kohya_runner.machine.memory_use import VramSettings, estimate, moments
 Change = tuple[str, Mapping[str, Any]]
 
 
+_NAME = re.compile(r"(\w+): ")
 LEAST = 100 * 10**6
 """Bytes; a line that saves less is not worth writing."""
 EIGHT_BIT = 2
@@ -45,6 +47,8 @@ def savings(settings: VramSettings, room: int) -> tuple[Saving, ...]:
     found = []
     for lever in LEVERS:
         change = lever(settings, room)
+        if change and settings.options and not settings.options.issuperset(_NAME.findall(change[0])):
+            continue  # a textual inversion of SDXL caches no texts, whatever its family does
         after = estimate(replace(settings, **change[1])) if change else None
         if change and after and now.total - after.total >= LEAST:
             found.append(Saving(change[0], now.total - after.total, change[1]))

@@ -63,6 +63,7 @@ class VramSettings:
     dim: int = 0
     network: bool = True  # the trained parameters are a LoRA
     whole: bool = False  # the trained parameters are the base model itself
+    options: frozenset[str] = frozenset()  # the script's own, for the hints alone; none: not known
     fused: bool = False  # each gradient is used up as soon as it is there (fused_backward_pass)
 
     @property

@@ -87,19 +87,30 @@ class TimePlan:
 
 
 def measured(views: Iterable[RunView], *, name: str, argv: Sequence[str], gpus: Iterable[str]) -> Speed | None:
-    """The speed of the latest run of this name, with the options that matter, on the same GPUs; practice is none.
+    """The speed on these GPUs, of ``speeds``."""
+    return speeds(views, name=name, argv=argv).get(tuple(sorted(gpus)))
 
-    ``views`` are those of ``ledger.runs``, the oldest first; ``argv`` the command of the plan; ``gpus`` their names.
+
+def speeds(views: Iterable[RunView], *, name: str, argv: Sequence[str]) -> dict[tuple[str, ...], Speed]:
+    """By the names of the GPUs: that of the latest run of this name, with the options that matter; practice is none.
+
+    ``views`` are those of ``ledger.runs``, the oldest first; ``argv`` the command of the plan.
     """
-    wanted, here = speed_key(argv), sorted(gpus)
-    for view in reversed(tuple(views)):
+    wanted = speed_key(argv)
+    found: dict[tuple[str, ...], Speed] = {}
+    for view in views:
         record = view.record
         if record is None or record.practice or record.name != name or not _alike(record, wanted):
             continue
-        speed = _speed(record)
-        if speed is not None and sorted(str(gpu.get("name")) for gpu in record.gpus) == here:
-            return speed
-    return None
+        if (speed := _speed(record)) is not None:
+            found[tuple(sorted(str(gpu.get("name")) for gpu in record.gpus))] = speed
+    return found
+
+
+def machine_of(gpus: Sequence[str]) -> str:
+    """In words, of the names of its GPUs."""
+    counts = {name: gpus.count(name) for name in gpus}
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items()) or "a CPU alone"
 
 
 def _alike(record: Record, wanted: frozenset[tuple[str, ...]]) -> bool:

@@ -15,11 +15,12 @@ from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, error
 from kohya_runner.hub import Access
+from kohya_runner.machine.cards import CardClass, card_classes, described
 from kohya_runner.machine.device_checks import MachineNeeds
 from kohya_runner.machine.downloads import HubFile
-from kohya_runner.machine.memory_checks import MemoryPlan, memory_plan, swap_bytes
+from kohya_runner.machine.memory_checks import MemoryPlan, memory_plan, swap_bytes, vram_settings
 from kohya_runner.plan import space
-from kohya_runner.plan.cost import TimePlan, budget_findings, measured
+from kohya_runner.plan.cost import TimePlan, budget_findings, machine_of, speeds
 from kohya_runner.plan.space import load_of
 from kohya_runner.recipe.finish import Budget
 from kohya_runner.recipe.load import Loaded
@@ -52,6 +53,26 @@ class ForecastInput:
 
 
 @dataclass(frozen=True, slots=True)
+class Rent:
+    """What to rent for a run: cards by their memory, so many of them, and the times by the GPUs they come from."""
+
+    classes: tuple[CardClass, ...]
+    cards: int
+    times: Mapping[tuple[str, ...], TimePlan]
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """(label, text) for the screen."""
+        yield from described(self.classes, self.cards)
+        for gpus, time in self.times.items():
+            yield "time", f"on {machine_of(gpus)}: {time}"
+
+    def as_json(self) -> Mapping[str, object]:
+        """The object ``rent`` of ``plan --json``."""
+        times = [{"gpus": list(gpus), **time.as_json()} for gpus, time in self.times.items()]
+        return {"count": self.cards, "cards": [one.as_json() for one in self.classes], "times": times}
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """The answers, and what stands against the run."""
 
@@ -59,6 +80,7 @@ class Forecast:
     memory: MemoryPlan | None
     time: TimePlan | None
     findings: tuple[Finding, ...]
+    rent: Rent | None = None  # of a run for another machine
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """(label, text) for the screen."""
@@ -66,7 +88,9 @@ class Forecast:
             yield "file", str(seen)
         if self.memory is not None and str(self.memory):
             yield "memory", str(self.memory)
-        if self.time is not None:
+        if self.rent is not None:
+            yield from self.rent.rows()
+        if self.time is not None and not (self.rent and self.rent.times):
             yield "time", str(self.time)
 
     def as_json(self) -> Mapping[str, object]:
@@ -95,11 +119,15 @@ def forecast(
         return Forecast(files, None, None, tuple(found))
     load = load_of(subject.parsed, subject.support, steps=steps, files=files)
     memory = memory_plan(need, load, host, swap=swap_bytes())
-    time = _time(subject, steps, host, argv)
+    known = _times(subject, steps, argv)
+    gpus = None if host is None else tuple(sorted(gpu.name for gpu in host.gpus))
+    time = known.get(gpus) if gpus is not None else None
+    time = time or TimePlan(steps.total, None, subject.budget.price_per_hour)
     places = {key: subject.loaded.where("budget", key) for key in type(subject.budget).model_fields}
     found += memory.findings
     found += budget_findings(subject.budget, time, steps_per_epoch=steps.steps_per_epoch, places=places)
-    return Forecast(files, memory, time, tuple(found))
+    rent = Rent(card_classes(vram_settings(need, load)), need.num_processes, known) if host is None else None
+    return Forecast(files, memory, time, tuple(found), rent)
 
 
 def _files(subject: ForecastInput) -> tuple[Inspected, ...]:
@@ -112,18 +140,16 @@ def _files(subject: ForecastInput) -> tuple[Inspected, ...]:
     return inspect_models(subject.loaded, subject.models, reach=reach, hashes=hashes)
 
 
-def _time(subject: ForecastInput, steps: StepsPlan, host: HostFacts | None, argv: Sequence[str]) -> TimePlan:
-    """With the speed of an earlier run like this one, if there is one on record in the workspace."""
+def _times(subject: ForecastInput, steps: StepsPlan, argv: Sequence[str]) -> Mapping[tuple[str, ...], TimePlan]:
+    """By the names of the GPUs, with the speed of an earlier run like this one on record in the workspace."""
     recipe, price = subject.loaded.recipe, subject.budget.price_per_hour
     folders = [path for path in (subject.workspace.runs, subject.workspace.rehearsals) if path.is_dir()]
-    if recipe is None or host is None or not folders:
-        return TimePlan(steps.total, None, price)
+    if recipe is None or not folders:
+        return {}
     from kohya_runner.record import ledger
 
-    gpus = [gpu.name for gpu in host.gpus]
-    known = ledger.runs(*folders)
-    speed = measured(known, name=recipe.name, argv=argv, gpus=gpus)
-    return TimePlan(steps.total, speed, price)
+    found = speeds(ledger.runs(*folders), name=recipe.name, argv=argv)
+    return {gpus: TimePlan(steps.total, speed, price) for gpus, speed in found.items()}
 
 
 def inspect_models(

@@ -60,6 +60,7 @@ def needs(resolved: ResolvedRecipe) -> MachineNeeds:
         args={**support.implied, **parsed.all()},
         hub_pipeline=isinstance(recipe.model, str) and bool(HUB_ID.match(recipe.model)),
         places={arg.name: arg.source for arg in resolved.args},
+        options=frozenset(parsed.options),
     )
 
 
@@ -174,7 +175,7 @@ def on_machine(  # noqa: PLR0913 - what came before, and how to look
     stages, command = commands(opened, run, on_cpu=host is not None and not host.gpus)
     if request.elsewhere:
         answers, sizes, unasked = hub_for_another(opened, run.resolved)
-        told = _forecast(opened, run, needs(run.resolved), run.steps, host=None, argv=(), asked=not unasked)
+        told = _forecast(opened, run, needs(run.resolved), run.steps, host=None, argv=command.argv, asked=not unasked)
         disk = disk_plan(_items(opened, run, sizes), ())  # its findings are of no disk
         absent = tuple(f"{path}: is not on this machine" for path in run.resolved.models.local if not path.exists())
         left = (OTHER, *_to_install(run.resolved), *unasked, *absent)
@@ -235,5 +236,8 @@ def _items(opened: Opened, run: Assembled, sizes: Mapping[Path, int]) -> list[Di
     items = space.disk_items(parsed, support, steps=run.steps, layout=layout, output=output) if run.steps else []
     if not opened.request.practice:
         precision = resolved.precision
-        items += space.model_items(resolved.models, support, opened.workspace, precision=precision, sizes=sizes)
+        items += space.model_items(
+            resolved.models, support, opened.workspace, precision=precision, sizes=sizes,
+            elsewhere=opened.request.elsewhere,
+        )  # fmt: skip
     return items

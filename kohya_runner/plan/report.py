@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,12 @@ def _room(plan: Plan) -> Iterator[tuple[str, str]]:
             f"{use.system.mount if use.system else 'unknown disk'}: {size(use.needed)} needed, {size(use.free)} free"
         )
         yield "disk", f"{size(use.needed) + ' needed' if plan.request.elsewhere else there}   ({parts})"
+    if plan.request.elsewhere and plan.steps is not None:
+        torch = f"{CONTAINER_GB[1]} GB where the image has no usable torch"
+        yield (
+            "rent",
+            f"a volume of {volume_gb(plan)} GB for the workspace, a container disk of {CONTAINER_GB[0]} GB ({torch})",
+        )
     if plan.steps is None:
         return
     for line in timelines(plan.disk.uses, plan.steps.saves):
@@ -57,6 +64,18 @@ def _room(plan: Plan) -> Iterator[tuple[str, str]]:
             told = (line.downloaded, line.cached, line.peak, line.end)
             words = ("downloads", "caches", "peak", "end")
             yield "over time", ", ".join(f"{word} {size(count)}" for word, count in zip(words, told, strict=True))
+
+
+CONTAINER_GB = (20, 30)
+"""For the environments; measured: 1.1 GB beside the image's own torch, 7.5 GB with one, a third more meanwhile."""
+VOLUME_STEP = 10 * 10**9
+
+
+def volume_gb(plan: Plan) -> int:
+    """What the run writes, the pictures and models that are brought there, and a third more, in whole tens of GB."""
+    written = sum(use.needed for use in plan.disk.uses) if plan.disk else 0
+    brought = sum(image.bytes for scan in plan.scans for image in scan.images)
+    return 10 * math.ceil((written + brought) * 4 / 3 / VOLUME_STEP)
 
 
 def _model(plan: Plan) -> str:
@@ -150,10 +169,18 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "checkpoints": list(plan.steps.checkpoints) if plan.steps else [],
         "defaults": [{"option": n, "default": d, "effect": e} for n, d, e in plan.left_open],
         "disk": _disk(plan),
-        **(plan.forecast.as_json() if plan.forecast else {"models": [], "memory": None, "time": None}),
+        **_forecast(plan),
         "not_checked": list(plan.not_checked),
         "findings": [finding_json(f) for f in plan.findings],
     }
+
+
+def _forecast(plan: Plan) -> dict[str, Any]:
+    if plan.forecast is None:
+        return {"models": [], "memory": None, "time": None, "rent": None}
+    told = dict(plan.forecast.as_json())
+    disks = {} if plan.steps is None else {"volume_gb": volume_gb(plan), "container_gb": list(CONTAINER_GB)}
+    return {**told, "rent": {**plan.forecast.rent.as_json(), **disks} if plan.forecast.rent else None}
 
 
 def _recipe(plan: Plan) -> dict[str, Any]:

@@ -92,19 +92,29 @@ def _lora_items(settings: ParsedOptions, support: Support, steps: StepsPlan, out
     return [i for i in (items.checkpoints(lora, saves.most_checkpoints, output), states) if i is not None]
 
 
-def model_items(
-    models: Models, support: Support, workspace: Workspace, *, precision: str, sizes: Mapping[Path, int]
+def model_items(  # noqa: PLR0913 - the models, and what is known of their files
+    models: Models,
+    support: Support,
+    workspace: Workspace,
+    *,
+    precision: str,
+    sizes: Mapping[Path, int],
+    elsewhere: bool = False,
 ) -> list[DiskItem]:
-    """What must still be fetched or made. ``sizes`` are those the Hub told, by target."""
-    found: list[DiskItem] = []
+    """What must still be fetched or made. ``sizes`` are those the Hub told, by target.
+
+    ``elsewhere``: on another machine nothing is there yet, and the files of this one must be brought.
+    """
+    brought = [path for path in models.local if path.is_file()] if elsewhere else []
+    found = [DiskItem(path.name, path.stat().st_size, path) for path in brought]
     for fetch in models.fetches:
-        if not fetch.target.exists():
+        if elsewhere or not fetch.target.exists():
             size = sizes.get(fetch.target) or _usual(fetch.target.name, support)
             found.append(DiskItem(fetch.target.name, size, fetch.target))
-    if models.kind == "hub" and not is_cached(models.base, support, workspace, precision):
+    if models.kind == "hub" and (elsewhere or not is_cached(models.base, support, workspace, precision)):
         size = downloads.pipeline_bytes(support.family, precision) or 0
         found.append(DiskItem("base model", size, workspace.cache / "huggingface"))
-    if models.kind == "random" and models.tokenizers is not None and not models.tokenizers.exists():
+    if models.kind == "random" and models.tokenizers is not None and (elsewhere or not models.tokenizers.exists()):
         found.append(DiskItem("random base model", downloads.RANDOM_MODELS[support.family], workspace.models))
     return found
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from kohya_runner.plan.cost import Speed, TimePlan, measured, speed_key
+from kohya_runner.plan.report import plan_json, rows
 from kohya_runner.record import ledger, record
 from kohya_runner.record.record import Record, Timings
 
@@ -131,3 +133,21 @@ def test_a_rehearsal_is_measured_wherever_its_samples_were_painted(done, odd_pat
 def test_a_rehearsal_that_failed_measured_nothing(done, odd_path):
     done(rehearsal=True, state="failed")
     assert _measured(odd_path) is None
+
+
+def test_a_plan_for_elsewhere_tells_each_time_with_its_machine(planned, pictures, odd_path):
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    price = "budget={price_per_hour: 0.5}"
+    argv = planned("sd15_lora.yaml", images).command.argv
+    times = Timings(queued=1.0, started=1000.0, first_step=1060.0, ended=1260.0)
+    run = odd_path / "ws" / "runs" / "sd15_lora" / "001"
+    run.mkdir(parents=True)
+    kept = Record(state="succeeded", run_id="001", name="sd15_lora", argv=argv, cwd="/", final="a.safetensors",
+                  timings=times, steps_seen=101, gpus=({"name": GPU}, {"name": GPU}))  # fmt: skip
+    record.write(run, kept)
+    plan = planned("sd15_lora.yaml", images, price)
+    (told,) = plan_json(plan)["rent"]["times"]
+    assert (told["gpus"], told["seconds_per_step"], told["measured_in"]) == ([GPU, GPU], 2.0, "sd15_lora/001")
+    assert told["cost"] == pytest.approx((60 + told["steps"] * 2.0) / 3600 * 0.5)
+    assert dict(rows(plan))["time"].startswith(f"on 2 x {GPU}: about ")
+    assert plan_json(plan)["time"]["seconds"] is None
