@@ -13,8 +13,9 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.text import did_you_mean
 from kohya_runner.yamlio import Node
 
-LISTS = ("trust", "env", "folders")
-"""Consents for every recipe, variables that a recipe may read, and folders that a dataset's links may lead into."""
+LISTS = ("trust", "env", "folders", "prices")
+"""Consents for every recipe, variables that a recipe may read, folders that a dataset's links may lead into, and what
+machines cost an hour (``cost``)."""
 WORKSPACE = "workspace"
 
 
@@ -27,6 +28,7 @@ class UserSettings:
     trust: tuple[str, ...] = ()  # KEY or KEY=VALUE, as after --trust
     env: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
+    prices: tuple[str, ...] = ()  # 0.44 or CARD=0.44, as after --price
 
     def path(self, key: str) -> Path | None:
         """What stands under a key."""

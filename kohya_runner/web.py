@@ -40,23 +40,29 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def post(
     url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = SECONDS, longest: int = _ANSWER
 ) -> Answer:
-    """Send it and wait for the answer, ``seconds`` at most in all; ``longest`` bytes of it are read.
+    """Send it and wait for the answer, ``seconds`` at most in all; ``longest`` bytes of it are read."""
+    return _answered(url, body, headers, (seconds, longest))
 
-    In a thread of its own: a server that sends a byte now and then passes every timeout of a socket.
-    """
+
+def get(url: str, headers: Mapping[str, str], *, seconds: float = SECONDS, longest: int = _ANSWER) -> Answer:
+    """The same, with nothing to send."""
+    return _answered(url, None, headers, (seconds, longest))
+
+
+def _answered(url: str, body: bytes | None, headers: Mapping[str, str], limits: tuple[float, int]) -> Answer:
+    """In a thread of its own: a server that sends a byte now and then passes every timeout of a socket."""
     answers: list[Answer] = []
-    ask = (url, body, headers, (seconds, longest))
-    thread = threading.Thread(target=lambda: answers.append(_ask(*ask)), daemon=True)
+    thread = threading.Thread(target=lambda: answers.append(_ask(url, body, headers, limits)), daemon=True)
     thread.start()
-    thread.join(seconds + 0.5)
+    thread.join(limits[0] + 0.5)
     return answers[0] if answers else Answer(0, "no answer in time")
 
 
-def _ask(url: str, body: bytes, headers: Mapping[str, str], limits: tuple[float, int]) -> Answer:
+def _ask(url: str, body: bytes | None, headers: Mapping[str, str], limits: tuple[float, int]) -> Answer:
     seconds, longest = limits
     try:
         request = urllib.request.Request(  # noqa: S310 - the schemes are checked where the address is read
-            url, data=body, headers={"User-Agent": "kohya-runner", **headers}, method="POST"
+            url, data=body, headers={"User-Agent": "kohya-runner", **headers}, method="GET" if body is None else "POST"
         )
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=seconds) as response:

@@ -33,6 +33,7 @@ LATER = {
         "compare",
         "Paint the same prompts with every epoch, and pick by looking (the latest run, or what is named).",
     ),
+    "cost": ("cost", "What a run costs: card, price, time and money, as far as each was measured or asked."),
     "dataset": ("dataset", "What the trainer will really see of the pictures and captions."),
     "diagnose": (
         "diagnose",

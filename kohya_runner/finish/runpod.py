@@ -11,20 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from kohya_runner import web
+from kohya_runner.machine.prices import RUNPOD, RUNPOD_KEYS, runpod_api, runpod_key
 from kohya_runner.record.record import Record
 from kohya_runner.text import MASK
 from kohya_runner.workspace import is_network_mount
 
 Action = Literal["stop", "terminate"]
 
-API = "https://api.runpod.io/v2"
-API_VARIABLE = "KOHYA_RUNPOD_API"
-"""Another address of the API, for tests."""
-KEYS = ("KOHYA_RUNPOD_API_KEY", "RUNPOD_API_KEY")
-"""The user's key before the pod's own: nobody documents that the latter may stop a pod through API v2."""
 _POD = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _FAILED = re.compile(r"fail|error|unauthori[sz]ed|forbidden|not found|invalid|denied", re.IGNORECASE)
 _REFUSED = re.compile(
@@ -49,7 +44,7 @@ class Pod:
 
     id: str
     key: str
-    api: str = API
+    api: str = RUNPOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +60,7 @@ def this_pod(environ: Mapping[str, str]) -> Pod | None:
     pod_id = environ.get("RUNPOD_POD_ID", "").strip()
     if not _POD.match(pod_id):
         return None
-    key = next((value for name in KEYS if (value := environ.get(name, "").strip())), "")
-    other = environ.get(API_VARIABLE, "")  # it counts only for this machine itself: a key must not go to a stranger
-    ours = other and urlsplit(other).hostname in ("127.0.0.1", "localhost", "::1")
-    return Pod(pod_id, key, other.rstrip("/") if ours else API)
+    return Pod(pod_id, runpod_key(environ), runpod_api(environ))
 
 
 def end(pod: Pod, action: Action, *, environ: Mapping[str, str], say: Callable[[str], None]) -> Result:
@@ -86,7 +78,7 @@ def end(pod: Pod, action: Action, *, environ: Mapping[str, str], say: Callable[[
 def _by_api(pod: Pod, action: Action, _environ: Mapping[str, str]) -> tuple[bool, str]:
     """``POST /v2/pods/ID/action`` (docs.runpod.io, openapi v2); 409 says that the pod's state does not allow it."""
     if not pod.key:
-        return False, f"no key in {' or '.join(KEYS)}"
+        return False, f"no key in {' or '.join(RUNPOD_KEYS)}"
     headers = {"Authorization": f"Bearer {pod.key}", "Content-Type": "application/json"}
     body = f'{{"action":"{action}"}}'.encode()
     answer = web.post(f"{pod.api}/pods/{pod.id}/action", body, headers)

@@ -15,10 +15,9 @@ from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, error
 from kohya_runner.hub import Access
-from kohya_runner.machine.cards import CardClass, card_classes, described
 from kohya_runner.machine.device_checks import MachineNeeds
 from kohya_runner.machine.downloads import HubFile
-from kohya_runner.machine.memory_checks import MemoryPlan, memory_plan, swap_bytes, vram_settings
+from kohya_runner.machine.memory_checks import Load, MemoryPlan, memory_plan, swap_bytes, vram_settings
 from kohya_runner.plan import space
 from kohya_runner.plan.cost import TimePlan, budget_findings, machine_of, speeds
 from kohya_runner.plan.space import load_of
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from kohya_runner.artefact.file_hash import Hashes
     from kohya_runner.artefact.model_inspection import Inspected
     from kohya_runner.machine.host import HostFacts
+    from kohya_runner.machine.memory_savings import CardClass
     from kohya_runner.plan.pipeline import Opened
 
 FILES = frozenset({"path", "hub_file"})
@@ -62,6 +62,8 @@ class Rent:
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """(label, text) for the screen."""
+        from kohya_runner.machine.memory_savings import described
+
         yield from described(self.classes, self.cards)
         for gpus, time in self.times.items():
             yield "time", f"on {machine_of(gpus)}: {time}"
@@ -126,8 +128,14 @@ def forecast(
     places = {key: subject.loaded.where("budget", key) for key in type(subject.budget).model_fields}
     found += memory.findings
     found += budget_findings(subject.budget, time, steps_per_epoch=steps.steps_per_epoch, places=places)
-    rent = Rent(card_classes(vram_settings(need, load)), need.num_processes, known) if host is None else None
+    rent = _rent(need, load, known) if host is None else None
     return Forecast(files, memory, time, tuple(found), rent)
+
+
+def _rent(need: MachineNeeds, load: Load, times: Mapping[tuple[str, ...], TimePlan]) -> Rent:
+    from kohya_runner.machine.memory_savings import card_classes
+
+    return Rent(card_classes(vram_settings(need, load)), need.num_processes, times)
 
 
 def _files(subject: ForecastInput) -> tuple[Inspected, ...]:

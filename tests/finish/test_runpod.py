@@ -150,7 +150,7 @@ def test_what_is_no_pod_is_none(value):
 
 @pytest.mark.parametrize("api", ["https://evil.example/v2", "http://127.0.0.1.evil.example", "nonsense"])
 def test_the_key_goes_to_no_other_machine(api):
-    assert this_pod({"RUNPOD_POD_ID": "p", "KOHYA_RUNPOD_API": api}).api == runpod.API
+    assert this_pod({"RUNPOD_POD_ID": "p", "KOHYA_RUNPOD_API": api}).api == runpod.RUNPOD
 
 
 def test_the_banner_cannot_be_overlooked():

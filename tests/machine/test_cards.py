@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.findings import Severity
-from kohya_runner.machine.cards import CLASSES, GB, card_classes, described
+from kohya_runner.machine.memory_savings import CLASSES, GB, card_classes, described
 from kohya_runner.machine.memory_use import VramSettings, estimate
 from kohya_runner.plan.report import plan_json, rows
 
