@@ -7,7 +7,7 @@ library/utils.py:62); both end up in one file. Records are laid out in columns b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kohya_runner.diagnosis.events import (
@@ -23,6 +23,7 @@ from kohya_runner.diagnosis.events import (
     Step,
 )
 from kohya_runner.diagnosis.line_shapes import Wrapped, bar_event, continuation, find_bar, record
+from kohya_runner.tables import read_table
 
 STAGE = "kohya-runner stage: "
 """How the runner's own line begins in the log of a run with several processes; what the next one does comes after."""
@@ -30,57 +31,11 @@ STARTING = "starting"
 TRAINING = "training"
 SAVING = "saving a checkpoint"
 
-PHASES: tuple[tuple[str, str], ...] = (
-    ("prepare tokenizer", STARTING),
-    ("Using DreamBooth method", "reading the dataset"),
-    ("Loading dataset config from", "reading the dataset"),
-    ("Training with captions", "reading the dataset"),
-    ("prepare images", "reading the dataset"),
-    ("loading image sizes", "reading the dataset"),
-    ("preparing accelerator", "preparing the accelerator"),
-    ("loading model for process", "loading the model"),
-    ("Loading DiT model from", "loading the model"),  # musubi-tuner: training/trainer_base.py:1500
-    ("load StableDiffusion checkpoint", "loading the model"),
-    ("load Diffusers pretrained models", "loading the model"),
-    ("Building ", "loading the model"),
-    ("Loading state dict from", "loading the model"),
-    ("caching latents", "caching latents"),
-    ("caching Text Encoder outputs", "caching text encoder outputs"),
-    ("caching text encoder outputs", "caching text encoder outputs"),
-    ("cache Text Encoder outputs for", "caching text encoder outputs"),
-    ("import network module", "building the network"),
-    ("prepare optimizer", "preparing the optimizer"),
-    ("resume training from", "resuming"),
-    ("running training", TRAINING),
-    ("Initializing the InstructPix2Pix UNet", "loading the model"),  # diffusers' examples, here and below
-    ("Initializing the XL InstructPix2Pix UNet", "loading the model"),
-    ("***** Running training", TRAINING),
-    ("Saved state to", "saving the state"),
-    ("saving checkpoint", SAVING),
-    ("saving model:", SAVING),
-    ("save trained model as", SAVING),
-    ("saving state at", "saving the state"),
-    ("saving last state", "saving the state"),
-    ("generating sample images at step", "making sample images"),
-)
-"""How a line begins, and what the trainer does from then on (train_network.py, library/train_util.py)."""
-
-FACTS: tuple[tuple[str, str], ...] = (
-    ("num train images * repeats", "images_per_epoch"),
-    ("num train items", "images_per_epoch"),  # musubi-tuner: training/trainer_base.py:1805
-    ("num examples", "images_per_epoch"),  # the fine-tuning scripts: sdxl_train.py:590
-    ("num validation images * repeats", "validation_images"),
-    ("num reg images", "regularization_images"),
-    ("num batches per epoch", "batches_per_epoch"),
-    ("num epochs", "epochs"),
-    ("gradient accumulation steps", "gradient_accumulation_steps"),
-    ("total optimization steps", "total"),
-    ("Num examples", "images_per_epoch"),  # diffusers' examples, here and below
-    ("Num Epochs", "epochs"),
-    ("Gradient Accumulation steps", "gradient_accumulation_steps"),
-    ("Total optimization steps", "total"),
-)
-"""How a line of train_network.py:1395-1407 begins, and the name of its number in ``StepsPlan``."""
+_TABLE = read_table(Path(__file__).with_name("progress.toml"))
+PHASES: Mapping[str, str] = _TABLE["phases"]
+"""How a line begins, and what the trainer does from then on."""
+FACTS: Mapping[str, str] = _TABLE["facts"]
+"""How a line begins, and the name of its number in ``StepsPlan``."""
 
 _NUMBER = re.compile(r"[:=]\s*(\d+)\s*$")
 _EPOCH = re.compile(r"epoch (\d+)/(\d+)\s*$")
@@ -173,7 +128,7 @@ class Stream:
             self._staged = name != STARTING
             yield from self._enter(name)
             return
-        for start, name in PHASES:
+        for start, name in PHASES.items():
             if text.startswith(start) and not self._staged:
                 yield from self._enter(name)
                 break
@@ -198,6 +153,6 @@ def _event(text: str) -> Event | None:
 
 
 def _fact(text: str) -> Fact | None:
-    name = next((name for start, name in FACTS if text.startswith(start)), None)
+    name = next((name for start, name in FACTS.items() if text.startswith(start)), None)
     number = _NUMBER.search(text) if name else None
     return Fact(name, int(number.group(1))) if name and number else None

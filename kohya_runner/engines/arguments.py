@@ -15,6 +15,7 @@ from kohya_runner.options import values
 from kohya_runner.options.script_options import ELSEWHERE, ScriptOptions, argparse_parser
 from kohya_runner.recipe.models import Launch
 from kohya_runner.recipe.validate import recipe_key, shown_value, written
+from kohya_runner.tables import read_table
 from kohya_runner.yamlio import Node
 
 if TYPE_CHECKING:
@@ -111,28 +112,8 @@ def optimizer_of(settings: ParsedOptions) -> str:
 MANY_CHECKPOINTS = 50
 MAX_ADVICE = 50  # unknown options that get a suggestion: to compare names takes time
 MAX_NAME = 100
-OWNED: Mapping[str, str] = {
-    "pretrained_model_name_or_path": "write model: {value}",
-    "output_dir": "the run's own folder is used; write workspace: {value} to choose the disk",
-    "output_name": "write name: {value}",
-    "train_data_dir": "write datasets.0.images: {value}; the N_concept layout is made from repeats and concept",
-    "reg_data_dir": "write datasets.1.images: {value}, in an entry with regularization: true",
-    "in_json": "write datasets.0.images: {value}",
-    "dataset_config": "write its folders as entries of datasets",
-    "dataset_class": "code from a recipe is never loaded",
-    "conditioning_data_dir": "write datasets.0.conditioning: {value}, with method: controlnet or lllite",
-    "dataset_repeats": "write datasets.0.repeats: {value}",
-    "use_safetensors": "write args.save_model_as: safetensors",
-    "config_file": "write its options under args: a configuration file is not checked by the trainer",
-    "output_config": "the resolved recipe is in the run's record.json",
-    "logging_dir": "write args.log_with: tensorboard; the run's own folder is used",
-    "caption_extention": "the trainer's old spelling; write args.caption_extension: {value}",
-    "huggingface_token": "a secret: set HF_TOKEN in the environment",
-    "wandb_api_key": "a secret: set WANDB_API_KEY in the environment",
-    "cache_info": "the trainer would then not notice added or removed images (dreambooth_dataset.py:126)",
-    "show_timesteps": "it draws a chart and trains nothing",
-    "debug_dataset": "it opens windows and trains nothing; see kohya-runner plan",
-}
+_TABLE = read_table(Path(__file__).with_name("options.toml"))
+OWNED: Mapping[str, str] = _TABLE["owned"]
 """Option -> what to do instead; ``{value}`` is the recipe's."""
 
 PATHS = frozenset({
@@ -142,18 +123,7 @@ PATHS = frozenset({
 })  # fmt: skip
 """Options whose value may be a path: a relative one is relative to the recipe file that states it."""
 
-LARGEST_SEED = 2**32 - 1  # set_seed hands it to numpy (train_network.py:912)
-
-BOUNDS: Mapping[str, tuple[float, float]] = {
-    "seed": (0, LARGEST_SEED),
-    "network_dim": (1, 100_000),
-    "network_alpha": (0, float("inf")),
-    "learning_rate": (0, float("inf")),
-    "unet_lr": (0, float("inf")),
-    "text_encoder_lr": (0, float("inf")),
-    "max_data_loader_n_workers": (0, 10_000),
-    "clip_skip": (1, 12),
-}
+BOUNDS: Mapping[str, tuple[float, float]] = _TABLE["bounds"]
 """Option -> smallest and largest value that trains."""
 
 

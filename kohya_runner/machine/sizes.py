@@ -5,11 +5,11 @@ Counts of parameters and modules are those of the pinned trainer's own networks,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from kohya_runner.machine.architectures import ARCHITECTURES, Architecture
+from kohya_runner.machine.architectures import ARCHITECTURES, FAMILIES, Architecture
 
 Precision = Literal["float", "fp16", "bf16"]
 WIDTH: dict[str, int] = {"float": 4, "fp16": 2, "bf16": 2}
@@ -34,29 +34,19 @@ class LoraModules:
 class Network:
     """The parts of a family that a LoRA trains; ``conv`` is what ``conv_dim`` adds."""
 
-    text_encoder: LoraModules
     unet: LoraModules
+    text_encoder: LoraModules = LoraModules(0, 0)
     conv: LoraModules = LoraModules(0, 0)
 
 
-_NONE = LoraModules(0, 0)
-_CLIP_L = LoraModules(72, 165_888)
-_CLIP_L_AND_G = LoraModules(264, 903_168)
+def _column(key: str) -> Mapping[str, Any]:
+    """What ``families.toml`` says under one key, by family."""
+    return {family: row[key] for family, row in FAMILIES.items() if key in row}
+
 
 NETWORKS: dict[str, Network] = {
-    "sd15": Network(_CLIP_L, LoraModules(192, 423_936), LoraModules(86, 626_880)),
-    "sd2": Network(LoraModules(138, 423_936), LoraModules(192, 432_128), LoraModules(86, 626_880)),
-    "sdxl": Network(_CLIP_L_AND_G, LoraModules(722, 2_659_840), LoraModules(66, 414_400)),
-    "sd3": Network(_CLIP_L_AND_G, LoraModules(377, 4_212_224)),  # 3.5-large; medium is less
-    "flux": Network(_CLIP_L, LoraModules(304, 4_786_176)),
-    "lumina": Network(LoraModules(182, 1_297_920), LoraModules(180, 1_651_776)),
-    "hunyuan_image": Network(_NONE, LoraModules(320, 5_877_760)),
-    "anima": Network(LoraModules(196, 630_784), LoraModules(280, 1_433_600)),
-    # musubi-tuner leaves the modulation out (networks/lora_flux.py:32)
-    "flux_kontext": Network(_NONE, LoraModules(228, 3_502_080)),
-    "flux2": Network(_NONE, LoraModules(160, 6_094_848)),  # dev
-    "flux2_klein_4b": Network(_NONE, LoraModules(80, 1_443_840)),
-    "flux2_klein_9b": Network(_NONE, LoraModules(112, 2_588_672)),
+    family: Network(**{part: LoraModules(*pair) for part, pair in parts.items()})
+    for family, parts in _column("lora").items()
 }
 
 
@@ -104,20 +94,7 @@ class Latents:
     stride: int = 8
 
 
-LATENTS: dict[str, Latents] = {
-    "sd15": Latents(4),
-    "sd2": Latents(4),
-    "sdxl": Latents(4),
-    "sd3": Latents(16),
-    "flux": Latents(16),
-    "lumina": Latents(16),
-    "hunyuan_image": Latents(64, 32),
-    "anima": Latents(16),
-    "flux_kontext": Latents(16),
-    "flux2": Latents(128, 16),
-    "flux2_klein_4b": Latents(128, 16),
-    "flux2_klein_9b": Latents(128, 16),
-}
+LATENTS: dict[str, Latents] = {family: Latents(*pair) for family, pair in _column("latents").items()}
 NPZ_OVERHEAD = 824
 """Bytes of an npz beside its arrays: a 640x384 image makes a file of 62,264."""
 LATENT_WIDTH = 4  # float32, whatever the training precision (library/strategy_base.py:640)
@@ -133,30 +110,12 @@ def latent_bytes(family: str, width: int, height: int, *, flip: bool = False, al
     return array * (2 if flip else 1) + mask + NPZ_OVERHEAD
 
 
-TEXT_FP32: dict[str, int] = {
-    "sdxl": 636_000,  # 77 tokens; bf16 runs store float32 too
-    "sd3": 4_800_000,  # 256 tokens of T5, 77 of CLIP-L and CLIP-G
-    "flux": 8_400_000,  # 512 tokens of T5; schnell's 256 take half
-    "lumina": 2_400_000,  # 256 tokens
-    "hunyuan_image": 2_300_000,  # a caption of 128 tokens; more where it is longer, 15 MB at most
-    "anima": 2_100_000,  # 512 tokens
-}
-STAGED_TEXT: dict[str, int] = {
-    "flux_kontext": 512 * 4096 * 2, "flux2": 512 * 15_360 * 2, "flux2_klein_4b": 512 * 7680 * 2,
-    "flux2_klein_9b": 512 * 12_288 * 2,
-}  # fmt: skip
-"""A caption in musubi-tuner's cache: 512 tokens of the width that the model reads, in bf16."""
+TEXT_FP32: Mapping[str, int] = _column("caption")
+STAGED_TEXT: Mapping[str, int] = _column("staged")
 HALVED_BY_FP16 = frozenset({"sdxl", "flux"})
 CLIP_CHUNK = 75
-TEXT_LENGTHS: dict[str, tuple[str, int]] = {
-    "flux": ("t5xxl_max_token_length", 512),
-    "sd3": ("t5xxl_max_token_length", 256),
-    "lumina": ("gemma2_max_token_length", 256),
-    "anima": ("qwen3_max_token_length", 512),
-}
-"""The option that pads every caption to its length, and the length of ``TEXT_FP32``."""
-FIXED = {"sd3": 630_000}
-"""Bytes of the text encoders that the option does not lengthen."""
+TEXT_LENGTHS: Mapping[str, tuple[str, int]] = {family: (name, n) for family, (name, n) in _column("length").items()}
+FIXED: Mapping[str, int] = _column("fixed")
 
 
 def text_tokens(family: str, option: Callable[[str], object]) -> int:
@@ -179,13 +138,10 @@ def text_bytes(family: str, *, max_tokens: int = CLIP_CHUNK, fp16: bool = False)
     return size // 2 if fp16 and family in HALVED_BY_FP16 else size
 
 
-CONTROLNETS = {"sd15": 361_279_120, "sd2": 364_230_800, "sdxl": 1_251_014_160, "flux": 743_807_280}
-EMBEDDINGS = {"sd15": 768, "sd2": 1024, "sdxl": 768 + 1280}
-"""Numbers in one vector, of all text encoders together."""
-SAVED_BESIDE: dict[str, tuple[str, ...]] = {"flux": (), "lumina": (), "anima": (), "sd3": ("autoencoder",)}
-"""What is in the file beside the denoiser, where it is not both the text encoders and the autoencoder."""
-TRAINED_TEXT = {"sd3": ("clip_l", "clip_g")}
-"""The text encoders that train_text_encoder trains, where not all; T5 takes train_t5xxl, too."""
+CONTROLNETS: Mapping[str, int] = _column("controlnet")
+EMBEDDINGS: Mapping[str, int] = _column("embedding")
+SAVED_BESIDE: Mapping[str, list[str]] = _column("beside")
+TRAINED_TEXT: Mapping[str, list[str]] = _column("trained_text")
 HEADER = 300_000  # bytes of a whole model's safetensors header, about
 LLLITE_MODULES, LLLITE_INPUTS = 136, 163_840
 """Modules of ControlNet-LLLite and the sum of their input widths (networks/control_net_lllite_for_train.py:47)."""
@@ -235,7 +191,7 @@ def checkpoint_bytes(shape: MethodShape) -> int | None:
     if model is None:
         return None
     parts = {"text": model.text_parameters, "autoencoder": model.autoencoder}
-    beside = sum(parts[part] for part in SAVED_BESIDE.get(shape.family, tuple(parts)))
+    beside = sum(parts[part] for part in SAVED_BESIDE.get(shape.family, parts))
     return (model.denoiser + beside) * shape.width + HEADER
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kohya_runner.tables import read_table
 from kohya_runner.text import did_you_mean, nearest
 
 Scalar = bool | int | float | str | None
@@ -41,61 +42,10 @@ class Option:
         return next((flag for flag in self.flags if flag.startswith("--")), self.flags[0])
 
 
-PEOPLE_SAY: Mapping[str, tuple[str, ...]] = {
-    "alpha": ("network_alpha",),
-    "base_model": ("pretrained_model_name_or_path",),
-    "batch": ("train_batch_size",),
-    "batch_size": ("train_batch_size",),
-    "bucket_resolution_steps": ("bucket_reso_steps",),
-    "checkpointing": ("gradient_checkpointing",),
-    "dim": ("network_dim",),
-    "dropout": ("network_dropout",),
-    "dtype": ("mixed_precision",),
-    "epoch": ("max_train_epochs",),
-    "epochs": ("max_train_epochs",),
-    "gradient_accumulation": ("gradient_accumulation_steps",),
-    "lora_alpha": ("network_alpha",),
-    "lora_dropout": ("network_dropout",),
-    "lora_rank": ("network_dim",),
-    "lr": ("learning_rate",),
-    "lr_te": ("text_encoder_lr", "learning_rate_te", "learning_rate_te1"),
-    "max_bucket_resolution": ("max_bucket_reso",),
-    "max_epochs": ("max_train_epochs",),
-    "max_steps": ("max_train_steps",),
-    "min_bucket_resolution": ("min_bucket_reso",),
-    "model": ("pretrained_model_name_or_path",),
-    "network_rank": ("network_dim",),
-    "num_epochs": ("max_train_epochs",),
-    "num_train_epochs": ("max_train_epochs",),
-    "optimizer": ("optimizer_type",),
-    "output": ("output_dir",),
-    "precision": ("mixed_precision",),
-    "prior_preservation_weight": ("prior_loss_weight",),
-    "rank": ("network_dim",),
-    "scheduler": ("lr_scheduler",),
-    "steps": ("max_train_steps",),
-    "te_lr": ("text_encoder_lr", "learning_rate_te", "learning_rate_te1"),
-    "text_encoder": ("text_encoder_lr",),
-    "train_batch": ("train_batch_size",),
-    "train_unet_only": ("network_train_unet_only",),
-    "warmup": ("lr_warmup_steps",),
-    "warmup_steps": ("lr_warmup_steps",),
-    "workers": ("max_data_loader_n_workers",),
-}
+NAMES = read_table(Path(__file__).with_name("names.toml"))
+PEOPLE_SAY: Mapping[str, list[str]] = NAMES["people_say"]
 """What people write -> the trainer's name; where a script lacks the first, the next one."""
-
-ELSEWHERE: Mapping[str, str] = {
-    "cache_dir": "caches lie in the workspace: write workspace: DIR",
-    "class_prompt": "write datasets.1.class_prompt: TEXT, in an entry with regularization: true",
-    "conditioning_type": "write datasets.0.conditioning: FOLDER",
-    "instance_prompt": "write datasets.0.concept: WORD, or captions beside the pictures",
-    "num_class_images": "write datasets.1.num_class_images: 200, in an entry with regularization: true",
-    "num_repeats": "write datasets.0.repeats: 10",
-    "repeats": "write datasets.0.repeats: 10",
-    "save_every_n_hours": "the trainer saves by epochs or steps: args.save_every_n_epochs, args.save_every_n_steps",
-    "target_modules": "the network module chooses its modules: see network_module and network_args",
-    "train_path": "write datasets.0.images: FOLDER",
-}
+ELSEWHERE: Mapping[str, str] = NAMES["elsewhere"]
 """What people write, and the place for it, where no option of the trainer is the answer."""
 
 _FEW = 4

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kohya_runner.options import keyvalues
 from kohya_runner.options.keyvalues import BadValueError, float_text, integer_text, plain_text, shown, steps_text
-from kohya_runner.options.script_options import Option
+from kohya_runner.options.script_options import NAMES, Option
 from kohya_runner.text import has_control, nearest
 
 __all__ = ["BadValueError", "problem", "tokens"]
@@ -39,20 +39,8 @@ RESOLUTION = re.compile(r"^ *0*[1-9][0-9]*( *, *0*[1-9][0-9]*)? *$")
 RESOLUTION_X = re.compile(r"^ *([0-9]+) *[xX*\u00d7] *([0-9]+) *$")
 NEGATIVE_NUMBER = re.compile(r"^-\d+$|^-\d*\.\d+$")  # argparse's own idea of one
 
-SAID_OTHERWISE: Mapping[tuple[str, str], str] = {
-    ("mixed_precision", "False"): "'no'",
-    ("mixed_precision", "false"): "'no'",
-    ("mixed_precision", "float"): "'no'",
-    ("mixed_precision", "fp32"): "'no'",
-    ("max_token_length", "75"): "null: 75 is what the trainer does without the option",
-    ("save_precision", "fp32"): "float",
-    ("save_precision", "float32"): "float",
-    ("save_precision", "float16"): "fp16",
-    ("save_precision", "bfloat16"): "bf16",
-    ("mixed_precision", "float16"): "fp16",
-    ("mixed_precision", "bfloat16"): "bf16",
-}
-"""Values people give an option with choices -> what the trainer calls it."""
+SAID_OTHERWISE: Mapping[str, Mapping[str, str]] = NAMES["values"]
+"""By option with choices: values people give it -> what the trainer calls them."""
 
 
 def fault(option: Option, value: object) -> BadValueError | None:
@@ -144,7 +132,7 @@ def _chosen(option: Option, value: object) -> str:
     if option.choices is None:
         return TEXTS[option.type](value)
     allowed = [str(choice) for choice in option.choices if choice is not None]
-    known = SAID_OTHERWISE.get((option.name, str(value)))
+    known = SAID_OTHERWISE.get(option.name, {}).get(str(value))
     if known:
         raise BadValueError(f"{shown(value)} is not what the trainer calls it", known)
     text = TEXTS[option.type](value)
