@@ -89,7 +89,9 @@ def missing(scan: Scan) -> Iterator[Finding]:
         beside = [path.name for path in scan.source.folder.parent.glob("*") if path.is_dir()]
         close = nearest(scan.source.folder.name, beside)
         meant = f"did you mean images: {printable(str(scan.source.folder.with_name(close)))}?" if close else ""
-        hint = meant or "write images: FOLDER, the one that holds the pictures"
+        packed = scan.source.folder.suffix.lower() == ".zip"
+        plain = "add prepare: {} to this entry" if packed else "write images: FOLDER, the one that holds the pictures"
+        hint = meant or plain
         yield error("dataset.missing", text, where=scan.source.where, hint=hint)
 
 

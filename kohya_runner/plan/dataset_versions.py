@@ -1,4 +1,4 @@
-"""``datasets[].prepare``: the version that an entry trains on, found or told as missing; a launch makes it."""
+"""``datasets[].prepare`` and ``caption``: the version that is trained on, found or missing; a launch makes it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kohya_runner.dataset.prepare.shaping import PrepareSettings, settings_for
 from kohya_runner.dataset.trainer_view import rules_from
 from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.findings import Finding, Severity, error, info
+from kohya_runner.recipe.models import Prepare
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.captioning.caption_dataset import Captioner
@@ -41,31 +42,45 @@ class WantedVersion:
     captions: CaptionSettings | None = None
 
     @property
+    def pictures(self) -> Path:
+        """The folder of the raw pictures: of a zip file it is below the versions."""
+        return self.root / "unzipped" / self.source.stem if is_zip(self.source) else self.source
+
+    @property
     def steps(self) -> tuple[VersionStep, ...]:
         """The steps that make it."""
-        return (step_of(self.source, self.settings), *((self.captions.step(),) if self.captions else ()))
+        return (step_of(self.pictures, self.settings), *((self.captions.step(),) if self.captions else ()))
+
+    def _is_current(self, folder: Path) -> bool:
+        """Whether nothing changed in the pictures, nor the zip file that they are of."""
+        if self.pictures != self.source:
+            known, stamp = manifest.read(self.pictures), manifest.source_stamp(self.source)
+            if known is None or not all(one.stamp.startswith(f"{stamp} ") for one in known.pictures):
+                return False
+        return is_current(self.pictures, folder, self.settings)
 
     def current(self) -> Path | None:
         """The newest version that is as recipe and pictures are now; where the pictures are gone, the last one."""
-        there = self.source.is_dir()
+        there = self.source.exists()
         for folder in reversed(manifest.versions(self.root)):
             known = manifest.read(folder)
             if known is None or known.steps != self.steps:
                 continue
             texts = ((folder / one.file).with_suffix(".txt") for one in known.pictures if self.captions)
-            if all(map(os.path.isfile, texts)) and (not there or is_current(self.source, folder, self.settings)):
+            if all(map(os.path.isfile, texts)) and (not there or self._is_current(folder)):
                 return folder
         return None
 
     def make(self, progress: Progress | None, captioner: Captioners) -> tuple[Finding, ...]:
         """A new version, of what the last one has and what changed; or the one that a cut run began."""
+        unzipped = self._unzipped(progress) if self.pictures != self.source else ()
         folder = self._begun() or self._next()
 
         def show(done: int, total: int) -> None:
             if progress is not None:
                 progress(f"preparing {self.source.name}", done, total)
 
-        found = prepare(self.source, folder, self.settings, progress=show).findings
+        found = (*unzipped, *prepare(self.pictures, folder, self.settings, progress=show).findings)
         if self.captions is None:
             return found
         from kohya_runner.dataset.captioning.caption_dataset import caption_dataset
@@ -74,33 +89,43 @@ class WantedVersion:
         done = caption_dataset(self.captions, folder, captioner(self.captions), target=folder, step=step)
         return (*found, *done.findings)
 
+    def _unzipped(self, progress: Progress | None) -> tuple[Finding, ...]:
+        from kohya_runner.dataset.importing.new_version import ImportRequest, import_dataset
+
+        request = ImportRequest((self.source,), self.root, output=self.pictures, flat=True)
+        told = import_dataset(request, progress).findings
+        return tuple(one for one in told if one.code != "dataset.strays")
+
     def _begun(self) -> Path | None:
         """The last version where it is not finished: no manifest yet, or its captions are not all there."""
         last = manifest.versions(self.root)[-1:]
         known = manifest.read(last[0]) if last else None
         begun = known is None or (
-            known.steps in (self.steps[:1], self.steps)
-            and self.captions is not None
-            and is_current(self.source, last[0], self.settings)
+            known.steps in (self.steps[:1], self.steps) and self.captions is not None and self._is_current(last[0])
         )
         return last[0] if last and begun else None
 
     def _next(self) -> Path:
         last, folder = manifest.versions(self.root)[-1:], manifest.next_version(self.root)
         known = manifest.read(last[0]) if last else None
-        if known is not None and step_of(self.source, self.settings) in known.steps:
+        if known is not None and self.steps[0] in known.steps:
             for path in last[0].iterdir():
                 if not path.name.startswith("."):
                     os.link(path, folder / path.name)  # replaced where it changes, never written to
         return folder
 
 
+def is_zip(path: Path) -> bool:
+    """Whether ``images`` names a zip file."""
+    return path.suffix.lower() == ".zip" and not path.is_dir()
+
+
 def wanted_version(loaded: Loaded, index: int, workspace: Workspace) -> WantedVersion | None:
     """Of one entry; None where it is trained on as it is."""
     entry = loaded.datasets[index]
-    if entry.prepare is None or not entry.images:
+    if (entry.prepare is None and entry.caption is None) or not entry.images:
         return None
-    own = entry.prepare
+    own = entry.prepare or Prepare()
 
     def option(name: str) -> object:
         return entry.options.get(name, loaded.args.get(name))
@@ -113,8 +138,9 @@ def wanted_version(loaded: Loaded, index: int, workspace: Workspace) -> WantedVe
     source = loaded.path_from(entry.images, "datasets", index, "images")
     number = f"-{index + 1}" if len(loaded.datasets) > 1 else ""
     root = workspace.prepared / f"{loaded.word('name', '-')}{number}"
-    settings = PrepareSettings(buckets, own.style, own.background, own.format, own.crop, own.keep_near)
-    where = str(loaded.place("datasets", index, "prepare"))
+    style = own.style if entry.prepare else "as_is"
+    settings = PrepareSettings(buckets, style, own.background, own.format, own.crop, own.keep_near)
+    where = str(loaded.place("datasets", index, "prepare" if entry.prepare else "caption"))
     if entry.caption is None:
         return WantedVersion(source, root, settings, where)
     from kohya_runner.dataset.captioning.caption_text import CaptionSettings
@@ -124,24 +150,23 @@ def wanted_version(loaded: Loaded, index: int, workspace: Workspace) -> WantedVe
 
 
 def version_or_finding(loaded: Loaded, index: int, workspace: Workspace) -> Path | Finding | None:
-    """The folder to train on, what stands against it, or None for an entry without ``prepare``."""
+    """The folder to train on, what stands against it, or None for an entry with neither ``prepare`` nor ``caption``."""
     wanted = wanted_version(loaded, index, workspace)
     entry = loaded.datasets[index]
-    if wanted is None and entry.caption is not None:
-        text, where = f"datasets.{index}.caption: goes with prepare", str(loaded.place("datasets", index, "caption"))
-        return error("recipe.value", text, where=where, hint="add prepare: {} to this entry")
     if wanted is None:
         return None
+    key = "prepare" if entry.prepare else "caption"
     if is_rows_file(wanted.source) or entry.conditioning is not None:
-        text = f"datasets.{index}.prepare: is for a folder of pictures, without conditioning and metadata files"
-        return error("recipe.value", text, where=wanted.where, hint="take prepare out of this entry")
+        text = f"datasets.{index}.{key}: is for a folder of pictures, without conditioning and metadata files"
+        return error("recipe.value", text, where=wanted.where, hint=f"take {key} out of this entry")
     found = wanted.current()
     if found is not None:
         return found
-    if not wanted.source.is_dir():
-        return error("dataset.missing", f"{wanted.source}: there is no such folder", where=wanted.where)
-    text = f"{wanted.source} will be prepared into {wanted.root} first: its images and steps are not known until then"
-    hint = "launch does it; to see the result first, run: kohya-runner dataset prepare FOLDER --output DIR"
+    if not (wanted.source.is_file() if is_zip(wanted.source) else wanted.source.is_dir()):
+        return error("dataset.missing", f"{wanted.source}: there is no such folder or zip file", where=wanted.where)
+    what = "prepared" if entry.prepare else "captioned"
+    text = f"{wanted.source} will be {what} into {wanted.root} first: its images and steps are not known until then"
+    hint = f"launch does it; to see the result first, run: kohya-runner dataset {key} FOLDER --output DIR"
     return info("dataset.unprepared", text, where=wanted.where, hint=hint)
 
 

@@ -110,7 +110,7 @@ class Prepare(Strict):
 
 
 class AutoCaption(Strict):
-    """Who captions the pictures of a prepared version; a caption that a person wrote stays."""
+    """Who captions the pictures, in a version of the dataset; a caption that a person wrote stays."""
 
     template: str | None = Field(None, description="such as `pixel art, {{ words }}, palette: {{ palette }}`")
     tagger: Literal["wd14", "git"] | None = Field(None, description="a captioner of sd-scripts")
@@ -144,7 +144,8 @@ class Dataset(Strict):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=_images_optional)
 
     images: str = Field(
-        description="a folder of pictures with their captions, or a metadata.json or .jsonl of captions or edits"
+        description="a folder of pictures with their captions, or a metadata.json or .jsonl of captions or edits; "
+        "with prepare or caption also a zip file"
     )
     concept: Concept = Field(
         description="the second half of the N_concept folder; the class token where a caption is missing"
@@ -163,7 +164,7 @@ class Dataset(Strict):
     )
     captions: Captions = Captions()
     prepare: Prepare | None = Field(None, description="make a version that trains of raw pictures first")
-    caption: AutoCaption | None = Field(None, description="caption that version; goes with prepare")
+    caption: AutoCaption | None = Field(None, description="caption the pictures in a version of their own")
     options: dict[str, OptionValue] = Field(
         default_factory=dict, description="options of this dataset alone, under the trainer's own names"
     )

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import PIL.Image
 import pytest
@@ -250,7 +251,100 @@ def test_one_makes_the_captions(recipe: Path, said: str):
     assert "recipe.value" in [one.code for one in planned(recipe).findings]
 
 
-def test_captions_go_with_prepare(recipe: Path):
-    recipe.write_text(RECIPE.replace("prepare: {style: pixel_art}", "caption: {template: a}"))
-    (found,) = [one for one in planned(recipe).findings if one.code == "recipe.value"]
-    assert found.hint == "add prepare: {} to this entry"
+def alone(recipe: Path, caption: str, images: str = "raw") -> None:
+    """A recipe that captions and does not prepare."""
+    text = RECIPE.replace("prepare: {style: pixel_art}", f"caption: {caption}")
+    recipe.write_text(text.replace("images: raw", f"images: {images}"))
+
+
+def raw_png(recipe: Path) -> Path:
+    raw = recipe.parent / "raw"
+    for path in [*raw.glob("*.gif"), *raw.glob("[!0].txt")]:
+        path.unlink()
+    sprite(16, 16, 0).resize((64, 64), RESAMPLING.NEAREST).save(raw / "0.jpg")
+    for number in (1, 2, 3):
+        PIL.Image.new("RGB", (64, 64), (number * 60, 9, 9)).save(raw / f"{number}.png")
+    return raw
+
+
+def test_captions_alone_make_a_version_of_the_pictures_as_they_are(recipe: Path):
+    raw = raw_png(recipe)
+    shutil.copy(raw / "1.png", raw / "2.png")  # a copy is as welcome as it is without captions
+    alone(recipe, '{template: "has {{ palette[0] }}"}')
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in raw.iterdir()}
+    ended = launched(recipe, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in raw.iterdir()} == before
+    assert texts(recipe, "001") == ["sprite 0", "has #3c0909", "has #3c0909", "has #b40909"]
+    made = planned(recipe)
+    version = made.scans[0].source.folder
+    assert (made.unprepared, version.name) == (False, "001")
+    assert {image.path.name: image.path.read_bytes() for image in made.scans[0].images} == {
+        path.name: path.read_bytes() for path in raw.iterdir() if path.suffix != ".txt"
+    }
+    (raw / "3.txt").write_text("by hand")
+    assert planned(recipe).unprepared
+    assert prepared(recipe) == []
+    assert texts(recipe, "002") == ["sprite 0", "has #3c0909", "has #3c0909", "by hand"]
+    assert texts(recipe, "001")[3] == "has #b40909"
+
+
+def test_what_the_trainer_does_not_read_is_set_aside_with_the_line_to_write(recipe: Path):
+    for text in (recipe.parent / "raw").glob("*.txt"):
+        text.unlink()
+    alone(recipe, "{template: a}")
+    made = planned(recipe)
+    found = list(make_versions(made.loaded, made.workspace, None, lambda told: by_template(told.template or "")))
+    assert [one.code for one in found] == ["image.set_aside"] * 3
+    assert "`prepare: {}` converts it" in found[0].message
+    assert [image.path.name for image in planned(recipe).scans[0].images] == ["0.jpg"]
+
+
+def zipped(recipe: Path, colour: str = "#123456") -> Path:
+    file = recipe.parent / "sprites.zip"
+    PIL.Image.new("RGB", (16, 16), colour).save(recipe.parent / "raw" / "1.gif")
+    with ZipFile(file, "w") as archive:
+        for path in sorted((recipe.parent / "raw").iterdir()):
+            archive.write(path, f"10_sprites/{path.name}" if path.suffix == ".jpg" else f"all/{path.name}")
+        archive.writestr("all/readme.md", "drawn by hand")
+    return file
+
+
+def test_a_zip_file_is_unpacked_prepared_and_captioned(recipe: Path):
+    captioned(recipe, "{{ folder }} {{ stem }}, {{ palette[0] }}")
+    recipe.write_text(recipe.read_text().replace("images: raw", "images: sprites.zip"))
+    before = zipped(recipe).read_bytes()
+    shutil.rmtree(recipe.parent / "ws", ignore_errors=True)
+    ended = launched(recipe, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert texts(recipe, "001")[1] == "sprites 1, #123456"
+    assert (recipe.parent / "sprites.zip").read_bytes() == before
+    made = planned(recipe)
+    assert ([image.size for image in made.scans[0].images], made.unprepared) == ([(64, 64)] * 4, False)
+    os.utime(recipe.parent / "sprites.zip", (1, 1))
+    assert planned(recipe).unprepared
+    zipped(recipe, "#654321")
+    assert prepared(recipe) == []
+    assert [texts(recipe, number)[1] for number in ("001", "002")] == ["sprites 1, #123456", "sprites 1, #654321"]
+    (recipe.parent / "sprites.zip").unlink()
+    assert planned(recipe).scans[0].source.folder.name == "002"
+
+
+@pytest.mark.parametrize("name", ["gone.zip", "gone", "broken.zip"])
+def test_a_zip_file_that_is_none_is_told(recipe: Path, name: str):
+    (recipe.parent / "broken.zip").write_bytes(b"PK\x03\x04 cut")
+    alone(recipe, "{template: a}", name)
+    ended = launched(recipe)
+    assert ended.returncode == 6 if name == "broken.zip" else 4
+    assert (
+        "is not a whole zip file" if name == "broken.zip" else "no such folder or zip file"
+    ) in ended.stdout + ended.stderr
+
+
+def test_a_zip_file_alone_needs_a_word(recipe: Path):
+    zipped(recipe)
+    recipe.write_text(
+        RECIPE.replace("    prepare: {style: pixel_art}\n", "").replace("images: raw", "images: sprites.zip")
+    )
+    (found,) = [one for one in planned(recipe).findings if one.code == "dataset.missing"]
+    assert "prepare: {}" in found.hint

@@ -158,7 +158,9 @@ class _Work:
     def done(self, captioner: Captioner) -> Captioned:
         kept, todo = [], []
         for made in sorted(self.made.values(), key=lambda one: one.file):
-            if self._is_by_hand(made) and not self.settings.overwrite:
+            if self._is_changed(made) and not self.settings.overwrite:
+                kept.append(made.file)
+            elif self._is_by_hand(made) and not self.settings.overwrite:
                 kept.append(made.file)
                 self._copy(made)
                 self.journal.add(replace(made, caption_sha256=""))
@@ -180,6 +182,10 @@ class _Work:
 
     def _origin(self, made: MadePicture) -> Path:
         return (self.folder / made.file).with_suffix(".txt")
+
+    def _is_changed(self, made: MadePicture) -> bool:
+        """Whether a person changed in the version what was written there."""
+        return bool(made.caption_sha256) and digest(self._text_of(made)) not in ("", made.caption_sha256)
 
     def _is_by_hand(self, made: MadePicture) -> bool:
         return digest(self._origin(made)) not in ("", self.ours.get(made.file))

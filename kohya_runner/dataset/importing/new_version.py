@@ -37,6 +37,7 @@ class ImportRequest:
     images: Path | None = None
     split_by: str = ""
     merge: bool = False
+    flat: bool = False  # one folder, whatever the folders of the sources are called
 
     @property
     def step(self) -> VersionStep:
@@ -91,7 +92,9 @@ def import_dataset(request: ImportRequest, on_progress: Progress | None = None) 
         files = SourceFiles(request.images or source.parent) if listing else open_source(source)
         layout = read_layout(files, listing, request.split_by)
         own = "" if request.merge or len(request.sources) == 1 else f"1_{source.stem}"
-        wanted += [_Wanted(files, replace(item, folder=item.folder or own)) for item in layout.items]
+        wanted += [
+            _Wanted(files, replace(one, folder="" if request.flat else one.folder or own)) for one in layout.items
+        ]
         findings += _faults(files, layout)
         if listing is None:
             findings += _refused(files)

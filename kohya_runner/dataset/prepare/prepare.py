@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.dataset import near_duplicates
+from kohya_runner.dataset.captions import is_image
 from kohya_runner.dataset.facts import Image, Source
 from kohya_runner.dataset.picture import Traits, signature
 from kohya_runner.dataset.prepare import manifest
@@ -57,6 +58,10 @@ class Prepared:
     findings: tuple[Finding, ...]
 
 
+def _suffix(settings: PrepareSettings) -> str:
+    return "" if settings.style == "as_is" else SUFFIX[settings.format]
+
+
 def step_of(source: Path, settings: PrepareSettings) -> VersionStep:
     """The step as the manifest has it."""
     told = asdict(settings) | {"source": str(source)}
@@ -75,7 +80,7 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
     if not source.is_dir():
         raise UsageError(f"{source}: there is no such folder", hint="name the folder that holds the pictures")
     manifest.usable(folder, (source,))
-    raws, findings = raw_pictures(source, SUFFIX[settings.format])
+    raws, findings = raw_pictures(source, _suffix(settings))
     now = manifest.read(folder)
     if now is None and not raws:
         raise DatasetError(f"{source}: no pictures", hint="name the folder that holds the pictures", findings=findings)
@@ -83,7 +88,8 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
         return Prepared(folder, now, 0, (*findings, *version_findings(now)))
     with manifest.writing(folder, step_of(source, settings)) as journal:
         made = _made_all(raws, folder, settings, journal, progress)
-        _without_copies(raws, folder, journal, near=settings.style == "photos" and not settings.keep_near)
+        if settings.style != "as_is":
+            _without_copies(raws, folder, journal, near=settings.style == "photos" and not settings.keep_near)
         version = _finished(raws, source, folder, settings, journal)
         manifest.write(folder, version)
     return Prepared(folder, version, made, (*findings, *version_findings(version)))
@@ -96,7 +102,7 @@ def is_current(source: Path, folder: Path, settings: PrepareSettings) -> bool:
         return False
     pictures = {one.source: one for one in version.pictures}
     aside = {one.source: one for one in version.set_aside}
-    raws = raw_pictures(source, SUFFIX[settings.format])[0]
+    raws = raw_pictures(source, _suffix(settings))[0]
     known = all(_same(raw, pictures.get(str(raw.path)), folder) or _still(raw, aside, pictures) for raw in raws)
     return known and len(raws) == len(pictures) + len(aside)
 
@@ -126,6 +132,8 @@ def _stays(source: Path, target: Path, known: MadePicture | None) -> bool:
     """Whether a file beside a picture is not copied: it is as it was, or a person has changed the copy."""
     last = known.sidecars.get(target.name, "") if known else ""
     now = source_stamp(target)
+    if known and known.caption_sha256 and target.suffix == ".txt" and manifest.digest(target) == known.caption_sha256:
+        return False  # a verb wrote it; now there is a person's
     return bool(now) and (now != last or source_stamp(source) == last)
 
 
@@ -180,6 +188,11 @@ def _made_one(raw: Raw, folder: Path, settings: PrepareSettings, known: MadePict
 def _written(raw: Raw, folder: Path, settings: PrepareSettings, data: bytes) -> MadePicture:
     """The picture in its new form; the very same bytes where nothing is to be done."""
     picture, what, kind = read_plain(data, settings.background)
+    if settings.style == "as_is":
+        if not is_image(raw.name):
+            raise PictureError("is in a format that the trainer does not read; `prepare: {}` converts it")
+        write_bytes(folder / raw.name, data, flush=False)
+        return MadePicture(raw.name, str(raw.path), bytes=len(data), size=picture.size)
     focus, odd = raw.focus()
     made, more = shaped(picture, settings, focus)
     what = (*what, *odd, *more)

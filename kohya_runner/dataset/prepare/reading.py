@@ -172,12 +172,12 @@ class Raw:
 
 
 def raw_pictures(source: Path, suffix: str) -> tuple[tuple[Raw, ...], tuple[Finding, ...]]:
-    """The pictures of a folder in the order of their names, each with a name of its own."""
+    """The pictures of a folder in the order of their names, each with a name of its own; "" keeps their endings."""
     found = sorted(entry.name for entry in os.scandir(source) if not entry.name.startswith(".") and entry.is_file())
     ending = {name: os.path.splitext(name)[1].lower() for name in found}  # noqa: PTH122
     beside: dict[str, list[str]] = {}
     for name in found:
-        if ending[name] not in ENDINGS:
+        if ending[name] not in ENDINGS and ending[name] != ".npz":  # latents of the picture as it was
             beside.setdefault(stem(name), []).append(name)
     taken: set[str] = set()
     raws = []
@@ -186,7 +186,7 @@ def raw_pictures(source: Path, suffix: str) -> tuple[tuple[Raw, ...], tuple[Find
         tries = (base, f"{base}_{ending[name][1:]}", *(f"{base}_{number}" for number in range(2, len(found) + 2)))
         chosen = next(one for one in tries if one.casefold() not in taken)
         taken.add(chosen.casefold())
-        raws.append(Raw(source / name, chosen + suffix, tuple(beside.get(base, ()))))
+        raws.append(Raw(source / name, chosen + (suffix or ending[name]), tuple(beside.get(base, ()))))
     below = [entry.name for entry in os.scandir(source) if entry.is_dir() and images_in(source / entry.name)]
     told = f"images in folders below are not prepared: {', '.join(sorted(below))}"
     return tuple(raws), (warning("dataset.subfolders", told, where=str(source)),) if below else ()

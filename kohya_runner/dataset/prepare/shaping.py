@@ -30,7 +30,7 @@ Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 
 
-Style = Literal["photos", "pixel_art"]
+Style = Literal["photos", "pixel_art", "as_is"]  # the last is what a recipe's caption makes: files as they are
 NO_GRID = "no pixel grid found"
 SMALL = "smaller than its bucket"
 PADDED = "padded to"

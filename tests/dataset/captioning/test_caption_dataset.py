@@ -120,6 +120,15 @@ def test_a_run_that_was_cut_goes_on_where_it_was(folder: Path):
     assert not (done.folder / manifest.JOURNAL).exists()
 
 
+def test_a_caption_that_was_changed_in_the_version_stays_unless_told(folder: Path):
+    version = captioned(folder).folder
+    (version / "cat_1.txt").write_text("better", encoding="utf-8")
+    for _ in range(2):
+        done = captioned(folder)
+        assert (done.folder, texts(version)["cat_1"], done.kept) == (version, "better", ("cat_1.png", "cat_3.png"))
+    assert texts(captioned(folder, overwrite=True).folder)["cat_1"] == "cat 1"
+
+
 def test_captions_of_a_cut_run_with_another_template_are_made_again(folder: Path):
     def cut(wanted, _folder):
         yield wanted[0], "old"
