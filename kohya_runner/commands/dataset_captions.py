@@ -26,7 +26,10 @@ _SHOWN = 20  # changes
 @click.command()
 @click.argument("folder", type=click.Path(), callback=as_path)
 @click.option("--template", help='Such as "pixel art, {{ words }}, palette: {{ palette }}" (docs/caption.md).')
-@click.option("--tagger", type=click.Choice(("wd14", "git")), help="A captioner of sd-scripts.")
+@click.option(
+    "--tagger", type=click.Choice(("wd14", "git", "blip")), help="A captioner of sd-scripts; blip cannot run."
+)
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the tagger's script.")
 @click.option("--endpoint", metavar="URL", help="An OpenAI-compatible address; its key is in KOHYA_CAPTION_API_KEY.")
 @click.option("--model", help="The model of the endpoint; for a tagger a repository, a folder or a file.")
 @click.option("--prompt", help="What the model is asked.")
@@ -54,7 +57,13 @@ def caption(
     from kohya_runner.run.taggers import captioner
     from kohya_runner.show import console
     from kohya_runner.text import counted
+    from kohya_runner.yamlio import Place, parse_value
 
+    pairs = (one.partition("=") for one in given["options"])
+    given["options"] = {
+        name.lstrip("-"): parse_value(value if sign else "true", Place("--option", Path())).plain()
+        for name, sign, value in pairs
+    }
     settings = CaptionSettings(**{name: value for name, value in given.items() if value is not None})
     folder, room = folder.absolute(), views.workspace(workspace)
     made_by = captioner(settings, lambda: tagger_place(sd_scripts, room), os.environ)

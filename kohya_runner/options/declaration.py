@@ -191,8 +191,8 @@ def _keywords(call: ast.Call) -> dict[str, ast.expr]:
 
 
 def _flag(call: ast.Call, flag: object) -> str:
-    if not isinstance(flag, str) or not flag.startswith("-"):
-        raise NotConstantError(call, f"cannot follow {flag!r}: an option begins with '-'")
+    if not isinstance(flag, str):
+        raise NotConstantError(call, f"cannot follow {flag!r}: an option is a text")
     return flag
 
 

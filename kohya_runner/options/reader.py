@@ -54,13 +54,20 @@ class _Frame:
     done: bool = False
 
 
-def read_script(script: str, modules: Modules, engine: EngineInfo) -> ScriptOptions:
-    """The options of one script of a checkout; a ``TrainerError`` with file and line where they cannot be followed."""
+def read_script(script: str, modules: Modules, engine: EngineInfo, *, positional: bool = False) -> ScriptOptions:
+    """The options of one script of a checkout; a ``TrainerError`` with file and line where they cannot be followed.
+
+    Those of a train script have names; ``positional``: the script has others, too.
+    """
     module = modules.module(engine.script_path(script))
     try:
         parser = _Walk(modules).entry(module, engine.entry)
     except RecursionError:
         raise TrainerError(f"{modules.root / script}: nested too deeply to be read", hint=HINT) from None
+    bare = next((option for option in parser.options.values() if not option.flags[0].startswith("-")), None)
+    if bare is not None and not positional:
+        place = f"{modules.root / bare.where}: cannot follow '{bare.name}'"
+        raise TrainerError(f"{place}: an option begins with '-'", hint=HINT)
     return ScriptOptions(script, tuple(parser.options.values()))
 
 

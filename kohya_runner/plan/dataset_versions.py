@@ -73,6 +73,7 @@ class WantedVersion:
 
     def make(self, progress: Progress | None, captioner: Captioners) -> tuple[Finding, ...]:
         """A new version, of what the last one has and what changed; or the one that a cut run began."""
+        made_by = captioner(self.captions) if self.captions else None  # what it cannot follow is told first
         unzipped = self._unzipped(progress) if self.pictures != self.source else ()
         folder = self._begun() or self._next()
 
@@ -81,12 +82,12 @@ class WantedVersion:
                 progress(f"preparing {self.source.name}", done, total)
 
         found = (*unzipped, *prepare(self.pictures, folder, self.settings, progress=show).findings)
-        if self.captions is None:
+        if self.captions is None or made_by is None:
             return found
         from kohya_runner.dataset.captioning.caption_dataset import caption_dataset
 
         step = self.captions.step()
-        done = caption_dataset(self.captions, folder, captioner(self.captions), target=folder, step=step)
+        done = caption_dataset(self.captions, folder, made_by, target=folder, step=step)
         return (*found, *done.findings)
 
     def _unzipped(self, progress: Progress | None) -> tuple[Finding, ...]:

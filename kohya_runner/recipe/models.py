@@ -109,11 +109,20 @@ class Prepare(Strict):
         return value
 
 
+NO_BLIP = (
+    "blip cannot run: its model calls a generate() that transformers took away in 4.50 (finetune/blip/blip.py:163), "
+    "and sd-scripts pins 4.54.1; take git or wd14"
+)
+
+
 class AutoCaption(Strict):
     """Who captions the pictures, in a version of the dataset; a caption that a person wrote stays."""
 
     template: str | None = Field(None, description="such as `pixel art, {{ words }}, palette: {{ palette }}`")
     tagger: Literal["wd14", "git"] | None = Field(None, description="a captioner of sd-scripts")
+    options: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="of the tagger's script, under their own names"
+    )
     endpoint: str | None = Field(None, description="an OpenAI-compatible address; its key: KOHYA_CAPTION_API_KEY")
     model: str | None = Field(None, description="of the endpoint; for a tagger a repository or a folder")
     prompt: str | None = Field(None, description="what the model is asked")
@@ -125,6 +134,13 @@ class AutoCaption(Strict):
     max_cost: float | None = Field(None, ge=0, strict=False, description="stop before more is spent; needs price")
     price: tuple[float, float] | None = Field(None, strict=False, description="of a million tokens, in and out")
     overwrite: bool = Field(False, description="also captions that a person wrote")
+
+    @field_validator("tagger", mode="before")
+    @classmethod
+    def _works(cls, value: Any) -> Any:
+        if value == "blip":
+            raise ValueError(NO_BLIP)
+        return value
 
     @model_validator(mode="after")
     def _one_maker(self) -> AutoCaption:

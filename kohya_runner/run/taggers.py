@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,15 @@ from kohya_runner.dataset.captioning.caption_dataset import Captioner, by_templa
 from kohya_runner.dataset.captioning.caption_text import KEY, CaptionJob, CaptionSettings, Failure
 from kohya_runner.dataset.captioning.endpoint import ask
 from kohya_runner.engines.arguments import Command
+from kohya_runner.engines.table import DEFAULT
 from kohya_runner.errors import PreflightError, TrainerError, UsageError
 from kohya_runner.hub import Access, HubNeed, access, hub_facts, hub_finding
 from kohya_runner.install.probe import probe
 from kohya_runner.machine.downloads import HubFile
 from kohya_runner.machine.fetch import fetch
+from kohya_runner.options.modules import Modules
+from kohya_runner.options.reader import read_script
+from kohya_runner.options.values import problem, tokens
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
 
@@ -37,18 +41,22 @@ class Tagger:
     model: str
     packages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()  # of the repository; () for all that transformers reads
-    options: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 TAGGERS: Mapping[str, Tagger] = {
     "wd14": Tagger(
         "tag_images_by_wd14_tagger.py", "SmilingWolf/wd-v1-4-convnext-tagger-v2", ("onnx", "onnxruntime"),
-        ("model.onnx", "selected_tags.csv"), ("--onnx", "--remove_underscore"),
+        ("model.onnx", "selected_tags.csv"), {"onnx": True, "remove_underscore": True},
     ),
-    "git": Tagger("make_captions_by_git.py", "microsoft/git-large-textcaps", options=("--remove_words",)),
+    "git": Tagger("make_captions_by_git.py", "microsoft/git-large-textcaps", options={"remove_words": True}),
 }  # fmt: skip
-"""Not make_captions.py: its BLIP calls ``generate`` (finetune/blip/blip.py:163) on a class that lost it in
-transformers 4.50, and sd-scripts pins 4.54.1."""
+"""Not make_captions.py: see ``NO_BLIP``."""
+OWNED = frozenset({
+    "train_data_dir", "caption_extension", "caption_extention", "output_path", "recursive", "append_tags", "onnx",
+    "repo_id", "model_dir", "model_id", "force_download", "thresh",
+})  # fmt: skip
+"""Options of the scripts that the version, ``model`` and ``threshold`` decide."""
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -85,6 +93,7 @@ def _by_tagger(settings: CaptionSettings, place: TaggerPlace) -> Captioner:
         PreflightError: the model cannot be had.
     """
     tagger = TAGGERS[settings.tagger or ""]
+    given = _given(settings, tagger, place.checkout)
     lacking = [name for name, version in probe(place.python, tagger.packages).packages.items() if version is None]
     if lacking:
         hint = f"{place.python} -m pip install {' '.join(lacking)}"
@@ -98,7 +107,7 @@ def _by_tagger(settings: CaptionSettings, place: TaggerPlace) -> Captioner:
             (scratch / "pictures").mkdir()
             for stem, one in named.items():
                 (scratch / "pictures" / f"{stem}{one.path.suffix.lower()}").symlink_to(one.path)
-            _run(_options(settings, tagger, model, scratch), tagger, folder, place)
+            _run((*given, *_options(settings, tagger, model, scratch)), tagger, folder, place)
             for stem, one in named.items():
                 text = scratch / "pictures" / f"{stem}.txt"
                 yield one, text.read_text(encoding="utf-8") if text.is_file() else Failure("the tagger left it out")
@@ -125,7 +134,7 @@ def _run(options: tuple[str, ...], tagger: Tagger, folder: Path, place: TaggerPl
 
 
 def _options(settings: CaptionSettings, tagger: Tagger, model: str, scratch: Path) -> tuple[str, ...]:
-    common = (str(scratch / "pictures"), "--caption_extension=.txt", f"--batch_size={BATCH}", *tagger.options)
+    common = (str(scratch / "pictures"), "--caption_extension=.txt")
     if not tagger.files:
         return (*common, f"--model_id={model}")
     # it looks for <model_dir>/<repo_id with _ for />, and fetches nothing that is there
@@ -133,6 +142,33 @@ def _options(settings: CaptionSettings, tagger: Tagger, model: str, scratch: Pat
     (scratch / "models" / "the_model").symlink_to(model)
     level = (f"--thresh={settings.threshold}",) if settings.threshold is not None else ()
     return (*common, "--repo_id=the/model", f"--model_dir={scratch / 'models'}", *level)
+
+
+def _given(settings: CaptionSettings, tagger: Tagger, checkout: Path) -> tuple[str, ...]:
+    """The options by their own names, as the script's parser takes them.
+
+    Raises:
+        UsageError: it has no such option, or takes no such value; all of them are told.
+        TrainerError: the script cannot be read.
+    """
+    known = read_script(f"finetune/{tagger.script}", Modules(checkout, DEFAULT.imports), DEFAULT, positional=True)
+    faults, found = list[str](), list[str]()
+    for name, value in {"batch_size": BATCH, **tagger.options, **settings.options}.items():
+        option = known.get(name)
+        if option is None:
+            faults.append(
+                f"'{name}' is no option of {tagger.script}{'; ' * bool(known.advice(name))}{known.advice(name)}"
+            )
+        elif name in OWNED and name in settings.options:
+            faults.append(f"'{name}' is decided by the version, --model or --threshold")
+        elif wrong := problem(option, value):
+            faults.append(f"{name} {wrong}")
+        else:
+            found += tokens(option, value)
+    if faults:
+        free = ", ".join(name for name in known if name not in OWNED)
+        raise UsageError(f"--tagger {settings.tagger}: {'; '.join(faults)}", hint=f"there are: {free}")
+    return tuple(found)
 
 
 def _model(settings: CaptionSettings, tagger: Tagger, place: TaggerPlace) -> str:

@@ -68,6 +68,7 @@ def test_a_tagger_runs_with_its_model_from_the_hub(tagger, python, sd_scripts, d
         tagger,
         "--trigger",
         "sks",
+        *(("--option", "always_first_tags=sky") if tagger == "wd14" else ()),
         "--json",
     )
     done = subprocess.run(words, cwd=dataset.parent, env=env, capture_output=True, text=True, check=False)
@@ -77,11 +78,31 @@ def test_a_tagger_runs_with_its_model_from_the_hub(tagger, python, sd_scripts, d
     assert (said["written"], said["kept"], texts.pop("hand")) == (3, ["hand.png"], "by hand")
     assert all(text.startswith("sks, ") for text in texts.values())
     if tagger == "wd14":
-        assert texts == {"red": "sks, red thing", "blue": "sks, sky", "both": "sks, red thing, sky"}
+        assert texts == {"red": "sks, red thing", "blue": "sks, sky", "both": "sks, sky, red thing"}
     assert (dataset.parent / "ws" / "models" / REPOS[tagger]).is_dir()
     assert {path.name: (path.read_bytes(), path.stat().st_ctime_ns) for path in dataset.iterdir()} == before
     again = subprocess.run(words, cwd=dataset.parent, env=env, capture_output=True, text=True, check=False)
     assert (json.loads(again.stdout)["known"], json.loads(again.stdout)["folder"]) == (3, said["folder"])
+
+
+def test_options_that_the_script_does_not_have_are_told_before_anything_is_fetched(trainer_python, sd_scripts, dataset):
+    env = os.environ | {"KOHYA_WORKSPACE": str(dataset.parent / "ws"), "HOME": str(dataset.parent),
+                        "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts),
+                        "KOHYA_RUNNER_PYTHON": str(trainer_python)}  # fmt: skip
+    words = ("dataset", "caption", str(dataset), "--tagger", "wd14")
+    given = ("undesired_tag=x", "use_rating_tags=3", "recursive", "general_threshold=0.5")
+    options = [word for one in given for word in ("--option", one)]
+    done = subprocess.run(
+        (sys.executable, "-m", "kohya_runner", *words, *options),
+        cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 2
+    assert "did you mean 'undesired_tags'?" in said
+    assert "use_rating_tags is a switch and got '3'" in said
+    assert "'recursive' is decided by the version" in said
+    assert "general_threshold" not in said.partition("there are:")[0]
+    assert not (dataset.parent / "ws").exists()
 
 
 def test_what_the_trainers_python_lacks_is_told_with_the_line_to_paste(trainer_python, sd_scripts, dataset):

@@ -245,6 +245,13 @@ def test_a_model_that_captions_needs_a_word(recipe: Path, said: str, told: str):
     assert make_plan(trusted, environ={"HOME": str(recipe.parent)}).unprepared
 
 
+def test_blip_is_refused_with_the_reason(recipe: Path):
+    recipe.write_text(RECIPE.replace("args:", "    caption: {tagger: blip}\nargs:", 1))
+    (found,) = [one for one in planned(recipe).findings if one.code == "recipe.value"]
+    assert "transformers took away in 4.50" in found.message
+    assert "take git or wd14" in found.message
+
+
 @pytest.mark.parametrize("said", ["caption: {}", "caption: {template: a, tagger: wd14}"])
 def test_one_makes_the_captions(recipe: Path, said: str):
     recipe.write_text(RECIPE.replace("args:", f"    {said}\nargs:", 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from kohya_runner.dataset.folder_checks import repeats_and_token
 from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.finish import address_fault
+from kohya_runner.recipe.models import NO_BLIP
 from kohya_runner.recipe.template import MAX_LENGTH, sandbox
 from kohya_runner.text import did_you_mean
 
@@ -213,6 +214,7 @@ class CaptionSettings:
     model: str | None = None
     prompt: str = PROMPT
     threshold: float | None = None
+    options: Mapping[str, object] = field(default_factory=dict)  # of the tagger's script
     max_tokens: int = 300
     trigger: str = ""
     overwrite: bool = False
@@ -228,6 +230,10 @@ class CaptionSettings:
         makers = [name for name in ("template", "tagger", "endpoint") if getattr(self, name) is not None]
         if len(makers) != 1:
             raise UsageError("say who makes the captions", hint="one of --template, --tagger and --endpoint")
+        if self.tagger == "blip":
+            raise UsageError(f"--tagger {NO_BLIP}")
+        if self.options and self.tagger is None:
+            raise UsageError("--option is for the script of a tagger", hint="add --tagger wd14, or leave it out")
         if self.template is not None:
             read_template(self.template)
         if self.endpoint is None:
@@ -245,5 +251,5 @@ class CaptionSettings:
         """As the manifest keeps it; ``folder`` is what a new version is made from."""
         left_out = _LIMITS if self.endpoint is not None else _LIMITS | {"prompt", "max_tokens"}
         said = asdict(self).items()
-        given = {name: value for name, value in said if name not in left_out and value not in (None, "", False)}
+        given = {name: value for name, value in said if name not in left_out and value not in (None, "", False, {})}
         return VersionStep("caption", {**given, "from": str(folder)} if folder else given)
