@@ -73,11 +73,6 @@ class ParsedOptions:
     options: ScriptOptions
     given: Mapping[str, Any]
 
-    @property
-    def networks(self) -> Mapping[str, Mapping[str, str]]:
-        """The trainer's network modules."""
-        return self.options.networks
-
     def get(self, name: str) -> Any:
         """The value that will take effect; None for an option the script does not have."""
         value = self.given.get(name)

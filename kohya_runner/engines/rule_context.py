@@ -13,31 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, info
+from kohya_runner.options.packages import Packages, scheduler_arguments
 from kohya_runner.text import whole_key
 
 if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
+    from kohya_runner.options.script_options import ScriptOptions
 
-
-EXACT = ("ASGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
-"""Classes of torch.optim, taken by their exact name (library/optimizer.py:335)."""
 UNFIT = ("LBFGS", "SparseAdam")
-UNSURE = ("Muon",)  # from torch 2.9 on
-ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "linear": ("last_epoch",),
-    "cosine": ("num_cycles", "last_epoch"),
-    "cosine_with_restarts": ("last_epoch",),
-    "polynomial": ("lr_end", "last_epoch"),
-    "constant": ("last_epoch",),
-    "constant_with_warmup": ("last_epoch",),
-    "inverse_sqrt": ("last_epoch",),
-    "cosine_with_min_lr": ("min_lr", "last_epoch"),
-    "warmup_stable_decay": ("warmup_type", "decay_type", "last_epoch"),
-    "piecewise_constant": ("step_rules", "last_epoch"),
-}
-"""Schedulers, and what ``lr_scheduler_args`` may hold: the rest is passed by the trainer (optimizer.py:530-608)."""
-ALWAYS_FAIL = ("reduce_lr_on_plateau", "cosine_warmup_with_min_lr")
-
+"""Their steps ask for more than the trainer gives (library/optimizer.py:335)."""
+TORCH_OPTIMIZERS, TORCH_SCHEDULERS = "torch.optim", "torch.optim.lr_scheduler"
 
 Moment = Literal["parse", "start", "after model load", "first step", "first save", "never, silently wrong"]
 """When the trainer would have failed: ``start`` is seconds after the launch, ``after model load`` minutes to hours."""
@@ -60,7 +45,7 @@ class EffectiveOptions(Protocol):
     def given(self) -> Mapping[str, Any]: ...
 
     @property
-    def networks(self) -> Mapping[str, Mapping[str, str]]: ...
+    def options(self) -> ScriptOptions: ...
 
     def get(self, name: str) -> Any: ...
 
@@ -111,12 +96,27 @@ class Context:
     @property
     def network_keys(self) -> Mapping[str, str]:
         """The keys that the chosen module looks at, with their kinds; none for a module that is not the trainer's."""
-        return {key: kind for key, kind in self.options.networks.get(self.network_module, {}).items() if key}
+        return {key: kind for key, kind in self.options.options.networks.get(self.network_module, {}).items() if key}
 
     @property
     def network_args(self) -> Mapping[str, str]:
         """``network_args`` as the script splits them: at the first '=' (train_network.py:1074)."""
         return dict(_pairs(self.get("network_args")))
+
+    @property
+    def optimizers(self) -> Mapping[str, tuple[str, ...]]:
+        """Those that the trainer knows by name, in lower case: the name as it writes it, and its row."""
+        return {name.lower(): (name, *row) for name, row in self.options.options.optimizers.items()}
+
+    @property
+    def packages(self) -> Packages:
+        """The packages of the trainer's Python."""
+        return self.options.options.packages
+
+    @property
+    def schedulers(self) -> Mapping[str, tuple[str, ...] | None]:
+        """By name, what ``lr_scheduler_args`` may hold beside what the trainer passes; None: it fails with that."""
+        return scheduler_arguments(self.options.options.schedulers, self.packages)
 
     @property
     def caches_text(self) -> bool:

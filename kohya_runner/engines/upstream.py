@@ -58,6 +58,7 @@ def compare(old: str, new: str, engine: EngineInfo) -> dict[str, Any]:
             },
             "options": _options(one, two),
             "networks": {**_names(one.networks, two.networks), "changed": _networks(one, two)},
+            "optimizers": _names(one.optimizers, two.optimizers),
             "anchors": _anchors(before, after, engine.name),
         }  # fmt: skip
 
@@ -128,7 +129,7 @@ def _anchors(before: Path, after: Path, engine: str) -> dict[str, list[dict[str,
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The same for people, in the form of a changelog's list."""
-    for what in ("scripts", "networks"):
+    for what in ("scripts", "networks", "optimizers"):
         for change in ("added", "removed", "unreadable"):
             if found[what].get(change):
                 word = "network modules" if what == "networks" else what

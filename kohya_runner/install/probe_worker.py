@@ -26,9 +26,11 @@ def fast(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _version(name: str) -> str | None:
-    if name.startswith("import:"):  # a module: looked for, not imported
+    if name.startswith("import:"):  # a module: where it is, and not imported
         try:
-            return "" if importlib.util.find_spec(name[7:]) else None
+            found = importlib.util.find_spec(name[7:])
+            folders = list(found.submodule_search_locations or ()) if found else []
+            return (folders[0] if folders else found.origin or "") if found else None
         except (ImportError, ValueError):
             return None
     try:

@@ -110,7 +110,9 @@ ATTENTION = {
 }  # fmt: skip
 CLASSES = ("optimizer_type", "lr_scheduler_type", "dataset_class")
 MODULE = "import:"
-"""How the trainer's Python is asked for a module, and not for a package."""
+"""How the trainer's Python is asked for a module, and not for a package; the answer is where it is."""
+READ = ("torch", "transformers", "diffusers", "accelerate", *PACKAGE_OF)
+"""Modules whose sources say what options may be."""
 
 
 def named_modules(args: Mapping[str, object]) -> dict[str, str]:

@@ -139,20 +139,21 @@ class Modules:
 
 def _bindings(tree: ast.Module, package: tuple[str, ...]) -> dict[str, list[Binding]]:
     found: dict[str, list[Binding]] = {}
-    for statement, conditional in _top_level(tree.body, conditional=False):
+    for statement, conditional in top_level(tree.body, conditional=False):
         for name, meaning in named(statement, package):
             found.setdefault(name, []).append(Binding(meaning, conditional))
     return found
 
 
-def _top_level(body: list[ast.stmt], *, conditional: bool) -> Iterator[tuple[ast.stmt, bool]]:
+def top_level(body: list[ast.stmt], *, conditional: bool) -> Iterator[tuple[ast.stmt, bool]]:
+    """The statements of a module that bind its names, and whether each is inside an if or a try."""
     for statement in body:
         match statement:
             case ast.If(body=inner, orelse=other):
-                yield from _top_level([*inner, *other], conditional=True)
+                yield from top_level([*inner, *other], conditional=True)
             case ast.Try(body=inner, handlers=handlers, orelse=other, finalbody=final):
                 caught = [s for handler in handlers for s in handler.body]
-                yield from _top_level([*inner, *caught, *other, *final], conditional=True)
+                yield from top_level([*inner, *caught, *other, *final], conditional=True)
             case _:
                 yield statement, conditional
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kohya_runner.options.packages import Packages
 from kohya_runner.tables import read_table
 from kohya_runner.text import did_you_mean, nearest
 
@@ -57,13 +58,17 @@ class ScriptOptions(Mapping[str, Option]):
 
     argparse would take any unambiguous abbreviation (``--text_encoder`` becomes ``--text_encoder_lr``); a lookup here
     never does. ``checkout`` is where they were read, None where no sources are there;
-    ``networks`` are its network modules (``options/networks.py``).
+    ``networks`` are its network modules (``options/networks.py``), ``optimizers`` and ``schedulers`` those that it
+    knows by name (``options/optimizers.py``).
     """
 
     script: str
     rows: tuple[Option, ...]
     checkout: Path | None = field(default=None, compare=False, repr=False)
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
+    optimizers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+    schedulers: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+    packages: Packages = field(default_factory=Packages, compare=False, repr=False)
     _by_name: dict[str, Option] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from kohya_runner.text import did_you_mean
 if TYPE_CHECKING:
     from kohya_runner.options.modules import Modules
     from kohya_runner.options.networks import Networks
+    from kohya_runner.options.optimizers import Optimizers, Schedulers
 
 __all__ = ["Option", "ScriptOptions", "engine_options", "matches_snapshot", "scripts"]
 
@@ -47,30 +48,31 @@ def engine_options(
     with ``write_cache``. Raises ``TrainerError`` for a script that is not there and for sources that cannot be
     followed, with file and line.
     """
-    options, networks = _found_options(engine, script, checkout, cache, write_cache=write_cache)
-    return replace(options, checkout=checkout, networks=networks)
+    found = _found(engine, script, checkout, cache, write_cache=write_cache)
+    return replace(
+        found.scripts[script], checkout=checkout, networks=found.networks, optimizers=found.optimizers,
+        schedulers=found.schedulers,
+    )  # fmt: skip
 
 
-def _found_options(
+def _found(
     engine: EngineInfo, script: str, checkout: Path | None, cache: Path | None, *, write_cache: bool
-) -> tuple[ScriptOptions, Networks]:
+) -> Snapshot:
     if checkout is None or matches_snapshot(checkout, engine):
         _must_exist(script, scripts(engine), "the trainer")
-        return shipped(engine).scripts[script], shipped(engine).networks
+        return shipped(engine)
     _must_exist(script, train_scripts(checkout, engine), str(checkout))
     file = cache / f"options-{fingerprint(checkout, engine)[:20]}.json" if cache else None
     kept = _kept(file, checkout) if file else None
     if kept and script in kept.scripts:
-        return kept.scripts[script], kept.networks
-    options = _read(script, checkout, engine)
+        return kept
+    found = _read(script, checkout, engine)
     if file and write_cache:
         from kohya_runner.safe_files import write_text
 
         with contextlib.suppress(OSError):  # then the next run reads the sources again
             write_text(file, encode(read_what_can_be(checkout, engine)))
-    from kohya_runner.options.networks import read_networks
-
-    return options, read_networks(checkout)
+    return found
 
 
 def _must_exist(script: str, known: tuple[str, ...], where: str) -> None:
@@ -80,11 +82,12 @@ def _must_exist(script: str, known: tuple[str, ...], where: str) -> None:
         raise TrainerError(f"{where} has no train script '{script}'", hint=did_you_mean(script, known))
 
 
-def _read(script: str, checkout: Path, engine: EngineInfo) -> ScriptOptions:
+def _read(script: str, checkout: Path, engine: EngineInfo) -> Snapshot:
     from kohya_runner.options.modules import Modules
     from kohya_runner.options.reader import read_script
 
-    return read_script(script, Modules(checkout, engine.imports), engine)
+    modules = Modules(checkout, engine.imports)
+    return _snapshot("", modules, {script: read_script(script, modules, engine)})
 
 
 def _kept(file: Path, checkout: Path) -> Snapshot | None:
@@ -97,17 +100,20 @@ def _kept(file: Path, checkout: Path) -> Snapshot | None:
     return snapshot if same else None
 
 
-VERSION = 2
+VERSION = 3
+TABLES = ("networks", "optimizers", "schedulers")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read from one checkout: the files (path to SHA-256), its scripts' options, its network modules."""
+    """What was read from one checkout: the files (path to SHA-256), its scripts' options, and names that it knows."""
 
     commit: str
     sources: Mapping[str, str]
     scripts: Mapping[str, ScriptOptions]
     networks: Networks = field(default_factory=dict)
+    optimizers: Optimizers = field(default_factory=dict)
+    schedulers: Schedulers = field(default_factory=dict)
 
 
 def shipped_file(engine: EngineInfo) -> Path:
@@ -146,9 +152,12 @@ def read_what_can_be(checkout: Path, engine: EngineInfo) -> Snapshot:
 
 def _snapshot(commit: str, modules: Modules, found: dict[str, ScriptOptions]) -> Snapshot:
     from kohya_runner.options.networks import read_networks
+    from kohya_runner.options.optimizers import optimizer_files, read_optimizers
 
-    sources = {**modules.hashes, **network_files(modules.root)}
-    return Snapshot(commit, dict(sorted(sources.items())), found, read_networks(modules.root))
+    root = modules.root
+    own = {path.relative_to(root).as_posix(): content_hash(path) for path in optimizer_files(root)}
+    sources = {**modules.hashes, **network_files(root), **own}
+    return Snapshot(commit, dict(sorted(sources.items())), found, read_networks(root), *read_optimizers(root))
 
 
 NETWORKS = "networks"
@@ -164,13 +173,15 @@ def encode(snapshot: Snapshot) -> str:
     distinct = {_key(row): row for options in snapshot.scripts.values() for row in options.rows}
     keys = sorted(distinct)
     number = {key: index for index, key in enumerate(keys)}
-    lines = ",\n".join("  " + json.dumps(_row(distinct[key]), ensure_ascii=False) for key in keys)
+    lines = ",\n".join("  " + json.dumps(row_of(distinct[key]), ensure_ascii=False) for key in keys)
     members = {name: [number[_key(row)] for row in options.rows] for name, options in snapshot.scripts.items()}
     listed = ",\n".join(f"  {json.dumps(name)}: {json.dumps(rows)}" for name, rows in members.items())
     head = f'"version": {VERSION},\n"commit": {json.dumps(snapshot.commit)}'
     sources = json.dumps(snapshot.sources, indent=2)
-    networks = ",\n".join(f"  {json.dumps(name)}: {json.dumps(keys)}" for name, keys in snapshot.networks.items())
-    head = f'{head},\n"sources": {sources},\n"networks": {{\n{networks}\n}}'
+    head = f'{head},\n"sources": {sources}'
+    for table in TABLES:
+        rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in getattr(snapshot, table).items())
+        head += f',\n"{table}": {{\n{rows}\n}}'
     return f'{{\n{head},\n"options": [\n{lines}\n],\n"scripts": {{\n{listed}\n}}\n}}\n'
 
 
@@ -179,9 +190,9 @@ def decode(text: str) -> Snapshot:
     data = json.loads(text)
     if data["version"] != VERSION:
         raise ValueError("written by another version")
-    rows = [_option(row) for row in data["options"]]
+    rows = [option_of(row) for row in data["options"]]
     listed = {name: ScriptOptions(name, tuple(rows[i] for i in numbers)) for name, numbers in data["scripts"].items()}
-    return Snapshot(data["commit"], dict(data["sources"]), listed, data["networks"])
+    return Snapshot(data["commit"], dict(data["sources"]), listed, *(data[table] for table in TABLES))
 
 
 def _key(option: Option) -> tuple[str, str, str]:
@@ -199,7 +210,8 @@ def _common(name: str, kind: str) -> dict[str, Any]:
     return {**common, "type": "bool", "default": False} if kind == "switch" else common
 
 
-def _row(option: Option) -> dict[str, Any]:
+def row_of(option: Option) -> dict[str, Any]:
+    """An option as plain data: what it has besides the common."""
     common = _common(option.name, option.kind)
     special = {key: getattr(option, key) for key in common if not _same(getattr(option, key), common[key])}
     return {"name": option.name, **special, "where": option.where}
@@ -210,7 +222,8 @@ def _same(value: object, other: object) -> bool:
     return type(value) is type(other) and value == other
 
 
-def _option(row: dict[str, Any]) -> Option:
+def option_of(row: dict[str, Any]) -> Option:
+    """The reverse of ``row_of``."""
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     kind = str(given.get("kind", "one"))
     fields = {**_common(row["name"], kind), **given}

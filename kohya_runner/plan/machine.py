@@ -14,8 +14,17 @@ from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, error
-from kohya_runner.machine.device_checks import MODULE, MachineNeeds, TrainerFacts, install_line, named_modules
+from kohya_runner.machine.device_checks import (
+    MODULE,
+    PACKAGE_OF,
+    READ,
+    MachineNeeds,
+    TrainerFacts,
+    install_line,
+    named_modules,
+)
 from kohya_runner.machine.disk import DiskItem, DiskPlan, disk_plan
+from kohya_runner.options.packages import Packages, shipped_packages
 from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.assembly import Assembled
 from kohya_runner.plan.commands import StageCommand, commands
@@ -76,12 +85,27 @@ def ask_trainer(python: TrainerPython | None, args: Mapping[str, object]) -> Ask
     from kohya_runner.install import probe
     from kohya_runner.machine.checks import REQUIREMENTS
 
-    modules = (f"{MODULE}{module}" for module in named_modules(args))
-    names = tuple(dict.fromkeys((*probe.PACKAGES, *(row.package for row in REQUIREMENTS), *modules)))
+    modules = (f"{MODULE}{module}" for module in (*READ, *named_modules(args)))
+    others = (*(row.package for row in REQUIREMENTS), *PACKAGE_OF.values(), *modules)
+    names = tuple(dict.fromkeys((*probe.PACKAGES, *others)))
     pool = ThreadPoolExecutor(1, thread_name_prefix="probe")
     answer = pool.submit(probe.probe, python.path, names)
     pool.shutdown(wait=False)
     return answer.result
+
+
+def packages_of(asked: Asked) -> Packages:
+    """What is installed in the trainer's Python; what is there as shipped need not be read again."""
+    try:
+        facts = asked()
+    except TrainerError:  # told with the machine
+        facts = None
+    told = facts.packages if facts else {}
+    places = {name[len(MODULE) :]: place for name, place in told.items() if name.startswith(MODULE) and place}
+    shipped = shipped_packages()["versions"]
+    versions = {module: (told.get(PACKAGE_OF.get(module, module)) or "").partition("+")[0] for module in places}
+    same = {module for module in places if shipped.get(module) == versions[module]}
+    return Packages({module: place for module, place in places.items() if module not in same}, same)
 
 
 def examine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from kohya_runner.recipe.models import Recipe
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
+    from kohya_runner.options.packages import Packages
     from kohya_runner.plan.pipeline import Opened
 
 
@@ -68,6 +69,11 @@ class GivenOptions:
     left_open: tuple[tuple[str, Any, str], ...]
     usable: bool
     findings: tuple[Finding, ...]
+
+    def with_packages(self, packages: Packages) -> GivenOptions:
+        """The same, with what the trainer's Python has."""
+        options = replace(self.parsed.options, packages=packages)
+        return replace(self, parsed=replace(self.parsed, options=options))
 
 
 def recipe_options(

@@ -22,7 +22,7 @@ from kohya_runner.findings import Finding, Severity, allow, error, not_allowable
 from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
-from kohya_runner.plan.machine import ask_trainer, on_machine
+from kohya_runner.plan.machine import ask_trainer, on_machine, packages_of
 from kohya_runner.plan.options import given_options, option_findings
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.recipe.load import Loaded, load
@@ -203,6 +203,7 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
     facts = ask_trainer(None if opened.request.practice else opened.python, opened.loaded.args)
     given = given_options(opened, recipe, support)
     data = read_data(opened, given, support, on_progress)
+    given = given.with_packages(packages_of(facts))
     found = [*given.findings, *data.findings, *option_findings(opened, given)]
     unprepared = any(finding.code == "dataset.unprepared" for finding in data.findings)
     if unprepared or not given.usable or not opened.engine.can_arrange(given.parsed):

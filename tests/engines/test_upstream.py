@@ -45,6 +45,13 @@ def create_network(multiplier, network_dim, network_alpha, vae, text_encoder, un
 """
 
 
+CHOOSES = """
+def get_optimizer(args, params):
+    if optimizer_type == "{name}".lower():
+        optimizer_class = torch.optim.AdamW
+"""
+
+
 def write(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +67,7 @@ def line(anchor, above: int = 0) -> str:
 def old(tmp_path: Path) -> Path:
     return write(tmp_path / "old", {
         "train_network.py": SCRIPT.format(offset=None, third="old_option"),
-        "library/train_util.py": "",
+        "library/train_util.py": CHOOSES.format(name="Kept"),
         "networks/lora.py": NETWORK.format(conv="int", more="pass"),
         MOVED.file: line(MOVED),
         CHANGED.file: line(CHANGED) + line(GONE),
@@ -77,6 +84,7 @@ def new(tmp_path: Path, old: Path) -> Path:
         "train_next.py": SCRIPT.format(offset=None, third="another"),
         "networks/lora.py": NETWORK.format(conv="float", more='kwargs.get("gate")'),
         "networks/lora_next.py": NETWORK.format(conv="int", more='kwargs["rank_of_it"]'),
+        "library/train_util.py": CHOOSES.format(name="Came"),
         "library/moved.py": line(MOVED, above=3),
         CHANGED.file: f"def {CHANGED.function}(a):\n    pass\n",
     })  # fmt: skip
@@ -92,6 +100,7 @@ def test_what_came_what_went_and_what_reads_otherwise_is_told(old: Path, new: Pa
         "added": ["networks.lora_next"], "removed": [],
         "changed": {"networks.lora": {"added": ["gate"], "removed": [], "kinds": {"conv_dim": "int -> float"}}},
     }  # fmt: skip
+    assert found["optimizers"] == {"added": ["Came"], "removed": ["Kept"]}
     places = {kind: {row["code"] for row in rows} for kind, rows in found["anchors"].items()}
     assert "args.adaptive_noise_scale" in places["moved"]
     assert "args.scheduler_unknown" in places["changed"]
@@ -109,6 +118,7 @@ def test_what_the_next_commit_brought_is_known_at_once(new: Path):
     assert options.networks["networks.lora_next"] == {"conv_dim": "int", "rank_of_it": "text"}
     row = table.find("sd15", "lora")
     assert row is not None
+    assert options.optimizers == {"Came": ("torch.optim.AdamW", "lr")}
     given = {"network_module": "networks.lora_next", "network_args": ["rank_of_its=3"], "adaptive_noise_scale": 0.1}
     said = {f.code: f.message for f in evaluate(Context(ParsedOptions(options, given), row, checkout=new), RULES)}
     assert "args.network_module_unknown" not in said

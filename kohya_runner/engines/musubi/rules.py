@@ -6,15 +6,7 @@ import ast
 from collections.abc import Mapping
 from pathlib import Path
 
-from kohya_runner.engines.rule_context import (
-    ALWAYS_FAIL,
-    ARGUMENTS,
-    EXACT,
-    UNFIT,
-    UNSURE,
-    Context,
-    schedule_free,
-)
+from kohya_runner.engines.rule_context import TORCH_OPTIMIZERS, Context, schedule_free
 from kohya_runner.engines.rule_table import Condition, read_rules
 from kohya_runner.text import did_you_mean, nearest
 
@@ -31,9 +23,6 @@ SAMPLES = ("sample_every_n_epochs", "sample_every_n_steps", "sample_at_first")
 SAVES = ("save_every_n_epochs", "save_every_n_steps", "sample_every_n_epochs", "sample_every_n_steps")
 ENCODERS = {"flux_kontext": ("text_encoder1", "text_encoder2", "vae"), "flux2": ("text_encoder", "vae")}
 CONSTANTS = ("constant", "adafactor")
-SCHEDULERS = (*ARGUMENTS, *ALWAYS_FAIL, "rex")
-OPTIMIZERS = ("adamw", "adamw8bit", "adafactor")
-"""Names that are compared in lower case (training/trainer_base.py:166); others are classes of torch.optim."""
 ELSEWHERE = {
     "lion": "lion_pytorch.Lion", "prodigy": "prodigyopt.Prodigy", "sgdnesterov": "SGD",
     "pagedadamw": "bitsandbytes.optim.PagedAdamW", "pagedadamw32bit": "bitsandbytes.optim.PagedAdamW32bit",
@@ -71,24 +60,23 @@ def uneven_items(context: Context) -> str:
 
 def unknown_optimizer(context: Context) -> str:
     """What to write instead of a name that torch.optim does not have."""
-    kind = str(context.get("optimizer_type") or "")
-    here = kind.lower() in OPTIMIZERS or kind in (*EXACT, *UNFIT, *UNSURE)
+    kind, exact = str(context.get("optimizer_type") or ""), context.packages.classes(TORCH_OPTIMIZERS)
+    here = kind.lower() in context.optimizers or kind in exact or not exact
     if not kind or here or "." in kind or kind.lower().endswith("8bit"):
         return ""
     known = ELSEWHERE.get(kind.lower())
-    known = known or nearest(kind, (*EXACT, "AdamW", "Adafactor"))
+    known = known or nearest(kind, exact)
     return f"write args.optimizer_type: {known or 'package.Class'}"
 
 
 def unknown_scheduler(context: Context) -> str:
     """What to write instead; Adafactor brings its own."""
     name = str(context.get("lr_scheduler") or "constant")
-    known = name in SCHEDULERS or name.lower() == "rex" or name.startswith("adafactor")
+    there = (*context.schedulers, "rex")
+    known = name in there or name.lower() == "rex" or name.startswith("adafactor") or len(there) == 1
     if known or own_scheduler(context) or relative(context):
         return ""
-    return (
-        did_you_mean(name, SCHEDULERS, "args.lr_scheduler: ") or "write args.lr_scheduler: constant, cosine or linear"
-    )
+    return did_you_mean(name, there, "args.lr_scheduler: ") or "write args.lr_scheduler: constant, cosine or linear"
 
 
 def no_step_rules(context: Context) -> bool:
@@ -145,7 +133,8 @@ def scheduler_of_adafactor(context: Context) -> bool:
 
 
 def fails_always(context: Context) -> bool:
-    return context.get("lr_scheduler") in ALWAYS_FAIL and not own_scheduler(context) and not relative(context)
+    fails = context.schedulers.get(str(context.get("lr_scheduler")), ()) is None
+    return fails and not own_scheduler(context) and not relative(context)
 
 
 def other_shift(context: Context) -> bool:

@@ -215,8 +215,8 @@ class _Overlaid:
         return {**self.below.given, **self.own}
 
     @property
-    def networks(self) -> Mapping[str, Mapping[str, str]]:
-        return self.below.networks
+    def options(self) -> ScriptOptions:
+        return self.below.options
 
     def get(self, name: str) -> Any:
         value = self.own.get(name)

@@ -62,14 +62,14 @@ FLUX_WIDTH = 3072
 def _missing_module(context: Context) -> str:
     """A module of the trainer's own package that is not there."""
     name = context.network_module
-    networks = context.options.networks
+    networks = context.options.options.networks
     if not name.startswith(PREFIX) or name in networks:
         return ""
     return did_you_mean(name, networks, KEY) or f"write {KEY}{context.support.network_module}"
 
 
 def _wrong_module(context: Context) -> str:
-    networks, name, own = context.options.networks, context.network_module, context.support.network_module
+    networks, name, own = context.options.options.networks, context.network_module, context.support.network_module
     families = families_of(name, networks[name]) if name in networks else ()
     fits = not families or context.family in families or name == own  # the one the row itself names
     return "" if fits else " or ".join(modules_for(context.family, networks)) or own
@@ -77,7 +77,7 @@ def _wrong_module(context: Context) -> str:
 
 def _no_prefix(context: Context) -> str:
     name = context.network_module
-    return f"{PREFIX}{name}" if is_external(name) and f"{PREFIX}{name}" in context.options.networks else ""
+    return f"{PREFIX}{name}" if is_external(name) and f"{PREFIX}{name}" in context.options.options.networks else ""
 
 
 def _no_rank(context: Context) -> bool:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from kohya_runner.engines.rule_context import (
-    EXACT,
     LORA,
+    TORCH_OPTIMIZERS,
     UNET,
     UNFIT,
-    UNSURE,
     Context,
 )
 from kohya_runner.engines.rule_table import Condition
@@ -61,34 +60,8 @@ def _rate(context: Context, name: str, base: float) -> float:
 
 ALIASES = ("use_8bit_adam", "use_lion_optimizer")
 KEY = "args.optimizer_type: "
-ANY_CASE = (
-    "AdamW", "AdamW8bit", "Lion", "Lion8bit", "SGDNesterov", "SGDNesterov8bit", "PagedAdamW", "PagedAdamW8bit",
-    "PagedAdamW32bit", "PagedLion8bit", "DAdaptation", "DAdaptAdamPreprint", "DAdaptAdaGrad", "DAdaptAdam",
-    "DAdaptAdan", "DAdaptAdanIP", "DAdaptLion", "DAdaptSGD", "Prodigy", "Adafactor", "RAdamScheduleFree",
-    "AdamWScheduleFree", "SGDScheduleFree",
-)  # fmt: skip
-"""Names that library/optimizer.py:90-325 compares in lower case."""
-LOWER = {name.lower(): name for name in ANY_CASE}
-
-ARGUMENTS: Mapping[str, frozenset[str]] = {
-    "adamw": frozenset(("betas", "eps", "weight_decay", "amsgrad", "maximize", "foreach", "capturable",
-                        "differentiable", "fused")),
-    "sgdnesterov": frozenset(("momentum", "dampening", "weight_decay", "maximize", "foreach", "differentiable",
-                              "fused")),
-    "adafactor": frozenset(("eps", "clip_threshold", "decay_rate", "beta1", "weight_decay", "scale_parameter",
-                            "relative_step", "warmup_init")),
-}  # fmt: skip
-"""What the constructors take that come with the trainer's own requirements; the learning rate is passed beside it."""
-PLUGIN_ARGUMENTS: Mapping[str, frozenset[str]] = {
-    "adamw8bit": frozenset(("betas", "eps", "weight_decay", "amsgrad", "optim_bits", "args", "min_8bit_size",
-                            "percentile_clipping", "block_wise", "is_paged")),
-    "lion": frozenset(("betas", "weight_decay", "use_triton", "decoupled_weight_decay", "cautious_factor")),
-    "prodigy": frozenset(("betas", "beta3", "eps", "weight_decay", "decouple", "use_bias_correction",
-                          "safeguard_warmup", "d0", "d_coef", "growth_rate", "fsdp_in_use", "slice_p")),
-    "adamwschedulefree": frozenset(("betas", "eps", "weight_decay", "warmup_steps", "r", "weight_lr_power",
-                                    "foreach")),
-}  # fmt: skip
-"""What the constructors of optional packages take; they change with the package, so that this only warns."""
+REQUIRED = ("torch", "transformers")
+"""Packages of the trainer's own requirements: what their classes take is sure; that of others changes with them."""
 FUSES = (
     "sdxl_train.py", "train_control_net.py", "sdxl_train_control_net.py", "flux_train.py", "flux_train_control_net.py",
     "sd3_train.py", "lumina_train.py", "anima_train.py",
@@ -116,15 +89,20 @@ def relative_step(context: Context) -> bool:
 
 def _unknown(context: Context) -> str:
     """Why the name leads to no optimizer, with what to write."""
-    name = str(context.get("optimizer_type") or "AdamW")
-    if name_of(context) != name.lower() or name.lower() in LOWER or name in (*EXACT, *UNFIT, *UNSURE):
+    name, known, exact = (
+        str(context.get("optimizer_type") or "AdamW"),
+        context.optimizers,
+        context.packages.classes(TORCH_OPTIMIZERS),
+    )
+    if name_of(context) != name.lower() or name.lower() in known or name in exact or not (known and exact):
         return ""
     if "." in name and not name.lower().startswith("dadapt"):  # a class of any package
         return ""
-    same = next((known for known in EXACT if known.lower() == name.lower()), None)
+    same = next((other for other in exact if other.lower() == name.lower()), None)
     if same:
         return f"write {KEY}{same}"
-    return did_you_mean(name, (*ANY_CASE, *EXACT), KEY) or f"write {KEY}AdamW, or package.Class"
+    usual = (*(row[0] for row in known.values()), *exact)
+    return did_you_mean(name, usual, KEY) or f"write {KEY}AdamW, or package.Class"
 
 
 def _alias_twice(context: Context) -> str:
@@ -138,15 +116,23 @@ def _alias(context: Context) -> str:
     return "" if _alias_twice(context) else ", ".join(new for old, new in known.items() if context.on(old))
 
 
-def _not_taken(context: Context, table: Mapping[str, frozenset[str]]) -> str:
-    known = table.get(name_of(context))
-    given = context.literals("optimizer_args")
-    wrong = [key for key in given if known is not None and key not in known and key not in ("lr", "params")]
-    return "; ".join(f"{key} {did_you_mean(key, known or ())}".strip() for key in wrong)
+def _not_taken(context: Context, *, sure: bool) -> str:
+    """Keys that the class does not take, or that the trainer passes itself."""
+    written = str(context.get("optimizer_type") or "")
+    full = written if "." in written else f"{TORCH_OPTIMIZERS}.{written}"
+    row = context.optimizers.get(name_of(context)) or ("", full)
+    takes = context.packages.takes(row[1])
+    if takes is None or takes.more or sure is not (context.packages.sure(row[1]) or row[1].startswith(REQUIRED)):
+        return ""
+    free = [key for key in takes.names if key not in row[2:]]
+    wrong = [key for key in context.literals("optimizer_args") if key not in (*free, "lr", "params")]
+    return "; ".join(f"{key} {did_you_mean(key, free)}".strip() for key in wrong)
 
 
 def _rate_twice(context: Context) -> str:
-    builtin = name_of(context) in LOWER or str(context.get("optimizer_type")) in EXACT
+    builtin = name_of(context) in context.optimizers or str(context.get("optimizer_type")) in context.packages.classes(
+        TORCH_OPTIMIZERS
+    )
     return ", ".join(key for key in ("lr", "params") if key in context.literals("optimizer_args") and builtin)
 
 
@@ -210,8 +196,8 @@ CONDITIONS: Mapping[str, Condition] = {
     "optimizer_unfit": lambda c: str(c.get("optimizer_type")) in UNFIT,
     "optimizer_twice": _alias_twice,
     "optimizer_alias": _alias,
-    "optimizer_args": lambda c: _not_taken(c, ARGUMENTS),
-    "optimizer_args_plugin": lambda c: _not_taken(c, PLUGIN_ARGUMENTS),
+    "optimizer_args": lambda c: _not_taken(c, sure=True),
+    "optimizer_args_plugin": lambda c: _not_taken(c, sure=False),
     "optimizer_args_lr": _rate_twice,
     "optimizer_momentum": _momentum,
     "fused_backward": lambda c: (

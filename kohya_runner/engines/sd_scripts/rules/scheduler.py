@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kohya_runner.engines.rule_context import (
-    ALWAYS_FAIL,
-    ARGUMENTS,
-    Context,
-    schedule_free,
-)
+from kohya_runner.engines.rule_context import TORCH_SCHEDULERS, Context, schedule_free
 from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step
 from kohya_runner.text import did_you_mean
@@ -24,14 +19,6 @@ OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Options, and the schedulers that look at them."""
 NO_WARMUP = ("constant", "piecewise_constant")
-TORCH: Mapping[str, tuple[str, ...]] = {
-    "StepLR": ("step_size",), "MultiStepLR": ("milestones",), "ExponentialLR": ("gamma",), "ConstantLR": (),
-    "LinearLR": (), "PolynomialLR": (), "CosineAnnealingLR": ("T_max",), "CosineAnnealingWarmRestarts": ("T_0",),
-    "CyclicLR": ("base_lr", "max_lr"), "OneCycleLR": ("max_lr",), "LambdaLR": ("lr_lambda",),
-    "MultiplicativeLR": ("lr_lambda",), "SequentialLR": ("schedulers", "milestones"), "ChainedScheduler": (),
-    "ReduceLROnPlateau": (),
-}  # fmt: skip
-"""Classes of torch.optim.lr_scheduler and what they must be given."""
 LR_END = 1e-7
 
 
@@ -51,10 +38,11 @@ def _warmup(context: Context) -> int:
 
 
 def _unknown(context: Context) -> str:
-    name = _name(context)
-    if not name or name in ARGUMENTS or name in ALWAYS_FAIL or name.startswith("adafactor"):
+    name, known = _name(context), context.schedulers
+    if not name or name in known or not known or name.startswith("adafactor"):
         return ""
-    return did_you_mean(name, ARGUMENTS, "args.lr_scheduler: ") or "write args.lr_scheduler: constant or cosine"
+    usual = tuple(other for other, arguments in known.items() if arguments is not None)
+    return did_you_mean(name, usual, "args.lr_scheduler: ") or "write args.lr_scheduler: constant or cosine"
 
 
 def _needless_warmup(context: Context) -> str:
@@ -95,21 +83,22 @@ def _min_lr(context: Context) -> str:
 
 
 def _arguments(context: Context) -> str:
-    known = ARGUMENTS.get(_name(context))
+    known = context.schedulers.get(_name(context))
     wrong = [key for key in context.literals("lr_scheduler_args") if known is not None and key not in known]
     return ", ".join(wrong)
 
 
 def _inert(context: Context) -> str:
-    used = _name(context)
-    names = context.given(*OWN_OPTIONS)
-    return context.listed(n for n in names if used in ARGUMENTS and used not in OWN_OPTIONS[n] and context.get(n) != 0)
+    used, names = _name(context), context.given(*OWN_OPTIONS)
+    known = context.schedulers.get(used) is not None
+    return context.listed(n for n in names if known and used not in OWN_OPTIONS[n] and context.get(n) != 0)
 
 
 def _torch_arguments(context: Context) -> str:
     name = str(context.get("lr_scheduler_type") or "")
     given = context.literals("lr_scheduler_args")
-    missing = [key for key in TORCH.get(name, ()) if key not in given]
+    takes = context.packages.takes(f"{TORCH_SCHEDULERS}.{name}") if name else None
+    missing = [key for key in takes.needed[1:] if key not in given] if takes else []
     if name == "ReduceLROnPlateau":
         return "the loss at each step, which the trainer does not give"
     return "" if schedule_free(context) else ", ".join(missing)
@@ -117,9 +106,10 @@ def _torch_arguments(context: Context) -> str:
 
 def _torch_unknown(context: Context) -> str:
     name = str(context.get("lr_scheduler_type") or "")
-    if not name or "." in name or name in TORCH or schedule_free(context):
+    known = context.packages.classes(TORCH_SCHEDULERS)
+    if not name or "." in name or name in known or not known or schedule_free(context):
         return ""
-    return did_you_mean(name, TORCH, "args.lr_scheduler_type: ") or "write package.Class, or leave it out"
+    return did_you_mean(name, known, "args.lr_scheduler_type: ") or "write package.Class, or leave it out"
 
 
 def _ignored(context: Context) -> str:
@@ -134,21 +124,23 @@ def _replaced(context: Context) -> bool:
     return bool(given) and relative_step(context) and context.get("lr_scheduler") != "constant"
 
 
+def _warms(context: Context) -> bool:
+    return context.schedulers.get(_name(context)) is not None and _name(context) not in NO_WARMUP
+
+
 def _shrunk(context: Context) -> bool:
     value = context.get("lr_warmup_steps")
-    warms = _name(context) in ARGUMENTS and _name(context) not in NO_WARMUP
-    return context.num_processes > 1 and isinstance(value, int) and value > 0 and warms
+    return context.num_processes > 1 and isinstance(value, int) and value > 0 and _warms(context)
 
 
 def _too_long(context: Context) -> bool:
-    warms = _name(context) in ARGUMENTS and _name(context) not in NO_WARMUP
     total = context.total_steps
-    return warms and total is not None and 0 < total * context.num_processes <= _warmup(context)
+    return _warms(context) and total is not None and 0 < total * context.num_processes <= _warmup(context)
 
 
 CONDITIONS: Mapping[str, Condition] = {
     "scheduler_unknown": _unknown,
-    "scheduler_broken": lambda c: _name(c) in ALWAYS_FAIL,
+    "scheduler_broken": lambda c: c.schedulers.get(_name(c), ()) is None,
     "warmup_needless": _needless_warmup,
     "scheduler_adafactor": _adafactor,
     "scheduler_min_lr": _min_lr,
