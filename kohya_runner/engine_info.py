@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from kohya_runner.tables import tupled
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,12 @@ class EngineInfo:
 
 PINS = ("accelerate==1.6.0", "diffusers==0.32.1", "huggingface-hub==0.34.3")
 """What sd-scripts, musubi-tuner and the diffusers examples agree on."""
+
+
+def engine_info(row: Mapping[str, Any]) -> EngineInfo:
+    """What a table ``[trainer]`` says; what it requires goes with the pins of all."""
+    required = {"requirements": (*PINS, *row["requirements"])} if "requirements" in row else {}
+    return EngineInfo(**tupled(row) | required)
 
 
 def project_root() -> Path | None:

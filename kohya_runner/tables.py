@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,3 +17,8 @@ def read_table(file: Path) -> dict[str, Any]:
     """What a TOML file of the package holds."""
     held: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     return held
+
+
+def tupled(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a frozen dataclass, as a row of a table says them: its lists become tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}

@@ -15,7 +15,9 @@ TREES = [ast.parse(p.read_text(encoding="utf-8")) for p in sorted(PACKAGE.rglob(
 NODES = [node for tree in TREES for node in ast.walk(tree)]
 TEXTS = {node.value for node in NODES if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
-FILES = re.compile(r".*\.(json|jsonl|log|yaml|safetensors|onnx|max|current|stat|events|[a-z]+_control|[a-z]+_in_bytes)")
+FILES = re.compile(
+    r".*\.(json|jsonl|log|toml|yaml|safetensors|onnx|max|current|stat|events|[a-z]+_control|[a-z]+_in_bytes)"
+)
 """Names of files, some of them the kernel's."""
 GUARDS = {"disk.read_only", "memory.host", "memory.low", "memory.shared"}
 """Causes and guards of a run that is going on have codes of their own (docs/faults.md, docs/diagnosis.md)."""

@@ -11,27 +11,31 @@ from PIL import Image
 
 from kohya_runner.engines import table
 from kohya_runner.engines.sd_scripts import families
+from kohya_runner.engines.support import support
 from kohya_runner.findings import Severity
 from kohya_runner.options import snapshot
 from kohya_runner.options.snapshot import encode, read_checkout
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request
+from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
     from kohya_runner.engines.protocol import Engine
     from kohya_runner.engines.support import Support
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FAMILY, METHOD, ENGINE, LINE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+METHOD, ENGINE, LINE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+(FAMILY,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 (RECIPE,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture
-def row(monkeypatch: pytest.MonkeyPatch) -> Support:
+def row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Support:
     """The family's row, with both rows in the table."""
-    known = dict(vars(families))
-    exec(FAMILY, known)  # noqa: S102 - our own page
-    rows = (known["SKETCH"], eval(METHOD, known))  # noqa: S307
+    (tmp_path / "trainer.toml").write_text(FAMILY, encoding="utf-8")
+    said = read_table(tmp_path / "trainer.toml")["loras"]["sketch"]
+    known = {**vars(families), "SKETCH": support("sketch", said, method="lora")}
+    rows = (known["SKETCH"], eval(METHOD, known))  # noqa: S307 - our own page
     monkeypatch.setattr(table, "FAMILIES", (*table.FAMILIES, *rows))
     return known["SKETCH"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kohya_runner.engines.rule_context import Context, Rule
 from kohya_runner.findings import Severity
-from kohya_runner.tables import read_table
+from kohya_runner.tables import read_table, tupled
 
 Condition = Callable[[Context], bool | str]
 
@@ -52,9 +52,7 @@ def read_rules(
     rules = []
     for stage, rows in read_table(file).items():
         for name, row in rows.items():
-            fields: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in row.items()
-            }
+            fields = tupled(row)
             fields["applies"] = _condition(fields.pop("when")) if "when" in fields else conditions[name]
             fields["severity"] = Severity(fields.get("severity", "error"))
             rules.append(Rule(f"{stage}.{name}", engine=engine, **({"methods": methods} | fields)))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.record.run_paths import ResumeWay
+from kohya_runner.tables import tupled
 
 Data = Literal["folders", "pairs", "metadata", "edit", "controls"]
 """``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs;
@@ -115,13 +116,20 @@ class Support:
         return {name: value for name, value in self.added.items() if given.get(name) is None}
 
 
+def support(family: str, row: Mapping[str, Any], **same: Any) -> Support:
+    """The row that a table of a family says; ``same`` is what holds for every one of its engine."""
+    fields = tupled(same | {"family": family} | dict(row))
+    components = {"components": tuple(Component(name, **one) for name, one in row.get("components", {}).items())}
+    stages = {"stages": tuple(StageRow(**tupled(one)) for one in row.get("stages", ()))}
+    return Support(**fields | components | stages)
+
+
 CLIP_L = "openai/clip-vit-large-patch14"
 CLIP_G = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
 T5_XXL = "google/t5-v1_1-xxl"
 SD2_REPO = "stabilityai/stable-diffusion-2"
 GEMMA2 = "google/gemma-2-2b"
 QWEN_VL = "Qwen/Qwen2.5-VL-7B-Instruct"
-BYT5 = "google/byt5-small"
 
 
 LENGTH_OPTIONS = {

@@ -94,8 +94,8 @@ def test_a_key_that_nobody_reads_is_a_bug(rule_of, key):
 
 def test_every_condition_in_python_is_the_one_of_a_row():
     modules = [module for module in (*vars(sd_scripts).values(), musubi, diffusers) if hasattr(module, "CONDITIONS")]
-    folders = (Path(sd_scripts.__file__).parent, Path(musubi.__file__).parent, Path(diffusers.__file__).parent)
-    tables = [read_table(file) for folder in folders for file in folder.glob("*.toml")]
-    rows = [(name, row) for table in tables for of in table.values() for name, row in of.items()]
+    own = [Path(module.__file__).with_name("rules.toml") for module in (musubi, diffusers)]
+    files = [*Path(sd_scripts.__file__).parent.glob("*.toml"), *own]
+    rows = [(name, row) for file in files for of in read_table(file).values() for name, row in of.items()]
     conditions = [name for module in modules for name in module.CONDITIONS]
     assert sorted(name for name, row in rows if "when" not in row) == sorted(conditions)

@@ -4,144 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
-from kohya_runner.engine_info import EngineInfo
-from kohya_runner.engines.support import BYT5, CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2_REPO, T5_XXL, Component, Support
+from kohya_runner.engine_info import engine_info
+from kohya_runner.engines.support import Support, support
+from kohya_runner.tables import read_table
 
-SD_SCRIPTS = EngineInfo(
-    name="sd-scripts",
-    title="sd-scripts",
-    repository="https://github.com/kohya-ss/sd-scripts.git",
-    commit="6721028c79ee85a78b3a06dfd8954dae310a1cce",
-    marks=("train_network.py", "library/train_util.py"),
-    setting="sd_scripts",
-    python_setting="python",
-    size="30 MiB, well under a minute",
-    requirement_file="requirements.txt",
-    needed_modules=("torch", "torchvision", "library.train_util", "networks.lora"),
-    default=True,
-    xformers=True,
-)
-"""Its commit is pinned with every rule, line number and option of this package."""
+_TABLE = read_table(Path(__file__).with_name("trainer.toml"))
+SD_SCRIPTS = engine_info(_TABLE["trainer"])
+LORAS = {family: support(family, row, method="lora") for family, row in _TABLE["loras"].items()}
+SD15, SD2, SDXL, SD3, FLUX, LUMINA, HUNYUAN_IMAGE, ANIMA = LORAS.values()
 
-SD15 = Support(
-    family="sd15",
-    method="lora",
-    title="Stable Diffusion 1.5",
-    script="train_network.py",
-    network_module="networks.lora",
-    random_model=True,
-    tokenizers=(CLIP_L,),
-    modules={"text_encoder": 72, "unet": 192, "unet_conv": 278},
-    recipe="recipes/sd15_lora.yaml",
-)
-SD2 = Support(
-    family="sd2",
-    method="lora",
-    title="Stable Diffusion 2.x",
-    script="train_network.py",
-    network_module="networks.lora",
-    tokenizers=(SD2_REPO,),
-    modules={"text_encoder": 138, "unet": 192, "unet_conv": 278},
-    recipe="recipes/sd2_lora.yaml",
-    added={"v2": True},
-)
-SDXL = Support(
-    family="sdxl",
-    method="lora",
-    title="Stable Diffusion XL",
-    script="sdxl_train_network.py",
-    network_module="networks.lora",
-    random_model=True,
-    bucket_step=32,
-    tokenizers=(CLIP_L, CLIP_G),
-    modules={"text_encoder": 264, "unet": 722, "unet_conv": 788},
-    recipe="recipes/bespoke_baby_sdxl.yaml",
-)
-SD3 = Support(
-    family="sd3",
-    method="lora",
-    title="Stable Diffusion 3 and 3.5",
-    script="sd3_train_network.py",
-    network_module="networks.lora_sd3",
-    # All three are needed: those inside a file "incl_clips" keep a "transformer." before their names, which the
-    # loader does not take away, so that they are never filled (library/sd3_utils.py:112).
-    components=(
-        Component("clip_l", "the CLIP-L text encoder, one safetensors file"),
-        Component("clip_g", "the CLIP-G text encoder, one safetensors file"),
-        Component("t5xxl", "the T5-XXL text encoder, one safetensors file"),
-        Component("vae", "another autoencoder than the base model's own", required=False),
-    ),
-    hub_model=False,
-    tokenizers=(CLIP_L, CLIP_G, T5_XXL),
-    bucket_step=32,
-    modules={"text_encoder": 264, "unet": 377},  # 3.5 large; 263 of 3.5 medium, 237 of 3 medium
-    recipe="recipes/sd3_lora.yaml",
-)
-FLUX = Support(
-    family="flux",
-    method="lora",
-    title="FLUX.1",
-    script="flux_train_network.py",
-    network_module="networks.lora_flux",
-    components=(
-        Component("clip_l", "the CLIP-L text encoder, one safetensors file", unless={"model_type": "chroma"}),
-        Component("t5xxl", "the T5-XXL text encoder, one safetensors file"),
-        Component("ae", "the autoencoder (ae.safetensors)"),
-    ),
-    hub_model=False,
-    tokenizers=(CLIP_L, T5_XXL),
-    modules={"text_encoder": 72, "unet": 304},
-    recipe="recipes/flux_lora.yaml",
-)
-LUMINA = Support(
-    family="lumina",
-    method="lora",
-    title="Lumina Image 2.0",
-    script="lumina_train_network.py",
-    network_module="networks.lora_lumina",
-    components=(
-        Component("gemma2", "the Gemma 2 2B text encoder, one safetensors file"),
-        Component("ae", "the autoencoder (ae.safetensors of FLUX.1)"),
-    ),
-    hub_model=False,
-    tokenizers=(GEMMA2,),
-    modules={"text_encoder": 182, "unet": 180},
-    recipe="recipes/lumina_lora.yaml",
-)
-HUNYUAN_IMAGE = Support(
-    family="hunyuan_image",
-    method="lora",
-    title="HunyuanImage 2.1",
-    script="hunyuan_image_train_network.py",
-    network_module="networks.lora_hunyuan_image",
-    components=(
-        Component("text_encoder", "the Qwen2.5-VL 7B text encoder, one bf16 safetensors file"),
-        Component("byt5", "the ByT5 text encoder, one fp16 safetensors file"),
-        Component("vae", "the HunyuanImage 2.1 autoencoder"),
-    ),
-    hub_model=False,
-    tokenizers=(QWEN_VL, BYT5),
-    modules={"text_encoder": 0, "unet": 320},
-    recipe="recipes/hunyuan_image_lora.yaml",
-)
-ANIMA = Support(
-    family="anima",
-    method="lora",
-    title="Anima",
-    script="anima_train_network.py",
-    network_module="networks.lora_anima",
-    components=(
-        Component("qwen3", "the Qwen3 0.6B text encoder, one safetensors file"),
-        Component("vae", "the Qwen-Image autoencoder"),
-    ),
-    hub_model=False,
-    bucket_step=16,
-    modules={"text_encoder": 196, "unet": 280},
-    recipe="recipes/anima_lora.yaml",
-)
 SAFETENSORS: Mapping[str, Any] = {"save_model_as": "safetensors"}
 """The full fine-tunes save in the format of their source, as .ckpt from a .safetensors; textual inversion as .pt
 (sdxl_train.py:245, train_db.py:153, train_textual_inversion.py:808)."""
