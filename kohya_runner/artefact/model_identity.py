@@ -30,7 +30,7 @@ class Identity:
     """``key`` is what a slot accepts; ``fault`` is why the trainer cannot load the file, even in its right slot.
 
     A fault without a place in brackets gets that of the slot's own loader. ``more`` is what a text encoder's file holds
-    besides: loaders that are strict refuse it.
+    besides: loaders that are strict refuse it. ``channels``: what a U-Net reads, 9 for inpainting.
     """
 
     key: str
@@ -38,6 +38,7 @@ class Identity:
     fault: str = ""
     hint: str = ""
     more: str = ""
+    channels: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ CONTEXT: dict[int, tuple[str, str]] = {
 """The width of the text that a U-Net looks at."""
 UNET_KEY = "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 UNET_KEY_DIFFUSERS = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"
-UNET_CHANNELS = 4
+UNET_CHANNELS, INPAINTING_CHANNELS = 4, 9
 PARTS = {
     "sd15": ("first_stage_model.", "cond_stage_model."),
     "sd2": ("first_stage_model.", "cond_stage_model."),
@@ -122,15 +123,15 @@ def _unet(names: _Names) -> Identity | None:
         return None
     key, name = known
     channels = (names.bare.get("input_blocks.0.0.weight") or (0, UNET_CHANNELS))[1]
-    if channels != UNET_CHANNELS:
-        what = f"{name} model for inpainting or editing"
-        fault = f"has {channels} input channels, the trainer's U-Net {UNET_CHANNELS}"
-        return Identity(key, what, fault, "take the ordinary checkpoint of the same model")
+    if channels not in (UNET_CHANNELS, INPAINTING_CHANNELS):
+        fault = f"has {channels} input channels, the trainer's U-Net {UNET_CHANNELS} or {INPAINTING_CHANNELS}"
+        return Identity(key, f"{name} model for editing", fault, "take the ordinary checkpoint of the same model")
     missing = not names.any_starts(MODEL_PREFIXES[0]) or any(not names.any_starts(p) for p in PARTS.get(key, ()))
     if missing:
         fault = "lacks the autoencoder or text encoder that the trainer reads from it (library/model_util.py:418)"
         return Identity(key, f"{name} U-Net alone", fault, "take the whole checkpoint (several GB)")
-    return Identity(key, f"{name} checkpoint")
+    kind = "inpainting checkpoint" if channels == INPAINTING_CHANNELS else "checkpoint"
+    return Identity(key, f"{name} {kind}", channels=channels)
 
 
 def _diffusers_unet(names: _Names) -> Identity | None:

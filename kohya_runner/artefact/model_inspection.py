@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kohya_runner.artefact.file_hash import Hashes, is_recorded, record_path
 from kohya_runner.artefact.model_file import is_pickle
-from kohya_runner.artefact.model_identity import Identity, identify, main_dtype
+from kohya_runner.artefact.model_identity import INPAINTING_CHANNELS, UNET_CHANNELS, Identity, identify, main_dtype
 from kohya_runner.artefact.safetensors_header import PRACTICE, Header, HeaderError, read_header
 from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import read_json
@@ -183,6 +183,23 @@ PACKED_BY = (
      "take the bf16 or fp16 file, or leave args.fp8_scaled out"),
 )  # fmt: skip
 """Family, switch, and the types of a base model that the script then refuses."""
+
+
+def channel_findings(files: Iterable[Inspected], *, inpainting: bool, frozen: bool) -> Iterator[Finding]:
+    """U-Nets whose first layer is not the one that this training feeds; ``frozen``: the training leaves it as it is."""
+    for seen in files:
+        channels = seen.identity.channels if seen.identity and not seen.identity.fault else 0
+        if channels == INPAINTING_CHANNELS and not inpainting:
+            text = "has 9 input channels, and this training feeds 4: it stops at the first step"
+            hint = "write method: inpaint, or take the ordinary checkpoint of the same model"
+        elif channels == UNET_CHANNELS and inpainting and frozen:
+            text = "has 4 input channels: the trainer adds those of the mask as zeros (library/model_util.py:1372), "
+            text += "and this method does not train them: the model would never see a mask"
+            hint = "take an inpainting checkpoint (9 channels), or train the whole model: method: dreambooth with "
+            hint += "args.train_inpainting: true"
+        else:
+            continue
+        yield error("model.channels", f"{seen.slot} {seen.name} {text}", where=seen.where, hint=hint)
 
 
 def precision_findings(files: Iterable[Inspected], family: str, on: Callable[[str], bool]) -> Iterator[Finding]:

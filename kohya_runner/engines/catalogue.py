@@ -148,18 +148,13 @@ def _title(family: str) -> str:
     return next((row.title for row in table.FAMILIES if row.family == family), family)
 
 
-FILL = ("fill", "inpaint", "inpainting")
+INPAINT = "inpaint"
+FILL = ("fill", INPAINT, "inpainting")
 """What a recipe may call the training of an inpainting model."""
 
-WIDENED = "it is no method of its own: an option of the scripts widens an ordinary model to 9 channels ({})"
-WIDENED_BY = {"sd15": "library/model_io.py:418", "sdxl": "library/sdxl_train_util.py:55"}
-WIDEN_HINT = (
-    "write method: lora and args: {train_inpainting: true}, an ordinary checkpoint and no args.cache_latents: "
-    "the masks are drawn anew at each step"
-)
 FILL_REASONS: Mapping[str, str] = {
-    **{family: WIDENED.format(line) for family, line in WIDENED_BY.items()},
-    "sd2": "sd-scripts widens the input to 9 channels for SD 1.5 and SDXL only, by its docs/inpainting_training.md",
+    "sd2": "sd-scripts documents it for SD 1.5 and SDXL only (docs/inpainting_training.md); its script takes "
+    "method: lora with args.train_inpainting: true and a model of 9 channels here, too",
     "flux": "sd-scripts fixes FLUX.1's input at 64 channels (library/flux_models.py:383), a Fill model has 384",
     "flux2": "no FLUX.2 Fill weights are known, and musubi-tuner fixes the input at 128 channels (flux2_models.py:29)",
     "flux_kontext": "musubi-tuner has no mask for FLUX models",
@@ -186,18 +181,22 @@ class Substitute:
 
     family: str
     method: str
-    state: str  # supported | stand-in | not available upstream
+    state: str  # stand-in | not available upstream
     reason: str
 
 
 def refusal(family: str, method: str, table: Iterable[Support]) -> tuple[str, str]:
     """Why a method cannot be had with a family, and what to write instead; ("", "") where nothing is known of it."""
     if method in FILL:
-        reason = FILL_REASONS.get(family, NO_FILL)
-        return reason, WIDEN_HINT if family in WIDENED_BY else FILL_HINT
+        own = any(row.key == (family, INPAINT) for row in table)
+        return ("it has another name here", f"write method: {INPAINT}") if own else (_no_fill(family), FILL_HINT)
     if method == EDIT:
         return _editing(family, tuple(table))
     return "", ""
+
+
+def _no_fill(family: str) -> str:
+    return FILL_REASONS.get(family, NO_FILL)
 
 
 def _editing(family: str, table: tuple[Support, ...]) -> tuple[str, str]:
@@ -212,7 +211,7 @@ def _editing(family: str, table: tuple[Support, ...]) -> tuple[str, str]:
 
 
 def substitutes(table: Iterable[Support]) -> tuple[Substitute, ...]:
-    """A row for every family: editing where it is no method of its own, filling everywhere."""
+    """A row for every family: editing and filling where they are no method of its own."""
     rows = tuple(table)
     families = tuple(dict.fromkeys(row.family for row in rows))
     editors = {row.family for row in rows if row.data in EDITORS}
@@ -229,15 +228,11 @@ def substitutes(table: Iterable[Support]) -> tuple[Substitute, ...]:
         for family in families
         if family not in editors
     ]
+    inpainting = {row.family for row in rows if row.method == INPAINT}
     found += [
-        Substitute(family, FILL[0], "not available upstream", FILL_REASONS.get(family, NO_FILL))
+        Substitute(family, INPAINT, "not available upstream", _no_fill(family))
         for family in families
-        if family not in WIDENED_BY
-    ]
-    found += [
-        Substitute(family, FILL[0], "supported", f"method: lora with args.train_inpainting: true ({line})")
-        for family, line in WIDENED_BY.items()
-        if family in families
+        if family not in inpainting
     ]
     return tuple(found)
 

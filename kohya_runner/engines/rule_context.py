@@ -35,7 +35,7 @@ REREAD = ("lumina",)
 
 UNET = ("sd15", "sd2", "sdxl")
 
-LORA = ("lora",)
+LORA = ("lora", "inpaint")
 
 
 class EffectiveOptions(Protocol):
@@ -57,7 +57,7 @@ class Context:
     """One run as the rules see it. None is "not known", and a rule that needs it is silent then.
 
     ``prompts_found``: whether the file of ``sample_prompts`` exists. ``resume_step``: the step that the state of
-    ``resume`` was saved at. ``prompt_seeds``, ``prompt_sizes``: those in that file.
+    ``resume`` was saved at. ``prompt_seeds``, ``prompt_sizes``, ``prompts_without_picture``: those in that file.
     ``places``: ``file:line:column`` by option name. ``checkout``: where the rules' lines are looked up.
     """
 
@@ -70,6 +70,7 @@ class Context:
     prompts_found: bool | None = None
     prompt_seeds: tuple[int, ...] = ()
     prompt_sizes: tuple[tuple[int | None, int | None], ...] = ()
+    prompts_without_picture: int = 0
     places: Mapping[str, str] = field(default_factory=dict)
     checkout: Path | None = None
 

@@ -112,9 +112,11 @@ def forecast(
     model_type = str(subject.parsed.get("model_type") or "flux")
     found: list[Finding] = []
     if files:
-        from kohya_runner.artefact.model_inspection import identity_findings, precision_findings
+        from kohya_runner.artefact.model_inspection import channel_findings, identity_findings, precision_findings
 
         found += identity_findings(files, family=subject.support.family, model_type=model_type)
+        inpainting, frozen = subject.parsed.on("train_inpainting"), not subject.support.is_whole_model
+        found += channel_findings(files, inpainting=inpainting, frozen=frozen)
         on = subject.parsed.on if subject.support.is_lora else lambda _: False
         found += precision_findings(files, subject.support.family, on)
     if steps is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from model_headers import NAMES, header_bytes, without
 
-from kohya_runner.artefact.model_inspection import SLOTS, Inspected, identity_findings, inspect_file
+from kohya_runner.artefact.model_inspection import SLOTS, Inspected, channel_findings, identity_findings, inspect_file
 
 COMPONENTS = {
     ("flux", "clip_l"): "clip_l",
@@ -83,8 +83,8 @@ def test_a_lora_as_base_model_says_where_it_goes(look):
         pytest.param(without("sdxl", "conditioner", "first_stage"), "sdxl", "lacks the auto", id="a U-Net alone"),
         pytest.param(without("sd15", "first_stage"), "sd15", "lacks the autoencoder", id="no autoencoder"),
         pytest.param(
-            NAMES["sd15"] | {"model.diffusion_model.input_blocks.0.0.weight": [320, 9, 3, 3]}, "sd15",
-            "has 9 input channels", id="an inpainting model"),
+            NAMES["sd15"] | {"model.diffusion_model.input_blocks.0.0.weight": [320, 8, 3, 3]}, "sd15",
+            "has 8 input channels", id="an editing model"),
         pytest.param(NAMES["flux"] | {"img_in.weight": [3072, 384]}, "flux", "has 384 input channels", id="FLUX Fill"),
         pytest.param(NAMES["flux"] | {"scaled_fp8": [2]}, "flux", "scaled fp8", id="scaled fp8"),
         pytest.param(
@@ -96,6 +96,25 @@ def test_a_file_of_the_right_family_that_the_trainer_cannot_load_says_why(look, 
     assert finding.code == "model.family"
     assert says in finding.message
     assert finding.hint
+
+
+NINE = {"model.diffusion_model.input_blocks.0.0.weight": [320, 9, 3, 3]}
+CHANNELS = (  # of the file, with train_inpainting, where the U-Net stays as it is: what is said
+    (9, True, True, ""), (9, True, False, ""), (4, True, False, ""), (4, False, True, ""),
+    (9, False, True, "this training feeds 4"), (9, False, False, "this training feeds 4"),
+    (4, True, True, "never see a mask"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("row", CHANNELS)
+def test_an_inpainting_model_is_right_where_it_is_fed_a_mask(look, family, row):
+    channels, inpainting, frozen, said = row
+    seen = look(NAMES[family] | (NINE if channels == 9 else {}))
+    assert identity_findings([seen], family=family) == ()
+    found = list(channel_findings([seen], inpainting=inpainting, frozen=frozen))
+    assert [finding.code for finding in found] == ["model.channels"] * bool(said)
+    assert all(said in finding.message and "method: " in finding.hint for finding in found)
 
 
 def test_a_long_clip_does_not_fit_the_trainer(look):

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.daily
 
 HERE = Path(__file__).parent
 ENTRY = {
+    "train_network.py": "NetworkTrainer",
+    "sdxl_train_network.py": "SdxlNetworkTrainer",
     "train_textual_inversion.py": "TextualInversionTrainer",
     "sdxl_train_textual_inversion.py": "SdxlTextualInversionTrainer",
 }

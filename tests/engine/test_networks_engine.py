@@ -7,13 +7,16 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from test_tiny_families_engine import ALL, HERE, ROOT, SHRINK, draw
+from PIL import Image
+from test_tiny_families_engine import ALL, HERE, ROOT, SHRINK, Family, draw
+from tiny_methods import fill_hub_cache
 
 from kohya_runner.artefact.content import examine
+from kohya_runner.artefact.model_inspection import inspect_file
 from kohya_runner.artefact.safetensors_header import read_header
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.options.snapshot import matches_snapshot
@@ -21,51 +24,123 @@ from kohya_runner.options.snapshot import matches_snapshot
 pytestmark = pytest.mark.daily
 
 SD15, SDXL, ANIMA = (next(f for f in ALL if f.name == name) for name in ("sd15", "sdxl", "anima"))
-INPAINT = ("args.train_inpainting=true", "args.cache_latents=false", "args.cache_latents_to_disk=false")
-LOKR = replace(SDXL, recipe="sdxl_lokr.yaml", overrides=("args.min_bucket_reso=64",))
+BUCKETS = ("args.min_bucket_reso=64",)
+LOKR = replace(SDXL, recipe="sdxl_lokr.yaml", overrides=BUCKETS)
+NINE = "inpainting.safetensors"
+SD15_INPAINT = replace(SD15, recipe="sd15_inpaint.yaml", model=NINE)
+SDXL_INPAINT = replace(SDXL, recipe="sdxl_inpaint.yaml", model=NINE, overrides=BUCKETS)
 LOHA = ("args.network_module=networks.loha", "args.network_dim=4")
 CASES = {
     "sdxl-lokr": (LOKR, (), "lokr_w1"),
     "sdxl-loha": (LOKR, (*LOHA, "args.network_args={conv_dim: 2}"), "hada_w1_a"),
     "anima-lokr": (ANIMA, ("args.network_module=networks.lokr", "args.network_dim=4"), "lokr_w1"),
     "anima-loha": (ANIMA, LOHA, "hada_w1_a"),
-    "sd15-inpainting": (SD15, INPAINT, "lora_up.weight"),
-    "sdxl-inpainting": (LOKR, INPAINT, "lokr_w1"),
+    "sd15-inpainting": (SD15_INPAINT, (), "lora_up.weight"),
+    "sdxl-inpainting": (SDXL_INPAINT, (), "lora_up.weight"),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_network_of_another_kind_is_trained_and_its_file_is_one_of_its_kind(
-    case: str, tmp_path: Path, sd_scripts: Path, trainer_python: Path
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """A checkout with its Python, and a folder for what is made of them."""
+
+    root: Path
+    checkout: Path
+    python: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            **os.environ, "PYTHONPATH": os.pathsep.join((str(SHRINK), str(ROOT))), "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1", "KOHYA_RUNNER_SD_SCRIPTS": str(self.checkout), "CUDA_VISIBLE_DEVICES": "",
+            "KOHYA_RUNNER_PYTHON": str(self.python), "PYTHONDONTWRITEBYTECODE": "1",
+            "HF_HUB_CACHE": str(self.root / "ws" / "cache" / "huggingface" / "hub"),
+        }  # fmt: skip
+
+    def launch(self, family: Family, more: tuple[str, ...]) -> Path:
+        """The folder of a run of the family's recipe that ended well."""
+        models, pictures, workspace = self.root / "models", self.root / "pictures", self.root / "ws"
+        if not models.is_dir():
+            models.mkdir()
+            writer = (self.python, HERE / "tiny_models.py", self.checkout, family.row.family, models)
+            subprocess.run([str(word) for word in writer], check=True, capture_output=True, env=self.environ)
+            draw(pictures)
+        command = (
+            *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / family.recipe)),
+            *(f"--workspace={workspace}", "--allow=hub.offline", *family.choices(models, pictures)),
+            *(f"--set={text}" for text in more),
+        )
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, env=self.environ, cwd=self.root)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return workspace / "runs" / family.recipe.removesuffix(".yaml") / "001"
+
+
+@pytest.fixture
+def trainer(tmp_path: Path, sd_scripts: Path, trainer_python: Path) -> Trainer:
     if not matches_snapshot(sd_scripts, SD_SCRIPTS):
         pytest.skip("an older trainer has no such modules")
+    return Trainer(tmp_path, sd_scripts, trainer_python)
+
+
+def last_checkpoint(folder: Path) -> Path:
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    assert record["state"] == "succeeded"
+    return folder / "output" / record["checkpoints"][-1]["file"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_network_of_another_kind_is_trained_and_its_file_is_one_of_its_kind(case: str, trainer: Trainer) -> None:
     family, more, tensor = CASES[case]
-    models, pictures, workspace = tmp_path / "models", tmp_path / "pictures", tmp_path / "ws"
-    models.mkdir()
-    environ = {
-        **os.environ, "PYTHONPATH": os.pathsep.join((str(SHRINK), str(ROOT))), "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1", "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), family.row.family, str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
-    draw(pictures)
-    command = (
-        *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / family.recipe)),
-        *(f"--workspace={workspace}", "--allow=hub.offline", *family.choices(models, pictures)),
-        *(f"--set={text}" for text in more),
-    )
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, cwd=tmp_path)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    (folder,) = (workspace / "runs").glob("*/001")
+    folder = trainer.launch(family, more)
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     log = (folder / "trainer.log").read_text(encoding="utf-8")
     announced = sum(map(int, re.findall(r"enable (?:modules|LoRA) for .*?: (\d+) modules", log)))
-    assert record["state"] == "succeeded"
     assert record["modules"] == announced > 0
     assert [found["modules"] for found in record["checkpoints"]] == [announced] * 2
-    last = folder / "output" / record["checkpoints"][-1]["file"]
+    last = last_checkpoint(folder)
     names = [row.name for row in read_header(last).tensors]
     assert sum(name.endswith(f".{tensor}") for name in names) > 0
     assert examine(last).problem == ""
+
+
+WHOLE = ("args.train_inpainting=true", "args.cache_latents=null", "args.cache_latents_to_disk=null", *BUCKETS)
+INPAINTING = {
+    "sd15": (SD15_INPAINT, replace(SD15, recipe="sd15_finetune.yaml")),
+    "sdxl": (SDXL_INPAINT, replace(SDXL, recipe="sdxl_finetune.yaml", overrides=("args.full_bf16=null",))),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", INPAINTING)
+def test_a_lora_and_a_whole_model_for_inpainting_paint_in_the_trainers_own_script(kind: str, trainer: Trainer) -> None:
+    """The whole model begins as an ordinary one; the picture has a region that is painted anew, and one that is not."""
+    lora, whole = INPAINTING[kind]
+    file = last_checkpoint(trainer.launch(lora, ("args.learning_rate=1e-2", "args.unet_lr=1e-2")))
+    model = last_checkpoint(trainer.launch(whole, WHOLE))
+    seen = inspect_file("model", model)
+    assert seen is not None
+    assert seen.identity is not None
+    assert (seen.identity.key, seen.identity.channels, seen.identity.fault) == (kind, 9, "")
+    base = trainer.root / "models" / NINE
+    wanted = {"base": (base, ()), "lora": (base, ("--lora_weights", f"{file};1.0")), "model": (model, ())}
+    painted = {name: paint(trainer, kind, name, *with_what) for name, with_what in wanted.items()}
+    assert len(set(painted.values())) == 3
+
+
+def paint(trainer: Trainer, kind: str, name: str, model: Path, more: tuple[str, ...]) -> bytes:
+    fill_hub_cache(Path(trainer.environ["HF_HUB_CACHE"]), trainer.root / "models" / "tokenizers")
+    source = next((trainer.root / "pictures").glob("*.png"))
+    options = (
+        f"--ckpt_path={model}", f"--image={source}", "--prompt=a cat", "--width=64", "--height=64", "--steps=2",
+        "--seed=1", f"--output_dir={trainer.root / name}", *(["--sdxl"] if kind == "sdxl" else []), *more,
+    )  # fmt: skip
+    command = (str(trainer.python), "inpainting_minimal_inference.py", *options)
+    ended = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=trainer.environ, cwd=trainer.checkout
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    (file,) = (trainer.root / name).glob("*.png")
+    with Image.open(file) as picture:
+        pixels = picture.convert("RGB").tobytes()
+    assert len(set(pixels)) > 50  # black is what is saved for NaN
+    return pixels

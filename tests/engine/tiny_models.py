@@ -3,7 +3,8 @@
     PYTHONPATH=tests/engine/shrink PYTHON tests/engine/tiny_models.py CHECKOUT FAMILY FOLDER
 
 FLUX and the other transformers: ``dit`` and the components under their own names (.safetensors); SD 1.5, SD 2 and SDXL:
-``model.safetensors``. Beside them ``tokenizers`` for --tokenizer_cache_dir, so that nothing is asked of the Hub.
+``model.safetensors``, and ``inpainting.safetensors``, whose U-Net reads 9 channels. Beside them ``tokenizers`` for
+--tokenizer_cache_dir, so that nothing is asked of the Hub.
 """
 
 from __future__ import annotations
@@ -49,10 +50,22 @@ def read_worker() -> ModuleType:
     return worker
 
 
+def write_inpainting(folder: Path) -> None:
+    """The same model with five more input channels, of random weights as well."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights, name = load_file(folder / "model.safetensors"), "model.diffusion_model.input_blocks.0.0.weight"
+    first = weights[name]
+    more = torch.randn(first.shape[0], 5, *first.shape[2:]).to(first.dtype) * 0.1
+    save_file(weights | {name: torch.cat([first, more], 1).contiguous()}, folder / "inpainting.safetensors")
+
+
 def main(checkout: str, family: str, folder: str) -> None:
     worker = read_worker()
     if family in worker.WRITERS:
         worker.main(checkout, family, folder, "model.safetensors")
+        write_inpainting(Path(folder))
         return
     sys.path[0] = checkout
     import torch

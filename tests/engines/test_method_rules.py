@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from method_cases import ERRORS, FAMILY, METHOD_CASES, OWN, MethodCase
 from rule_cases import BY_CODE
-from test_rules import UPSTREAM
+from test_rules import OF_A_DATASET, UPSTREAM
 
 from kohya_runner.engines import anchors, table
 from kohya_runner.engines.arguments import ParsedOptions
@@ -12,8 +12,10 @@ from kohya_runner.engines.rules_page import RULES, SUBJECTS
 from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Severity
 
-METHODS = ("Full fine-tunes and DreamBooth", "Full fine-tunes of one family", "ControlNet and textual inversion")
-TABLES = [rule for subject in METHODS for rule in SUBJECTS[subject]]
+METHODS = (
+    "Full fine-tunes and DreamBooth", "Full fine-tunes of one family", "ControlNet and textual inversion", "Inpainting",
+)  # fmt: skip
+TABLES = [rule for subject in METHODS for rule in SUBJECTS[subject] if rule.code not in OF_A_DATASET]
 OTHER_METHODS = [row for row in table.FAMILIES if row.method != "lora"]
 
 
@@ -56,8 +58,8 @@ def test_every_error_of_the_two_tables_is_among_the_cases_that_the_real_trainer_
 
 @pytest.mark.parametrize("row", OTHER_METHODS, ids=lambda row: f"{row.family}-{row.method}")
 def test_a_methods_own_defaults_break_no_rule(row):
-    metadata = {"cache_latents": True} if row.data == "metadata" else {}
-    given = dict(row.added) | OWN[row.method] | FAMILY.get(row.family, {}) | metadata
+    given = dict(row.added) | OWN[row.method] | FAMILY.get(row.family, {})
+    given |= {"network_module": row.network_module} if row.network_module else {}
     found = evaluate(Context(ParsedOptions(options_for(row.script, None), given), row), RULES)
     assert [f.code for f in found if f.severity is not Severity.INFO] == []
 

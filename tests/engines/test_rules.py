@@ -67,12 +67,16 @@ def test_the_trainers_defaults_break_no_rule_but_a_missing_network(family: str):
     assert [f.code for f in found if f.severity is not Severity.INFO] == wanted
 
 
+OF_A_DATASET = {"args.inpaint_preserve"}  # its option is one of a dataset: tests/plan/test_inpainting.py
+
+
 def test_every_rule_has_a_case():
-    assert {case.code for case in (*CASES, *METHOD_CASES, *MUSUBI_CASES, *DIFFUSERS_CASES)} == set(BY_CODE)
+    cases = {case.code for case in (*CASES, *METHOD_CASES, *MUSUBI_CASES, *DIFFUSERS_CASES)}
+    assert cases | OF_A_DATASET == set(BY_CODE)
 
 
 def test_every_error_is_among_the_cases_that_the_real_trainer_refuses():
-    errors = {rule.code for rule in RULES if rule.severity is Severity.ERROR}
+    errors = {rule.code for rule in RULES if rule.severity is Severity.ERROR} - OF_A_DATASET
     assert {case.code for case in (*ERRORS, *METHOD_CASES, *MUSUBI_ERRORS, *DIFFUSERS_ERRORS)} >= errors
     assert {case.code for case in ERRORS} <= errors
 

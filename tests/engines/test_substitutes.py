@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.engines import table
-from kohya_runner.engines.catalogue import FILL, WIDENED_BY, models
+from kohya_runner.engines.catalogue import FILL, INPAINT, models
 from kohya_runner.plan.pipeline import find_support
 from kohya_runner.recipe.load import load
 
@@ -29,25 +29,29 @@ def test_every_pair_has_one_of_three_words_and_a_reason():
     assert all(row.detail for row in rows)
 
 
-@pytest.mark.parametrize("family", table.families())
+INPAINTING = ("sd15", "sdxl")
+
+
+@pytest.mark.parametrize("family", [family for family in table.families() if family not in INPAINTING])
 @pytest.mark.parametrize("method", FILL)
 def test_filling_is_refused_with_the_reason_and_the_substitutes(family, method):
     finding = refused(family, method)
     assert finding.code == "recipe.method"
     assert finding.where.startswith("--set method")
     assert "channels" in finding.message or "mask" in finding.message
-    if family in WIDENED_BY:
-        assert "train_inpainting: true" in finding.hint
-    else:
-        assert "masked_loss" in finding.hint
-        assert "Kontext" in finding.hint
-        assert "OneTrainer" in finding.hint
+    assert all(word in finding.hint for word in ("masked_loss", "Kontext", "OneTrainer"))
 
 
-def test_models_say_which_families_an_option_trains_for_inpainting():
-    states = {row.family: row.state for row in models() if row.method == "fill"}
+@pytest.mark.parametrize("family", INPAINTING)
+@pytest.mark.parametrize("method", [name for name in FILL if name != INPAINT])
+def test_what_people_call_inpainting_is_told_the_methods_name(family, method):
+    assert refused(family, method).hint == f"write method: {INPAINT}"
+
+
+def test_models_say_which_families_are_trained_for_inpainting():
+    states = {row.family: row.state for row in models() if row.method == INPAINT}
     assert set(states) == set(table.families())
-    assert {family for family, state in states.items() if state == "supported"} == set(WIDENED_BY)
+    assert {family for family, state in states.items() if state == "supported"} == set(INPAINTING)
     assert set(states.values()) == {"supported", "not available upstream"}
 
 

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 OWN: dict[str, dict[str, Any]] = {
     "finetune": {}, "dreambooth": {}, "controlnet": {}, "lllite": {"cond_emb_dim": 8, "network_dim": 4},
     "textual_inversion": {"token_string": "sksdog", "init_word": "dog"},
-    "instruct_pix2pix": {"conditioning_dropout_prob": 0.05},
+    "instruct_pix2pix": {"conditioning_dropout_prob": 0.05}, "inpaint": {},
 }  # fmt: skip
 """What a method cannot do without."""
-METADATA = {"cache_latents": True}
 FAMILY: dict[str, dict[str, Any]] = {"sd3": {"mixed_precision": "bf16"}}
 """What a family cannot do without: its model stays in the half precision of the file."""
 
@@ -47,8 +46,9 @@ class MethodCase(Case):
 
     def _args(self, which: str) -> list[Arg]:
         options = options_for(self.row.script, None)
-        metadata = METADATA if self.row.data == "metadata" else {}
-        needed = FAMILY.get(self.family, {}) | OWN[self.method] | metadata | dict(self.row.added)
+        needed = FAMILY.get(self.family, {}) | OWN[self.method] | dict(self.row.added)
+        if self.row.network_module:
+            needed |= {"network_module": self.row.network_module}
         chosen = BASE | needed | getattr(self, which)
         given = {name: value for name, value in chosen.items() if value is not None and name in options}
         return [Arg(name, value, values.tokens(options[name], value), "") for name, value in given.items()]
@@ -85,6 +85,7 @@ CONTROL = {"learning_rate": 1}
 SWAP = {"blocks_to_swap": 1, "cpu_offload_checkpointing": True}
 HUBER = {"loss_type": "huber"}
 NONE = {"min_timestep": 1000}
+MASKED = {"train_inpainting": True}
 
 ERRORS: tuple[MethodCase, ...] = (
     case("text_cached_trained", "sdxl finetune", CACHED | TE, CACHED),
@@ -101,7 +102,6 @@ ERRORS: tuple[MethodCase, ...] = (
     case("whole_rate", "anima dreambooth", {"learning_rate": 0}, {}),
     case("anima_huber", "anima finetune", HUBER | {"huber_schedule": "exponential"},
          HUBER | {"huber_schedule": "constant"}),
-    case("metadata_latents", "sd15 finetune", {"cache_latents": None}, {}),
     case("fused_free", "flux finetune", BLOCKWISE | FREE, BLOCKWISE),
     case("fused_free", "flux controlnet", BLOCKWISE | FREE, BLOCKWISE),
     case("fused_free", "sd3 finetune", BLOCKWISE | FREE, BLOCKWISE),
@@ -124,6 +124,15 @@ ERRORS: tuple[MethodCase, ...] = (
     case("token_known", "sd15 textual_inversion", {"token_string": "a"}, {"token_string": "sks-1"}),
     case("token_known", "sdxl textual_inversion", {"token_string": "<|endoftext|>"}, {"token_string": "<sks>"}),
     case("token_vectors", "sd15 textual_inversion", {"num_vectors_per_token": 0}, {"num_vectors_per_token": 2}),
+    case("inpaint_off", "sd15 inpaint", {"train_inpainting": False}, {}),
+    case("inpaint_cache", "sd15 inpaint", {"cache_latents": True}, {}),
+    case("inpaint_cache", "sdxl finetune", MASKED | {"cache_latents_to_disk": True}, MASKED),
+    case("inpaint_cache", "sd15 finetune", MASKED | {"cache_latents": True}, MASKED),
+    case("inpaint_control", "sd15 controlnet", MASKED, {}),
+    case("inpaint_control", "sdxl controlnet", MASKED, {}),
+    case("inpaint_control", "sdxl lllite", MASKED, {}),
+    case("inpaint_folder", "sd15 inpaint", {"pretrained_model_name_or_path": "ORG/MODEL"},
+         {"pretrained_model_name_or_path": "m.safetensors"}, real=False),
 )  # fmt: skip
 """Every error of the two tables at least once."""
 
@@ -147,7 +156,7 @@ SHARED: tuple[MethodCase, ...] = (
     case("huber_snr", "anima finetune", HUBER, HUBER | {"huber_schedule": "constant"}),
     case("cached_latents_augmentation", "sdxl finetune", COLOR, {"color_aug": True}),
     case("cached_latents_augmentation", "sd15 dreambooth", COLOR, {"color_aug": True}),
-    case("cached_latents_augmentation", "sd15 finetune", COLOR, METADATA),
+    case("cached_latents_augmentation", "sd15 finetune", COLOR, {"cache_latents": True}),
     case("cached_latents_augmentation", "sd15 textual_inversion", COLOR, {"color_aug": True}),
     case("cached_latents_augmentation", "flux finetune", COLOR, {"color_aug": True}),
     case("v2", "sdxl finetune", {"v2": True}, {}),
@@ -256,6 +265,11 @@ OTHERS: tuple[MethodCase, ...] = (
     case("templates_twice", "sd15 textual_inversion", {"use_object_template": True, "use_style_template": True},
          {"use_style_template": True}),
     case("fused_backward_inert", "sd15 dreambooth", ADAFACTOR | FUSED, ADAFACTOR),
+    case("inpaint_ignored", "flux finetune", MASKED, {}),
+    case("inpaint_ignored", "anima finetune", MASKED, {}),
+    case("inpaint_samples", "sdxl finetune", MASKED | {"sample_prompts": "p.txt", "sample_every_n_epochs": 1}, {},
+         around={"prompts_without_picture": 1}, real=False),
+    case("inpaint_seed", "sdxl inpaint", {}, {"seed": None}, real=False),
 )  # fmt: skip
 """Every warning and info of the two tables, and one that speaks of these scripts alone."""
 

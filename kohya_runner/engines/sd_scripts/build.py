@@ -76,7 +76,10 @@ def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None
     context = context_of(resolved, numbers)
     if prompts is not None:
         file = Path(prompts)
-        context = replace(context, prompt_seeds=sample_seeds(file), prompt_sizes=sample_sizes(file))
+        bare = sum("image" not in prompt for prompt in _sample_prompts(file))
+        context = replace(
+            context, prompt_seeds=sample_seeds(file), prompt_sizes=sample_sizes(file), prompts_without_picture=bare
+        )
     return evaluated(context, resolved.loaded, layout.folders)
 
 
@@ -133,6 +136,7 @@ def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Ar
 MOST_BYTES = 1_000_000
 PROMPT_NUMBERS = {name: re.compile(rf"{name[0]} (\d+)", re.IGNORECASE) for name in ("width", "height")}
 PROMPT_NUMBERS["seed"] = re.compile(r"d (\d+)", re.IGNORECASE)
+PICTURE = re.compile(r"i .", re.IGNORECASE)  # library/sampling.py:186
 
 Prompt = dict[str, int]
 
@@ -168,7 +172,10 @@ def _prompt_lines(text: str) -> Iterator[Prompt]:
 def _prompt_line(line: str) -> Prompt:
     """The last of several counts; a minus is not read at all."""
     parts = line.split(" --")
-    return {name: int(m[1]) for part in parts for name, pattern in PROMPT_NUMBERS.items() if (m := pattern.match(part))}
+    found = {
+        name: int(m[1]) for part in parts for name, pattern in PROMPT_NUMBERS.items() if (m := pattern.match(part))
+    }
+    return found | ({"image": 1} if any(map(PICTURE.match, parts)) else {})
 
 
 def _prompts_of_json(text: str) -> Iterator[Prompt]:
@@ -177,7 +184,8 @@ def _prompts_of_json(text: str) -> Iterator[Prompt]:
         if isinstance(prompt, str):
             yield _prompt_line(prompt)
         elif isinstance(prompt, dict):
-            yield {name: int(prompt[name]) for name in PROMPT_NUMBERS if isinstance(prompt.get(name), int | str)}
+            found = {name: int(prompt[name]) for name in PROMPT_NUMBERS if isinstance(prompt.get(name), int | str)}
+            yield found | ({"image": 1} if prompt.get("image") else {})
 
 
 PROMPT_READERS: Mapping[str, Callable[[str], Iterator[Prompt]]] = {".txt": _prompt_lines, ".json": _prompts_of_json}

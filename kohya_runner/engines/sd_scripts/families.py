@@ -46,6 +46,12 @@ def _other(lora: Support, method: str, script: str, *, holds: str, **fields: Any
     )
 
 
+def inpaint(lora: Support) -> Support:
+    """The LoRA of an inpainting model, whose U-Net reads 9 channels."""
+    recipe = f"recipes/{lora.family}_inpaint.yaml"
+    return replace(lora, method="inpaint", recipe=recipe, added={"train_inpainting": True}, random_model=False)
+
+
 def finetune(lora: Support, script: str, **fields: Any) -> Support:
     """The whole model. ``fields`` are what is the script's own, beside the start of its tensors' names."""
     return _other(lora, "finetune", script, **{"output": "model", "holds": UNET, **fields})
@@ -74,6 +80,7 @@ FAMILIES: tuple[Support, ...] = (
     finetune(SD15, "fine_tune.py", data="metadata", regularization=False),
     controlnet(SD15, "train_control_net.py"),
     textual_inversion(SD15, "train_textual_inversion.py"),
+    inpaint(SD15),
     SD2,
     dreambooth(SD2, "train_db.py"),
     finetune(SD2, "fine_tune.py", data="metadata", regularization=False),
@@ -88,6 +95,7 @@ FAMILIES: tuple[Support, ...] = (
         holds="lllite_unet_", needs=LLLITE,
     ),
     textual_inversion(SDXL, "sdxl_train_textual_inversion.py", holds="clip_g"),
+    inpaint(SDXL),
     SD3,
     finetune(SD3, "sd3_train.py", bucket_step=8),
     dreambooth(SD3, "sd3_train.py", bucket_step=8),

@@ -24,6 +24,7 @@ from kohya_runner.engines.painting import (
     PictureRequest,
     TrainingCommand,
 )
+from kohya_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.survey import ClassImages
@@ -191,7 +192,14 @@ def is_chroma(base: Base) -> bool:
 
 
 def painter(base: Base) -> Painter | None:
-    """What paints with a base model; None where none of these scripts does."""
+    """What paints with a base model; None where none of these scripts does.
+
+    Raises:
+        UsageError: the script of the family does not take what was trained.
+    """
+    if base.on("train_inpainting"):
+        hint = "compare the samples of the training: kohya-runner compare --images RUN/output/sample (docs/edit.md)"
+        raise UsageError("an inpainting model is not painted with: gen_img.py feeds it 4 channels of 9", hint=hint)
     return CHROMA if is_chroma(base) else next((row for row in PAINTERS if row.family == base.family), None)
 
 

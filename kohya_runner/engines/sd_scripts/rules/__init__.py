@@ -30,6 +30,7 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Optimizer and learning rates": _rules("optimizer", optimizer.CONDITIONS),
     "Scheduler": _rules("scheduler", scheduler.CONDITIONS),
     "Loss, noise and timesteps": _rules("loss", data_and_loss.CONDITIONS),
+    "Inpainting": _rules("inpainting", methods.CONDITIONS),
     "One family alone": _rules("families", methods.CONDITIONS),
     "Samples, checkpoints and resuming": _rules("run", run_and_precision.CONDITIONS),
     "Full fine-tunes and DreamBooth": _rules("fine_tunes", methods.CONDITIONS),

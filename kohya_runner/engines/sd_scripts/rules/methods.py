@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from kohya_runner.engines.rule_context import Context, schedule_free
 from kohya_runner.engines.rule_table import Condition
@@ -15,6 +16,7 @@ NO_EVAL_MODE = (
     "sdxl_train_control_net.py", "sdxl_train_control_net_lllite.py", "sdxl_train_textual_inversion.py",
 )  # fmt: skip
 """Scripts that save without putting a schedule-free optimizer into evaluation (flux_train.py:413 does)."""
+SINGLE_FILES = (".safetensors", ".ckpt", ".pt")
 FUSED = ("blockwise_fused_optimizers", "fused_optimizer_groups")
 
 
@@ -92,6 +94,17 @@ def _lumina_ignores(context: Context) -> str:
     return context.listed(["shuffle_caption"] * context.on("shuffle_caption") + names)
 
 
+def _is_folder(context: Context) -> bool:
+    """Whether the base model is a folder or a Hub id."""
+    base = context.get("pretrained_model_name_or_path")
+    return context.on("train_inpainting") and base is not None and Path(str(base)).suffix not in SINGLE_FILES
+
+
+def _preserves(context: Context) -> bool:
+    own = context.get("custom_attributes")
+    return context.on("train_inpainting") and isinstance(own, dict) and bool(own.get("diff_output_preservation"))
+
+
 CONDITIONS: Mapping[str, Condition] = {
     "lumina_cached_captions": _lumina_ignores,
     "xformers_split": _xformers_whole,
@@ -102,7 +115,6 @@ CONDITIONS: Mapping[str, Condition] = {
     "accumulation_models": lambda c: (
         c.number("gradient_accumulation_steps") > 1 and c.script == "train_db.py" and trains_text(c)
     ),
-    "metadata_latents": lambda c: c.support.data == "metadata" and not c.caches_latents,
     "schedule_free_script": lambda c: schedule_free(c) and c.script in NO_EVAL_MODE,
     "fused_free": lambda c: c.on("blockwise_fused_optimizers") and schedule_free(c),
     "fused_accumulation": lambda c: _fuses(c) if c.number("gradient_accumulation_steps") > 1 else "",
@@ -112,4 +124,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "pairs_captions": _random_caption,
     "loss_inert": _unused,
     "token_known": _in_vocabulary,
+    "inpaint_folder": _is_folder,
+    "inpaint_preserve": _preserves,
+    "inpaint_samples": lambda c: str(c.prompts_without_picture or "") if c.on("train_inpainting") else "",
 }
