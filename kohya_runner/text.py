@@ -186,3 +186,8 @@ def _units(sign: str) -> tuple[int, ...]:
 def _code(found: re.Match[str]) -> str:
     number = ord(found.group())
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def package_name(requirement: str) -> str:
+    """The name alone of ``lycoris-lora==4.1.3``."""
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]

@@ -17,7 +17,7 @@ from kohya_runner.engines.arguments import from_recipe
 from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import ENGINES, options_for, user_settings
-from kohya_runner.errors import TrainerError, UsageError
+from kohya_runner.errors import RecipeError, TrainerError, UsageError
 from kohya_runner.findings import Finding, Severity, allow, error, not_allowable
 from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
@@ -90,6 +90,20 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
         except TrainerError as fault:
             found.append(error("trainer.missing", fault.message, hint=fault.hint))
     return Opened(request, env, loaded, room, engine, support, checkout, python, told, (*found, *unknown))
+
+
+def recipe_packages(recipe: Path, overrides: tuple[str, ...], trust: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The trainer of a recipe, and its launch.packages.
+
+    Raises:
+        RecipeError: it cannot be read, or asks for a package that nobody has allowed.
+    """
+    opened = open_recipe(Request(recipe, overrides, elsewhere=True, trust=trust))
+    refused = [one.finding() for one in opened.consequences if one.key == "launch.packages"]
+    faults = (*opened.loaded.findings, *filter(None, refused))
+    if opened.loaded.recipe is None or any(refused):
+        raise RecipeError(f"{recipe}: its packages are not installed", findings=faults)
+    return opened.engine.INFO.name, opened.loaded.recipe.launch.packages
 
 
 def _advice(tree: Node, path: tuple[Key, ...]) -> str:
@@ -200,7 +214,7 @@ def _salvaged(opened: Opened, support: Support | None, on_progress: Progress | N
 
 def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Progress | None) -> Plan:
     """Options, data, then all that needs them: each from what came before it."""
-    facts = ask_trainer(None if opened.request.practice else opened.python, opened.loaded.args)
+    facts = ask_trainer(None if opened.request.practice else opened.python, opened.loaded.args, recipe.launch)
     given = given_options(opened, recipe, support)
     data = read_data(opened, given, support, on_progress)
     given = given.with_packages(packages_of(facts))

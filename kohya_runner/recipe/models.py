@@ -203,6 +203,20 @@ class Launch(Strict):
     accelerate: dict[str, bool | int | float | str] = Field(
         default_factory=dict, description="further options of accelerate launch, by name"
     )
+    packages: tuple[str, ...] = Field(
+        (), strict=False, description="for the trainer's Python besides its requirements: NAME==VERSION of PyPI"
+    )
+
+    @field_validator("packages")
+    @classmethod
+    def _requirements(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """In the one form that pip cannot take for anything else."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            return tuple(str(Requirement(text)) for text in texts)
+        except InvalidRequirement:
+            raise ValueError("must be names of packages with a version, such as lycoris-lora==4.1.3") from None
 
 
 class Compare(Strict):
