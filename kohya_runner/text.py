@@ -24,6 +24,14 @@ HUB = ("HF_TOKEN",)
 WANDB = re.compile(r"WANDB_\w+")
 
 
+def number(text: object) -> float | None:
+    """What a text says as a number; None where it is none."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return None
+
+
 def child_environment(
     environ: Mapping[str, str], *, hub: bool = False, wandb: bool = False, install: bool = False
 ) -> dict[str, str]:

@@ -27,11 +27,12 @@ from kohya_runner.plan.options import given_options, option_findings
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.recipe.models import Recipe
+from kohya_runner.recipe.validate import fields_at, meant_key, recipe_key, shown_value, written
 from kohya_runner.record.run_paths import RECIPE
 from kohya_runner.settings import UserSettings
-from kohya_runner.text import did_you_mean
+from kohya_runner.text import did_you_mean, nearest
 from kohya_runner.workspace import Workspace
-from kohya_runner.yamlio import Key, Node
+from kohya_runner.yamlio import Key, Node, dotted
 
 if TYPE_CHECKING:
     from kohya_runner.install.checkout import Checkout, TrainerPython
@@ -70,7 +71,7 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     if refused:
         raise UsageError(f"--allow {refused}")
     settings = user_settings(env)
-    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env, advice=_advice)
+    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env, advice=advice)
     room = choose_workspace(request.workspace, loaded, settings, env)
     keys = (*request.trust, *settings.trust)
     check_keys(keys)
@@ -104,12 +105,6 @@ def recipe_packages(recipe: Path, overrides: tuple[str, ...], trust: tuple[str, 
     if opened.loaded.recipe is None or any(refused):
         raise RecipeError(f"{recipe}: its packages are not installed", findings=faults)
     return opened.engine.INFO.name, opened.loaded.recipe.launch.packages
-
-
-def _advice(tree: Node, path: tuple[Key, ...]) -> str:
-    from kohya_runner.plan.unknown_keys import advice
-
-    return advice(tree, path)
 
 
 def choose_workspace(option: str | None, loaded: Loaded, settings: UserSettings, env: Mapping[str, str]) -> Workspace:
@@ -189,8 +184,6 @@ def make_plan(
     opened = open_recipe(request, environ)
     if opened.support is not None and opened.loaded.recipe is not None:
         return _planned(opened, opened.loaded.recipe, opened.support, on_progress)
-    from kohya_runner.plan.unknown_keys import meant_support
-
     return _salvaged(
         opened, opened.support or meant_support(_family(opened.loaded), _method(opened.loaded)), on_progress
     )
@@ -255,3 +248,37 @@ def _allowed(opened: Opened, found: Iterable[Finding]) -> tuple[Finding, ...]:
     every = tuple(dict.fromkeys((*opened.findings, *found)))
     owned = {one.where for one in every if one.code == "args.owned"}  # what it would do needs no word then
     return allow((one for one in every if one.code != "recipe.trust" or one.where not in owned), opened.request.allow)
+
+
+def advice(tree: Node, path: tuple[Key, ...]) -> str:
+    """The line to write, "" where nothing comes close."""
+    name, node = str(path[-1]), tree.find(path)
+    support = meant_support(_word(tree, "family"), _word(tree, "method") or "lora")
+    options = options_for(support.script, None) if support else None
+    option = options.known_as(name) if options else None
+    known = fields_at(path[:-1])
+    if support and path[0] == "datasets" and len(path) == 3:
+        own = ENGINES[support.engine].own_options(support, {name: node.plain()})
+        if own not in ("", "{}"):
+            line = f"write datasets.{path[1]}.options: {{{name}: {shown_value(node.plain())}}}"
+            return f"{name} is an option of the trainer: {line}" + (f", or args.{option} for all" if option else "")
+    if option:
+        return f"{option} is an option of the trainer: {written(node, dotted(path), f'args.{option}')}"
+    if close := nearest(name, known):
+        return meant_key(node, path, close)
+    if place := recipe_key(name):
+        return written(node, dotted(path), place)
+    meant = options.nearest(name) if options else None
+    return f"did you mean the trainer's '{meant}'? {written(node, dotted(path), f'args.{meant}')}" if meant else ""
+
+
+def _word(tree: Node, key: str) -> str:
+    node = tree.child(key)
+    return node.value if node is not None and isinstance(node.value, str) else ""
+
+
+def meant_support(family: str, method: str) -> Support | None:
+    """The row that a misspelt family or method most likely means, so that the options can be read by it."""
+    family = nearest(family, table.families()) or ""
+    known = table.methods(family)
+    return table.find(family, nearest(method, known) or next(iter(known), ""))
