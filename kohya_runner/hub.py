@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from kohya_runner.findings import Finding, error
+from kohya_runner.safe_files import read_text
 
 Status = Literal["ok", "gated", "unauthorized", "missing", "offline", "error"]
 
@@ -67,10 +68,7 @@ def _token_file(environ: Mapping[str, str]) -> str:
     home = Path(environ.get("HOME") or Path.home())
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     hub = Path(environ.get("HF_HOME") or cache / "huggingface").expanduser()
-    try:
-        return Path(environ.get("HF_TOKEN_PATH") or hub / "token").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
+    return read_text(Path(environ.get("HF_TOKEN_PATH") or hub / "token")) or ""
 
 
 def hub_facts(repos: Iterable[str], reach: Access) -> tuple[HubFact, ...]:

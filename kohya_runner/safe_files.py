@@ -83,6 +83,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def read_text(path: Path, errors: str = "strict") -> str | None:
+    """The text of a file; None where it cannot be read, or is not UTF-8 and ``errors`` do not allow it."""
+    try:
+        return path.read_text(encoding="utf-8", errors=errors)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def status(path: Path) -> os.stat_result | None:
     """What the file system says of a path, links followed; None where there is nothing."""
     try:

@@ -24,6 +24,14 @@ HUB = ("HF_TOKEN",)
 WANDB = re.compile(r"WANDB_\w+")
 
 
+def number(text: object) -> float | None:
+    """What a text says as a number; None where it is none."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return None
+
+
 def child_environment(
     environ: Mapping[str, str], *, hub: bool = False, wandb: bool = False, install: bool = False
 ) -> dict[str, str]:
@@ -188,14 +196,6 @@ def _code(found: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def repeats_and_token(name: str) -> tuple[int | None, str]:
-    """What the trainer makes of a folder's name: repeats (None: it ignores the folder) and class token.
-
-    ``int()`` of what stands before the first underscore, the rest as it is (library/config_util.py:615).
-    """
-    first, _, rest = name.partition("_")
-    try:
-        repeats = int(first)
-    except ValueError:
-        return None, ""
-    return (repeats, rest) if repeats > 0 else (None, "")
+def package_name(requirement: str) -> str:
+    """The name alone of ``lycoris-lora==4.1.3``."""
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]

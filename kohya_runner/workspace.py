@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kohya_runner.errors import UsageError
+from kohya_runner.safe_files import read_text
 
 DEFAULT = Path("/workspace")
 LONGEST_TMPDIR = 70
@@ -85,10 +86,7 @@ def mount_of(path: Path, mounts: str | None = None) -> tuple[str, str, str]:
     ``mounts`` is that file's text, given by tests. Where there is no such file, everything is one local disk.
     """
     if mounts is None:
-        try:
-            mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ("", "/", "unknown")
+        mounts = read_text(Path("/proc/mounts"), "replace") or ""
     target = os.path.realpath(path)
     best = ("", "/", "unknown")
     for line in mounts.splitlines():

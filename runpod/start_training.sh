@@ -34,12 +34,12 @@ if [ ! -f "$recipe" ]; then
   exit 2
 fi
 
-# The one option that set-up and launch share.
-sources=()
+# The options that set-up and launch share.
+shared=(--recipe "$recipe")
 for ((i = 1; i <= $#; i++)); do
   case "${!i}" in
-    --sd-scripts=*) sources=("${!i}") ;;
-    --sd-scripts) next=$((i + 1)) && sources=("--sd-scripts=${!next:-}") ;;
+    --sd-scripts=* | --set=* | --trust=*) shared+=("${!i}") ;;
+    --sd-scripts | --set | --trust) next=$((i + 1)) && shared+=("${!i}=${!next:-}") ;;
   esac
 done
 
@@ -69,7 +69,7 @@ if [ "$code" -ne 0 ]; then
   exit "$code"
 fi
 
-answer="$("$runner" setup --json "${sources[@]+"${sources[@]}"}")" || code=$?
+answer="$("$runner" setup --json "${shared[@]}")" || code=$?
 if [ "$code" -eq 0 ]; then
   exec "$runner" launch "$recipe" --once "$@"
 fi

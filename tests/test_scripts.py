@@ -61,7 +61,7 @@ def test_set_up_comes_before_the_launch(home):
     recipe = f"{ROOT}/recipes/sd15_lora.yaml"
     assert calls(home) == [
         f"launch {recipe} --practice --dry-run --set name=my run",
-        "setup --json",
+        f"setup --json --recipe {recipe} --set=name=my run",
         f"launch {recipe} --once --set name=my run",
     ]
 
@@ -122,7 +122,7 @@ def test_the_exit_code_of_the_launch_is_the_scripts(home, code):
 def test_a_failed_set_up_starts_nothing(home, code):
     done = start(home, SETUP_CODE=code)
     assert done.returncode == int(code)
-    assert calls(home)[1:] == ["setup --json"]
+    assert [call.partition(" --recipe")[0] for call in calls(home)[1:]] == ["setup --json"]
 
 
 @pytest.mark.parametrize("recipe", ["recipes/quickstart.yaml", f"{ROOT}/recipes/../recipes/quickstart.yaml"])
@@ -138,7 +138,7 @@ def test_only_the_quickstart_goes_on_in_practice(home, recipe):
 def test_the_quickstart_does_not_hide_another_failure(home, code, says):
     done = start(home, "recipes/quickstart.yaml", SETUP_CODE=code, SETUP_SAYS=f'{{"code": "{says}"}}')
     assert done.returncode == int(code)
-    assert calls(home)[1:] == ["setup --json"]
+    assert [call.partition(" --recipe")[0] for call in calls(home)[1:]] == ["setup --json"]
 
 
 def test_practice_is_never_chosen_when_the_trainer_is_there(home):
@@ -150,7 +150,7 @@ def test_practice_is_never_chosen_when_the_trainer_is_there(home):
 @pytest.mark.parametrize("arguments", [("--sd-scripts", "/my scripts"), ("--sd-scripts=/my scripts",)])
 def test_the_checkout_is_told_to_set_up_as_well(home, arguments):
     start(home, "recipes/sd15_lora.yaml", *arguments)
-    assert calls(home)[1] == "setup --json --sd-scripts=/my scripts"
+    assert calls(home)[1] == f"setup --json --recipe {ROOT}/recipes/sd15_lora.yaml --sd-scripts=/my scripts"
 
 
 def test_runpods_variables_are_read_even_when_they_are_sloppy(home):

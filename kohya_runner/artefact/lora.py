@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kohya_runner.artefact.model_identity import identify
 from kohya_runner.artefact.safetensors_header import PRACTICE, ExpectedTensor, Header, HeaderError, read_header
+from kohya_runner.tables import read_table
 
 
 def mark(status: os.stat_result) -> str:
@@ -44,6 +45,9 @@ class Artefact:
         return PRACTICE in self.metadata
 
 
+EMPTY = "contains no tensors"
+
+
 def inspect(path: Path) -> Artefact:
     """The facts of a safetensors file, from its header and its length; the tensors themselves are not read."""
     size = 0
@@ -67,7 +71,7 @@ def inspect(path: Path) -> Artefact:
         shapes=tuple(tensor.shape for tensor in header.tensors),
         metadata=header.metadata,
         family=family_of(header),
-        problem=header.length_problem(size) or ("" if names else "contains no tensors"),
+        problem=header.length_problem(size) or ("" if names else EMPTY),
     )
 
 
@@ -119,14 +123,13 @@ def _content_problem(found: Artefact, expected_modules: int | None, *, practice:
     return ""
 
 
-NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("sd3", ("joint_blocks_",)),
-    ("flux", ("single_blocks_0_linear", "single_blocks_1_linear", "single_transformer_blocks_0_attn_to")),
-    ("lumina", ("noise_refiner_", "context_refiner_", "unet_layers_0_attention_qkv")),
-    ("anima", ("unet_llm_adapter_", "unet_blocks_0_self_attn_q_proj")),
-    ("sdxl", ("lora_te2_text_model", "unet_input_blocks_4_1_transformer_blocks_1_", "unet_middle_block_1_")),
-)
-"""Parts of module names (dots are underlines) that only one family has; FLUX and HunyuanImage share their blocks."""
+_TABLE = read_table(Path(__file__).with_name("lora.toml"))
+NAMES: Mapping[str, list[str]] = _TABLE["names"]
+"""Parts of module names (dots are underlines) that only one family has."""
+SAID: Mapping[str, str] = _TABLE["said"]
+"""How the trainer's own words for a base model begin, and the family they mean."""
+FAMILY_MARKS: Mapping[str, str] = _TABLE["marks"]
+"""How the modules of a family begin; the first that occurs counts. Some are not told apart: see ``SAME_NAMES``."""
 
 ALIKE = {"flux": ("flux_kontext", "flux2", "hunyuan_image")}
 """Families whose modules have the same names; the trainer's own metadata tells them apart."""
@@ -135,13 +138,6 @@ CONTEXT = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """The width of the text that a U-Net's cross-attention reads."""
 _CROSS = ("attn2_to_k_lora_down_weight", "attn2_to_k_lora_A_weight")
 
-SAID: tuple[tuple[str, str], ...] = (
-    ("flux_kontext", "flux_kontext"), ("flux_2", "flux2"),
-    ("sd_v1", "sd15"), ("sd_v2", "sd2"), ("sdxl", "sdxl"), ("sd3", "sd3"), ("flux", "flux"), ("chroma", "flux"),
-    ("lumina", "lumina"), ("hunyuan-image", "hunyuan_image"), ("anima", "anima"), ("stable-diffusion-v1", "sd15"),
-    ("stable-diffusion-v2", "sd2"), ("stable-diffusion-xl", "sdxl"), ("stable-diffusion-3", "sd3"),
-)  # fmt: skip
-"""How ``ss_base_model_version`` (train_network.py:549) and ``modelspec.architecture`` begin (sai_model_spec.py:70)."""
 _KEYS = ("ss_base_model_version", "modelspec.architecture")
 
 
@@ -151,7 +147,7 @@ def family_of(header: Header) -> str:
     what = identify(header)
     if what is not None and what.key not in ("lora", "embedding", "controlnet"):
         return what.key
-    told = (family for family, parts in NAMES if any(part in name for part in parts for name in names))
+    told = (family for family, parts in NAMES.items() if any(part in name for part in parts for name in names))
     found = _by_shape(names) or next(told, "")
     said = _said(header.metadata)
     return said if found in ALIKE and said in ALIKE[found] else found or said
@@ -171,7 +167,7 @@ def _by_shape(names: Mapping[str, tuple[int, ...]]) -> str:
 
 def _said(metadata: Mapping[str, str]) -> str:
     for value in filter(None, (metadata.get(key, "") for key in _KEYS)):
-        for begin, family in SAID:
+        for begin, family in SAID.items():
             if value.startswith(begin):
                 return family
     return ""
@@ -183,22 +179,6 @@ _MODULE = re.compile(
 LORA_PARTS = (".lora_down.", ".lora_up.")
 ALPHA = ".alpha"
 
-FAMILY_MARKS: tuple[tuple[str, str], ...] = (
-    ("flux", "lora_unet_single_blocks_"),
-    ("flux", "lora_unet_double_blocks_"),
-    ("sd3", "lora_unet_joint_blocks_"),
-    ("lumina", "lora_unet_layers_"),
-    ("anima", "lora_unet_blocks_"),
-    ("sdxl", "lora_te2_"),
-    ("sdxl", "lora_unet_input_blocks_4_1_"),
-    ("sdxl", "lora_unet_down_blocks_1_attentions_0_transformer_blocks_1_"),
-    ("sd", "lora_unet_down_blocks_"),
-)
-"""How the modules of a family are named (networks/lora.py, lora_flux.py, lora_sd3.py); the first that occurs counts.
-
-HunyuanImage (lora_hunyuan_image.py), FLUX.1 Kontext and FLUX.2 name their blocks as FLUX does, and SD 2 as
-SD 1.5: see ``SAME_NAMES``.
-"""
 SAME_NAMES = frozenset(
     {("flux", "hunyuan_image"), ("flux", "flux_kontext"), ("flux", "flux2"), ("sd", "sd15"), ("sd", "sd2")}
 )
@@ -233,22 +213,12 @@ class Shape:
 
 def shape_of(path: Path) -> Shape:
     """The shape of a file; every way in which it is no LoRA to compare becomes its ``problem``."""
-    try:
-        size = path.stat().st_size
-        header = read_header(path)
-    except HeaderError as fault:
-        return Shape(problem=str(fault))
-    except OSError as fault:
-        return Shape(problem=f"cannot be read: {fault.strerror or fault}")
-    if problem := header.length_problem(size):
-        return Shape(problem=problem)
-    return _shape(header)
-
-
-def _shape(header: Header) -> Shape:
-    if PRACTICE in header.metadata:
+    found = inspect(path)
+    if found.problem and found.problem != EMPTY:
+        return Shape(problem=found.problem)
+    if found.practice:
         return Shape(problem="was written by the practice trainer: there is nothing in it")
-    weights = {t.name: t.shape for t in header.tensors if not t.name.endswith(ALPHA)}
+    weights = {n: shape for n, shape in zip(found.names, found.shapes, strict=True) if not n.endswith(ALPHA)}
     strange = [name for name in weights if not any(part in name for part in LORA_PARTS)]
     if strange or not weights:
         what = "a whole model or a network of another kind" if strange else "empty"
@@ -259,8 +229,8 @@ def _shape(header: Header) -> Shape:
         key=hashlib.sha256(repr(sorted(weights.items())).encode("utf-8", "replace")).hexdigest(),
         modules=modules,
         ranks=tuple(sorted({shape[0] for name, shape in weights.items() if LORA_PARTS[0] in name and shape})),
-        mark=next((family for family, mark in FAMILY_MARKS if any(m.startswith(mark) for m in modules)), ""),
-        metadata=header.metadata,
+        mark=next((family for mark, family in FAMILY_MARKS.items() if any(m.startswith(mark) for m in modules)), ""),
+        metadata=found.metadata,
     )
 
 

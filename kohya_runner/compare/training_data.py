@@ -15,7 +15,7 @@ from kohya_runner.diagnosis.progress import Stream
 from kohya_runner.record import metrics_file
 from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.safe_files import read_json, status
+from kohya_runner.safe_files import read_json, read_text, status
 
 if TYPE_CHECKING:
     from kohya_runner.engines.painting import Base
@@ -70,10 +70,7 @@ def _plain(text: str) -> str:
 
 def _line(path: Path) -> str:
     """A caption's first line, as the trainer takes it."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return ""
+    lines = (read_text(path) or "").splitlines()
     return _plain(lines[0]) if lines else ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kohya_runner.diagnosis.lines import Log
+from kohya_runner.diagnosis.progress import WORDS
 from kohya_runner.diagnosis.signature import Sign, Signature
 from kohya_runner.diagnosis.tracebacks import WENT_ON, Chain, chains
 
@@ -180,24 +181,7 @@ _COMPLAINTS = re.compile(
     re.IGNORECASE,
 )
 _WARNING = re.compile(r"warning|deprecated", re.IGNORECASE)
-_PACKAGES = "the packages: compare pip list with the trainer's requirements.txt; kohya-runner setup builds them anew"
-_VERSIONS = (
-    "the versions: a package is often newer or older than the trainer; compare pip list with its requirements.txt"
-)
-_PATH = "the path in the message: that it is there, whole, and can be read and written by this user"
 _NONE = "what is None there: an option or file that was not given, or a part of the model that is not loaded"
-_KEY = "the file that was read then (a checkpoint, a cache, a metadata file): the trainer expected this key in it"
-_OPTION = "the option that the message or the innermost line names: kohya-runner options SCRIPT WORD"
-_SHAPES = "the shapes, number formats or device in the message, and the trainer's own lines above it"
-_KINDS = {
-    "ImportError|ModuleNotFoundError": _PACKAGES,
-    "AttributeError|TypeError|NameError": _VERSIONS,
-    "FileNotFoundError|NotADirectoryError|IsADirectoryError|PermissionError|OSError": _PATH,
-    "KeyError": _KEY,
-    "AssertionError|ValueError|NotImplementedError|ArgumentTypeError": _OPTION,
-    "RuntimeError|AcceleratorError|IndexError": _SHAPES,
-}
-"""By the exception's class."""
 _NATIVE = (
     "the machine's own log of that minute (dmesg, journalctl -k, Windows' event viewer) and nvidia-smi -q: no Python "
     "error was written"
@@ -231,6 +215,6 @@ def places_to_look(chain: Chain, words: Sequence[str]) -> tuple[str, ...]:
     cause = chain.parts[0]
     own = [frame for frame in cause.frames if not frame.library][-1:]
     where = tuple(f"the trainer's own line: {frame.whole}" for frame in own)
-    kind = next((text for names, text in _KINDS.items() if re.fullmatch(names, cause.name)), "")
+    kind = next((text for names, text in WORDS["look"].items() if re.fullmatch(names, cause.name)), "")
     kind = _NONE if "'NoneType' object" in cause.error else kind
     return (*where, *([kind] if kind else ()))

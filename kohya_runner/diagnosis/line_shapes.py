@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass, replace
 
 from kohya_runner.diagnosis.events import OtherBar, Step
+from kohya_runner.text import number
 
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _LEVEL = r"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|STDOUT|STDERR|stdout|stderr)"
@@ -144,12 +145,12 @@ def bar_event(match: re.Match[str]) -> Step | OtherBar:
         seconds_per_step=_pace(match["rate"], match["unit"]),
         elapsed=_seconds(match["elapsed"]),
         remaining=_seconds(match["remaining"]),
-        loss=_number(loss.group(1)) if loss else None,
+        loss=number(loss.group(1)) if loss else None,
     )
 
 
 def _pace(rate: str, unit: str) -> float | None:
-    value = _number(rate)
+    value = number(rate)
     if value is None or value <= 0:
         return None
     return value if unit == "s/it" else 1 / value
@@ -164,10 +165,3 @@ def _seconds(text: str) -> float | None:
     for part in parts:
         total = total * 60 + int(part)
     return total
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -31,10 +31,10 @@ STARTING = "starting"
 TRAINING = "training"
 SAVING = "saving a checkpoint"
 
-_TABLE = read_table(Path(__file__).with_name("progress.toml"))
-PHASES: Mapping[str, str] = _TABLE["phases"]
+WORDS = read_table(Path(__file__).with_name("words.toml"))
+PHASES: Mapping[str, str] = WORDS["phases"]
 """How a line begins, and what the trainer does from then on."""
-FACTS: Mapping[str, str] = _TABLE["facts"]
+FACTS: Mapping[str, str] = WORDS["facts"]
 """How a line begins, and the name of its number in ``StepsPlan``."""
 
 _NUMBER = re.compile(r"[:=]\s*(\d+)\s*$")

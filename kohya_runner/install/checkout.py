@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import TrainerError
+from kohya_runner.safe_files import read_text
 from kohya_runner.settings import UserSettings
 
 _SHA = re.compile(r"^[0-9a-f]{40}$")
@@ -151,15 +152,12 @@ def _resolve(git: Path, ref: str) -> str | None:
         loose = _text(folder / ref)
         if loose and _SHA.match(loose):
             return loose
-    for line in (_text(common / "packed-refs") or "").splitlines():
+    for line in _text(common / "packed-refs").splitlines():
         sha, _, name = line.partition(" ")
         if name == ref and _SHA.match(sha):
             return sha
     return None
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
+def _text(path: Path) -> str:
+    return (read_text(path) or "").strip()

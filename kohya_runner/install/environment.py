@@ -7,6 +7,7 @@ import ctypes.util
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from kohya_runner import safe_files
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import PreflightError, TrainerError
-from kohya_runner.install.checkout import Checkout
+from kohya_runner.install.checkout import Checkout, TrainerPython
 from kohya_runner.install.probe import (
     GIB,
     MINORS,
@@ -25,10 +26,11 @@ from kohya_runner.install.probe import (
     EnvironmentPlan,
     PythonFacts,
     deep_probe,
+    lacking,
     plan_environment,
     probe,
 )
-from kohya_runner.text import child_environment, size
+from kohya_runner.text import child_environment, package_name, size
 from kohya_runner.workspace import is_network_mount
 
 Say = Callable[[str], None]
@@ -159,6 +161,30 @@ def make_environment(
         raise TrainerError(f"the new environment cannot import {name}: {fault}", hint=hint)
     safe_files.write_json(home / engine.record, {"version": 1, "python": str(python), "stamp": plan.stamp})
     return python
+
+
+def add_packages(
+    python: TrainerPython, wanted: tuple[str, ...], *, home: Path, environ: Mapping[str, str], say: Say
+) -> None:
+    """Install what a recipe asks for besides the requirements; a Python that somebody named is never changed.
+
+    Raises:
+        TrainerError: it is such a one, or pip cannot install them.
+    """
+    absent = lacking(wanted, probe(python.path, tuple(map(package_name, wanted))).packages) if wanted else ()
+    if not absent:
+        return
+    if not python.own:
+        hint = f"install it there: {shlex.join((str(python.path), '-m', 'pip', 'install', *absent))}"
+        raise TrainerError(f"{python.named_by} names {python.path}, which lacks {', '.join(absent)}", hint=hint)
+    limits, asked = python.path.parents[1] / "constraints.txt", {package_name(text) for text in absent}
+    others = [line for line in limits.read_text(encoding="utf-8").splitlines() if package_name(line) not in asked]
+    safe_files.write_text(limits, "\n".join(others) + "\n")
+    say(f"installing {' '.join(absent)}")
+    _must(
+        (str(python.path), "-m", "pip", "install", "--constraint", str(limits), *absent),
+        _pip_environment(environ, home),
+    )
 
 
 def _pip_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:

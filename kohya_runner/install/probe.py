@@ -121,6 +121,15 @@ def missing(facts: PythonFacts, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if not any(map(facts.packages.get, (name, *others.get(name, ())))))
 
 
+def lacking(requirements: Iterable[str], versions: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Which requirements of a recipe are not fulfilled by the versions that were found."""
+    from packaging.requirements import Requirement
+
+    needs = [Requirement(text) for text in requirements]
+    found = [(need, versions.get(need.name)) for need in needs]
+    return tuple(str(n) for n, version in found if not version or not n.specifier.contains(version, prereleases=True))
+
+
 WORKER = Path(__file__).with_name("probe_worker.py")
 PACKAGES = (
     "torch", "torchvision", "xformers", "bitsandbytes", "accelerate", "transformers", "diffusers", "huggingface_hub",

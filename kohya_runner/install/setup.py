@@ -22,7 +22,7 @@ from kohya_runner.install.checkout import (
     find_python,
     is_checkout,
 )
-from kohya_runner.install.environment import lock, make_environment, plan_for, recorded, setup_home
+from kohya_runner.install.environment import add_packages, lock, make_environment, plan_for, recorded, setup_home
 from kohya_runner.install.probe import OPENCV_BUILDS, PACKAGES, missing, probe, requirement_names
 from kohya_runner.settings import UserSettings
 from kohya_runner.text import child_environment
@@ -46,8 +46,11 @@ def setup(  # noqa: PLR0913 - what each setting may name
     sd_scripts: str | None = None,
     python: str | None = None,
     engine: EngineInfo,
+    packages: tuple[str, ...] = (),
 ) -> InstalledTrainer:
     """Find or fetch the sources, find or make the environment. ``say`` hears one line for each thing that takes time.
+
+    ``packages`` are those of a recipe's launch.packages, which somebody looked at.
 
     Raises:
         TrainerError: something cannot be had here; the hint says what to do.
@@ -64,10 +67,13 @@ def setup(  # noqa: PLR0913 - what each setting may name
         if named is not None:
             _complete(named, requirements, engine)
             say(f"the trainer's Python is there: {named.path} ({named.named_by})")
+            add_packages(named, packages, home=home, environ=environ, say=say)
             return InstalledTrainer(checkout, named)
         plan = plan_for(environ, requirements, xformers=engine.xformers)
         made = make_environment(plan, checkout, home=home, environ=environ, say=say)
-        return InstalledTrainer(checkout, TrainerPython(made, "kohya-runner setup", own=True))
+        own = TrainerPython(made, "kohya-runner setup", own=True)
+        add_packages(own, packages, home=home, environ=environ, say=say)
+        return InstalledTrainer(checkout, own)
 
 
 def find_trainer(

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.findings import Finding, error, info, warning
+from kohya_runner.install.probe import lacking
 from kohya_runner.machine import device_checks
 from kohya_runner.machine.device_checks import (
     MODULE,
+    PACKAGE_OF,
     UNET_FAMILIES,
     MachineNeeds,
     TrainerFacts,
@@ -23,7 +25,7 @@ from kohya_runner.machine.device_checks import (
 from kohya_runner.machine.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
 from kohya_runner.machine.host import HostFacts
 from kohya_runner.machine.sizes import latent_bytes
-from kohya_runner.text import size
+from kohya_runner.text import package_name, size
 
 Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
 
@@ -128,13 +130,23 @@ def named_packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> 
     for module, option in named_modules(needs.args).items():
         name, root = f"{MODULE}{module}", trainer.checkout
         own = root is not None and any((root / module).with_suffix(end).exists() for end in ("", ".py"))
-        if trainer.versions.get(name, "") is None and not own:
+        coming = any(package_name(text) == PACKAGE_OF.get(module) for text in needs.packages)
+        if trainer.versions.get(name, "") is None and not own and not coming:
             message = (
                 f"{option}: {needs.args[option]} is of the module {module}, which the trainer's Python does not have"
             )
             yield error(
                 "trainer.package", message, where=needs.place(option), hint=install_line(module, trainer.python)
             )
+
+
+def recipe_packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
+    """One error per package of ``launch.packages`` that the trainer's Python does not have in that version."""
+    for text in lacking(needs.packages, trainer.versions) if trainer.versions else ():
+        there = trainer.versions.get(package_name(text))
+        message = f"launch.packages: {text} is not in the trainer's Python" + (f", which has {there}" if there else "")
+        hint = "run kohya-runner setup --recipe RECIPE, which installs it"
+        yield error("trainer.package", message, where=needs.place("packages"), hint=hint)
 
 
 def packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
@@ -215,6 +227,7 @@ CHECKS: tuple[Check, ...] = (
     edited,
     imports,
     packages,
+    recipe_packages,
     named_packages,
     device_checks.driver,
     device_checks.no_gpu,

@@ -54,6 +54,7 @@ class MachineNeeds:
     elsewhere: bool = False
     hub_pipeline: bool = False
     places: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()  # launch.packages
     options: frozenset[str] = frozenset()  # all that the script has, where they are known
 
     def place(self, option: str) -> str:
@@ -98,15 +99,18 @@ PACKAGE_OF: Mapping[str, str] = {
     "prodigy-plus-schedule-free", "pytorch_optimizer": "pytorch-optimizer", "came_pytorch": "came-pytorch",
     "lion_pytorch": "lion-pytorch", "flash_attn": "flash-attn", "sageattention": "sageattention",
     "deepspeed": "deepspeed", "schedulefree": "schedulefree", "prodigyopt": "prodigyopt", "dadaptation": "dadaptation",
-    "bitsandbytes": "bitsandbytes",
+    "bitsandbytes": "bitsandbytes", "wandb": "wandb", "comet_ml": "comet-ml", "aim": "aim", "mlflow": "mlflow",
+    "clearml": "clearml", "dvclive": "dvclive", "swanlab": "swanlab", "xformers": "xformers",
 }  # fmt: skip
 """Module -> the package of the field that has it."""
 OWN_MODULES = ("networks", "musubi_tuner", "library", "torch", "transformers", "diffusers")
 """What a value may begin with that is always there."""
-ATTENTION = {
+ATTENTION: Mapping[tuple[str, object], str] = {
     ("attn_mode", "flash"): "flash_attn", ("use_flash_attn", True): "flash_attn", ("flash_attn", True): "flash_attn",
     ("attn_mode", "sageattn"): "sageattention", ("use_sage_attn", True): "sageattention",
-    ("sage_attn", True): "sageattention", ("deepspeed", True): "deepspeed",
+    ("sage_attn", True): "sageattention", ("deepspeed", True): "deepspeed", ("use_deepspeed", True): "deepspeed",
+    ("attn_mode", "xformers"): "xformers", ("flash3", True): "flash_attn_interface",
+    **{("report_to", name): name for name in ("wandb", "comet_ml", "aim", "mlflow", "clearml", "dvclive", "swanlab")},
 }  # fmt: skip
 CLASSES = ("optimizer_type", "lr_scheduler_type", "dataset_class")
 MODULE = "import:"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import is_inside, link_out
+from kohya_runner.text import number
 from kohya_runner.workspace import NETWORK_TYPES, Workspace, mount_of
 
 QUOTA_VARIABLE = "KOHYA_RUNNER_VOLUME_GB"
@@ -81,7 +82,8 @@ def _read(
 
 def _with_quota(plain: FileSystem, declared: str | None, clock: Callable[[], float]) -> FileSystem:
     """The declared size less what is there; unknown where nothing is declared: ``df`` shows the whole cluster."""
-    total = _gigabytes(declared)
+    gigabytes = number(declared)
+    total = None if gigabytes is None else int(gigabytes * 10**9)
     used = used_bytes(plain.mount, clock() + MEASURE_SECONDS, clock) if total is not None else None
     free = max(0, total - used) if total is not None and used is not None else None
     return FileSystem(plain.mount, plain.kind, plain.source, free, total, plain.is_network, plain.paths)
@@ -102,13 +104,6 @@ def used_bytes(root: Path, deadline: float, clock: Callable[[], float]) -> int |
             total += 0 if status.st_ino in seen else status.st_blocks * BLOCK
             seen.add(status.st_ino)
     return total
-
-
-def _gigabytes(text: str | None) -> int | None:
-    try:
-        return int(float(text or "") * 10**9)
-    except ValueError:
-        return None
 
 
 def link_findings(room: Workspace, name: str, folders: tuple[Path, ...]) -> Iterator[Finding]:

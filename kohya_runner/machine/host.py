@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 
 from kohya_runner.machine.filesystems import FileSystem, find_filesystem, read_filesystems
+from kohya_runner.safe_files import read_text
+from kohya_runner.text import number
 
 Run = Callable[[tuple[str, ...]], str | None]
 
@@ -80,10 +82,8 @@ def _gpu(row: tuple[str, ...]) -> Gpu:
 
 
 def _mebibytes(text: str) -> int | None:
-    try:
-        return int(float(text)) * 2**20
-    except ValueError:
-        return None
+    found = number(text)
+    return None if found is None else int(found) * 2**20
 
 
 def _version(text: str) -> tuple[int, int] | None:
@@ -176,10 +176,7 @@ def _groups_v1(root: Path) -> tuple[Path, ...]:
 
 def _own(root: Path, controller: str) -> str:
     """The group of this process in one tree: a line of /proc/self/cgroup is ``number:controllers:/path``."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
+    lines = (read_text(root / "proc/self/cgroup", "replace") or "").splitlines()
     named = (line.split(":", 2) for line in lines if line.count(":") >= 2)
     return next((path.strip("/") for _, names, path in named if controller in names.split(",")), "")
 
@@ -208,18 +205,13 @@ def _left(limit: Path, used: Path, stat: Path, cache: str) -> tuple[int, int] | 
 
 def _field(file: Path, name: str) -> int | None:
     """The number after a name at the beginning of a line."""
-    try:
-        match = re.search(rf"^{re.escape(name)}\s+(\d+)", file.read_text(encoding="ascii"), re.MULTILINE)
-    except (OSError, ValueError):
-        return None
+    match = re.search(rf"^{re.escape(name)}\s+(\d+)", read_text(file) or "", re.MULTILINE)
     return int(match.group(1)) if match else None
 
 
 def _number(file: Path) -> int | None:
-    try:
-        return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None  # no such file, or "max": no limit
+    text = (read_text(file) or "").strip()
+    return int(text) if text.isdecimal() else None  # no such file, or "max": no limit
 
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where torch's data loaders put batches

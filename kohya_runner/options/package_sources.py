@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,7 +125,10 @@ class PackageSources:
                         row = declared(call, lambda node: self._value(found, node), where)
                     except NotConstantError:
                         continue
-                    options[row.name] = row
+                    words = () if row.choices else self.strings(f"accelerate.utils.constants.{row.name.upper()}")
+                    numbers = tuple(str(number) for number, _ in enumerate(words, 1))
+                    choices = (*words, *map(str.lower, words), *numbers) or row.choices
+                    options[row.name] = replace(row, choices=choices)
                 case _:
                     continue
         return options

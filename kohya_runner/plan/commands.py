@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import parse_resolution
-from kohya_runner.dataset.captions import is_image
+from kohya_runner.dataset.captions import images_in
 from kohya_runner.dataset.survey import ClassImages
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines import arguments, table
@@ -42,7 +42,7 @@ def class_images(loaded: Loaded, index: int, entry: Dataset, workspace: Workspac
     """The pictures that are painted for an entry; None where its folder has enough, or none are asked for."""
     if entry.num_class_images is None or not entry.class_prompt or not entry.regularization:
         return None
-    there = _count(loaded.path_from(entry.images, "datasets", index, "images")) if entry.images else 0
+    there = images_in(loaded.path_from(entry.images, "datasets", index, "images")) if entry.images else 0
     if there >= entry.num_class_images:
         return None
     prompt, size = " ".join(entry.class_prompt.split()), _size(loaded, entry)
@@ -72,13 +72,6 @@ def _size(loaded: Loaded, entry: Dataset) -> tuple[int, int]:
     painter = _painter(loaded.word("family"))
     step = painter.multiple if painter else 8
     return max(64, width // step * step), max(64, height // step * step)
-
-
-def _count(folder: Path) -> int:
-    try:
-        return sum(1 for name in os.listdir(folder) if is_image(name))  # noqa: PTH208 - names, not paths
-    except OSError:
-        return 0
 
 
 def findings(loaded: Loaded, workspace: Workspace) -> Iterator[Finding]:

@@ -10,7 +10,17 @@ from urllib.parse import urlsplit
 from kohya_runner.artefact.model_file import CONVERT, code_in, is_pickle
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
-from kohya_runner.plan.trust_table import GO_WITH, KEYS, OPTIONS, PLAIN_NAMES, WEIGHTS, Effect, is_shipped
+from kohya_runner.plan.trust_table import (
+    GO_WITH,
+    KEYS,
+    LAUNCHER_TEXT,
+    OPTIONS,
+    PLAIN_NAMES,
+    WEIGHTS,
+    Effect,
+    is_of_the_field,
+    is_shipped,
+)
 from kohya_runner.recipe.finish import VARIABLE
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe, reference
@@ -140,6 +150,14 @@ class _Reading:
         if recipe.launch.python:
             yield self.one("launch.python", Effect.EXECUTE, f"run {recipe.launch.python} as the trainer's Python",
                            recipe.launch.python)  # fmt: skip
+        for text in recipe.launch.packages:
+            if not is_of_the_field(text):
+                yield self.one("launch.packages", Effect.EXECUTE, f"install {text} into the trainer's Python", text)
+        for name, value in recipe.launch.accelerate.items():
+            local = name == "main_process_ip" and value in ("127.0.0.1", "localhost")
+            if isinstance(value, str) and name not in LAUNCHER_TEXT and not local:
+                text = f"start its processes with {name}: {value}"
+                yield self.one("launch.accelerate", Effect.EXECUTE, text, f"{name}={value}")
         receiver = recipe.finish.receiver
         if receiver and receiver.env != VARIABLE:
             to = urlsplit(receiver.url or "").hostname or f"the address in ${receiver.env}"

@@ -29,8 +29,9 @@ from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.assembly import Assembled
 from kohya_runner.plan.commands import StageCommand, commands
 from kohya_runner.plan.forecast import Forecast, ForecastInput, forecast, hub_answers, hub_for_another, reach_of
-from kohya_runner.recipe.models import HUB_ID
+from kohya_runner.recipe.models import HUB_ID, Launch
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.text import package_name
 
 if TYPE_CHECKING:
     from kohya_runner.install import probe
@@ -66,14 +67,17 @@ def needs(resolved: ResolvedRecipe) -> MachineNeeds:
         fp8_base=support.is_lora and (parsed.on("fp8_base") or parsed.on("fp8_base_unet")),
         lora=support.is_lora,
         num_processes=recipe.launch.num_processes,
-        args={**support.implied, **parsed.all()},
+        args={**support.implied, **parsed.all(), "use_deepspeed": recipe.launch.accelerate.get("use_deepspeed")},
         hub_pipeline=isinstance(recipe.model, str) and bool(HUB_ID.match(recipe.model)),
-        places={arg.name: arg.source for arg in resolved.args},
+        packages=recipe.launch.packages,
+        places={arg.name: arg.source for arg in resolved.args}
+        | {"packages": resolved.loaded.where("launch", "packages")}
+        | {name: resolved.loaded.where("launch", "accelerate", name) for name in recipe.launch.accelerate},
         options=frozenset(parsed.options),
     )
 
 
-def ask_trainer(python: TrainerPython | None, args: Mapping[str, object]) -> Asked:
+def ask_trainer(python: TrainerPython | None, args: Mapping[str, object], launch: Launch) -> Asked:
     """Ask the trainer's Python for its packages, and for the modules that values name: another process, and a while.
 
     What is returned waits for the answer, and raises ``TrainerError`` where there is none.
@@ -85,9 +89,9 @@ def ask_trainer(python: TrainerPython | None, args: Mapping[str, object]) -> Ask
     from kohya_runner.install import probe
     from kohya_runner.machine.checks import REQUIREMENTS
 
-    modules = (f"{MODULE}{module}" for module in (*READ, *named_modules(args)))
-    others = (*(row.package for row in REQUIREMENTS), *PACKAGE_OF.values(), *modules)
-    names = tuple(dict.fromkeys((*probe.PACKAGES, *others)))
+    modules = (f"{MODULE}{module}" for module in (*READ, *named_modules({**args, **launch.accelerate})))
+    asked = (*probe.PACKAGES, *map(package_name, launch.packages), *(row.package for row in REQUIREMENTS))
+    names = tuple(dict.fromkeys((*asked, *PACKAGE_OF.values(), *modules)))
     pool = ThreadPoolExecutor(1, thread_name_prefix="probe")
     answer = pool.submit(probe.probe, python.path, names)
     pool.shutdown(wait=False)
@@ -223,8 +227,12 @@ def on_machine(  # noqa: PLR0913 - what came before, and how to look
 
 def _to_install(resolved: ResolvedRecipe) -> Iterator[str]:
     """What the trainer's Python there must have besides its requirements."""
-    for module, option in named_modules(resolved.parsed.all()).items():
-        yield f"whether the trainer there has {module} (args.{option}): {install_line(module)}"
+    launch = resolved.recipe.launch
+    for text in launch.packages:
+        yield f"whether the trainer there has {text} (launch.packages): run kohya-runner setup --recipe RECIPE there"
+    for module, option in named_modules({**resolved.parsed.all(), **launch.accelerate}).items():
+        if not any(package_name(text) == PACKAGE_OF.get(module) for text in launch.packages):
+            yield f"whether the trainer there has {module} (args.{option}): {install_line(module)}"
 
 
 def _host(opened: Opened) -> HostFacts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,18 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import Arg, ParsedOptions, as_parsed, from_recipe, option_arg, out_of_bounds
-from kohya_runner.engines.protocol import Models, TextFile
+from kohya_runner.engines.arguments import Arg, ParsedOptions, as_parsed, from_recipe, out_of_bounds
+from kohya_runner.engines.protocol import Models
 from kohya_runner.engines.support import Support, Surprise
 from kohya_runner.engines.table import options_for, user_settings
 from kohya_runner.findings import Finding, error, info
+from kohya_runner.options import values
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.assembly import find_models
+from kohya_runner.plan.trust_table import LAUNCHER_INSTEAD
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe
 from kohya_runner.text import did_you_mean
-from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
     from kohya_runner.options.packages import Packages
@@ -50,8 +50,7 @@ def default_findings(
     loaded: Loaded, opened: Iterable[tuple[str, Any, str]], options: ScriptOptions
 ) -> Iterator[Finding]:
     """One info per open default, and an error for the one option no script can do without."""
-    unset = "resolution" in options and loaded.args.get("resolution") is None and not loaded.each_has("resolution")
-    if unset and options["resolution"].default is None:
+    if "resolution" in options and loaded.args.get("resolution") is None and options["resolution"].default is None:
         hint = "write args.resolution: 1024 (512 for SD 1.5)"
         message = "args.resolution is missing: the trainer stops without it (library/dreambooth_dataset.py:65)"
         yield error("args.missing", message, where=loaded.where("args"), hint=hint)
@@ -87,35 +86,9 @@ def recipe_options(
     root, cache = opened.checkout.root if opened.checkout else None, opened.workspace.cache / "kohya-runner"
     options = options_for(support.script, root, cache, write_cache=request.deep)
     given, faults = from_recipe(loaded, engine, support, options)
-    given = (*given, *sample_args(loaded, options, opened.workspace))
     states = resume_options.state_args(loaded, options, engine.RESUME_WAYS, recipe.args, asked=request.resume)
     args = (*given, *states)
     return args, as_parsed(options, args), tuple(faults)
-
-
-PROMPTS = "sample_prompts"
-
-
-def sample_file(loaded: Loaded, room: Workspace) -> TextFile | None:
-    """The prompts of ``samples`` as the file that the trainer reads, under a name that no other text has."""
-    samples = loaded.recipe.samples if loaded.recipe else None
-    if samples is None:
-        return None
-    text = "".join(f"{' '.join(prompt.split())}\n" for prompt in samples.prompts)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return TextFile(room.root / PROMPTS / f"{digest}.txt", text)
-
-
-def sample_args(loaded: Loaded, options: ScriptOptions, room: Workspace) -> Iterator[Arg]:
-    """``samples`` as options; what stands under ``args`` as well goes first."""
-    file = sample_file(loaded, room)
-    if file is None or loaded.recipe is None or loaded.recipe.samples is None:
-        return
-    said = {PROMPTS: str(file.path), "sample_every_n_epochs": loaded.recipe.samples.every_n_epochs,
-            "sample_every_n_steps": loaded.recipe.samples.every_n_steps}  # fmt: skip
-    for name, value in said.items():
-        if value is not None and name in options and loaded.args.get(name) is None:
-            yield option_arg(options, name, value, loaded.where("samples"))
 
 
 def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOptions:
@@ -125,14 +98,13 @@ def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOpti
     models = find_models(loaded, support, opened.workspace, look=not opened.request.elsewhere)
     opened_defaults = left_open(opened.engine.surprises(), parsed.options, parsed.given)
     usable = not any(fault.code == "args.value" for fault in faults)
-    return GivenOptions(
-        args, parsed, models, opened_defaults, usable, (*faults, *launch_faults(loaded), *models.findings)
-    )
+    return GivenOptions(args, parsed, models, opened_defaults, usable, (*faults, *models.findings))
 
 
 def option_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
     """What stands against the options, and against the files and folders of this machine that they name."""
     yield from default_findings(opened.loaded, given.left_open, given.parsed.options)
+    yield from launch_faults(opened.loaded, given.parsed.options.packages)
     yield from out_of_bounds(given.parsed.given, {arg.name: arg.source for arg in given.args})
     if not opened.request.elsewhere:
         yield from weight_findings(given.args, practice=opened.request.practice)
@@ -142,50 +114,19 @@ def option_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
         yield from link_findings(opened.workspace, opened.loaded.word("name"), user_settings(opened.environ).folders)
 
 
-ALLOWED: Mapping[str, tuple[str, str]] = {
-    "num_cpu_threads_per_process": (r"[1-9]\d{0,2}", "a whole number from 1"),
-    "main_process_port": (r"0|[1-9]\d{0,4}", "a port, or 0 for any that is free"),
-    "gpu_ids": (r"all|\d{1,2}(,\d{1,2})*", "all, or numbers such as 0,1"),
-    "dynamo_backend": (
-        r"(?i:no|eager|aot_eager|inductor|aot_ts_nvfuser|nvprims_nvfuser|cudagraphs|ofi|fx2trt|onnxrt|tensorrt|ipex|tvm)",
-        "a backend of torch.compile such as no, eager, inductor or tensorrt",
-    ),
-    "dynamo_mode": (r"default|reduce-overhead|max-autotune", "default, reduce-overhead or max-autotune"),
-    "dynamo_use_fullgraph": (r"True|False", "true or false"),
-    "dynamo_use_dynamic": (r"True|False", "true or false"),
-    "enable_cpu_affinity": (r"True|False", "true or false"),
-    "max_restarts": (r"\d{1,3}", "a whole number"),
-    "monitor_interval": (r"\d{1,4}(\.\d+)?", "seconds"),
-}
-"""Name -> what its value must match, and that in words (accelerate 1.6.0, commands/launch.py)."""
-
-INSTEAD: Mapping[str, str] = {
-    "num_processes": "write launch.num_processes: N",
-    "multi_gpu": "it follows from launch.num_processes",
-    "mixed_precision": "it follows from args.mixed_precision",
-    "num_machines": "one machine is what this version launches on",
-    "machine_rank": "one machine is what this version launches on",
-    "main_process_ip": "one machine is what this version launches on",
-    "config_file": "every choice is passed on the command line",
-}
-
-
-def launch_faults(loaded: Loaded) -> list[Finding]:
-    """Faults in ``launch.accelerate``."""
+def launch_faults(loaded: Loaded, packages: Packages) -> Iterator[Finding]:
+    """Faults in ``launch.accelerate``; its options are those of the launcher that is installed."""
     given = loaded.recipe.launch.accelerate if loaded.recipe else {}
-    return [fault for name, value in given.items() if (fault := _launch_fault(loaded, name, value)) is not None]
-
-
-def _launch_fault(loaded: Loaded, name: str, value: object) -> Finding | None:
-    if name not in ALLOWED:
-        hint = INSTEAD.get(name) or did_you_mean(name, ALLOWED)
-        message = f"launch.accelerate.{name}: not an option a recipe may set"
-        return error("recipe.unknown_key", message, where=loaded.where("launch", "accelerate", name), hint=hint)
-    pattern, words = ALLOWED[name]
-    if re.fullmatch(pattern, str(value), re.ASCII):
-        return None
-    where = str(loaded.place("launch", "accelerate", name))
-    return error("recipe.value", f"launch.accelerate.{name}: must be {words}", where=where)
+    known = packages.launcher() if given else {}
+    for name, value in given.items():
+        key, where = f"launch.accelerate.{name}", str(loaded.place("launch", "accelerate", name))
+        if name in LAUNCHER_INSTEAD or (known and name not in known):
+            hint = LAUNCHER_INSTEAD.get(name) or did_you_mean(name, known)
+            yield error("recipe.unknown_key", f"{key}: not an option a recipe may set", where=where, hint=hint)
+        elif name == "gpu_ids" and not re.fullmatch(r"all|\d{1,2}(,\d{1,2})*", str(value), re.ASCII):
+            yield error("recipe.value", f"{key}: must be all, or numbers such as 0,1", where=where)
+        elif name in known and (problem := values.problem(known[name], value)):
+            yield error("recipe.value", f"{key}: {problem} ({known[name].where})", where=where)
 
 
 WEIGHTS = ("network_weights", "base_weights", "weights")

@@ -17,21 +17,22 @@ from kohya_runner.engines.arguments import from_recipe
 from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import ENGINES, options_for, user_settings
-from kohya_runner.errors import TrainerError, UsageError
+from kohya_runner.errors import RecipeError, TrainerError, UsageError
 from kohya_runner.findings import Finding, Severity, allow, error, not_allowable
 from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine, packages_of
-from kohya_runner.plan.options import given_options, option_findings, sample_file
+from kohya_runner.plan.options import given_options, option_findings
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.recipe.models import Recipe
+from kohya_runner.recipe.validate import fields_at, meant_key, recipe_key, shown_value, written
 from kohya_runner.record.run_paths import RECIPE
 from kohya_runner.settings import UserSettings
-from kohya_runner.text import did_you_mean
+from kohya_runner.text import did_you_mean, nearest
 from kohya_runner.workspace import Workspace
-from kohya_runner.yamlio import Key, Node
+from kohya_runner.yamlio import Key, Node, dotted
 
 if TYPE_CHECKING:
     from kohya_runner.install.checkout import Checkout, TrainerPython
@@ -70,7 +71,7 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     if refused:
         raise UsageError(f"--allow {refused}")
     settings = user_settings(env)
-    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env, advice=_advice)
+    loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env, advice=advice)
     room = choose_workspace(request.workspace, loaded, settings, env)
     keys = (*request.trust, *settings.trust)
     check_keys(keys)
@@ -92,10 +93,18 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     return Opened(request, env, loaded, room, engine, support, checkout, python, told, (*found, *unknown))
 
 
-def _advice(tree: Node, path: tuple[Key, ...]) -> str:
-    from kohya_runner.plan.unknown_keys import advice
+def recipe_packages(recipe: Path, overrides: tuple[str, ...], trust: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The trainer of a recipe, and its launch.packages.
 
-    return advice(tree, path)
+    Raises:
+        RecipeError: it cannot be read, or asks for a package that nobody has allowed.
+    """
+    opened = open_recipe(Request(recipe, overrides, elsewhere=True, trust=trust))
+    refused = [one.finding() for one in opened.consequences if one.key == "launch.packages"]
+    faults = (*opened.loaded.findings, *filter(None, refused))
+    if opened.loaded.recipe is None or any(refused):
+        raise RecipeError(f"{recipe}: its packages are not installed", findings=faults)
+    return opened.engine.INFO.name, opened.loaded.recipe.launch.packages
 
 
 def choose_workspace(option: str | None, loaded: Loaded, settings: UserSettings, env: Mapping[str, str]) -> Workspace:
@@ -175,8 +184,6 @@ def make_plan(
     opened = open_recipe(request, environ)
     if opened.support is not None and opened.loaded.recipe is not None:
         return _planned(opened, opened.loaded.recipe, opened.support, on_progress)
-    from kohya_runner.plan.unknown_keys import meant_support
-
     return _salvaged(
         opened, opened.support or meant_support(_family(opened.loaded), _method(opened.loaded)), on_progress
     )
@@ -200,20 +207,19 @@ def _salvaged(opened: Opened, support: Support | None, on_progress: Progress | N
 
 def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Progress | None) -> Plan:
     """Options, data, then all that needs them: each from what came before it."""
-    facts = ask_trainer(None if opened.request.practice else opened.python, opened.loaded.args)
+    facts = ask_trainer(None if opened.request.practice else opened.python, opened.loaded.args, recipe.launch)
     given = given_options(opened, recipe, support)
     data = read_data(opened, given, support, on_progress)
     given = given.with_packages(packages_of(facts))
     found = [*given.findings, *data.findings, *option_findings(opened, given)]
     unprepared = any(finding.code == "dataset.unprepared" for finding in data.findings)
-    if unprepared or not given.usable or not opened.engine.can_arrange(opened.loaded, given.parsed):
+    if unprepared or not given.usable or not opened.engine.can_arrange(given.parsed):
         return Plan(
             opened.request, opened.loaded, opened.workspace, _allowed(opened, found), opened.engine.INFO,
             opened.consequences, support, opened.checkout, opened.python, given.args, scans=data.scans,
             fetches=given.models.fetches, left_open=given.left_open, not_checked=data.not_checked,
         )  # fmt: skip
     run = assemble(opened, given, data, recipe, support)
-    prompts = sample_file(opened.loaded, opened.workspace)
     writable = not any(finding.code == "disk.unwritable" for finding in (*opened.findings, *found))
     found += run.findings
 
@@ -231,8 +237,7 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
         opened.consequences, run.resolved.support, opened.checkout, opened.python, run.resolved.args,
         command=machine.command, scans=data.scans, layout=run.arranged.layout, steps=run.steps, disk=machine.disk,
         fetches=given.models.fetches, left_open=given.left_open, run_dir=run.run_dir, gpus=machine.gpus,
-        forecast=machine.forecast, stages=machine.stages, caches=run.arranged.caches,
-        files=(*run.arranged.files, *([prompts] if prompts else [])),
+        forecast=machine.forecast, stages=machine.stages, files=run.arranged.files, caches=run.arranged.caches,
         series=run.series, anew=run.begun, not_checked=(*machine.not_checked, *data.not_checked),
         fingerprint=run.fingerprint,
     )  # fmt: skip
@@ -243,3 +248,37 @@ def _allowed(opened: Opened, found: Iterable[Finding]) -> tuple[Finding, ...]:
     every = tuple(dict.fromkeys((*opened.findings, *found)))
     owned = {one.where for one in every if one.code == "args.owned"}  # what it would do needs no word then
     return allow((one for one in every if one.code != "recipe.trust" or one.where not in owned), opened.request.allow)
+
+
+def advice(tree: Node, path: tuple[Key, ...]) -> str:
+    """The line to write, "" where nothing comes close."""
+    name, node = str(path[-1]), tree.find(path)
+    support = meant_support(_word(tree, "family"), _word(tree, "method") or "lora")
+    options = options_for(support.script, None) if support else None
+    option = options.known_as(name) if options else None
+    known = fields_at(path[:-1])
+    if support and path[0] == "datasets" and len(path) == 3:
+        own = ENGINES[support.engine].own_options(support, {name: node.plain()})
+        if own not in ("", "{}"):
+            line = f"write datasets.{path[1]}.options: {{{name}: {shown_value(node.plain())}}}"
+            return f"{name} is an option of the trainer: {line}" + (f", or args.{option} for all" if option else "")
+    if option:
+        return f"{option} is an option of the trainer: {written(node, dotted(path), f'args.{option}')}"
+    if close := nearest(name, known):
+        return meant_key(node, path, close)
+    if place := recipe_key(name):
+        return written(node, dotted(path), place)
+    meant = options.nearest(name) if options else None
+    return f"did you mean the trainer's '{meant}'? {written(node, dotted(path), f'args.{meant}')}" if meant else ""
+
+
+def _word(tree: Node, key: str) -> str:
+    node = tree.child(key)
+    return node.value if node is not None and isinstance(node.value, str) else ""
+
+
+def meant_support(family: str, method: str) -> Support | None:
+    """The row that a misspelt family or method most likely means, so that the options can be read by it."""
+    family = nearest(family, table.families()) or ""
+    known = table.methods(family)
+    return table.find(family, nearest(method, known) or next(iter(known), ""))

@@ -42,6 +42,10 @@ GO_WITH = {name: other for other, names in _TABLE["go_with"].items() for name in
 WEIGHTS = frozenset(_TABLE["weights"])
 """Options whose files are loaded as weights."""
 
+FIELD = frozenset(_TABLE["packages"]["field"])
+LAUNCHER_TEXT = frozenset(_TABLE["launcher"]["text"])
+LAUNCHER_INSTEAD: Mapping[str, str] = _TABLE["launcher"]["instead"]
+
 PLAIN_NAMES = ("log_prefix", "log_tracker_name")
 """Options whose text becomes the name of a folder below --logging_dir (library/model_io.py:434)."""
 
@@ -67,3 +71,13 @@ def is_shipped(option: str, value: str) -> bool:
     """Whether a module or class belongs to the trainer, or to a package that recipes of the field use."""
     pattern = SHIPPED.get(option)
     return value == "" or (pattern is not None and pattern.fullmatch(value) is not None)
+
+
+def is_of_the_field(requirement: str) -> bool:
+    """Whether a text is one version of one of the field's packages, and nothing else of what pip understands."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    need = Requirement(requirement)
+    exact = [(one.operator, one.version.endswith("*")) for one in need.specifier] == [("==", False)]
+    return exact and str(need) == f"{need.name}{need.specifier}" and canonicalize_name(need.name) in FIELD

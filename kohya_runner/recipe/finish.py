@@ -174,11 +174,3 @@ class Finish(Strict):
             "grace_minutes": self.grace_minutes,
             "notify": receiver.model_dump(exclude_none=True) if receiver else None,
         }
-
-
-class Samples(Strict):
-    """Pictures that the trainer paints while it trains; the prompt file that it wants is written for it."""
-
-    prompts: tuple[str, ...] = Field(strict=False, min_length=1, description="one line each, as the trainer reads them")
-    every_n_epochs: int | None = Field(None, ge=1, description="how often they are painted")
-    every_n_steps: int | None = Field(None, ge=1, description="the same in steps")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from kohya_runner.recipe.finish import Budget, Finish, Guard, Resume, Samples, Strict
+from kohya_runner.recipe.finish import Budget, Finish, Guard, Resume, Strict
 from kohya_runner.yamlio import Key
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def reference(loaded: Loaded, value: str | RandomModel, *at: Key) -> Reference:
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
 
-NAME = re.compile(r"\w(?:[\w .,+@()\[\]-]{0,98}[\w.+)\]-])?\Z")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
 
 
@@ -75,9 +75,6 @@ class Captions(Strict):
     matches: str | None = Field(None, description="a regular expression found in every caption")
     max_tokens: int | None = Field(None, ge=1, description="no caption is longer than this, in tokens")
     optional: bool = Field(False, description="a picture without one is trained with the concept as its prompt")
-    ignored: bool = Field(
-        False, description="what `captions: none` means: no caption is read, the concept is the prompt"
-    )
 
     @field_validator("extension")
     @classmethod
@@ -154,11 +151,7 @@ class AutoCaption(Strict):
 
 
 def _images_optional(schema: dict[str, Any]) -> None:
-    del schema["required"]  # painted class images have no folder, folders of kohya's layout name their concept
-
-
-def _no_captions(value: Any) -> Any:
-    return {"optional": True, "ignored": True} if value == "none" else value
+    schema["required"] = [name for name in schema["required"] if name != "images"]
 
 
 class Dataset(Strict):
@@ -173,9 +166,6 @@ class Dataset(Strict):
     concept: Concept = Field(
         description="the second half of the N_concept folder; the class token where a caption is missing"
     )
-    layout: Literal["kohya"] | None = Field(
-        None, description="kohya: images is a parent of N_concept folders, each a dataset with N repeats"
-    )
     repeats: int = Field(1, ge=1, le=10_000, description="how often one epoch shows each picture")
     expect: int | None = Field(None, ge=0, description="exact number of pictures and of captions")
     regularization: bool = Field(False, description="class images for prior preservation")
@@ -188,9 +178,7 @@ class Dataset(Strict):
         description="ControlNet: the folder of condition images, one for each picture, under the same name",
         min_length=1,
     )
-    captions: Annotated[Captions, BeforeValidator(_no_captions)] = Field(
-        Captions(), description="what captions are like; `none` where there are none on purpose"
-    )
+    captions: Captions = Captions()
     prepare: Prepare | None = Field(None, description="make a version that trains of raw pictures first")
     caption: AutoCaption | None = Field(None, description="caption the pictures in a version of their own")
     options: dict[str, OptionValue] = Field(
@@ -215,6 +203,20 @@ class Launch(Strict):
     accelerate: dict[str, bool | int | float | str] = Field(
         default_factory=dict, description="further options of accelerate launch, by name"
     )
+    packages: tuple[str, ...] = Field(
+        (), strict=False, description="for the trainer's Python besides its requirements: NAME==VERSION of PyPI"
+    )
+
+    @field_validator("packages")
+    @classmethod
+    def _requirements(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """In the one form that pip cannot take for anything else."""
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            return tuple(str(Requirement(text)) for text in texts)
+        except InvalidRequirement:
+            raise ValueError("must be names of packages with a version, such as lycoris-lora==4.1.3") from None
 
 
 class Compare(Strict):
@@ -279,7 +281,6 @@ class Recipe(Strict):
     )
     launch: Launch = Launch()
     compare: Compare | None = None
-    samples: Samples | None = None
     budget: Budget = Budget()
     guard: Guard = Guard()
     resume: Resume = Resume()
@@ -289,9 +290,7 @@ class Recipe(Strict):
     @classmethod
     def _file_name(cls, value: str) -> str:
         if not NAME.match(value):
-            message = (
-                "must be a file name: letters, digits, blanks, any of . , + @ ( ) [ ] _ - (it becomes --output_name)"
-            )
+            message = "must be a file name: letters, digits, '.', '_' and '-' (it becomes --output_name)"
             raise ValueError(message)
         return value
 

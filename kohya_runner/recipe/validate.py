@@ -264,7 +264,6 @@ _BELOW: Mapping[tuple[type[BaseModel], str], type[BaseModel]] = {
     (models.Dataset, "captions"): models.Captions,
     (models.Recipe, "launch"): models.Launch,
     (models.Recipe, "compare"): models.Compare,
-    (models.Recipe, "samples"): finish.Samples,
     (models.Recipe, "model"): models.RandomModel,
     (models.Recipe, "budget"): Budget,
     (models.Recipe, "finish"): finish.Finish,
@@ -272,8 +271,7 @@ _BELOW: Mapping[tuple[type[BaseModel], str], type[BaseModel]] = {
 }
 _PLACES: Mapping[str, type[BaseModel]] = {
     "": models.Recipe, "datasets.0.": models.Dataset, "datasets.0.captions.": models.Captions,
-    "compare.": models.Compare, "samples.": finish.Samples, "budget.": Budget, "launch.": models.Launch,
-    "finish.": finish.Finish,
+    "compare.": models.Compare, "budget.": Budget, "launch.": models.Launch, "finish.": finish.Finish,
     "guard.": finish.Guard, "resume.": finish.Resume,
 }  # fmt: skip
 

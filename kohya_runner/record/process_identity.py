@@ -10,6 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from kohya_runner.safe_files import read_text
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE, _GROUP, _STARTED = 0, 2, 19  # fields 3, 5 and 22 of /proc/<pid>/stat, counted after the name
 _DEAD = frozenset("ZXx")
@@ -47,19 +49,12 @@ def boot_seconds() -> float:
 
 def boot_id() -> str:
     """What the kernel calls this boot, "" where it does not say."""
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+    return (read_text(_BOOT_ID) or "").strip()
 
 
 def stat_fields(pid: int) -> tuple[str, ...] | None:
     """The fields of ``/proc/<pid>/stat`` after the name, which may itself hold blanks and brackets."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = tuple(text.rpartition(")")[2].split())
+    fields = tuple((read_text(Path(f"/proc/{pid}/stat"), "replace") or "").rpartition(")")[2].split())
     return fields if len(fields) > _STARTED else None
 
 
@@ -71,11 +66,8 @@ def state_of(pid: int) -> str:
 
 def waits_of(pid: int) -> int | None:
     """How often the main thread of a process has begun to wait: one that is stuck in a call begins no more."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary_ctxt")), None)
+    lines = (read_text(Path(f"/proc/{pid}/status"), "replace") or "").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt")), None)
 
 
 def group_of(pid: int) -> int | None:

@@ -90,30 +90,14 @@ def test_allow_turns_a_named_error_into_a_warning(planned, pictures):
     assert planned("sd15_lora.yaml", choice, allow=("caption.missing",)).ok
 
 
-def test_the_runner_passes_caption_extension_and_cadence_where_a_recipe_does_not(planned, pictures, odd_path):
-    silent = odd_path / "silent.yaml"
-    silent.write_text(
-        "name: a\nfamily: sd15\nmodel: a/b\nargs: {resolution: 512, max_train_epochs: 120}\n"
-        f"datasets: [{{concept: a, images: {json.dumps(str(pictures(3)))}}}]\n"
-    )
-    plan = planned(silent)
+def test_the_runner_passes_caption_extension_and_cadence_where_a_recipe_does_not(planned, pictures):
+    plan = planned(
+        "sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}",
+        "args.save_every_n_epochs=null", "args.max_train_epochs=120",
+    )  # fmt: skip
     assert "--caption_extension=.txt" in plan.command.argv
     assert "--save_every_n_epochs=3" in plan.command.argv
     assert len(plan.steps.checkpoints) == 40
-
-
-def test_null_gives_the_trainers_own_caption_extension_and_cadence_back(planned, pictures):
-    folder = pictures(3)
-    for path in folder.glob("*.txt"):
-        path.rename(path.with_suffix(".caption"))
-    plan = planned(
-        "sd15_lora.yaml", f"datasets.0.images={json.dumps(str(folder))}",
-        "args.save_every_n_epochs=null", "args.caption_extension=null",
-    )  # fmt: skip
-    assert plan.ok
-    assert not [token for token in plan.command.argv if token.startswith(("--caption_ext", "--save_every"))]
-    assert plan.layout.folders[0].entries[0].caption.endswith(".caption")
-    assert len(plan.steps.checkpoints) == 1
 
 
 def test_defaults_that_bite_are_shown_when_not_set(planned, pictures):
@@ -142,6 +126,13 @@ def test_a_missing_resolution_is_an_error_with_a_hint(planned, pictures):
         ("model={random: sdxl}", "random weights of sdxl are not a base model for family sd15"),
         ("launch.accelerate={no_python: true}", "launch.accelerate.no_python: not an option a recipe may set"),
         ("launch.accelerate={num_processes: 4}", "write launch.num_processes: N"),
+        ("launch.accelerate={gpu_idss: '0'}", "launch.accelerate.gpu_idss: not an option a recipe may set"),
+        ("launch.accelerate={fsdp_sharding_strategy: FULL}", "fsdp_sharding_strategy: 'FULL' is none of the choices"),
+        ("launch.accelerate={zero_stage: x}", "launch.accelerate.zero_stage: 'x' is not a whole number"),
+        ("launch.accelerate={deepspeed_hostfile: h}", "launch.accelerate.deepspeed_hostfile: not an option"),
+        ("launch.packages=['--index-url=x']", "launch.packages: must be names of packages with a version"),
+        ("launch.packages=[./folder]", "launch.packages: must be names of packages with a version"),
+        ("launch.packages=['a==1\n-r x']", "launch.packages: must be names of packages with a version"),
         ("launch.accelerate={gpu_ids: 'all; rm -rf /'}", "launch.accelerate.gpu_ids: must be all, or numbers"),
         ("datasets.0.concept=a/b", "datasets.0.concept: becomes the name of a folder"),
         ("datasets.0.captions={matches: '('}", "datasets.0.captions.matches:"),

@@ -13,8 +13,8 @@ from kohya_runner.diagnosis.events import Epoch, OtherBar, Phase, Step
 from kohya_runner.diagnosis.progress import PHASES, TRAINING
 from kohya_runner.recipe.finish import Diverged, Guard, Stalled
 from kohya_runner.record.record import SavedCheckpoint
+from kohya_runner.run.guards.observer import GUARDS, SLOW, Prune, Warn, decide, prunable
 from kohya_runner.run.guards.state import WINDOW, GuardState, Readings, StateFolder, after_event, after_readings
-from kohya_runner.run.guards.table import GUARDS, SLOW, Prune, Warn, decide, prunable
 from kohya_runner.run.observers import Stop
 
 GOOD = SavedCheckpoint(file="cat-000001.safetensors", bytes=100_000_000, complete=True, checked=True, sha256="x")

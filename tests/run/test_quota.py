@@ -11,7 +11,7 @@ from pathlib import Path
 from kohya_runner.machine import filesystems
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Request
-from kohya_runner.run.new_record import guard_facts
+from kohya_runner.run.launch import guard_facts
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "quickstart.yaml"

@@ -38,6 +38,12 @@ CODE = {
     "network": "  network_module: antigravity",
     "python": "launch: {python: ./python}",
     "python of a base": "extends: ./base.yaml",
+    "package": "launch: {packages: [evil==1.0]}",
+    "package by its address": 'launch: {packages: ["prodigyopt @ https://example.org/x.whl"]}',
+    "package of any version": "launch: {packages: [prodigyopt]}",
+    "file of deepspeed": "launch: {accelerate: {use_deepspeed: true, deepspeed_config_file: /tmp/x.json}}",
+    "folder of logs": "launch: {accelerate: {log_dir: /etc}}",
+    "other machine": "launch: {accelerate: {main_process_ip: 10.0.0.1}}",
 }
 
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from kohya_runner.engines.rule_context import Rule
     from kohya_runner.recipe.load import Loaded
 
-_TABLE = read_table(Path(__file__).with_name("trainer.toml"))
-MUSUBI_TUNER = engine_info(_TABLE["trainer"])
-FAMILIES = tuple(support(family, row, **_TABLE["both"]) for family, row in _TABLE["families"].items())
+TABLE = read_table(Path(__file__).with_name("trainer.toml"))
+MUSUBI_TUNER = engine_info(TABLE["trainer"])
+FAMILIES = tuple(support(family, row, **TABLE["both"]) for family, row in TABLE["families"].items())
 
 NO_SCRIPT = "musubi-tuner has no script for FLUX.1 Kontext and FLUX.2 but those that train a LoRA"
 ABSENT: Mapping[tuple[str, str], str] = {
@@ -42,7 +42,7 @@ class MusubiEngine(Engine):
     INFO = MUSUBI_TUNER
     FAMILIES = FAMILIES
     ABSENT = ABSENT
-    OWNED = _TABLE["owned"]
+    OWNED = TABLE["owned"]
     RESUME_WAYS = (REMAINING,)
 
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:

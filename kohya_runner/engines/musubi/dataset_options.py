@@ -16,6 +16,7 @@ from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.edit import CONCEPT
 from kohya_runner.dataset.facts import Folder
 from kohya_runner.engines.arguments import ParsedOptions
+from kohya_runner.engines.musubi import TABLE
 from kohya_runner.engines.musubi.steps import STEP, MusubiBuckets
 from kohya_runner.engines.protocol import CACHES, TextFile
 from kohya_runner.engines.support import Support
@@ -66,18 +67,7 @@ KEYS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "control_resolution": (_size, _PIXELS),
 }
 """Key -> how its value is read (None: not one) and what it must be."""
-INSTEAD: Mapping[str, str] = {
-    "num_repeats": "write repeats: in the entry itself",
-    "repeats": "write repeats: in the entry itself",
-    "train_batch_size": "this trainer calls it batch_size",
-    "caption_extension": "write it as captions.extension in the entry",
-    "image_directory": "write it as images: in the entry",
-    "image_jsonl_file": "write it as images: in the entry",
-    "control_directory": "write it as conditioning: in the entry",
-    "cache_directory": "the runner keeps one for each state of the data",
-    "bucket_reso_steps": "it is 16 for FLUX.1 Kontext and FLUX.2 (dataset/bucket.py:40)",
-    "multiple_target": "neither FLUX.1 Kontext nor FLUX.2 uses several targets",
-}
+INSTEAD: Mapping[str, str] = TABLE["instead"]
 """What people write there -> the place for it."""
 
 

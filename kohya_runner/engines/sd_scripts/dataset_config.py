@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from kohya_runner.dataset.buckets import parse_resolution
@@ -24,6 +25,7 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.recipe.load import Loaded
+from kohya_runner.tables import read_table
 from kohya_runner.text import did_you_mean
 
 Kind = Literal["bool", "int", "str", "float", "number", "pair", "size", "dict"]
@@ -38,37 +40,15 @@ class OwnKey:
     per_dataset: bool = False
 
 
-def _keys(kind: Kind, *names: str, per_dataset: bool = False) -> dict[str, OwnKey]:
-    return dict.fromkeys(names, OwnKey(kind, per_dataset))
-
-
+_TABLE = read_table(Path(__file__).with_name("dataset_options.toml"))
 KEYS: Mapping[str, OwnKey] = {
-    **_keys("bool", "color_aug", "flip_aug", "random_crop", "shuffle_caption", "enable_wildcard", "alpha_mask"),
-    **_keys("int", "keep_tokens", "token_warmup_min", "caption_dropout_every_n_epochs"),
-    **_keys("str", "keep_tokens_separator", "secondary_separator", "caption_separator", "caption_prefix"),
-    **_keys("str", "caption_suffix", "resize_interpolation"),
-    **_keys("number", "token_warmup_step", "caption_dropout_rate", "caption_tag_dropout_rate"),
-    **_keys("pair", "face_crop_aug_range"),
-    **_keys("dict", "custom_attributes"),
-    **_keys("bool", "bucket_no_upscale", "enable_bucket", per_dataset=True),
-    **_keys("int", "batch_size", "bucket_reso_steps", "max_bucket_reso", "min_bucket_reso", per_dataset=True),
-    **_keys("int", "validation_seed", per_dataset=True),
-    **_keys("float", "validation_split", "network_multiplier", per_dataset=True),
-    **_keys("size", "resolution", "skip_image_resolution", per_dataset=True),
+    name: OwnKey(kind, per_dataset)
+    for part, per_dataset in (("of_folder", False), ("of_dataset", True))
+    for kind, names in _TABLE[part].items()
+    for name in names
 }
-"""By name. ``resize_interpolation`` may stand in both; the folder's goes first (library/dreambooth_dataset.py:306)."""
-INSTEAD: Mapping[str, str] = {
-    "num_repeats": "write repeats in the entry itself",
-    "class_tokens": "write concept in the entry itself",
-    "image_dir": "write images in the entry itself",
-    "is_reg": "write regularization in the entry itself",
-    "conditioning_data_dir": "write conditioning in the entry itself",
-    "metadata_file": "write images: FILE in the entry itself",
-    "caption_extension": "write captions: {extension: ...} in the entry itself",
-    "cache_info": "the trainer would then not notice added or removed images (library/dreambooth_dataset.py:126)",
-    "train_batch_size": "write batch_size, as the trainer's dataset file calls it",
-    "dataset_repeats": "write repeats in the entry itself",
-}
+"""By name."""
+INSTEAD: Mapping[str, str] = _TABLE["instead"]
 """Keys that the runner sets, and what people write for a key of another name."""
 ARGUMENT: Mapping[str, str] = {"batch_size": "train_batch_size"}
 """The option of the command line that a key stands for, where that is another name."""

@@ -8,13 +8,12 @@ from pathlib import Path
 from kohya_runner.engines.rule_context import LORA, Rule
 from kohya_runner.engines.rule_table import Condition, read_rules
 from kohya_runner.engines.sd_scripts.rules import (
-    data_and_loss,
     methods,
     network,
     network_args,
     optimizer,
-    run_and_precision,
     scheduler,
+    training,
 )
 
 
@@ -23,16 +22,16 @@ def _rules(name: str, conditions: Mapping[str, Condition], methods: tuple[str, .
 
 
 SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
-    "Captions, caches and buckets": _rules("data", data_and_loss.CONDITIONS),
-    "Precision, memory and loading": _rules("precision", run_and_precision.CONDITIONS),
+    "Captions, caches and buckets": _rules("data", training.CONDITIONS),
+    "Precision, memory and loading": _rules("precision", training.CONDITIONS),
     "Network": _rules("network", network.CONDITIONS, LORA),
     "Network arguments": _rules("network_args", network_args.CONDITIONS, LORA),
     "Optimizer and learning rates": _rules("optimizer", optimizer.CONDITIONS),
     "Scheduler": _rules("scheduler", scheduler.CONDITIONS),
-    "Loss, noise and timesteps": _rules("loss", data_and_loss.CONDITIONS),
+    "Loss, noise and timesteps": _rules("loss", training.CONDITIONS),
     "Inpainting": _rules("inpainting", methods.CONDITIONS),
     "One family alone": _rules("families", methods.CONDITIONS),
-    "Samples, checkpoints and resuming": _rules("run", run_and_precision.CONDITIONS),
+    "Samples, checkpoints and resuming": _rules("run", training.CONDITIONS),
     "Full fine-tunes and DreamBooth": _rules("fine_tunes", methods.CONDITIONS),
     "Full fine-tunes of one family": _rules("whole_models", methods.CONDITIONS),
     "ControlNet and textual inversion": _rules("control", methods.CONDITIONS),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from kohya_runner.engines.rule_context import TORCH_SCHEDULERS, Context, schedule_free
 from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step
-from kohya_runner.text import did_you_mean
+from kohya_runner.text import did_you_mean, number
 
 NAME = ("lr_scheduler",)
 OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -64,15 +64,7 @@ def _adafactor(context: Context) -> str:
     if name_of(context) != "adafactor":
         return "goes with optimizer_type: Adafactor only"
     rate = (*name.split(":"), "")[1]
-    return "" if _is_number(rate) else "has no rate to read"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return "" if number(rate) is not None else "has no rate to read"
 
 
 def _min_lr(context: Context) -> str:
