@@ -26,14 +26,25 @@ STRICTEST: tuple[Kind, ...] = ("ints", "floats", "int", "float", "flag", "bool")
 
 def read_networks(root: Path) -> Networks:
     """Every module of a checkout; one that cannot be read is left out."""
-    found = {}
-    for path in sorted((root / FOLDER).glob("*.py")):
-        functions = _functions(path)
-        if ENTRY in functions:
-            keys = dict(_keys(functions, functions[ENTRY], "kwargs", frozenset()))
-            detects = any(isinstance(n, ast.Name) and n.id == DETECTS for n in ast.walk(functions[ENTRY]))
-            found[f"{FOLDER}.{path.stem}"] = dict(sorted(keys.items())) | ({"": "arch"} if detects else {})
-    return found
+    read = ((path.stem, module_keys(path)) for path in sorted((root / FOLDER).glob("*.py")))
+    return {f"{FOLDER}.{stem}": keys for stem, keys in read if keys is not None}
+
+
+def module_keys(path: Path) -> Mapping[str, str] | None:
+    """The keys of one module; None for a file that is none."""
+    functions = _functions(path)
+    if ENTRY not in functions:
+        return None
+    keys = dict(_keys(functions, functions[ENTRY], "kwargs", frozenset()))
+    detects = any(isinstance(n, ast.Name) and n.id == DETECTS for n in ast.walk(functions[ENTRY]))
+    return dict(sorted(keys.items())) | ({"": "arch"} if detects else {})
+
+
+def kind_of(owner: ast.ClassDef, parameter: str) -> Kind:
+    """What the constructor of a class makes of one of its parameters."""
+    made = [node for node in owner.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    found = {kind for function in made for kind in _uses({}, function, {parameter}, None)}
+    return next((kind for kind in STRICTEST if kind in found), "text")
 
 
 def _functions(path: Path) -> dict[str, ast.FunctionDef]:
@@ -130,7 +141,7 @@ def _uses(
 def _use(node: ast.AST, is_it: Callable[[ast.AST], bool]) -> Kind | None:
     """What one expression makes of the value."""
     match node:
-        case ast.Call(func=ast.Name(id="int" | "float" as name), args=[inner]) if is_it(inner):
+        case ast.Call(func=ast.Name(id="int" | "float" as name), args=[inner]) if is_it(_first(inner)):
             return "int" if name == "int" else "float"
         case ast.ListComp(elt=ast.Call(func=ast.Name(id="int" | "float" as name)), generators=[part]):
             inside = any(is_it(inner) for inner in ast.walk(part.iter))
@@ -141,3 +152,8 @@ def _use(node: ast.AST, is_it: Callable[[ast.AST], bool]) -> Kind | None:
             return "flag" if any(is_it(inner) for inner in ast.walk(left)) else None
         case _:
             return None
+
+
+def _first(node: ast.expr) -> ast.expr:
+    """``value`` of ``value or default``."""
+    return node.values[0] if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) else node

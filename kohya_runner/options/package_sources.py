@@ -89,7 +89,10 @@ class PackageSources:
         found = self.find(name)
         if found is not None and isinstance(found.node, ast.Dict):
             return tuple(str(key.value) for key in found.node.keys if isinstance(key, ast.Constant))
-        value = self._constant(found) if found else ()
+        try:
+            value = self._constant(found) if found else ()
+        except NotConstantError:
+            return ()
         return tuple(map(str, value)) if isinstance(value, tuple) else ()
 
     def classes(self, module: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from kohya_runner.engines.protocol import Models
 from kohya_runner.engines.support import Support, Surprise
 from kohya_runner.engines.table import options_for, user_settings
 from kohya_runner.findings import Finding, error, info
+from kohya_runner.machine.device_checks import OWN_MODULES
 from kohya_runner.options import values
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.plan import resume_options
@@ -105,6 +106,7 @@ def option_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
     """What stands against the options, and against the files and folders of this machine that they name."""
     yield from default_findings(opened.loaded, given.left_open, given.parsed.options)
     yield from launch_faults(opened.loaded, given.parsed.options.packages)
+    yield from network_findings(opened, given)
     yield from out_of_bounds(given.parsed.given, {arg.name: arg.source for arg in given.args})
     if not opened.request.elsewhere:
         yield from weight_findings(given.args, practice=opened.request.practice)
@@ -112,6 +114,25 @@ def option_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
 
         yield from workspace_findings(opened.workspace.root)
         yield from link_findings(opened.workspace, opened.loaded.word("name"), user_settings(opened.environ).folders)
+
+
+def unjudged(given: GivenOptions) -> tuple[str, ...]:
+    """The arguments of a network module that is not here to be read."""
+    module, options = str(given.parsed.get("network_module") or ""), given.parsed.options
+    own = module.partition(".")[0] in OWN_MODULES or options.packages.has(module)
+    return () if own or not given.parsed.get("network_args") else (f"network_args: {module} is not installed here",)
+
+
+def network_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
+    """What stands against the arguments of a network module from elsewhere that is installed here."""
+    module, packages = str(given.parsed.get("network_module") or ""), given.parsed.options.packages
+    if packages.has(module):
+        from kohya_runner.engines.foreign_networks import network_faults
+
+        where, items = opened.loaded.where("args", "network_args"), given.parsed.get("network_args") or ()
+        pairs = dict(str(item).split("=", 1) for item in items)
+        for message, hint in network_faults(module, pairs, packages.sources):
+            yield error("args.lycoris", f"args.network_args: {message}", where=where, hint=hint)
 
 
 def launch_faults(loaded: Loaded, packages: Packages) -> Iterator[Finding]:

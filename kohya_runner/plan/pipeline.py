@@ -23,7 +23,7 @@ from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine, packages_of
-from kohya_runner.plan.options import given_options, option_findings
+from kohya_runner.plan.options import given_options, option_findings, unjudged
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.recipe.models import Recipe
@@ -238,7 +238,7 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
         command=machine.command, scans=data.scans, layout=run.arranged.layout, steps=run.steps, disk=machine.disk,
         fetches=given.models.fetches, left_open=given.left_open, run_dir=run.run_dir, gpus=machine.gpus,
         forecast=machine.forecast, stages=machine.stages, files=run.arranged.files, caches=run.arranged.caches,
-        series=run.series, anew=run.begun, not_checked=(*machine.not_checked, *data.not_checked),
+        series=run.series, anew=run.begun, not_checked=(*machine.not_checked, *data.not_checked, *unjudged(given)),
         fingerprint=run.fingerprint,
     )  # fmt: skip
 
