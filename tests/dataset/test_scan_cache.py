@@ -178,7 +178,7 @@ def test_two_processes_at_once_do_not_disturb_each_other(folder: Path, odd_path:
         draw(folder / f"more {number}.png", colour=number)
     command = (sys.executable, "-c", CHILD, str(folder), str(odd_path))
     children = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
-    assert [child.communicate(timeout=60)[1] for child in children] == [b"", b""]
+    assert [child.communicate(timeout=180)[1] for child in children] == [b"", b""]
     assert [child.returncode for child in children] == [0, 0]
     assert read(folder, odd_path).decoded == 0
 

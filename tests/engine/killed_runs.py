@@ -165,7 +165,7 @@ class Case:
                     return record
             time.sleep(0.02)
         raise AssertionError(
-            f"it did not start: {process.communicate(timeout=5)[0] if process.poll() is not None else 'no record'}"
+            f"it did not start: {process.communicate(timeout=180)[0] if process.poll() is not None else 'no record'}"
         )
 
     def kill_once(self, dice: random.Random, latest: int, seconds_an_epoch: float) -> None:
@@ -195,7 +195,7 @@ class Case:
         for pid in {"trainer": (trainer,), "runner": (process.pid,), "both": (process.pid, trainer)}[whom]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
         self.kills.append(f"{whom} in epoch {max(self.epochs_begun(log), default=0)}")
         self.ends.append(process.returncode)
 

@@ -87,7 +87,7 @@ class Tiny:
 
     def kill_runner(self) -> None:
         os.kill(self.record()["runner"]["pid"], signal.SIGKILL)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 180
         while json.loads(self.run("runs", "--json").stdout)["runs"][0]["state"] != "orphaned":
             assert time.monotonic() < until
             time.sleep(0.05)

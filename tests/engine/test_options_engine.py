@@ -50,7 +50,7 @@ def live(sd_scripts: Path, trainer_python: Path) -> Iterator[Live]:
         yield Live(process)
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(timeout=60)
+        process.wait(timeout=180)
 
 
 def test_the_snapshot_is_the_static_walk_of_the_pinned_checkout(sd_scripts: Path) -> None:

@@ -108,7 +108,7 @@ class Trial:
         for pid in {"trainer": (trainer,), "both": (process.pid, trainer)}[whom]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
 
     def finish(self) -> None:
         process = self.start()

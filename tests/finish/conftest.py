@@ -39,7 +39,7 @@ class Shell:
 
     def run(self, *words, **env):
         process = self.start(*words, **env)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
         return process.returncode, out, err
 
     def launch(self, *sets, **env):

@@ -154,5 +154,5 @@ def test_a_second_setup_waits_for_the_first(odd_path):
     held.stdout.readline()
     stdin = held.stdin
     with lock(odd_path, lambda _: stdin.close()):  # it says that it waits, and only then the first one ends
-        assert held.wait(10) in {0, 1}
+        assert held.wait(180) in {0, 1}
     held.stdout.close()

@@ -306,7 +306,7 @@ def test_a_process_tells_it_without_a_traceback(room):
     environ = {**os.environ, "HOME": str(room), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "kohya_runner", "plan", "r.yaml", "--elsewhere", "--workspace", str(room / "ws")],
-        cwd=room, env=environ, capture_output=True, text=True, check=False, timeout=60,
+        cwd=room, env=environ, capture_output=True, text=True, check=False, timeout=180,
     )  # fmt: skip
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == 3

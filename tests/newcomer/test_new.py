@@ -244,7 +244,7 @@ def test_a_process_writes_it_and_another_plans_it(room: Room):
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         words = (sys.executable, "-m", "kohya_runner", *words)
         return subprocess.run(
-            words, cwd=room.folder, env=environ, capture_output=True, text=True, check=False, timeout=90
+            words, cwd=room.folder, env=environ, capture_output=True, text=True, check=False, timeout=180
         )
 
     assert run("new", "mine", "--family", "sdxl", "--images", "pictures").returncode == 0

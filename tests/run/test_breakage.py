@@ -31,7 +31,7 @@ class Broken(Runner):
 
     def ask(self, *words, **more):
         done = subprocess.run(
-            (sys.executable, "-m", "kohya_runner", *words), env=self.env, capture_output=True, text=True, timeout=60,
+            (sys.executable, "-m", "kohya_runner", *words), env=self.env, capture_output=True, text=True, timeout=180,
             check=False, **more,
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
@@ -48,7 +48,7 @@ def runner(odd_path):
 
 
 def ended(process):
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     return process.returncode, err
 
 
@@ -103,7 +103,7 @@ def test_a_frozen_runner_is_stopped_past(runner, words):
     assert (code, "stopped" in err) == (0, True), err
     assert time.monotonic() - begun < 20
     assert state_of(record["process"]["pid"]) in ("", "Z")
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(180) == -signal.SIGKILL
     assert runner.read("record.json")["state"] == "stopped"
     assert not (runner.folder.parent / "active").exists()
 
@@ -139,7 +139,7 @@ def test_a_runner_that_hangs_asleep_is_stopped_past(runner, tmp_path, words):
     assert (code, "stopped" in err) == (0, True), err
     assert time.monotonic() - begun < 45
     assert state_of(record["process"]["pid"]) in ("", "Z")
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(180) == -signal.SIGKILL
     assert runner.read("record.json")["state"] == "stopped"
 
 
@@ -333,14 +333,16 @@ def test_an_empty_lock_of_the_future_holds_for_nobody(runner):
 def test_a_reader_that_leaves_is_141_or_the_runs_own_code(runner, words):
     launch = f"'{sys.executable}' -m kohya_runner launch '{QUICKSTART}' --practice {words}"
     line = f"{launch} | head -c 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(("bash", "-c", line), env=runner.env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ("bash", "-c", line), env=runner.env, capture_output=True, text=True, timeout=180, check=False
+    )
     assert done.stdout.splitlines()[-1][-3:].strip("{=") in ("0", "141"), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), (">&- 2>&-", 0), ("<&- >&- 2>&-", 0)])
 def test_a_closed_stream_is_no_bug(runner, closed, code):
     line = f"'{sys.executable}' -m kohya_runner launch '{QUICKSTART}' --practice {closed}"
-    assert subprocess.run(("bash", "-c", line), env=runner.env, timeout=60, check=False).returncode == code
+    assert subprocess.run(("bash", "-c", line), env=runner.env, timeout=180, check=False).returncode == code
     assert runner.read("record.json")["state"] == "succeeded"
 
 

@@ -71,7 +71,7 @@ def launched(row, runner):
     if row.leave is not None:
         runner.wait_for_step(7)
         fill(runner.workspace, row.leave)
-    _, err = process.communicate(timeout=90)
+    _, err = process.communicate(timeout=180)
     output = runner.workspace / "runs/quickstart/001/output"
     end = End(process.returncode, err, runner.record(), tuple(sorted(path.name for path in output.iterdir())))
     return replace(end, after=resumed(runner, (*sets, *allow)))
@@ -187,7 +187,7 @@ def test_an_adopted_run_is_guarded_by_the_policy_in_its_record(odd_path):
     process = runner.start("launch", RECIPE, "--practice", *stall, **env)
     trainer = runner.wait_for_step(7)["process"]["pid"]
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=180)
     code, out, err = runner.run("status", "--adopt")
     assert code == 9, out + err
     assert runner.record()["exit"]["stop"] == "progress.stalled"
@@ -222,7 +222,7 @@ def test_a_trainer_that_the_kernel_kills_for_want_of_memory_is_told_so(odd_path,
     env = {"KOHYA_PRACTICE_FAULT": "hog@8", "KOHYA_PRACTICE_STEP_SECONDS": "0.2"}
     words = (sys.executable, "-m", "kohya_runner", "launch", RECIPE, "--practice")
     shell = ("sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(small_memory), *words)
-    done = subprocess.run(shell, env=runner.env | env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(shell, env=runner.env | env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 8, done.stderr
     record = runner.record()
     assert record["exit"]["cause"] == "memory.host"

@@ -40,7 +40,7 @@ class Runner:
 
     def run(self, *args: str, **env: str) -> tuple[int, str, str]:
         process = self.start(*args, **env)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
         return process.returncode, out, err
 
     def launch(self, *args: str, **env: str) -> tuple[int, str, str]:
@@ -51,7 +51,7 @@ class Runner:
         return json.loads(path.read_text(encoding="utf-8"))
 
     def wait_for_step(self, step: int) -> dict:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 180
         log = self.workspace / "runs" / "quickstart" / "001" / "trainer.log"
         while time.monotonic() < until:
             if log.is_file() and f" {step}/12 " in log.read_text(encoding="utf-8", errors="replace"):
@@ -127,7 +127,7 @@ def test_a_signal_stops_the_trainer_and_keeps_whole_checkpoints(runner, number, 
     process = runner.start("launch", RECIPE, "--practice", KOHYA_PRACTICE_STEP_SECONDS="0.2")
     record = runner.wait_for_step(7)
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == code, err
     assert not identify(record["process"]["pid"]).alive()
     after = runner.record()
@@ -142,7 +142,7 @@ def test_two_launches_of_one_name_do_not_meet(runner):
     code, _, err = runner.launch("--set", "args.seed=5")
     assert code == 7
     assert "is still running" in err
-    first.communicate(timeout=30)
+    first.communicate(timeout=180)
     assert first.returncode == 0
     assert runner.record()["state"] == "succeeded"
 
@@ -151,7 +151,7 @@ def test_a_killed_runner_costs_no_step_and_the_run_can_be_adopted(runner):
     process = runner.start("launch", RECIPE, "--practice", KOHYA_PRACTICE_STEP_SECONDS="0.4")
     runner.wait_for_step(2)
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=180)
     assert "orphaned" in runner.run("status")[1]
     code, out, err = runner.run("status", "--adopt")
     assert code == 0, err
@@ -165,7 +165,7 @@ def test_a_killed_runners_trainer_can_be_stopped(runner):
     process = runner.start("launch", RECIPE, "--practice", KOHYA_PRACTICE_STEP_SECONDS="0.5")
     trainer = runner.wait_for_step(1)["process"]["pid"]
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=180)
     code, _, err = runner.run("stop")
     assert code == 0
     assert "stopped" in err
@@ -176,8 +176,8 @@ def test_a_run_that_ended_unwatched_is_judged_at_the_next_look(runner):
     process = runner.start("launch", RECIPE, "--practice", KOHYA_PRACTICE_STEP_SECONDS="0.1")
     trainer = runner.wait_for_step(2)["process"]["pid"]
     process.kill()
-    process.communicate(timeout=10)
-    until = time.monotonic() + 20
+    process.communicate(timeout=180)
+    until = time.monotonic() + 180
     while identify(trainer).alive() and time.monotonic() < until:
         time.sleep(0.1)
     code, out, _ = runner.run("status", "quickstart", "--json")
@@ -231,7 +231,7 @@ def test_a_signal_before_the_trainer_is_there_is_told_too(runner, number):
     process = runner.start("launch", RECIPE, "--practice", "--json")
     time.sleep(0.45)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=180)
     assert process.returncode in (0, 143, -number), err  # -number: before Python itself was up
     if process.returncode != -number:
         assert json.loads(out)
@@ -248,7 +248,7 @@ main()
 
 def test_a_signal_before_there_is_a_record_leaves_no_run(runner):
     command = (sys.executable, "-c", STOPPED_AT_THE_CLAIM, "launch", RECIPE, "--practice", "--json")
-    done = subprocess.run(command, env=runner.env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=runner.env, capture_output=True, text=True, timeout=180, check=False)
     assert (done.returncode, json.loads(done.stdout)["error"]["exit_code"]) == (143, 143), done.stderr
     assert not list((runner.workspace / "runs" / "quickstart").glob("0*"))
 

@@ -32,7 +32,7 @@ def launched(workspace: Path, **env: str) -> dict:
     command = (sys.executable, "-c", ON_A_VOLUME, "launch", str(RECIPE), "--practice", str(workspace.parent))
     home = {"HOME": str(workspace.parent / "home"), "KOHYA_WORKSPACE": str(workspace), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, env={**os.environ, **home, **env}, capture_output=True, text=True, timeout=60, check=False
+        command, env={**os.environ, **home, **env}, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr
     return json.loads((workspace / "runs" / "quickstart" / "001" / "record.json").read_bytes())

@@ -26,7 +26,7 @@ def call(home: Path, *args: str) -> tuple[int, str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("KOHYA_", "XDG_CONFIG"))}
     command = [sys.executable, "-m", "kohya_runner", *args]
     env |= {"HOME": str(home), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -35,7 +35,7 @@ class Runner:
 
     def launch(self, *args: str, **env: str) -> tuple[int, str, str]:
         process = self.start(*args, **env)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
         return process.returncode, out, err
 
     def cut(self, step: int, *args: str) -> None:
@@ -58,7 +58,7 @@ class Runner:
         return sorted(path.name for path in self.output.glob("*.safetensors"))
 
     def wait_for(self, text: str, log: str = "trainer.log") -> dict:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 180
         path = self.folder / log
         while time.monotonic() < until:
             if path.is_file() and text in path.read_text(encoding="utf-8", errors="replace"):

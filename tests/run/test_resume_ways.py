@@ -33,7 +33,7 @@ class Runner:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("KOHYA_", "XDG_"))}
         env |= {"HOME": str(self.folder / "home"), "KOHYA_WORKSPACE": str(self.folder / "ws"), "PYTHONPATH": str(ROOT),
                 "KOHYA_PRACTICE_FAULT": fault}  # fmt: skip
-        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
         self.said = ended.stdout + ended.stderr
         return ended.returncode
 

@@ -40,7 +40,7 @@ def launch(odd_path: Path):
         environ = {**os.environ, "HOME": str(odd_path / "home"), "KOHYA_WORKSPACE": str(odd_path / "ws"),
                    "PYTHONPATH": str(ROOT), **variables}  # fmt: skip
         environ.pop("XDG_CONFIG_HOME", None)
-        ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=180, check=False)
         return ended.returncode, ended.stdout + ended.stderr, odd_path / "ws" / "runs" / recipe.stem / "001"
 
     return run

@@ -205,7 +205,7 @@ def test_only_a_source_that_is_as_the_manifest_says_is_shown(odd_path, folder):
 
 
 def asked(server: ReviewServer, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=180)
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, body, given)
     answer = connection.getresponse()
@@ -287,12 +287,12 @@ def test_the_command_serves_until_ctrl_c(odd_path, folder):
     assert process.stdout is not None
     address = process.stdout.readline().strip()
     host, port = address.removeprefix("http://").split("/")[0].split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection = http.client.HTTPConnection(host, int(port), timeout=180)
     connection.request("GET", f"/{address.split('/')[3]}/")
     assert b"kohya-runner" in connection.getresponse().read()
     connection.close()
     process.send_signal(2)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=180)
     assert (process.returncode, host, "Traceback" in errors) == (0, "127.0.0.1", False)
     both = subprocess.run(
         (sys.executable, "-m", "kohya_runner", *words, "--output", "x"), capture_output=True, text=True, check=False

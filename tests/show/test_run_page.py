@@ -122,7 +122,7 @@ def test_a_browser_shows_the_page_without_sideways_scrolling_or_a_word_of_compla
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--window-size={width},2000",
              f"--user-data-dir={odd_path / 'profile'}")  # fmt: skip
     dumped = subprocess.run(
-        (CHROMIUM, *flags, "--dump-dom", copy.as_uri()), capture_output=True, text=True, timeout=60, check=True
+        (CHROMIUM, *flags, "--dump-dom", copy.as_uri()), capture_output=True, text=True, timeout=180, check=True
     )
     title = re.search(r"<title>wide (\d+)</title>", dumped.stdout)
     assert title is not None
@@ -130,7 +130,7 @@ def test_a_browser_shows_the_page_without_sideways_scrolling_or_a_word_of_compla
     shot = odd_path / "shot.png"
     address = (run_dir / "report.html").as_uri()
     seen = subprocess.run(
-        (CHROMIUM, *flags, f"--screenshot={shot}", address), capture_output=True, text=True, timeout=60, check=True
+        (CHROMIUM, *flags, f"--screenshot={shot}", address), capture_output=True, text=True, timeout=180, check=True
     )
     assert "CONSOLE" not in seen.stderr
     assert shot.stat().st_size > 20_000

@@ -45,7 +45,7 @@ class Machine:
         self.started.append(process)
         return process
 
-    def run(self, *args, timeout=40, **env):
+    def run(self, *args, timeout=180, **env):
         process = self.start(*args, **env)
         out, err = process.communicate(timeout=timeout)
         return process.returncode, out, err

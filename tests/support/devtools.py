@@ -170,6 +170,6 @@ def tab(profile: Path) -> Iterator[Tab]:
         made.ask("Browser.close")
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=180)
         os.close(writing)
         os.close(reading)

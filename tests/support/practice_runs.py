@@ -57,7 +57,7 @@ class Practice:
     def run(self, fault="", **changes):
         """Without a runner: the finished process."""
         return subprocess.run(
-            self.argv(**changes), env=self.environ(fault), capture_output=True, text=True, timeout=30, check=False
+            self.argv(**changes), env=self.environ(fault), capture_output=True, text=True, timeout=180, check=False
         )
 
     def supervised(self, fault="", step=0.01, grace=(5.0, 5.0, 20.0), **changes):

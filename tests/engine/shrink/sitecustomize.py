@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import shrunk_controls
-from shrunk_musubi import BEFORE
+import shrunk_start
+from shrunk_musubi import BEFORE as MUSUBI_BEFORE
 from shrunk_musubi import SHRINK as MUSUBI
 from shrunk_steps import slower_steps
 from shrunk_transformers import SHRINK as TRANSFORMERS
@@ -119,7 +120,9 @@ SHRINK: dict[str, Callable[[ModuleType], None]] = (
     }
     | TRANSFORMERS
     | MUSUBI
+    | shrunk_start.AFTER
 )
+BEFORE = MUSUBI_BEFORE | shrunk_start.BEFORE
 
 
 class _ThenShrink(Loader):
