@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from chat_server import chat_server, said
 from pictures import draw, pair
@@ -27,10 +27,8 @@ class Person:
         self.env = {**kept, "HOME": str(home), "KOHYA_WORKSPACE": str(home / "ws"), "PYTHONPATH": str(ROOT),
                     "KOHYA_CAPTION_API_KEY": KEY}  # fmt: skip
 
-    def start(self, *words: str) -> subprocess.Popen:
-        command = (sys.executable, "-m", "kohya_runner", "dataset", *words)
-        return subprocess.Popen(command, env=self.env, cwd=self.home, text=True, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    def start(self, *words: str) -> forked.Forked | subprocess.Popen[str]:
+        return forked.start("dataset", *words, env=self.env, cwd=self.home)
 
     def run(self, *words: str) -> tuple[int, str, str]:
         process = self.start(*words)

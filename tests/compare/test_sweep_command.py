@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 from sweep_trainer import trained_run
 
@@ -30,9 +29,7 @@ def answer(run_dir):
 
 
 def child(run_dir, *more):
-    command = (sys.executable, "-m", "kohya_runner", "compare", str(run_dir), *more)
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return forked.start("compare", str(run_dir), *more, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"])

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import made_models
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -74,8 +75,7 @@ class Place:
     def furnish(self) -> Place:
         models, pictures = self.root / "tiny models", self.root / "pictures"
         models.mkdir()
-        writer = (str(self.python), str(HERE / "tiny_models.py"), str(self.sd_scripts), "sd15", str(models))
-        subprocess.run(writer, check=True, capture_output=True, env=self.environ)
+        made_models.put(self.python, self.sd_scripts, "sd15", models)
         pictures.mkdir()
         dice = random.Random(0)
         for number in range(PICTURES):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import PIL.Image
 import pytest
 from test_tiny_methods_engine import ADAMW, CPU, HERE, ROOT, SIZES, SMALL
@@ -62,8 +63,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_pyt
     }  # fmt: skip
     place = Place(root, environ)
     (root / "tiny models").mkdir()
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(root / "tiny models"))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, "sd15", root / "tiny models")
     draw(root / "my pictures", SIZES, captions=None)
     draw(root / "some dogs", SIZES[:1], captions=None, seed=2)
     ended = place.launch()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import made_models
 import PIL.Image
 import pytest
 from test_tiny_methods_engine import CPU, HERE, METHODS, ROOT, SIZES, SMALL, places
@@ -37,8 +38,7 @@ def test_the_missing_ones_are_painted_and_trained_with(
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }  # fmt: skip
     models.mkdir()
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), family, str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, family, models)
     fill_hub_cache(hub, models / "tokenizers")
     texts = [*CPU, *SMALL, *places(method, tmp_path, models), *method.overrides, *ASKED]
     shutil.rmtree(tmp_path / "any dogs")

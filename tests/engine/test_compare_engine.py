@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import pytest
 import tiers
 from compare_families import ALL, PROMPTS, Picture, Swept
@@ -89,11 +90,10 @@ def swept(
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
         "KOHYA_WORKSPACE": str(root / "work space"),
     }
-    models.mkdir()
+    made_models.put(trainer_python, sd_scripts, of.family, models)
     with_clip = tiers.full() and of.name == "sd15"
     clip = root / "tiny clip"
     for command in (
-        (str(HERE / "tiny_models.py"), str(sd_scripts), of.family, str(models)),
         (str(CHILD), "loras", str(sd_scripts), of.name, str(models), str(loras), str(EPOCHS)),
         *(((str(HERE / "clip_child.py"), "model", str(clip)),) if with_clip else ()),
     ):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import pytest
 import tiers
 from PIL import Image
@@ -110,8 +111,7 @@ FAULTS = MANY if tiers.full() else FEW
 def tiny(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_python: Path) -> Path:
     """A small SD 1.5 model and its tokenizer, and what is left of it when it is cut."""
     folder = tmp_path_factory.mktemp("tiny models")
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(folder))
-    subprocess.run(writer, check=True, capture_output=True, env=environ())
+    made_models.put(trainer_python, sd_scripts, "sd15", folder)
     data = (folder / "model.safetensors").read_bytes()
     (folder / "cut.safetensors").write_bytes(data[: len(data) // 2])
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7\nsize 2132625894\n"

@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import made_models
 import pytest
 from real_runs import read_lora
-from test_tiny_families_engine import FAMILIES, HERE, ROOT, SHRINK, draw
+from test_tiny_families_engine import FAMILIES, ROOT, SHRINK, draw
 
 from kohya_runner.record.process_identity import identify
 
@@ -48,8 +49,7 @@ def test_a_killed_runner_takes_the_limit_not_with_it(tmp_path: Path, sd_scripts:
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }  # fmt: skip
     models.mkdir()
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, "sd15", models)
     draw(tmp_path / "pictures")
     limits = (
         f"--set=budget.max_hours={SECONDS / 3600}",

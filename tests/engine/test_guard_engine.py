@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import pytest
 from PIL import Image
 
@@ -73,8 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer_py
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }
     (root / "tiny models").mkdir()
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(root / "tiny models"))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, "sd15", root / "tiny models")
     draw(root / "my pictures")
     yield Place(root, environ)
     shutil.rmtree(root)

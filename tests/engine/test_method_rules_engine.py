@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import made_models
 import pytest
 import tiers
 from method_cases import METHOD_CASES, OWN, MethodCase
@@ -80,9 +81,7 @@ class Scripts:
         models = self.root / family
         if family in self.written:
             return
-        models.mkdir()
-        writer = (self.python, HERE / "tiny_models.py", self.checkout, family, models)
-        subprocess.run([str(part) for part in writer], check=True, capture_output=True, env=self._environ())
+        made_models.put(self.python, self.checkout, family, models)
         if (models / "tokenizers").is_dir():
             fill_hub_cache(self.root / "hub", models / "tokenizers")
         self.written.add(family)

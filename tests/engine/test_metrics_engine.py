@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import pytest
-from test_tiny_families_engine import FAMILIES, HERE, ROOT, SHRINK, draw
+from test_tiny_families_engine import FAMILIES, ROOT, SHRINK, draw
 
 from kohya_runner.record.metrics_file import read
 from kohya_runner.run.event_files import EventFile, Scalar, scalar_record, version_record
@@ -56,8 +57,7 @@ class Tiny:
             "KOHYA_WORKSPACE": str(self.workspace),
         }
         self.models.mkdir()
-        writer = (str(python), str(HERE / "tiny_models.py"), str(checkout), SD15.name, str(self.models))
-        subprocess.run(writer, check=True, capture_output=True, env=self.env)
+        made_models.put(python, checkout, SD15.name, self.models)
         draw(self.pictures)
         (root / "prompts.txt").write_text("a cat --w 64 --h 64 --s 2 --d 1\n", encoding="utf-8")
         self.prompts = root / "prompts.txt"

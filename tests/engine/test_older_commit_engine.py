@@ -11,8 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made_models
 import pytest
-from test_tiny_families_engine import ALL, HERE, ROOT, SHRINK, draw
+from test_tiny_families_engine import ALL, ROOT, SHRINK, draw
 
 from kohya_runner.engines.anchors import Sources, table
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
@@ -71,8 +72,7 @@ def test_it_trains(other: Path, trainer_python: Path, tmp_path: Path) -> None:
         "OMP_NUM_THREADS": "1", "KOHYA_RUNNER_SD_SCRIPTS": str(other), "KOHYA_RUNNER_PYTHON": str(trainer_python),
         "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(other), "sd15", str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, other, "sd15", models)
     draw(pictures)
     command = (
         *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / SD15.recipe), "--json"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import pytest
 from whole_data_kinds import picture
 
@@ -165,8 +166,7 @@ def test_a_real_training_takes_the_steps_that_were_planned(tmp_path: Path, sd_sc
         "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }  # fmt: skip
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, "sd15", models)
     listed = write(tmp_path / "listed", 5, rows=True)
     folder = write(tmp_path / "folder", 4, rows=False)
     own = {"resolution": 128, "batch_size": 3, "flip_aug": True}

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import pytest
 import tiers
 from musubi_rig import encoders, environment, share_hub, write_models
@@ -189,8 +190,7 @@ def whole_model(
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }  # fmt: skip
     models.mkdir()
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), method.family, str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, method.family, models)
     if method.row.components:
         fill_hub_cache(hub, models / "tokenizers")
     sets = (*CPU, *SMALL, *places(method, tmp_path, models), *method.overrides, *LENGTH, *CURVE)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import pytest
 import tiers
 from generators import REFUSED, Generator, Left
@@ -153,8 +154,7 @@ def done(
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }
     models.mkdir()
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), family.row.family, str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, family.row.family, models)
     draw(pictures)
     command = (
         *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / family.recipe)),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
 import pytest
 import tiers
 from generators import NAMES, NO_GENERATOR, REFUSED, Generator, Left, renamed, rewritten
@@ -139,8 +140,7 @@ def done(
         "CUDA_VISIBLE_DEVICES": "", "HF_HUB_CACHE": str(workspace / "cache" / "huggingface" / "hub"),
     }  # fmt: skip
     models.mkdir()
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), method.family, str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, method.family, models)
     command = (
         *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / f"{method.name}.yaml")),
         *(f"--workspace={workspace}", "--allow=hub.offline"),

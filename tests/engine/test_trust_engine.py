@@ -9,8 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import made_models
 import pytest
-from test_tiny_families_engine import FAMILIES, HERE, ROOT, SHRINK, draw
+from test_tiny_families_engine import FAMILIES, ROOT, SHRINK, draw
 
 pytestmark = pytest.mark.daily
 
@@ -67,8 +68,7 @@ def place(odd_path: Path, sd_scripts: Path, trainer_python: Path) -> Place:
         "OMP_NUM_THREADS": "1", "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts),
         "KOHYA_RUNNER_PYTHON": str(trainer_python), "XDG_CONFIG_HOME": str(odd_path / "config"),
     }  # fmt: skip
-    writer = (str(trainer_python), str(HERE / "tiny_models.py"), str(sd_scripts), "sd15", str(models))
-    subprocess.run(writer, check=True, capture_output=True, env=environ)
+    made_models.put(trainer_python, sd_scripts, "sd15", models)
     draw(odd_path / "pictures")
     return Place(odd_path, models, environ)
 

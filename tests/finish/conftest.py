@@ -6,10 +6,9 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from servers import wait_for
 
@@ -30,10 +29,7 @@ class Shell:
         return self.workspace / "runs" / "quickstart" / "001"
 
     def start(self, *words, **env):
-        process = subprocess.Popen(
-            (sys.executable, "-m", "kohya_runner", *words), env=self.env | env, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+        process = forked.start(*words, env=self.env | env)
         self.started.append(process)
         return process
 

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 from practice_runs import wait_until
 from test_resume import QUICKSTART, ROOT, Runner
@@ -29,12 +30,8 @@ class Broken(Runner):
     def start(self, *args, **env):
         return super().start("--set=args.max_train_epochs=2", *args, **env)
 
-    def ask(self, *words, **more):
-        done = subprocess.run(
-            (sys.executable, "-m", "kohya_runner", *words), env=self.env, capture_output=True, text=True, timeout=180,
-            check=False, **more,
-        )  # fmt: skip
-        return done.returncode, done.stdout, done.stderr
+    def ask(self, *words):
+        return forked.run(*words, env=self.env)
 
     def at_step(self, number, **env):
         """A launch whose trainer is at this step."""

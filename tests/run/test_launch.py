@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 
 from kohya_runner.record.process_identity import identify
@@ -27,21 +28,11 @@ class Runner:
         self.env = {k: v for k, v in os.environ.items() if k not in names}
         self.env |= {"HOME": str(folder / "home"), "KOHYA_WORKSPACE": str(self.workspace), "PYTHONPATH": str(ROOT)}
 
-    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        command = (sys.executable, "-m", "kohya_runner", *args)
-        return subprocess.Popen(
-            command,
-            env=self.env | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self, *args: str, **env: str) -> forked.Forked | subprocess.Popen[str]:
+        return forked.start(*args, env=self.env | env)
 
     def run(self, *args: str, **env: str) -> tuple[int, str, str]:
-        process = self.start(*args, **env)
-        out, err = process.communicate(timeout=180)
-        return process.returncode, out, err
+        return forked.run(*args, env=self.env | env)
 
     def launch(self, *args: str, **env: str) -> tuple[int, str, str]:
         return self.run("launch", RECIPE, "--practice", *args, **env)

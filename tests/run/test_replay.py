@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,10 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 def call(home: Path, *args: str) -> tuple[int, str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("KOHYA_", "XDG_CONFIG"))}
-    command = [sys.executable, "-m", "kohya_runner", *args]
-    env |= {"HOME": str(home), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
-    return done.returncode, done.stdout, done.stderr
+    return forked.run(*args, env=env | {"HOME": str(home), "PYTHONPATH": str(ROOT)})
 
 
 @pytest.fixture(scope="module")

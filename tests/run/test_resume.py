@@ -6,10 +6,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -26,12 +26,9 @@ class Runner:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("KOHYA_", "XDG_"))}
         self.env |= {"HOME": str(folder / "home"), "KOHYA_WORKSPACE": str(self.workspace), "PYTHONPATH": str(ROOT)}
 
-    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, **env: str) -> forked.Forked | subprocess.Popen[str]:
         words = ("launch", str(QUICKSTART), "--practice", f"--set=args.max_train_epochs={EPOCHS}", *args)
-        return subprocess.Popen(
-            (sys.executable, "-m", "kohya_runner", *words), env=self.env | env,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+        return forked.start(*words, env=self.env | env)
 
     def launch(self, *args: str, **env: str) -> tuple[int, str, str]:
         process = self.start(*args, **env)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import pytest
 from PIL import Image
 from test_stages import edits
@@ -28,14 +27,14 @@ class Runner:
 
     def launch(self, *flags: str, fault: str = "", more: tuple[str, ...] = ()) -> int:
         words = [f"--set={text}" for text in (*self.sets, *more)]
-        command = (sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / f"{self.recipe}.yaml"),
-                   "--practice", "--allow=hub.offline", "--allow=disk.full", *words, *flags)  # fmt: skip
+        command = ("launch", str(ROOT / "recipes" / f"{self.recipe}.yaml"), "--practice", "--allow=hub.offline",
+                   "--allow=disk.full", *words, *flags)  # fmt: skip
         env = {k: v for k, v in os.environ.items() if not k.startswith(("KOHYA_", "XDG_"))}
         env |= {"HOME": str(self.folder / "home"), "KOHYA_WORKSPACE": str(self.folder / "ws"), "PYTHONPATH": str(ROOT),
                 "KOHYA_PRACTICE_FAULT": fault}  # fmt: skip
-        ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
-        self.said = ended.stdout + ended.stderr
-        return ended.returncode
+        code, out, err = forked.run(*command, env=env)
+        self.said = out + err
+        return code
 
     def cut(self, step: int, *more: str) -> None:
         """A trainer that dies at a step of its own attempt."""

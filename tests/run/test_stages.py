@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from PIL import Image
 
@@ -36,12 +35,12 @@ def launch(odd_path: Path):
         changes = (f"datasets.0.images={json.dumps(str(metadata))}", "args.max_train_epochs=2",
                    "datasets.0.options.resolution=64")  # fmt: skip
         sets = [word for change in changes for word in ("--set", change)]
-        command = (sys.executable, "-m", "kohya_runner", "launch", recipe, "--practice", *sets, *options)
+        command = ("launch", str(recipe), "--practice", *sets, *options)
         environ = {**os.environ, "HOME": str(odd_path / "home"), "KOHYA_WORKSPACE": str(odd_path / "ws"),
                    "PYTHONPATH": str(ROOT), **variables}  # fmt: skip
         environ.pop("XDG_CONFIG_HOME", None)
-        ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=180, check=False)
-        return ended.returncode, ended.stdout + ended.stderr, odd_path / "ws" / "runs" / recipe.stem / "001"
+        code, out, err = forked.run(*command, env=environ)
+        return code, out + err, odd_path / "ws" / "runs" / recipe.stem / "001"
 
     return run
 

@@ -16,6 +16,7 @@ import termios
 import time
 from pathlib import Path
 
+import forked
 from practice_runs import wait_until
 
 from kohya_runner.record.process_identity import state_of
@@ -38,6 +39,9 @@ class Machine:
         self.started = []
 
     def start(self, *args, **env):
+        if args[0] != "launch":  # what a launch leaves running has its own command line and environment
+            self.started.append(forked.start(*args, env=self.env | env))
+            return self.started[-1]
         process = subprocess.Popen(
             (*COMMAND, *args), env=self.env | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             stdin=subprocess.DEVNULL, start_new_session=True,
