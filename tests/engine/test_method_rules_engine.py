@@ -34,7 +34,7 @@ ENTRY = {
     "sdxl_train_textual_inversion.py": "SdxlTextualInversionTrainer",
 }
 """Scripts that train by a class; the others by a function."""
-SECONDS = 60
+SECONDS = 300
 SIZES = ((64, 64), (64, 64))
 
 

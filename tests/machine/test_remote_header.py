@@ -94,4 +94,4 @@ def test_a_file_that_may_not_be_read_is_left_to_the_hub_check(hub, make_repo, to
 def test_a_dead_network_is_silent_and_quick():
     begun = time.monotonic()
     assert inspect_hub_files([("model", FILE), ("ae", FILE)], Access("http://127.0.0.1:9")) == ()
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 30

@@ -55,7 +55,7 @@ class Terminal:
     def resize(self, width, height):
         self.tmux("resize-window", "-x", width, "-y", height)
 
-    def until(self, pattern, seconds=60.0):
+    def until(self, pattern, seconds=180.0):
         """The screen, once the pattern is on it."""
         end = time.monotonic() + seconds
         while not re.search(pattern, shown := self.screen(), re.MULTILINE):
@@ -66,7 +66,7 @@ class Terminal:
     def keys(self, text):
         self.tmux("send-keys", "-l", text)
 
-    def type(self, line, seconds=60.0):
+    def type(self, line, seconds=180.0):
         """A command, on a fresh screen; what it showed and its exit code."""
         self.count += 1
         self.keys(f'clear; {line}; echo "{self.count} exits $?"\n')

@@ -98,7 +98,7 @@ def test_a_frozen_runner_is_stopped_past(runner, words):
     begun = time.monotonic()
     code, _, err = runner.ask("stop", *words)
     assert (code, "stopped" in err) == (0, True), err
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 90
     assert state_of(record["process"]["pid"]) in ("", "Z")
     assert process.wait(180) == -signal.SIGKILL
     assert runner.read("record.json")["state"] == "stopped"
@@ -134,7 +134,7 @@ def test_a_runner_that_hangs_asleep_is_stopped_past(runner, tmp_path, words):
     begun = time.monotonic()
     code, _, err = runner.ask("stop", *words)
     assert (code, "stopped" in err) == (0, True), err
-    assert time.monotonic() - begun < 45
+    assert time.monotonic() - begun < 120
     assert state_of(record["process"]["pid"]) in ("", "Z")
     assert process.wait(180) == -signal.SIGKILL
     assert runner.read("record.json")["state"] == "stopped"

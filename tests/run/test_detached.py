@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from detached_runs import COMMAND, RECIPE, Machine, gone
+from detached_runs import COMMAND, RECIPE, Machine, gone, held
 from practice_runs import wait_until
 
 LONG = ("--set", "datasets.0.repeats=200")  # 600 steps an epoch
@@ -171,9 +171,10 @@ def test_a_second_stop_is_harder_than_the_first(machine):
 
 
 def test_a_stop_request_need_not_be_waited_for(machine):
-    machine.detach(step=0.9)
+    trainer = machine.detach(step=0.5)["process"]["pid"]
     machine.wait_for_step(1)
-    assert machine.run("stop", "--after-save", "--no-wait")[0] == 0
+    with held(trainer):
+        assert machine.run("stop", "--after-save", "--no-wait")[0] == 0
     assert [c["epoch"] for c in machine.wait_for_end()["checkpoints"]] == [1]
     assert machine.run("stop", "--after-save")[0] == 2
 
@@ -198,17 +199,18 @@ def test_a_run_of_another_machine_is_stopped_through_its_folder(machine, monkeyp
 
 
 def test_a_runner_that_is_killed_again_and_again_is_replaced_and_no_line_comes_twice(machine):
-    trainer = machine.detach("--set", "args.max_train_epochs=4", step=0.5)["process"]["pid"]
+    trainer = machine.detach("--set", "args.max_train_epochs=4", step=0.3)["process"]["pid"]
     for step in (2, 5, 8):
         machine.wait_for_step(step, 24)
-        os.kill(machine.record()["runner"]["pid"], signal.SIGKILL)
-        wait_until(lambda: gone(machine.record()["runner"]["pid"]))
-        watch = machine.start("watch", "--adopt")
-        wait_until(lambda: not gone(machine.record()["runner"]["pid"]))
+        with held(trainer):
+            os.kill(machine.record()["runner"]["pid"], signal.SIGKILL)
+            wait_until(lambda: gone(machine.record()["runner"]["pid"]))
+            watch = machine.start("watch", "--adopt")
+            wait_until(lambda: not gone(machine.record()["runner"]["pid"]))
         watch.send_signal(signal.SIGINT)  # leaves the run alone
         assert watch.wait(180) == 0
     assert machine.record()["process"]["pid"] == trainer
-    ended = machine.wait_for_end(40)
+    ended = machine.wait_for_end()
     assert (ended["state"], ended["steps_seen"], len(ended["checkpoints"])) == ("succeeded", 24, 4)
     lines = machine.metrics()
     steps = [line["step"] for line in lines if "loss" in line]
@@ -220,7 +222,7 @@ def test_a_runner_that_is_killed_again_and_again_is_replaced_and_no_line_comes_t
 
 
 def test_a_killed_trainer_is_a_failed_run(machine):
-    kept = machine.detach(step=0.2)
+    kept = machine.detach(step=0.1, KOHYA_PRACTICE_FAULT="hang@9")
     machine.wait_for_step(8)
     os.kill(kept["process"]["pid"], signal.SIGKILL)
     ended = machine.wait_for_end()
@@ -233,7 +235,7 @@ def test_a_killed_trainer_is_a_failed_run(machine):
 
 
 def test_when_both_are_killed_what_was_measured_is_kept(machine):
-    kept = machine.detach(step=0.2)
+    kept = machine.detach(step=0.1, KOHYA_PRACTICE_FAULT="hang@9")
     machine.wait_for_step(8)
     for part in ("runner", "process"):
         os.kill(kept[part]["pid"], signal.SIGKILL)

@@ -146,13 +146,13 @@ def test_being_ended_ends_the_trainer(practice, number):
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_first(practice):
-    runner = practice.supervised("ignore-int", grace=(60.0, 60.0, 20.0), **LONG)
+    runner = practice.supervised("ignore-int", grace=(600.0, 600.0, 20.0), **LONG)
     wait_until(practice.marker("stepping").exists)
     runner.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert runner.poll() is None
     runner.send_signal(signal.SIGINT)
-    assert practice.outcome(runner, 10)["signal"] == signal.SIGTERM
+    assert practice.outcome(runner)["signal"] == signal.SIGTERM
 
 
 def test_a_second_ctrl_c_waits_for_a_save_all_the_same(practice):
@@ -167,19 +167,19 @@ def test_a_second_ctrl_c_waits_for_a_save_all_the_same(practice):
 
 
 def test_a_third_ctrl_c_kills_during_a_save(practice):
-    runner = practice.supervised("slow-save=60", **LONG)
+    runner = practice.supervised("slow-save=600", **LONG)
     wait_until((practice.output / "my cat-000001.safetensors").exists)
     for _ in range(3):
         runner.send_signal(signal.SIGINT)
         time.sleep(0.3)
-    assert practice.outcome(runner, 5)["signal"] == signal.SIGKILL
+    assert practice.outcome(runner)["signal"] == signal.SIGKILL
 
 
 def test_a_save_that_never_ends_is_not_waited_for_forever(practice):
-    runner = practice.supervised("slow-save=60", grace=(1.0, 1.0, 0.5), **LONG)
+    runner = practice.supervised("slow-save=600", grace=(1.0, 1.0, 0.5), **LONG)
     wait_until((practice.output / "my cat-000001.safetensors").exists)
     runner.send_signal(signal.SIGTERM)
-    assert practice.outcome(runner, 8)["signal"] == signal.SIGINT
+    assert practice.outcome(runner)["signal"] == signal.SIGINT
 
 
 def test_a_trainer_deaf_to_int_and_term_is_killed(practice):
@@ -194,7 +194,7 @@ def test_nothing_outlives_the_trainer(practice, fault):
     outcome = practice.outcome(practice.supervised(fault, max_train_epochs=1))
     left = int(practice.log().partition("left behind: ")[2].split()[0])
     assert outcome["returncode"] == 0
-    wait_until(lambda: ended(left), 3)
+    wait_until(lambda: ended(left))
 
 
 def test_a_runner_under_nohup_goes_on_after_a_hangup(practice):
@@ -248,7 +248,7 @@ def test_an_orphan_is_stopped_with_its_checkpoint_whole(practice):
     assert stop_group(group, practice.output, grace=Grace(5, 5, 20))
     assert inspect(checkpoint).complete
     assert ended(practice.trainer)
-    wait_until(lambda: ended(left), 3)
+    wait_until(lambda: ended(left))
 
 
 def test_an_adopted_trainer_that_stood_still_goes_on(practice):
@@ -288,4 +288,4 @@ def test_a_look_that_hangs_keeps_no_signal_from_being_obeyed(practice):
         patch.setattr("kohya_runner.run.supervise.LAST_LOOK", 1.0)
         outcome = supervise(command, watch, environ=practice.environ(step=1))
     assert (outcome.stopped, len(hung)) == ("SIGINT", 1)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 120

@@ -87,7 +87,7 @@ def marked_by_keyboard(tab: devtools.Tab) -> dict[str, object]:
     return {"second": second}
 
 
-def wait_for(what, seconds: float = 10.0):
+def wait_for(what, seconds: float = 180.0):
     end = time.monotonic() + seconds
     while not (found := what()) and time.monotonic() < end:
         time.sleep(0.02)

@@ -72,7 +72,7 @@ def chat_server(*answers: Any) -> Iterator[ChatServer]:
 
         def _give(self, answer):
             if answer == "hang":
-                done.wait(20)
+                done.wait(180)
                 return
             if answer == "slow":
                 done.wait(0.15)

@@ -70,10 +70,10 @@ class Machine:
 
     def wait_for_step(self, step, total=12):
         log = self.run_dir / "trainer.log"
-        wait_until(lambda: log.is_file() and f" {step}/{total} " in log.read_text("utf-8", "replace"), 20)
+        wait_until(lambda: log.is_file() and f" {step}/{total} " in log.read_text("utf-8", "replace"))
 
-    def wait_for_end(self, seconds=30):
-        wait_until(lambda: self.record()["state"] not in ("starting", "running"), seconds)
+    def wait_for_end(self):
+        wait_until(lambda: self.record()["state"] not in ("starting", "running"))
         return self.record()
 
     def terminal(self, *argv, rows=24, columns=80, **env):
@@ -123,14 +123,14 @@ class Terminal:
             self.text += data.decode("utf-8", "replace")
         return self.text
 
-    def wait_for(self, text, seconds=15):
-        return wait_until(lambda: text in self.read(0.1), seconds)
+    def wait_for(self, text):
+        return wait_until(lambda: text in self.read(0.1))
 
     def hang_up(self):
         os.close(self.master)
         os.waitpid(self.pid, 0)
 
-    def wait(self, seconds=15):
+    def wait(self, seconds=180):
         """The exit code."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -141,6 +141,16 @@ class Terminal:
                 return os.waitstatus_to_exitcode(status)
         os.kill(self.pid, signal.SIGKILL)
         raise AssertionError(self.text[-2000:])
+
+
+@contextlib.contextmanager
+def held(trainer):
+    """A trainer that makes no step meanwhile, however long a command takes on a loaded machine."""
+    os.kill(trainer, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(trainer, signal.SIGCONT)
 
 
 def gone(pid):

@@ -16,7 +16,7 @@ CHILD = Path(__file__).with_name("runner_child.py")
 SCRIPT = "train_network.py"
 
 
-def wait_until(condition, seconds=15.0):
+def wait_until(condition, seconds=180.0):
     """Wait for something to become true; the value it has then."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -78,7 +78,7 @@ class Practice:
     def trainer(self):
         return int(self.marker("started").read_text())
 
-    def outcome(self, runner, seconds=20):
+    def outcome(self, runner, seconds=180):
         """What the runner says at its end."""
         assert runner.wait(seconds) == 0
         return json.loads((self.run_dir / "outcome.json").read_text(encoding="utf-8"))

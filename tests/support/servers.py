@@ -39,7 +39,7 @@ def serving(*statuses, said=b""):
             server.requests.append({"path": self.path, "headers": dict(self.headers), "body": body})
             status = server.statuses.pop(0) if len(server.statuses) > 1 else server.statuses[0]
             if status == 0:
-                done.wait(20)
+                done.wait(180)
                 return
             if status == -1:
                 self.wfile.write(b"HTTP/1.0 200 OK\r\n")
@@ -91,7 +91,7 @@ def body_of(request):
     return json.loads(request["body"])
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=180.0):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if value := condition():
