@@ -10,9 +10,10 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import made_models
 import pytest
 from PIL import Image
-from test_tiny_families_engine import ALL, HERE, ROOT, SHRINK, Family, draw
+from test_tiny_families_engine import ALL, ROOT, SHRINK, Family, draw
 from tiny_methods import fill_hub_cache
 
 from kohya_runner.artefact.content import examine
@@ -61,9 +62,7 @@ class Trainer:
         """The folder of a run of the family's recipe that ended well."""
         models, pictures, workspace = self.root / "models", self.root / "pictures", self.root / "ws"
         if not models.is_dir():
-            models.mkdir()
-            writer = (self.python, HERE / "tiny_models.py", self.checkout, family.row.family, models)
-            subprocess.run([str(word) for word in writer], check=True, capture_output=True, env=self.environ)
+            made_models.put(self.python, self.checkout, family.row.family, models)
             draw(pictures)
         command = (
             *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / family.recipe)),
