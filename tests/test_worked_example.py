@@ -11,7 +11,6 @@ from PIL import Image
 
 from kohya_runner.engines import table
 from kohya_runner.engines.sd_scripts import families
-from kohya_runner.engines.support import support
 from kohya_runner.findings import Severity
 from kohya_runner.options import snapshot
 from kohya_runner.options.snapshot import encode, read_checkout
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from kohya_runner.engines.support import Support
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-METHOD, ENGINE, LINE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+ENGINE, LINE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 (FAMILY,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 (RECIPE,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
@@ -33,11 +32,10 @@ METHOD, ENGINE, LINE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 def row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Support:
     """The family's row, with both rows in the table."""
     (tmp_path / "trainer.toml").write_text(FAMILY, encoding="utf-8")
-    said = read_table(tmp_path / "trainer.toml")["loras"]["sketch"]
-    known = {**vars(families), "SKETCH": support("sketch", said, method="lora")}
-    rows = (known["SKETCH"], eval(METHOD, known))  # noqa: S307 - our own page
-    monkeypatch.setattr(table, "FAMILIES", (*table.FAMILIES, *rows))
-    return known["SKETCH"]
+    (rows,) = (families.rows(*item) for item in read_table(tmp_path / "trainer.toml")["families"].items())
+    lora, other = rows
+    monkeypatch.setattr(table, "FAMILIES", (*table.FAMILIES, lora, other))
+    return lora
 
 
 def planned(root: Path, *overrides: str) -> Plan:

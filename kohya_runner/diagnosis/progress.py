@@ -10,18 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from kohya_runner.diagnosis.events import (
-    CheckpointRemoved,
-    CheckpointStarted,
-    Epoch,
-    Event,
-    Fact,
-    Finished,
-    ModulesMade,
-    NoData,
-    Phase,
-    Step,
-)
+from kohya_runner.diagnosis import events
 from kohya_runner.diagnosis.line_shapes import Wrapped, bar_event, continuation, find_bar, record
 from kohya_runner.tables import read_table
 
@@ -62,21 +51,21 @@ class Stream:
         self._staged = False  # the runner has said what this process does: its own words are not looked at
         self._step = -1
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[events.Event]:
         """The events in the bytes that came."""
         *lines, self._rest = _ENDS.split(self._rest + data)
-        events = [event for line in lines for event in self._line(line)]
+        found = [event for line in lines for event in self._line(line)]
         if len(self._rest) > _LONGEST:
-            events += self._line(self._rest)
+            found += self._line(self._rest)
             self._rest = b""
-        return events + list(self._unended())
+        return found + list(self._unended())
 
-    def close(self) -> list[Event]:
+    def close(self) -> list[events.Event]:
         """The events in the last line, which has no end of line."""
         line, self._rest = self._rest, b""
         return [*self._line(line), *self._unwrap()]
 
-    def _unended(self) -> Iterator[Event]:
+    def _unended(self) -> Iterator[events.Event]:
         """A bar stands without an end of line until its next state; waiting for it would lag by a whole step."""
         if not self._rest.rstrip().endswith(b"]"):
             return
@@ -84,7 +73,7 @@ class Stream:
         if (match := find_bar(text)) and not text[match.end() :].strip():
             yield from self._drawn(match)
 
-    def _line(self, line: bytes) -> Iterator[Event]:
+    def _line(self, line: bytes) -> Iterator[events.Event]:
         text = _ANSI.sub("", line.decode("utf-8", "replace")).rstrip()
         if not text:
             return
@@ -101,28 +90,28 @@ class Stream:
             return
         yield from self._said(found.text if found else _LOGGED.sub("", text, count=1).strip())
 
-    def _unwrap(self) -> Iterator[Event]:
+    def _unwrap(self) -> Iterator[events.Event]:
         wrapped, self._wrapped = self._wrapped, None
         if wrapped:
             yield from self._said(wrapped.text)
 
-    def _drawn(self, match: re.Match[str]) -> Iterator[Event]:
+    def _drawn(self, match: re.Match[str]) -> Iterator[events.Event]:
         if match.group(0) == self._bar:
             return
         self._bar = match.group(0)
         event = bar_event(match)
-        if isinstance(event, Step):
+        if isinstance(event, events.Step):
             if event.step > max(self._step, 0):
                 yield from self._enter(TRAINING)
             self._step = event.step
         yield event
 
-    def _enter(self, name: str) -> Iterator[Event]:
+    def _enter(self, name: str) -> Iterator[events.Event]:
         if name != self._phase:
             self._phase = name
-            yield Phase(name)
+            yield events.Phase(name)
 
-    def _said(self, text: str) -> Iterator[Event]:
+    def _said(self, text: str) -> Iterator[events.Event]:
         if text.startswith(STAGE):
             name = text.removeprefix(STAGE)
             self._staged = name != STARTING
@@ -137,22 +126,22 @@ class Stream:
             yield event
 
 
-def _event(text: str) -> Event | None:
+def _event(text: str) -> events.Event | None:
     """The event in one line, None for most lines."""
     if match := _EPOCH.match(text):
-        return Epoch(int(match.group(1)), int(match.group(2)))
+        return events.Epoch(int(match.group(1)), int(match.group(2)))
     if match := _MODULES.match(text):
-        return ModulesMade(match.group(2), int(match.group(3)), enabled=match.group(1) == "enable")
+        return events.ModulesMade(match.group(2), int(match.group(3)), enabled=match.group(1) == "enable")
     if match := _WRITTEN.match(text):
-        return CheckpointStarted(Path(match.group(1)))
+        return events.CheckpointStarted(Path(match.group(1)))
     if match := _REMOVED.match(text):
-        return CheckpointRemoved(Path(match.group(1)))
+        return events.CheckpointRemoved(Path(match.group(1)))
     if text.startswith("No data found"):
-        return NoData()
-    return Finished() if text.startswith("model saved.") else _fact(text)
+        return events.NoData()
+    return events.Finished() if text.startswith("model saved.") else _fact(text)
 
 
-def _fact(text: str) -> Fact | None:
+def _fact(text: str) -> events.Fact | None:
     name = next((name for start, name in FACTS.items() if text.startswith(start)), None)
     number = _NUMBER.search(text) if name else None
-    return Fact(name, int(number.group(1))) if name and number else None
+    return events.Fact(name, int(number.group(1))) if name and number else None

@@ -5,12 +5,15 @@ Is it there, is it the tested commit, does it import, does it have the packages 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.install.probe import lacking
+from kohya_runner.install.setup import edited_files
 from kohya_runner.machine import device_checks
 from kohya_runner.machine.device_checks import (
     MODULE,
@@ -25,7 +28,12 @@ from kohya_runner.machine.device_checks import (
 from kohya_runner.machine.downloads import FP16_VARIANTS, SINGLE_FILES, pipeline_bytes, wants_fp16_variant
 from kohya_runner.machine.host import HostFacts
 from kohya_runner.machine.sizes import latent_bytes
+from kohya_runner.options.snapshot import matches_snapshot
 from kohya_runner.text import package_name, size
+
+if TYPE_CHECKING:
+    from kohya_runner.install.checkout import Checkout, TrainerPython
+    from kohya_runner.install.probe import DeepFacts, PythonFacts
 
 Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
 
@@ -219,6 +227,33 @@ def _resolution(value: object) -> tuple[int, int]:
     parts = value if isinstance(value, (list, tuple)) else str(value or SIDE).split(",")
     sides = [whole(part, SIDE) for part in parts] or [SIDE]
     return sides[0], sides[-1]
+
+
+def is_pinned(checkout: Checkout | None) -> bool:
+    """By its commit; an unpacked archive by its files."""
+    if checkout is None:
+        return False
+    return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root, checkout.engine))
+
+
+def trainer_facts(
+    engine: EngineInfo, checkout: Checkout | None, python: TrainerPython | None, facts: PythonFacts | None,
+    deep: DeepFacts | None,
+) -> TrainerFacts:  # fmt: skip
+    """What was found of a trainer, as the checks take it; ``deep``: what really imports, where that was asked."""
+    broken = [f"{name}: {deep.faults[name]}" for name in deep.needed if name in deep.faults] if deep else []
+    return TrainerFacts(
+        python=python.path if python else None,
+        checkout=checkout.root if checkout else None,
+        commit=checkout.commit if checkout else None,
+        pinned=is_pinned(checkout),
+        edited=edited_files(checkout, os.environ) if checkout else (),
+        versions=facts.packages if facts else {},
+        cuda=deep.cuda if deep else None,
+        bf16=deep.gpus[0].bf16 if deep and deep.gpus else None,
+        import_error="; ".join(broken),
+        engine=engine,
+    )
 
 
 CHECKS: tuple[Check, ...] = (

@@ -16,9 +16,9 @@ from kohya_runner.errors import RunnerError, TrainerError, exit_code
 from kohya_runner.findings import Finding, error, finding_json, warning
 from kohya_runner.install import probe
 from kohya_runner.install.checkout import Checkout, TrainerPython
-from kohya_runner.install.setup import edited_files, find_trainer
-from kohya_runner.machine.checks import machine_findings
-from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts
+from kohya_runner.install.setup import find_trainer
+from kohya_runner.machine.checks import machine_findings, trainer_facts
+from kohya_runner.machine.device_checks import MachineNeeds
 from kohya_runner.machine.host import HostFacts, read_host
 from kohya_runner.settings import UserSettings, read_settings
 from kohya_runner.text import size
@@ -65,7 +65,7 @@ def doctor(
     room = workspaces.choose(workspace, str(settings.workspace) if settings.workspace else None, env, Path.cwd())
     host = read_host((room.root,), environ=env)
     facts, deep, broken = _look(checkout, python)
-    trainer = _trainer(default, checkout, python, facts, deep)
+    trainer = trainer_facts(default, checkout, python, facts, deep)
     reach = hub.access(env)
     answer = hub.hub_facts(["stabilityai/stable-diffusion-xl-base-1.0"], reach)[0]
     rows = (*_machine_rows(host), *_trainer_rows(default, checkout, python, facts, deep), *_disk_rows(room, host),
@@ -86,32 +86,6 @@ def _look(
         return facts, probe.deep_probe(python.path, checkout.root, checkout.engine) if checkout else None, ()
     except TrainerError as fault:
         return None, None, (error("trainer.import", fault.message, hint=fault.hint),)
-
-
-def _trainer(
-    engine: EngineInfo,
-    checkout: Checkout | None,
-    python: TrainerPython | None,
-    facts: probe.PythonFacts | None,
-    deep: probe.DeepFacts | None,
-) -> TrainerFacts:
-    broken = (
-        [f"{name}: {why}" for name, why in deep.faults.items() if not name.startswith(("xformers", "bitsandbytes"))]
-        if deep
-        else []
-    )
-    return TrainerFacts(
-        python=python.path if python else None,
-        checkout=checkout.root if checkout else None,
-        commit=checkout.commit if checkout else None,
-        pinned=checkout.pinned if checkout else False,
-        edited=edited_files(checkout, os.environ) if checkout else (),
-        versions=facts.packages if facts else {},
-        cuda=deep.cuda if deep else None,
-        bf16=deep.gpus[0].bf16 if deep and deep.gpus else None,
-        import_error="; ".join(broken),
-        engine=engine,
-    )
 
 
 def _machine_rows(host: HostFacts) -> Iterator[tuple[str, str]]:

@@ -9,40 +9,15 @@ from pathlib import Path
 
 from kohya_runner.errors import RecipeError
 from kohya_runner.findings import error
+from kohya_runner.tables import read_table
 
-RANDOM_MODELS: dict[str, int] = {"sd15": 2_132_625_174, "sdxl": 6_940_000_000}
+_TABLE = read_table(Path(__file__).with_name("downloads.toml"))
+RANDOM_MODELS: Mapping[str, int] = _TABLE["random"]
 """A random-weight checkpoint of the whole architecture in fp16."""
-
-PIPELINES: dict[str, tuple[int, int]] = {
-    "sd15": (4_270 * 10**6, 4_270 * 10**6),
-    "sd2": (5_210 * 10**6, 5_210 * 10**6),
-    "sdxl": (14_210 * 10**6, 7_110 * 10**6),
-}
-"""(without variant, with ``variant="fp16"``): what from_pretrained fetches of the official repositories.
-
-SD1.5 and SD2 never ask for the fp16 variant (library/model_io.py:368); SDXL asks for it with mixed_precision fp16
-alone (library/sdxl_train_util.py:99), and diffusers takes the repository's second autoencoder along.
-"""
-
-SINGLE_FILES: dict[str, int] = {
-    "sd15": 4_270 * 10**6,
-    "sd2": 5_210 * 10**6,
-    "sdxl": 6_940 * 10**6,
-    "sd3": 16_460 * 10**6,  # 3.5 large
-    "flux": 23_800 * 10**6,
-    "lumina": 5_220 * 10**6,
-    "hunyuan_image": 34_850 * 10**6,
-    "anima": 4_180 * 10**6,
-    "flux_kontext": 23_800 * 10**6,
-    "flux2": 64_450 * 10**6,  # dev; klein 4B 7.75 GB, klein 9B 18.2 GB
-}
-COMPONENTS: dict[str, int] = {
-    "klein-base-4b": 7_750 * 10**6, "klein-4b": 7_750 * 10**6, "klein-base-9b": 18_160 * 10**6,
-    "klein-9b": 18_160 * 10**6,
-    "clip_l": 246 * 10**6, "clip_g": 1_389 * 10**6, "t5xxl": 9_790 * 10**6, "gemma": 5_230 * 10**6,
-    "byt5": 439 * 10**6, "qwen_2.5_vl": 16_580 * 10**6, "qwen_3_06b": 1_192 * 10**6, "qwen_image_vae": 254 * 10**6,
-    "hunyuan_image_2.1_vae": 811 * 10**6, "ae": 335 * 10**6,
-}  # fmt: skip
+PIPELINES: Mapping[str, list[int]] = _TABLE["pipelines"]
+"""What from_pretrained fetches of the official repositories: without variant, with ``variant="fp16"``."""
+SINGLE_FILES: Mapping[str, int] = _TABLE["files"]
+COMPONENTS: Mapping[str, int] = _TABLE["components"]
 """By a part of the file's name, the usual bytes of it."""
 
 TOKENIZERS = 5 * 10**6

@@ -91,7 +91,7 @@ def memory_plan(needs: MachineNeeds, load: Load, host: HostFacts | None, *, swap
     settings = vram_settings(needs, load)
     on_gpu = host is None or bool(host.gpus)
     gpu = memory_use.estimate(settings) if on_gpu else None
-    memory = memory_use.ram_estimate(ram_settings(needs, load, on_gpu=on_gpu))
+    memory = memory_use.ram_estimate(settings, host_use(needs, load, settings, on_gpu=on_gpu))
     if host is None:
         return MemoryPlan(gpu, memory)
     totals = [g.total_bytes for g in host.gpus[: needs.num_processes] if g.total_bytes]
@@ -140,23 +140,12 @@ def vram_settings(needs: MachineNeeds, load: Load) -> memory_use.VramSettings:
     )
 
 
-def ram_settings(needs: MachineNeeds, load: Load, *, on_gpu: bool) -> memory_use.RamSettings:
-    """The options that decide over the host's memory."""
-    settings = vram_settings(needs, load)
+def host_use(needs: MachineNeeds, load: Load, settings: memory_use.VramSettings, *, on_gpu: bool) -> memory_use.HostUse:
+    """What beside these options decides over the host's memory."""
     trained = memory_use.estimate(settings)
     here = (memory_use.trained_label(settings), "activations")
-    return memory_use.RamSettings(
-        family=needs.family,
-        precision=needs.mixed_precision,
-        full_half=settings.full_half,
-        fp8=settings.fp8,
-        fp8_text=settings.fp8_text,
-        on_gpu=on_gpu,
-        low_ram=needs.args.get("lowram") is True,
-        cached=load.cached,
-        training=sum(trained.parts.get(part, 0) for part in here) if trained else 0,
-        dtypes=load.dtypes,
-    )
+    training = sum(trained.parts.get(part, 0) for part in here) if trained else 0
+    return memory_use.HostUse(on_gpu, needs.args.get("lowram") is True, load.cached, training, load.dtypes)
 
 
 def _float(shape: LoraShape) -> LoraShape:

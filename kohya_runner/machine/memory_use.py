@@ -204,28 +204,18 @@ LOADED_LATE = frozenset({"hunyuan_image"})
 
 
 @dataclass(frozen=True, slots=True)
-class RamSettings:
-    """The options that decide. ``dtypes`` are those of the files, by slot, where they are known.
+class HostUse:
+    """What decides over the host's memory beside the options. ``dtypes`` are those of the files, by slot, if known.
 
     ``cached`` are bytes of latents and text encoder outputs that are kept in memory rather than on the disk,
     ``training`` those of LoRA, optimizer and activations: without a GPU they are here as well.
     """
 
-    family: str
-    precision: str = "no"
-    full_half: bool = False
-    fp8: bool = False
-    fp8_text: bool = False
     on_gpu: bool = True
     low_ram: bool = False
     cached: int = 0
     training: int = 0
     dtypes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def weight(self) -> int:
-        """Bytes of one weight in the precision of the training (library/accelerator_setup.py:156)."""
-        return 2 if self.precision in {"fp16", "bf16"} else FLOAT32
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,32 +231,29 @@ class RamEstimate:
         return sum(self.parts.values())
 
 
-def ram_estimate(settings: RamSettings) -> RamEstimate | None:
+def ram_estimate(settings: VramSettings, use: HostUse) -> RamEstimate | None:
     """The moment when the models are loaded; None for a family whose numbers are not known."""
     shape = ARCHITECTURES.get(settings.family)
     if shape is None:
         return None
-    loaded = _unet_models(settings, shape) if shape.kind == "unet" else _transformer_models(settings, shape)
-    training = 0 if settings.on_gpu else settings.training
-    rest = {"cached latents and texts": settings.cached, "training": training, "programs": _runtime(settings)}
+    loaded = (_unet_models if shape.kind == "unet" else _transformer_models)(settings, use, shape)
+    training = 0 if use.on_gpu else use.training
+    rest = {"cached latents and texts": use.cached, "training": training}
+    rest["programs"] = RUNTIME if use.on_gpu else RUNTIME // 2
     parts = {**loaded, **rest}
     certain = sum(loaded.values()) if shape.kind == "unet" else 0
     return RamEstimate({name: size for name, size in parts.items() if size}, certain)
 
 
-def _runtime(settings: RamSettings) -> int:
-    return RUNTIME if settings.on_gpu else RUNTIME // 2
-
-
 STRAIGHT_TO_GPU = LOADED_HALF = ("sdxl",)
 
 
-def _unet_models(settings: RamSettings, shape: Architecture) -> dict[str, int]:
+def _unet_models(settings: VramSettings, use: HostUse, shape: Architecture) -> dict[str, int]:
     """In float32 whatever the file holds (library/model_util.py:1015, library/sdxl_model_util.py:210).
 
     With full_fp16 and full_bf16 SDXL loads U-Net and autoencoder in half; SD 1.5 and 2 do not.
     """
-    if settings.low_ram and settings.on_gpu and settings.family in STRAIGHT_TO_GPU:
+    if use.low_ram and use.on_gpu and settings.family in STRAIGHT_TO_GPU:
         return {}  # straight to the GPU (library/sdxl_train_util.py:48)
     half = settings.full_half and settings.family in LOADED_HALF
     width = 2 if half else FLOAT32
@@ -277,17 +264,17 @@ def _unet_models(settings: RamSettings, shape: Architecture) -> dict[str, int]:
     }
 
 
-def _transformer_models(settings: RamSettings, shape: Architecture) -> dict[str, int]:
+def _transformer_models(settings: VramSettings, use: HostUse, shape: Architecture) -> dict[str, int]:
     """Files are mapped; what has another type than the training's is copied (library/safetensors_utils.py:315)."""
     base = shape.denoiser * (1 if settings.fp8 else settings.weight)
-    text = sum(count * _text_width(settings, name) for name, count in shape.text)
+    text = sum(count * _text_width(settings, use, name) for name, count in shape.text)
     rest = {"autoencoder": shape.autoencoder * settings.weight}
     if settings.family in LOADED_LATE:
         return {"base model" if base > text else "text encoders": max(base, text), **rest}
     return {"base model": base, "text encoders": text, **rest}
 
 
-def _text_width(settings: RamSettings, name: str) -> int:
+def _text_width(settings: VramSettings, use: HostUse, name: str) -> int:
     """With fp8_base T5 stays as its file has it (flux_train_network.py:147)."""
-    as_it_is = WIDTHS.get(settings.dtypes.get(name, ""), 2)
+    as_it_is = WIDTHS.get(use.dtypes.get(name, ""), 2)
     return as_it_is if settings.fp8_text and name == "t5xxl" else settings.weight

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from kohya_runner.options.constants import NotConstantError, plain
 from kohya_runner.options.modules import External, Function
 from kohya_runner.options.script_options import Option, Type
+from kohya_runner.tables import read_table
 
 ENUMERATIONS: Mapping[str, tuple[str, ...]] = {
     "accelerate.utils.DynamoBackend": (
@@ -72,41 +74,9 @@ TYPES: Mapping[str, Type] = {
     "pathlib.Path": "path",
 }
 
-INT_OR_FLOAT = """
-def f(value):
-    if value.endswith('%'):
-        try:
-            return float(value[:-1]) / 100.0
-        except ValueError:
-            raise
-    try:
-        float_value = float(value)
-        if float_value >= 1:
-            return int(value)
-        return float(value)
-    except ValueError:
-        raise
-"""
-"""The one type function of sd-scripts (library/args.py:50), its messages left out."""
-
-WHOLE_OR_FLOAT = """
-def f(value):
-    if value.endswith('%'):
-        try:
-            return float(value[:-1]) / 100.0
-        except ValueError:
-            raise
-    try:
-        float_value = float(value)
-        if float_value >= 1 and float_value.is_integer():
-            return int(float_value)
-        return float_value
-    except ValueError:
-        raise
-"""
-"""That of musubi-tuner (training/parser_common.py:20), its messages left out."""
-
-TYPE_FUNCTIONS: Mapping[str, Type] = {INT_OR_FLOAT: "int_or_float", WHOLE_OR_FLOAT: "whole_or_float"}
+_TEXTS = read_table(Path(__file__).with_name("type_functions.toml"))
+TYPE_FUNCTIONS: Mapping[Type, str] = {kind: _TEXTS[kind] for kind in ("int_or_float", "whole_or_float")}
+"""The trainers' own type functions: their text by the name of the type."""
 
 
 def declared(call: ast.Call, value: Callable[[ast.expr], object], where: str) -> Option:
@@ -156,7 +126,7 @@ def _type(call: ast.Call, given: object) -> Type:
         case External(name) if name in TYPES:
             return TYPES[name]
         case Function(node=node):
-            for text, kind in TYPE_FUNCTIONS.items():
+            for kind, text in TYPE_FUNCTIONS.items():
                 if _outline(node) == _outline(ast.parse(text).body[0]):
                     return kind
             raise NotConstantError(

@@ -25,13 +25,7 @@ TEXTS: Mapping[str, Callable[[object], str]] = {
     "whole_or_float": steps_text,
 }
 
-COMMA_JOINED: Mapping[str, str] = {
-    "resolution": "library/accelerator_setup.py:50",
-    "skip_image_resolution": "library/accelerator_setup.py:58",
-    "face_crop_aug_range": "library/accelerator_setup.py:66",
-    "block_lr": "sdxl_train.py:121",
-    "metadata_tags": "library/sai_model_spec.py:613",
-}
+COMMA_JOINED: Mapping[str, str] = NAMES["comma_joined"]
 """Options of one text that the trainer splits at commas, and where; a recipe may write a list."""
 
 SDXL_BLOCKS = 23  # UNET_NUM_BLOCKS_FOR_BLOCK_LR, sdxl_train.py:56

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,23 +127,11 @@ def examine(
 def _trainer(
     trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bool, on_progress: Progress | None
 ) -> TrainerFacts:
-    from kohya_runner.install.setup import edited_files
+    from kohya_runner.machine.checks import trainer_facts
 
-    checkout, python, engine = trainer.checkout, trainer.python, trainer.engine
+    checkout, python = trainer.checkout, trainer.python
     found = _imported(python, checkout, on_progress) if deep and python and checkout else None
-    broken = [f"{name}: {found.faults[name]}" for name in found.needed if name in found.faults] if found else []
-    return TrainerFacts(
-        python=python.path if python else None,
-        checkout=checkout.root if checkout else None,
-        commit=checkout.commit if checkout else None,
-        pinned=_is_pinned(checkout),
-        edited=edited_files(checkout, os.environ) if checkout else (),
-        versions=facts.packages if facts else {},
-        cuda=found.cuda if found else None,
-        bf16=found.gpus[0].bf16 if found and found.gpus else None,
-        import_error="; ".join(broken),
-        engine=engine,
-    )
+    return trainer_facts(trainer.engine, checkout, python, facts, found)
 
 
 IMPORTING = "importing torch and the trainer in its Python (a minute from a cold disk)"
@@ -161,15 +148,6 @@ def _imported(python: TrainerPython, checkout: Checkout, on_progress: Progress |
         return probe.deep_probe(python.path, root, engine, tick=lambda gone: told(IMPORTING, int(gone), 0))
     finally:
         told("", 0, 0)
-
-
-def _is_pinned(checkout: Checkout | None) -> bool:
-    """By its commit; an unpacked archive by its files."""
-    from kohya_runner.options.snapshot import matches_snapshot
-
-    if checkout is None:
-        return False
-    return checkout.pinned or (checkout.commit is None and matches_snapshot(checkout.root, checkout.engine))
 
 
 @dataclass(frozen=True, slots=True)

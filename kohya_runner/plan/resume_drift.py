@@ -11,6 +11,7 @@ from kohya_runner.dataset.layout import Layout, content_key
 from kohya_runner.engines import arguments
 from kohya_runner.engines.arguments import Arg
 from kohya_runner.findings import Finding, error
+from kohya_runner.tables import read_table
 from kohya_runner.text import masked_text
 
 if TYPE_CHECKING:
@@ -19,22 +20,10 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.resume_point import ResumePoint
 
-LOCATIONS = frozenset({"output_dir", "logging_dir", "train_data_dir", "reg_data_dir", "dataset_config",
-                       "tokenizer_cache_dir", "conditioning_data_dir", "in_json"})  # fmt: skip
+_HARMLESS: Mapping[str, list[str]] = read_table(Path(__file__).with_name("resume.toml"))["harmless"]
+LOCATIONS = frozenset(_HARMLESS["places"])
 """Options that say where things are: the data are compared by their own hashes."""
-HARMLESS = LOCATIONS | frozenset({
-    # what is kept and told
-    "save_state", "save_state_on_train_end", "save_last_n_epochs", "save_last_n_epochs_state",
-    "save_state_to_huggingface", "checkpointing_steps", "checkpoints_total_limit",
-    "log_with", "log_prefix", "log_config", "log_tracker_name", "log_tracker_config", "wandb_run_name",
-    "training_comment", "no_metadata",
-    # the same arithmetic by other means, more or less memory
-    "gradient_checkpointing", "cpu_offload_checkpointing", "blocks_to_swap", "sdpa", "xformers", "mem_eff_attn",
-    "split_attn", "lowram", "highvram", "vae_batch_size", "text_encoder_batch_size", "max_data_loader_n_workers",
-    "persistent_data_loader_workers", "skip_cache_check", "ddp_timeout", "disable_mmap_load_safetensors",
-    # the resume itself
-    "resume", "initial_step", "initial_epoch", "skip_until_initial_step", "resume_from_checkpoint",
-})  # fmt: skip
+HARMLESS = frozenset(name for names in _HARMLESS.values() for name in names)
 """Options that may differ between the attempts of a run."""
 HARMLESS_PREFIXES = ("sample_", "metadata_", "console_log", "huggingface_", "async_upload")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.arguments import Arg, ParsedOptions
@@ -19,6 +20,7 @@ from kohya_runner.options import values
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.record.run_paths import ResumeWay
+from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
     from kohya_runner.plan.options import GivenOptions
@@ -201,25 +203,8 @@ class Curve:
     decays: bool = False  # its length is said in three parts
 
 
-CURVES: Mapping[str, Curve] = {
-    "linear": Curve("get_linear_schedule_with_warmup", {}),
-    "cosine": Curve("get_cosine_schedule_with_warmup", {}),
-    "cosine_with_restarts": Curve(
-        "get_cosine_with_hard_restarts_schedule_with_warmup", {"num_cycles": "lr_scheduler_num_cycles"}
-    ),
-    "polynomial": Curve("get_polynomial_decay_schedule_with_warmup", {"power": "lr_scheduler_power"}),
-    "cosine_with_min_lr": Curve(
-        "get_cosine_with_min_lr_schedule_with_warmup",
-        {"num_cycles": "lr_scheduler_num_cycles", "min_lr_rate": "lr_scheduler_min_lr_ratio"},
-        halved=True,
-    ),
-    "warmup_stable_decay": Curve(
-        "get_wsd_schedule",
-        {"num_cycles": "lr_scheduler_num_cycles", "min_lr_ratio": "lr_scheduler_min_lr_ratio"},
-        halved=True,
-        decays=True,
-    ),
-}
+_TABLE = read_table(Path(__file__).with_name("resume.toml"))
+CURVES = {name: Curve(**{"options": {}} | row) for name, row in _TABLE["curves"].items()}
 """The schedulers that are drawn over ``max_train_steps`` (training/trainer_base.py:278, library/optimizer.py:579)."""
 
 

@@ -6,7 +6,7 @@ from kohya_runner.findings import Severity
 from kohya_runner.machine.device_checks import MachineNeeds
 from kohya_runner.machine.host import Gpu, HostFacts
 from kohya_runner.machine.memory_checks import Load, memory_plan, swap_bytes
-from kohya_runner.machine.memory_use import RamSettings, ram_estimate
+from kohya_runner.machine.memory_use import HostUse, VramSettings, ram_estimate
 from kohya_runner.machine.sizes import LoraShape
 
 GIB = 2**30
@@ -110,13 +110,13 @@ def test_caches_in_memory_count():
 
 def test_sd15_on_a_cpu_takes_what_was_measured():
     """Resident 7.61 to 7.75 GB at 64 px, batch 4, dim 8: 2.13 GB of that is the mapped file."""
-    found = ram_estimate(RamSettings("sd15", on_gpu=False))
+    found = ram_estimate(VramSettings("sd15", lora=0, pixels=0), HostUse(on_gpu=False))
     assert found is not None
     assert found.total + 2.13e9 == pytest.approx(7.7e9, rel=0.1)
 
 
 def test_sdxl_on_a_cpu_takes_about_14_gb():
-    found = ram_estimate(RamSettings("sdxl", on_gpu=False))
+    found = ram_estimate(VramSettings("sdxl", lora=0, pixels=0), HostUse(on_gpu=False))
     assert found is not None
     assert found.total == pytest.approx(14e9, rel=0.1)
 

@@ -38,10 +38,6 @@ def version(context: Context) -> str:
     return str(context.get("model_version") or "dev")
 
 
-def too_many_swapped(context: Context) -> bool:
-    return context.number("blocks_to_swap") > MOST_SWAPPED.get(version(context), MOST_SWAPPED["dev"])
-
-
 def attentions(context: Context) -> tuple[str, ...]:
     return tuple(name for name in ATTENTION if context.on(name))
 
@@ -168,7 +164,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "musubi_attentions": lambda c: ", ".join(attentions(c)) if len(attentions(c)) > 1 else "",
     "musubi_flash3": lambda c: c.on("flash3") and attentions(c)[0] == "flash3",
     "musubi_fp8_mistral": lambda c: c.on("fp8_text_encoder") and version(c) == "dev",
-    "musubi_swap_flux2": too_many_swapped,
+    "musubi_swap_flux2": lambda c: c.number("blocks_to_swap") > MOST_SWAPPED.get(version(c), MOST_SWAPPED["dev"]),
     "musubi_optimizer_8bit": unknown_8bit,
     "musubi_optimizer": unknown_optimizer,
     "musubi_scheduler": unknown_scheduler,

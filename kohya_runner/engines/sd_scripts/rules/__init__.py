@@ -7,14 +7,7 @@ from pathlib import Path
 
 from kohya_runner.engines.rule_context import LORA, Rule
 from kohya_runner.engines.rule_table import Condition, read_rules
-from kohya_runner.engines.sd_scripts.rules import (
-    methods,
-    network,
-    network_args,
-    optimizer,
-    scheduler,
-    training,
-)
+from kohya_runner.engines.sd_scripts.rules import methods, network, network_args, optimizer, scheduler, training
 
 
 def _rules(name: str, conditions: Mapping[str, Condition], methods: tuple[str, ...] = ()) -> tuple[Rule, ...]:

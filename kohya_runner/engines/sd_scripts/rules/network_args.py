@@ -185,10 +185,6 @@ def _one_way(context: Context, first: str, second: str) -> bool:
     return first in context.network_args and second not in context.network_args
 
 
-def _ggpo(context: Context) -> bool:
-    return _one_way(context, "ggpo_beta", "ggpo_sigma") or _one_way(context, "ggpo_sigma", "ggpo_beta")
-
-
 def _unit(context: Context) -> str:
     unit = context.network_args.get("unit", "1")
     dim = context.get("network_dim") or 4
@@ -227,7 +223,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "network_args_train_blocks": _train_blocks,
     "network_args_indices": _indices,
     "network_args_indices_empty": _empty_indices,
-    "network_args_ggpo": _ggpo,
+    "network_args_ggpo": lambda c: _one_way(c, "ggpo_beta", "ggpo_sigma") or _one_way(c, "ggpo_sigma", "ggpo_beta"),
     "network_args_unit": _unit,
     "network_args_dylora": _dylora_conv,
     "t5_cached": lambda c: _trains_t5(c) and c.caches_text,

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kohya_runner.engines.rule_context import (
-    LORA,
-    TORCH_OPTIMIZERS,
-    UNET,
-    UNFIT,
-    Context,
-)
+from kohya_runner.engines.rule_context import LORA, TORCH_OPTIMIZERS, UNET, UNFIT, Context
 from kohya_runner.engines.rule_table import Condition
 from kohya_runner.text import did_you_mean
 

@@ -149,10 +149,6 @@ def _missing_file(context: Context) -> bool:
     return bool(context.get("sample_prompts")) and context.prompts_found is False and asked
 
 
-def _off(context: Context) -> str:
-    return context.listed(name for name in context.given(*CADENCES) if context.number(name) <= 0)
-
-
 def start_step(context: Context) -> float | None:
     """The step the script counts as done (train_network.py:1751-1767)."""
     if context.get("initial_step") is not None:
@@ -231,7 +227,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "sample_size_lumina": _unpaintable(16),
     "sample_rounded": lambda c: _sizes(c, lambda side, made: side != made, lambda side, made: f"{side} becomes {made}"),
     "sample_unused": lambda c: bool(c.get("sample_prompts")) and not _samples(c) and not _missing_file(c),
-    "sample_off": _off,
+    "sample_off": lambda c: c.listed(name for name in c.given(*CADENCES) if c.number(name) <= 0),
     "initial_step": _past_the_end,
     "fp8_precision": _fp8,
     "attention_twice": _attention,
