@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner import safe_files
+from kohya_runner.dataset.facts import IMAGE_FORMATS
 from kohya_runner.dataset.first_look import look
+from kohya_runner.dataset.folder_checks import OTHER_PICTURES
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import OWNED
 from kohya_runner.engines.method_data import PAIRED
@@ -42,6 +44,11 @@ def write(name: str, family: str, images: Path, output: Path) -> str:
     if output.exists():
         raise UsageError(f"{output} exists and is left as it is", hint="choose another --output")
     parts = look(images, name)
+    if not any(part.survey.scan.images or part.survey.edit for part in parts):
+        others = sorted({path.suffix.lower() for part in parts for path in part.survey.scan.strays} & OTHER_PICTURES)
+        hint = f"{', '.join(others)}: kohya-runner dataset prepare {shlex.quote(str(images))} --output DIR"
+        text = f"--images {images}: no picture ({', '.join(IMAGE_FORMATS)}) in it or in the folders below it"
+        raise UsageError(text, hint=hint if others else "name the folder that holds the pictures")
     if row.data not in PAIRED and any(part.survey.edit is not None for part in parts):
         rows = " or ".join(f"--family {one.family}" for one in table.FAMILIES if one.data in PAIRED and one.is_lora)
         raise UsageError(f"{images} holds edits, and LoRAs of {row.title} learn from pictures with captions", hint=rows)

@@ -249,3 +249,14 @@ def test_a_process_writes_it_and_another_plans_it(room: Room):
 
     assert run("new", "mine", "--family", "sdxl", "--images", "pictures").returncode == 0
     assert run("plan", "mine.yaml", "--elsewhere").returncode == 0
+
+
+@pytest.mark.parametrize(("name", "hint"), [("", "name the folder"), ("a.gif", "dataset prepare pictures --output")])
+def test_a_folder_without_pictures_gets_no_recipe(room: Room, name: str, hint: str):
+    if name:
+        room.add(drawn(24, 3), name)
+    done = CliRunner().invoke(main, ["new", "mine", "--family", "sd15", "--images", "pictures"])
+    assert done.exit_code == 2
+    assert "no picture (.png, .jpg" in done.output
+    assert hint in done.output
+    assert not Path("mine.yaml").exists()

@@ -113,7 +113,7 @@ def _rows(place: str, data: bytes) -> MetadataRows:
 def _table(name: str, text: str) -> Iterator[MetadataRow | Fault]:
     """The rows of a CSV file, with a line of column names or without one."""
     first = text.partition("\n")[0].lower()
-    named = (sign for sign in ",;\t" if {*(cell.strip('" \r') for cell in first.split(sign))} & {*COLUMNS})
+    named = (sign for sign in ",;\t|" if {*(cell.strip('" \r') for cell in first.split(sign))} & {*COLUMNS})
     sign = next(named, "\t" if "\t" in first else ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
     header: list[str] = []

@@ -20,6 +20,8 @@ LARGEST = 512 << 20  # bytes of one file
 MOST = 1_000_000  # files of a zip file
 BOMB = 1 << 30  # bytes: a zip file that holds more is looked at for
 RATIO = 100  # times its own size; pictures are compressed already
+_JAPANESE = re.compile("[\u3040-\u30ff\u4e00-\u9fff]{2}")
+"""One such sign alone may be two of Europe's: in cp437 and cp932 the same bytes are letters."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -125,11 +127,13 @@ class ZipFiles(SourceFiles):
 
 
 def _name(one: ZipInfo) -> str:
-    """The name of a member: programs that write UTF-8 without saying so are common."""
+    """The name of a member: programs that write UTF-8 without saying so are common, and so is Japanese Windows."""
     name = one.filename
     if not one.flag_bits & 0x800:
-        with suppress(UnicodeError):
-            name = name.encode("cp437").decode()
+        for encoding, sure in (("cp932", _JAPANESE.search), ("utf-8", bool)):
+            with suppress(UnicodeError):
+                said = one.filename.encode("cp437").decode(encoding)
+                name = said if sure(said) else name
     return "/".join(part for part in name.replace("\\", "/").split("/") if part != ".")
 
 

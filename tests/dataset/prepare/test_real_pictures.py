@@ -54,6 +54,29 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "skimage" / "data"
 
 
+def test_real_heic_and_avif_come_out_upright(tmp_path: Path):
+    """Written by the plugin itself, which a child process has on its path and this one has not."""
+    _ran(tmp_path, sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", "plugin", "pillow-heif")
+    code = (
+        "import pillow_heif, PIL.Image; pillow_heif.register_heif_opener(); exif = PIL.Image.Exif(); exif[274] = 6;"
+        "picture = PIL.Image.new('RGB', (300, 200), 'red'); picture.paste('blue', (0, 0, 150, 200));"
+        "picture.save('raw/a.heic', quality=95, exif=exif.tobytes());"
+        "'AVIF' in PIL.Image.SAVE and picture.save('raw/b.avif', quality=95)"
+    )
+    (tmp_path / "raw").mkdir()
+    root = Path(__file__).parents[3]
+    env = {"PYTHONPATH": f"{tmp_path / 'plugin'}:{root}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    subprocess.run((sys.executable, "-c", code), cwd=tmp_path, env=env, check=True)
+    words = ("-m", "kohya_runner", "dataset", "prepare", "raw", "--output", "made", "--size", "128")
+    subprocess.run((sys.executable, *words), cwd=tmp_path, env=env, check=True, capture_output=True)
+    with PIL.Image.open(tmp_path / "made" / "a.png") as upright:
+        assert upright.size == (128, 192)
+        above, below = upright.getpixel((64, 20)), upright.getpixel((64, 170))
+    assert above[2] > 200 > above[0]
+    assert below[0] > 200 > below[2]
+    assert (tmp_path / "made" / "b.png").exists() == (tmp_path / "raw" / "b.avif").exists()
+
+
 def _opaque(path: Path) -> PIL.Image.Image:
     with PIL.Image.open(path) as opened:
         picture = opened.convert("RGBA")
