@@ -55,8 +55,10 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644, *, flush: bool = Tru
                 os.fsync(file.fileno())
         Path(name).chmod(mode)
         os.replace(name, path)  # noqa: PTH105 - the atomic call, by its name
-    except BaseException:
+    except BaseException as fault:
         Path(name).unlink(missing_ok=True)
+        if isinstance(fault, OSError) and fault.filename is None:
+            fault.filename = str(path)  # a full disk names no file
         raise
 
 

@@ -242,7 +242,8 @@ def _show(inspection: Inspection, *, as_json: bool) -> None:
     if as_json:
         console.json_object(inspection_json(inspection))
         return
-    good = "no errors: you can train with this data"
+    waits = any(finding.code == "dataset.unprepared" for finding in inspection.findings)
+    good = "no errors so far: launch makes the data first" if waits else "no errors: you can train with this data"
     errors = sum(1 for finding in inspection.findings if finding.severity.value == "error")
     verdict = good if inspection.ok else f"{errors} error{'s' if errors > 1 else ''}: correct before training"
     console.summary(summary(inspection), inspection.findings, verdict, good=inspection.ok)

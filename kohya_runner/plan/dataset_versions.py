@@ -167,7 +167,8 @@ def version_or_finding(loaded: Loaded, index: int, workspace: Workspace) -> Path
         return error("dataset.missing", f"{wanted.source}: there is no such folder or zip file", where=wanted.where)
     what = "prepared" if entry.prepare else "captioned"
     text = f"{wanted.source} will be {what} into {wanted.root} first: its images and steps are not known until then"
-    hint = f"launch does it; to see the result first, run: kohya-runner dataset {key} FOLDER --output DIR"
+    first = f"; to see the result first, run: kohya-runner dataset {key} FOLDER --output DIR"
+    hint = f"launch does it{first if wanted.source.is_dir() else ''}"
     return info("dataset.unprepared", text, where=wanted.where, hint=hint)
 
 

@@ -78,7 +78,9 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
         PreflightError: the disk cannot hold it.
     """
     if not source.is_dir():
-        raise UsageError(f"{source}: there is no such folder", hint="name the folder that holds the pictures")
+        packed = f"unpack it first: kohya-runner dataset import {source} --output DIR" if source.is_file() else ""
+        hint = packed or "name the folder that holds the pictures"
+        raise UsageError(f"{source}: there is no such folder", hint=hint)
     manifest.usable(folder, (source,))
     raws, findings = raw_pictures(source, _suffix(settings))
     now = manifest.read(folder)
