@@ -28,7 +28,7 @@ _HUB = re.compile(
 )
 _BARE = re.compile(r"(?<=[\[,])(\s*)(#[^\s,\]]+)")
 NO_RECIPE = (
-    "a recipe is YAML: 'kohya-runner new NAME --family sdxl --images FOLDER' writes one, its options go under args:"
+    "'kohya-runner import {file}' makes a recipe of it; 'kohya-runner new NAME --family sdxl --images FOLDER' a new one"
 )
 
 

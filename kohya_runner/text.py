@@ -199,3 +199,16 @@ def _code(found: re.Match[str]) -> str:
 def package_name(requirement: str) -> str:
     """The name alone of ``lycoris-lora==4.1.3``."""
     return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+
+
+def repeats_and_token(name: str) -> tuple[int | None, str]:
+    """What the trainer makes of a folder's name: repeats (None: it ignores the folder) and class token.
+
+    ``int()`` of what stands before the first underscore, the rest as it is (library/config_util.py:615).
+    """
+    first, _, rest = name.partition("_")
+    try:
+        repeats = int(first)
+    except ValueError:
+        return None, ""
+    return (repeats, rest) if repeats > 0 else (None, "")

@@ -42,6 +42,12 @@ LATER = {
             "(default: the latest)."
         ),
     ),
+    "export": (
+        "importing", "Print the plain command of a recipe with its folders: a script that needs no kohya-runner."
+    ),
+    "import": (
+        "importing", "Make a recipe of what you have: kohya_ss settings, TOML, a script, a notebook, a LoRA."
+    ),
     "metrics": (
         "live", "Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard."
     ),

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
+from keyword import iskeyword
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -37,7 +38,7 @@ class RunnerGroup(click.Group):
         if cmd_name not in self.later:
             return super().get_command(ctx, cmd_name)
         module = importlib.import_module(f"kohya_runner.commands.{self.later[cmd_name][0]}")
-        return cast("click.Command", getattr(module, cmd_name))
+        return cast("click.Command", getattr(module, f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of --help, without an import."""

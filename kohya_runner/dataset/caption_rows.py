@@ -14,7 +14,7 @@ from typing import Any
 
 from kohya_runner.dataset import metadata_rows
 from kohya_runner.dataset.captions import caption_from_text, is_image
-from kohya_runner.dataset.facts import Caption, Image, Scan, Source
+from kohya_runner.dataset.facts import IMAGE_FORMATS, Caption, Image, Scan, Source
 from kohya_runner.dataset.metadata_rows import PICTURE
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import printable
@@ -58,7 +58,7 @@ def read_rows(path: Path) -> CaptionRows:
     rows: dict[str, CaptionRow] = {}
     faults = [(fault.where, fault.what) for fault in read.faults]
     for one in read.rows:
-        row = _row(one.place, one.values)
+        row = _row(one.place, one.values, path.parent)
         if isinstance(row, str):
             faults.append((one.place, row))
         elif row.name in rows:
@@ -80,9 +80,14 @@ def scan_of(source: Source, rows: CaptionRows, images: tuple[Image, ...]) -> Sca
     return Scan(source, tuple(replace(image, caption=captions.get(row.name)) for image, row in named))
 
 
-def _row(where: str, value: Mapping[str, Any]) -> CaptionRow | str:
-    """The row, or what is wrong with it."""
-    name, caption = _one(value, PICTURE), _one(value, CAPTION)
+def _row(where: str, value: Mapping[str, Any], folder: Path) -> CaptionRow | str:
+    """The row, or what is wrong with it. Tags follow a caption, a name may lack its ending, as sd-scripts has them."""
+    name, caption, tags = _one(value, PICTURE), _one(value, CAPTION), value.get("tags")
+    if isinstance(tags, str) and tags:
+        caption = f"{caption},{tags}" if isinstance(caption, str) and caption else tags
+    if isinstance(name, str) and name and not is_image(name):
+        beside = (f"{name}{ending}" for ending in IMAGE_FORMATS)
+        name = next((one for one in beside if (folder / one).is_file()), name)
     if not isinstance(name, str) or not name:
         return "names no picture"
     if caption is not None and not isinstance(caption, str):

@@ -67,7 +67,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def captions_by_stem(source: facts.Source, names: Iterable[str]) -> Mapping[str, facts.Caption]:
     """Captions by stem. Where ``a.txt`` and ``a.TXT`` are both there, the one spelt like the rule counts."""
     chosen: dict[str, str] = {}
-    for name in names:
+    for name in () if source.captions.ignored else names:
         if stem(name) not in chosen or name.endswith(facts.dotted(source.captions.extension)):
             chosen[stem(name)] = name
     return {stem: _caption_of_image(source, source.folder / name) for stem, name in chosen.items()}

@@ -45,6 +45,7 @@ class CaptionRules:
     matches: str | None = None
     max_tokens: int | None = None
     optional: bool = False  # a picture without a caption is trained as the concept, and that is meant
+    ignored: bool = False  # no caption is read
 
 
 @dataclass(frozen=True, slots=True)

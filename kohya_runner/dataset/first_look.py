@@ -12,12 +12,12 @@ import PIL.Image
 
 from kohya_runner.dataset.captions import images_in, is_edit_file
 from kohya_runner.dataset.facts import CaptionRules, Source
-from kohya_runner.dataset.folder_checks import repeats_and_token
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.picture import FORMATS
 from kohya_runner.dataset.prompt_checks import ALIKE, NEARLY_ALL
 from kohya_runner.dataset.survey import Survey, read_source
 from kohya_runner.dataset.trainer_view import TINY
+from kohya_runner.text import repeats_and_token
 
 Size = tuple[int, int]
 

@@ -15,7 +15,7 @@ from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
 from kohya_runner.dataset.survey import Survey
 from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, trainer_views
 from kohya_runner.findings import Finding, error, info, warning
-from kohya_runner.text import counted, names, nearest, printable
+from kohya_runner.text import counted, names, nearest, printable, repeats_and_token
 
 Check = Callable[[Scan], Iterator[Finding]]
 AcrossCheck = Callable[[tuple[Scan, ...]], Iterator[Finding]]
@@ -104,12 +104,13 @@ def level(scan: Scan) -> Iterator[Finding]:
     text = f"{printable(str(scan.source.folder))} contains no images, but its subfolders do"
     folder = printable(str(scan.source.folder / name))
     repeats, token = repeats_and_token(name)
-    asked = f", with concept: {token} and repeats: {repeats}" if repeats and token else ""
     yield error(
         "dataset.level",
         text,
         where=scan.source.where,
-        hint=f"give each its own entry under datasets, as images: {folder} ({counted(images, 'image')}){asked}",
+        hint="write layout: kohya beside images: each N_concept folder is a dataset then"
+        if repeats and token
+        else f"give each its own entry under datasets, as images: {folder} ({counted(images, 'image')})",
     )
 
 
@@ -244,7 +245,7 @@ def same_folder(scans: tuple[Scan, ...]) -> Iterator[Finding]:
     """Two entries that read the same folder: its images count twice."""
     seen: dict[str, Scan] = {}
     for scan in scans:
-        real = os.path.realpath(scan.source.folder)
+        real = f"{os.path.realpath(scan.source.folder)}\0{scan.source.options}"  # at several resolutions: on purpose
         if real in seen:
             text = f"{printable(str(scan.source.folder))} is already the folder of another entry"
             first = seen[real].source.where
@@ -258,19 +259,6 @@ def only_regularization(scans: tuple[Scan, ...]) -> Iterator[Finding]:
     if scans and all(scan.source.regularization for scan in scans):
         text = "all datasets are regularization images: there is nothing to train on"
         yield error("dataset.empty", text, where=scans[0].source.where, hint="add a dataset with regularization: false")
-
-
-def repeats_and_token(name: str) -> tuple[int | None, str]:
-    """What the trainer makes of a folder's name: repeats (None: it ignores the folder) and class token.
-
-    ``int()`` of what stands before the first underscore, the rest as it is (library/config_util.py:615).
-    """
-    first, _, rest = name.partition("_")
-    try:
-        repeats = int(first)
-    except ValueError:
-        return None, ""
-    return (repeats, rest) if repeats > 0 else (None, "")
 
 
 def _is_mixed(suffix: str) -> bool:

@@ -55,7 +55,7 @@ def exact(pictures: Iterable[TrainerView]) -> tuple[tuple[TrainerView, ...], ...
     groups: dict[str, list[TrainerView]] = defaultdict(list)
     for view in pictures:
         if not view.image.problem:
-            groups[view.image.sha256].append(view)
+            groups[f"{view.image.sha256} {view.source.options}"].append(view)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 

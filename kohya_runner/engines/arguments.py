@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
-from kohya_runner.options.script_options import ELSEWHERE, ScriptOptions, argparse_parser
+from kohya_runner.options.script_options import ELSEWHERE, Option, ScriptOptions, argparse_parser
 from kohya_runner.recipe.models import Launch
 from kohya_runner.recipe.validate import recipe_key, shown_value, written
 from kohya_runner.tables import read_table
@@ -148,7 +148,7 @@ def from_recipe(
             findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=instead))
         elif option is None:
             findings.append(_unknown(loaded, name, options, advise=len(findings) < MAX_ADVICE))
-        elif raw is not None:
+        elif raw is not None and not says_nothing(option, raw):
             value = _absolute(loaded, name, raw)
             fault = values.fault(option, value)
             if fault:
@@ -160,6 +160,13 @@ def from_recipe(
             else:
                 args.append(Arg(name, value, values.tokens(option, value), where))
     return tuple(args), tuple(findings)
+
+
+def says_nothing(option: Option, value: object) -> bool:
+    """What other programs write for "not set": false for a text, an empty path, the 75 tokens that need no option."""
+    text = option.kind == "one" and option.type in ("str", "path")
+    nothing = (value is False and text and option.choices is None) or (value == "" and option.name in PATHS)
+    return nothing or (option.name == "max_token_length" and str(value) == "75")
 
 
 def _component(name: str, support: Support) -> str:

@@ -160,7 +160,7 @@ class Engine(Protocol):
         """What is wrong with ``datasets[].options``, where that is not told with the layout."""
         return as_one_dataset(loaded, support)
 
-    def can_arrange(self, parsed: ParsedOptions) -> bool:
+    def can_arrange(self, loaded: Loaded, parsed: ParsedOptions) -> bool:
         """Whether the options are enough to go on."""
         return True
 
@@ -169,7 +169,11 @@ class Engine(Protocol):
 
     def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, states: int) -> Mapping[str, Any]:
         """What the runner adds about saving. ``states`` are to be kept; ``steps`` None: not known yet."""
-        if "save_every_n_epochs" not in resolved.parsed.options or has_cadence(resolved.parsed.given):
+        if (
+            "save_every_n_epochs" not in resolved.parsed.options
+            or has_cadence(resolved.parsed.given)
+            or resolved.loaded.nulled("save_every_n_epochs")
+        ):
             return {}
         return {"save_every_n_epochs": cadence(steps.epochs) if steps else 1}
 

@@ -283,7 +283,7 @@ def context_of(resolved: ResolvedRecipe, steps: StepsPlan | None) -> Context:
         num_processes=resolved.recipe.launch.num_processes,
         total_steps=steps.total if steps else None,
         steps_per_epoch=steps.steps_per_epoch if steps else None,
-        prompts_found=None if prompts is None else os.path.isfile(prompts),
+        prompts_found=None if prompts is None else bool(resolved.recipe.samples) or os.path.isfile(prompts),
         places={arg.name: arg.source for arg in resolved.args},
         checkout=resolved.parsed.options.checkout,
     )

@@ -63,7 +63,7 @@ class ReadData:
 def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress: Progress | None) -> ReadData:
     """The datasets of a recipe, seen as its trainer sees them."""
     loaded, engine, parsed = opened.loaded, opened.engine, given.parsed
-    found, faults = recipe_sources(opened, parsed, support)
+    found, faults = recipe_sources(opened, support)
     surveys = read_all(found, opened.request, opened.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
     readers = find_encoders(opened, parsed, support)()
@@ -101,12 +101,11 @@ def tokenizer_places(room: Workspace, stated: object, model: object = None) -> t
     return (*own, *made, Path(room.environment()["HF_HUB_CACHE"]))
 
 
-def recipe_sources(
-    opened: Opened, parsed: ParsedOptions, support: Support
-) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
+def recipe_sources(opened: Opened, support: Support) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
     """The sources of a recipe, with the captions' extension that the trainer will look for."""
-    extension = str(parsed.given.get("caption_extension") or ".txt")
-    found, faults = sources(opened.loaded, extension, opened.workspace, partial(opened.engine.own_options, support))
+    found, faults = sources(
+        opened.loaded, opened.loaded.caption_extension, opened.workspace, partial(opened.engine.own_options, support)
+    )
     return _bounded(opened, found), faults
 
 
@@ -119,8 +118,7 @@ def _bounded(opened: Opened, found: tuple[Source, ...]) -> tuple[Source, ...]:
 def read_without_options(opened: Opened, on_progress: Progress | None) -> ReadData:
     """The datasets of a recipe whose family or options are not known, as far as they can be read."""
     loaded, engine = opened.loaded, opened.engine
-    extension = str(loaded.args.get("caption_extension") or ".txt")
-    found, faults = sources(loaded, extension, opened.workspace, partial(engine.own_options, None))
+    found, faults = sources(loaded, loaded.caption_extension, opened.workspace, partial(engine.own_options, None))
     surveys = read_all(_bounded(opened, found), opened.request, opened.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
     return ReadData(scans, (), (*faults, *edit_problems(surveys), *check_datasets(scans)))
@@ -273,6 +271,7 @@ def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, own: Own
         matches=captions.matches if usable else None,
         max_tokens=captions.max_tokens,
         optional=captions.optional,
+        ignored=captions.ignored,
     )
     path = loaded.path_from(entry.images, "datasets", index, "images")
     listed = is_rows_file(path) and not is_edit_file(path)

@@ -11,7 +11,6 @@ from kohya_runner import workspace as workspaces
 from kohya_runner.dataset.captions import SUFFIXES, is_image
 from kohya_runner.dataset.edit import CONCEPT
 from kohya_runner.dataset.facts import CaptionRules, Source, dotted
-from kohya_runner.dataset.folder_checks import repeats_and_token
 from kohya_runner.dataset.token_count import Encoder
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engines import table
@@ -26,7 +25,7 @@ from kohya_runner.plan.data import find_encoders, recipe_sources, tokenizer_plac
 from kohya_runner.plan.options import recipe_options
 from kohya_runner.plan.pipeline import open_recipe
 from kohya_runner.plan.value import Request
-from kohya_runner.text import did_you_mean
+from kohya_runner.text import did_you_mean, repeats_and_token
 from kohya_runner.workspace import Workspace
 
 RESOLUTIONS = {"sd15": 512, "sd2": 768}
@@ -133,7 +132,7 @@ def _recipe(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
     if lacking is not None and wish.sd_scripts:
         raise TrainerError(lacking.message, hint=lacking.hint)
     _, parsed, faults = recipe_options(opened, recipe, support)
-    sources, wrong = recipe_sources(opened, parsed, support)
+    sources, wrong = recipe_sources(opened, support)
     cache = Path(opened.workspace.environment()["HF_HUB_CACHE"])
     found = complete(support, find_encoders(opened, parsed, support), cache, access(env))
     own = engine.dataset_findings(loaded, support, parsed.options)

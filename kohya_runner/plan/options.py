@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import Arg, ParsedOptions, as_parsed, from_recipe, out_of_bounds
-from kohya_runner.engines.protocol import Models
+from kohya_runner.engines.arguments import Arg, ParsedOptions, as_parsed, from_recipe, option_arg, out_of_bounds
+from kohya_runner.engines.protocol import Models, TextFile
 from kohya_runner.engines.support import Support, Surprise
 from kohya_runner.engines.table import options_for, user_settings
 from kohya_runner.findings import Finding, error, info
@@ -23,6 +24,7 @@ from kohya_runner.plan.trust_table import LAUNCHER_INSTEAD
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe
 from kohya_runner.text import did_you_mean
+from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
     from kohya_runner.options.packages import Packages
@@ -51,7 +53,8 @@ def default_findings(
     loaded: Loaded, opened: Iterable[tuple[str, Any, str]], options: ScriptOptions
 ) -> Iterator[Finding]:
     """One info per open default, and an error for the one option no script can do without."""
-    if "resolution" in options and loaded.args.get("resolution") is None and options["resolution"].default is None:
+    unset = "resolution" in options and loaded.args.get("resolution") is None and not loaded.each_has("resolution")
+    if unset and options["resolution"].default is None:
         hint = "write args.resolution: 1024 (512 for SD 1.5)"
         message = "args.resolution is missing: the trainer stops without it (library/dreambooth_dataset.py:65)"
         yield error("args.missing", message, where=loaded.where("args"), hint=hint)
@@ -87,9 +90,35 @@ def recipe_options(
     root, cache = opened.checkout.root if opened.checkout else None, opened.workspace.cache / "kohya-runner"
     options = options_for(support.script, root, cache, write_cache=request.deep)
     given, faults = from_recipe(loaded, engine, support, options)
+    given = (*given, *sample_args(loaded, options, opened.workspace))
     states = resume_options.state_args(loaded, options, engine.RESUME_WAYS, recipe.args, asked=request.resume)
     args = (*given, *states)
     return args, as_parsed(options, args), tuple(faults)
+
+
+PROMPTS = "sample_prompts"
+
+
+def sample_file(loaded: Loaded, room: Workspace) -> TextFile | None:
+    """The prompts of ``samples`` as the file that the trainer reads, under a name that no other text has."""
+    samples = loaded.recipe.samples if loaded.recipe else None
+    if samples is None:
+        return None
+    text = "".join(f"{' '.join(prompt.split())}\n" for prompt in samples.prompts)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return TextFile(room.root / PROMPTS / f"{digest}.txt", text)
+
+
+def sample_args(loaded: Loaded, options: ScriptOptions, room: Workspace) -> Iterator[Arg]:
+    """``samples`` as options; what stands under ``args`` as well goes first."""
+    file = sample_file(loaded, room)
+    if file is None or loaded.recipe is None or loaded.recipe.samples is None:
+        return
+    said = {PROMPTS: str(file.path), "sample_every_n_epochs": loaded.recipe.samples.every_n_epochs,
+            "sample_every_n_steps": loaded.recipe.samples.every_n_steps}  # fmt: skip
+    for name, value in said.items():
+        if value is not None and name in options and loaded.args.get(name) is None:
+            yield option_arg(options, name, value, loaded.where("samples"))
 
 
 def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOptions:

@@ -23,7 +23,7 @@ from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine, packages_of
-from kohya_runner.plan.options import given_options, option_findings, unjudged
+from kohya_runner.plan.options import given_options, option_findings, sample_file, unjudged
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.recipe.models import Recipe
@@ -213,13 +213,14 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
     given = given.with_packages(packages_of(facts))
     found = [*given.findings, *data.findings, *option_findings(opened, given)]
     unprepared = any(finding.code == "dataset.unprepared" for finding in data.findings)
-    if unprepared or not given.usable or not opened.engine.can_arrange(given.parsed):
+    if unprepared or not given.usable or not opened.engine.can_arrange(opened.loaded, given.parsed):
         return Plan(
             opened.request, opened.loaded, opened.workspace, _allowed(opened, found), opened.engine.INFO,
             opened.consequences, support, opened.checkout, opened.python, given.args, scans=data.scans,
             fetches=given.models.fetches, left_open=given.left_open, not_checked=data.not_checked,
         )  # fmt: skip
     run = assemble(opened, given, data, recipe, support)
+    prompts = sample_file(opened.loaded, opened.workspace)
     writable = not any(finding.code == "disk.unwritable" for finding in (*opened.findings, *found))
     found += run.findings
 
@@ -237,7 +238,8 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
         opened.consequences, run.resolved.support, opened.checkout, opened.python, run.resolved.args,
         command=machine.command, scans=data.scans, layout=run.arranged.layout, steps=run.steps, disk=machine.disk,
         fetches=given.models.fetches, left_open=given.left_open, run_dir=run.run_dir, gpus=machine.gpus,
-        forecast=machine.forecast, stages=machine.stages, files=run.arranged.files, caches=run.arranged.caches,
+        forecast=machine.forecast, stages=machine.stages, caches=run.arranged.caches,
+        files=(*run.arranged.files, *([prompts] if prompts else [])),
         series=run.series, anew=run.begun, not_checked=(*machine.not_checked, *data.not_checked, *unjudged(given)),
         fingerprint=run.fingerprint,
     )  # fmt: skip

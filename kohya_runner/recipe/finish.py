@@ -1,4 +1,4 @@
-"""The ``finish`` of a recipe: what happens after the run, whoever is there to see it."""
+"""What a recipe says besides the training: limits, guards, samples, comparison, and what happens after the run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 
 class Strict(BaseModel):
@@ -174,3 +174,52 @@ class Finish(Strict):
             "grace_minutes": self.grace_minutes,
             "notify": receiver.model_dump(exclude_none=True) if receiver else None,
         }
+
+
+class Samples(Strict):
+    """Pictures that the trainer paints while it trains; the prompt file that it wants is written for it."""
+
+    prompts: tuple[str, ...] = Field(strict=False, min_length=1, description="one line each, as the trainer reads them")
+    every_n_epochs: int | None = Field(None, ge=1, description="how often they are painted")
+    every_n_steps: int | None = Field(None, ge=1, description="the same in steps")
+
+
+SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
+
+
+class Compare(Strict):
+    """How `kohya-runner compare` paints with each epoch. The run folder gets a prompt file."""
+
+    prompts: tuple[str, ...] = Field((), strict=False, description="one picture per prompt, seed and epoch")
+    negative: str | None = Field(None, description="the negative prompt for all of them")
+    steps: int = Field(30, ge=1, le=1000, description="sampler steps")
+    guidance: float = Field(7.5, ge=0, le=100, strict=False, description="classifier-free guidance scale")
+    size: str = Field("1024x1024", description="width x height in pixels")
+    seeds: tuple[int, ...] = Field((42,), strict=False, min_length=1)
+    strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
+    sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
+    samplers: tuple[str, ...] = Field((), strict=False, description="several of them: a row of pictures for each")
+    controls: tuple[str, ...] = Field(
+        (), strict=False, description="pictures to edit (flux_kontext, flux2): one for each prompt, or one for all"
+    )
+    base: bool = Field(True, description="a column of the base model alone")
+    clip: str | None = Field(None, description="a folder with a CLIP model of transformers, for two more figures")
+    trigger: tuple[str, ...] = Field(
+        (), strict=False, description="the LoRA's words: prompts without one measure bleed"
+    )
+
+    @field_validator("size")
+    @classmethod
+    def _pixels(cls, value: str) -> str:
+        if not SIZE.match(value):
+            message = "must be WIDTHxHEIGHT, such as 1024x1024"
+            raise ValueError(message)
+        return value
+
+    @field_validator("clip")
+    @classmethod
+    def _whole_path(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("/", "~/")):
+            message = "must be a whole path: it begins with / or ~/"
+            raise ValueError(message)
+        return value

@@ -56,6 +56,23 @@ class Loaded:
         """The entries of ``datasets`` that are right in themselves, by their number."""
         return dict(enumerate(self.recipe.datasets)) if self.recipe is not None else readable_datasets(self.tree)
 
+    def nulled(self, option: str) -> bool:
+        """Whether ``args`` says null: the trainer's own default, not the runner's."""
+        args = self.tree.child("args")
+        node = args.child(option) if args is not None else None
+        return node is not None and node.value is None
+
+    def each_has(self, option: str) -> bool:
+        """Whether every dataset says it for itself."""
+        entries = self.datasets.values()
+        return bool(entries) and all(option in entry.options for entry in entries)
+
+    @property
+    def caption_extension(self) -> str:
+        """What captions end with: ``.txt`` unless the recipe says otherwise, ``.caption`` for null."""
+        own = ".caption" if self.nulled("caption_extension") else ".txt"
+        return str(self.args.get("caption_extension") or own)
+
     def word(self, key: str, default: str = "") -> str:
         """A text of the recipe's top level, also of a recipe that is wrong elsewhere."""
         node = self.tree.child(key)
@@ -95,6 +112,10 @@ def load(
         return Loaded(path, tree, None, tuple(findings))
     rendered, faults = render(tree, _variables(tree, os.environ if environ is None else environ, readable))
     findings.extend(faults)
+    if (entries := rendered.child("datasets")) and any(key[-1] == "layout" for key, _ in entries.leaves() if key):
+        from kohya_runner.recipe.kohya_layout import folders_of_parents
+
+        rendered, tree = folders_of_parents(rendered, tree)
     recipe, faults = validate(rendered, advice)
     told = {_line(finding) for finding in findings}
     findings.extend(fault for fault in faults if fault.code == "recipe.unknown_key" or _line(fault) not in told)
@@ -138,7 +159,9 @@ def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding], files: _
         return Node(None, place)
     other = other_file(text)
     if other:
-        findings.append(error("recipe.kind", f"is {other}, not a recipe", where=str(place), hint=NO_RECIPE))
+        findings.append(
+            error("recipe.kind", f"is {other}, not a recipe", where=str(place), hint=NO_RECIPE.format(file=path.name))
+        )
         return Node(None, place)
     node, problems = yamlio.parse(text, place.source, place.folder)
     findings.extend(problems)

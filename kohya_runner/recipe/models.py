@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from kohya_runner.recipe.finish import Budget, Finish, Guard, Resume, Strict
+from kohya_runner.recipe.finish import Budget, Compare, Finish, Guard, Resume, Samples, Strict
 from kohya_runner.yamlio import Key
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def reference(loaded: Loaded, value: str | RandomModel, *at: Key) -> Reference:
 OptionValue = bool | int | float | str | list[bool | int | float | str] | dict[str, Any] | None
 Concept = Annotated[str, Field(min_length=1, max_length=120)]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
-SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
+NAME = re.compile(r"\w(?:[\w .,+@()\[\]-]{0,98}[\w.+)\]-])?\Z")
 
 
 class RandomModel(Strict):
@@ -75,6 +74,9 @@ class Captions(Strict):
     matches: str | None = Field(None, description="a regular expression found in every caption")
     max_tokens: int | None = Field(None, ge=1, description="no caption is longer than this, in tokens")
     optional: bool = Field(False, description="a picture without one is trained with the concept as its prompt")
+    ignored: bool = Field(
+        False, description="what `captions: none` means: no caption is read, the concept is the prompt"
+    )
 
     @field_validator("extension")
     @classmethod
@@ -151,7 +153,11 @@ class AutoCaption(Strict):
 
 
 def _images_optional(schema: dict[str, Any]) -> None:
-    schema["required"] = [name for name in schema["required"] if name != "images"]
+    del schema["required"]  # painted class images have no folder, folders of kohya's layout name their concept
+
+
+def _no_captions(value: Any) -> Any:
+    return {"optional": True, "ignored": True} if value == "none" else value
 
 
 class Dataset(Strict):
@@ -166,6 +172,9 @@ class Dataset(Strict):
     concept: Concept = Field(
         description="the second half of the N_concept folder; the class token where a caption is missing"
     )
+    layout: Literal["kohya"] | None = Field(
+        None, description="kohya: images is a parent of N_concept folders, each a dataset with N repeats"
+    )
     repeats: int = Field(1, ge=1, le=10_000, description="how often one epoch shows each picture")
     expect: int | None = Field(None, ge=0, description="exact number of pictures and of captions")
     regularization: bool = Field(False, description="class images for prior preservation")
@@ -178,7 +187,9 @@ class Dataset(Strict):
         description="ControlNet: the folder of condition images, one for each picture, under the same name",
         min_length=1,
     )
-    captions: Captions = Captions()
+    captions: Annotated[Captions, BeforeValidator(_no_captions)] = Field(
+        Captions(), description="what captions are like; `none` where there are none on purpose"
+    )
     prepare: Prepare | None = Field(None, description="make a version that trains of raw pictures first")
     caption: AutoCaption | None = Field(None, description="caption the pictures in a version of their own")
     options: dict[str, OptionValue] = Field(
@@ -219,44 +230,6 @@ class Launch(Strict):
             raise ValueError("must be names of packages with a version, such as lycoris-lora==4.1.3") from None
 
 
-class Compare(Strict):
-    """How `kohya-runner compare` paints with each epoch. The run folder gets a prompt file."""
-
-    prompts: tuple[str, ...] = Field((), strict=False, description="one picture per prompt, seed and epoch")
-    negative: str | None = Field(None, description="the negative prompt for all of them")
-    steps: int = Field(30, ge=1, le=1000, description="sampler steps")
-    guidance: float = Field(7.5, ge=0, le=100, strict=False, description="classifier-free guidance scale")
-    size: str = Field("1024x1024", description="width x height in pixels")
-    seeds: tuple[int, ...] = Field((42,), strict=False, min_length=1)
-    strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
-    sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
-    samplers: tuple[str, ...] = Field((), strict=False, description="several of them: a row of pictures for each")
-    controls: tuple[str, ...] = Field(
-        (), strict=False, description="pictures to edit (flux_kontext, flux2): one for each prompt, or one for all"
-    )
-    base: bool = Field(True, description="a column of the base model alone")
-    clip: str | None = Field(None, description="a folder with a CLIP model of transformers, for two more figures")
-    trigger: tuple[str, ...] = Field(
-        (), strict=False, description="the LoRA's words: prompts without one measure bleed"
-    )
-
-    @field_validator("size")
-    @classmethod
-    def _pixels(cls, value: str) -> str:
-        if not SIZE.match(value):
-            message = "must be WIDTHxHEIGHT, such as 1024x1024"
-            raise ValueError(message)
-        return value
-
-    @field_validator("clip")
-    @classmethod
-    def _whole_path(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("/", "~/")):
-            message = "must be a whole path: it begins with / or ~/"
-            raise ValueError(message)
-        return value
-
-
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -281,6 +254,7 @@ class Recipe(Strict):
     )
     launch: Launch = Launch()
     compare: Compare | None = None
+    samples: Samples | None = None
     budget: Budget = Budget()
     guard: Guard = Guard()
     resume: Resume = Resume()
@@ -290,7 +264,9 @@ class Recipe(Strict):
     @classmethod
     def _file_name(cls, value: str) -> str:
         if not NAME.match(value):
-            message = "must be a file name: letters, digits, '.', '_' and '-' (it becomes --output_name)"
+            message = (
+                "must be a file name: letters, digits, blanks, any of . , + @ ( ) [ ] _ - (it becomes --output_name)"
+            )
             raise ValueError(message)
         return value
 

@@ -263,7 +263,8 @@ _BELOW: Mapping[tuple[type[BaseModel], str], type[BaseModel]] = {
     (models.Recipe, "datasets"): models.Dataset,
     (models.Dataset, "captions"): models.Captions,
     (models.Recipe, "launch"): models.Launch,
-    (models.Recipe, "compare"): models.Compare,
+    (models.Recipe, "compare"): finish.Compare,
+    (models.Recipe, "samples"): finish.Samples,
     (models.Recipe, "model"): models.RandomModel,
     (models.Recipe, "budget"): Budget,
     (models.Recipe, "finish"): finish.Finish,
@@ -271,7 +272,8 @@ _BELOW: Mapping[tuple[type[BaseModel], str], type[BaseModel]] = {
 }
 _PLACES: Mapping[str, type[BaseModel]] = {
     "": models.Recipe, "datasets.0.": models.Dataset, "datasets.0.captions.": models.Captions,
-    "compare.": models.Compare, "budget.": Budget, "launch.": models.Launch, "finish.": finish.Finish,
+    "compare.": finish.Compare, "samples.": finish.Samples, "budget.": Budget, "launch.": models.Launch,
+    "finish.": finish.Finish,
     "guard.": finish.Guard, "resume.": finish.Resume,
 }  # fmt: skip
 

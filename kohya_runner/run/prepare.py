@@ -27,7 +27,7 @@ from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
 from kohya_runner.machine.fetch import DownloadProgress, fetch
 from kohya_runner.plan.report import plan_json
-from kohya_runner.recipe.models import Compare
+from kohya_runner.recipe.finish import Compare
 from kohya_runner.recipe.starter import resolved_recipe
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import write_json

@@ -46,8 +46,12 @@ def test_a_folder_of_repeat_folders_says_which_to_name(odd_path: Path) -> None:
     pair(odd_path / "10_bespoke_baby", "a")
     finding = only(scanned(odd_path))
     assert finding.code == "dataset.level"
-    assert f"images: {odd_path / '10_bespoke_baby'}" in finding.hint
-    assert "concept: bespoke_baby and repeats: 10" in finding.hint
+    assert finding.hint == "write layout: kohya beside images: each N_concept folder is a dataset then"
+
+
+def test_a_folder_of_other_folders_says_which_to_name(odd_path: Path) -> None:
+    pair(odd_path / "bespoke_baby", "a")
+    assert f"images: {odd_path / 'bespoke_baby'}" in only(scanned(odd_path)).hint
 
 
 def test_a_wrong_count_names_both_numbers(odd_path: Path) -> None:

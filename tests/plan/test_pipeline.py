@@ -90,14 +90,30 @@ def test_allow_turns_a_named_error_into_a_warning(planned, pictures):
     assert planned("sd15_lora.yaml", choice, allow=("caption.missing",)).ok
 
 
-def test_the_runner_passes_caption_extension_and_cadence_where_a_recipe_does_not(planned, pictures):
-    plan = planned(
-        "sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}",
-        "args.save_every_n_epochs=null", "args.max_train_epochs=120",
-    )  # fmt: skip
+def test_the_runner_passes_caption_extension_and_cadence_where_a_recipe_does_not(planned, pictures, odd_path):
+    silent = odd_path / "silent.yaml"
+    silent.write_text(
+        "name: a\nfamily: sd15\nmodel: a/b\nargs: {resolution: 512, max_train_epochs: 120}\n"
+        f"datasets: [{{concept: a, images: {json.dumps(str(pictures(3)))}}}]\n"
+    )
+    plan = planned(silent)
     assert "--caption_extension=.txt" in plan.command.argv
     assert "--save_every_n_epochs=3" in plan.command.argv
     assert len(plan.steps.checkpoints) == 40
+
+
+def test_null_gives_the_trainers_own_caption_extension_and_cadence_back(planned, pictures):
+    folder = pictures(3)
+    for path in folder.glob("*.txt"):
+        path.rename(path.with_suffix(".caption"))
+    plan = planned(
+        "sd15_lora.yaml", f"datasets.0.images={json.dumps(str(folder))}",
+        "args.save_every_n_epochs=null", "args.caption_extension=null",
+    )  # fmt: skip
+    assert plan.ok
+    assert not [token for token in plan.command.argv if token.startswith(("--caption_ext", "--save_every"))]
+    assert plan.layout.folders[0].entries[0].caption.endswith(".caption")
+    assert len(plan.steps.checkpoints) == 1
 
 
 def test_defaults_that_bite_are_shown_when_not_set(planned, pictures):

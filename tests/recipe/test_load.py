@@ -34,6 +34,9 @@ def messages(loaded: Loaded) -> list[str]:
     return [str(f) for f in loaded.findings]
 
 
+BECOMES = "(it becomes --output_name)"
+
+
 def test_a_good_recipe_has_no_findings(write):
     loaded = load(write(GOOD))
     assert loaded.findings == ()
@@ -60,7 +63,7 @@ def test_every_fault_is_reported_at_once_with_its_place(write):
     )
     found = {line.removeprefix(f"{path}:") for line in messages(load(path))}
     assert found == {
-        "1:7: name: must be a file name: letters, digits, '.', '_' and '-' (it becomes --output_name); write name: b",
+        f"1:7: name: must be a file name: letters, digits, blanks, any of . , + @ ( ) [ ] _ - {BECOMES}; write name: b",
         "2:1: famly: there is no such key; did you mean 'family'? write family: sdxl",
         "3:9: model.rndom: there is no such key; did you mean 'random'? write model.random: sd15",
         "7:5: datasets.0.repeat: there is no such key; did you mean 'repeats'? write datasets.0.repeats: 3",

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from kohya_runner.dataset.folder_checks import repeats_and_token
 from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.errors import UsageError
 from kohya_runner.recipe.finish import address_fault
 from kohya_runner.recipe.models import NO_BLIP
 from kohya_runner.recipe.template import MAX_LENGTH, sandbox
-from kohya_runner.text import did_you_mean
+from kohya_runner.text import did_you_mean, repeats_and_token
 
 if TYPE_CHECKING:
     from jinja2 import Template, nodes

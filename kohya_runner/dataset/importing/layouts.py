@@ -15,12 +15,12 @@ from typing import Any
 from kohya_runner.dataset import captions, metadata_rows
 from kohya_runner.dataset.caption_rows import CAPTION
 from kohya_runner.dataset.captions import stem
-from kohya_runner.dataset.folder_checks import OTHER_PICTURES, repeats_and_token
+from kohya_runner.dataset.folder_checks import OTHER_PICTURES
 from kohya_runner.dataset.importing.source_files import SourceFiles, UnreadableError
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.metadata_rows import PICTURE, Fault, MetadataRow, MetadataRows
 from kohya_runner.safe_files import open_file
-from kohya_runner.text import printable
+from kohya_runner.text import printable, repeats_and_token
 
 METADATA = re.compile(r"(?:metadata|meta_|captions?\b).*\.(?:jsonl?|csv|tsv|parquet)", re.IGNORECASE)
 """Names of metadata files that are looked for; one that is named is read whatever it is called."""

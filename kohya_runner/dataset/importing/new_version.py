@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from kohya_runner.dataset import captions
 from kohya_runner.dataset.caption_rows import CaptionRows
 from kohya_runner.dataset.facts import ENTRIES
-from kohya_runner.dataset.folder_checks import repeats_and_token
 from kohya_runner.dataset.importing.layouts import ENDINGS, ImportItem, ImportLayout, read_layout
 from kohya_runner.dataset.importing.source_files import SourceFiles, UnreadableError, ZipFiles, open_source
 from kohya_runner.dataset.layout import concept_problem
@@ -19,7 +18,7 @@ from kohya_runner.dataset.prepare.manifest import DatasetVersion, Journal, MadeP
 from kohya_runner.errors import DatasetError
 from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.safe_files import status, write_bytes, write_text
-from kohya_runner.text import counted, names
+from kohya_runner.text import counted, names, repeats_and_token
 from kohya_runner.yamlio import scalar
 
 Progress = Callable[[str, int, int], None]

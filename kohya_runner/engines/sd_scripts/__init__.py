@@ -64,8 +64,8 @@ class SdScriptsEngine(Engine):
 
         return dataset_config.findings(loaded, support, options)
 
-    def can_arrange(self, parsed: ParsedOptions) -> bool:
-        return parsed.get("resolution") is not None
+    def can_arrange(self, loaded: Loaded, parsed: ParsedOptions) -> bool:
+        return parsed.get("resolution") is not None or loaded.each_has("resolution")
 
     def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
         from kohya_runner.engines.sd_scripts import build

@@ -16,7 +16,7 @@ from kohya_runner.engines.arguments import Arg, option_arg
 from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.rule_context import context_of
 from kohya_runner.engines.sd_scripts.batching import batching_from
-from kohya_runner.engines.sd_scripts.dataset_config import evaluated, with_config
+from kohya_runner.engines.sd_scripts.dataset_config import evaluated, per_dataset, with_config
 from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.findings import Finding
@@ -42,8 +42,7 @@ def cache_key(resolved: ResolvedRecipe) -> str:
 
 def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
     """The repeat folders; pairs, a metadata file or a dataset file where the script reads those."""
-    extension = str(resolved.parsed.given.get("caption_extension") or ".txt")
-    layout = plan_layout(scans, tree, cache_key(resolved), caption_extension=extension)
+    layout = plan_layout(scans, tree, cache_key(resolved), caption_extension=resolved.loaded.caption_extension)
     match resolved.support.data:
         case "pairs":
             return Arranged(_paired(layout, resolved))
@@ -66,6 +65,9 @@ def _paired(layout: Layout, resolved: ResolvedRecipe) -> Layout:
 def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
     """The numbers of the laid-out folders; none without a resolution, which is said already."""
     processes, divisor = resolved.recipe.launch.num_processes, resolved.support.bucket_step
+    own = [one["resolution"] for folder in layout.folders if "resolution" in (one := per_dataset(folder))]
+    if values.get("resolution") is None and own:  # each dataset has its own
+        values = {**values, "resolution": ",".join(map(str, own[0]))}
     batching = batching_from(values, resolved.recipe.name, num_processes=processes, reso_steps_divisor=divisor)
     return plan_steps(layout.folders, batching) if batching else (None, ())
 
@@ -87,7 +89,7 @@ def arguments(resolved: ResolvedRecipe, layout: Layout, run: RunPaths, saving: M
     """What the runner adds, then the recipe's own options.
 
     ``.caption`` is the trainer's caption extension (library/args.py:902) and no checkpoint before the end is
-    its cadence, so both are always passed.
+    its cadence, so both are passed unless the recipe says null.
     """
     loaded, support, options, models = resolved.loaded, resolved.support, resolved.parsed.options, resolved.models
     given = resolved.recipe.args
@@ -105,7 +107,7 @@ def arguments(resolved: ResolvedRecipe, layout: Layout, run: RunPaths, saving: M
         args.append(option_arg(options, "network_module", support.network_module, source))
     for name, value in support.unset(given).items():
         args.append(option_arg(options, name, value, f"runner: {support.script}"))
-    if given.get("caption_extension") is None:
+    if given.get("caption_extension") is None and not loaded.nulled("caption_extension"):
         source = "runner: the trainer's own default is .caption"
         args.append(option_arg(options, "caption_extension", ".txt", source))
     for name, value in saving.items():

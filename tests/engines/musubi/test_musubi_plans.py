@@ -53,7 +53,7 @@ def test_two_stages_come_before_the_training_and_every_parser_takes_its_command(
 
 def test_what_fails_late_is_always_passed(planned, edit_pairs):
     plan = planned(KONTEXT, images(edit_pairs(3)), "args.optimizer_type=null", "args.seed=null", "args.sdpa=null",
-                   "args.mixed_precision=null", "args.save_every_n_epochs=null")  # fmt: skip
+                   "args.mixed_precision=null")  # fmt: skip
     assert errors(plan) == []
     assert {"--optimizer_type=AdamW", "--mixed_precision=bf16", "--seed=42", "--sdpa"} <= set(plan.command.argv)
     named = {t.partition("=")[0] for t in plan.command.argv}
