@@ -75,6 +75,12 @@ class NoCheckpointError(RunnerError):
     exit_code = 10
 
 
+class PublishError(RunnerError):
+    """The Hub took nothing, or not all of it."""
+
+    exit_code = 11
+
+
 class CancelledError(RunnerError):
     """Stopped by Ctrl-C."""
 

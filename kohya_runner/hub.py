@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from kohya_runner.findings import Finding, error
+from kohya_runner.findings import Finding, error, warning
 from kohya_runner.safe_files import read_text
+from kohya_runner.text import masked_text
 
 Status = Literal["ok", "gated", "unauthorized", "missing", "offline", "error"]
 
@@ -139,6 +140,27 @@ def status_of(fault: Exception, reach: Access) -> tuple[Status, str]:
 
 def _line(fault: Exception) -> str:
     return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+
+
+def write_findings(repo: str, where: str, reach: Access) -> tuple[Finding, ...]:
+    """Why nothing could be published to a repository with this token, as far as that is known beforehand."""
+    from huggingface_hub import HfApi
+
+    why = "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set" if reach.offline else "there is no token of the Hub"
+    if reach.token and not reach.offline:
+        try:
+            told = HfApi(endpoint=reach.endpoint).whoami(token=reach.token)
+        except hub_faults() as fault:
+            status, detail = status_of(fault, reach)
+            why = "the Hub refuses the token (401)"
+            if status != "unauthorized":
+                text = f"{repo}: the token was not checked: {masked_text(detail)}"
+                return (warning("hub.write", text, where=where, hint="publishing may fail after the run"),)
+        else:
+            role = ((told.get("auth") or {}).get("accessToken") or {}).get("role")
+            why = "the token may only read" if role == "read" else ""
+    hint = f"make a token with write access ({reach.endpoint}/settings/tokens) and set HF_TOKEN to it"
+    return (error("hub.write", f"{repo} cannot be published to: {why}", where=where, hint=hint),) if why else ()
 
 
 def hub_findings(needs: Iterable[HubNeed], facts: Iterable[HubFact], reach: Access) -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ import pytest
 
 from kohya_runner import hub as hub_module
 from kohya_runner.findings import Severity
-from kohya_runner.hub import Access, HubFact, HubNeed, access, hub_facts, hub_findings
+from kohya_runner.hub import Access, HubFact, HubNeed, access, hub_facts, hub_findings, write_findings
 
 
 def _codes(needs: list[HubNeed], facts: list[HubFact], reach: Access) -> list[str]:
@@ -62,6 +62,28 @@ def test_a_broken_server_is_an_error_with_its_number(hub):
     hub.status = 503
     fact = hub_facts(["a/b"], hub.access())[0]
     assert (fact.status, fact.detail[:4]) == ("error", "503:")
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        pytest.param("good", None, id="it may write"),
+        pytest.param("reader", "the token may only read", id="it may only read"),
+        pytest.param("expired", "the Hub refuses the token (401)", id="it is no more"),
+        pytest.param(None, "there is no token of the Hub", id="there is none"),
+    ],
+)
+def test_whether_a_token_may_publish_is_known_before_the_training(hub, token, said):
+    found = write_findings("me/cat", "r.yaml:3:8", hub.access(token))
+    assert [(f.code, f.severity) for f in found] == ([("hub.write", Severity.ERROR)] if said else [])
+    assert all(said in f.message and f.where == "r.yaml:3:8" and "HF_TOKEN" in f.hint for f in found)
+
+
+def test_a_hub_that_does_not_answer_is_no_error_yet_and_one_that_is_switched_off_is(hub):
+    hub.status = 503
+    reach = [hub.access("good"), Access("http://127.0.0.1:9", "good"), Access(hub.endpoint, "good", offline=True)]
+    found = [write_findings("me/cat", "", one)[0].severity for one in reach]
+    assert found == [Severity.WARNING, Severity.WARNING, Severity.ERROR]
 
 
 def test_the_token_is_never_shown():

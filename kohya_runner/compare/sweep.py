@@ -40,6 +40,8 @@ from kohya_runner.text import child_environment
 Say = Callable[..., None]
 
 
+FROM_CAPTIONS = "No prompts were given, so captions of training pictures are used."
+"""Where a comparison has this note, its prompts are not to be shown to others."""
 HOLDER = "compare"
 """Who holds the folder of a comparison, as ``runs/<name>`` is held (kohya_runner.record.lock)."""
 PARTS = (
@@ -175,7 +177,7 @@ def choose_settings(
     stated = wish.prompts or wish.prompts_file or recipe.get("prompts")
     captions = () if stated else captions_of(subject.base)
     settings = settings_from(wish, recipe, painter=painter, size=size, captions=captions)
-    notes = [] if stated else ["No prompts were given, so captions of training pictures are used."]
+    notes = [] if stated else [FROM_CAPTIONS]
     notes += _unused(wish, recipe, settings, painter)
     triggers = settings.triggers or triggers_of(subject.recipe)
     lowered = [prompt.lower() for prompt in settings.prompts]

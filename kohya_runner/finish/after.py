@@ -1,4 +1,4 @@
-"""After the run: the comparison, the message, the pod. Shared by launches, adopted runs and the sentinel; done once.
+"""After the run: the comparison, the upload, the message, the pod. Done once, by launch, adopter or sentinel.
 
 Nothing here changes how the run was judged, and nothing here may fail it.
 """
@@ -6,6 +6,7 @@ Nothing here changes how the run was judged, and nothing here may fail it.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.errors import RunnerError
 from kohya_runner.finish import notify, runpod, sentinel
-from kohya_runner.recipe.finish import Notify
+from kohya_runner.recipe.finish import Notify, Publish
 from kohya_runner.record import ledger, record
 from kohya_runner.record.record import LIVE, UNDER_WAY, Record
 from kohya_runner.record.run_paths import RunPaths
@@ -21,6 +22,7 @@ from kohya_runner.run.observers import AfterRun, Reporter
 from kohya_runner.text import duration
 
 LOOK = 0.5
+NOT_PUBLISHED = "publish: not done:"
 
 
 def finish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> Record:
@@ -99,6 +101,24 @@ def _compare(run_dir: Path, ended: Record, say: Callable[[str], None], environ: 
     return said
 
 
+def _publish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
+    """The upload to the Hub, of a run that succeeded; what did not arrive keeps the pod for the grace period."""
+    if ended.state != "succeeded" or ended.practice:
+        why = "practice files are never published" if ended.practice else f"the run has {ended.state}"
+        say(said := f"publish: skipped: {why}")
+        return said
+    from kohya_runner.publish.publishing import publish_run
+
+    wish = Publish.model_validate(ended.finish["publish"])
+    try:
+        said = "publish: " + publish_run(run_dir, wish, environ, lambda line: say(f"publish: {line}"))
+    except (RunnerError, OSError) as fault:
+        again = f"kohya-runner publish {shlex.quote(f'{ended.name}/{ended.run_id}')} --repo {wish.repo}"
+        said = f"{NOT_PUBLISHED} {str(fault).splitlines()[0]}; try again with: {again}"
+    say(said)
+    return said
+
+
 def _notify(_run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapping[str, str]) -> str:
     receiver = Notify.model_validate(ended.finish["notify"])
     problem = notify.send(ended, receiver, environ)
@@ -112,7 +132,8 @@ def _pod(run_dir: Path, ended: Record, say: Callable[[str], None], environ: Mapp
     if pod is None and not ended.practice:
         say(said := "stop_pod: this machine is not a RunPod pod ($RUNPOD_POD_ID is not set), so nothing is stopped")
         return said
-    problem = unverified(run_dir, ended)
+    unsent = next((str(e["said"]) for e in ended.after if str(e.get("said")).startswith(NOT_PUBLISHED)), "")
+    problem = unverified(run_dir, ended) or unsent
     chosen = runpod.decide(ended, problem=problem, volume=runpod.on_network_volume(environ, run_dir))
     if not chosen.action or pod is None:
         say(said := f"stop_pod: the pod is not stopped: {chosen.why}")
@@ -162,8 +183,10 @@ def _waited(run_dir: Path, chosen: runpod.PodDecision, say: Callable[[str], None
     return next((f"{view.name}/{view.run_id} is {view.state}" for view in live), "")  # it must not lose its pod
 
 
-ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (("compare", _compare), ("notify", _notify), ("pod", _pod))
-"""Key of ``record.finish``, and what is done. The comparison comes first: it needs the GPU."""
+ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (
+    ("compare", _compare), ("publish", _publish), ("notify", _notify), ("pod", _pod),
+)  # fmt: skip
+"""Key of ``record.finish``, and what is done. The comparison comes first: it needs the GPU, and picks what is sent."""
 
 AFTER_RUN = AfterRun(guard=sentinel.start, conclude=conclude)
 """What every command hands to ``run``."""

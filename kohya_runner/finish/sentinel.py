@@ -37,7 +37,7 @@ PATIENCE = Grace().save_s + Grace().int_s + Grace().term_s + 30.0
 def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
     """Start one for a run that has limits or something to do afterwards; a second one ends at once."""
     limited = deadline(begun.budget) is not None
-    if not limited and not any(begun.finish.get(name) for name in ("pod", "notify", "compare")):
+    if not limited and not any(begun.finish.get(name) for name in ("pod", "notify", "compare", "publish")):
         return
     env = {name: value for name, value in environ.items() if name != RUN}
     handle = open_for_write(RunPaths(run_dir).sentinel_log, os.O_APPEND)

@@ -162,6 +162,12 @@ class _Reading:
         if receiver and receiver.env != VARIABLE:
             to = urlsplit(receiver.url or "").hostname or f"the address in ${receiver.env}"
             yield self.one("finish.notify", Effect.SEND, f"send a message to {to} when it ends", receiver.url)
+        if sent := recipe.finish.publication:
+            which = {"picked": "the picked epoch", "last": "the last epoch", "all": "every epoch"}
+            what = which.get(str(sent.epoch), f"epoch {sent.epoch}")
+            seen, value = ("for everybody", f"{sent.repo}:public") if sent.public else ("private", sent.repo)
+            text = f"publish {what} with a model card to {sent.repo} on the Hub, {seen}"
+            yield self.one("finish.publish", Effect.SEND, text, value)
         if recipe.finish.pod:
             yield self.one(
                 "finish.stop_pod", Effect.SPEND, f"{recipe.finish.pod} the pod when it ends", recipe.finish.pod

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner import hub
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.protocol import ResolvedRecipe
@@ -197,10 +198,18 @@ def on_machine(  # noqa: PLR0913 - what came before, and how to look
     steps = resume_options.ahead(run.steps, run.series) if run.steps else None
     told = _forecast(opened, run, need, steps, host=host, argv=command.argv)
     disk = disk_plan(_items(opened, run, sizes), host.filesystems)
-    static = (*answers, *told.findings, *disk.findings)
+    static = (*answers, *_publishing(opened), *told.findings, *disk.findings)
     late = request.deep and failed(static)
     found = examine(need, host, trainer, deep=request.deep and not late, on_progress=on_progress)
     return OnMachine(stages, command, host.gpus, disk, told, (*found, *static), (STATIC,) if late else ())
+
+
+def _publishing(opened: Opened) -> tuple[Finding, ...]:
+    """Whether the token can do what ``finish.publish`` asks for: not to be learnt after hours of training."""
+    sent = opened.loaded.recipe.finish.publication if opened.loaded.recipe else None
+    if sent is None:
+        return ()
+    return hub.write_findings(sent.repo, opened.loaded.where("finish", "publish"), hub.access(opened.environ))
 
 
 def _to_install(resolved: ResolvedRecipe) -> Iterator[str]:

@@ -142,11 +142,51 @@ NotifyValue = Annotated[
 ]
 
 
+_REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,94}/[A-Za-z0-9](?:[\w.-]{0,94}\w)?\Z", re.ASCII)
+
+
+def _repository(name: str) -> str:
+    if not _REPOSITORY.match(name) or name.endswith(".git"):
+        message = "must be a repository of the Hub, such as user/name: letters, digits, '.', '_' and '-'"
+        raise ValueError(message)
+    return name
+
+
+def _epoch(value: int | str) -> int | str:
+    if value not in ("picked", "last", "all") and not (isinstance(value, int) and value > 0):
+        message = "must be picked, last, all, or the number of an epoch"
+        raise ValueError(message)
+    return value
+
+
+class Publish(Strict):
+    """What of a run goes to the Hub, and how (docs/publish.md)."""
+
+    repo: Annotated[str, AfterValidator(_repository)] = Field(description="the repository, user/name")
+    epoch: Annotated[int | str, AfterValidator(_epoch)] = Field(
+        "picked", description="picked: by compare --pick, else suggested by the comparison, else the last one"
+    )
+    public: bool = Field(False, description="anybody may see it, where the repository is made new")
+    clean: bool = Field(False, description="take words of captions, folder names and paths out of the copies")
+    title: str | None = Field(None, description="of the card and the files; the recipe's name by default")
+    trigger: tuple[str, ...] = Field((), strict=False, description="the words that call what was learnt")
+    base_model: Annotated[str, AfterValidator(_repository)] | None = Field(
+        None, description="the base model's repository, where the recipe names a file"
+    )
+    license: str | None = Field(None, description="the base model's licence, where the Hub does not tell it")
+
+
+PublishValue = Annotated[
+    Annotated[str, AfterValidator(_repository), Tag("text")] | Annotated[Publish, Tag("mapping")],
+    Discriminator(_kind_of_notify),
+]
+
+
 class Finish(Strict):
     """What happens after the run. It never changes how the run is judged."""
 
     compare: bool = Field(False, description="compare the epochs")
-    publish: str | None = Field(None, description="the Hub repository to publish to")
+    publish: PublishValue | None = Field(None, description="the Hub repository to publish to, user/name, or a mapping")
     stop_pod: Literal[False, True, "stop", "terminate"] = Field(
         False, description="on RunPod: stop (true is the same), or terminate, where outputs are on a network volume"
     )
@@ -161,15 +201,21 @@ class Finish(Strict):
         return Notify(url=self.notify) if isinstance(self.notify, str) else self.notify
 
     @property
+    def publication(self) -> Publish | None:
+        """What goes to the Hub, None for nothing."""
+        return Publish(repo=self.publish) if isinstance(self.publish, str) else self.publish
+
+    @property
     def pod(self) -> Literal["", "stop", "terminate"]:
         """What becomes of the pod, "" for nothing."""
         return "stop" if self.stop_pod is True else self.stop_pod or ""
 
     def recorded(self) -> dict[str, Any]:
         """What the recipe asks for, as ``record.finish`` keeps it: no secrets, every value settled."""
-        receiver = self.receiver
+        receiver, publication = self.receiver, self.publication
         return {
             "compare": self.compare,
+            "publish": publication.model_dump(mode="json") if publication else None,
             "pod": self.pod,
             "grace_minutes": self.grace_minutes,
             "notify": receiver.model_dump(exclude_none=True) if receiver else None,

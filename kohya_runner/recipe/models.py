@@ -269,7 +269,3 @@ class Recipe(Strict):
             )
             raise ValueError(message)
         return value
-
-
-NOT_YET = {"finish.publish": "publishing after the run"}
-"""Keys of the grammar whose stage is not built yet: refused, because a recipe may not promise what does not happen."""

@@ -49,14 +49,13 @@ def validate(tree: Node, advice: Advice) -> tuple[models.Recipe | None, tuple[Fi
     """The recipe, and every fault in it; a key that is null counts as not written."""
     plain = _without_nulls(tree.plain())
     try:
-        return models.Recipe.model_validate(plain), (*_not_yet(tree), *_controls(tree))
+        return models.Recipe.model_validate(plain), tuple(_controls(tree))
     except ValidationError as fault:
         details = fault.errors(include_url=False)
         said = [detail for detail in details if not _echo(detail, details) and not _misspelt(detail, details)]
-        found = [_finding(detail, tree, advice if number < MAX_ADVICE else None) for number, detail in enumerate(said)]
-        later = _not_yet(tree)
-        known = {f.where for f in later}
-        return None, (*later, *(f for f in found if f.where not in known))
+        return None, tuple(
+            _finding(detail, tree, advice if number < MAX_ADVICE else None) for number, detail in enumerate(said)
+        )
 
 
 FREE = ("args", "compare", "captions")
@@ -110,28 +109,6 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nulls(child) for child in value]
     return value
-
-
-def _not_yet(tree: Node) -> tuple[Finding, ...]:
-    findings = []
-    for path, what in models.NOT_YET.items():
-        for node in _matching(tree, path.split(".")):
-            message = f"{path.replace('*', 'N')}: {what} is not built yet"
-            findings.append(
-                error("recipe.not_yet", message, where=str(node.key_place or node.place), hint="leave the key out")
-            )
-    return tuple(findings)
-
-
-def _matching(node: Node, keys: list[str]) -> list[Node]:
-    if not keys:
-        return [] if node.value is None or node.value is False else [node]
-    if keys[0] == "*":
-        return [
-            hit for child in (node.value if isinstance(node.value, tuple) else ()) for hit in _matching(child, keys[1:])
-        ]
-    child = node.child(keys[0])
-    return [] if child is None else _matching(child, keys[1:])
 
 
 def _finding(detail: Any, tree: Node, advice: Advice | None) -> Finding:
@@ -269,6 +246,7 @@ _BELOW: Mapping[tuple[type[BaseModel], str], type[BaseModel]] = {
     (models.Recipe, "budget"): Budget,
     (models.Recipe, "finish"): finish.Finish,
     (finish.Finish, "notify"): finish.Notify,
+    (finish.Finish, "publish"): finish.Publish,
 }
 _PLACES: Mapping[str, type[BaseModel]] = {
     "": models.Recipe, "datasets.0.": models.Dataset, "datasets.0.captions.": models.Captions,

@@ -13,6 +13,7 @@ RECIPE = "recipe.yaml"
 OUTPUT = "output"
 COMPARISON = "comparison"
 CELLS = "cells"
+PUBLICATION = "publication"
 LOG = "trainer.log"
 _ATTEMPT_LOG = re.compile(r"trainer(?:-(\d{3,}))?\.log")
 ACTIVE, ACTIVE_GUARD = "active", ".active.guard"
@@ -56,6 +57,7 @@ class RunPaths:
         self.prompts = run_dir / "compare-prompts.txt"  # as gen_img.py reads them
         self.comparison = run_dir / COMPARISON
         self.report = run_dir / "report.html"
+        self.publication = run_dir / PUBLICATION
 
     def newest_log(self) -> Path:
         """The log of the last attempt that began, as the folder tells without a record."""
@@ -80,6 +82,18 @@ class ComparisonPaths:
         self.log = folder / "compare.log"
         self.clip = folder / "clip.json"  # what CLIP said of the pictures
         self.picked = folder / "picked.json"  # the record of --pick
+
+
+class PublicationPaths:
+    """What ``publish`` writes, in a run's folder or in the workspace."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is read; the folder need not be there yet."""
+        self.folder = folder
+        self.page = folder / "publish.html"  # the card and the files, to look at
+        self.copies = folder / "copies"  # what is uploaded, for as long as that takes
+        self.record = folder / "published.json"
+        self.lock = folder / ".lock"
 
 
 def next_run(folder: Path) -> Path:

@@ -191,6 +191,7 @@ def test_ctrl_c_in_the_grace_period_leaves_the_pod_alone(odd_path, pod, server, 
 def test_what_the_recipe_asks_for_goes_into_the_record_without_secrets():
     said = Finish.model_validate({"stop_pod": True, "notify": {"env": "HOOK", "kind": "slack"}}).recorded()
     assert said == {
-        "compare": False, "pod": "stop", "grace_minutes": 15.0, "notify": {"env": "HOOK", "kind": "slack"},
+        "compare": False, "publish": None, "pod": "stop", "grace_minutes": 15.0,
+        "notify": {"env": "HOOK", "kind": "slack"},
     }  # fmt: skip
     assert json.loads(json.dumps(said)) == said

@@ -65,6 +65,7 @@ ASKS = {
     "args.tokenizer_cache_dir": ("tokenizer_cache_dir: /etc/tokenizers", ""),
     "launch.python": ("network_dim: 4", "launch: {python: ./pictures/python}"),
     "finish.notify": ("network_dim: 4", "finish: {notify: 'https://thief.example/x'}"),
+    "finish.publish": ("network_dim: 4", "finish: {publish: thief/loot}"),
     "finish.stop_pod": ("network_dim: 4", "finish: {stop_pod: terminate}"),
 }
 
@@ -97,6 +98,14 @@ def test_a_consent_can_be_for_one_value_alone(planned):
     asked = ASKS["args.optimizer_type"]
     assert refused(planned(*asked, trust=("args.optimizer_type=unittest.mock.Mock",))) == []
     assert refused(planned(*asked, trust=("args.optimizer_type=other.Thing",))) == ["args.optimizer_type"]
+
+
+def test_a_consent_to_publish_for_oneself_is_none_to_publish_for_everybody(planned):
+    asked = ("network_dim: 4", "finish: {publish: {repo: thief/loot, epoch: all, public: true}}")
+    (told,) = planned(*asked).consequences
+    assert told.text == "publish every epoch with a model card to thief/loot on the Hub, for everybody"
+    assert refused(planned(*asked, trust=("finish.publish=thief/loot",))) == ["finish.publish"]
+    assert refused(planned(*asked, trust=("finish.publish=thief/loot:public",))) == []
 
 
 def test_a_consent_that_names_nothing_is_a_mistake_of_the_command_line(planned):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kohya_runner.recipe.finish import Finish, Notify, address_fault
+from kohya_runner.recipe.finish import Finish, Notify, Publish, address_fault
 from kohya_runner.recipe.load import load
 
 GOOD = """name: cat
@@ -45,6 +45,21 @@ def test_the_contract_of_the_design_can_be_written(read):
     assert (findings, recipe.finish) == ([], Finish())
 
 
+def test_a_repository_is_a_publication_of_the_picked_epoch_for_oneself(read):
+    recipe, findings = read("finish: {publish: me/cat}\n")
+    assert findings == []
+    assert recipe.finish.publication == Publish(repo="me/cat", epoch="picked", public=False, clean=False)
+
+
+def test_a_publication_with_all_its_words_is_on_record(read):
+    text = "finish:\n  publish: {repo: me/cat, epoch: 3, public: true, clean: true, trigger: [zkw], license: mit}\n"
+    recipe, findings = read(text)
+    assert findings == []
+    asked = recipe.finish.recorded()["publish"]
+    assert Publish.model_validate(asked) == recipe.finish.publication
+    assert (asked["epoch"], asked["trigger"]) == (3, ["zkw"])
+
+
 def test_an_address_is_a_receiver_of_json(read):
     recipe, findings = read("finish: {notify: https://example.org/hook}\n")
     assert findings == []
@@ -60,8 +75,11 @@ def test_a_variable_and_a_kind(read):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("finish: {publish: a/b}\n", "7:10: finish.publish: publishing after the run is not built yet"),
-        ("finish: {publish: me/cat}\n", "7:10: finish.publish: publishing after the run is not built yet"),
+        ("finish: {publish: cat}\n", "7:19: finish.publish: must be a repository of the Hub, such as user/name"),
+        ("finish: {publish: me/../cat}\n", "7:19: finish.publish: must be a repository of the Hub, such as user/name"),
+        ("finish: {publish: {public: true}}\n", "7:19: finish.publish.repo: is missing"),
+        ("finish: {publish: {repoo: a/b}}\n", "7:20: finish.publish.repoo: there is no such key; did you mean 'repo'?"),
+        ("finish: {publish: {repo: a/b, epoch: 0}}\n", "7:38: finish.publish.epoch: must be picked, last, all, or"),
         (
             "finish: {stop_pods: true}\n",
             "7:10: finish.stop_pods: there is no such key; did you mean 'stop_pod'? write finish.stop_pod: true",

@@ -59,7 +59,7 @@ def test_zero_and_false_and_empty_text_are_values_and_null_is_not(write):
 def test_every_fault_is_reported_at_once_with_its_place(write):
     path = write(
         "name: a/b\nfamly: sdxl\nmodel: {rndom: sd15}\ndatasets:\n  - images: x\n    concept: c\n    repeat: 3\n"
-        "args:\n  lr: 1\n  lr: 2\nfinish: {publish: a/b}\n"
+        "args:\n  lr: 1\n  lr: 2\nfinish: {publish: ab}\n"
     )
     found = {line.removeprefix(f"{path}:") for line in messages(load(path))}
     assert found == {
@@ -68,7 +68,7 @@ def test_every_fault_is_reported_at_once_with_its_place(write):
         "3:9: model.rndom: there is no such key; did you mean 'random'? write model.random: sd15",
         "7:5: datasets.0.repeat: there is no such key; did you mean 'repeats'? write datasets.0.repeats: 3",
         "10:3: the key 'lr' stands here a second time (first in line 9); keep one of the two",
-        "11:10: finish.publish: publishing after the run is not built yet; leave the key out",
+        "11:19: finish.publish: must be a repository of the Hub, such as user/name: letters, digits, '.', '_' and '-'",
     }
 
 

@@ -1,0 +1,73 @@
+"""``kohya-runner publish``: the picked epoch, or any LoRA files, to a repository of the Hub."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kohya_runner.commands.entry import complete_runs, with_options
+
+if TYPE_CHECKING:
+    from kohya_runner.recipe.finish import Publish
+
+_OPTIONS = (
+    click.argument("targets", nargs=-1, metavar="[RUN|FOLDER|FILES...]", shell_complete=complete_runs),
+    click.option("--repo", required=True, metavar="USER/NAME", help="The repository; made private if it is not there."),
+    click.option("--epoch", metavar="N|last", help="This epoch (the picked one, else the one compare suggests)."),
+    click.option("--all", "every", is_flag=True, help="Every epoch that was saved."),
+    click.option("--public", is_flag=True, help="Anybody may see it."),
+    click.option("--clean", is_flag=True, help="Without words of captions, names of folders and paths in the files."),
+    click.option("--title", metavar="TEXT", help="Of the card and the files (the recipe's name)."),
+    click.option("--trigger", multiple=True, metavar="WORD", help="The words that call what was learnt."),
+    click.option("--base-model", metavar="USER/NAME", help="The base model's repository, for the card."),
+    click.option("--license", metavar="NAME", help="The base model's licence (what its own card says)."),
+    click.option("--dry-run", is_flag=True, help="Write a page with the card and the files; nothing is uploaded."),
+    click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
+)
+
+
+@click.command()
+@with_options(*_OPTIONS)
+def publish(targets: tuple[str, ...], workspace: str | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
+    """Publish LoRA files to the Hub with a model card: a run's picked epoch, a folder, or files."""
+    from kohya_runner.compare.subject import Named, find_subject
+    from kohya_runner.hub import access
+    from kohya_runner.publish import publishing
+    from kohya_runner.run.stop_request import raise_on_stop
+    from kohya_runner.show import console
+
+    raise_on_stop()
+    dry_run = choices.pop("dry_run")
+    wish, reach = _wish(**choices), access(os.environ)
+    with console.live(quiet=as_json, practice=False) as screen:
+        subject = find_subject(Named(targets=targets, workspace=workspace), painting=False)
+        made = publishing.prepared(subject, wish, reach, asked=True, say=screen.notice)
+        page = publishing.dry_run(made, reach, screen.notice) if dry_run else None
+        done = None if dry_run else publishing.publish(made, reach, screen.notice)
+    if as_json:
+        console.json_object({**publishing.result(made, done), "page": str(page) if page else None})
+        return 0
+    address = f"{reach.endpoint}/{wish.repo}"
+    ended = f"{publishing.told(made, done)}\n{address}" if done else f"nothing was uploaded; look at it: {page}"
+    for line in (*made.notes, ended):
+        console.say(line)
+    return 0
+
+
+def _wish(*, every: bool, epoch: str | None, **choices: Any) -> Publish:
+    from pydantic import ValidationError
+
+    from kohya_runner.errors import UsageError
+    from kohya_runner.recipe.finish import Publish
+
+    if every and epoch:
+        raise UsageError("--all does not go with --epoch", hint="leave one of the two out")
+    number = int(epoch) if epoch and epoch.isascii() and epoch.isdigit() else epoch
+    try:
+        return Publish.model_validate({"epoch": "all" if every else number or "picked", **choices})
+    except ValidationError as fault:
+        lines = [f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}" for one in fault.errors(include_url=False)]
+        raise UsageError("\n".join(dict.fromkeys(lines))) from None
