@@ -13,6 +13,7 @@ from kohya_runner.artefact.model_identity import INPAINTING_CHANNELS, UNET_CHANN
 from kohya_runner.artefact.safetensors_header import PRACTICE, Header, HeaderError, read_header
 from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import read_json
+from kohya_runner.tables import read_table
 from kohya_runner.text import size
 
 MODEL = "model"
@@ -90,55 +91,16 @@ class Wanted:
     strict: bool = False
 
 
-def _want(what: str, *keys: str, at: str = "", strict: bool = False) -> Wanted:
-    return Wanted(frozenset(keys), what, at, strict)
+def _wanted(keys: list[str], what: str, loader: str = "", *, strict: bool = False) -> Wanted:
+    return Wanted(frozenset(keys), what, loader, strict)
 
-
-_CLIP_L, _CLIP_G = _want("a CLIP-L text encoder", "clip_l"), _want("a CLIP-G text encoder", "clip_g")
-_T5, _AE = _want("a T5-XXL text encoder", "t5xxl"), _want("the 16-channel autoencoder (ae.safetensors)", "ae")
-_SD_VAE = _want("an SD or SDXL autoencoder", "vae", at="library/model_util.py:1312")
-_SD3, _FLUX, _KONTEXT = "library/sd3_utils.py", "library/flux_utils.py", "flux/flux_utils.py"
 
 SLOTS: dict[tuple[str, str], Wanted] = {
-    ("sd15", MODEL): _want("a Stable Diffusion 1.x checkpoint", "sd15"),
-    ("sd2", MODEL): _want("a Stable Diffusion 2.x checkpoint", "sd2"),
-    ("sdxl", MODEL): _want("an SDXL checkpoint", "sdxl"),
-    ("sd3", MODEL): _want("a Stable Diffusion 3 or 3.5 model", "sd3"),
-    ("sd3", "clip_l"): replace(_CLIP_L, loader=f"{_SD3}:155"),
-    ("sd3", "clip_g"): replace(_CLIP_G, loader=f"{_SD3}:210"),
-    ("sd3", "t5xxl"): replace(_T5, loader=f"{_FLUX}:407"),
-    ("sd3", "vae"): replace(_AE, loader=f"{_SD3}:261"),
-    ("flux", MODEL): _want("a FLUX.1 model", "flux", at=f"{_FLUX}:142"),
-    ("flux", "clip_l"): replace(_CLIP_L, loader=f"{_FLUX}:352"),
-    ("flux", "t5xxl"): replace(_T5, loader="docs/flux_train_network.md:305"),
-    ("flux", "ae"): replace(_AE, loader=f"{_FLUX}:186"),
-    ("lumina", MODEL): _want("a Lumina Image 2.0 model", "lumina"),
-    ("lumina", "gemma2"): _want("the Gemma 2 2B text encoder", "gemma2"),
-    ("lumina", "ae"): replace(_AE, loader="library/lumina_util.py:99"),
-    ("hunyuan_image", MODEL): _want("a HunyuanImage 2.1 model", "hunyuan_image"),
-    ("hunyuan_image", "text_encoder"): _want("the Qwen2.5-VL 7B text encoder", "qwen2_5_vl"),
-    ("hunyuan_image", "byt5"): _want("the ByT5 text encoder", "byt5"),
-    ("hunyuan_image", "vae"): _want(
-        "the HunyuanImage autoencoder", "hunyuan_vae", at="library/hunyuan_image_vae.py:751"
-    ),
-    ("anima", MODEL): _want("an Anima model", "anima"),
-    ("anima", "qwen3"): _want("the Qwen3 0.6B text encoder", "qwen3"),
-    ("anima", "vae"): _want("the Qwen-Image autoencoder", "qwen_vae"),
-    ("flux_kontext", MODEL): _want("a FLUX.1 Kontext model", "flux", at=f"{_KONTEXT}:174"),
-    ("flux_kontext", "vae"): replace(_AE, loader=f"{_KONTEXT}:189"),
-    ("flux_kontext", "text_encoder1"): replace(_T5, loader=f"{_KONTEXT}:366", strict=True),
-    ("flux_kontext", "text_encoder2"): replace(_CLIP_L, loader=f"{_KONTEXT}:299", strict=True),
-    ("flux2", MODEL): _want("a FLUX.2 model", "flux2", at="flux_2/flux2_utils.py:491"),
-    ("flux2", "vae"): _want("the FLUX.2 autoencoder", "flux2_vae", at="flux_2/flux2_utils.py:507"),
-    ("flux2", "text_encoder"): _want(
-        "the Mistral 3 or Qwen3 text encoder of FLUX.2", "mistral3", "qwen3_4b", "qwen3_8b"
-    ),
-    ("sd15", "vae"): _SD_VAE,
-    ("sd2", "vae"): _SD_VAE,
-    ("sdxl", "vae"): _SD_VAE,
+    (family, slot): _wanted(**row)
+    for family, slots in read_table(Path(__file__).with_name("slots.toml")).items()
+    for slot, row in slots.items()
 }
-OTHER_MODELS = {("flux", MODEL, "chroma"): _want("a Chroma model", "chroma")}
-"""What is wanted instead with another model_type, by family and slot."""
+"""By family and slot; ``model_chroma`` is the base model with that model_type."""
 
 
 def identity_findings(
@@ -148,7 +110,7 @@ def identity_findings(
     found: list[Finding] = []
     for seen in files:
         wanted = SLOTS.get((family, seen.slot))
-        wanted = OTHER_MODELS.get((family, seen.slot, model_type), wanted)
+        wanted = SLOTS.get((family, f"{seen.slot}_{model_type}"), wanted)
         found += _findings(seen, wanted, family=family, practice=practice)
     return tuple(found)
 

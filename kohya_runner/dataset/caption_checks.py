@@ -6,7 +6,8 @@ import contextlib
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 
 from kohya_runner.dataset.captions import BOM, fewest_tokens, most_tokens
@@ -14,6 +15,7 @@ from kohya_runner.dataset.facts import CAPTION_BLANK, CAPTION_EMPTY, CAPTION_ENC
 from kohya_runner.findings import Finding, error, info, warning
 from kohya_runner.text import counted, names, shortened
 
+Say = Callable[..., Finding]
 PATTERN_SECONDS = 5.0
 """How long a pattern may take on all captions of a folder: a careless one would take for ever."""
 
@@ -27,41 +29,45 @@ def regex_problem(pattern: str) -> str | None:
     return None
 
 
+def about(  # noqa: PLR0913, PLR0917 - a finding, and of what
+    say: Say, code: str, scan: Scan, paths: Sequence[Path], noun: str, what: str, hint: str = ""
+) -> Iterator[Finding]:
+    """One finding about these files of a folder, ``noun`` as they are called; none where there are none."""
+    if paths:
+        text = f"{counted(len(paths), noun)} {what}: {names(paths)}"
+        yield say(code, text, where=scan.source.place(paths), hint=hint)
+
+
 def missing(scan: Scan) -> Iterator[Finding]:
     """Images without a caption: the trainer takes the folder's name for it (library/dreambooth_dataset.py:232)."""
     paths = [image.path for image in scan.images if image.caption is None]
-    if not paths:
-        return
-    text = f"{counted(len(paths), 'image')} without a {dotted(scan.source.captions.extension)} file: {names(paths)}"
     hint = f"the trainer trains them as '{scan.source.concept}'; if so, write in the entry captions: {{optional: true}}"
     say = info if scan.source.regularization or scan.source.captions.optional else error
-    yield say("caption.missing", text, where=scan.source.place(paths), hint=hint)
+    lacking = f"without a {dotted(scan.source.captions.extension)} file"
+    return about(say, "caption.missing", scan, paths, "image", lacking, hint)
 
 
 def orphan(scan: Scan) -> Iterator[Finding]:
     """Captions whose image is not there."""
-    if scan.orphans:
-        text = f"{counted(len(scan.orphans), 'caption')} without an image: {names(scan.orphans)}"
-        yield warning("caption.orphan", text, where=scan.source.place(scan.orphans))
+    return about(warning, "caption.orphan", scan, scan.orphans, "caption", "without an image")
 
 
 def empty(scan: Scan) -> Iterator[Finding]:
     """Files of no byte: an assertion of the trainer (library/dreambooth_dataset.py:108)."""
-    yield from _faulty(
-        scan, CAPTION_EMPTY, "caption.empty", "without any text, which stops the trainer", "write a caption"
-    )
+    text = "without any text, which stops the trainer"
+    return about(error, "caption.empty", scan, _with(scan, CAPTION_EMPTY), "caption", text, "write a caption")
 
 
 def blank(scan: Scan) -> Iterator[Finding]:
     """A blank first line: an empty prompt, without a word (library/dreambooth_dataset.py:112)."""
-    text = "with a blank first line, the only line the trainer reads"
-    yield from _faulty(scan, CAPTION_BLANK, "caption.blank", text, "write the caption into the first line")
+    text, hint = "with a blank first line, the only line the trainer reads", "write the caption into the first line"
+    return about(error, "caption.blank", scan, _with(scan, CAPTION_BLANK), "caption", text, hint)
 
 
 def encoding(scan: Scan) -> Iterator[Finding]:
     """Anything but UTF-8 ends the trainer (library/dreambooth_dataset.py:105)."""
     text = "not in UTF-8, which stops the trainer"
-    yield from _faulty(scan, CAPTION_ENCODING, "caption.encoding", text, "save as UTF-8")
+    return about(error, "caption.encoding", scan, _with(scan, CAPTION_ENCODING), "caption", text, "save as UTF-8")
 
 
 def unreadable(scan: Scan) -> Iterator[Finding]:
@@ -78,20 +84,15 @@ def unreadable(scan: Scan) -> Iterator[Finding]:
 def lines(scan: Scan) -> Iterator[Finding]:
     """Several lines: only the first is used (library/dreambooth_dataset.py:112), with enable_wildcard any of them."""
     paths = [caption.path for caption in _usable(scan) if caption.lines > 1]
-    if paths:
-        text = f"{counted(len(paths), 'caption')} of several lines, only the first is used: {names(paths)}"
-        hint = "join the lines (with args.enable_wildcard the trainer picks one of them at random)"
-        yield warning("caption.lines", text, where=scan.source.place(paths), hint=hint)
+    hint = "join the lines (with args.enable_wildcard the trainer picks one of them at random)"
+    return about(warning, "caption.lines", scan, paths, "caption", "of several lines, only the first is used", hint)
 
 
 def bom(scan: Scan) -> Iterator[Finding]:
     """A byte order mark stays in the prompt: it is read as utf-8, not utf-8-sig (library/dreambooth_dataset.py:102)."""
     paths = [caption.path for caption in _captions(scan) if caption.bom]
-    if paths:
-        text = (
-            f"{counted(len(paths), 'caption')} with a byte order mark, which becomes part of the prompt: {names(paths)}"
-        )
-        yield warning("caption.bom", text, where=scan.source.place(paths), hint="save as UTF-8 without BOM")
+    text = "with a byte order mark, which becomes part of the prompt"
+    return about(warning, "caption.bom", scan, paths, "caption", text, "save as UTF-8 without BOM")
 
 
 def starts_with(scan: Scan) -> Iterator[Finding]:
@@ -194,11 +195,8 @@ def _usable(scan: Scan) -> tuple[Caption, ...]:
     return tuple(caption for caption in _captions(scan) if not caption.problem)
 
 
-def _faulty(scan: Scan, problem: str, code: str, what: str, hint: str) -> Iterator[Finding]:
-    paths = [caption.path for caption in _captions(scan) if caption.problem == problem]
-    if paths:
-        text = f"{counted(len(paths), 'caption')} {what}: {names(paths)}"
-        yield error(code, text, where=scan.source.place(paths), hint=hint)
+def _with(scan: Scan, problem: str) -> list[Path]:
+    return [caption.path for caption in _captions(scan) if caption.problem == problem]
 
 
 def _broken(scan: Scan, code: str, rule: str, holds: Callable[[str], bool]) -> Iterator[Finding]:

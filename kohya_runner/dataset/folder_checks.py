@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from kohya_runner.dataset.caption_checks import CAPTION_CHECKS
+from kohya_runner.dataset.caption_checks import CAPTION_CHECKS, about
 from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.facts import CAPTION_BLANK, ENTRIES, FOCUS, IMAGE_FORMATS, LINK, MANIFEST, Image, Scan, Source
 from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
@@ -144,19 +144,15 @@ def count(scan: Scan) -> Iterator[Finding]:
 def other_pictures(scan: Scan) -> Iterator[Finding]:
     """``a.gif``: a picture that is left out without a word."""
     found = [path for path in scan.strays if path.suffix.lower() in OTHER_PICTURES]
-    if found:
-        text = f"{counted(len(found), 'picture')} in formats the trainer does not read: {names(found)}"
-        hint = f"save as one of {', '.join(IMAGE_FORMATS)}, or take out of the folder"
-        yield warning("dataset.other_pictures", text, where=scan.source.place(found), hint=hint)
+    text, hint = "in formats the trainer does not read", f"save as one of {', '.join(IMAGE_FORMATS)}, or take out of"
+    return about(warning, "dataset.other_pictures", scan, found, "picture", text, f"{hint} the folder")
 
 
 def strays(scan: Scan) -> Iterator[Finding]:
     """Files that are neither image nor caption."""
     ours = {MANIFEST, ENTRIES, *(stem(image.path.name) + FOCUS for image in scan.images)}
     found = [path for path in scan.strays if path.suffix.lower() not in OTHER_PICTURES and path.name not in ours]
-    if found:
-        text = f"{counted(len(found), 'file')} that the trainer does not read: {names(found)}"
-        yield info("dataset.strays", text, where=scan.source.place(found))
+    return about(info, "dataset.strays", scan, found, "file", "that the trainer does not read")
 
 
 def subfolders(scan: Scan) -> Iterator[Finding]:
@@ -170,26 +166,17 @@ def subfolders(scan: Scan) -> Iterator[Finding]:
 
 def extension(scan: Scan) -> Iterator[Finding]:
     """``a.Png``: the trainer knows .png and .PNG alone (library/dataset.py:77)."""
-    mixed = [image.path for image in scan.images if _is_mixed(image.path.suffix)]
-    if mixed:
-        text = f"{counted(len(mixed), 'image')} with an extension the trainer would skip: {names(mixed)}"
-        yield info(
-            "dataset.extension",
-            text,
-            where=scan.source.place(mixed),
-            hint="the runner lays it out under the lower-case one",
-        )
+    mixed = [i.path for i in scan.images if i.path.suffix not in (i.path.suffix.lower(), i.path.suffix.upper())]
+    text, hint = "with an extension the trainer would skip", "the runner lays it out under the lower-case one"
+    return about(info, "dataset.extension", scan, mixed, "image", text, hint)
 
 
 def stem_twice(scan: Scan) -> Iterator[Finding]:
     """``a.png`` and ``a.jpg``: one caption file for two images."""
     stems = Counter(stem(image.path.name) for image in scan.images)
     same = [image.path for image in scan.images if stems[stem(image.path.name)] > 1]
-    if same:
-        text = f"{counted(len(same), 'image')} share a name and so a caption: {names(same)}"
-        yield warning(
-            "dataset.stem_twice", text, where=scan.source.place(same), hint="rename one of each, or remove it"
-        )
+    text, hint = "share a name and so a caption", "rename one of each, or remove it"
+    return about(warning, "dataset.stem_twice", scan, same, "image", text, hint)
 
 
 def concept(scan: Scan) -> Iterator[Finding]:
@@ -226,19 +213,15 @@ def links(scan: Scan) -> Iterator[Finding]:
 def content(scan: Scan) -> Iterator[Finding]:
     """A GIF named ``.png``: it is read all the same, of an animation the first picture."""
     wrong = [i for i in scan.images if i.format and i.format not in IMAGE_FORMATS.get(i.path.suffix.lower(), ())]
-    if wrong:
-        kinds = ", ".join(sorted({image.format for image in wrong}))
-        paths = [image.path for image in wrong]
-        text = f"{counted(len(paths), 'image')} with content other than the name says ({kinds}): {names(paths)}"
-        yield info("image.format", text, where=scan.source.place(paths), hint="it is read by its content; rename it")
+    text = f"with content other than the name says ({', '.join(sorted({image.format for image in wrong}))})"
+    hint = "it is read by its content; rename it"
+    return about(info, "image.format", scan, [image.path for image in wrong], "image", text, hint)
 
 
 def huge(scan: Scan) -> Iterator[Finding]:
     """More pixels than Pillow takes for reasonable: the trainer reads it, slowly and with much memory."""
     paths = [image.path for image in scan.images if image.width * image.height > PILLOW_LIMIT]
-    if paths:
-        text = f"{counted(len(paths), 'image')} of more than 89 megapixels: {names(paths)}"
-        yield warning("image.huge", text, where=scan.source.place(paths), hint="make them smaller")
+    return about(warning, "image.huge", scan, paths, "image", "of more than 89 megapixels", "make them smaller")
 
 
 def same_folder(scans: tuple[Scan, ...]) -> Iterator[Finding]:
@@ -259,10 +242,6 @@ def only_regularization(scans: tuple[Scan, ...]) -> Iterator[Finding]:
     if scans and all(scan.source.regularization for scan in scans):
         text = "all datasets are regularization images: there is nothing to train on"
         yield error("dataset.empty", text, where=scans[0].source.where, hint="add a dataset with regularization: false")
-
-
-def _is_mixed(suffix: str) -> bool:
-    return suffix not in (suffix.lower(), suffix.upper())
 
 
 DATASET_CHECKS: tuple[Check, ...] = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kohya_runner.dataset.buckets import Buckets, make_buckets, select
 from kohya_runner.dataset.near_duplicates import exact, near
-from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, named, page_finding
+from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, named, page_finding, some
 from kohya_runner.findings import error, info, warning
 from kohya_runner.text import counted
 
@@ -26,9 +26,8 @@ FEW = 5  # groups named
 def rotation(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """The trainer reads no EXIF orientation (library/utils.py:170): a phone's picture lies on its side."""
     turned = [one for one in views if one.traits and one.traits.orientation != 1]
-    if turned:
-        text = f"{counted(len(turned), 'image')} with an EXIF rotation that the trainer ignores: {named(turned)}"
-        yield page_finding(warning, "image.exif_rotation", text, turned, hint="turn the pixels and save again")
+    text, hint = "with an EXIF rotation that the trainer ignores", "turn the pixels and save again"
+    return some(warning, "image.exif_rotation", turned, "image", text, hint)
 
 
 def alpha(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
@@ -49,33 +48,25 @@ def alpha(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
 def animated(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """Of an animation the first frame."""
     moving = [one for one in views if one.traits and one.traits.animated]
-    if moving:
-        text = f"{counted(len(moving), 'image')} with several frames, only the first is used: {named(moving)}"
-        yield page_finding(warning, "image.animated", text, moving, hint="save the frames you want as single pictures")
+    text, hint = "with several frames, only the first is used", "save the frames you want as single pictures"
+    return some(warning, "image.animated", moving, "image", text, hint)
 
 
 def cmyk(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """Pillow turns printing colours into RGB without the file's profile."""
     printed = [one for one in views if one.traits and one.traits.mode in ("CMYK", "LAB")]
-    if printed:
-        text = f"{counted(len(printed), 'image')} in CMYK or LAB, whose colours change on the way to RGB"
-        yield page_finding(warning, "image.cmyk", f"{text}: {named(printed)}", printed, hint="save as RGB")
+    text = "in CMYK or LAB, whose colours change on the way to RGB"
+    return some(warning, "image.cmyk", printed, "image", text, "save as RGB")
 
 
 def depth(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """16-bit grey is cut at 255 and not scaled: nearly all of it becomes white."""
     clipped = [one for one in views if one.traits and one.traits.clipped]
-    if clipped:
-        what = f"{counted(len(clipped), 'grey image')} with more than 8 bits a channel, which becomes white"
-        yield page_finding(
-            error, "image.depth", f"{what}: {named(clipped)}", clipped, hint="save with 8 bits a channel"
-        )
     dark = [one for one in views if one.traits and one.traits.mode.startswith("I;16") and not one.traits.clipped]
-    if dark:
-        what = (
-            f"{counted(len(dark), 'grey image')} with 16 bits a channel, of which the trainer reads the lowest 8 alone"
-        )
-        yield page_finding(warning, "image.depth", f"{what}: {named(dark)}", dark, hint="save with 8 bits a channel")
+    white = "with more than 8 bits a channel, which becomes white"
+    black = "with 16 bits a channel, of which the trainer reads the lowest 8 alone"
+    yield from some(error, "image.depth", clipped, "grey image", white, "save with 8 bits a channel")
+    yield from some(warning, "image.depth", dark, "grey image", black, "save with 8 bits a channel")
 
 
 def pixel_art(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
@@ -146,9 +137,8 @@ def _bucket(made: Buckets, one: TrainerView) -> tuple[int, int] | None:
 def aspect(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
     """Panoramas and banners."""
     odd = [one for one in views if min(one.size) > 0 and max(one.size) / min(one.size) >= EXTREME]
-    if odd:
-        text = f"{counted(len(odd), 'image')} more than {EXTREME:g} times as long as wide: {named(odd)}"
-        yield page_finding(info, "image.aspect", text, odd, hint="cut them into pieces")
+    text = f"more than {EXTREME:g} times as long as wide"
+    return some(info, "image.aspect", odd, "image", text, "cut them into pieces")
 
 
 def same_bytes(views: Sequence[TrainerView]) -> Iterator[PageFinding]:

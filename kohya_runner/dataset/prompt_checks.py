@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from kohya_runner.dataset.token_count import Count, Encoder, alike
-from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, named, page_finding
+from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, named, page_finding, some
 from kohya_runner.findings import info, warning
 from kohya_runner.text import counted, shortened
 
@@ -76,14 +76,9 @@ def prefix(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
 
 def wildcards(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """``{red|blue}`` is chosen from with enable_wildcard alone (library/dataset.py:521-549)."""
-    if "enable_wildcard" in rules.changing:
-        return
-    found = [one for one in views if _CHOICE.search(one.caption)]
-    if found:
-        text = f"{counted(len(found), 'caption')} with braces that are read literally: {named(found)}"
-        yield page_finding(
-            warning, "caption.wildcard", text, found, hint="write args.enable_wildcard: true, or take the braces out"
-        )
+    found = [] if "enable_wildcard" in rules.changing else [one for one in views if _CHOICE.search(one.caption)]
+    text, hint = "with braces that are read literally", "write args.enable_wildcard: true, or take the braces out"
+    return some(warning, "caption.wildcard", found, "caption", text, hint)
 
 
 def trigger(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
@@ -98,10 +93,8 @@ def trigger(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]
         wrong = [one for one in without if id(one) in meant]
         if wrong:
             found, word = meant[id(wrong[0])]
-            text = f"{counted(len(wrong), 'caption')} with {shortened(found)} where {shortened(word)} was meant"
-            yield page_finding(
-                warning, "caption.misspelt", f"{text}: {named(wrong)}", wrong, hint="correct the spelling"
-            )
+            text = f"with {shortened(found)} where {shortened(word)} was meant"
+            yield from some(warning, "caption.misspelt", wrong, "caption", text, "correct the spelling")
         missing = [one for one in without if id(one) not in meant]
         stated = words == written[0].source.captions.contains_any  # then caption.contains_any says it
         if missing and not stated:

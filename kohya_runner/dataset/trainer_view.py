@@ -13,7 +13,7 @@ from kohya_runner.dataset.picture import Traits
 from kohya_runner.dataset.survey import Survey
 from kohya_runner.dataset.token_count import Count, Encoder, count, same
 from kohya_runner.findings import Finding
-from kohya_runner.text import names
+from kohya_runner.text import counted, names
 
 Size = tuple[int, int]
 Say = Callable[..., Finding]
@@ -31,6 +31,14 @@ def page_finding(say: Say, code: str, text: str, views: Sequence[TrainerView], *
     """A finding about some images of one folder."""
     paths = tuple(one.image.path for one in views)
     return PageFinding(say(code, text, where=views[0].source.place(paths), hint=hint), paths)
+
+
+def some(  # noqa: PLR0913, PLR0917 - a finding, and of what
+    say: Say, code: str, views: Sequence[TrainerView], noun: str, what: str, hint: str = ""
+) -> Iterator[PageFinding]:
+    """One finding about these images, ``noun`` as they are called; none where there are none."""
+    if views:
+        yield page_finding(say, code, f"{counted(len(views), noun)} {what}: {named(views)}", views, hint=hint)
 
 
 def named(views: Sequence[TrainerView]) -> str:

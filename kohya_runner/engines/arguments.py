@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.support import Support
+from kohya_runner.engines.support import TABLE, Support
 from kohya_runner.findings import Finding, error
 from kohya_runner.options import values
 from kohya_runner.options.script_options import ELSEWHERE, Option, ScriptOptions, argparse_parser
 from kohya_runner.recipe.models import Launch
 from kohya_runner.recipe.validate import recipe_key, shown_value, written
-from kohya_runner.tables import read_table
 from kohya_runner.yamlio import Node
 
 if TYPE_CHECKING:
@@ -107,8 +106,7 @@ def optimizer_of(settings: ParsedOptions) -> str:
 MANY_CHECKPOINTS = 50
 MAX_ADVICE = 50  # unknown options that get a suggestion: to compare names takes time
 MAX_NAME = 100
-_TABLE = read_table(Path(__file__).with_name("options.toml"))
-OWNED: Mapping[str, str] = _TABLE["owned"]
+OWNED: Mapping[str, str] = TABLE["owned"]
 """Option -> what to do instead; ``{value}`` is the recipe's."""
 
 PATHS = frozenset({
@@ -118,7 +116,7 @@ PATHS = frozenset({
 })  # fmt: skip
 """Options whose value may be a path: a relative one is relative to the recipe file that states it."""
 
-BOUNDS: Mapping[str, tuple[float, float]] = _TABLE["bounds"]
+BOUNDS: Mapping[str, tuple[float, float]] = TABLE["bounds"]
 """Option -> smallest and largest value that trains."""
 
 

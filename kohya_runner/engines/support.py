@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.record.run_paths import ResumeWay
-from kohya_runner.tables import tupled
+from kohya_runner.tables import read_table, tupled
 
 Data = Literal["folders", "pairs", "metadata", "edit", "controls"]
 """``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs;
@@ -168,11 +169,7 @@ class Surprise:
 
     option: str
     effect: str
-    moot: Callable[[Mapping[str, Any]], bool] = lambda _: False
-
-
-def _steps_are_set(args: Mapping[str, Any]) -> bool:
-    return "max_train_epochs" in args
+    moot: Callable[[Mapping[str, Any]], bool]
 
 
 def _rates_are_set(args: Mapping[str, Any]) -> bool:
@@ -180,25 +177,23 @@ def _rates_are_set(args: Mapping[str, Any]) -> bool:
     return "unet_lr" in args and ("text_encoder_lr" in args or only_unet)
 
 
-KOHYA: tuple[Surprise, ...] = (
-    Surprise("learning_rate", "a fiftieth of what LoRAs are trained with", _rates_are_set),
-    Surprise("max_train_steps", "the run ends there, whatever the number of pictures", _steps_are_set),
-    Surprise("network_dim", "the trainer then takes 4"),
-    Surprise("network_alpha", "the LoRA's scale is alpha / dim"),
-    Surprise("train_batch_size", "one picture a step"),
-    Surprise("optimizer_type", "the trainer then takes AdamW",
-             lambda a: "use_8bit_adam" in a or "use_lion_optimizer" in a),
-    Surprise("lr_scheduler", "the learning rate never falls"),
-    Surprise("mixed_precision", "trains in fp32: about twice the memory and time on a GPU"),
-    Surprise("save_precision", "checkpoints are fp32, twice the size of fp16"),
-    Surprise("seed", "random, so the run cannot be repeated"),
-    Surprise("max_data_loader_n_workers", "worker processes; a small /dev/shm cannot hold them"),
-    Surprise("timestep_sampling", "not what the trainer's own guide recommends"),
-    Surprise("model_prediction_type", "not what the trainer's own guide recommends"),
-    Surprise("guidance_scale", "not what the trainer's own guide recommends (1.0 for FLUX.1-dev)"),
-    Surprise("discrete_flow_shift", "the trainer's guide recommends 3.1582 with timestep_sampling: shift",
-             lambda a: a.get("timestep_sampling") not in (None, "shift")),
-)  # fmt: skip
+MOOT: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "learning_rate": _rates_are_set,
+    "max_train_steps": lambda args: "max_train_epochs" in args,
+    "num_train_epochs": lambda args: "max_train_steps" in args,
+    "optimizer_type": lambda args: "use_8bit_adam" in args or "use_lion_optimizer" in args,
+    "discrete_flow_shift": lambda args: args.get("timestep_sampling") not in (None, "shift"),
+}
+"""When it does not matter that an option is not set, by what is set."""
+
+
+def surprises(rows: Mapping[str, str]) -> tuple[Surprise, ...]:
+    """The rows of a table ``[surprises]``: option -> what its default means."""
+    return tuple(Surprise(option, effect, MOOT.get(option, lambda _: False)) for option, effect in rows.items())
+
+
+TABLE = read_table(Path(__file__).with_name("options.toml"))
+KOHYA = surprises(TABLE["surprises"])
 """Of sd-scripts and musubi-tuner, in the order in which they are worth reading."""
 
 IGNORES_FULL_BF16 = ("train_db.py", "fine_tune.py", "train_control_net.py")

@@ -11,7 +11,7 @@ from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import engine_info
 from kohya_runner.engines.arguments import Arg, ParsedOptions, cadence
 from kohya_runner.engines.protocol import Arranged, Engine, Planned, ResolvedRecipe
-from kohya_runner.engines.support import Surprise, support
+from kohya_runner.engines.support import Surprise, support, surprises
 from kohya_runner.findings import Finding
 from kohya_runner.record.run_paths import ResumeWay, RunPaths
 from kohya_runner.tables import read_table
@@ -65,9 +65,7 @@ class DiffusersEngine(Engine):
         return {"diffusers: InstructPix2Pix": RULES}
 
     def surprises(self) -> tuple[Surprise, ...]:
-        from kohya_runner.engines.diffusers.rules import SURPRISES
-
-        return SURPRISES
+        return surprises(_TABLE["surprises"])
 
     def picture_rules(self, _: Loaded, __: ParsedOptions) -> Rules:
         from kohya_runner.dataset.trainer_view import Rules

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kohya_runner.engines.rule_context import Context
 from kohya_runner.engines.rule_table import Condition, read_rules
-from kohya_runner.engines.support import Surprise
 
 SD15, SDXL = ("sd15",), ("sdxl",)
 
@@ -21,20 +20,6 @@ def _warms_up_forever(c: Context) -> bool:
 
 def _half_told(c: Context) -> bool:
     return bool(c.given("validation_prompt")) != bool(c.given("val_image_url", "val_image_url_or_path"))
-
-
-SURPRISES: tuple[Surprise, ...] = (
-    Surprise("resolution", "pictures are squeezed to squares of this side"),
-    Surprise("train_batch_size", "pictures a step, on each GPU"),
-    Surprise("num_train_epochs", "a hundred times through all pictures", lambda a: "max_train_steps" in a),
-    Surprise("lr_warmup_steps", "steps until the learning rate is at its height, with any scheduler but constant"),
-    Surprise("lr_scheduler", "the learning rate never falls"),
-    Surprise("mixed_precision", "trains in fp32: about twice the memory and time on a GPU"),
-    Surprise("conditioning_dropout_prob", "the model does not learn to weigh picture against instruction"),
-    Surprise("checkpointing_steps", "steps from one training state on the disk to the next"),
-    Surprise("checkpoints_total_limit", "no state is ever removed"),
-)
-"""What a recipe is told that leaves these open."""
 
 
 CONDITIONS: Mapping[str, Condition] = {

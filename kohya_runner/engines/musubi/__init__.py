@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.engine_info import engine_info
 from kohya_runner.engines.arguments import Arg, ParsedOptions
 from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, Planned, ResolvedRecipe
-from kohya_runner.engines.support import REMAINING, Support, Surprise, support
+from kohya_runner.engines.support import KOHYA, REMAINING, Support, Surprise, support
 from kohya_runner.findings import Finding
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.record.run_paths import RunPaths
@@ -52,8 +52,6 @@ class MusubiEngine(Engine):
 
     def surprises(self) -> tuple[Surprise, ...]:
         """Its parser knows guidance_scale, and its training does not look at it (flux_kontext_train_network.py:346)."""
-        from kohya_runner.engines.support import KOHYA
-
         return tuple(row for row in KOHYA if row.option != "guidance_scale")
 
     def picture_rules(self, loaded: Loaded, _: ParsedOptions) -> Rules:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner.engines.arguments import Arg, ParsedOptions
 from kohya_runner.engines.protocol import Arranged, Engine, Planned, ResolvedRecipe
 from kohya_runner.engines.sd_scripts import families
-from kohya_runner.engines.support import INITIAL_STEP, REMAINING, Support, Surprise
+from kohya_runner.engines.support import INITIAL_STEP, KOHYA, REMAINING, Support, Surprise
 from kohya_runner.findings import Finding
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.record.run_paths import RunPaths
@@ -40,8 +40,6 @@ class SdScriptsEngine(Engine):
         return SUBJECTS
 
     def surprises(self) -> tuple[Surprise, ...]:
-        from kohya_runner.engines.support import KOHYA
-
         return KOHYA
 
     def picture_rules(self, _: Loaded, parsed: ParsedOptions) -> Rules:
