@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,9 +110,11 @@ class WantedVersion:
     def _next(self) -> Path:
         last, folder = manifest.versions(self.root)[-1:], manifest.next_version(self.root)
         known = manifest.read(last[0]) if last else None
+        if last and (last[0] / manifest.ANSWERS).is_file():
+            shutil.copy2(last[0] / manifest.ANSWERS, folder / manifest.ANSWERS)  # will be written to
         if known is not None and self.steps[0] in known.steps:
             for path in last[0].iterdir():
-                if not path.name.startswith("."):
+                if not path.name.startswith(".") and path.name != manifest.ANSWERS:
                     os.link(path, folder / path.name)  # replaced where it changes, never written to
         return folder
 
@@ -160,6 +163,10 @@ def version_or_finding(loaded: Loaded, index: int, workspace: Workspace) -> Path
     if is_rows_file(wanted.source) or entry.conditioning is not None:
         text = f"datasets.{index}.{key}: is for a folder of pictures, without conditioning and metadata files"
         return error("recipe.value", text, where=wanted.where, hint=f"take {key} out of this entry")
+    extension = entry.captions.extension or loaded.args.get("caption_extension") or ".txt"
+    if entry.caption is not None and extension != ".txt":
+        text = f"datasets.{index}.caption: writes .txt captions, and the trainer looks for {extension}"
+        return error("recipe.value", text, where=wanted.where, hint="write args.caption_extension: .txt")
     found = wanted.current()
     if found is not None:
         return found

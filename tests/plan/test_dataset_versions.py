@@ -7,14 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from zipfile import ZipFile
 
 import PIL.Image
 import pytest
+from chat_server import chat_server, said
 from sprites import RESAMPLING, as_jpeg, sprite
 
 from kohya_runner.dataset.captioning.caption_dataset import by_template
+from kohya_runner.dataset.captioning.endpoint import ask
 from kohya_runner.plan.dataset_versions import make_versions
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.report import exit_code
@@ -243,6 +246,40 @@ def test_a_model_that_captions_needs_a_word(recipe: Path, said: str, told: str):
     assert not made.unprepared
     trusted = Request(recipe, (), workspace=made.request.workspace, practice=True, trust=("datasets.caption",))
     assert make_plan(trusted, environ={"HOME": str(recipe.parent)}).unprepared
+
+
+def test_a_new_version_asks_only_for_what_changed_and_leaves_the_old_answers(recipe: Path):
+    raw_png(recipe)
+    with chat_server(said("a thing")) as server:
+        alone(recipe, f"{{endpoint: {server.url}, model: m}}")
+
+        def make() -> None:
+            made = planned(recipe)
+            list(make_versions(made.loaded, made.workspace, None, lambda told: partial(ask, told, "")))
+
+        make()
+        first = recipe.parent / "ws" / "prepared" / "sprites" / "001" / "answers.jsonl"
+        before = first.read_bytes()
+        assert (len(server.requests), len(before.splitlines())) == (3, 3)
+        PIL.Image.new("RGB", (64, 64), "#123456").save(recipe.parent / "raw" / "1.png")
+        make()
+        second = first.parent.with_name("002") / "answers.jsonl"
+        assert (len(server.requests), len(second.read_bytes().splitlines())) == (4, 4)
+        assert first.read_bytes() == before
+    assert texts(recipe, "002") == ["sprite 0", *["a thing"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("repeats: 2", "repeats: 2\n    captions: {extension: .caption}"),
+        ("caption_extension: .txt", "caption_extension: .caption"),
+    ],
+)
+def test_captions_that_the_trainer_would_not_look_for_are_told_first(recipe: Path, old: str, new: str):
+    recipe.write_text(RECIPE.replace("args:", "    caption: {template: a}\nargs:", 1).replace(old, new))
+    (found,) = [one for one in planned(recipe).findings if one.code == "recipe.value"]
+    assert "looks for .caption" in found.message
 
 
 def test_blip_is_refused_with_the_reason(recipe: Path):
