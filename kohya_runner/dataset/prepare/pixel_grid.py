@@ -48,7 +48,9 @@ def find_grid(picture: PIL.Image.Image) -> PixelGrid | None:
         return None
     lines = (_lines(picture), _lines(picture.transpose(PIL.Image.Transpose.TRANSPOSE)))
     for way in _FILTERS:
-        found = _stands_out(picture.size, *(_differences(some, way) for some in lines))
+        across = _differences(lines[0], way)
+        stands = min(_depths(across).values(), default=1.0) <= DIP  # else the other direction need not be looked at
+        found = _stands_out(picture.size, across, _differences(lines[1], way)) if stands else None
         if found:
             back = picture.resize(found, PIL.Image.Resampling.NEAREST).resize(
                 picture.size, PIL.Image.Resampling.NEAREST
