@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Any
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from types import ModuleType
 
 KERNELS = "bitsandbytes.backends.default.ops"
@@ -14,23 +16,35 @@ KERNELS = "bitsandbytes.backends.default.ops"
 
 diffusers imports it in every training (quantizers/bitsandbytes/utils.py); nothing uses it on a CPU.
 """
-_REAL: list[Any] = []
 
 gc.set_threshold(200_000)  # the 2,800 modules of a trainer set the collector off again and again: a tenth of a start
 
 
-def leave_uncompiled(_: ModuleType) -> None:
-    import torch
+class _Uncompiled(Loader):
+    def __init__(self, real: Loader) -> None:
+        self.real = real
 
-    _REAL.append(torch.compile)
-    torch.compile = lambda function=None, **_: function
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.real.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        import torch
+
+        real = torch.compile
+        torch.compile = lambda function=None, **_: function
+        try:
+            self.real.exec_module(module)
+        finally:
+            torch.compile = real
 
 
-def compile_again(_: ModuleType) -> None:
-    import torch
+class Finder(MetaPathFinder):
+    """Finds that one module where it is."""
 
-    torch.compile = _REAL.pop()
-
-
-BEFORE: dict[str, Callable[[ModuleType], None]] = {KERNELS: leave_uncompiled}
-AFTER: dict[str, Callable[[ModuleType], None]] = {KERNELS: compile_again}
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname == KERNELS else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Uncompiled(spec.loader)
+        return spec

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import shrunk_controls
 import shrunk_start
-from shrunk_musubi import BEFORE as MUSUBI_BEFORE
+from shrunk_musubi import BEFORE
 from shrunk_musubi import SHRINK as MUSUBI
 from shrunk_steps import slower_steps
 from shrunk_transformers import SHRINK as TRANSFORMERS
@@ -120,9 +120,7 @@ SHRINK: dict[str, Callable[[ModuleType], None]] = (
     }
     | TRANSFORMERS
     | MUSUBI
-    | shrunk_start.AFTER
 )
-BEFORE = MUSUBI_BEFORE | shrunk_start.BEFORE
 
 
 class _ThenShrink(Loader):
@@ -156,4 +154,4 @@ class _Finder(MetaPathFinder):
         return spec
 
 
-sys.meta_path.insert(0, _Finder())
+sys.meta_path[:0] = [_Finder(), shrunk_start.Finder()]
