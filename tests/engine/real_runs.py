@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-SHRINK = Path(__file__).with_name("shrink")
+SHRINK, START = (Path(__file__).with_name(name) for name in ("shrink", "start"))
 SECRET = "hf_thisIsNobodysToken"
 OURS = ("KOHYA_", "XDG_", "HF_", "TRANSFORMERS_", "TORCH_", "WANDB_", "PIP_")
 """Variables of the machine that would decide something in place of the pod."""
@@ -96,7 +96,7 @@ class Pod:
         places = {
             "HOME": self.home,
             "TMPDIR": self.temporary,
-            "PYTHONPATH": os.pathsep.join(map(str, (SHRINK, ROOT) if self.shrunk else (ROOT,))),
+            "PYTHONPATH": os.pathsep.join(map(str, (SHRINK if self.shrunk else START, ROOT))),
             "KOHYA_WORKSPACE": self.workspace,
             "KOHYA_RUNNER_SD_SCRIPTS": self.checkout,
             "KOHYA_RUNNER_PYTHON": self.trainer_python,

@@ -77,7 +77,7 @@ def place(
     family = request.param
     root = tmp_path_factory.mktemp(f"it's {family}")
     environ = {
-        **os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1",
+        **os.environ, "PYTHONPATH": f"{HERE / 'start'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "KOHYA_RUNNER_DIFFUSERS": str(diffusers_examples),
         "KOHYA_RUNNER_DIFFUSERS_PYTHON": str(diffusers_python),
     }  # fmt: skip
@@ -130,6 +130,7 @@ def test_the_loss_was_heard_and_is_a_number(done):
     assert "nan" not in re.findall(r"step_loss=([^,\]]+)", done.log)
 
 
+@pytest.mark.full
 def test_what_it_left_edits_a_picture(done):
     picture = next((done.place.root / "my edits" / "inputs").iterdir())
     command = (str(done.place.python), str(HERE / "paint_child.py"), done.place.family, str(done.folder / "output"))

@@ -1,6 +1,6 @@
 """Runs of the real trainer, killed with SIGKILL at random moments three times, are the runs that were not killed.
 
-``--tier full`` kills twenty runs, else one.
+``--tier full`` kills twenty runs, else one, and rehearses one (as practice: tests/run/test_rehearse.py, every day).
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def test_a_run_killed_three_times_ends_as_one_that_was_not(place, whole, seed):
         case.clear()
 
 
+@pytest.mark.full
 def test_a_rehearsal_measures_the_real_trainer(place):
     case = Case(place, place.root / "rehearsed")
     try:

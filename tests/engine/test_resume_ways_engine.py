@@ -226,7 +226,7 @@ def pix2pix(
 ) -> Iterator[Trial]:
     family = request.param
     environ = {
-        **os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1",
+        **os.environ, "PYTHONPATH": f"{HERE / 'start'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "KOHYA_RUNNER_DIFFUSERS": str(diffusers_examples),
         "KOHYA_RUNNER_DIFFUSERS_PYTHON": str(diffusers_python),
     }  # fmt: skip

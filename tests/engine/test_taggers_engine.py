@@ -56,7 +56,7 @@ def test_a_tagger_runs_with_its_model_from_the_hub(tagger, python, sd_scripts, d
     env = os.environ | {"KOHYA_WORKSPACE": str(dataset.parent / "ws"), "HF_ENDPOINT": hub.endpoint,
                         "HOME": str(dataset.parent),
                         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(python),
-                        "PYTHONPATH": str(ROOT)}  # fmt: skip
+                        "PYTHONPATH": f"{ROOT / 'tests' / 'engine' / 'start'}:{ROOT}"}  # fmt: skip
     words = (
         sys.executable,
         "-m",
