@@ -44,7 +44,7 @@ class Forked:
         server, lock = _server()
         with lock:
             socket.send_fds(server, [json.dumps(asked).encode()], ends)
-            self.pid = int.from_bytes(server.recv(8), "little")
+            self.pid = int.from_bytes(_whole(server.recv(8), 8), "little")
         for end in ends:
             os.close(end)
         self.stdout: IO[str] | None = open(out, encoding="utf-8")  # noqa: PTH123, SIM115 - a descriptor
@@ -55,7 +55,7 @@ class Forked:
         if self.returncode is None:
             if not select.select([self._answer], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            self.returncode = os.waitstatus_to_exitcode(int.from_bytes(os.read(self._answer, 4), "little"))
+            self.returncode = os.waitstatus_to_exitcode(int.from_bytes(_whole(os.read(self._answer, 4), 4), "little"))
             os.close(self._answer)
         return self.returncode
 
@@ -95,6 +95,11 @@ class Forked:
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
+
+
+def _whole(answer: bytes, size: int) -> bytes:
+    assert len(answer) == size, "the process that forks is gone"
+    return answer
 
 
 @functools.cache
