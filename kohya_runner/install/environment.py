@@ -178,7 +178,8 @@ def add_packages(
         hint = f"install it there: {shlex.join((str(python.path), '-m', 'pip', 'install', *absent))}"
         raise TrainerError(f"{python.named_by} names {python.path}, which lacks {', '.join(absent)}", hint=hint)
     limits, asked = python.path.parents[1] / "constraints.txt", {package_name(text) for text in absent}
-    others = [line for line in limits.read_text(encoding="utf-8").splitlines() if package_name(line) not in asked]
+    lines = limits.read_text(encoding="utf-8").splitlines() if limits.exists() else []
+    others = [line for line in lines if package_name(line) not in asked]
     safe_files.write_text(limits, "\n".join(others) + "\n")
     say(f"installing {' '.join(absent)}")
     _must(

@@ -190,3 +190,15 @@ def _assigned(statement: ast.stmt) -> Iterator[tuple[str, Name]]:
                 target = node.value if isinstance(node, ast.Subscript) else node
                 if isinstance(target, ast.Name) and isinstance(getattr(node, "ctx", None), ast.Store | ast.Del):
                     yield target.id, None
+
+
+def parsed(path: Path) -> ast.Module | None:
+    """A file as a syntax tree; None for what is no Python, or cannot be read."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

@@ -7,10 +7,11 @@ its keywords to, asks for; what a key's text becomes (a number, a list, True alo
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
+
+from kohya_runner.options.modules import parsed
 
 Kind = Literal["int", "float", "ints", "floats", "bool", "flag", "text"]
 """``bool`` is on for the text True alone, ``flag`` in any case."""
@@ -49,14 +50,9 @@ def kind_of(owner: ast.ClassDef, parameter: str) -> Kind:
 
 def _functions(path: Path) -> dict[str, ast.FunctionDef]:
     """A file's functions and its classes' methods, by their own names; the first of a name counts."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-        return {}
+    tree = parsed(path)
     found: dict[str, ast.FunctionDef] = {}
-    for node in ast.walk(tree):
+    for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef):
             found.setdefault(node.name, node)
     return found

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import ast
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from kohya_runner.options.declaration import dotted
+from kohya_runner.options.modules import parsed
 
 Optimizers = Mapping[str, tuple[str, ...]]
 """Name as it is written -> the class by its full name, then the keywords that the trainer passes itself."""
@@ -20,7 +20,7 @@ Schedulers = Mapping[str, tuple[str, ...]]
 
 FOLDERS = ("library", "src/musubi_tuner/training")
 CHOOSES, SCHEDULES = "get_optimizer", ("get_scheduler_fix", "get_lr_scheduler")
-NAME = "optimizer_type"
+NAME, CLASS = "optimizer_type", "optimizer_class"
 
 
 def optimizer_files(root: Path) -> tuple[Path, ...]:
@@ -34,13 +34,7 @@ def read_optimizers(root: Path) -> tuple[Optimizers, Schedulers]:
     """Both tables; empty where the functions are not there or cannot be read."""
     optimizers: dict[str, tuple[str, ...]] = {}
     schedulers: dict[str, tuple[str, ...]] = {}
-    for path in optimizer_files(root):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
+    for tree in filter(None, map(parsed, optimizer_files(root))):
         imports = dict(_imports(tree))
         for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
             if function.name == CHOOSES:
@@ -64,69 +58,43 @@ def _full(node: ast.expr, imports: Mapping[str, str]) -> str:
 
 
 def _optimizers(function: ast.FunctionDef, imports: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.If):
-            for name in _compared(node.test):
-                chosen = list(_own(node.body))
-                classes = [_full(s.value, imports) for s in chosen if isinstance(s, ast.Assign) and _is_class(s)]
-                yield name, (next(filter(None, classes), ""), *_passed(chosen))
+    for branch in (node for node in ast.walk(function) if isinstance(node, ast.If)):
+        compared = [n for other in _compared(branch.test, NAME) for n in ast.walk(other) if isinstance(n, ast.Constant)]
+        inner = [node for statement in _own(branch.body) for node in ast.walk(statement)] if compared else []
+        chosen = (n.value for n in inner if isinstance(n, ast.Assign) and dotted(n.targets[0]) == (CLASS,))
+        made = next((_full(value, imports) for value in chosen if isinstance(value, ast.Attribute)), "")
+        for text in compared:
+            if text.value:
+                yield str(text.value), (made, *(_passed(inner, CLASS) or ("lr",)))
 
 
-def _compared(test: ast.expr) -> Iterator[str]:
-    """The texts that the name is compared with: ``"AdamW".lower()`` or ``"adamw"``."""
+def _compared(test: ast.expr, name: str) -> Iterator[ast.expr]:
+    """What a name is compared with in a condition."""
     for node in ast.walk(test):
-        match node:
-            case ast.Compare(left=ast.Name(id=name), ops=[ast.Eq()], comparators=[other]) if name == NAME:
-                texts = (inner.value for inner in ast.walk(other) if isinstance(inner, ast.Constant))
-                yield from (str(text) for text in texts if text)
-            case _:
-                continue
+        if isinstance(node, ast.Compare) and dotted(node.left) == (name,) and isinstance(node.ops[0], ast.Eq):
+            yield node.comparators[0]
 
 
 def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
     """What runs for this name: of an ``if`` about the name that is inside, the other half."""
     for statement in body:
         test = ast.walk(statement.test) if isinstance(statement, ast.If) else ()
-        if isinstance(statement, ast.If) and any(isinstance(node, ast.Name) and node.id == NAME for node in test):
-            yield from _own(statement.orelse)
-        elif isinstance(statement, ast.If | ast.Try):
-            yield from _own([s for part in ("body", "orelse") for s in getattr(statement, part)])
+        about = any(isinstance(node, ast.Name) and node.id == NAME for node in test)
+        if isinstance(statement, ast.If | ast.Try):
+            yield from _own([*([] if about else statement.body), *statement.orelse])
         else:
             yield statement
 
 
-def _is_class(statement: ast.Assign) -> bool:
-    return dotted(statement.targets[0]) == ("optimizer_class",) and isinstance(statement.value, ast.Attribute)
-
-
-def _passed(statements: list[ast.AST]) -> tuple[str, ...]:
-    """The keywords of ``optimizer_class(params, lr=lr, ...)``; the rate alone where that call is elsewhere."""
-    for node in (inner for statement in statements for inner in ast.walk(statement)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "optimizer_class":
-            return tuple(keyword.arg for keyword in node.keywords if keyword.arg)
-    return ("lr",)
+def _passed(nodes: Iterable[ast.AST], function: str) -> tuple[str, ...]:
+    """The keywords of the first call of a function."""
+    calls = (node for node in nodes if isinstance(node, ast.Call) and dotted(node.func) == (function,))
+    return next((tuple(word.arg for word in call.keywords if word.arg) for call in calls), ())
 
 
 def _schedulers(function: ast.FunctionDef, imports: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.If):
-            for member in _members(node.test, imports):
-                yield member, _keywords(node.body)
-    yield "", _keywords(function.body[-1:])
-
-
-def _members(test: ast.expr, imports: Mapping[str, str]) -> Iterator[str]:
-    for node in ast.walk(test):
-        match node:
-            case ast.Compare(left=ast.Name(id="name"), ops=[ast.Eq()], comparators=[ast.Attribute() as other]):
-                yield _full(other, imports).removesuffix(".value")
-            case _:
-                continue
-
-
-def _keywords(body: list[ast.stmt]) -> tuple[str, ...]:
-    """Those of the call of ``schedule_func``."""
-    for node in (inner for statement in body for inner in ast.walk(statement)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "schedule_func":
-            return tuple(keyword.arg for keyword in node.keywords if keyword.arg)
-    return ()
+    for branch in (node for node in ast.walk(function) if isinstance(node, ast.If)):
+        for member in _compared(branch.test, "name"):
+            passed = _passed((node for statement in branch.body for node in ast.walk(statement)), "schedule_func")
+            yield _full(member, imports).removesuffix(".value"), passed
+    yield "", _passed(ast.walk(function.body[-1]), "schedule_func")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 from kohya_runner.options.constants import NotConstantError, evaluate
 from kohya_runner.options.declaration import declared, dotted
-from kohya_runner.options.modules import MAX_BYTES, MAX_HOPS, External, Imported, named, top_level
+from kohya_runner.options.modules import MAX_HOPS, External, Imported, named, parsed, top_level
 from kohya_runner.options.packages import Takes
 from kohya_runner.options.script_options import Option
 
@@ -70,7 +69,7 @@ class PackageSources:
         """A module as a syntax tree; None for what cannot be read."""
         if module not in self._trees:
             path = self.path(module)
-            self._trees[module] = _parsed(path) if path is not None else None
+            self._trees[module] = parsed(path) if path is not None else None
         return self._trees[module]
 
     def takes(self, name: str) -> Takes | None:
@@ -164,17 +163,6 @@ class PackageSources:
         if other is None:
             raise NotConstantError(node, "cannot be followed")
         return self._constant(other)
-
-
-def _parsed(path: Path) -> ast.Module | None:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def _takes(function: ast.FunctionDef) -> Takes:

@@ -59,6 +59,15 @@ def test_what_is_missing_is_installed_and_the_second_time_nothing_is(python: Pat
     assert "other==3" in (python.parents[1] / "constraints.txt").read_text(encoding="utf-8")
 
 
+def test_an_environment_without_limits_gets_them_too(python: Path, tmp_path: Path):
+    wheel(tmp_path, "made_up_as_well", "1.0")
+    environ = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "HOME": str(tmp_path)}
+    (python.parents[1] / "constraints.txt").unlink(missing_ok=True)
+    own = TrainerPython(python, "kohya-runner setup", own=True)
+    add_packages(own, ("made_up_as_well==1.0",), home=tmp_path, environ=environ, say=str)
+    subprocess.run((str(python), "-c", "import made_up_as_well"), check=True)
+
+
 def test_a_python_of_somebody_is_not_changed(python: Path, tmp_path: Path):
     with pytest.raises(TrainerError, match=r"python: names .* which lacks nothing_of_it==1") as raised:
         add_packages(TrainerPython(python, "python:"), ("nothing_of_it==1",), home=tmp_path, environ={}, say=str)
