@@ -13,8 +13,7 @@ from kohya_runner.compare.checkpoints import in_folder
 from kohya_runner.engines.painting import MODELS, Base
 from kohya_runner.errors import PreflightError, UsageError
 from kohya_runner.findings import error
-from kohya_runner.plan.consent import check_keys
-from kohya_runner.plan.trust_table import WEIGHTS, is_shipped
+from kohya_runner.plan.consent import WEIGHTS, check_keys, is_shipped
 from kohya_runner.record import record as records
 from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import COMPARISON, RunPaths

@@ -135,6 +135,11 @@ class Engine(Protocol):
     BROKEN_RESUME: ClassVar[Mapping[str, str]] = {}
     """Scripts that write states and cannot read them, and why."""
 
+    @property
+    def build(self) -> Any:
+        """Its module with ``arrange``, ``steps`` and ``arguments``, which is imported when a plan needs it."""
+        raise NotImplementedError
+
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
         """The rules between its options, by the subject that they are shown under."""
         return {}
@@ -166,6 +171,8 @@ class Engine(Protocol):
 
     def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
         """The pictures as its scripts read them, below ``tree``."""
+        made: Arranged = self.build.arrange(resolved, scans, tree)
+        return made
 
     def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, states: int) -> Mapping[str, Any]:
         """What the runner adds about saving. ``states`` are to be kept; ``steps`` None: not known yet."""
@@ -179,11 +186,15 @@ class Engine(Protocol):
 
     def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
         """Batches, steps and saves. ``values`` are the options that will take effect."""
+        planned: Planned = self.build.steps(resolved, layout, values)
+        return planned
 
     def arguments(
         self, resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
     ) -> tuple[Arg, ...]:
         """All options of the training, the recipe's own among them."""
+        made: tuple[Arg, ...] = self.build.arguments(resolved, arranged, run, saving)
+        return made
 
     def stages(self, resolved: ResolvedRecipe, arranged: Arranged) -> tuple[EarlierStage, ...]:
         """The scripts that run before the training."""

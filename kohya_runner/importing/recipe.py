@@ -19,7 +19,7 @@ from kohya_runner.importing.paths import Places
 from kohya_runner.importing.setup import Options, Setup, Subset
 from kohya_runner.options import values
 from kohya_runner.options.script_options import Option
-from kohya_runner.plan.trust_table import LAUNCHER_INSTEAD
+from kohya_runner.plan.consent import LAUNCHER_INSTEAD
 from kohya_runner.recipe.load import load
 from kohya_runner.recipe.models import NAME
 from kohya_runner.recipe.starter import starter_file

@@ -7,10 +7,10 @@ bitsandbytes from 0.50 on work, so they are not errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.findings import Finding, error, warning
@@ -18,8 +18,6 @@ from kohya_runner.text import size
 
 if TYPE_CHECKING:
     from kohya_runner.machine.host import Gpu, HostFacts
-
-    CpuRule: TypeAlias = "Callable[[MachineNeeds, TrainerFacts], tuple[str, str, str] | None]"
 
 UNET_FAMILIES = frozenset({"sd15", "sd2", "sdxl"})
 """Families with a U-Net: ``--xformers`` acts on them (library/model_io.py:136), and fp8 weights meet GroupNorm."""
@@ -167,7 +165,7 @@ def no_gpu(needs: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Itera
     """One error for each option that cannot run on a CPU; a warning where all of them can."""
     if host.gpus or trainer.cuda:
         return
-    faults = [fault for rule in CPU_RULES if (fault := rule(needs, trainer)) is not None]
+    faults = list(_cpu_faults(needs, trainer))
     for option, why, instead in faults:
         message = f"there is no CUDA GPU here, and {why}"
         yield error("device.none", message, where=needs.place(option), hint=f"write args.{instead}, or use a GPU")
@@ -176,61 +174,39 @@ def no_gpu(needs: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Itera
         yield warning("device.none", message, hint="use a GPU for anything but a trial")
 
 
-def _fp16(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
-    """Without autocast the fp32 LoRA meets fp16 weights: "expected m1 and m2 to have the same dtype"."""
-    if needs.mixed_precision != "fp16" or needs.full_fp16:
-        return None
-    why = "accelerate has no fp16 autocast on a CPU (accelerate/accelerator.py:539; it fails at networks/lora.py:98)"
-    return "mixed_precision", f"mixed_precision fp16 needs one: {why}", "mixed_precision: no"
-
-
-def _full_fp16(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
-    if not needs.full_fp16:
-        return None
-    why = "full_fp16 needs one: it patches a gradient scaler that no CPU has (library/accelerator_setup.py:181)"
-    return "full_fp16", why, "full_fp16: false and mixed_precision: no"
-
-
-def _fp8(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
-    unet_only = needs.args.get("fp8_base_unet") is True
-    if needs.family not in UNET_FAMILIES or not (needs.fp8_base or unet_only):
-        return None
-    option = "fp8_base_unet" if unet_only else "fp8_base"
-    return (
-        option,
-        f"{option} needs one: GroupNorm has no fp8 on a CPU (library/original_unet.py:467)",
-        f"{option}: false",
-    )
-
-
 XFORMERS_LINES = {"sdxl": "sdxl_train_network.py:74"}
+EXAMPLES = "enable_xformers_memory_efficient_attention"
+"""What diffusers' examples call it."""
 
 
-def _xformers(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
-    if not needs.xformers or needs.family not in UNET_FAMILIES:
-        return None
-    line = XFORMERS_LINES.get(needs.family, "train_network.py:164")
-    return "xformers", f"xformers needs one ({line} raises ValueError)", "sdpa: true in place of args.xformers: true"
-
-
-def _xformers_of_examples(needs: MachineNeeds, _: TrainerFacts) -> tuple[str, str, str] | None:
-    option = "enable_xformers_memory_efficient_attention"
-    if needs.args.get(option) is not True:
-        return None
-    return option, f"{option} needs one (train_instruct_pix2pix.py:539)", f"{option}: false"
-
-
-def _eight_bit(needs: MachineNeeds, trainer: TrainerFacts) -> tuple[str, str, str] | None:
-    name = needs.optimizer.lower()
-    version = trainer.versions.get("bitsandbytes")
+def _cpu_faults(needs: MachineNeeds, trainer: TrainerFacts) -> Iterator[tuple[str, str, str]]:
+    """(option, why it cannot run on a CPU, what to write instead)."""
+    unet = needs.family in UNET_FAMILIES
+    if needs.mixed_precision == "fp16" and not needs.full_fp16:
+        # without autocast the fp32 LoRA meets fp16 weights: "expected m1 and m2 to have the same dtype"
+        why = (
+            "accelerate has no fp16 autocast on a CPU (accelerate/accelerator.py:539; it fails at networks/lora.py:98)"
+        )
+        yield "mixed_precision", f"mixed_precision fp16 needs one: {why}", "mixed_precision: no"
+    if needs.full_fp16:
+        why = "full_fp16 needs one: it patches a gradient scaler that no CPU has (library/accelerator_setup.py:181)"
+        yield "full_fp16", why, "full_fp16: false and mixed_precision: no"
+    unet_only = needs.args.get("fp8_base_unet") is True
+    if unet and (needs.fp8_base or unet_only):
+        option = "fp8_base_unet" if unet_only else "fp8_base"
+        why = f"{option} needs one: GroupNorm has no fp8 on a CPU (library/original_unet.py:467)"
+        yield option, why, f"{option}: false"
+    if unet and needs.xformers:
+        line = XFORMERS_LINES.get(needs.family, "train_network.py:164")
+        why = f"xformers needs one ({line} raises ValueError)"
+        yield "xformers", why, "sdpa: true in place of args.xformers: true"
+    if needs.args.get(EXAMPLES) is True:
+        yield EXAMPLES, f"{EXAMPLES} needs one (train_instruct_pix2pix.py:539)", f"{EXAMPLES}: false"
+    name, version = needs.optimizer.lower(), trainer.versions.get("bitsandbytes")
     uses = name.endswith("8bit") or name in {"pagedadamw", "pagedadamw32bit"}
-    if not uses or version is None or numbers(version) >= BITSANDBYTES_ON_CPU:
-        return None
-    why = f"{needs.optimizer} needs one: bitsandbytes {version} steps on GPU tensors only (0.50 and later on both)"
-    return "optimizer_type", why, "optimizer_type: AdamW"
-
-
-CPU_RULES: tuple[CpuRule, ...] = (_fp16, _full_fp16, _fp8, _xformers, _xformers_of_examples, _eight_bit)
+    if uses and version is not None and numbers(version) < BITSANDBYTES_ON_CPU:
+        why = f"{needs.optimizer} needs one: bitsandbytes {version} steps on GPU tensors only (0.50 and later on both)"
+        yield "optimizer_type", why, "optimizer_type: AdamW"
 
 
 def old_gpu(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iterator[Finding]:

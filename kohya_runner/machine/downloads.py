@@ -12,6 +12,8 @@ from kohya_runner.findings import error
 from kohya_runner.tables import read_table
 
 _TABLE = read_table(Path(__file__).with_name("downloads.toml"))
+BASE_MODELS: Mapping[str, str] = _TABLE["base_models"]
+"""Patterns of Hub repositories in small letters, and the family whose base model they are."""
 RANDOM_MODELS: Mapping[str, int] = _TABLE["random"]
 """A random-weight checkpoint of the whole architecture in fp16."""
 PIPELINES: Mapping[str, list[int]] = _TABLE["pipelines"]

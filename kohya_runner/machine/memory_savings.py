@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,13 +46,12 @@ def savings(settings: VramSettings, room: int) -> tuple[Saving, ...]:
     if now is None:
         return ()
     found = []
-    for lever in LEVERS:
-        change = lever(settings, room)
-        if change and settings.options and not settings.options.issuperset(_NAME.findall(change[0])):
+    for line, changes in _changes(settings, room):
+        if settings.options and not settings.options.issuperset(_NAME.findall(line)):
             continue  # a textual inversion of SDXL caches no texts, whatever its family does
-        after = estimate(replace(settings, **change[1])) if change else None
-        if change and after and now.total - after.total >= LEAST:
-            found.append(Saving(change[0], now.total - after.total, change[1]))
+        after = estimate(replace(settings, **changes))
+        if after and now.total - after.total >= LEAST:
+            found.append(Saving(line, now.total - after.total, changes))
     return tuple(sorted(found, key=lambda saving: -saving.bytes))
 
 
@@ -74,76 +73,47 @@ def _total(settings: VramSettings) -> int:
     return now.total if now else 0
 
 
-def _checkpointing(settings: VramSettings, _: int) -> Change | None:
-    if settings.gradient_checkpointing:
-        return None
-    return "gradient_checkpointing: true", {"gradient_checkpointing": True}
-
-
-def _precision(settings: VramSettings, _: int) -> Change | None:
-    return ("mixed_precision: bf16", {"precision": "bf16"}) if settings.weight > EIGHT_BIT else None
-
-
-def _fp8(settings: VramSettings, _: int) -> Change | None:
-    """No script but those of LoRAs looks at it."""
+def _changes(settings: VramSettings, room: int) -> Iterator[Change]:
+    """Every line that can still be written, and what it sets."""
+    half_precision = settings.weight <= EIGHT_BIT
+    if not settings.gradient_checkpointing:
+        yield "gradient_checkpointing: true", {"gradient_checkpointing": True}
+    if not half_precision:
+        yield "mixed_precision: bf16", {"precision": "bf16"}
     option = FP8.get(settings.family)
-    if option is None or settings.fp8 or settings.weight > EIGHT_BIT or not settings.network:
-        return None
-    return f"{option}: true", {"fp8": True, "fp8_text": option == "fp8_base"}
+    if option and half_precision and settings.network and not settings.fp8:  # no script but those of LoRAs reads it
+        yield f"{option}: true", {"fp8": True, "fp8_text": option == "fp8_base"}
+    yield from _swap(settings, room)
+    if not settings.cache_latents:
+        yield "cache_latents: true", {"cache_latents": True}
+    if settings.family in CACHES_TEXT and not settings.cache_text:
+        yield _text(settings)
+    if settings.batch != 1:
+        yield f"train_batch_size: 1 with args.gradient_accumulation_steps: {settings.batch}", {"batch": 1}
+    if moments(settings.optimizer) > EIGHT_BIT:
+        yield "optimizer_type: AdamW8bit", {"optimizer": "AdamW8bit"}
+    if settings.family in UNETS and not settings.efficient_attention:
+        yield "sdpa: true", {"efficient_attention": True}
+    if half := settings.dim // 2:  # half the rank is half the LoRA, its gradients and its moments
+        yield f"network_dim: {half}", {"lora": settings.lora // 2, "dim": half}
 
 
-def _swap(settings: VramSettings, room: int) -> Change | None:
+def _swap(settings: VramSettings, room: int) -> Iterator[Change]:
     """As few blocks as do it, for each costs time; the most where none of them is enough."""
-    shape = ARCHITECTURES[settings.family]
-    if settings.offload_checkpoints or shape.most_swapped <= settings.blocks_to_swap:
-        return None
-    counts = range(settings.blocks_to_swap + 1, shape.most_swapped + 1)
-    fitting = (n for n in counts if _total(replace(settings, blocks_to_swap=n)) <= room)
-    blocks = next(fitting, shape.most_swapped)
-    return f"blocks_to_swap: {blocks}", {"blocks_to_swap": blocks}
+    most = ARCHITECTURES[settings.family].most_swapped
+    if settings.offload_checkpoints or most <= settings.blocks_to_swap:
+        return
+    counts = range(settings.blocks_to_swap + 1, most + 1)
+    blocks = next((n for n in counts if _total(replace(settings, blocks_to_swap=n)) <= room), most)
+    yield f"blocks_to_swap: {blocks}", {"blocks_to_swap": blocks}
 
 
-def _latents(settings: VramSettings, _: int) -> Change | None:
-    return None if settings.cache_latents else ("cache_latents: true", {"cache_latents": True})
-
-
-def _text(settings: VramSettings, _: int) -> Change | None:
+def _text(settings: VramSettings) -> Change:
     """SDXL refuses to cache the outputs of text encoders that it trains (sdxl_train_network.py:42)."""
-    if settings.cache_text or settings.family not in CACHES_TEXT:
-        return None
     line = "cache_text_encoder_outputs: true"
     if settings.train_text and settings.family not in KEEPS_CLIP:
         return f"{line} with args.network_train_unet_only: true", {"cache_text": True, "train_text": False}
     return line, {"cache_text": True}
-
-
-def _batch(settings: VramSettings, _: int) -> Change | None:
-    if settings.batch == 1:
-        return None
-    return f"train_batch_size: 1 with args.gradient_accumulation_steps: {settings.batch}", {"batch": 1}
-
-
-def _optimizer(settings: VramSettings, _: int) -> Change | None:
-    if moments(settings.optimizer) <= EIGHT_BIT:
-        return None
-    return "optimizer_type: AdamW8bit", {"optimizer": "AdamW8bit"}
-
-
-def _attention(settings: VramSettings, _: int) -> Change | None:
-    if settings.efficient_attention or settings.family not in UNETS:
-        return None
-    return "sdpa: true", {"efficient_attention": True}
-
-
-def _dim(settings: VramSettings, _: int) -> Change | None:
-    """Half the rank is half the LoRA, its gradients and its moments."""
-    half = settings.dim // 2
-    return (f"network_dim: {half}", {"lora": settings.lora // 2, "dim": half}) if half else None
-
-
-LEVERS: tuple[Callable[[VramSettings, int], Change | None], ...] = (
-    _checkpointing, _precision, _fp8, _swap, _latents, _text, _batch, _optimizer, _attention, _dim,
-)  # fmt: skip
 
 
 GB = 10**9

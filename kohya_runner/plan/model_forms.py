@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from kohya_runner.engines.support import Component, Support
 from kohya_runner.findings import Finding, error
+from kohya_runner.machine.downloads import BASE_MODELS
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Reference, reference
 from kohya_runner.slips import elsewhere
 from kohya_runner.text import did_you_mean
-
-FAMILY_OF: Mapping[str, str] = {
-    r"stabilityai/(stable-diffusion-xl-base-|sdxl-turbo).*": "sdxl",
-    r"(runwayml|sd-legacy|stable-diffusion-v1-5)/stable-diffusion-v1-5|compvis/stable-diffusion-v1-\d": "sd15",
-    r"stabilityai/stable-diffusion-2(-1)?(-base)?": "sd2",
-    r"stabilityai/stable-diffusion-3(-|\.5-).*": "sd3",
-    r"black-forest-labs/flux\.1-(dev|schnell)|lodestones/chroma.*": "flux",
-    r"black-forest-labs/flux\.1-kontext-dev": "flux_kontext",
-    r"black-forest-labs/flux\.2-.*": "flux2",
-    r"comfy-org/lumina_image_2\.0_repackaged|alpha-vllm/lumina-image-2\.0": "lumina",
-    r"tencent/hunyuanimage-2\.1|comfy-org/hunyuanimage_2\.1_comfyui": "hunyuan_image",
-    r"circlestone-labs/anima": "anima",
-}
-"""Hub repositories of base models, in small letters, and whose they are."""
 
 
 def form_findings(loaded: Loaded, support: Support) -> tuple[Finding, ...]:
@@ -85,7 +71,7 @@ def family_of(ref: Reference) -> str:
     if ref.kind not in ("hub", "hub_file"):
         return ""
     repo = "/".join(ref.text.removeprefix("hf://").split("/")[:2]).partition("@")[0].lower()
-    return next((family for pattern, family in FAMILY_OF.items() if re.fullmatch(pattern, repo)), "")
+    return next((family for pattern, family in BASE_MODELS.items() if re.fullmatch(pattern, repo)), "")
 
 
 def _shipped(support: Support) -> dict[str, str]:

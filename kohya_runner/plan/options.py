@@ -20,7 +20,7 @@ from kohya_runner.options import values
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.assembly import find_models
-from kohya_runner.plan.trust_table import LAUNCHER_INSTEAD
+from kohya_runner.plan.consent import LAUNCHER_INSTEAD
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe
 from kohya_runner.text import did_you_mean

@@ -19,6 +19,7 @@ from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import ENGINES, options_for, user_settings
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
 from kohya_runner.findings import Finding, Severity, allow, error, not_allowable
+from kohya_runner.options.script_options import NAMES
 from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
 from kohya_runner.plan.data import read_data, read_without_options
@@ -122,24 +123,6 @@ def _named_python(loaded: Loaded, told: tuple[Consequence, ...]) -> str | None:
     return str(loaded.path_from(launch, "launch", "python")) if launch and not refused else None
 
 
-FAMILIES_SAID = {
-    **dict.fromkeys(("pony", "illustrious", "illustriousxl", "noobai", "xl", "stablediffusionxl"), "family: sdxl"),
-    **dict.fromkeys(("sd", "sd1", "sd1.5", "stablediffusion"), "family: sd15"),
-    **dict.fromkeys(("sd3.5", "sd35"), "family: sd3"),
-    **dict.fromkeys(("chroma", "schnell", "fluxdev"), "family: flux"),
-    **dict.fromkeys(("kontext", "flux.1kontext"), "family: flux_kontext"),
-    "klein": "family: flux2",
-}
-METHODS_SAID = {
-    "locon": "method: lora with args.network_args: {conv_dim: 8, conv_alpha: 4}",
-    "full": "method: finetune",
-    "fullfinetune": "method: finetune",
-    "embedding": "method: textual_inversion",
-    "ti": "method: textual_inversion",
-}
-"""What people call a family or a method -> what to write."""
-
-
 def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     """The row, or a finding that says which there are; a missing family is the recipe's own finding."""
     family, method = _family(loaded), _method(loaded)
@@ -153,7 +136,7 @@ def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     reason, instead = _refusal(family, method)
     if known and reason:
         return None, (error("recipe.method", f"{message}: {reason}", where=loaded.where(word), hint=instead),)
-    said = (FAMILIES_SAID if word == "family" else METHODS_SAID).get(value.lower().replace("-", "").replace("_", ""))
+    said = NAMES["families" if word == "family" else "methods"].get(value.lower().replace("-", "").replace("_", ""))
     told = f"write {said}" if said else did_you_mean(value, choices, f"{word}: ")
     hint = f"{why}; write {word}: {', '.join(choices)}" if why else told
     return None, (error(f"recipe.{word}", message, where=loaded.where(word), hint=hint),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -12,30 +13,14 @@ from pydantic import BaseModel, ValidationError
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import finish, models
 from kohya_runner.recipe.finish import Budget
+from kohya_runner.tables import read_table
 from kohya_runner.text import MASK, SECRET, has_control, masked_option, nearest, shortened
 from kohya_runner.yamlio import Key, Node, dotted, scalar
 
-_WRITE: Mapping[str, str] = {
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "tuple_type": "must be a list",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-}
-_EXAMPLES = {
-    "name": "name: my_lora",
-    "family": "family: sdxl",
-    "model": "model: followed by a Hub id, a path or hf://org/repo/file",
-    "datasets": "datasets: [{images: FOLDER, concept: WORD, repeats: 10}]",
-}
-
-
+_WORDS = read_table(Path(__file__).with_name("words.toml"))
+_WRITE: Mapping[str, str] = _WORDS["write"]
+_EXAMPLES: Mapping[str, str] = _WORDS["examples"]
+_BOOLS: Mapping[str, str] = _WORDS["bools"]
 MAX_ADVICE = 50
 """Unknown keys that get a suggestion: to compare names takes time, and nobody reads thousands."""
 MAX_NAME = 100
@@ -198,18 +183,6 @@ def _corrected(kind: str, value: Any) -> str:
     if kind == "string_type" and isinstance(value, (int, float)):
         return f'"{str(value).lower() if isinstance(value, bool) else value}"'
     return f"[{scalar(value)}]" if kind in ("tuple_type", "list_type") and isinstance(value, str) else ""
-
-
-_BOOLS = {
-    "true": "true",
-    "false": "false",
-    "yes": "true",
-    "no": "false",
-    "on": "true",
-    "off": "false",
-    "1": "true",
-    "0": "false",
-}
 
 
 def _real_path(location: tuple[Key, ...], tree: Node, *, missing: bool) -> tuple[Key, ...]:

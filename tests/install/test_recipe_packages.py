@@ -16,8 +16,8 @@ from kohya_runner.errors import RecipeError, TrainerError
 from kohya_runner.install.checkout import TrainerPython
 from kohya_runner.install.environment import add_packages
 from kohya_runner.install.probe import lacking
+from kohya_runner.plan.consent import is_of_the_field
 from kohya_runner.plan.pipeline import recipe_packages
-from kohya_runner.plan.trust_table import is_of_the_field
 from kohya_runner.text import package_name
 
 RECIPE = """

@@ -8,7 +8,7 @@ import pytest
 
 from kohya_runner.engines.table import INFOS
 from kohya_runner.options.snapshot import shipped
-from kohya_runner.plan.trust_table import GO_WITH, KEYS, OPTIONS, Effect, is_shipped
+from kohya_runner.plan.consent import GO_WITH, KEYS, OPTIONS, Effect, is_shipped
 from kohya_runner.recipe.models import Recipe
 
 TEXT = ("str", "path")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.plan.consent import Consents, consequences
-from kohya_runner.plan.trust_table import KEYS, OPTIONS, Effect
+from kohya_runner.plan.consent import KEYS, OPTIONS, Consents, Effect, consequences
 from kohya_runner.recipe.load import load
 from kohya_runner.workspace import Workspace
 

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import engine_info
-from kohya_runner.engines.arguments import Arg, ParsedOptions, cadence
-from kohya_runner.engines.protocol import Arranged, Engine, Planned, ResolvedRecipe
+from kohya_runner.engines.arguments import ParsedOptions, cadence
+from kohya_runner.engines.protocol import Arranged, Engine, ResolvedRecipe
 from kohya_runner.engines.support import Surprise, support, surprises
 from kohya_runner.findings import Finding
-from kohya_runner.record.run_paths import ResumeWay, RunPaths
+from kohya_runner.record.run_paths import ResumeWay
 from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.engines.rule_context import Rule
     from kohya_runner.engines.steps_plan import StepsPlan
@@ -59,6 +57,12 @@ class DiffusersEngine(Engine):
     OWNED = _TABLE["owned"]
     RESUME_WAYS = (CHECKPOINT_XL, CHECKPOINT)
 
+    @property
+    def build(self) -> Any:
+        from kohya_runner.engines.diffusers import build
+
+        return build
+
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
         from kohya_runner.engines.diffusers.rules import RULES
 
@@ -72,11 +76,6 @@ class DiffusersEngine(Engine):
 
         return Rules(takes_interpolation=False)
 
-    def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
-        from kohya_runner.engines.diffusers import build
-
-        return build.arrange(resolved, scans, tree)
-
     def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, states: int) -> Mapping[str, Any]:
         """A checkpoint-N with each epoch that is worth one, and how many are kept; what the recipe says goes first."""
         if not states or steps is None:
@@ -84,18 +83,6 @@ class DiffusersEngine(Engine):
         each = steps.steps_per_epoch * cadence(steps.epochs)
         wished = {"checkpointing_steps": each, "checkpoints_total_limit": states}
         return {name: value for name, value in wished.items() if resolved.parsed.given.get(name) is None}
-
-    def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
-        from kohya_runner.engines.diffusers import build
-
-        return build.steps(resolved, layout, values)
-
-    def arguments(
-        self, resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
-    ) -> tuple[Arg, ...]:
-        from kohya_runner.engines.diffusers import build
-
-        return build.arguments(resolved, arranged.layout, run, saving)
 
     def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
         from kohya_runner.engines.diffusers import build

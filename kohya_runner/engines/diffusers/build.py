@@ -140,12 +140,14 @@ def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -
     return plan_steps(rows, ExampleLength(**length, num_processes=resolved.recipe.launch.num_processes), UNET)
 
 
-def arguments(resolved: ResolvedRecipe, layout: Layout, run: RunPaths, saving: Mapping[str, Any]) -> tuple[Arg, ...]:
+def arguments(
+    resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
+) -> tuple[Arg, ...]:
     """Model, data and outputs; absolute, because the script joins its log folder to the output folder (:443)."""
     loaded, support, options = resolved.loaded, resolved.support, resolved.parsed.options
     wished: list[tuple[str, Any, str]] = [
         (support.model_option, resolved.models.base, loaded.where("model")),
-        ("train_data_dir", str(layout.tree), loaded.where("datasets")),
+        ("train_data_dir", str(arranged.layout.tree), loaded.where("datasets")),
         ("output_dir", str(run.output), "runner: the run's folder"),
         ("logging_dir", str(run.tensorboard), "runner: the run's folder"),
     ]

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engine_info import engine_info
-from kohya_runner.engines.arguments import Arg, ParsedOptions
-from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, Planned, ResolvedRecipe
+from kohya_runner.engines.arguments import ParsedOptions
+from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, ResolvedRecipe
 from kohya_runner.engines.support import KOHYA, REMAINING, Support, Surprise, support
 from kohya_runner.findings import Finding
 from kohya_runner.options.script_options import ScriptOptions
-from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Scan
-    from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.trainer_view import Rules
     from kohya_runner.engines.painting import Painter
     from kohya_runner.engines.rule_context import Rule
@@ -45,6 +42,12 @@ class MusubiEngine(Engine):
     OWNED = TABLE["owned"]
     RESUME_WAYS = (REMAINING,)
 
+    @property
+    def build(self) -> Any:
+        from kohya_runner.engines.musubi import build
+
+        return build
+
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
         from kohya_runner.engines.musubi.rules import RULES
 
@@ -61,23 +64,6 @@ class MusubiEngine(Engine):
 
     def dataset_findings(self, _: Loaded, __: Support, ___: ScriptOptions) -> Iterable[Finding]:
         return ()  # they are read with the dataset config
-
-    def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
-        from kohya_runner.engines.musubi import build
-
-        return build.arrange(resolved, scans, tree)
-
-    def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
-        from kohya_runner.engines.musubi import build
-
-        return build.steps(resolved, layout, values)
-
-    def arguments(
-        self, resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
-    ) -> tuple[Arg, ...]:
-        from kohya_runner.engines.musubi import build
-
-        return build.arguments(resolved, arranged, run, saving)
 
     def stages(self, resolved: ResolvedRecipe, arranged: Arranged) -> tuple[EarlierStage, ...]:
         from kohya_runner.engines.musubi import build

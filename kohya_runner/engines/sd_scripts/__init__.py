@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import Arg, ParsedOptions
-from kohya_runner.engines.protocol import Arranged, Engine, Planned, ResolvedRecipe
+from kohya_runner.engines.arguments import ParsedOptions
+from kohya_runner.engines.protocol import Arranged, Engine, ResolvedRecipe
 from kohya_runner.engines.sd_scripts import families
 from kohya_runner.engines.support import INITIAL_STEP, KOHYA, REMAINING, Support, Surprise
 from kohya_runner.findings import Finding
 from kohya_runner.options.script_options import ScriptOptions
-from kohya_runner.record.run_paths import RunPaths
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.facts import Scan, Source
+    from kohya_runner.dataset.facts import Source
     from kohya_runner.dataset.layout import Layout
     from kohya_runner.dataset.token_count import Encoder
     from kohya_runner.dataset.trainer_view import Rules
@@ -33,6 +31,12 @@ class SdScriptsEngine(Engine):
     ABSENT = families.ABSENT
     RESUME_WAYS = (INITIAL_STEP, REMAINING)
     BROKEN_RESUME = families.BROKEN
+
+    @property
+    def build(self) -> Any:
+        from kohya_runner.engines.sd_scripts import build
+
+        return build
 
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
         from kohya_runner.engines.sd_scripts.rules import SUBJECTS
@@ -64,23 +68,6 @@ class SdScriptsEngine(Engine):
 
     def can_arrange(self, loaded: Loaded, parsed: ParsedOptions) -> bool:
         return parsed.get("resolution") is not None or loaded.each_has("resolution")
-
-    def arrange(self, resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
-        from kohya_runner.engines.sd_scripts import build
-
-        return build.arrange(resolved, scans, tree)
-
-    def steps(self, resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
-        from kohya_runner.engines.sd_scripts import build
-
-        return build.steps(resolved, layout, values)
-
-    def arguments(
-        self, resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
-    ) -> tuple[Arg, ...]:
-        from kohya_runner.engines.sd_scripts import build
-
-        return build.arguments(resolved, arranged.layout, run, saving)
 
     def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
         from kohya_runner.engines.sd_scripts import build

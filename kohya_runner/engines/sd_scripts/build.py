@@ -85,7 +85,9 @@ def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None
     return evaluated(context, resolved.loaded, layout.folders)
 
 
-def arguments(resolved: ResolvedRecipe, layout: Layout, run: RunPaths, saving: Mapping[str, Any]) -> tuple[Arg, ...]:
+def arguments(
+    resolved: ResolvedRecipe, arranged: Arranged, run: RunPaths, saving: Mapping[str, Any]
+) -> tuple[Arg, ...]:
     """What the runner adds, then the recipe's own options.
 
     ``.caption`` is the trainer's caption extension (library/args.py:902) and no checkpoint before the end is
@@ -99,7 +101,7 @@ def arguments(resolved: ResolvedRecipe, layout: Layout, run: RunPaths, saving: M
         for name, path in models.components.items()
         if (flag := support.flag_of(name)) in options
     ]
-    args += _data(loaded, options, layout)
+    args += _data(loaded, options, arranged.layout)
     args.append(option_arg(options, "output_dir", str(run.output), "runner: the run's folder"))
     args.append(option_arg(options, "output_name", resolved.recipe.name, loaded.where("name")))
     if support.network_module and given.get("network_module") is None:
