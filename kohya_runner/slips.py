@@ -13,7 +13,9 @@ MAX_GUESSED = 100_000
 """Characters that are looked at: a longer text is no recipe that somebody mistyped."""
 GUI = ("LoRA_type", "pretrained_model_name_or_path", "train_data_dir", "network_dim")
 _SHELL = re.compile(
-    r"^\s*(accelerate\s+launch|python[\d.]*\s+\S+\.py|export\s+\w+=|set\s+-[eux]|source\s+\S+)\b", re.MULTILINE
+    r"^\s*(accelerate\s+launch\b|python[\d.]*\s+\S+\.py\b|export\s+\w+=|set\s+-[eux]\b|source\s+\S+\b|@echo\s+off"
+    r"|set\s+\w+=|\$\w+\s*=\s*\S)",
+    re.MULTILINE,
 )
 _TABLE = re.compile(r"^\s*\[\[?[A-Za-z_][\w.]*\]\]?\s*(#.*)?$", re.MULTILINE)
 _ASSIGNED = re.compile(r"^\s*\w+\s*=\s*\S", re.MULTILINE)
@@ -51,13 +53,18 @@ def other_file(text: str) -> str:
         keys: object = None
         with suppress(ValueError, RecursionError):
             keys = json.loads(text)
-        return "the settings of the kohya_ss GUI (JSON)" if isinstance(keys, dict) and _is_gui(keys) else ""
+        held = keys if isinstance(keys, dict) else {}
+        return "a notebook" if "cells" in held else "the settings of the kohya_ss GUI (JSON)" if _is_gui(held) else ""
     if text.startswith("#!") or _SHELL.search(text):
         return "a shell script"
     if not _KEYED.search(text) and (_TABLE.search(text) or _ASSIGNED.search(text)):
         return "a TOML file, as sd-scripts takes for datasets and settings"
     tops = set(re.findall(r"^(\w+):", text, re.MULTILINE))
-    return "a configuration of ai-toolkit" if {"job", "config"} <= tops and "family" not in tops else ""
+    known = {
+        "a configuration of accelerate": {"compute_environment"},
+        "a configuration of ai-toolkit": {"job", "config"},
+    }
+    return next((what for what, keys in known.items() if keys <= tops and "family" not in tops), "")
 
 
 def _is_gui(keys: dict[str, object]) -> bool:

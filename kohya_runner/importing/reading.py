@@ -24,6 +24,7 @@ from kohya_runner.importing.command_line import (
 )
 from kohya_runner.importing.notebook import script_of
 from kohya_runner.importing.setup import OPEN, Setup, Subset
+from kohya_runner.importing.words import Dialect
 from kohya_runner.text import did_you_mean
 
 Kind = Literal["gui", "config", "easy", "datasets", "script", "accelerate", "lora"]
@@ -32,6 +33,7 @@ TITLES: Mapping[Kind, str] = {
     "easy": "settings of LoRA_Easy_Training_Scripts", "datasets": "a dataset file of sd-scripts", "script": "a script",
     "accelerate": "a configuration of accelerate", "lora": "the header of a LoRA",
 }  # fmt: skip
+DIALECTS: Mapping[str, Dialect] = {".sh": "sh", ".bat": "bat", ".cmd": "bat", ".ps1": "ps1", ".ipynb": "sh"}
 MOST = 20_000_000
 NOT_KNOWN = "known are: settings of the kohya_ss GUI, TOML of sd-scripts and LoRA_Easy, scripts, notebooks, LoRA files"
 
@@ -114,7 +116,7 @@ def read(files: Sequence[Foreign], script: str | None = None) -> Setup:
 
 def _of_script(main: Foreign, files: Sequence[Foreign], setup: Setup) -> bool:
     known: dict[str, list[str]] = {}
-    lines = statements(main.text, known)
+    lines = statements(main.text, known, DIALECTS.get(main.path.suffix.lower()))
     found = list(invocations(lines))
     if not found:
         return False

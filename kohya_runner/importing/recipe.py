@@ -82,9 +82,9 @@ class RecipeWriter:
             if isinstance(value, str) and value.lower() in ("false", "no", "0"):
                 self.setup.note(option.name, f"the text '{value}' switched it on: any text does")
             return True if value else None
-        if value in (None, "", []) or value is False:
-            if value is False or (value == "" and option.type != "str"):
-                self.setup.note(option.name, f"{'false' if value is False else 'empty'}: counts as absent")
+        if value is None or value is False or value == []:
+            if value is False:
+                self.setup.note(option.name, "false: counts as absent")
             return None
         if option.name == "max_token_length" and str(value) == "75":
             self.setup.note(option.name, "75 is what the trainer does without the option")

@@ -135,6 +135,8 @@ def config_file(data: Table, setup: Setup) -> Iterator[tuple[str, Any]]:
     """The options of a configuration file. Neither names nor choices are checked by the trainer: others vanish."""
     options, unknown = setup.options, list[str]()
     for key, value in flat(data).items():
+        if value == "":
+            continue
         if key in options or key == "caption_extention":
             yield key, value
         else:

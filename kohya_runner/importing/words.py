@@ -22,8 +22,9 @@ _HERE = re.compile(r"dirname|BASH_SOURCE|PSScriptRoot|^\(?\s*pwd\s*\)?$|~dp0")
 _NAME = {
     "sh": re.compile(r"\$\{(\w+)(?:\[[@*]\])?(?::?-([^}]*))?\}|\$(\w+|[@*])|\$\{[^}]*\}"),
     "ps1": re.compile(r"\$\{?(?:env:|script:|global:)?(\w+)\}?", re.IGNORECASE),
-    "bat": re.compile(r"%(~dp0)|%(\w+)%|!(\w+)!"),
+    "bat": re.compile(r"%(~dp0)|%(\w+)%|(%)%|!(\w+)!"),
 }
+_PERCENT = re.compile(r"%(~dp0)|%(\w+)%|(%)%")
 _PLAIN = re.compile(r"\$\{[^}]*\}|\$?[^\s\"'`;&|<>(){}$\\,]+|.", re.DOTALL)
 _ENDS = frozenset("\n;&|<>(){}")
 
@@ -122,8 +123,15 @@ def _quoted(lexer: _Lexer, quote: str, escape: str) -> None:
     """A quoted piece without its quotes; a command in double ones may have quotes of its own."""
     lexer.take(lexer.at + 1)
     done = ""
-    while lexer.at < len(lexer.text) and (sign := lexer.text[lexer.at]) != quote:
-        if quote == '"' and lexer.text.startswith("$(", lexer.at):
+    while lexer.at < len(lexer.text):
+        sign = lexer.text[lexer.at]
+        if (
+            sign == quote and escape == "`" and lexer.text[lexer.at + 1 : lexer.at + 2] == quote
+        ):  # PowerShell doubles it
+            done += lexer.take(lexer.at + 2)[1:]
+        elif sign == quote:
+            break
+        elif quote == '"' and lexer.text.startswith("$(", lexer.at):
             lexer.add(quote, done)
             done = ""
             _nested(lexer)
@@ -208,6 +216,8 @@ def _replaced(text: str, known: Variables, dialect: Dialect) -> list[str]:
 def _value(found: re.Match[str], known: Variables) -> list[str]:
     given = [one for one in found.groups() if one is not None]
     name = given[0] if given else ""
+    if name == "%":
+        return ["%"]
     values = known.get(name, known.get(name.lower()))
     if values is not None and (values != [""] or len(given) < 2):
         return values
@@ -222,29 +232,52 @@ _SET = re.compile(r"set\s+(?P<flag>/\w\s+)?(?P<quote>\"?)(?P<name>[\w.]+)=(?P<va
 def batch(text: str, known: Variables) -> Iterator[tuple[tuple[str, ...], int]]:
     """The commands of a batch file: a caret joins lines, names between percent signs are replaced before all else."""
     joined, begun = "", 1
+    names = _NAME["bat"] if "enabledelayedexpansion" in text.lower() else _PERCENT
     for number, raw in enumerate([*text.split("\n"), ""], start=1):
         begun = begun if joined else number
-        joined += raw.lstrip() if joined else raw
+        joined += raw.lstrip(" \t") if joined else raw
         if re.search(r"(?<!\^)\^[ \t]*$", raw):
             joined = re.sub(r"\^[ \t]*$", " ", joined)
             continue
-        line, joined = joined.strip().lstrip("@"), ""
-        if found := _SET.match(line):
-            value = found["value"].rpartition('"')[0] if found["quote"] else found["value"]
-            name = found["name"]
-            known[name.lower()] = [opened(f"%{name}%")] if found["flag"] else _replaced(value, known, "bat")
-        elif line and not re.match(r"rem\b|::", line, re.IGNORECASE):
-            yield tuple(_argv(_NAME["bat"].sub(lambda found: " ".join(_value(found, known)), line))), begun
+        line, joined = joined.strip(" \t").lstrip("@"), ""
+        found = _SET.match(line)
+        if not found and re.match(r"rem\b|::", line, re.IGNORECASE):
+            continue
+        replaced = names.sub(lambda found: " ".join(_value(found, known)), (found["value"] if found else line))
+        if found:
+            value = replaced.rpartition('"')[0] if found["quote"] else replaced
+            known[found["name"].lower()] = [opened(f"%{found['name']}%") if found["flag"] else value]
+        else:
+            yield from ((tuple(_argv(command)), begun) for command in _commands(replaced) if command.strip(" \t"))
+
+
+def _commands(line: str) -> Iterator[str]:
+    """A line as cmd.exe takes it apart: a caret protects the next sign, ``&`` and its kind end a command."""
+    done, quoted, at = "", False, 0
+    while at < len(line):
+        sign = line[at]
+        quoted ^= sign == '"'
+        if sign == "^" and not quoted:
+            at += 1
+            done += line[at : at + 1]
+        elif sign in "&|<>" and not quoted:
+            yield done
+            done = ""
+        else:
+            done += sign
+        at += 1
+    yield done
 
 
 def _argv(line: str) -> Iterator[str]:
-    """Words as Windows programs get them: double quotes hold, a caret outside of them is gone."""
-    quoted = r"\"(?:\\\"|[^\"])*(?:\"|$)"
-    for found in re.finditer(rf"(?:{quoted}|\^.|[^\s\"^])+", line):
-        parts = re.split(rf"({quoted})", found.group())
-        yield "".join(
-            re.sub(r"^\"|(?<!\\)\"$", "", part).replace('\\"', '"')
-            if part.startswith('"')
-            else re.sub(r"\^(.)", r"\1", part)
-            for part in parts
-        )
+    """Words as Windows programs get them: backslashes count only before a quote, two quotes in quotes are one."""
+    for found in re.finditer(r'(?:[^ \t"]|"(?:\\.|[^"\\])*(?:"|$))+', line):
+        word, quoted = "", False
+        for part in re.findall(r'\\*"|[^"\\]+|\\+', found.group()):
+            slashes = part.count("\\") if part.endswith('"') else 0
+            word += "\\" * (slashes // 2) if part.endswith('"') else part
+            if part.endswith('"') and slashes % 2:
+                word += '"'
+            elif part.endswith('"'):
+                quoted = not quoted
+        yield word

@@ -22,7 +22,7 @@ from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.data import ReadData
-from kohya_runner.plan.model_forms import form_findings
+from kohya_runner.plan.model_forms import VAE, form_findings
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe, Reference, reference
 from kohya_runner.record.run_paths import RunPaths, next_run
@@ -94,6 +94,7 @@ def find_models(loaded: Loaded, support: Support, workspace: Workspace, *, look:
     found = {
         name: search.component(name, reference(loaded, value, "components", name))
         for name, value in recipe.components.items()
+        if name != VAE or any(one.name == VAE for one in support.components)
     }
     components = {name: path for name, path in found.items() if path is not None}
     tokenizers = None

@@ -6,12 +6,16 @@ import re
 from pathlib import Path
 
 from kohya_runner.engines.support import Component, Support
+from kohya_runner.engines.table import options_for
 from kohya_runner.findings import Finding, error
 from kohya_runner.machine.downloads import BASE_MODELS
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Reference, reference
 from kohya_runner.slips import elsewhere
 from kohya_runner.text import did_you_mean
+
+VAE = "vae"
+"""What people name among the components of families whose scripts have it as an option like any other."""
 
 
 def form_findings(loaded: Loaded, support: Support) -> tuple[Finding, ...]:
@@ -27,6 +31,8 @@ def form_findings(loaded: Loaded, support: Support) -> tuple[Finding, ...]:
         return tuple(found)
     for name, text in recipe.components.items():
         ref = reference(loaded, text, "components", name)
+        if name == VAE and VAE in options_for(support.script, None):
+            continue
         if not any(known.name == name for known in support.components):
             found.append(_unknown(name, ref, support))
         elif address := _address(ref, f"components.{name}"):

@@ -21,6 +21,7 @@ from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.assembly import find_models
 from kohya_runner.plan.consent import LAUNCHER_INSTEAD
+from kohya_runner.plan.model_forms import VAE
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe
 from kohya_runner.text import did_you_mean
@@ -90,7 +91,7 @@ def recipe_options(
     root, cache = opened.checkout.root if opened.checkout else None, opened.workspace.cache / "kohya-runner"
     options = options_for(support.script, root, cache, write_cache=request.deep)
     given, faults = from_recipe(loaded, engine, support, options)
-    given = (*given, *sample_args(loaded, options, opened.workspace))
+    given = (*given, *sample_args(loaded, options, opened.workspace), *vae_args(loaded, support, options))
     states = resume_options.state_args(loaded, options, engine.RESUME_WAYS, recipe.args, asked=request.resume)
     args = (*given, *states)
     return args, as_parsed(options, args), tuple(faults)
@@ -107,6 +108,14 @@ def sample_file(loaded: Loaded, room: Workspace) -> TextFile | None:
     text = "".join(f"{' '.join(prompt.split())}\n" for prompt in samples.prompts)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return TextFile(room.root / PROMPTS / f"{digest}.txt", text)
+
+
+def vae_args(loaded: Loaded, support: Support, options: ScriptOptions) -> Iterator[Arg]:
+    """``components.vae`` of a family that has no such component, and whose script takes --vae."""
+    stated = loaded.recipe.components.get(VAE) if loaded.recipe else None
+    if stated and VAE in options and all(one.name != VAE for one in support.components):
+        path = loaded.path_from(stated, "components", VAE)
+        yield option_arg(options, VAE, str(path) if os.path.exists(path) else stated, loaded.where("components", VAE))
 
 
 def sample_args(loaded: Loaded, options: ScriptOptions, room: Workspace) -> Iterator[Arg]:

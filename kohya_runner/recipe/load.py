@@ -147,8 +147,9 @@ class _Files:
 def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding], files: _Files) -> Node:
     """The file merged over what it extends."""
     place = Place(_shown(path), path.parent.absolute(), 1, 1)
+    weights = "a safetensors file" if path.suffix == ".safetensors" else ""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = "" if weights else path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as fault:
         findings.append(
             error("recipe.syntax", f"is not UTF-8 (byte {fault.start})", where=place.source, hint="save it as UTF-8")
@@ -157,7 +158,7 @@ def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding], files: _
     except OSError as fault:
         findings.append(error("recipe.syntax", f"cannot be read: {fault.strerror}", where=place.source))
         return Node(None, place)
-    other = other_file(text)
+    other = weights or other_file(text)
     if other:
         findings.append(
             error("recipe.kind", f"is {other}, not a recipe", where=str(place), hint=NO_RECIPE.format(file=path.name))
