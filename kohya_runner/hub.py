@@ -151,9 +151,9 @@ def write_findings(repo: str, where: str, reach: Access) -> tuple[Finding, ...]:
         try:
             told = HfApi(endpoint=reach.endpoint).whoami(token=reach.token)
         except hub_faults() as fault:
-            status, detail = status_of(fault, reach)
+            _, detail = status_of(fault, reach)
             why = "the Hub refuses the token (401)"
-            if status != "unauthorized":
+            if getattr(getattr(fault, "response", None), "status_code", 0) != UNAUTHORIZED:
                 text = f"{repo}: the token was not checked: {masked_text(detail)}"
                 return (warning("hub.write", text, where=where, hint="publishing may fail after the run"),)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ ANSWERS: Mapping[int, tuple[str, str]] = {
     SERVER: ("the Hub itself has a fault", "try again later; " + AGAIN),
 }
 """Code -> what it means, and what to do; 500 stands for all above it, too."""
+
+
+_SIGNED = re.compile(r"(https?://[^\s?]+)\?[^\s'\"]+")
+"""An address whose question holds the right to write there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,7 @@ class Hub:
             meaning, hint = ANSWERS.get(min(code, SERVER), ("", "")) if known else ("", "")
             words = plain(str(getattr(root, "server_message", "") or str(root) or type(root).__name__).strip())[:300]
             words = masked_text(words.replace(self.reach.token, "***") if self.reach.token else words)
+            words = _SIGNED.sub(r"\1", words)
             wait = getattr(response, "headers", {}).get("Retry-After")
             number = f" (HTTP {code})" if code else ""
             raise PublishError(

@@ -65,6 +65,7 @@ def mine(hub, make_repo, monkeypatch):
     """The Hub as one sees it who has a token with write access; nothing waits between two tries."""
     make_repo("org/base", card={"license": "openrail++"})
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)  # read when it is imported
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     import huggingface_hub.utils._http as client

@@ -163,6 +163,14 @@ def test_every_refusal_is_told_apart_and_says_what_to_do(mine, send, asked, stat
     assert "cat.safetensors" not in (mine.repos["me/cat"].files if "me/cat" in mine.repos else {})
 
 
+def test_the_signature_of_an_address_is_not_shown(mine, send, caplog):
+    mine.signature = "?X-Amz-Signature=abc123"
+    mine.faults.append(Fault("PUT /lfs/", 403, ""))
+    with pytest.raises(PublishError, match="/lfs/") as caught:
+        send()
+    assert "abc123" not in caught.value.message + caplog.text
+
+
 def test_no_two_refusals_have_the_same_meaning():
     assert len({meaning for meaning, _ in ANSWERS.values()}) == len(ANSWERS) - 1  # 409 and 412 are one
 

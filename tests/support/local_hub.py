@@ -83,6 +83,7 @@ class LocalHub:
     cut_upload_after: int | None = None  # break the connection after so many bytes of an upload
     users: dict[str, str] = field(default_factory=lambda: {"good": "me", "other": "them", "reader": "me", TOKEN: "me"})
     objects: dict[str, bytes] = field(default_factory=dict)  # of LFS, by SHA-256
+    signature: str = ""  # behind the address of an upload
     damaged: bool = False  # what is stored is not what was sent
     port: int = 0
 
@@ -130,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
             if fault.times > 0 and re.search(fault.asked, f"{self.command} {path}"):
                 fault.times -= 1
                 self._body()
-                said = {"X-Error-Message": fault.said, **fault.headers}
+                said = {**({"X-Error-Message": fault.said} if fault.said else {}), **fault.headers}
                 return self._send(fault.status, json.dumps({"error": fault.said}).encode(), said)
         if self.command in ("POST", "PUT") or path.endswith(("/refs", "/whoami-v2")) or "/xet-" in path:
             return self._write(path)
@@ -260,7 +261,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(200 if json.loads(body)["oid"] in self.hub.objects else 404, b"{}")
         objects = []
         for one in json.loads(body)["objects"]:
-            upload = {"href": f"{self.hub.endpoint}/lfs/{one['oid']}"}
+            upload = {"href": f"{self.hub.endpoint}/lfs/{one['oid']}{self.hub.signature}"}
             verify = {"href": self.hub.endpoint + self.path.replace("/batch", "/verify")}
             missing = one["oid"] not in self.hub.objects
             objects.append({**one, **({"actions": {"upload": upload, "verify": verify}} if missing else {})})
