@@ -130,7 +130,8 @@ class PackageSources:
                     words = () if row.choices else self.strings(f"accelerate.utils.constants.{row.name.upper()}")
                     numbers = tuple(str(number) for number, _ in enumerate(words, 1))
                     choices = (*words, *map(str.lower, words), *numbers) or row.choices
-                    options[row.name] = replace(row, choices=choices)
+                    if row.flag.startswith("-"):
+                        options[row.name] = replace(row, choices=choices)
                 case _:
                     continue
         return options

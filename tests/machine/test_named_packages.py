@@ -9,7 +9,7 @@ import pytest
 
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.install.probe import probe
-from kohya_runner.machine.checks import named_packages
+from kohya_runner.machine.checks import named_packages, recipe_packages
 from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts, named_modules
 from kohya_runner.machine.host import HostFacts
 
@@ -30,6 +30,8 @@ def found(args, versions, checkout=None):
         ({"optimizer_type": "prodigyplus.ProdigyPlusScheduleFree"}, {"prodigyplus": "optimizer_type"}),
         ({"optimizer_type": "torch.optim.AdamW", "lr_scheduler_type": "mine.Schedule"}, {"mine": "lr_scheduler_type"}),
         ({"attn_mode": "flash", "deepspeed": True}, {"flash_attn": "attn_mode", "deepspeed": "deepspeed"}),
+        ({"report_to": "comet_ml", "use_deepspeed": True}, {"comet_ml": "report_to", "deepspeed": "use_deepspeed"}),
+        ({"attn_mode": "xformers", "report_to": "tensorboard"}, {"xformers": "attn_mode"}),
         ({"attn_mode": "torch", "deepspeed": False, "network_module": None}, {}),
     ],
 )
@@ -41,6 +43,18 @@ def test_a_module_that_is_not_there_is_an_error_with_the_install_line():
     (finding,) = found(LYCORIS, {"import:lycoris": None})
     assert (finding.code, finding.where) == ("trainer.package", "recipe.yaml:3:1")
     assert finding.hint == "run /venv/bin/python -m pip install lycoris-lora"
+
+
+def test_a_package_of_the_recipe_is_told_once_and_with_the_version_that_is_there():
+    needs = MachineNeeds("sd15", args=LYCORIS, packages=("lycoris-lora==4.1.3", "prodigyopt==1.0"))
+    versions = {"import:lycoris": None, "lycoris-lora": None, "prodigyopt": "1.1.2"}
+    trainer = TrainerFacts(Path("/venv/bin/python"), None, versions=versions, engine=SD_SCRIPTS)
+    host = HostFacts.__new__(HostFacts)
+    first, second = recipe_packages(needs, host, trainer)
+    assert "launch.packages: lycoris-lora==4.1.3 is not in the trainer's Python" in first.message
+    assert second.message.endswith("prodigyopt==1.0 is not in the trainer's Python, which has 1.1.2")
+    assert "setup --recipe" in first.hint
+    assert list(named_packages(needs, host, trainer)) == []
 
 
 def test_a_module_of_no_known_package_is_told_as_that():

@@ -146,6 +146,13 @@ def test_a_torch_that_was_seen_has_no_class_of_a_later_one():
     assert "Optimizer" not in Packages().classes("torch.optim")
 
 
+def test_the_launcher_takes_options_and_no_script():
+    rows = Packages().launcher()
+    assert all(row.flag.startswith("--") for row in rows.values())
+    assert {"use_deepspeed", "use_fsdp", "fsdp_sharding_strategy", "zero_stage", "gpu_ids"} <= rows.keys()
+    assert "FULL_SHARD" in (rows["fsdp_sharding_strategy"].choices or ())
+
+
 def test_both_pins_know_what_they_always_knew():
     options = options_for("train_network.py", None)
     assert len(options.optimizers) == 23
