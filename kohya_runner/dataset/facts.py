@@ -13,8 +13,9 @@ from kohya_runner.text import printable
 if TYPE_CHECKING:
     from kohya_runner.dataset.survey import ClassImages
 
-MANIFEST, ENTRIES, FOCUS = "manifest.json", "datasets.yaml", ".focus"
-"""Of a version of a dataset; and the ending of a file beside a picture that says what a crop keeps."""
+MANIFEST, ENTRIES, ANSWERS, FOCUS = "manifest.json", "datasets.yaml", "answers.jsonl", ".focus"
+"""Of a version of a dataset (answers: of models, with what they were asked); and the ending of a file beside a picture
+that says what a crop keeps."""
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """What sd-scripts reads without extra packages (library/dataset.py:77); it also knows the all-upper forms."""

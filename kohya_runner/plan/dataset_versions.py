@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import parse_resolution, problems
 from kohya_runner.dataset.captions import is_rows_file
+from kohya_runner.dataset.facts import ANSWERS
 from kohya_runner.dataset.prepare import manifest
 from kohya_runner.dataset.prepare.manifest import VersionStep
 from kohya_runner.dataset.prepare.prepare import is_current, prepare, step_of
@@ -110,11 +111,11 @@ class WantedVersion:
     def _next(self) -> Path:
         last, folder = manifest.versions(self.root)[-1:], manifest.next_version(self.root)
         known = manifest.read(last[0]) if last else None
-        if last and (last[0] / manifest.ANSWERS).is_file():
-            shutil.copy2(last[0] / manifest.ANSWERS, folder / manifest.ANSWERS)  # will be written to
+        if last and (last[0] / ANSWERS).is_file():
+            shutil.copy2(last[0] / ANSWERS, folder / ANSWERS)  # will be written to
         if known is not None and self.steps[0] in known.steps:
             for path in last[0].iterdir():
-                if not path.name.startswith(".") and path.name != manifest.ANSWERS:
+                if not path.name.startswith(".") and path.name != ANSWERS:
                     os.link(path, folder / path.name)  # replaced where it changes, never written to
         return folder
 

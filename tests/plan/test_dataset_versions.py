@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from zipfile import ZipFile
@@ -267,6 +268,29 @@ def test_a_new_version_asks_only_for_what_changed_and_leaves_the_old_answers(rec
         assert (len(server.requests), len(second.read_bytes().splitlines())) == (4, 4)
         assert first.read_bytes() == before
     assert texts(recipe, "002") == ["sprite 0", *["a thing"] * 3]
+
+
+def test_a_launch_that_is_killed_while_it_captions_goes_on_with_the_rest(recipe: Path):
+    with ZipFile(recipe.parent / "sprites.zip", "w") as archive:
+        for path in raw_png(recipe).iterdir():
+            archive.write(path, path.name)
+    answers = recipe.parent / "ws" / "prepared" / "sprites" / "001" / "answers.jsonl"
+    argv = (sys.executable, "-m", "kohya_runner", "launch", str(recipe), "--workspace", str(recipe.parent / "ws"))
+    with chat_server(said("one"), said("two"), "hang") as server:
+        alone(recipe, f"{{endpoint: {server.url}, model: m, concurrency: 1, overwrite: true}}", "sprites.zip")
+        recipe.write_text(recipe.read_text().replace("caption: {", "prepare: {keep_near: true}\n    caption: {"))
+        killed = subprocess.Popen((*argv, "--practice", "--trust=datasets.caption"), stdout=subprocess.DEVNULL)
+        while killed.poll() is None and not (answers.is_file() and len(answers.read_bytes().splitlines()) == 2):
+            time.sleep(0.05)
+        assert killed.poll() is None
+        killed.kill()
+        killed.wait()
+        server.answers[:] = [said("three")]
+        ended = launched(recipe, "--trust=datasets.caption")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    made = {path.stem: path.read_text().strip() for path in answers.parent.glob("*.txt")}
+    assert sorted(made.values()) == ["one", "three", "three", "two"]
+    assert versions(recipe) == ["001", "unzipped"]
 
 
 @pytest.mark.parametrize(

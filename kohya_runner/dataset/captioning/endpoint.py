@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner import web
 from kohya_runner.dataset.captioning.caption_text import KEY, CaptionJob, CaptionSettings, Failure, one_line, refused
+from kohya_runner.dataset.facts import ANSWERS
 from kohya_runner.dataset.picture import thumbnail
-from kohya_runner.dataset.prepare.manifest import ANSWERS
 from kohya_runner.errors import PreflightError
 from kohya_runner.safe_files import open_for_write
 from kohya_runner.text import MASK, duration, shortened

@@ -18,14 +18,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TextIO
 
-from kohya_runner.dataset.facts import MANIFEST
+from kohya_runner.dataset.facts import ANSWERS, MANIFEST
 from kohya_runner.errors import PreflightError, RunExistsError, UsageError
 from kohya_runner.safe_files import is_inside, open_for_write, read_json, write_json
 from kohya_runner.text import size
 
 NAME, JOURNAL, LOCK = MANIFEST, ".manifest.jsonl", ".lock"
-ANSWERS = "answers.jsonl"
-"""What models answered, with what they were asked."""
 FORMAT = 1
 
 

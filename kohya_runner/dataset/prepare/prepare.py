@@ -131,12 +131,13 @@ def _still(raw: Raw, aside: dict[str, SetAside], pictures: dict[str, MadePicture
 
 
 def _stays(source: Path, target: Path, known: MadePicture | None) -> bool:
-    """Whether a file beside a picture is not copied: it is as it was, or a person has changed the copy."""
+    """Whether a file beside a picture is not copied: it is as it was, or a person, not a verb, has changed the copy."""
     last = known.sidecars.get(target.name, "") if known else ""
     now = source_stamp(target)
-    if known and known.caption_sha256 and target.suffix == ".txt" and manifest.digest(target) == known.caption_sha256:
-        return False  # a verb wrote it; now there is a person's
-    return bool(now) and (now != last or source_stamp(source) == last)
+    if not now or source_stamp(source) == last:
+        return bool(now)
+    caption = known.caption_sha256 if known and target.suffix == ".txt" else ""
+    return now != last and (not caption or manifest.digest(target) != caption)
 
 
 def _made_all(
