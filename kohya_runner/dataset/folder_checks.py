@@ -7,20 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from kohya_runner.dataset import facts
 from kohya_runner.dataset.caption_checks import CAPTION_CHECKS, about
 from kohya_runner.dataset.captions import stem
-from kohya_runner.dataset.facts import (
-    ANSWERS,
-    CAPTION_BLANK,
-    ENTRIES,
-    FOCUS,
-    IMAGE_FORMATS,
-    LINK,
-    MANIFEST,
-    Image,
-    Scan,
-    Source,
-)  # fmt: skip
+from kohya_runner.dataset.facts import CAPTION_BLANK, ENTRIES, FOCUS, IMAGE_FORMATS, LINK, MANIFEST, Image, Scan, Source
 from kohya_runner.dataset.picture_checks import PICTURE_ACROSS, PICTURE_CHECKS
 from kohya_runner.dataset.prompt_checks import PROMPT_CHECKS
 from kohya_runner.dataset.survey import Survey
@@ -161,7 +151,7 @@ def other_pictures(scan: Scan) -> Iterator[Finding]:
 
 def strays(scan: Scan) -> Iterator[Finding]:
     """Files that are neither image nor caption."""
-    ours = {MANIFEST, ENTRIES, ANSWERS, *(stem(image.path.name) + FOCUS for image in scan.images)}
+    ours = {MANIFEST, ENTRIES, facts.ANSWERS, *(stem(image.path.name) + FOCUS for image in scan.images)}
     found = [path for path in scan.strays if path.suffix.lower() not in OTHER_PICTURES and path.name not in ours]
     return about(info, "dataset.strays", scan, found, "file", "that the trainer does not read")
 
