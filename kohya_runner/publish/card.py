@@ -47,15 +47,6 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~<>&])")
 
 
 @dataclass(frozen=True, slots=True)
-class Licence:
-    """Of the base model: the Hub's short name, and where that is ``other`` its name and address."""
-
-    key: str = ""
-    name: str = ""
-    link: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class SampleGrid:
     """Pictures of a comparison. ``prompts`` is empty where they are captions; ``thumbnails`` go by a file's hash."""
 
@@ -103,11 +94,13 @@ def samples_of(selection: Selection) -> SampleGrid:
         columns = {n: c for n, c in enumerate(told["columns"]) if not c["sha256"] or c["sha256"] in hashes}
         columns = dict(list(columns.items())[:COLUMNS])
         found = {
-            (cell["column"], (int(cell["prompt"]), cell["sampler"] or "", cell["seed"])): picture
+            (cell["column"], (int(cell["prompt"]), str(cell["sampler"] or ""), int(cell["seed"]))): picture
             for cell in told["cells"]
             if cell["column"] in columns and (picture := _picture(folder, cell["file"])) is not None
         }
-        rows = [row for row in dict.fromkeys(row for _, row in found) if all((n, row) in found for n in columns)][:ROWS]
+        rows = [row for row in dict.fromkeys(row for _, row in found) if all((n, row) in found for n in columns)]
+        seeds = list(dict.fromkeys(row[2] for row in rows))
+        rows = sorted(sorted(rows, key=lambda row: seeds.index(row[2]))[:ROWS])  # every prompt before a second seed
         trained = sorted((abs(float(c["strength"]) - 1), n) for n, c in columns.items() if c["sha256"])
         if not rows or not trained:
             return SampleGrid()
@@ -157,7 +150,7 @@ def data_address(kind: str, data: bytes) -> str:
 
 
 def card(
-    selection: Selection, wish: Publish, licence: Licence, samples: SampleGrid, pieces: Mapping[str, Piece]
+    selection: Selection, wish: Publish, licence: Mapping[str, str], samples: SampleGrid, pieces: Mapping[str, Piece]
 ) -> str:
     """The text of README.md. Whatever comes out of files is shown as text: it cannot be a link, a tag or a heading."""
     subject, first = selection.subject, selection.files[0].found

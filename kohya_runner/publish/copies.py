@@ -92,7 +92,13 @@ def model_piece(name: str, source: Path, fields: Mapping[str, str], *, clean: bo
     changed = tuple(key for key in keys if metadata.get(key) != header.metadata.get(key))
     if not changed:
         return piece(name, b"", source)
-    return piece(name, head_of(header, metadata), source, source.stat().st_size - _body(header), changed)
+    return piece(
+        name,
+        head_of(header, metadata),
+        source,
+        header.total - max((tensor.end for tensor in header.tensors), default=0),
+        changed,
+    )
 
 
 def head_of(header: Header, metadata: Mapping[str, str]) -> bytes:
@@ -101,10 +107,6 @@ def head_of(header: Header, metadata: Mapping[str, str]) -> bytes:
     text = json.dumps({"__metadata__": dict(metadata), **rows}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % LENGTH)
     return len(text).to_bytes(LENGTH, "little") + text
-
-
-def _body(header: Header) -> int:
-    return max((tensor.end for tensor in header.tensors), default=0)
 
 
 def cleaned(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -56,14 +56,14 @@ def prepared(subject: SweepSubject, wish: Publish, reach: Access, *, asked: bool
         for file in selection.files
     )
     base, random = cards.base_model(selection, wish), isinstance(subject.recipe.get("model"), dict)
-    licence = cards.Licence(wish.license) if wish.license else Hub(wish.repo, reach, say).licence(base)
+    licence = {"license": wish.license} if wish.license else Hub(wish.repo, reach, say).licence(base)
     text = cards.card(selection, wish, licence, samples, {one.name: one for one in models})
     private = {key for f in selection.files for key in PRIVATE if key in read_header(f.found.path).metadata}
     notes = {
         f"the files hold words of captions or names of folders ({', '.join(sorted(private))}): "
         "--clean takes them out of the copies": private and not wish.clean,
         "the base model's repository is not known: --base-model USER/NAME puts it into the card": not (base or random),
-        "the base model's licence is not known: --license NAME puts it into the card": not (licence.key or random),
+        "the base model's licence is not known: --license NAME puts it into the card": not (licence or random),
     }
     pieces = (*models, *samples.pieces, piece(cards.NAME, text.encode()))
     told = tuple(note for note, holds in notes.items() if holds)

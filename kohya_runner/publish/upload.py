@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.errors import PublishError, UsageError
 from kohya_runner.hub import UNAUTHORIZED, Access, hub_faults
-from kohya_runner.publish.card import Licence
 from kohya_runner.publish.copies import Piece
 from kohya_runner.recipe.finish import Publish
 from kohya_runner.text import masked_text, plain, size
@@ -201,15 +200,15 @@ class Hub:
                 ),
             ) from None  # fmt: skip
 
-    def licence(self, base: str) -> Licence:
-        """What the base model's own card says; nothing where the Hub does not tell."""
+    def licence(self, base: str) -> dict[str, str]:
+        """What the base model's own card says, by the Hub's keys; nothing where the Hub does not tell."""
         if self.reach.offline or not base:
-            return Licence()
+            return {}
         try:
             told: Any = self.api.model_info(base, timeout=self.reach.seconds).card_data or {}
         except (OSError, ValueError, hub_faults()[1]):
-            return Licence()
-        return Licence(*(str(told.get(key) or "") for key in ("license", "license_name", "license_link")))
+            return {}
+        return {key: str(told[key]) for key in ("license", "license_name", "license_link") if told.get(key)}
 
 
 def _root(fault: BaseException) -> tuple[BaseException, Any]:

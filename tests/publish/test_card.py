@@ -6,8 +6,10 @@ import json
 import PIL.Image
 import pytest
 import ruamel.yaml
+from click.testing import CliRunner
 from PIL.PngImagePlugin import PngInfo
 
+from kohya_runner.commands.cli import main
 from kohya_runner.compare.sweep import FROM_CAPTIONS
 from kohya_runner.hub import Access
 from kohya_runner.publish import publishing
@@ -78,6 +80,21 @@ def test_the_grid_has_the_base_model_and_the_file_side_by_side(made, compared):
         with PIL.Image.open(compared / "comparison" / cell["file"]) as painted:
             assert picture.getpixel((64 + 8 + 30, 48 + 8 + 20)) == painted.convert("RGB").getpixel((30, 20))
     assert "From left to right: the base model, epoch 2." in card_of(published)
+
+
+def test_every_prompt_is_in_the_grid_before_a_second_seed(made, run_dir):
+    words = ("--prompt", "a", "--prompt", "b", "--prompt", "c", "--seeds", "1,2,3")
+    assert CliRunner().invoke(main, ["compare", str(run_dir), *words]).exit_code == 0
+    grid = next(p for p in made(run_dir).pieces if p.name == "samples/grid.png")
+    told = json.loads((run_dir / "comparison" / "compare.json").read_bytes())
+    with PIL.Image.open(io.BytesIO(grid.head)) as picture:
+        rows = [picture.getpixel((64 + 8 + 30, (48 + 8) * n + 20)) for n in range(6)]
+    wanted = []
+    for prompt, seed in ((p, s) for p in range(3) for s in (1, 2)):
+        cell = next(c for c in told["cells"] if (c["column"], c["prompt"], c["seed"]) == (2, prompt, seed))
+        with PIL.Image.open(run_dir / "comparison" / cell["file"]) as painted:
+            wanted.append(painted.convert("RGB").getpixel((30, 20)))
+    assert rows == wanted
 
 
 def test_prompts_that_are_captions_are_not_shown(made, compared):

@@ -54,6 +54,13 @@ def test_xet_is_asked_for_and_where_it_is_refused_the_file_goes_by_lfs(mine, sen
     assert [path for path in asked if path.startswith("/lfs/")] == [f"/lfs/{LORA.sha256}"]
 
 
+def test_a_very_large_file_goes_in_pieces(mine, send):
+    mine.part = 3000
+    send()
+    assert [path for method, path, _ in mine.asked if method == "PUT"] == [f"/part/{LORA.sha256}/{n}" for n in range(3)]
+    assert mine.repos["me/cat"].files["cat.safetensors"] == LORA.head
+
+
 def test_without_xet_in_the_client_it_goes_by_lfs_at_once(mine, send, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     send()
