@@ -9,17 +9,24 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from kohya_runner.options.constants import NotConstantError
 from kohya_runner.options.networks import kind_of, module_keys
 from kohya_runner.options.package_sources import PackageSources
 from kohya_runner.tables import read_table
 from kohya_runner.text import did_you_mean
 
+TIMESTEPS = ("sd15", "sd2")
+"""Their U-Net has a TimestepEmbedding (library/original_unet.py)."""
+TARGETS = ("unet_target_module", "unet_target_name")
+TWICE = ("TimestepEmbedding", "time_embedding.linear_1")
 NUMBERS = {"int": int, "float": float}
 PRESETS = ("lycoris.config.PRESET", "lycoris.config.BUILTIN_PRESET_CONFIGS")
 """The second is where the first is computed from it (4.0)."""
 
 
-def network_faults(module: str, given: Mapping[str, str], sources: PackageSources) -> Iterator[tuple[str, str]]:
+def network_faults(
+    module: str, given: Mapping[str, str], sources: PackageSources, family: str = ""
+) -> Iterator[tuple[str, str]]:
     """What is wrong with each argument, and what to write; nothing where the module cannot be read."""
     made = sources.find(f"{module}.create_network")
     path = sources.path(made.module) if made else None
@@ -31,6 +38,9 @@ def network_faults(module: str, given: Mapping[str, str], sources: PackageSource
     known = (*keys, *sources.strings(f"{module}.deprecated_arg_dict"))
     algorithms = sources.strings(f"{module}.network_module_dict")
     algorithm = given.get("algo", "lora").lower()
+    if family in TIMESTEPS and _names_twice(given.get("preset", "full"), sources):
+        message = f"preset={given.get('preset', 'full')} names {TWICE[1]} twice for {family}, and the trainer stops"
+        yield f"{message} {where}", "write args.network_args: {preset: attn-mlp}"
     for key, text in given.items():
         kind = keys.get(key, "text")
         kind = _kind_in(sources, f"{module}.network_module_dict", algorithm, key) if kind == "text" else kind
@@ -42,6 +52,20 @@ def network_faults(module: str, given: Mapping[str, str], sources: PackageSource
             yield from ((f"{fault} {where}", hint) for fault, hint in _preset(text, sources))
         elif kind in NUMBERS and not _reads(NUMBERS[kind], text):
             yield f"{key}={text} is no number {where}", f"write a {'whole ' * (kind == 'int')}number"
+
+
+def _names_twice(preset: str, sources: PackageSources) -> bool:
+    """Whether a preset names the same layer as a module and as a layer: "duplicated lora name" (lycoris/kohya.py)."""
+    table = sources.find(PRESETS[1])
+    pairs = zip(table.node.keys, table.node.values, strict=True) if table and isinstance(table.node, ast.Dict) else ()
+    made = next((v for k, v in pairs if isinstance(k, ast.Constant) and k.value == preset), None)
+    if table is None or not isinstance(made, ast.Call):
+        return False
+    words = {word.arg: word.value for word in made.keywords}
+    try:
+        return all(name in sources.texts(words[key], table) for key, name in zip(TARGETS, TWICE, strict=True))
+    except (KeyError, NotConstantError):
+        return False
 
 
 def _reads(convert: type, text: str) -> bool:

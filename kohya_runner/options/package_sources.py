@@ -145,15 +145,16 @@ class PackageSources:
         """The value of an expression; ``[b.lower() for b in LIST]`` is one of the forms."""
         match found.node:
             case ast.BinOp(left=left, op=ast.Add(), right=ast.ListComp() as right):
-                return (*self._texts(left, found), *self._texts(right, found))
+                return (*self.texts(left, found), *self.texts(right, found))
             case ast.ListComp(elt=ast.Call(func=ast.Attribute(attr="lower")), generators=[part]):
-                return tuple(text.lower() for text in self._texts(part.iter, found))
+                return tuple(text.lower() for text in self.texts(part.iter, found))
             case ast.expr() as node:
                 return evaluate(node, lambda name: self._named(name, found))
             case _:
                 return None
 
-    def _texts(self, node: ast.AST, found: Found) -> tuple[str, ...]:
+    def texts(self, node: ast.AST, found: Found) -> tuple[str, ...]:
+        """A list of texts where ``found`` is; ``NotConstantError`` for anything else."""
         value = self._constant(Found(node, found.module))
         if not isinstance(value, tuple):
             raise NotConstantError(node, "no list")

@@ -169,7 +169,8 @@ def network_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
 
         where, items = opened.loaded.where("args", "network_args"), given.parsed.get("network_args") or ()
         pairs = dict(str(item).split("=", 1) for item in items)
-        for message, hint in network_faults(module, pairs, packages.sources):
+        given_family = opened.support.family if opened.support else ""
+        for message, hint in network_faults(module, pairs, packages.sources, given_family):
             yield error("args.lycoris", f"args.network_args: {message}", where=where, hint=hint)
 
 

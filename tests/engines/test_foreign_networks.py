@@ -34,8 +34,11 @@ class Lokr(Lora):
         factor = int(factor)
 """
 CONFIG = """
-FULL = {"full": 1, "attn-only": 2}
-BUILTIN_PRESET_CONFIGS = {"full": make(1), "attn-only": make(2)}
+LAYERS = ["time_embedding.linear_1", "conv_in"]
+BUILTIN_PRESET_CONFIGS = {
+    "full": make(unet_target_module=["Block", "TimestepEmbedding"], unet_target_name=LAYERS),
+    "attn-only": make(unet_target_module=["Block"], unet_target_name=LAYERS),
+}
 PRESET = {name: cfg.to_dict() for name, cfg in BUILTIN_PRESET_CONFIGS.items()}
 """
 
@@ -74,6 +77,15 @@ def test_what_is_wrong_is_told_with_the_nearest_name(sources, given, message, hi
 def test_what_it_takes_is_no_fault(sources):
     given = {"algo": "LoKr", "factor": "8", "conv_dim": "4", "preset": "attn-only", "constrain": "1", "whole": "True"}
     assert list(network_faults("lycoris.kohya", given, sources)) == []
+
+
+@pytest.mark.parametrize(("family", "given", "count"), [
+    ("sd15", {}, 1), ("sd2", {"preset": "full"}, 1), ("sd15", {"preset": "attn-only"}, 0), ("sdxl", {}, 0),
+])  # fmt: skip
+def test_a_preset_that_names_a_layer_twice_is_told(sources, family, given, count):
+    found = list(network_faults("lycoris.kohya", given, sources, family))
+    assert len(found) == count
+    assert all("names time_embedding.linear_1 twice" in said for said, _ in found)
 
 
 @pytest.mark.parametrize("module", ["lycoris.absent", "lycoris.wrapper", "other.kohya"])
