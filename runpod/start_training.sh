@@ -4,6 +4,7 @@
 #   bash runpod/start_training.sh [RECIPE] [options of: kohya-runner launch]
 #   bash runpod/start_training.sh recipes/quickstart.yaml           proof that it all works: no GPU, no download of models
 #   bash runpod/start_training.sh                                   recipes/bespoke_baby_sdxl.yaml
+#   KOHYA_RUNNER_ARCHIVE=/workspace/environments bash ...           keep the trainer's environment on the volume, for the next pod
 #   bash runpod/start_training.sh RECIPE --resume                   for machines that may be taken away: repeat it on each start
 #
 # Exit codes are kohya-runner's own (docs/exit-codes.md). A run that is complete is not started again, and that is a success.
@@ -22,6 +23,10 @@ if [ -r "${RP_ENVIRONMENT:-/etc/rp_environment}" ]; then
   set -eu
 fi
 unset PIP_BREAK_SYSTEM_PACKAGES
+
+# From here on the machine is paid for: the run's record says what each minute went to.
+printf -v KOHYA_RUNNER_BEGAN '%(%s)T' -1
+export KOHYA_RUNNER_BEGAN
 
 recipe="$root/recipes/bespoke_baby_sdxl.yaml"
 if [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; then
@@ -69,10 +74,59 @@ if [ "$code" -ne 0 ]; then
   exit "$code"
 fi
 
-answer="$("$runner" setup --json "${shared[@]}")" || code=$?
+# The models and the dataset come while the trainer is installed; what one of the two finds wrong ends the other at once.
+# Each has a process group of its own, so that Ctrl-C and an end reach pip and all that it started.
+notes="$(mktemp -d)"
+set -m
+"$runner" setup --json "${shared[@]}" </dev/null >"$notes/answer" &
+installing=$!
+"$runner" launch "$recipe" --prepare "$@" </dev/null >"$notes/prepared" 2>&1 &
+preparing=$!
+set +m
+end_all() {
+  kill -TERM -- "-$installing" "-$preparing" 2>/dev/null || true
+  wait "$installing" "$preparing" 2>/dev/null || true
+  if [ -n "${showing:-}" ]; then kill "$showing" 2>/dev/null || true; fi
+  rm -rf -- "$notes"
+}
+trap 'end_all; exit 130' INT
+trap 'end_all; exit 143' TERM HUP
+
+# Whichever ends first; the pids of both are known, so nobody else's end is taken for theirs.
+ended() { ! kill -0 "$1" 2>/dev/null; }
+until ended "$installing" || ended "$preparing"; do sleep 0.2; done
+if ended "$preparing"; then
+  wait "$preparing" || code=$?
+  if [ "$code" -ne 0 ]; then
+    why="$(cat -- "$notes/prepared")"
+    end_all
+    printf '%s\n' "$why" >&2
+    say "the models or the dataset are not in order (exit code $code, above): the installation was stopped; nothing was started"
+    exit "$code"
+  fi
+fi
+wait "$installing" || code=$?
+answer="$(cat -- "$notes/answer")"
 if [ "$code" -eq 0 ]; then
+  printf -v KOHYA_RUNNER_INSTALLED '%(%s)T' -1
+  export KOHYA_RUNNER_INSTALLED
+  tail -n +1 -f -s 0.1 --pid="$preparing" -- "$notes/prepared" >&2 2>/dev/null &
+  showing=$!
+  wait "$preparing" || code=$?
+  wait "$showing" 2>/dev/null || true
+  if [ "$code" -ne 0 ]; then
+    end_all
+    say "the models or the dataset are not in order (exit code $code, above); nothing was started"
+    exit "$code"
+  fi
+  rm -rf -- "$notes"
+  trap - INT TERM HUP
+  if [ -n "${KOHYA_RUNNER_ARCHIVE:-}" ]; then # for the next machine, while this one trains
+    nice -n 19 "$runner" setup --keep "${shared[@]}" </dev/null >/dev/null 2>&1 &
+  fi
   exec "$runner" launch "$recipe" --once "$@"
 fi
+end_all
 
 # Only the quickstart goes on, only where the trainer's sources cannot be fetched, and nobody can overlook it.
 if [ "$code" -eq 5 ] && [[ "$answer" == *'"trainer.sources"'* ]] && [ "$recipe" -ef "$root/recipes/quickstart.yaml" ]; then

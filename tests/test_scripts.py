@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,20 @@ SCRIPT = ROOT / "runpod" / "start_training.sh"
 RUNNER = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> "$HOME/calls"
-if [ "$1" = setup ]; then printf '%s\\n' "${SETUP_SAYS:-}"; exit "${SETUP_CODE:-0}"; fi
-case "$*" in *--dry-run*) echo "the plan is $*"; exit "${PLAN_CODE:-0}" ;; esac
+wait_for() { while [ ! -e "$HOME/$1" ]; do sleep 0.05; done; }
+case "$1 $*" in
+  "setup "*--keep*) touch "$HOME/kept"; exit 0 ;;
+  "setup "*)
+    echo $$ > "$HOME/installing"
+    if [ -n "${SETUP_HANGS:-}" ]; then sleep 600 & echo $! > "$HOME/pip"; wait; fi
+    printf '%s\\n' "${SETUP_SAYS:-}"; exit "${SETUP_CODE:-0}" ;;
+  *--dry-run*) echo "the plan is $*"; exit "${PLAN_CODE:-0}" ;;
+  *--prepare*)
+    wait_for installing
+    if [ -n "${PREPARE_HANGS:-}" ]; then echo $$ > "$HOME/preparing"; sleep 600 & wait; fi
+    echo "prepared: ${PREPARE_SAYS:-well}"; exit "${PREPARE_CODE:-0}" ;;
+esac
+echo "${KOHYA_RUNNER_BEGAN:-none} ${KOHYA_RUNNER_INSTALLED:-none}" > "$HOME/times"
 exit "${LAUNCH_CODE:-0}"
 """
 PYTHON = """\
@@ -55,20 +69,92 @@ def calls(home: Path) -> list[str]:
     return (home / "calls").read_text().splitlines() if (home / "calls").exists() else []
 
 
-def test_set_up_comes_before_the_launch(home):
+def test_set_up_and_models_come_together_before_the_launch(home):
     done = start(home, "recipes/sd15_lora.yaml", "--set", "name=my run")
     assert done.returncode == 0
     recipe = f"{ROOT}/recipes/sd15_lora.yaml"
-    assert calls(home) == [
-        f"launch {recipe} --practice --dry-run --set name=my run",
+    first, *both, last = calls(home)
+    assert first == f"launch {recipe} --practice --dry-run --set name=my run"
+    assert set(both) == {
         f"setup --json --recipe {recipe} --set=name=my run",
-        f"launch {recipe} --once --set name=my run",
-    ]
+        f"launch {recipe} --prepare --set name=my run",
+    }
+    assert last == f"launch {recipe} --once --set name=my run"
+    assert "prepared: well" in done.stderr
+
+
+def test_the_launch_is_told_when_the_machine_was_first_used_and_when_the_trainer_was_there(home):
+    begun = int(time.time())
+    start(home, "recipes/sd15_lora.yaml")
+    began, installed = map(int, (home / "times").read_text().split())
+    assert begun <= began <= installed <= time.time()
+
+
+def test_a_model_that_cannot_be_had_ends_the_installation_at_once_with_one_message(home):
+    done = start(
+        home, "recipes/sd15_lora.yaml", SETUP_HANGS="1", PREPARE_CODE="4", PREPARE_SAYS="hub.gated: no licence"
+    )
+    assert done.returncode == 4
+    assert done.stderr.count("hub.gated: no licence") == 1
+    assert "the installation was stopped" in done.stderr.splitlines()[-1]
+    assert gone(home, "pip")
+    assert not any(call.endswith("--once") for call in calls(home))
+
+
+def test_an_installation_that_fails_ends_the_download_at_once(home):
+    done = start(home, "recipes/sd15_lora.yaml", SETUP_CODE="5", PREPARE_HANGS="1")
+    assert done.returncode == 5
+    assert gone(home, "preparing")
+    assert not any(call.endswith("--once") for call in calls(home))
+
+
+def test_a_model_that_cannot_be_had_after_the_installation_starts_nothing(home):
+    done = start(home, "recipes/sd15_lora.yaml", PREPARE_CODE="4")
+    assert done.returncode == 4
+    assert not any(call.endswith("--once") for call in calls(home))
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_reaches_all_that_was_started(home, sent, code):
+    environ = {"HOME": str(home), "PATH": "/usr/bin:/bin", "KOHYA_RUNNER_COMMAND": str(home / "kohya-runner"),
+               "SETUP_HANGS": "1", "PREPARE_HANGS": "1"}  # fmt: skip
+    argv = ("bash", str(SCRIPT), "recipes/sd15_lora.yaml")
+    with subprocess.Popen(argv, cwd=home, env=environ, stderr=subprocess.PIPE, start_new_session=True) as script:
+        while not all((home / name).exists() and (home / name).read_text() for name in ("pip", "preparing")):
+            time.sleep(0.05)
+        script.send_signal(sent)
+        assert script.wait(60) == code
+    assert gone(home, "pip")
+    assert gone(home, "preparing")
+
+
+def test_the_environment_is_kept_on_the_volume_where_that_is_asked_for(home):
+    start(home, "recipes/sd15_lora.yaml")
+    assert not (home / "kept").exists()
+    start(home, "recipes/sd15_lora.yaml", KOHYA_RUNNER_ARCHIVE=str(home / "volume"))
+    while not (home / "kept").exists():
+        time.sleep(0.05)
+
+
+def gone(home: Path, name: str) -> bool:
+    """Whether the process ends whose number stands in a file: it was told to, and a loaded machine takes its time."""
+    while lives(home, name):
+        time.sleep(0.05)
+    return True
+
+
+def lives(home: Path, name: str) -> bool:
+    """Whether it still runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{int((home / name).read_text())}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_resume_is_passed_on(home):
     assert start(home, "recipes/sd15_lora.yaml", "--resume").returncode == 0
-    assert calls(home)[2] == f"launch {ROOT}/recipes/sd15_lora.yaml --once --resume"
+    assert calls(home)[-1] == f"launch {ROOT}/recipes/sd15_lora.yaml --once --resume"
 
 
 def test_a_wrong_recipe_is_told_before_the_set_up(home):
@@ -96,13 +182,13 @@ def test_a_link_to_the_script_works_and_a_runner_that_is_none_is_named(home):
 
 def test_the_default_is_the_bespoke_recipe(home):
     start(home, "--json")
-    assert calls(home)[2] == f"launch {ROOT}/recipes/bespoke_baby_sdxl.yaml --once --json"
+    assert calls(home)[-1] == f"launch {ROOT}/recipes/bespoke_baby_sdxl.yaml --once --json"
 
 
 def test_a_recipe_is_looked_for_where_the_user_is(home):
     (home / "my recipe.yaml").write_text("")
     start(home, "my recipe.yaml")
-    assert calls(home)[2] == "launch my recipe.yaml --once"
+    assert calls(home)[-1] == "launch my recipe.yaml --once"
 
 
 def test_a_missing_recipe_ends_before_anything_is_set_up(home):
@@ -122,14 +208,14 @@ def test_the_exit_code_of_the_launch_is_the_scripts(home, code):
 def test_a_failed_set_up_starts_nothing(home, code):
     done = start(home, SETUP_CODE=code)
     assert done.returncode == int(code)
-    assert [call.partition(" --recipe")[0] for call in calls(home)[1:]] == ["setup --json"]
+    assert not any(call.endswith(("--once", "--practice")) for call in calls(home))
 
 
 @pytest.mark.parametrize("recipe", ["recipes/quickstart.yaml", f"{ROOT}/recipes/../recipes/quickstart.yaml"])
 def test_only_the_quickstart_goes_on_in_practice(home, recipe):
     done = start(home, recipe, SETUP_CODE="5", SETUP_SAYS='{"code": "trainer.sources"}')
     assert done.returncode == 0
-    assert calls(home)[2].endswith("quickstart.yaml --once --practice")
+    assert calls(home)[-1].endswith("quickstart.yaml --once --practice")
     assert "PRACTICE   PRACTICE" in done.stderr
     assert "NOT a training" in done.stderr
 
@@ -138,19 +224,19 @@ def test_only_the_quickstart_goes_on_in_practice(home, recipe):
 def test_the_quickstart_does_not_hide_another_failure(home, code, says):
     done = start(home, "recipes/quickstart.yaml", SETUP_CODE=code, SETUP_SAYS=f'{{"code": "{says}"}}')
     assert done.returncode == int(code)
-    assert [call.partition(" --recipe")[0] for call in calls(home)[1:]] == ["setup --json"]
+    assert not any(call.endswith(("--once", "--practice")) for call in calls(home))
 
 
 def test_practice_is_never_chosen_when_the_trainer_is_there(home):
     done = start(home, "recipes/quickstart.yaml")
-    assert "--practice" not in calls(home)[2]
+    assert "--practice" not in calls(home)[-1]
     assert "PRACTICE" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--sd-scripts", "/my scripts"), ("--sd-scripts=/my scripts",)])
 def test_the_checkout_is_told_to_set_up_as_well(home, arguments):
     start(home, "recipes/sd15_lora.yaml", *arguments)
-    assert calls(home)[1] == f"setup --json --recipe {ROOT}/recipes/sd15_lora.yaml --sd-scripts=/my scripts"
+    assert f"setup --json --recipe {ROOT}/recipes/sd15_lora.yaml --sd-scripts=/my scripts" in calls(home)
 
 
 def test_runpods_variables_are_read_even_when_they_are_sloppy(home):
@@ -162,7 +248,7 @@ def test_the_runners_environment_is_made_once(home):
     codes = [start(home, fake=False).returncode for _ in range(2)]
     assert codes == [0, 0]
     assert (home / "venvs").read_text() == "made\n"
-    assert len(calls(home)) == 6
+    assert len(calls(home)) == 8
 
 
 def test_once_made_it_works_offline(home):

@@ -117,6 +117,7 @@ def plan(elsewhere: bool, as_json: bool, argv: bool, **choices: Any) -> int:  # 
 @click.option("--detach", is_flag=True, help="Check here, then train in the background; see: watch, stop, logs -f.")
 @click.option("--resume", is_flag=True, help="Continue the run of this name if it was cut; safe to repeat.")
 @click.option("--rehearse", is_flag=True, help="A few real steps and one save first: exact time, cost and space.")
+@click.option("--prepare", is_flag=True, help="Only fetch the models and lay the dataset out; needs no trainer.")
 @click.option("--go", is_flag=True, help="After --rehearse, start the whole run if no problem was found.")
 def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Check everything, then train, watched."""
@@ -124,7 +125,10 @@ def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     from kohya_runner.plan.value import Request
 
     others = {name: choices.pop(name) for name in ("once", "again", "detach", "rehearse", "go")}
-    request = Request(deep=not dry_run, **choices)
+    only_ahead = choices.pop("prepare")
+    request = Request(deep=not (dry_run or only_ahead), **choices)
+    if only_ahead and not dry_run:
+        return launch_cli.ahead(request, as_json=as_json)
     return launch_cli.launch(request, launch_cli.LaunchOptions(dry_run=dry_run, as_json=as_json, **others))
 
 

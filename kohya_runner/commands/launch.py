@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 from kohya_runner.commands import live
-from kohya_runner.errors import UsageError
+from kohya_runner.errors import PreflightError, UsageError
+from kohya_runner.findings import Severity
 from kohya_runner.finish.after import AFTER_RUN
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.report import exit_code, plan_json
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.record.ledger import RunView
-from kohya_runner.run import detached, resume_effects, views
+from kohya_runner.run import detached, prepare, resume_effects, views
 from kohya_runner.run.launch import Policy, run
 from kohya_runner.run.stop_request import raise_on_stop
 from kohya_runner.show import console, run_screen
@@ -59,6 +60,20 @@ def launch(request: Request, options: LaunchOptions) -> int:
         if not options.go or found.exit_code:
             return int(found.exit_code)
     return _trained(made, options)
+
+
+def ahead(request: Request, *, as_json: bool) -> int:
+    """Fetch the models and lay the dataset out while, or before, the trainer is installed."""
+    raise_on_stop()
+    made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
+    against = tuple(f for f in made.findings if f.severity is Severity.ERROR and f.stage != "trainer")
+    if against and not made.unprepared:
+        raise PreflightError("nothing was fetched: the launch would be refused", findings=against)
+    with console.live(quiet=as_json, practice=False) as screen:
+        prepare.ahead(made, os.environ, screen.event)
+    if as_json:
+        console.json_object({"version": 1, "ok": True, "dataset": str(made.layout.tree) if made.layout else None})
+    return 0
 
 
 def _prepared(made: Plan, *, quiet: bool) -> Plan:

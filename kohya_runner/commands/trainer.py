@@ -19,13 +19,15 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on
 @click.option("--recipe", type=click.Path(path_type=Path), help="Also the launch.packages of this recipe.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value of the recipe.")
 @click.option("--trust", multiple=True, metavar="KEY", help="Allow what a key of the recipe makes happen.")
+@click.option("--keep", "kept", is_flag=True, help="Then write the environment into $KOHYA_RUNNER_ARCHIVE, a folder.")
 @_JSON
 def setup(  # noqa: PLR0913, PLR0917 - one per option
     sd_scripts: str | None, engine: str | None, recipe: Path | None, overrides: tuple[str, ...],
-    trust: tuple[str, ...], as_json: bool,  # noqa: FBT001
+    trust: tuple[str, ...], kept: bool, as_json: bool,  # noqa: FBT001
 ) -> None:  # fmt: skip
     """Get the trainer's sources and build its environment; does nothing where both are there."""
     from kohya_runner.engines.table import user_settings
+    from kohya_runner.install.environment import keep
     from kohya_runner.install.setup import setup as set_up
     from kohya_runner.show import console
 
@@ -38,6 +40,8 @@ def setup(  # noqa: PLR0913, PLR0917 - one per option
     row, settings = INFOS[engine or DEFAULT.name], user_settings(os.environ)
     trainer = set_up(os.environ, settings, say=console.note, sd_scripts=sd_scripts, engine=row, packages=packages)
     console.note(f"ready: {row.name} in {trainer.checkout.root}, its Python {trainer.python.path}")
+    if kept and trainer.python.own:
+        keep(trainer.checkout, trainer.python.path, os.environ, console.note)
     if as_json:
         places = {row.setting: str(trainer.checkout.root), row.python_setting: str(trainer.python.path)}
         console.json_object({"version": 1, "ok": True, **places})

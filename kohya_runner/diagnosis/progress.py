@@ -23,6 +23,8 @@ SAVING = "saving a checkpoint"
 WORDS = read_table(Path(__file__).with_name("words.toml"))
 PHASES: Mapping[str, str] = WORDS["phases"]
 """How a line begins, and what the trainer does from then on."""
+PAID_FOR: Mapping[str, str] = WORDS["paid_for"]
+"""What the minutes of a phase are paid for; those of any other are set-up."""
 FACTS: Mapping[str, str] = WORDS["facts"]
 """How a line begins, and the name of its number in ``StepsPlan``."""
 

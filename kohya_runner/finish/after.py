@@ -16,9 +16,11 @@ from kohya_runner.errors import RunnerError
 from kohya_runner.finish import notify, runpod, sentinel
 from kohya_runner.recipe.finish import Notify, Publish
 from kohya_runner.record import ledger, record
+from kohya_runner.record.metrics_file import read
 from kohya_runner.record.record import LIVE, UNDER_WAY, Record
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.observers import AfterRun, Reporter
+from kohya_runner.run.spending import spending
 from kohya_runner.text import duration
 
 LOOK = 0.5
@@ -69,6 +71,8 @@ def open_actions(ended: Record) -> bool:
 def _noted(run_dir: Path, ended: Record, name: str, said: str) -> Record:
     entry = {"action": name, "at": round(time.time(), 3), "said": said}
     changed = ended.changed(after=(*ended.after, entry))
+    spent = spending(run_dir, changed, read(run_dir), state=changed.state)
+    changed = changed.changed(spending=dict(spent.seconds))
     try:
         record.write(run_dir, changed)
     except OSError:  # a full disk is no reason to leave the rest undone

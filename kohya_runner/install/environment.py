@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kohya_runner import safe_files
 from kohya_runner.engine_info import EngineInfo
-from kohya_runner.errors import PreflightError, TrainerError
+from kohya_runner.errors import PreflightError, TrainerError, UsageError
 from kohya_runner.install.checkout import Checkout, TrainerPython
 from kohya_runner.install.probe import (
     GIB,
@@ -149,9 +149,13 @@ def make_environment(
             f"the trainer's environment needs about {size(plan.needed_bytes)} in {home}, {size(free)} are free",
             hint="set $KOHYA_RUNNER_HOME to a folder on a larger local disk",
         )
-    pip = _pip_environment(environ, home)
-    _venv(plan, folder, pip, say)
-    _install(plan, folder, (pip, engine), run_together(engine) if checkout.pinned else (), say)
+    pip, versions = _pip_environment(environ, home), run_together(engine) if checkout.pinned else ()
+    from kohya_runner.install.archive import archive_of, restore  # no plan needs it
+
+    kept = archive_of(folder, versions, environ)
+    if kept is None or not restore(kept, folder, say):
+        _venv(plan, folder, pip, say)
+        _install(plan, folder, (pip, engine), versions, say)
     python = folder / "bin" / "python"
     say("checking that the trainer's modules import")
     facts = deep_probe(python, checkout.root, engine)
@@ -186,6 +190,17 @@ def add_packages(
         (str(python.path), "-m", "pip", "install", "--constraint", str(limits), *absent),
         _pip_environment(environ, home),
     )
+
+
+def keep(checkout: Checkout, python: Path, environ: Mapping[str, str], say: Say) -> None:
+    """Write the environment that ``setup`` made into the folder of ``$KOHYA_RUNNER_ARCHIVE``, for the next machine."""
+    from kohya_runner.install.archive import VARIABLE, archive_of, save
+
+    folder = python.parent.parent
+    kept = archive_of(folder, run_together(checkout.engine) if checkout.pinned else (), environ)
+    if kept is None:
+        raise UsageError(f"{VARIABLE} is not set", hint=f"export {VARIABLE}=/workspace/environments, on the volume")
+    save(kept, folder, say)
 
 
 def _pip_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ import fcntl
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,13 @@ from kohya_runner.artefact.model_file import SAFETENSORS, safetensors_fault
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Finding, error
 from kohya_runner.hub import TIMEOUT, Access, HubFact, HubNeed, hub_faults, hub_finding, status_of
-from kohya_runner.machine.downloads import HubFile, local_path
+from kohya_runner.machine.downloads import HubFile, cached_files, local_path
 from kohya_runner.text import size
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 TRIES = 3
+SHA256 = 64
+"""Letters of the name of a large file in the Hub cache; a small file has git's hash, of 40."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,38 @@ def fetch(
             _download(ref, targets[ref], remote, reach=reach, on_progress=on_progress)
             _verify(ref, targets[ref], remote, clock)
     return tuple(targets[ref] for ref in wanted)
+
+
+def fetch_pipeline(
+    repo: str, files: Mapping[str, int], cache: Path, *, reach: Access,
+    on_progress: Callable[[DownloadProgress], None] = _silent,
+) -> None:  # fmt: skip
+    """Files of a repository into the Hub cache in which the trainer looks, by hf_xet where it is installed.
+
+    What is whole there is kept; what came is read once more against the hash that its name in the cache is.
+
+    Raises:
+        PreflightError: a file cannot be had, does not fit on the disk or is not what the Hub says it is.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    here = cached_files(cache, repo)
+    done, total = 0, sum(files.values())
+    for name, length in sorted(files.items(), key=lambda file: -file[1]):
+        on_progress(DownloadProgress(repo, done, total))
+        ref = HubFile(repo, name)
+        try:
+            got = hf_hub_download(repo, name, cache_dir=cache, endpoint=reach.endpoint, token=reach.token or False)
+        except hub_faults() as fault:
+            raise _stopped(ref, cache / name, fault, reach) from None
+        blob = Path(got).resolve()
+        if name not in here and len(blob.name) == SHA256 and file_hash.sha256(blob) != blob.name:
+            blob.unlink()
+            raise _damaged(ref, "removed")
+        done += length
+    on_progress(DownloadProgress(repo, done, total))
 
 
 def _inside(target: Path, models: Path) -> Path:
@@ -218,7 +252,10 @@ def _verify(ref: HubFile, target: Path, remote: Remote, clock: Callable[[], floa
     if file_hash.matches(target, remote):
         file_hash.record(target, remote)
         return
-    aside = file_hash.set_aside(target, clock)
-    finding = error("model.broken", f"{ref.text} arrived damaged; it was set aside as {aside}", where=ref.where,
+    raise _damaged(ref, f"set aside as {file_hash.set_aside(target, clock)}")
+
+
+def _damaged(ref: HubFile, done: str) -> PreflightError:
+    finding = error("model.broken", f"{ref.text} arrived damaged; it was {done}", where=ref.where,
                     hint="start again; if it happens twice, a proxy or the disk changes the data")  # fmt: skip
-    raise PreflightError(str(finding), findings=(finding,))
+    return PreflightError(str(finding), findings=(finding,))

@@ -68,7 +68,10 @@ class RecordedTrainer(RecordPart):
 class Timings(RecordPart):
     """Seconds since 1970, None for what has not happened; ``seconds_per_step`` is the last that the trainer showed."""
 
+    began: float | None = None  # the first command on this machine, as start_training.sh tells it
+    installed: float | None = None  # and when the trainer's environment was there
     queued: float | None = None
+    fetching: float = 0.0  # seconds from there to the start that went to files of the Hub
     started: float | None = None
     first_step: float | None = None
     ended: float | None = None
@@ -195,6 +198,7 @@ class Record(RecordPart):
     budget: dict[str, Any] = {}  # as the recipe has it
     finish: dict[str, Any] = {}  # what the recipe asks for after the run
     diagnosis: dict[str, Any] | None = None  # why it failed, as ``diagnose --json`` says it
+    spending: dict[str, float] = {}  # seconds by purpose (run/spending.py), written at the end
     after: tuple[dict[str, Any], ...] = Field(default=(), strict=False)  # what was done after the run
 
     @property

@@ -59,7 +59,7 @@ def new_record(plan: Plan) -> record.Record:
         final=ready.steps.checkpoints[-1],
         earlier=checkpoints.marks(ready.run_dir / OUTPUT),
         holds=None if plan.request.practice else plan.support.holds,
-        timings=record.Timings(queued=time.time()),
+        timings=record.Timings(queued=time.time(), **_told(os.environ)),
         steps_planned=ready.steps.total,
         epochs_planned=ready.steps.epochs,
         guard=guard_facts(plan),
@@ -68,6 +68,16 @@ def new_record(plan: Plan) -> record.Record:
         budget=recipe.budget.model_dump(exclude_none=True) if recipe and not plan.request.rehearse else {},
         finish=recipe.finish.recorded() if recipe and not plan.request.rehearse else {},
     ).changed(**resume_effects.carried_over(plan))
+
+
+BEGAN, INSTALLED = "KOHYA_RUNNER_BEGAN", "KOHYA_RUNNER_INSTALLED"
+"""Seconds since 1970, from start_training.sh."""
+
+
+def _told(environ: Mapping[str, str]) -> dict[str, float]:
+    """What start_training.sh knows of the time before the launch."""
+    told = {"began": environ.get(BEGAN, ""), "installed": environ.get(INSTALLED, "")}
+    return {name: float(value) for name, value in told.items() if value.isascii() and value.isdecimal()}
 
 
 def _trainer(plan: Plan) -> record.RecordedTrainer:
@@ -204,7 +214,7 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
     recorder = Recorder(plan.ready.run_dir, begun)
     try:
         prepare.described(plan)
-        _prepare(plan, screen, env)
+        recorder.fetched(_prepare(plan, screen, env))
         after.guard(plan.ready.run_dir, recorder.now, env)
         outcome = _supervise(plan, recorder, screen, env)
     except (errors.RunnerError, OSError, KeyboardInterrupt) as fault:
@@ -217,15 +227,17 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
     return final
 
 
-def _prepare(plan: Plan, screen: Reporter, env: Mapping[str, str]) -> None:
+def _prepare(plan: Plan, screen: Reporter, env: Mapping[str, str]) -> float:
+    """The seconds that went to the model files."""
     prepare.folders(plan)
+    begun = time.monotonic()
     if not plan.request.practice:
         prepare.models(plan, env, screen.event)
-    views = ledger.runs(plan.workspace.runs)
-    in_use = {str(v.record.dataset.get("key")) for v in views if v.record and v.state in LIVE}
-    prepare.dataset(plan, in_use, screen.event)
+    fetching = time.monotonic() - begun
+    prepare.dataset(plan.ready.layout, prepare.in_use(ledger.runs(plan.workspace.runs)), screen.event)
     prepare.files(plan)
     prepare.prompts(plan)
+    return fetching
 
 
 def _supervise(plan: Plan, recorder: Recorder, screen: Reporter, env: Mapping[str, str]) -> Outcome:

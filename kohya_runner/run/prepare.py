@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +25,21 @@ from kohya_runner.engines.arguments import PATHS
 from kohya_runner.engines.protocol import CACHES
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.random_model import ensure_random_model, random_model_paths
-from kohya_runner.machine.fetch import DownloadProgress, fetch
+from kohya_runner.machine.downloads import pipeline_files, wants_fp16_variant
+from kohya_runner.machine.fetch import DownloadProgress, fetch, fetch_pipeline
 from kohya_runner.plan.report import plan_json
+from kohya_runner.plan.space import is_cached
 from kohya_runner.recipe.finish import Compare
+from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.recipe.starter import resolved_recipe
+from kohya_runner.record import ledger
+from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import write_json
 from kohya_runner.text import duration, size
 
 if TYPE_CHECKING:
+    from kohya_runner.dataset.layout import Layout
     from kohya_runner.plan.value import Plan
 
 
@@ -47,11 +53,7 @@ def models(plan: Plan, environ: Mapping[str, str], say: Say) -> None:
         PreflightError: a file cannot be had, does not fit, or is not what the Hub says.
         TrainerError: the random model cannot be written.
     """
-    if plan.fetches:
-        fetch(
-            [item.file for item in plan.fetches], plan.workspace.models, reach=hub.access(environ),
-            on_progress=_fetch_progress(say),
-        )  # fmt: skip
+    files_of_hub(plan, environ, say)
     recipe = plan.loaded.recipe
     if recipe is None or isinstance(recipe.model, str):
         return
@@ -62,6 +64,44 @@ def models(plan: Plan, environ: Mapping[str, str], say: Say) -> None:
         raise TrainerError("the random-weight model needs the trainer", hint="run: kohya-runner setup")
     say(f"writing a random-weight {family} model, once (15 s to 2 min)", lasting=True)
     ensure_random_model(family, plan.workspace, python=plan.python.path, checkout=plan.checkout.root)
+
+
+def files_of_hub(plan: Plan, environ: Mapping[str, str], say: Say) -> None:
+    """Every file of the Hub that the run needs and that is not here: it can be done before there is a trainer.
+
+    Raises:
+        PreflightError: a file cannot be had, does not fit, or is not what the Hub says.
+    """
+    reach, show = hub.access(environ), _fetch_progress(say)
+    if plan.fetches:
+        fetch([item.file for item in plan.fetches], plan.workspace.models, reach=reach, on_progress=show)
+    recipe, support = plan.loaded.recipe, plan.support
+    if recipe is None or support is None or not isinstance(recipe.model, str) or not HUB_ID.match(recipe.model):
+        return
+    precision = next((str(arg.value) for arg in plan.args if arg.name == "mixed_precision"), "no")
+    if is_cached(recipe.model, support, plan.workspace, precision):
+        return
+    (fact,) = hub.hub_facts([recipe.model], reach)
+    if fact.status == "ok":  # else the plan has said so, or the trainer's own words tell it
+        fp16, sizes = wants_fp16_variant(support.family, precision), dict(fact.files)
+        names = pipeline_files(sizes, family=support.family, fp16=fp16)
+        cache = plan.workspace.cache / "huggingface" / "hub"
+        fetch_pipeline(recipe.model, {n: sizes[n] for n in names}, cache, reach=reach, on_progress=show)
+
+
+def ahead(plan: Plan, environ: Mapping[str, str], say: Say) -> None:
+    """What a launch will need beside the trainer: model files of the Hub, and the dataset, laid out."""
+    if not plan.request.practice:
+        files_of_hub(plan, environ, say)
+    if plan.layout is not None and plan.command is not None:
+        cache_folders(plan.command.env)
+        views = ledger.runs(plan.workspace.runs)
+        dataset(plan.layout, in_use(views), say)
+
+
+def in_use(views: Iterable[ledger.RunView]) -> set[str]:
+    """The laid-out trees of runs that go on."""
+    return {str(view.record.dataset.get("key")) for view in views if view.record and view.state in LIVE}
 
 
 def _fetch_progress(say: Say) -> Callable[[DownloadProgress], None]:
@@ -82,20 +122,20 @@ def _fetch_progress(say: Say) -> Callable[[DownloadProgress], None]:
     return show
 
 
-def dataset(plan: Plan, in_use: Collection[str], say: Say) -> None:
+def dataset(layout: Layout, in_use: Collection[str], say: Say) -> None:
     """Lay the folders out; trees of this recipe that no run uses are removed, their caches carried over first."""
-    built = build(plan.ready.layout)
+    built = build(layout)
     if built.created:
-        images = sum(folder.images for folder in plan.ready.layout.folders)
-        say(f"laid out {images} images in {plan.ready.layout.tree}", lasting=True)
+        images = sum(folder.images for folder in layout.folders)
+        say(f"laid out {images} images in {layout.tree}", lasting=True)
     if built.set_aside:
         say(
             f"{len(built.set_aside)} file(s) that did not belong there moved to {built.set_aside[0].parent}",
             lasting=True,
         )
-    keep = {plan.ready.layout.key, *in_use}
-    prune(plan.ready.layout.root, keep)
-    for cache in plan.ready.layout.root.glob(f"{CACHES}*"):
+    keep = {layout.key, *in_use}
+    prune(layout.root, keep)
+    for cache in layout.root.glob(f"{CACHES}*"):
         if cache.name.removeprefix(CACHES) not in keep:
             shutil.rmtree(cache, ignore_errors=True)
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from kohya_runner.artefact import lora as artefact
 from kohya_runner.diagnosis import events
 from kohya_runner.record import attempts, ledger, record
+from kohya_runner.record.metrics_file import read
 from kohya_runner.record.process_identity import ProcessId, boot_seconds
 from kohya_runner.record.record import RecordedState
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import checkpoints, exit_causes, stop_request
 from kohya_runner.run.checkpoint_check import CheckpointCheck, Expected
 from kohya_runner.run.exit_causes import ExitCause
+from kohya_runner.run.spending import spending
 from kohya_runner.run.supervise import Outcome
 from kohya_runner.text import printable
 
@@ -65,6 +67,11 @@ class Recorder:
             timings = timings.model_copy(update={"started": time.time(), "boot": boot_seconds()})
         self.now = self.now.changed(state="running", process=process, timings=timings)
         self.save()
+
+    def fetched(self, seconds: float) -> None:
+        """So long the model files took."""
+        timings = self.now.timings.model_copy(update={"fetching": round(seconds, 1)})
+        self.now = self.now.changed(timings=timings)
 
     def tick(self) -> None:
         """Look for new checkpoints now and then, check those that are waiting, write the record."""
@@ -191,6 +198,8 @@ class Recorder:
             ),
         )
         self.now = checkpoints.renamed(output, self.now)
+        spent = spending(self.run_dir, self.now, read(self.run_dir), state=state)
+        self.now = self.now.changed(spending=dict(spent.seconds))
         _give_back(self.run_dir)
         self.save()
         self._diagnose()

@@ -10,7 +10,6 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from kohya_runner.diagnosis.events import OtherBar, Phase, Step
 from kohya_runner.diagnosis.progress import TRAINING, Stream
@@ -22,6 +21,7 @@ from kohya_runner.record.process_identity import boot_id
 from kohya_runner.record.record import LIVE, UNDER_WAY, Record
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import stop_request
+from kohya_runner.run.spending import Spending, price_of, spending
 from kohya_runner.safe_files import open_file, status
 from kohya_runner.workspace import is_network_mount
 
@@ -90,6 +90,12 @@ class RunStatus:
         end = record.timings.ended if record else None
         return None if began is None else max(0.0, (end or self.now) - began)
 
+    @property
+    def spending(self) -> Spending | None:
+        """What each paid minute went to; None without a record."""
+        record = self.view.record
+        return spending(self.view.path, record, self.metrics, state=self.state, now=self.now) if record else None
+
     def cost(self, seconds: float | None) -> float | None:
         """What a time costs at the recipe's price."""
         return None if self.price is None or seconds is None else self.price * seconds / 3600
@@ -132,7 +138,7 @@ class StatusReader:
             quiet=quiet,
             usual=(self._usual or {}).get(phase),
             free_bytes=None if self._network else free_bytes(self.run_dir),
-            price=_price(record),
+            price=price_of(record),
             lines=tuple(last_lines(view.log, LOG_LINES)),
             stop_request=stop_request.read(self.run_dir),
         )
@@ -191,13 +197,6 @@ def _earlier_phases(run_dir: Path) -> dict[str, float]:
         return {}
     times = phase_times(read(before[-1].path), record)
     return {one.phase: one.seconds / one.times for one in times if one.sure and one.times}
-
-
-def _price(record: Record | None) -> float | None:
-    budget: Any = record.recipe.get("budget") if record else None
-    value: Any = budget.get("price_per_hour") if isinstance(budget, dict) else None
-    value = value.get("value") if isinstance(value, dict) else value
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, slots=True)

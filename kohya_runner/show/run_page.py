@@ -77,6 +77,8 @@ def _summary(look: RunStatus, record: Record) -> Iterator[Row]:
         yield "speed", f"{look.seconds_per_step:.4g} s a step, saves and samples included"
     if (cost := look.cost(look.seconds_gone)) is not None:
         yield "cost", f"{cost:.2f} at {look.price:g} an hour"
+    if (spent := look.spending) is not None:
+        yield from spent.rows()
     data = record.dataset
     folders = data.get("folders") or []
     names = ", ".join(str(f.get("name")) for f in folders if isinstance(f, dict))

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.record.ledger import RunView
+from kohya_runner.record.metrics_file import read
 from kohya_runner.record.record import Record
 from kohya_runner.run.checkpoints import doubts as doubts_of
 from kohya_runner.run.checkpoints import found as found_in
+from kohya_runner.run.spending import spending
 from kohya_runner.show.console import json_object, note, say, table
 from kohya_runner.text import duration, plain, size
 
@@ -61,11 +63,13 @@ def _run_json(view: RunView) -> dict[str, Any]:
 
 def status(view: RunView, *, as_json: bool) -> None:
     """How one run is doing."""
+    kept = view.record
+    spent = spending(view.path, kept, read(view.path), state=view.state) if kept else None
     if as_json:
         doubts = doubts_of(view.output_dir, view.record.checkpoints) if view.record else {}
-        json_object({"version": 1, **_run_json(view), "doubts": doubts})
+        told = dict(spent.as_json()) if spent else None
+        json_object({"version": 1, **_run_json(view), "spending": told, "doubts": doubts})
         return
-    kept = view.record
     rows = [
         ("run", f"{view.name}/{view.run_id}{'   PRACTICE' if kept and kept.practice else ''}"),
         ("state", view.state),
@@ -82,6 +86,7 @@ def status(view: RunView, *, as_json: bool) -> None:
             rows.append(("speed", f"{kept.timings.seconds_per_step} s/step"))
         if kept.timings.seconds is not None:
             rows.append(("time", duration(kept.timings.seconds)))
+        rows += spent.rows() if spent else ()
         doubts = doubts_of(view.output_dir, kept.checkpoints)
         for c in kept.checkpoints:
             state = "removed" if c.removed else size(c.bytes) if c.complete else "incomplete"

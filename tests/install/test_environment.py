@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -13,10 +14,12 @@ from fake_checkout import fake_checkout
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.install import environment
+from kohya_runner.install.archive import VARIABLE
 from kohya_runner.install.checkout import Checkout
 from kohya_runner.install.environment import (
     Recorded,
     candidates,
+    keep,
     lock,
     make_environment,
     plan_for,
@@ -156,3 +159,17 @@ def test_a_second_setup_waits_for_the_first(odd_path):
     with lock(odd_path, lambda _: stdin.close()):  # it says that it waits, and only then the first one ends
         assert held.wait(180) in {0, 1}
     held.stdout.close()
+
+
+def test_an_environment_that_was_kept_on_the_volume_is_restored_and_checked(made, odd_path):
+    environ = {**OFFLINE, VARIABLE: str(odd_path / "volume")}
+    checkout = Checkout(made.checkout, None, "a test", SD)
+    keep(checkout, made.python, environ, str)
+    home, said = made.home, []
+    (home / SD.record).unlink()
+    shutil.rmtree(made.python.parent.parent)
+    python = make_environment(PLAN, checkout, home=home, environ=environ, say=said.append)
+    assert python == made.python
+    assert said[0].startswith("restoring the environment from ")
+    assert said[1] == "checking that the trainer's modules import"
+    assert recorded(home, SD) is not None
