@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.errors import PublishError, UsageError
+from kohya_runner.errors import PublishError, RunnerError, UsageError
 from kohya_runner.hub import UNAUTHORIZED, Access, hub_faults
 from kohya_runner.publish.copies import Piece
 from kohya_runner.recipe.finish import Publish
@@ -184,6 +184,8 @@ class Hub:
             yield
         except (OSError, RuntimeError, ValueError, hub_faults()[1]) as fault:
             root, response = _root(fault)
+            if isinstance(root, RunnerError):  # a signal, which the client wraps like any other fault
+                raise root from None
             code = int(getattr(response, "status_code", NO_ANSWER) or NO_ANSWER)
             known = code or isinstance(root, hub_faults())
             meaning, hint = ANSWERS.get(min(code, SERVER), ("", "")) if known else ("", "")
@@ -214,6 +216,6 @@ class Hub:
 def _root(fault: BaseException) -> tuple[BaseException, Any]:
     """What the client wraps ("Error while uploading": _commit_api.py, _wrapped_lfs_upload), and the Hub's answer."""
     inner: BaseException | None = fault
-    while inner is not None and not isinstance(inner, hub_faults()):
+    while inner is not None and not isinstance(inner, (RunnerError, *hub_faults())):
         inner = inner.__cause__
     return inner or fault, getattr(inner, "response", None)

@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from local_hub import TOKEN, Fault
 from number_files import trained
+from servers import wait_for
 from sweep_trainer import lora_file
 
 from kohya_runner.artefact.safetensors_header import read_header
@@ -231,6 +234,25 @@ def test_as_a_process_the_token_is_in_no_word_and_no_output(mine, picked):
     assert done.returncode == 0, done.stderr
     assert "my cat.safetensors" in remote(mine)
     assert TOKEN not in " ".join(command) + done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_stopped_in_the_middle_the_same_again_goes_on(mine, picked, publish, number, code):
+    mine.held = threading.Event()
+    command = (sys.executable, "-m", "kohya_runner", "publish", str(picked), "--repo", "me/cat")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    wait_for(lambda: any(method == "PUT" for method, _, _ in mine.asked))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    mine.held.set()
+    assert process.returncode == code, err
+    assert b"Traceback" not in err
+    assert "my cat.safetensors" not in remote(mine)
+    mine.held = None
+    assert publish("my cat", "--repo", "me/cat").exit_code == 0
+    assert "my cat.safetensors" in remote(mine)
+    assert not (picked / "publication" / "copies").exists()
 
 
 def after_run(run_dir, **wish):

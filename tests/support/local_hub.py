@@ -84,6 +84,7 @@ class LocalHub:
     users: dict[str, str] = field(default_factory=lambda: {"good": "me", "other": "them", "reader": "me", TOKEN: "me"})
     objects: dict[str, bytes] = field(default_factory=dict)  # of LFS, by SHA-256
     part: int = 0  # bytes of a piece, where large files go in pieces
+    held: threading.Event | None = None  # an upload waits for it
     signature: str = ""  # behind the address of an upload
     damaged: bool = False  # what is stored is not what was sent
     port: int = 0
@@ -182,6 +183,8 @@ class Handler(BaseHTTPRequestHandler):
             return data
         length = int(self.headers.get("Content-Length") or 0)
         cut = self.hub.cut_upload_after
+        if self.command == "PUT" and self.hub.held is not None:
+            self.hub.held.wait(60)
         if self.command == "PUT" and cut is not None and length > cut:
             self.rfile.read(cut)
             raise ConnectionResetError
