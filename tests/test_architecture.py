@@ -40,8 +40,7 @@ ENGINE_NAMES = {"sd-scripts", "musubi-tuner"}
 ENGINE_PACKAGES = {"sd_scripts", "musubi", "diffusers", "MUSUBI_TUNER", "DIFFUSERS"}
 
 NAMED_ELSEWHERE = {
-    # the name of the key in a LoRA's metadata, and of the folder in a traceback
-    "artefact/verify.py: sd-scripts",
+    # the name of the folder in a traceback
     "diagnosis/tracebacks.py: sd-scripts",
     # the practice trainer stands in for each
     "practice/diffusers.py: diffusers",

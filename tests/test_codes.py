@@ -19,8 +19,8 @@ FILES = re.compile(
     r".*\.(json|jsonl|log|toml|yaml|safetensors|onnx|max|current|stat|events|[a-z]+_control|[a-z]+_in_bytes)"
 )
 """Names of files, some of them the kernel's."""
-GUARDS = {"disk.read_only", "memory.host", "memory.low", "memory.shared"}
-"""Causes and guards of a run that is going on have codes of their own (docs/faults.md, docs/diagnosis.md)."""
+GUARDS = {"memory.low"}
+"""Guards of a run that is going on have codes of their own (docs/faults.md, docs/diagnosis.md)."""
 
 
 def _said() -> set[tuple[str, str]]:

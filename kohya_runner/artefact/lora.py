@@ -123,12 +123,12 @@ def _content_problem(found: Artefact, expected_modules: int | None, *, practice:
     return ""
 
 
-_TABLE = read_table(Path(__file__).with_name("lora.toml"))
-NAMES: Mapping[str, list[str]] = _TABLE["names"]
+TABLE = read_table(Path(__file__).with_name("lora.toml"))
+NAMES: Mapping[str, list[str]] = TABLE["names"]
 """Parts of module names (dots are underlines) that only one family has."""
-SAID: Mapping[str, str] = _TABLE["said"]
+SAID: Mapping[str, str] = TABLE["said"]
 """How the trainer's own words for a base model begin, and the family they mean."""
-FAMILY_MARKS: Mapping[str, str] = _TABLE["marks"]
+FAMILY_MARKS: Mapping[str, str] = TABLE["marks"]
 """How the modules of a family begin; the first that occurs counts. Some are not told apart: see ``SAME_NAMES``."""
 
 ALIKE = {"flux": ("flux_kontext", "flux2", "hunyuan_image")}

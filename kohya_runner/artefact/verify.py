@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner.artefact.content import examine
-from kohya_runner.artefact.lora import inspect
+from kohya_runner.artefact.lora import TABLE, inspect
 from kohya_runner.artefact.model_file import is_pickle
 from kohya_runner.artefact.model_identity import identify, main_dtype
 from kohya_runner.artefact.safetensors_header import Header, HeaderError, read_header
@@ -22,17 +22,8 @@ DOWNS = (".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", ".lora
 LONGEST = 200
 """Characters of a stranger's text that are shown."""
 
-FACTS: tuple[tuple[str, str], ...] = (
-    ("name", "ss_output_name"), ("epoch", "ss_epoch"), ("epochs", "ss_num_epochs"), ("steps", "ss_steps"),
-    ("of steps", "ss_max_train_steps"), ("images per epoch", "ss_num_train_images"),
-    ("batch size", "ss_total_batch_size"), ("resolution", "ss_resolution"), ("learning rate", "ss_learning_rate"),
-    ("U-Net learning rate", "ss_unet_lr"), ("text encoder learning rate", "ss_text_encoder_lr"),
-    ("optimizer", "ss_optimizer"), ("scheduler", "ss_lr_scheduler"), ("network module", "ss_network_module"),
-    ("dim", "ss_network_dim"), ("alpha", "ss_network_alpha"), ("base model", "ss_sd_model_name"),
-    ("base version", "ss_base_model_version"), ("seed", "ss_seed"), ("sd-scripts", "ss_sd_scripts_commit_hash"),
-    ("comment", "ss_training_comment"),
-)  # fmt: skip
-"""What the trainer writes about a training (train_network.py:527-1426), and how it is called here."""
+FACTS: Mapping[str, str] = TABLE["training"]
+"""What is told of a training, and under which key the trainer writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +111,7 @@ def ranks(header: Header) -> tuple[int, ...]:
 
 def training_facts(metadata: Mapping[str, str]) -> dict[str, str]:
     """What the file says of its training; a stranger's words, cut where they are long."""
-    said = {name: metadata[key] for name, key in FACTS if metadata.get(key) not in (None, "", "None")}
+    said = {name: metadata[key] for name, key in FACTS.items() if metadata.get(key) not in (None, "", "None")}
     folders = _folders(metadata.get("ss_dataset_dirs", ""))
     return {
         name: printable(text)[:LONGEST] for name, text in {**said, **({"datasets": folders} if folders else {})}.items()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kohya_runner.engines import table
 from kohya_runner.engines.arguments import OWNED
@@ -16,6 +16,7 @@ from kohya_runner.engines.table import all_scripts, info_of, options_for, user_s
 from kohya_runner.errors import UsageError
 from kohya_runner.install.setup import find_trainer
 from kohya_runner.options.script_options import Option, ScriptOptions
+from kohya_runner.tables import read_table
 from kohya_runner.text import did_you_mean
 
 
@@ -152,27 +153,12 @@ INPAINT = "inpaint"
 FILL = ("fill", INPAINT, "inpainting")
 """What a recipe may call the training of an inpainting model."""
 
-FILL_REASONS: Mapping[str, str] = {
-    "sd2": "sd-scripts documents it for SD 1.5 and SDXL only (docs/inpainting_training.md); its script takes "
-    "method: lora with args.train_inpainting: true and a model of 9 channels here, too",
-    "flux": "sd-scripts fixes FLUX.1's input at 64 channels (library/flux_models.py:383), a Fill model has 384",
-    "flux2": "no FLUX.2 Fill weights are known, and musubi-tuner fixes the input at 128 channels (flux2_models.py:29)",
-    "flux_kontext": "musubi-tuner has no mask for FLUX models",
-}
-NO_FILL = "its trainer fixes the input of the model, and an inpainting model has more channels"
-FILL_HINT = (
-    "nearest to it: an edit dataset (docs/edit.md) whose inputs have the region painted over in one flat colour and "
-    "whose instructions say so, for FLUX.1 Kontext or FLUX.2 (nothing keeps the rest of the picture as it was); or a "
-    "LoRA with masked_loss or alpha_mask: true, which weighs the loss and knows no mask when it paints; FLUX.1 Fill "
-    "itself is trained by OneTrainer"
-)
-
+_TEXTS: Mapping[str, Any] = read_table(Path(__file__).with_name("catalogue.toml"))
+_FILL, _EDIT = _TEXTS["fill"], _TEXTS["edit"]
 EDIT = "instruct_pix2pix"
 EDITORS = ("edit", "controls")
 """Data of the methods that edit by instruction themselves."""
-STAND_IN = "paired-condition training, not instruction editing: the input steers as a condition image does"
-ONLY_SD = "the InstructPix2Pix examples of diffusers are for SD 1.5 and SDXL"
-NO_EDIT = "no trainer here edits with this family; Kontext and FLUX.2 do, and InstructPix2Pix for sd15 and sdxl"
+STAND_IN = _EDIT["stand_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +175,14 @@ def refusal(family: str, method: str, table: Iterable[Support]) -> tuple[str, st
     """Why a method cannot be had with a family, and what to write instead; ("", "") where nothing is known of it."""
     if method in FILL:
         own = any(row.key == (family, INPAINT) for row in table)
-        return ("it has another name here", f"write method: {INPAINT}") if own else (_no_fill(family), FILL_HINT)
+        return ("it has another name here", f"write method: {INPAINT}") if own else (_no_fill(family), _FILL["hint"])
     if method == EDIT:
         return _editing(family, tuple(table))
     return "", ""
 
 
 def _no_fill(family: str) -> str:
-    return FILL_REASONS.get(family, NO_FILL)
+    return str(_FILL["reasons"].get(family, _FILL["other"]))
 
 
 def _editing(family: str, table: tuple[Support, ...]) -> tuple[str, str]:
@@ -205,9 +191,9 @@ def _editing(family: str, table: tuple[Support, ...]) -> tuple[str, str]:
         return f"this family edits by method: {own}", f"write method: {own}"
     stand_ins = [row.method for row in table if row.family == family and row.data == "pairs"]
     if not stand_ins:
-        return NO_EDIT, "see: kohya-runner models"
+        return _EDIT["none"], "see: kohya-runner models"
     nearest = f"method: {' or '.join(stand_ins)} with the same dataset: {STAND_IN}"
-    return f"{ONLY_SD}; the stand-in is {nearest}", f"write {nearest}"
+    return f"{_EDIT['only_sd']}; the stand-in is {nearest}", f"write {nearest}"
 
 
 def substitutes(table: Iterable[Support]) -> tuple[Substitute, ...]:

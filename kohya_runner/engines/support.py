@@ -128,8 +128,6 @@ def support(family: str, row: Mapping[str, Any], **same: Any) -> Support:
 CLIP_L = "openai/clip-vit-large-patch14"
 CLIP_G = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
 T5_XXL = "google/t5-v1_1-xxl"
-SD2_REPO = "stabilityai/stable-diffusion-2"
-GEMMA2 = "google/gemma-2-2b"
 QWEN_VL = "Qwen/Qwen2.5-VL-7B-Instruct"
 
 

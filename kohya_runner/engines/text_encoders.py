@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.dataset.token_count import QUOTED, Encoder, Merges, read_merges
-from kohya_runner.engines.support import CLIP_G, CLIP_L, GEMMA2, QWEN_VL, SD2_REPO, T5_XXL, Support
+from kohya_runner.dataset.token_count import Encoder, Merges, read_merges
+from kohya_runner.engines.support import QWEN_VL, T5_XXL, Support
 from kohya_runner.machine.downloads import repo_folder
+from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.tokenizer_files import Tokenizer
@@ -23,8 +24,6 @@ Option = Callable[[str], Any]
 QWEN_3 = "Qwen/Qwen3-0.6B"
 CLIP_TOKENS = 75  # 77 with both marks
 LENGTHS = (150, 225)  # what max_token_length may be (library/args.py:288)
-QWEN_TOKENS = 1024  # library/hunyuan_image_text_encoder.py:503
-BYT5_TOKENS = 127  # 128 with the end mark (library/hunyuan_image_text_encoder.py:585)
 PROMPT_START = "<Prompt Start>"  # library/strategy_lumina.py:39
 
 FILES: dict[str, tuple[str, ...]] = {"clip": ("merges.txt", "vocab.json"), "t5": ("spiece.model",)}
@@ -35,62 +34,38 @@ IN_CHECKOUT = {T5_XXL: "t5_old", QWEN_3: "qwen3_06b", QWEN_VL: "qwen3_06b"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text encoder of a family."""
+    """One text encoder of a family; ``text_encoders.toml`` says what its fields mean."""
 
     name: str
-    repo: str
+    repo: str = ""
     kind: str = "clip"
-    limit: Callable[[Option, str], int] = lambda _option, _model: CLIP_TOKENS
+    option: str = ""
+    tokens: int = CLIP_TOKENS
+    schnell: int = 0  # tokens of a model of that name
+    marks: int = 0
     subfolder: str = ""
-    longer: bool = False  # it reads max_token_length
-    before: Callable[[Option], str] = lambda _option: ""
+    longer: bool = False
+    system_prompt: bool = False
 
+    def limit(self, option: Option, model: str) -> int:
+        """The longest caption in tokens, without marks."""
+        usual = self.schnell if self.schnell and "schnell" in model.lower() else self.tokens
+        return int((option(self.option) if self.option else 0) or usual) - self.marks
 
-def _clip_length(option: Option, _model: str) -> int:
-    return int(option("max_token_length") or CLIP_TOKENS)
+    def before(self, option: Option) -> str:
+        """What is read before every caption."""
+        text = option("system_prompt") if self.system_prompt else ""
+        return f"{text} {PROMPT_START} " if text else ""
 
-
-def _flux_t5(option: Option, model: str) -> int:
-    """flux_train_network.py:175-182; one token is the end mark."""
-    return int(option("t5xxl_max_token_length") or (256 if "schnell" in model.lower() else 512)) - 1
-
-
-def _own(name: str, default: int, marks: int) -> Callable[[Option, str], int]:
-    return lambda option, _model: int(option(name) or default) - marks
-
-
-def _system_prompt(option: Option) -> str:
-    text = option("system_prompt")
-    return f"{text} {PROMPT_START} " if text else ""
-
-
-_L, _G = Row("CLIP-L", CLIP_L), Row("CLIP-G", CLIP_G)
-_T5 = "T5-XXL"
 
 ROWS: dict[str, tuple[Row, ...]] = {
-    "sd15": (Row("CLIP-L", CLIP_L, limit=_clip_length, longer=True),),
-    "sd2": (Row("CLIP-H", SD2_REPO, limit=_clip_length, longer=True, subfolder="tokenizer"),),
-    "sdxl": (
-        Row("CLIP-L", CLIP_L, limit=_clip_length, longer=True),
-        Row("CLIP-G", CLIP_G, limit=_clip_length, longer=True),
-    ),
-    "flux": (_L, Row(_T5, T5_XXL, "t5", _flux_t5)),
-    "flux_kontext": (_L, Row(_T5, T5_XXL, "t5", _own("", 512, 1))),
     "flux2": (),  # Mistral's or Qwen's tokens inside a chat template: not counted here
-    "sd3": (_L, _G, Row(_T5, T5_XXL, "t5", _own("t5xxl_max_token_length", 256, 1))),
-    "lumina": (
-        Row("Gemma 2", GEMMA2, "bytes", _own("gemma2_max_token_length", 256, 1), before=_system_prompt),
-    ),
-    "hunyuan_image": (
-        Row("Qwen2.5-VL", QWEN_VL, "bytes", lambda _option, _model: QWEN_TOKENS),
-        Row("ByT5 (words in quotes)", "", QUOTED, lambda _option, _model: BYT5_TOKENS),
-    ),
-    "anima": (
-        Row("Qwen3", QWEN_3, "bytes", _own("qwen3_max_token_length", 512, 0)),
-        Row("T5", T5_XXL, "t5", _own("t5_max_token_length", 512, 1)),
-    ),
-}  # fmt: skip
-"""The encoders of each family in the trainer's order (library/strategy_*.py); limits without their marks."""
+    **{
+        family: tuple(Row(**row) for row in rows)
+        for family, rows in read_table(Path(__file__).with_name("text_encoders.toml")).items()
+    },
+}
+"""The encoders of each family in the trainer's order."""
 
 
 def encoders(

@@ -22,7 +22,7 @@ def write_shipped(checkout: Path, engine: EngineInfo, target: Path | None = None
     """Write the snapshot of a checkout, which must be at the pinned commit and readable to the last option."""
     commit = commit_of(checkout)
     if commit != engine.commit:
-        hint = f"check out {engine.commit}, or change the engine's families.py"
+        hint = f"check out {engine.commit}, or change the engine's trainer.toml"
         raise TrainerError(f"{checkout} is at {commit}", hint=hint)
     write_text(target or shipped_file(engine), encode(read_checkout(checkout, engine, engine.commit)))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.findings import Finding, error, warning
+from kohya_runner.tables import read_table
 from kohya_runner.text import size
 
 if TYPE_CHECKING:
@@ -92,24 +93,13 @@ class TrainerFacts:
     engine: EngineInfo = field(kw_only=True)
 
 
-PACKAGE_OF: Mapping[str, str] = {
-    "lycoris": "lycoris-lora", "prodigyplus": "prodigy-plus-schedule-free", "prodigy_plus_schedule_free":
-    "prodigy-plus-schedule-free", "pytorch_optimizer": "pytorch-optimizer", "came_pytorch": "came-pytorch",
-    "lion_pytorch": "lion-pytorch", "flash_attn": "flash-attn", "sageattention": "sageattention",
-    "deepspeed": "deepspeed", "schedulefree": "schedulefree", "prodigyopt": "prodigyopt", "dadaptation": "dadaptation",
-    "bitsandbytes": "bitsandbytes", "wandb": "wandb", "comet_ml": "comet-ml", "aim": "aim", "mlflow": "mlflow",
-    "clearml": "clearml", "dvclive": "dvclive", "swanlab": "swanlab", "xformers": "xformers",
-}  # fmt: skip
+_TABLE = read_table(Path(__file__).with_name("packages.toml"))
+PACKAGE_OF: Mapping[str, str] = _TABLE["packages"]
 """Module -> the package of the field that has it."""
+IMPORTED: Mapping[str, Mapping[str, str]] = _TABLE["imported"]
+"""Option -> value, as a recipe writes it -> the module that it imports."""
 OWN_MODULES = ("networks", "musubi_tuner", "library", "torch", "transformers", "diffusers")
 """What a value may begin with that is always there."""
-ATTENTION: Mapping[tuple[str, object], str] = {
-    ("attn_mode", "flash"): "flash_attn", ("use_flash_attn", True): "flash_attn", ("flash_attn", True): "flash_attn",
-    ("attn_mode", "sageattn"): "sageattention", ("use_sage_attn", True): "sageattention",
-    ("sage_attn", True): "sageattention", ("deepspeed", True): "deepspeed", ("use_deepspeed", True): "deepspeed",
-    ("attn_mode", "xformers"): "xformers", ("flash3", True): "flash_attn_interface",
-    **{("report_to", name): name for name in ("wandb", "comet_ml", "aim", "mlflow", "clearml", "dvclive", "swanlab")},
-}  # fmt: skip
 CLASSES = ("optimizer_type", "lr_scheduler_type", "dataset_class")
 MODULE = "import:"
 """How the trainer's Python is asked for a module, and not for a package; the answer is where it is."""
@@ -126,7 +116,11 @@ def named_modules(args: Mapping[str, object]) -> dict[str, str]:
         first = text.partition(".")[0]
         if first.isidentifier() and first not in OWN_MODULES:
             found[first] = option
-    return found | {module: option for (option, value), module in ATTENTION.items() if args.get(option) == value}
+    for option, modules in IMPORTED.items():
+        value = args.get(option)
+        module = modules.get("true" if value is True else str(value))
+        found |= {module: option} if module else {}
+    return found
 
 
 def install_line(module: str, python: Path | None = None) -> str:

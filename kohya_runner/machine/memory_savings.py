@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kohya_runner.machine.architectures import ARCHITECTURES
 from kohya_runner.machine.memory_use import VramSettings, estimate, moments
+from kohya_runner.tables import read_table
 from kohya_runner.text import size
 
 Change = tuple[str, Mapping[str, Any]]
@@ -118,19 +120,7 @@ def _text(settings: VramSettings) -> Change:
 
 GB = 10**9
 """Of a card that is sold with 24 GB torch sees 24.1 (L4, A10) to 25.8 billion bytes (RTX 4090): never less than 24."""
-CLASSES: tuple[tuple[int, str], ...] = (
-    (8, "RTX 3070, RTX 4060"),
-    (12, "RTX 3060, RTX 4070"),
-    (16, "RTX 4080, RTX A4000, RTX 5080"),
-    (24, "RTX 3090, RTX 4090, L4, A10, RTX A5000"),
-    (32, "RTX 5090"),
-    (40, "A100 40 GB"),
-    (48, "RTX A6000, A40, L40S"),
-    (80, "A100 80 GB, H100"),
-    (96, "RTX PRO 6000"),
-    (141, "H200"),
-    (180, "B200"),
-)
+CLASSES = tuple((int(gb), said) for gb, said in read_table(Path(__file__).with_name("cards.toml")).items())
 """GB, and examples: facts of the cards, no offers."""
 
 

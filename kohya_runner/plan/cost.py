@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kohya_runner.engines.support import TABLE
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.recipe.finish import Budget
 from kohya_runner.text import duration
@@ -19,19 +20,8 @@ HOUR = 3600
 ENOUGH_STEPS = 10
 """Of a run that was stopped: before that the shown speed is that of the warming up."""
 
-WITHOUT_EFFECT = frozenset({
-    "output_dir", "output_name", "logging_dir", "log_with", "log_prefix", "log_tracker_name", "wandb_run_name",
-    "train_data_dir", "reg_data_dir", "max_train_epochs", "max_train_steps", "seed", "learning_rate", "unet_lr",
-    "text_encoder_lr", "network_alpha", "min_snr_gamma", "adaptive_noise_scale", "loss_type", "training_comment",
-    "prior_loss_weight", "guidance_scale", "discrete_flow_shift", "timestep_sampling", "model_prediction_type",
-    "sigmoid_scale", "weighting_scheme", "tokenizer_cache_dir", "pretrained_model_name_or_path", "clip_l", "clip_g",
-    "t5xxl", "ae", "vae", "max_grad_norm", "no_metadata", "max_data_loader_n_workers", "network_weights",
-})  # fmt: skip
-"""Options that leave the time of a step as it is, or nearly."""
-PREFIXES_WITHOUT_EFFECT = (
-    "save_", "lr_", "caption_", "noise_", "ip_noise", "multires_", "huber_", "metadata_", "console_log", "initial_",
-    "skip_until", "keep_tokens", "huggingface_", "wandb", "resume",
-)  # fmt: skip
+WITHOUT_EFFECT: Mapping[str, list[str]] = TABLE["without_time"]
+"""Options that leave the time of a step as it is, or nearly: their ``names``, and the ``prefixes`` of others."""
 LAUNCH_OPTIONS = ("--num_processes", "--num_machines", "--dynamo")
 """Of accelerate launch: they stand before the script."""
 
@@ -161,8 +151,8 @@ def speed_key(argv: Sequence[str]) -> frozenset[tuple[str, ...]]:
         else:
             groups[-1].append(token)
     named = ((group[0].removeprefix("--"), group) for group in groups)
-    without = PREFIXES_WITHOUT_EFFECT
-    return frozenset(tuple(g) for name, g in named if name not in WITHOUT_EFFECT and not name.startswith(without))
+    names, without = WITHOUT_EFFECT["names"], tuple(WITHOUT_EFFECT["prefixes"])
+    return frozenset(tuple(g) for name, g in named if name not in names and not name.startswith(without))
 
 
 def budget_findings(

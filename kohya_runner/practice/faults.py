@@ -19,6 +19,9 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from kohya_runner.tables import read_table
 
 VARIABLE = "KOHYA_PRACTICE_FAULT"
 STEP_SECONDS = "KOHYA_PRACTICE_STEP_SECONDS"
@@ -41,19 +44,8 @@ OutOfMemoryError.__module__ = "torch"
 
 
 RAISED: Mapping[str, Exception] = {
-    "crash": RuntimeError("practice fault: crash"),
-    "oom": OutOfMemoryError(
-        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB of which "
-        "1.21 GiB is free. Including non-PyTorch memory, this process has 22.42 GiB memory in use."
-    ),
-    "ram": RuntimeError(
-        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
-        "allocate 6938078208 bytes. Error code 12 (Cannot allocate memory)"
-    ),
-    "shm": RuntimeError(
-        "DataLoader worker (pid 4711) is killed by signal: Bus error. It is possible that dataloader's workers are "
-        "out of shared memory. Please try to raise your shared memory limit."
-    ),
+    name: (OutOfMemoryError if name == "oom" else RuntimeError)(words)
+    for name, words in read_table(Path(__file__).with_name("faults.toml")).items()
 }
 """What ends a step with an exception, in the words of the libraries that raise it."""
 
