@@ -78,7 +78,7 @@ def parse_rows(
         return MetadataRows(faults=(Fault(f"{name}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
     if len(data) > LARGEST:
         return MetadataRows(faults=(Fault(f"{name}:1:1", f"is larger than {size(LARGEST)}"),))
-    keyed = keyed_rows if text.lstrip().startswith("{") else _entries
+    keyed = keyed_rows if text.lstrip().startswith("{") and text.strip() != "{}" else _entries
     usual = _lines if name.lower().endswith(".jsonl") else keyed
     found = tuple((parse or usual)(name, text))
     return MetadataRows(

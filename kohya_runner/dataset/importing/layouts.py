@@ -102,9 +102,7 @@ def _rows(place: str, data: bytes) -> MetadataRows:
     if ending == ".parquet":
         what = "is Parquet, which is not read: save it as metadata.jsonl"
         return MetadataRows(faults=(Fault(f"{place}:1:1", what),))
-    keyed = ending == ".json" and data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
-    table = _table if ending in (".csv", ".tsv") else metadata_rows.keyed_rows if keyed else None
-    read = metadata_rows.parse_rows(place, data, table)
+    read = metadata_rows.parse_rows(place, data, _table if ending in (".csv", ".tsv") else None)
     if any(key in row.values for row in read.rows[:1] for key in metadata_rows.KEYS):
         return MetadataRows(faults=(Fault(f"{place}:1:1", "lists edits: a recipe names it as it is, `images: FILE`"),))
     return read
