@@ -67,7 +67,10 @@ def draw(folder: Path, count: int, style: Style, seed: int, size: int) -> None:
     for number in range(count):
         if style == "photos":
             x, y = dice.randrange(4400), dice.randrange(4900)
-            large.crop((x, y, x + wide, y + high)).save(folder / f"{number:05d}.jpg", quality=90)
+            light = [dice.randrange(30, 101) for _ in "rgb"]  # photographs differ in it
+            table = [value * one // 100 for one in light for value in range(256)]
+            tinted = large.crop((x, y, x + wide, y + high)).point(table)
+            tinted.save(folder / f"{number:05d}.jpg", quality=90)
         else:
             sprite = PIL.Image.frombytes("RGB", (32, 32), bytes(dice.choices((20, 90, 160, 230), k=32 * 32 * 3)))
             sprite.resize((size // 2, size // 2), PIL.Image.Resampling.BILINEAR).save(

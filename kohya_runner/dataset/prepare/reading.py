@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
+from itertools import chain, count
 from pathlib import Path
 
 import PIL.Image
@@ -183,7 +184,7 @@ def raw_pictures(source: Path, suffix: str) -> tuple[tuple[Raw, ...], tuple[Find
     raws = []
     for name in (name for name in found if ending[name] in ENDINGS):
         base = stem(name)
-        tries = (base, f"{base}_{ending[name][1:]}", *(f"{base}_{number}" for number in range(2, len(found) + 2)))
+        tries = chain((base, f"{base}_{ending[name][1:]}"), (f"{base}_{number}" for number in count(2)))
         chosen = next(one for one in tries if one.casefold() not in taken)
         taken.add(chosen.casefold())
         raws.append(Raw(source / name, chosen + (suffix or ending[name]), tuple(beside.get(base, ()))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -16,8 +17,9 @@ import PIL.Image
 import pytest
 from sprites import RESAMPLING, as_jpeg, photo, sprite
 
-from kohya_runner.dataset.prepare import manifest
+from kohya_runner.dataset.prepare import manifest, reading
 from kohya_runner.dataset.prepare.prepare import Prepared, is_current, prepare
+from kohya_runner.dataset.prepare.reading import raw_pictures
 from kohya_runner.dataset.prepare.shaping import PrepareSettings, bucket_rests, crop_box, settings_for, write_crops
 from kohya_runner.errors import DatasetError, PreflightError, RunExistsError, UsageError
 
@@ -157,6 +159,22 @@ def test_copies_are_set_aside_and_come_back_when_the_first_goes(raw: Path, tmp_p
     again = prepare(raw, tmp_path / "out", PHOTOS)
     assert sorted(what(again)) == ["b.png", "d.png"]
     assert names(tmp_path / "out") == ["b.png", "d.png", "manifest.json"]
+
+
+def test_names_of_many_pictures_are_found_in_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Ten thousand names were two hundred million tries once."""
+    for number in range(300):
+        (tmp_path / f"{number}.png").touch()
+    asked: list[int] = []
+    monkeypatch.setattr(reading, "count", lambda first: (asked.append(n) or n for n in itertools.count(first)))
+    assert len(raw_pictures(tmp_path, ".png")[0]) == 300
+    assert asked == []
+    for ending in ("gif", "jpg", "bmp"):
+        (tmp_path / f"7.{ending}").touch()
+    (tmp_path / "7_jpg.webp").touch()
+    names = [raw.name for raw in raw_pictures(tmp_path, ".png")[0] if raw.path.name.startswith("7.")]
+    assert names == ["7.png", "7_gif.png", "7_jpg.png", "7_png.png"]
+    assert asked == []
 
 
 def test_names_do_not_collide(raw: Path, tmp_path: Path):
