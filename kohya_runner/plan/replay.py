@@ -18,6 +18,7 @@ from kohya_runner.plan.resume_drift import LOCATIONS, after_script, grouped, sho
 from kohya_runner.record import record as records
 from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.text import package_name
 
 if TYPE_CHECKING:
     from kohya_runner.machine.host import Gpu
@@ -162,7 +163,9 @@ def _now(opened: Opened, run: Assembled, gpus: Sequence[Gpu], facts: Asked) -> R
     except TrainerError:  # which the plan has said
         known = None
     if known is not None:
-        packages = {"python": known.python, **{n: v for n, v in known.packages.items() if v and n in PACKAGES}}
+        own = opened.loaded.recipe.launch.packages if opened.loaded.recipe else ()
+        kept = {*PACKAGES, *map(package_name, own)}
+        packages = {"python": known.python, **{n: v for n, v in known.packages.items() if v and n in kept}}
     commit = (opened.checkout.commit or "") if opened.checkout else ""
     return RunFacts(
         _portable(arguments.tokens(run.begun)),

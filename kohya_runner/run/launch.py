@@ -29,7 +29,7 @@ from kohya_runner.run import checkpoints, class_painting, prepare, resume_effect
 from kohya_runner.run.observers import AfterRun, Reporter, observers
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Outcome, Watch, supervise
-from kohya_runner.text import masked
+from kohya_runner.text import masked, package_name
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
@@ -83,7 +83,8 @@ def _told(environ: Mapping[str, str]) -> dict[str, float]:
 def _trainer(plan: Plan) -> record.RecordedTrainer:
     if plan.request.practice or plan.checkout is None or plan.python is None:
         return record.RecordedTrainer(path="practice" if plan.request.practice else "")
-    facts = probe.probe(plan.python.path)
+    own = plan.loaded.recipe.launch.packages if plan.loaded.recipe else ()
+    facts = probe.probe(plan.python.path, (*probe.PACKAGES, *map(package_name, own)))
     packages = {name: version for name, version in facts.packages.items() if version}
     return record.RecordedTrainer(
         path=str(plan.checkout.root), commit=plan.checkout.commit or "", python=str(plan.python.path),
