@@ -51,9 +51,7 @@ def cost(prices: tuple[str, ...], catalogue: tuple[str, ...], as_json: bool, **c
     console.say(f"{made.name}: {made.steps.total} steps")
     bare = [row for row in rows if row.time is None]
     shown = [row.cells() for row in (*(row for row in rows if row.time), *bare[:MOST])]
-    empty = (
-        "not known: no run of it was measured here, and no price is known; launch --rehearse measures, --price tells"
-    )
+    empty = "time and cost: not known, no run with these options was measured here; measure it with: launch --rehearse"
     console.table(("machine", "an hour", "time", "cost", "from"), shown, empty=empty)
     if shown and not rent.times:
         console.note("no time is known: no run or rehearsal with these options is in the workspace (launch --rehearse)")
