@@ -163,12 +163,24 @@ class _Script:
 
     def _set(self, name: str, words: Sequence[Word], *, more: bool) -> None:
         name = name.lower() if self.dialect == "ps1" else name
-        values = [one for word in words for one in expanded(word, self.known, self.dialect)]
+        values = self._joined(words)
         if self.runs is None:
             values = [opened(f"${name}")]
         if not more and not values and not any(quote == "(" for word in words for quote, _ in word.pieces):
             values = [] if self.dialect == "ps1" else [""]
         self.known[name] = [*self.known.get(name, []), *values] if more else values
+
+    def _joined(self, words: Sequence[Word]) -> list[str]:
+        """The words, those around a plus sign of PowerShell as one."""
+        found: list[str] = []
+        for number, word in enumerate(words):
+            if self.dialect == "ps1" and word.raw == "+":
+                continue
+            more = expanded(word, self.known, self.dialect)
+            if self.dialect == "ps1" and number and words[number - 1].raw == "+" and found and more:
+                found[-1] += more.pop(0)
+            found += more
+        return found
 
     def _holds(self, words: Sequence[Word]) -> bool | None:
         """Whether a condition between literal values holds; None for any other."""

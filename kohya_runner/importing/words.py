@@ -20,7 +20,7 @@ _SH = re.compile(r"^#!.*sh\b|\\[ \t]*$", re.MULTILINE)
 _PROMPT = re.compile(r"^\s*(?:\(\S+\)\s*)?(?:\$|>|!|PS [^>\n]*>|[A-Za-z]:\\[^>\n]*>)\s+(?=\S)", re.MULTILINE)
 _HERE = re.compile(r"dirname|BASH_SOURCE|PSScriptRoot|^\(?\s*pwd\s*\)?$|~dp0")
 _NAME = {
-    "sh": re.compile(r"\$\{(\w+)(?:\[[@*]\])?(?::?-([^}]*))?\}|\$(\w+|[@*])|\$\{[^}]*\}"),
+    "sh": re.compile(r"\$\{(\w+)(?:\[[@*]\])?(?::?[-=]([^}]*))?\}|\$(\w+|[@*])|\$\{[^}]*\}"),
     "ps1": re.compile(r"\$\{?(?:env:|script:|global:)?(\w+)\}?", re.IGNORECASE),
     "bat": re.compile(r"%(~dp0)|%(\w+)%|(%)%|!(\w+)!"),
 }
@@ -201,7 +201,7 @@ def expanded(word: Word, known: Variables, dialect: Dialect) -> list[str]:
 
 def opened(name: str) -> str:
     """The mark of something computed."""
-    return f"{OPEN}{name.strip('$()') if name.startswith('(') else name}{OPEN}"
+    return f"{OPEN}{'$' if name.startswith('(') else ''}{name}{OPEN}"
 
 
 def _replaced(text: str, known: Variables, dialect: Dialect) -> list[str]:
@@ -221,8 +221,10 @@ def _value(found: re.Match[str], known: Variables) -> list[str]:
     values = known.get(name, known.get(name.lower()))
     if values is not None and (values != [""] or len(given) < 2):
         return values
-    if len(given) > 1:  # ${NAME:-default}
-        return [given[1].strip("\"'")]
+    if len(given) > 1:  # ${NAME:-default}, ${NAME:=default}
+        default = [given[1].strip("\"'")]
+        known |= {name: default} if "=" in found.group().partition(name)[2][:2] else {}
+        return default
     return ["."] if _HERE.search(found.group()) or name == "PWD" else [opened(found.group())]
 
 

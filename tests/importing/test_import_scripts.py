@@ -74,6 +74,25 @@ def test_what_is_computed_is_named_and_left_open(foreign):
     assert "$C" in told(setup, "clip_skip")
 
 
+def test_lists_that_grow_and_conditions_of_powershell_are_followed(foreign):
+    loaded, _ = foreign("""$ext = [System.Collections.ArrayList]::new()
+$v2 = 0
+$opt = "Lion"
+if ($v2) { [void]$ext.Add("--v2") } else { [void]$ext.Add("--clip_skip=2") }
+if ($opt) {
+  [void]$ext.Add("--optimizer_type=" + $opt)
+}
+python train_network.py `
+  --seed 7 $ext
+""")
+    assert {"seed": 7, "clip_skip": 2, "optimizer_type": "Lion"}.items() <= loaded.args.items()
+    assert "v2" not in loaded.args
+
+
+def test_a_default_that_a_shell_gives_a_variable_holds_from_then_on(foreign):
+    assert foreign(': "${LR:=2e-4}"\npython train_network.py --learning_rate $LR')[0].args["learning_rate"] == 0.0002
+
+
 def test_an_abbreviation_is_the_option_that_the_trainer_takes_it_for(foreign):
     assert foreign("python train_network.py --max_train_ep 3")[0].args["max_train_epochs"] == 3
 
