@@ -15,7 +15,12 @@ else:
 
 def read_table(file: Path) -> dict[str, Any]:
     """What a TOML file of the package holds."""
-    held: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return toml(file.read_text(encoding="utf-8"))
+
+
+def toml(text: str) -> dict[str, Any]:
+    """What a TOML text holds; a ValueError where it is none."""
+    held: dict[str, Any] = tomllib.loads(text)
     return held
 
 

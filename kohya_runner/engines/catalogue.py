@@ -149,7 +149,7 @@ def _title(family: str) -> str:
     return next((row.title for row in table.FAMILIES if row.family == family), family)
 
 
-INPAINT = "inpaint"
+INPAINT, ANIMA = "inpaint", "anima"
 FILL = ("fill", INPAINT, "inpainting")
 """What a recipe may call the training of an inpainting model."""
 
@@ -175,7 +175,8 @@ def refusal(family: str, method: str, table: Iterable[Support]) -> tuple[str, st
     """Why a method cannot be had with a family, and what to write instead; ("", "") where nothing is known of it."""
     if method in FILL:
         own = any(row.key == (family, INPAINT) for row in table)
-        return ("it has another name here", f"write method: {INPAINT}") if own else (_no_fill(family), _FILL["hint"])
+        hint = _FILL["hints"].get(family, _FILL["hint"])
+        return ("it has another name here", f"write method: {INPAINT}") if own else (_no_fill(family), hint)
     if method == EDIT:
         return _editing(family, tuple(table))
     return "", ""
@@ -216,7 +217,7 @@ def substitutes(table: Iterable[Support]) -> tuple[Substitute, ...]:
     ]
     inpainting = {row.family for row in rows if row.method == INPAINT}
     found += [
-        Substitute(family, INPAINT, "not available upstream", _no_fill(family))
+        Substitute(family, INPAINT, "stand-in" if family == ANIMA else "not available upstream", _no_fill(family))
         for family in families
         if family not in inpainting
     ]

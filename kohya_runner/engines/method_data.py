@@ -16,7 +16,7 @@ from kohya_runner.engines.table import ENGINES, FAMILIES
 from kohya_runner.findings import Finding, Severity, error, warning
 from kohya_runner.machine.disk import KEEP, DiskItem
 from kohya_runner.machine.memory_use import moments
-from kohya_runner.machine.sizes import WIDTH, MethodShape, checkpoint_bytes
+from kohya_runner.machine.sizes import WIDTH, DitLlliteShape, MethodShape, checkpoint_bytes
 from kohya_runner.machine.sizes import method_state_bytes as state_bytes
 from kohya_runner.text import counted, names
 
@@ -42,7 +42,17 @@ def method_shape(settings: ParsedOptions, support: Support) -> MethodShape:
         vectors=int(settings.get("num_vectors_per_token") or 1),
         embedding=int(settings.get("cond_emb_dim") or 0),
         rank=int(settings.get("network_dim") or 0),
+        dit=_dit_shape(settings) if support.key == ("anima", "lllite") else None,
     )
+
+
+def _dit_shape(settings: ParsedOptions) -> DitLlliteShape:
+    names = {
+        "layers": "lllite_target_layers", "mlp": "lllite_mlp_dim", "embedding": "cond_emb_dim",
+        "trunk": "lllite_cond_dim", "blocks": "lllite_cond_resblocks", "channels": "lllite_cond_in_channels",
+        "aspp": "lllite_use_aspp",
+    }  # fmt: skip
+    return DitLlliteShape(**{field: settings.get(option) for field, option in names.items()})
 
 
 def _trains_text(settings: ParsedOptions, support: Support) -> bool:
@@ -94,6 +104,8 @@ def _lines(shape: MethodShape, count: int) -> tuple[tuple[str, int], ...]:
     return tuple(lines)
 
 
+MASKED = 4
+"""Channels of a condition with a mask (anima_train_control_net_lllite.py:496)."""
 PAIRED = ("pairs", "edit", "controls")
 """The kinds of data that edit pairs can be laid out as."""
 
@@ -180,7 +192,9 @@ def findings(
         from kohya_runner.dataset.edit import Paired, check_pairs
 
         for pair in (pair for pair in pairs if isinstance(pair, Paired)):
-            yield from check_pairs(pair, buckets=parsed.on("enable_bucket"), sizes=support.data == "pairs")
+            found = check_pairs(pair, buckets=parsed.on("enable_bucket"), sizes=support.data == "pairs")
+            masked = parsed.get("lllite_cond_in_channels") == MASKED  # there the picture is to be its own condition
+            yield from (one for one in found if not (masked and one.code == "image.pair_same"))
     if support.output == "embedding":
         yield from _without_word(scans, parsed)
 

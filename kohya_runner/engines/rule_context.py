@@ -35,7 +35,7 @@ REREAD = ("lumina",)
 
 UNET = ("sd15", "sd2", "sdxl")
 
-LORA = ("lora", "inpaint")
+LORA = ("lora", "inpaint", "leco")
 
 
 class EffectiveOptions(Protocol):

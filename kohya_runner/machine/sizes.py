@@ -5,6 +5,7 @@ Counts of parameters and modules are those of the pinned trainer's own networks,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -60,10 +61,60 @@ class LoraShape:
     precision: Precision = "float"
     unet: bool = True
     text_encoder: bool = True
+    kind: str = ""  # lokr or loha: networks.lokr, networks.loha
+    factor: int = -1
+    tucker: bool = False
+
+
+SHAPES: Mapping[str, Mapping[str, list[list[int]]]] = _column("shapes")
+
+
+def _products_bytes(shape: LoraShape) -> int | None:
+    """A LoKr or LoHa file, module by module; None where the shapes of a part are not known."""
+    rows, wide = SHAPES.get(shape.family, {}), shape.unet and shape.conv_dim
+    parts = ["text_encoder"] * shape.text_encoder + ["unet"] * shape.unet + (["conv"] if wide else [])
+    if not parts or any(part not in rows for part in parts):
+        return None
+    numbers = tensors = 0
+    for count, inputs, outputs, *kernel in (row for part in parts for row in rows[part]):
+        size = kernel[0] if kernel else 1
+        rank = (shape.conv_dim or shape.dim) if size > 1 else shape.dim
+        one = (_lokr if shape.kind == "lokr" else _loha)(shape, inputs, outputs, size, rank)
+        numbers, tensors = numbers + count * (sum(one) + 1), tensors + count * (len(one) + 1)  # an alpha each
+    return numbers * WIDTH[shape.precision] + tensors * HEADER_PER_TENSOR
+
+
+def _lokr(shape: LoraShape, inputs: int, outputs: int, size: int, rank: int) -> list[int]:
+    """The numbers of each tensor (networks/lokr.py:131-178)."""
+    (small_in, in_), (small_out, out) = (_factors(side, shape.factor) for side in (inputs, outputs))
+    first = small_in * small_out
+    if 2 * rank >= max(in_, out):
+        return [first, in_ * out * size]
+    if shape.tucker and size > 1:
+        return [first, rank * rank * size, rank * out, rank * in_]
+    return [first, out * rank, rank * in_ * size]
+
+
+def _loha(shape: LoraShape, inputs: int, outputs: int, size: int, rank: int) -> list[int]:
+    """The numbers of each tensor (networks/loha.py:163-185): two pairs."""
+    if shape.tucker and size > 1:
+        return [rank * rank * size, rank * outputs, rank * inputs] * 2
+    return [rank * outputs, rank * inputs * size] * 2
+
+
+def _factors(side: int, factor: int) -> tuple[int, int]:
+    """Two numbers whose product is ``side``, as near to each other as ``factor`` lets them (networks/lokr.py:24)."""
+    if factor > 0 and side % factor == 0:
+        return min(factor, side // factor), max(factor, side // factor)
+    most = side if factor < 0 else factor
+    small = max(n for n in range(1, math.isqrt(side) + 1) if side % n == 0 and n <= max(most, 1))
+    return small, side // small
 
 
 def lora_bytes(shape: LoraShape) -> int | None:
     """One checkpoint in bytes, within 1 % of the real file without metadata; None for an unknown family."""
+    if shape.kind:
+        return _products_bytes(shape)
     network = NETWORKS.get(shape.family)
     if network is None:
         return None
@@ -148,6 +199,40 @@ LLLITE_MODULES, LLLITE_INPUTS = 136, 163_840
 
 
 @dataclass(frozen=True, slots=True)
+class DitLlliteShape:
+    """What decides the size of Anima's LLLite (networks/control_net_lllite_anima.py:144, :204), by its options."""
+
+    layers: str = "self_attn_q"
+    mlp: int = 64
+    embedding: int = 32
+    trunk: int = 64
+    blocks: int = 1
+    channels: int = 3
+    aspp: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """A trunk of convolutions that reads the condition, and linear layers for each module."""
+        modules = ANIMA_BLOCKS * sum(count for part, count in LLLITE_LAYERS.items() if part in self._parts)
+        e, m, c, half = self.embedding, self.mlp, self.trunk, self.trunk // 2
+        one = 2 * ANIMA_WIDTH * m + m + (m + e) * m + m + 2 * m * (e + 1) + ANIMA_WIDTH
+        trunk = 16 * self.channels * half + 9 * half**2 + 16 * half * c + 6 * half + 3 * c + c * e + 3 * e
+        pools = 34 * c**2 + 18 * c if self.aspp else 0
+        return modules * (one + e) + trunk + self.blocks * (18 * c**2 + 6 * c) + pools
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        sets = {"self_attn_q": 1, "self_attn_qkv": 2, "self_attn_qkv_cross_q": 3}
+        known = tuple(LLLITE_LAYERS)
+        return known[: sets[self.layers]] if self.layers in sets else tuple(map(str.strip, self.layers.split(",")))
+
+
+ANIMA_BLOCKS, ANIMA_WIDTH = 28, 2048
+LLLITE_LAYERS = {"self_attn_q_pre": 1, "self_attn_kv_pre": 2, "cross_attn_q_pre": 1, "mlp_fc1_pre": 1}
+"""Modules of each block."""
+
+
+@dataclass(frozen=True, slots=True)
 class MethodShape:
     """What decides the size. ``width``: bytes of a saved number. ``text``: the text encoders are trained as well."""
 
@@ -158,6 +243,7 @@ class MethodShape:
     vectors: int = 1
     embedding: int = 0  # cond_emb_dim
     rank: int = 0  # network_dim
+    dit: DitLlliteShape | None = None
 
 
 def trained_parameters(shape: MethodShape) -> int | None:
@@ -168,6 +254,8 @@ def trained_parameters(shape: MethodShape) -> int | None:
             return model.denoiser + (_text_parameters(shape.family, model) if shape.text else 0)
         case "controlnet":
             return CONTROLNETS.get(shape.family)
+        case "lllite" if shape.dit is not None:
+            return shape.dit.parameters
         case "lllite":
             return lllite_parameters(shape.embedding, shape.rank)
         case "embedding" if shape.family in EMBEDDINGS:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 OF_LORAS = ("learning_rate", "network_dim", "network_alpha")
 """What is a surprise to those who train a LoRA only."""
+OF_PICTURES = ("train_batch_size", "max_data_loader_n_workers")
 
 
 def left_open(
@@ -46,6 +47,7 @@ def left_open(
         if row.option in options
         and args.get(row.option) is None
         and not row.moot(args)
+        and ("resolution" in options or row.option not in OF_PICTURES)
         and (row.option not in OF_LORAS or "network_module" in options)
     )
 

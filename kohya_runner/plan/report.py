@@ -117,9 +117,10 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
         return
     regularization = f" + {steps.regularization_images} class images" if steps.regularization_images else ""
     epoch = f"{steps.images_per_epoch} images{regularization} an epoch, {steps.batches_per_epoch} batches"
-    yield "steps", f"{epoch}, {steps.epochs} epochs: {steps.total} steps"
+    pictures = steps.images_per_epoch > 0
+    yield "steps", f"{epoch}, {steps.epochs} epochs: {steps.total} steps" if pictures else f"{steps.total} steps"
     few = 6
-    sizes = [f"{b.width}x{b.height}: {b.images}" for b in steps.buckets]
+    sizes = [f"{b.width}x{b.height}" + (f": {b.images}" if pictures else "") for b in steps.buckets]
     yield "buckets", ", ".join(sizes[:few]) + (f" and {len(sizes) - few} more" if len(sizes) > few else "")
     kept = steps.checkpoints
     if kept:

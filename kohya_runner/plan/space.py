@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,15 @@ def shape(settings: ParsedOptions, support: Support) -> LoraShape:
         precision=settings.get("save_precision") or "float",
         text_encoder=not (settings.on("network_train_unet_only") or "network_train_unet_only" in support.implied),
         unet=not settings.on("network_train_text_encoder_only"),
+        kind=PRODUCTS.get(str(settings.get("network_module")), ""),
+        factor=int(network_args["factor"]) if FACTOR.fullmatch(network_args.get("factor", "")) else -1,
+        tucker=network_args.get("use_tucker", "").lower() == "true",
     )
+
+
+PRODUCTS = {"networks.lokr": "lokr", "networks.loha": "loha"}
+"""Modules whose files are no LoRA's."""
+FACTOR = re.compile(r"-?[0-9]{1,6}", re.ASCII)
 
 
 def _whole(text: str) -> int | None:

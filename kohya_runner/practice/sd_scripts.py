@@ -13,6 +13,7 @@ import PIL.Image
 
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Entry, Folder, Image
 from kohya_runner.dataset.picture import FORMATS
+from kohya_runner.engines.sd_scripts import leco
 from kohya_runner.engines.sd_scripts.batching import Batching, batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import canonical
 from kohya_runner.engines.sd_scripts.steps import plan_steps
@@ -56,9 +57,18 @@ class SdScripts(StandIn):
     )
 
 
+class Leco(StandIn):
+    """train_leco.py: no pictures, and no numbers before the first step."""
+
+    numbers = ()
+
+
 def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn | None:
     """Everything up to the plan; None where there are no pictures, which the trainer does not call a failure."""
     faults.prepare()
+    if not hasattr(args, "train_data_dir"):
+        made, _ = leco.steps(vars(args), args.output_name or "last")
+        return Leco(args, script, made, faults) if made else None
     folders, batching = read_folders(args), batching_of(args, script)
     _announce_data(folders)
     plan = steps_of(folders, batching)

@@ -9,11 +9,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+NOT_ALWAYS = ("images", "concept", "datasets")
+"""Painted class images have no folder, folders of kohya's layout name their concept, some methods have no pictures."""
+
+
+def _some_optional(schema: dict[str, Any]) -> None:
+    if "required" in schema:
+        schema["required"] = [name for name in schema["required"] if name not in NOT_ALWAYS]
+
 
 class Strict(BaseModel):
     """A mapping of the recipe: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=_some_optional)
 
 
 class Budget(Strict):

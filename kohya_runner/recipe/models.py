@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from kohya_runner.recipe.finish import Budget, Compare, Finish, Guard, Resume, Samples, Strict
 from kohya_runner.yamlio import Key
@@ -152,18 +152,12 @@ class AutoCaption(Strict):
         return self
 
 
-def _images_optional(schema: dict[str, Any]) -> None:
-    del schema["required"]  # painted class images have no folder, folders of kohya's layout name their concept
-
-
 def _no_captions(value: Any) -> Any:
     return {"optional": True, "ignored": True} if value == "none" else value
 
 
 class Dataset(Strict):
     """One folder of pictures and how often an epoch shows them."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra=_images_optional)
 
     images: str = Field(
         description="a folder of pictures with their captions, or a metadata.json or .jsonl of captions or edits; "

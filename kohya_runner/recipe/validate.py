@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import finish, models
@@ -30,11 +30,22 @@ Advice = Callable[[Node, tuple[Key, ...]], str]
 """What to write instead of a key that there is not: "" where nothing is known."""
 
 
+class OfPrompts(models.Recipe):
+    """A run of a method that reads no pictures."""
+
+    datasets: tuple[models.Dataset, ...] = Field((), strict=False, max_length=0)
+
+
+WITHOUT_DATASETS = ("leco",)
+
+
 def validate(tree: Node, advice: Advice) -> tuple[models.Recipe | None, tuple[Finding, ...]]:
     """The recipe, and every fault in it; a key that is null counts as not written."""
     plain = _without_nulls(tree.plain())
     try:
-        return models.Recipe.model_validate(plain), tuple(_controls(tree))
+        prompts = isinstance(plain, dict) and plain.get("method") in WITHOUT_DATASETS
+        kind = OfPrompts if prompts else models.Recipe
+        return kind.model_validate(plain), tuple(_controls(tree))
     except ValidationError as fault:
         details = fault.errors(include_url=False)
         said = [detail for detail in details if not _echo(detail, details) and not _misspelt(detail, details)]
@@ -158,6 +169,8 @@ def _words(detail: Any, name: str, value: Any) -> tuple[str, str]:
         return _WRITE[kind], f"write {name}: {instead}" if instead else general
     if kind == "literal_error":
         return "is not one of the choices", f"write {name}: {context.get('expected')}"
+    if kind == "too_long" and name == "datasets":
+        return "this method trains without pictures", "leave datasets out"
     if kind == "value_error":
         return str(context.get("error")), _named(name, value)
     if kind in {"greater_than_equal", "less_than_equal"}:

@@ -20,6 +20,7 @@ Row = dict[str, Any]
 CHILD = Path(__file__).with_name("generator_child.py")
 PROMPT = "a photo of a sksdog"
 SCRIPTS = ("gen_img*.py", "*_gen_img.py", "*_minimal_inference.py")
+DIT_LLLITE = "anima_minimal_inference_control_net_lllite.py"
 NAMES = "control_model."
 UNREAD = (
     f"gen_img.py stops at the file: it takes only names that begin with `{NAMES}` (tools/original_control_net.py:70), "
@@ -65,6 +66,10 @@ class Generator:
     def of(self) -> Swept:
         return next(row for row in ALL if row.name == self.family)
 
+    def script(self, kind: str) -> str:
+        """The family's own, but for what has a script of its own."""
+        return DIT_LLLITE if kind == "dit lllite" else self.of.script
+
     def paint(self, kind: str, left: Left, place: Path) -> dict[str, bytes]:
         """The pixels of each picture that tells whether an output of this kind does anything."""
         code, said, names = self.run(kind, left, place)
@@ -77,7 +82,7 @@ class Generator:
         fill_hub_cache(Path(self.environ["HF_HUB_CACHE"]), left.models / "tokenizers")
         wanted, log = KINDS[kind](self.of, left, place), place / "generator.log"
         lists = json.dumps(list(wanted.values()))
-        command = (str(self.python), str(CHILD), str(self.checkout), self.of.script, str(log), lists)
+        command = (str(self.python), str(CHILD), str(self.checkout), self.script(kind), str(log), lists)
         ended = subprocess.run(
             command, check=False, capture_output=True, text=True, env=dict(self.environ), cwd=self.checkout
         )
@@ -151,6 +156,18 @@ def _control(option: str, times: int = 1) -> Callable[[Swept, Left, Path], dict[
     return arguments
 
 
+def _dit_control(of: Swept, left: Left, place: Path) -> dict[str, tuple[str, ...]]:
+    """With two condition images, and with a strength of nothing: the script does not paint without."""
+    draw(place / "my edges", ((SIDE, SIDE), (SIDE, SIDE)), captions=None, seed=3)
+    edges = sorted((place / "my edges").iterdir())
+    alone = Picture(left.models, None, PROMPT, place / "without")
+    told = {}
+    for name, number, strength in (("without", 0, "0"), ("with 0", 0, "1"), ("with 1", 1, "1")):
+        more = ("--lllite_weights", str(left.last), "--control_image", str(edges[number]))
+        told[name] = (*of.alone(replace(alone, out=place / name)), *more, "--lllite_multiplier", strength)
+    return told
+
+
 def _embedding(of: Swept, left: Left, place: Path) -> dict[str, tuple[str, ...]]:
     """That of the first epoch and that of the last, under one name: it is the word (gen_img.py:2097)."""
     told = {}
@@ -169,6 +186,7 @@ KINDS: Mapping[str, Callable[[Swept, Left, Path], dict[str, tuple[str, ...]]]] =
     "controlnet": _control("--control_net_models"),
     "controlnet twice": _control("--control_net_models", 2),
     "lllite": _control("--control_net_lllite_models"),
+    "dit lllite": _dit_control,
     "embedding": _embedding,
 }
 """By what a checkpoint is (``Support.output``), and one way around a generator's fault."""

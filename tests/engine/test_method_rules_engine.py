@@ -144,6 +144,7 @@ def chosen() -> list[MethodCase]:
 def plain() -> list[MethodCase]:
     """What each method starts from, nothing added."""
     rows = [row for row in table.FAMILIES if row.method in OWN and row.engine == "sd-scripts"]
+    rows = [row for row in rows if row.data != "prompts"]  # their scripts read the command line themselves
     return by_script([MethodCase("", {}, family=row.family, method=row.method) for row in rows])
 
 

@@ -17,7 +17,6 @@ from test_tiny_families_engine import ALL, ROOT, SHRINK, Family, draw
 from tiny_methods import fill_hub_cache
 
 from kohya_runner.artefact.content import examine
-from kohya_runner.artefact.model_inspection import inspect_file
 from kohya_runner.artefact.safetensors_header import read_header
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.options.snapshot import matches_snapshot
@@ -116,10 +115,8 @@ def test_a_lora_and_a_whole_model_for_inpainting_paint_in_the_trainers_own_scrip
     lora, whole = INPAINTING[kind]
     file = last_checkpoint(trainer.launch(lora, ("args.learning_rate=1e-2", "args.unet_lr=1e-2")))
     model = last_checkpoint(trainer.launch(whole, WHOLE))
-    seen = inspect_file("model", model)
-    assert seen is not None
-    assert seen.identity is not None
-    assert (seen.identity.key, seen.identity.channels, seen.identity.fault) == (kind, 9, "")
+    (first,) = (row.shape for row in read_header(model).tensors if row.name.endswith("input_blocks.0.0.weight"))
+    assert first[1] == 9
     base = trainer.root / "models" / NINE
     wanted = {"base": (base, ()), "lora": (base, ("--lora_weights", f"{file};1.0")), "model": (model, ())}
     painted = {name: paint(trainer, kind, name, *with_what) for name, with_what in wanted.items()}

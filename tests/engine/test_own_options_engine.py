@@ -40,6 +40,26 @@ CASES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "classes": ({"n": 3, "options": WIDE}, {"n": 2}, {"n": 2, "options": WIDE, "regularization": True, "concept": "a"}),
     "nearest": ({"n": 2, "options": {"resize_interpolation": "nearest"}}, {"n": 2}),
     "off": ({"n": 2, "options": {"enable_bucket": False, "resolution": 96}}, {"n": 4}),
+    "resolutions": (
+        {"n": 5},
+        {"n": 5, "same": True, "options": {"resolution": [128, 128]}},
+        {"n": 5, "same": True, "options": {"resolution": [192, 128], "batch_size": 1}},
+    ),
+    "resolutions, larger pictures alone": (
+        {"n": 5, "repeats": 2},
+        {"n": 5, "same": True, "left": 2, "options": {"resolution": [128, 128], "skip_image_resolution": [100, 60]}},
+    ),
+    "resolutions, not enlarged": (
+        {"n": 5, "options": {"bucket_no_upscale": True, "resolution": [256, 256], "max_bucket_reso": 256}},
+        {"n": 5, "same": True, "repeats": 3},
+        {"n": 4, "options": {"resolution": [64, 128], "batch_size": 4}},
+    ),
+    "resolutions, classes of each": (
+        {"n": 4},
+        {"n": 4, "same": True, "options": WIDE},
+        {"n": 3, "regularization": True, "concept": "a"},
+        {"n": 2, "options": WIDE, "regularization": True, "concept": "a"},
+    ),
     "rows": ({"n": 4, "rows": True, "options": {"keep_tokens": 1}}, {"n": 2, "rows": True, "repeats": 2}),
 }
 
@@ -71,8 +91,9 @@ def write(folder: Path, count: int, *, rows: bool) -> Path:
 def planned(name: str, root: Path) -> Plan:
     entries = []
     for number, case in enumerate(CASES[name]):
-        images = write(root / name / f"it's {number}", case["n"], rows=case.get("rows", False))
-        more = {key: value for key, value in case.items() if key not in ("n", "rows")}
+        if not case.get("same"):
+            images = write(root / name / f"it's {number}", case["n"], rows=case.get("rows", False))
+        more = {key: value for key, value in case.items() if key not in ("n", "rows", "same", "left")}
         entries.append({"images": str(images), "concept": "cat", **more})
     recipe = root / name / "recipe.yaml"
     whole = {"name": name, "family": "sd15", "model": {"random": "sd15"}, "datasets": entries, "args": ARGS}
@@ -137,7 +158,7 @@ def test_each_picture_is_trained_with_the_options_of_its_own_dataset(truth: Trut
     wanted = sorted(
         [case.get("options", {}).get("flip_aug", False), case.get("options", {}).get("keep_tokens", 0),
          str(case.get("options", {}).get("resize_interpolation"))]
-        for case in CASES[name] for _ in range(case["n"])
+        for case in CASES[name] for _ in range(case.get("left", case["n"]))
     )  # fmt: skip
     assert sorted([flip, keep, how] for *_, flip, keep, how in found) == wanted
 

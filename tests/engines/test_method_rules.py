@@ -14,6 +14,7 @@ from kohya_runner.findings import Severity
 
 METHODS = (
     "Full fine-tunes and DreamBooth", "Full fine-tunes of one family", "ControlNet and textual inversion", "Inpainting",
+    "LECO", "Anima: LLLite and torch.compile",
 )  # fmt: skip
 TABLES = [rule for subject in METHODS for rule in SUBJECTS[subject] if rule.code not in OF_A_DATASET]
 OTHER_METHODS = [row for row in table.FAMILIES if row.method != "lora"]

@@ -39,7 +39,10 @@ def test_filling_is_refused_with_the_reason_and_the_substitutes(family, method):
     assert finding.code == "recipe.method"
     assert finding.where.startswith("--set method")
     assert "channels" in finding.message or "mask" in finding.message
-    assert all(word in finding.hint for word in ("masked_loss", "Kontext", "OneTrainer"))
+    if family == "anima":
+        assert "lllite_cond_in_channels: 4" in finding.hint
+    else:
+        assert all(word in finding.hint for word in ("masked_loss", "Kontext", "OneTrainer"))
 
 
 @pytest.mark.parametrize("family", INPAINTING)
@@ -52,12 +55,14 @@ def test_models_say_which_families_are_trained_for_inpainting():
     states = {row.family: row.state for row in models() if row.method == INPAINT}
     assert set(states) == set(table.families())
     assert {family for family, state in states.items() if state == "supported"} == set(INPAINTING)
-    assert set(states.values()) == {"supported", "not available upstream"}
+    assert {family for family, state in states.items() if state == "stand-in"} == {"anima"}
+    assert set(states.values()) == WORDS
 
 
 def test_controlnets_on_edit_pairs_are_called_a_stand_in():
     found = {(row.family, row.method): row for row in models() if row.state == "stand-in"}
-    for family, method in (("sd15", "controlnet"), ("sdxl", "controlnet"), ("sdxl", "lllite"), ("flux", "controlnet")):
+    for family, method in (("sd15", "controlnet"), ("sdxl", "controlnet"), ("sdxl", "lllite"), ("anima", "lllite"),
+                           ("flux", "controlnet")):  # fmt: skip
         assert "not instruction editing" in found[family, f"{method} on edit pairs"].detail
 
 
@@ -73,4 +78,4 @@ def test_a_family_that_edits_by_itself_is_told_its_own_method():
 
 
 def test_a_family_without_pairs_has_no_stand_in():
-    assert "Kontext" in refused("anima", "instruct_pix2pix").message
+    assert "Kontext" in refused("lumina", "instruct_pix2pix").message

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kohya_runner.machine.memory_use import VramSettings, estimate
-from kohya_runner.machine.sizes import MethodShape, checkpoint_bytes, trained_parameters
+from kohya_runner.machine.sizes import DitLlliteShape, MethodShape, checkpoint_bytes, trained_parameters
 from kohya_runner.machine.sizes import method_state_bytes as state_bytes
 
 GB = 10**9
@@ -51,3 +51,15 @@ def test_a_full_fine_tune_of_sdxl_in_fp32_does_not_fit_24_gb_and_fused_in_bf16_d
                          train_text=False, efficient_attention=True, optimizer="Adafactor")  # fmt: skip
     assert estimate(plain).total > 40 * GB
     assert estimate(fused).total < 20 * GB
+
+
+@pytest.mark.parametrize(
+    ("row", "parameters"),
+    [
+        (("self_attn_q", 64, 32, 64, 1, 3, False), 7_812_320),
+        (("self_attn_qkv_cross_q", 16, 8, 32, 2, 4, True), 7_733_784),
+        (("mlp_fc1_pre, self_attn_q_pre", 64, 32, 64, 1, 3, False), 15_504_480),
+    ],
+)
+def test_animas_lllite_has_as_many_parameters_as_the_trainers_own_classes(row, parameters):
+    assert trained_parameters(MethodShape("anima", "lllite", dit=DitLlliteShape(*row))) == parameters

@@ -207,3 +207,24 @@ def test_a_state_holds_what_was_measured_of_each_optimizer(optimizer: str, measu
     network = lora_bytes(LoraShape("sd15", 8)) or 0
     state = (state_bytes(LoraShape("sd15", 8), moments(optimizer)) or 0) / network - 1
     assert measured * 0.97 <= state <= measured * 1.3 + 0.25
+
+
+@pytest.mark.parametrize(
+    ("shape", "numbers", "tensors"),
+    [
+        (LoraShape("sdxl", 32, kind="lokr", factor=4, text_encoder=False), 21_290_994, 2888),
+        (LoraShape("sdxl", 16, 8, kind="lokr"), 2_801_132, 4085),
+        (LoraShape("sdxl", 8, 4, kind="lokr", factor=8, tucker=True, text_encoder=False), 2_808_372, 3190),
+        (LoraShape("sdxl", 8, 4, kind="loha", text_encoder=False), 46_341_908, 3940),
+        (LoraShape("sdxl", 8, 4, kind="loha", tucker=True, text_encoder=False), 44_038_612, 4016),
+        (LoraShape("anima", 32, kind="lokr", text_encoder=False), 1_491_224, 896),
+        (LoraShape("anima", 16, kind="loha", text_encoder=False), 45_875_480, 1400),
+    ],
+)
+def test_a_lokr_and_a_loha_have_the_numbers_of_the_trainers_own_modules(shape, numbers, tensors):
+    assert lora_bytes(shape) == numbers * 4 + tensors * 142
+
+
+@pytest.mark.parametrize("shape", [LoraShape("anima", kind="lokr"), LoraShape("sd15", kind="loha")])
+def test_where_the_shapes_of_a_part_are_not_known_no_size_is_told(shape):
+    assert lora_bytes(shape) is None

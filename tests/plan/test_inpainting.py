@@ -66,3 +66,10 @@ def test_compare_says_why_it_does_not_paint_and_what_to_do():
     with pytest.raises(UsageError, match="4 channels of 9") as told:
         painter(Base("sdxl", "m.safetensors", {"train_inpainting": True}))
     assert "compare --images" in (told.value.hint or "")
+
+
+def test_a_picture_that_is_its_own_condition_is_right_where_a_mask_is_drawn(planned, pictures):
+    folder = json.dumps(str(pictures(3)))
+    places = (f"datasets.0.images={folder}", f"datasets.0.conditioning={folder}")
+    assert "image.pair_same" in codes(planned("anima_lllite.yaml", *places))
+    assert "image.pair_same" not in codes(planned("anima_lllite_inpaint.yaml", *places))

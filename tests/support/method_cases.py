@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 OWN: dict[str, dict[str, Any]] = {
     "finetune": {}, "dreambooth": {}, "controlnet": {}, "lllite": {"cond_emb_dim": 8, "network_dim": 4},
     "textual_inversion": {"token_string": "sksdog", "init_word": "dog"},
-    "instruct_pix2pix": {"conditioning_dropout_prob": 0.05}, "inpaint": {},
+    "instruct_pix2pix": {"conditioning_dropout_prob": 0.05}, "inpaint": {}, "leco": {"prompts_file": "p.toml"},
 }  # fmt: skip
 """What a method cannot do without."""
+OF_PICTURES = ("train_batch_size", "save_every_n_epochs")
 FAMILY: dict[str, dict[str, Any]] = {"sd3": {"mixed_precision": "bf16"}}
 """What a family cannot do without: its model stays in the half precision of the file."""
 
@@ -49,7 +50,8 @@ class MethodCase(Case):
         needed = FAMILY.get(self.family, {}) | OWN[self.method] | dict(self.row.added)
         if self.row.network_module:
             needed |= {"network_module": self.row.network_module}
-        chosen = BASE | needed | getattr(self, which)
+        base = {key: value for key, value in BASE.items() if self.method != "leco" or key not in OF_PICTURES}
+        chosen = base | needed | getattr(self, which)
         given = {name: value for name, value in chosen.items() if value is not None and name in options}
         return [Arg(name, value, values.tokens(options[name], value), "") for name, value in given.items()]
 
@@ -85,6 +87,7 @@ CONTROL = {"learning_rate": 1}
 SWAP = {"blocks_to_swap": 1, "cpu_offload_checkpointing": True}
 HUBER = {"loss_type": "huber"}
 NONE = {"min_timestep": 1000}
+COMPILED = {"compile": True}
 MASKED = {"train_inpainting": True}
 
 ERRORS: tuple[MethodCase, ...] = (
@@ -124,6 +127,21 @@ ERRORS: tuple[MethodCase, ...] = (
     case("token_known", "sd15 textual_inversion", {"token_string": "a"}, {"token_string": "sks-1"}),
     case("token_known", "sdxl textual_inversion", {"token_string": "<|endoftext|>"}, {"token_string": "<sks>"}),
     case("token_vectors", "sd15 textual_inversion", {"num_vectors_per_token": 0}, {"num_vectors_per_token": 2}),
+    case("anima_lllite_unsupported", "anima lllite", {"unsloth_offload_checkpointing": True}, {}),
+    case("anima_lllite_swap", "anima lllite", {"blocks_to_swap": 1}, {"blocks_to_swap": 0}),
+    case("lllite_channels", "anima lllite", {"lllite_cond_in_channels": 2}, {"lllite_cond_in_channels": 4}),
+    case("lllite_layers", "anima lllite", {"lllite_target_layers": "self_attn_v"},
+         {"lllite_target_layers": "self_attn_q_pre, mlp_fc1_pre"}),
+    case("lllite_trunk", "anima lllite", {"lllite_cond_dim": 7}, {"lllite_cond_dim": 8}),
+    case("anima_huber", "anima lllite", HUBER | {"huber_schedule": "exponential"},
+         HUBER | {"huber_schedule": "constant"}),
+    case("compile_twice", "anima lllite", COMPILED | {"torch_compile": True}, {}),
+    case("compile_fullgraph", "anima lllite", COMPILED | {"compile_fullgraph": True, "split_attn": True},
+         {"split_attn": True}),
+    case("leco_epochs", "sd15 leco", {"max_train_epochs": 2}, {}, real=False),
+    case("leco_epochs", "sdxl leco", {"save_every_n_epochs": 1}, {}, real=False),
+    case("leco_text", "sd15 leco", {"network_train_text_encoder_only": True}, {}, real=False),
+    case("leco_denoising", "sdxl leco", {"max_denoising_steps": 1}, {"max_denoising_steps": 2}, real=False),
     case("inpaint_off", "sd15 inpaint", {"train_inpainting": False}, {}),
     case("inpaint_cache", "sd15 inpaint", {"cache_latents": True}, {}),
     case("inpaint_cache", "sdxl finetune", MASKED | {"cache_latents_to_disk": True}, MASKED),
@@ -265,6 +283,14 @@ OTHERS: tuple[MethodCase, ...] = (
     case("templates_twice", "sd15 textual_inversion", {"use_object_template": True, "use_style_template": True},
          {"use_style_template": True}),
     case("fused_backward_inert", "sd15 dreambooth", ADAFACTOR | FUSED, ADAFACTOR),
+    case("lllite_masked_input", "anima lllite", {"lllite_inpaint_masked_input": True},
+         {"lllite_inpaint_masked_input": True, "lllite_cond_in_channels": 4}),
+    case("compile_inert", "anima lllite", {"compile_mode": "max-autotune"}, {}),
+    case("compile_whole", "anima finetune", COMPILED, {}),
+    case("compile_buckets", "anima lllite", COMPILED | {"enable_bucket": True},
+         COMPILED | {"enable_bucket": True, "compile_cache_size_limit": 32}, real=False),
+    case("leco_inert", "sdxl leco", {"train_batch_size": 2}, {}, real=False),
+    case("leco_prediction", "sd2 leco", {"v_parameterization": True}, {}, real=False),
     case("inpaint_ignored", "flux finetune", MASKED, {}),
     case("inpaint_ignored", "anima finetune", MASKED, {}),
     case("inpaint_samples", "sdxl finetune", MASKED | {"sample_prompts": "p.txt", "sample_every_n_epochs": 1}, {},

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
 
 
+SAVES = 10
+"""Checkpoints of a run that knows no epochs, where a recipe does not say how many."""
+
+
 class SdScriptsEngine(Engine):
     """What it decides in its own way; the members are those of ``Engine`` (protocol.py)."""
 
@@ -67,7 +71,14 @@ class SdScriptsEngine(Engine):
         return dataset_config.findings(loaded, support, options)
 
     def can_arrange(self, loaded: Loaded, parsed: ParsedOptions) -> bool:
-        return parsed.get("resolution") is not None or loaded.each_has("resolution")
+        known = parsed.get("resolution") is not None or "resolution" not in parsed.options
+        return known or loaded.each_has("resolution")
+
+    def save_options(self, resolved: ResolvedRecipe, steps: StepsPlan | None, states: int) -> Mapping[str, Any]:
+        if resolved.support.data != "prompts":
+            return super().save_options(resolved, steps, states)
+        every = max((steps.total if steps else 0) // SAVES, 1)
+        return {} if resolved.parsed.given.get("save_every_n_steps") else {"save_every_n_steps": every}
 
     def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
         from kohya_runner.engines.sd_scripts import build

@@ -15,6 +15,7 @@ from kohya_runner.dataset.layout import Layout, plan_layout, with_metadata
 from kohya_runner.engines.arguments import Arg, option_arg
 from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.rule_context import context_of
+from kohya_runner.engines.sd_scripts import leco
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import evaluated, per_dataset, with_config
 from kohya_runner.engines.sd_scripts.steps import plan_steps
@@ -64,6 +65,8 @@ def _paired(layout: Layout, resolved: ResolvedRecipe) -> Layout:
 
 def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
     """The numbers of the laid-out folders; none without a resolution, which is said already."""
+    if resolved.support.data == "prompts":
+        return leco.steps(values, resolved.recipe.name)
     processes, divisor = resolved.recipe.launch.num_processes, resolved.support.bucket_step
     own = [one["resolution"] for folder in layout.folders if "resolution" in (one := per_dataset(folder))]
     if values.get("resolution") is None and own:  # each dataset has its own
@@ -82,7 +85,11 @@ def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None
         context = replace(
             context, prompt_seeds=sample_seeds(file), prompt_sizes=sample_sizes(file), prompts_without_picture=bare
         )
-    return evaluated(context, resolved.loaded, layout.folders)
+    found = evaluated(context, resolved.loaded, layout.folders)
+    named = resolved.parsed.get("prompts_file")
+    if resolved.support.data == "prompts" and named is not None:
+        found += tuple(leco.prompt_findings(named, resolved.loaded.where("args", "prompts_file")))
+    return found
 
 
 def arguments(
@@ -109,7 +116,8 @@ def arguments(
         args.append(option_arg(options, "network_module", support.network_module, source))
     for name, value in support.unset(given).items():
         args.append(option_arg(options, name, value, f"runner: {support.script}"))
-    if given.get("caption_extension") is None and not loaded.nulled("caption_extension"):
+    unsaid = given.get("caption_extension") is None and not loaded.nulled("caption_extension")
+    if unsaid and "caption_extension" in options:
         source = "runner: the trainer's own default is .caption"
         args.append(option_arg(options, "caption_extension", ".txt", source))
     for name, value in saving.items():

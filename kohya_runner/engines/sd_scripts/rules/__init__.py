@@ -23,6 +23,8 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Scheduler": _rules("scheduler", scheduler.CONDITIONS),
     "Loss, noise and timesteps": _rules("loss", training.CONDITIONS),
     "Inpainting": _rules("inpainting", methods.CONDITIONS),
+    "LECO": _rules("leco", {}),
+    "Anima: LLLite and torch.compile": _rules("anima", methods.CONDITIONS),
     "One family alone": _rules("families", methods.CONDITIONS),
     "Samples, checkpoints and resuming": _rules("run", training.CONDITIONS),
     "Full fine-tunes and DreamBooth": _rules("fine_tunes", methods.CONDITIONS),

@@ -105,6 +105,19 @@ def _preserves(context: Context) -> bool:
     return context.on("train_inpainting") and isinstance(own, dict) and bool(own.get("diff_output_preservation"))
 
 
+LAYER_SETS = ("self_attn_q", "self_attn_qkv", "self_attn_qkv_cross_q")
+LAYERS = ("self_attn_q_pre", "self_attn_kv_pre", "cross_attn_q_pre", "mlp_fc1_pre")
+
+
+def _unknown_layers(context: Context) -> str:
+    """networks/control_net_lllite_anima.py:47: one of the sets, or a list of layers."""
+    stated = context.get("lllite_target_layers")
+    if stated is None or stated.strip() in LAYER_SETS:
+        return ""
+    names = [name.strip() for name in stated.split(",") if name.strip()]
+    return ", ".join(name for name in names if name not in LAYERS) if names else "nothing"
+
+
 CONDITIONS: Mapping[str, Condition] = {
     "lumina_cached_captions": _lumina_ignores,
     "xformers_split": _xformers_whole,
@@ -125,6 +138,11 @@ CONDITIONS: Mapping[str, Condition] = {
     "loss_inert": _unused,
     "token_known": _in_vocabulary,
     "inpaint_folder": _is_folder,
+    "lllite_layers": _unknown_layers,
+    "lllite_trunk": lambda c: (
+        c.get("lllite_cond_dim") is not None
+        and (c.number("lllite_cond_dim") < 2 or c.number("lllite_cond_dim") % 2 != 0)
+    ),
     "inpaint_preserve": _preserves,
     "inpaint_samples": lambda c: str(c.prompts_without_picture or "") if c.on("train_inpainting") else "",
 }
