@@ -48,8 +48,8 @@ def make_pod(tmp_path_factory: pytest.TempPathFactory, sd_scripts: Path, trainer
 
 @pytest.fixture(scope="module")
 def quickstart(make_pod) -> Run:
-    """The recipe as it is, on its random-weight model of full size."""
-    return launched(make_pod(), QUICKSTART, name="quickstart")
+    """The recipe, half as long, on its random-weight model of full size: a step takes five seconds."""
+    return launched(make_pod(), QUICKSTART, *SHORT, name="quickstart")
 
 
 @pytest.fixture
@@ -91,14 +91,14 @@ def test_the_planned_steps_are_the_ones_the_trainer_printed_and_made(quickstart)
     said = printed(log)
     assert said == {name: promised[name] for name in said}
     assert said == {
-        "images_per_epoch": 24,
+        "images_per_epoch": 12,
         "regularization_images": 0,
-        "batches_per_epoch": 6,
+        "batches_per_epoch": 3,
         "epochs": 2,
-        "total": 12,
+        "total": 6,
     }
-    assert steps(log)[-1] == (12, 12)
-    assert quickstart.record["steps_seen"] == quickstart.record["steps_planned"] == 12
+    assert steps(log)[-1] == (6, 6)
+    assert quickstart.record["steps_seen"] == quickstart.record["steps_planned"] == 6
     assert quickstart.record["epochs_seen"] == 2
 
 
@@ -174,7 +174,7 @@ def test_a_token_reaches_no_file_and_no_screen(quickstart):
 
 
 def test_the_same_run_is_not_trained_twice(quickstart):
-    again = quickstart.pod.run("launch", QUICKSTART)
+    again = quickstart.pod.run("launch", QUICKSTART, *SHORT)
     assert again.code == 7
     assert str(quickstart.output / BOTH[1]) in again.err
 
