@@ -220,7 +220,7 @@ def test_a_second_n_folder_put_in_by_hand_is_not_trained(runner):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_before_the_trainer_is_there_is_told_too(runner, number):
     process = runner.start("launch", RECIPE, "--practice", "--json")
-    time.sleep(0.45)
+    time.sleep(0.1)
     process.send_signal(number)
     out, err = process.communicate(timeout=180)
     assert process.returncode in (0, 143, -number), err  # -number: before Python itself was up
