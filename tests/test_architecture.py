@@ -85,6 +85,12 @@ def test_the_tests_are_in_the_rooms_of_what_they_test():
     assert folders - rooms == {"engine", "newcomer", "recipes", "security", "support"}
 
 
+def test_no_two_files_of_tests_have_the_same_name():
+    """pytest imports each by its name alone: the second one would end the whole run."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_a_folder_has_at_most_25_modules():
     folders = Counter(name_of(path.parent) for path in MODULES)
     assert {folder for folder, count in folders.items() if count > 25} == set()

@@ -168,6 +168,7 @@ ROWS = (
         "disk.full",
         8,
         leave=0,
+        pace=1.2,
         sets=("guard.disk=ignore",),
         says="the disk is full",
     ),
