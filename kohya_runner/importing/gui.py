@@ -119,14 +119,12 @@ ZERO_IS_OFF = ("vae_batch_size", "multires_noise_discount", "max_data_loader_n_w
 
 
 def _drop_zeros(passed: Form, setup: Setup) -> None:
-    for name, value in list(passed.items()):
-        if value in ("", False, None, []):
-            del passed[name]
-            option = setup.options.get(name)
-            default = option.default if option else None
-            if value == 0 and type(value) is not bool and default not in (None, False, 0) and name not in ZERO_IS_OFF:
-                text = f"the file says 0, the GUI never passes a zero: the trainer's own default ran, {default}"
-                setup.note(name, text)
+    for name, value in [pair for pair in passed.items() if pair[1] in ("", False, None, [])]:
+        del passed[name]
+        option = setup.options.get(name)
+        default = "a random one" if name == "seed" else option.default if option else None
+        if value == 0 and type(value) is not bool and default not in (None, False, 0) and name not in ZERO_IS_OFF:
+            setup.note(name, f"the file says 0, the GUI never passes a zero: the trainer's own default ran, {default}")
 
 
 def _specials(form: Form, family: str, setup: Setup) -> Form:

@@ -174,7 +174,8 @@ class RecipeWriter:
         pictures = [one for path in folders if path.is_dir() for one in path.iterdir() if is_image(one.name)]
         having = sum(path.with_name(stem(path.name) + dotted).exists() for path in pictures)
         if pictures and not having and not subset.regularization:
-            return "none  # no picture has one: the concept is the prompt of all of them"
+            empty = "" if subset.concept or subset.parent else "; the trainer's was empty, it had no class_tokens"
+            return f"none  # no picture has one: the concept is the prompt of all of them{empty}"
         stated = f"extension: {_text(dotted)}" if subset.extension else ""
         some = "optional: true" if having < len(pictures) and not subset.regularization else ""
         both = ", ".join(filter(None, (stated, some)))

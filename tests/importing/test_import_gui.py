@@ -41,6 +41,12 @@ def test_a_zero_was_never_passed(foreign, key, default):
     assert f"own default ran, {default}" in told(setup, key)
 
 
+def test_a_seed_of_zero_was_random(foreign):
+    loaded, setup = foreign({**LORA, "seed": "0"})
+    assert "seed" not in loaded.args
+    assert "never passes a zero" in told(setup, "seed")
+
+
 def test_chroma_is_the_exception_to_the_zero(foreign):
     loaded, _ = foreign({**LORA, "LoRA_type": "Flux1", "flux1_checkbox": True, "model_type": "chroma",
                          "guidance_scale": 0, "ae": "x.safetensors"})  # fmt: skip
