@@ -86,7 +86,7 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
     now = manifest.read(folder)
     if now is None and not raws:
         raise DatasetError(f"{source}: no pictures", hint="name the folder that holds the pictures", findings=findings)
-    if now is not None and is_current(source, folder, settings):
+    if now is not None and _is_current(now, raws, folder, step_of(source, settings)):
         return Prepared(folder, now, 0, (*findings, *version_findings(now)))
     with manifest.writing(folder, step_of(source, settings)) as journal:
         made = _made_all(raws, folder, settings, journal, progress)
@@ -100,11 +100,16 @@ def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: 
 def is_current(source: Path, folder: Path, settings: PrepareSettings) -> bool:
     """Whether nothing is left to do, by the sizes and times of all files; nothing is read."""
     version = manifest.read(folder)
-    if version is None or step_of(source, settings) not in version.steps or not source.is_dir():
+    if version is None or not source.is_dir():
+        return False
+    return _is_current(version, raw_pictures(source, _suffix(settings))[0], folder, step_of(source, settings))
+
+
+def _is_current(version: DatasetVersion, raws: Sequence[Raw], folder: Path, step: VersionStep) -> bool:
+    if step not in version.steps:
         return False
     pictures = {one.source: one for one in version.pictures}
     aside = {one.source: one for one in version.set_aside}
-    raws = raw_pictures(source, _suffix(settings))[0]
     known = all(_same(raw, pictures.get(str(raw.path)), folder) or _still(raw, aside, pictures) for raw in raws)
     return known and len(raws) == len(pictures) + len(aside)
 
