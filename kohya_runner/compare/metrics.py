@@ -12,6 +12,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from kohya_runner.compare import pictures
+from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -140,26 +141,17 @@ def _mean(values: Iterable[float]) -> float | None:
     return fmean(found) if found else None
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric("drift", "drift from base", "mean difference from the base model's picture of the same prompt and seed",
-           _drift),
-    Metric("diversity", "diversity", "mean difference between the seeds of a prompt; 0: every seed gives the same "
-           "picture", _diversity),
-    Metric("memorised", "closest to a training picture", "the closest pair of a painted and a training picture; 1: a "
-           "copy", _memorised),
-    Metric("bleed", "bleed", "drift of the prompts without a trigger word; it should stay low", _bleed, weight=-0.5),
-    Metric("clip_prompt", "CLIP: to the prompt", "mean cosine of a picture and its prompt, by the CLIP model that was "
-           "named", _of_each("clip.prompt"), weight=0.5),
-    Metric("clip_training", "CLIP: to the training", "mean cosine of a picture and the training pictures",
-           _of_each("clip.training"), weight=0.5),
-    Metric("palette", "palette size", "colours at the true pixels", _of_each("palette"), pixel_art=True),
-    Metric("off_palette", "off the palette size", "how far from the training pictures' number of colours, as a share "
-           "of it", _off_palette, weight=-0.5, pixel_art=True),
-    Metric("alignment", "grid alignment", "share of all change of colour that lies on the pixel grid, beyond chance",
-           _of_each("alignment"), weight=1.0, pixel_art=True),
-    Metric("hardness", "edge hardness", "share of an edge's contrast that is crossed in one pixel",
-           _of_each("hardness"), weight=1.0, pixel_art=True),
-)  # fmt: skip
+MEASURES = {
+    "drift": _drift,
+    "diversity": _diversity,
+    "memorised": _memorised,
+    "bleed": _bleed,
+    "off_palette": _off_palette,
+}
+METRICS = tuple(
+    Metric(key, row.pop("title"), row.pop("what"), _of_each(row.pop("of")) if "of" in row else MEASURES[key], **row)
+    for key, row in read_table(Path(__file__).with_name("metrics.toml")).items()
+)
 
 
 def look(path: Path, place: tuple[int, str, int], grid: tuple[int, int] | None) -> Looked | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from kohya_runner.dataset.edit import EditSet, is_known_kind, path_problem
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS
@@ -12,6 +13,7 @@ from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, KEYS, OUTPUT,
 from kohya_runner.dataset.picture import Picture
 from kohya_runner.dataset.written_files import same_shape
 from kohya_runner.findings import Finding, error, warning
+from kohya_runner.tables import read_table
 from kohya_runner.text import counted, nearest, printable, shortened
 
 Check = Callable[[EditSet], Iterator[Finding]]
@@ -20,14 +22,7 @@ Check = Callable[[EditSet], Iterator[Finding]]
 MOST = 20
 """Findings of one kind that are told one by one."""
 
-ALSO_CALLED: Mapping[str, str] = {
-    "input": INPUT, "source": INPUT, "source_image": INPUT, "original_image": INPUT, "before": INPUT, "control": INPUT,
-    "control_path": INPUT, "input_image_file_name": INPUT, "original": INPUT,
-    "output": OUTPUT, "target": OUTPUT, "target_image": OUTPUT, "edited_image": OUTPUT, "after": OUTPUT,
-    "image_path": OUTPUT, "edited_image_file_name": OUTPUT, "edited": OUTPUT,
-    "prompt": INSTRUCTION, "edit": INSTRUCTION, "edit_prompt": INSTRUCTION, "caption": INSTRUCTION,
-    "text": INSTRUCTION, "edit_instruction": INSTRUCTION,
-}  # fmt: skip
+ALSO_CALLED: Mapping[str, list[str]] = read_table(Path(__file__).with_name("edit_keys.toml"))
 """What other datasets call the three."""
 
 
@@ -85,7 +80,7 @@ def keys_of_rows(edit: EditSet) -> Iterator[Finding]:
 def _meant(row: MetadataRow, key: str) -> str:
     """The key of a row that is most likely a misspelt or differently named one."""
     others = [name for name in row.values if name not in KEYS]
-    synonym = next((name for name in others if ALSO_CALLED.get(name.lower()) == key), None)
+    synonym = next((name for name in others if name.lower() in ALSO_CALLED[key]), None)
     best = synonym or nearest(key, others)
     return f"rename '{printable(best)}' to '{key}'" if best else f'add "{key}": ...'
 

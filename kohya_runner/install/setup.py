@@ -126,16 +126,8 @@ def _complete(python: TrainerPython, requirements: str, engine: EngineInfo) -> N
 
 REACH_SECONDS = 30.0  # a name that does not resolve, or a firewall that swallows packets
 FETCH_SECONDS = 900.0
-QUIET = (
-    "-c",
-    "safe.directory=*",
-    "-c",
-    "http.lowSpeedLimit=1000",
-    "-c",
-    "http.lowSpeedTime=30",
-    "-c",
-    "advice.detachedHead=false",
-)
+_SET = ("safe.directory=*", "http.lowSpeedLimit=1000", "http.lowSpeedTime=30", "advice.detachedHead=false")
+QUIET = tuple(part for setting in _SET for part in ("-c", setting))
 
 
 def fetch_sources(
