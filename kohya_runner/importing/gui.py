@@ -13,6 +13,7 @@ from kohya_runner.importing.command_line import read_words
 from kohya_runner.importing.gui_network import Form, network_options, number, tables
 from kohya_runner.importing.setup import Setup, Subset
 from kohya_runner.options.keyvalues import DECIMAL, INTEGER
+from kohya_runner.text import SECRET_OPTIONS
 
 _MARKS = (
     "LoRA_type",
@@ -104,14 +105,11 @@ def _plain(form: Form, family: str, prefixes: list[str], setup: Setup) -> list[t
         elif name in only and family not in only[name].split():
             if value not in ("", False, None) and setup.options.get(name) is not None:
                 setup.note(key, f"counts for {only[name]} only: not passed")
-        elif name in options or name in SECRETS_OF:
+        elif name in options or name in SECRET_OPTIONS:
             found.append((name, value))
         elif value not in ("", False, None) and not key.startswith("="):
             setup.note(key, f"{setup.script} has no such option")
     return [*found, *(pair for pair in own if pair[0] in options)]
-
-
-SECRETS_OF = {"huggingface_token": "HF_TOKEN", "wandb_api_key": "WANDB_API_KEY"}
 
 
 ZERO_IS_OFF = ("vae_batch_size", "multires_noise_discount", "max_data_loader_n_workers")

@@ -16,6 +16,7 @@ from kohya_runner.errors import RecipeError, UsageError
 from kohya_runner.importing import gui, toml_files
 from kohya_runner.importing.branches import statements
 from kohya_runner.importing.command_line import (
+    base_name,
     invocations,
     never_passed,
     read_launcher,
@@ -23,7 +24,7 @@ from kohya_runner.importing.command_line import (
     told_variable,
 )
 from kohya_runner.importing.notebook import script_of
-from kohya_runner.importing.setup import OPEN, Setup, Subset
+from kohya_runner.importing.setup import OPEN, Setup
 from kohya_runner.importing.words import Dialect
 from kohya_runner.text import did_you_mean
 
@@ -183,7 +184,7 @@ def _named_datasets(main: Foreign, files: Sequence[Foreign], setup: Setup) -> No
 
 def _find(name: str, main: Foreign, files: Sequence[Foreign]) -> Foreign | None:
     """A file by the last part of its name: among those given, beside the main one, or where it says."""
-    last = toml_files.named(name.replace(OPEN, ""))
+    last = base_name(name.replace(OPEN, ""))
     for one in files:
         if one.path.name == last and one is not main:
             return one
@@ -276,13 +277,10 @@ def _signs(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield family, f"it has {key}"
     if given.get("v2"):
         yield "", "v2 is on"
-    name = toml_files.named(given.get("pretrained_model_name_or_path", "")).lower()
+    name = base_name(str(given.get("pretrained_model_name_or_path", ""))).lower()
     for word, family in _WORDS.items():
         if word in name:
             yield family, f"the model is called {name}"
     sides = re.findall(r"\d+", str(given.get("resolution", "")))
     if sides and max(map(int, sides)) >= LARGE:
         yield "sdxl", f"the resolution is {given['resolution']}"
-
-
-__all__ = ["OPEN", "Foreign", "Subset", "classify", "read"]

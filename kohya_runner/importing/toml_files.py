@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kohya_runner.importing.command_line import base_name
 from kohya_runner.importing.setup import Setup, Subset
 
 if sys.version_info >= (3, 11):
@@ -143,8 +142,3 @@ def config_file(data: Table, setup: Setup) -> Iterator[tuple[str, Any]]:
             unknown.append(key)
     if unknown:
         setup.note(", ".join(unknown), f"{setup.script} has no such option: the trainer ignores it without a word")
-
-
-def named(path: Any) -> str:
-    """The name of a file that another one names."""
-    return base_name(str(path))
