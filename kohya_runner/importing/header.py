@@ -20,7 +20,8 @@ RENAMED = {"batch_size_per_device": "train_batch_size", "debiased_estimation": "
            "sd_model_name": "pretrained_model_name_or_path", "vae_name": "vae", "new_sd_model_hash": ""}  # fmt: skip
 PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "float"}
 ABSENT = (
-    "says nothing of attention (xformers, sdpa), workers, save cadence, captions' extension, samples, launch, paths"
+    "says nothing of attention (xformers, sdpa), workers, the scheduler's cycles, caches on disk, captions' extension, "
+    "saving, samples, launch and paths"
 )
 
 
@@ -69,7 +70,7 @@ def _options(said: Mapping[str, Any], setup: Setup) -> Iterator[tuple[str, Any]]
         if key == "network_args" and isinstance(value, Mapping):
             yield key, [f"{k}={v}" for k, v in value.items()]
         elif key == "resolution":
-            yield key, ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+            yield key, ",".join(map(str, dict.fromkeys(value))) if isinstance(value, (tuple, list)) else str(value)
         elif key == "max_train_steps":
             yield from _length(said, setup)
         elif name in options and not (options[name].kind == "switch" and value is False):
