@@ -15,7 +15,6 @@ from kohya_runner.dataset.layout import Layout, plan_layout, with_metadata
 from kohya_runner.engines.arguments import Arg, option_arg
 from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.rule_context import context_of
-from kohya_runner.engines.sd_scripts import leco
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import evaluated, per_dataset, with_config
 from kohya_runner.engines.sd_scripts.steps import plan_steps
@@ -66,6 +65,8 @@ def _paired(layout: Layout, resolved: ResolvedRecipe) -> Layout:
 def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
     """The numbers of the laid-out folders; none without a resolution, which is said already."""
     if resolved.support.data == "prompts":
+        from kohya_runner.engines.sd_scripts import leco
+
         return leco.steps(values, resolved.recipe.name)
     processes, divisor = resolved.recipe.launch.num_processes, resolved.support.bucket_step
     own = [one["resolution"] for folder in layout.folders if "resolution" in (one := per_dataset(folder))]
@@ -88,6 +89,8 @@ def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None
     found = evaluated(context, resolved.loaded, layout.folders)
     named = resolved.parsed.get("prompts_file")
     if resolved.support.data == "prompts" and named is not None:
+        from kohya_runner.engines.sd_scripts import leco
+
         found += tuple(leco.prompt_findings(named, resolved.loaded.where("args", "prompts_file")))
     return found
 
