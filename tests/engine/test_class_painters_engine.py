@@ -38,7 +38,7 @@ def test_the_missing_ones_are_painted_and_trained_with(
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }  # fmt: skip
     models.mkdir()
-    made_models.put(trainer_python, sd_scripts, family, models)
+    made_models.put(trainer_python, sd_scripts, family, models, environ)
     fill_hub_cache(hub, models / "tokenizers")
     texts = [*CPU, *SMALL, *places(method, tmp_path, models), *method.overrides, *ASKED]
     shutil.rmtree(tmp_path / "any dogs")

@@ -90,7 +90,7 @@ def swept(
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
         "KOHYA_WORKSPACE": str(root / "work space"),
     }
-    made_models.put(trainer_python, sd_scripts, of.family, models)
+    made_models.put(trainer_python, sd_scripts, of.family, models, environ)
     with_clip = tiers.full() and of.name == "sd15"
     clip = root / "tiny clip"
     for command in (

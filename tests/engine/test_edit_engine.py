@@ -90,7 +90,7 @@ def done(
         "KOHYA_RUNNER_SD_SCRIPTS": str(sd_scripts), "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }  # fmt: skip
     models.mkdir()
-    made_models.put(trainer_python, sd_scripts, family, models)
+    made_models.put(trainer_python, sd_scripts, family, models, environ)
     metadata = edits(root / "my edits")
     before = {str(path): path.read_bytes() for path in sorted((root / "my edits").rglob("*")) if path.is_file()}
     command = (

@@ -81,7 +81,7 @@ class Scripts:
         models = self.root / family
         if family in self.written:
             return
-        made_models.put(self.python, self.checkout, family, models)
+        made_models.put(self.python, self.checkout, family, models, self._environ())
         if (models / "tokenizers").is_dir():
             fill_hub_cache(self.root / "hub", models / "tokenizers")
         self.written.add(family)

@@ -60,7 +60,7 @@ class Trainer:
         """The folder of a run of the family's recipe that ended well."""
         models, pictures, workspace = self.root / "models", self.root / "pictures", self.root / "ws"
         if not models.is_dir():
-            made_models.put(self.python, self.checkout, family.row.family, models)
+            made_models.put(self.python, self.checkout, family.row.family, models, self.environ)
             draw(pictures)
         command = (
             *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / family.recipe)),

@@ -190,7 +190,7 @@ def whole_model(
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }  # fmt: skip
     models.mkdir()
-    made_models.put(trainer_python, sd_scripts, method.family, models)
+    made_models.put(trainer_python, sd_scripts, method.family, models, environ)
     if method.row.components:
         fill_hub_cache(hub, models / "tokenizers")
     sets = (*CPU, *SMALL, *places(method, tmp_path, models), *method.overrides, *LENGTH, *CURVE)

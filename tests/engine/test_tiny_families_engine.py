@@ -154,7 +154,7 @@ def done(
         "KOHYA_RUNNER_PYTHON": str(trainer_python),
     }
     models.mkdir()
-    made_models.put(trainer_python, sd_scripts, family.row.family, models)
+    made_models.put(trainer_python, sd_scripts, family.row.family, models, environ)
     draw(pictures)
     command = (
         *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / family.recipe)),

@@ -143,7 +143,7 @@ def done(
         "CUDA_VISIBLE_DEVICES": "", "HF_HUB_CACHE": str(workspace / "cache" / "huggingface" / "hub"),
     }  # fmt: skip
     models.mkdir()
-    made_models.put(trainer_python, sd_scripts, method.family, models)
+    made_models.put(trainer_python, sd_scripts, method.family, models, environ)
     command = (
         *(sys.executable, "-m", "kohya_runner", "launch", str(ROOT / "recipes" / f"{method.name}.yaml")),
         *(f"--workspace={workspace}", "--allow=hub.offline"),
