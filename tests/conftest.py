@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import tiers
+from hypothesis import settings
 
 pytest_plugins = ("checkout_fixtures", "local_hub", "planned_recipes", "practice_fixtures")
 """Fixtures of tests/support that more than one room uses."""
+
+settings.register_profile("daily", derandomize=True, deadline=None)  # the same examples on every machine
+settings.register_profile("full", deadline=None)
 
 ENGINE = Path(__file__).with_name("engine")
 
@@ -37,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     tiers.ASKED = tiers.Asked(config.getoption("--tier"), config.getoption("--keep"))
+    settings.load_profile("full" if tiers.full() else "daily")
     if config.getoption("--matrix"):
         import matrix
 

@@ -24,6 +24,7 @@ from kohya_runner.recipe.load import load
 from kohya_runner.recipe.models import NAME
 from kohya_runner.recipe.starter import starter_file
 from kohya_runner.recipe.template import has_template
+from kohya_runner.recipe.validate import WITHOUT_DATASETS
 from kohya_runner.text import SECRET_OPTIONS, masked_option, masked_text, plain
 from kohya_runner.yamlio import scalar
 
@@ -50,7 +51,8 @@ class RecipeWriter:
         """The whole recipe."""
         for name, value in self.setup.given.items():
             self._take(name, value)
-        body = [*self._top(), *self._datasets(), *self._options(), *self._launch(), *self._samples()]
+        datasets = () if self.support.method in WITHOUT_DATASETS else self._datasets()
+        body = [*self._top(), *datasets, *self._options(), *self._launch(), *self._samples()]
         return "\n".join([*self._head(output), *body]) + "\n"
 
     def _take(self, name: str, value: Any) -> None:

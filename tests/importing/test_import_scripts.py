@@ -67,6 +67,11 @@ def test_a_comment_in_a_continuation_ends_the_command(foreign, sign):
     assert "--flip_aug: " in told(setup, "cut off")
 
 
+def test_what_trains_without_pictures_gets_no_datasets(foreign):
+    loaded, _ = foreign("python sdxl_train_leco.py --prompts_file=p.yaml --seed 7")
+    assert (loaded.findings, loaded.recipe.datasets) == ((), ())
+
+
 def test_what_is_computed_is_named_and_left_open(foreign):
     loaded, setup = foreign("STEPS=$((10*3))\npython train_network.py --seed 7 --max_train_steps=$STEPS --clip_skip $C")
     assert "max_train_steps" not in loaded.args
