@@ -24,16 +24,12 @@ def test_the_committed_page_is_that_of_the_committed_runs():
     assert (ROOT / "docs" / "matrix.md").read_text(encoding="utf-8") == page(RUNS)
 
 
-BEFORE = "48d368fa557731ad0488c07304dfeba8c07910eb"
-"""The pin before this one. Its runs count until they are run again: the page names the commit of every run."""
-
-
-def test_every_run_of_sd_scripts_is_of_a_commit_that_was_pinned_and_of_a_row():
+def test_every_run_of_sd_scripts_is_of_the_pinned_commit_and_of_a_row():
     for run in [run for run in RUNS if run["engine"] == SD_SCRIPTS]:
         row = table.find(run["family"], run["method"])
         assert row is not None
         assert row.script == run["script"]
-        assert run["commit"] in (SD.commit, BEFORE)
+        assert run["commit"] == SD.commit
         assert run["steps"] >= 2
 
 

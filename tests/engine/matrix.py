@@ -27,7 +27,7 @@ SD_SCRIPTS = "sd-scripts"
 HEAD = """# What was run
 
 Each "ran" is a whole launch of the recipe of that pair by the unmodified script of the commit that the second table
-names (48d368fa was pinned before v0.11.1), on models of the real structure and small widths, on a CPU: two epochs, two
+names, on models of the real structure and small widths, on a CPU: two epochs, two
 checkpoints that differ, no NaN, steps and batches as planned (InstructPix2Pix: one epoch). No full-size model was
 trained for it. "Planned only" is a recipe that every run of the tests plans and nobody ran.
 
