@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,27 @@ def short_start() -> Iterator[None]:
 def sd_scripts() -> Path:
     """The checkout of the real sd-scripts."""
     return _checkout("sd_scripts", "sd-scripts", "train_network.py")
+
+
+OLDER = "48d368fa557731ad0488c07304dfeba8c07910eb"
+"""What was pinned before (v0.10.1)."""
+NOT_NEEDED = (":!bitsandbytes_windows", ":!configs/qwen3_06b/tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def other_sd_scripts(sd_scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another commit than the pinned one: a checkout that is named, or the older one from the history of the first."""
+    named = os.environ.get("KOHYA_RUNNER_OTHER_SD_SCRIPTS")
+    if named and (Path(named) / "train_network.py").is_file():
+        return Path(named)
+    folder = tmp_path_factory.mktemp("older") / "sd-scripts"
+    archive = folder.with_suffix(".tar")
+    command = ("git", "-C", str(sd_scripts), "archive", "-o", str(archive), OLDER, "--", ".", *NOT_NEEDED)
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("NO OTHER TRAINER: name another commit's checkout with KOHYA_RUNNER_OTHER_SD_SCRIPTS")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return folder
 
 
 @pytest.fixture(scope="session")

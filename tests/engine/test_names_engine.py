@@ -1,6 +1,6 @@
 """Options, rules' lines and names on both commits: what is read from the sources against what the real code does.
 
-KOHYA_RUNNER_OTHER_SD_SCRIPTS=/path/to/a/checkout python -m pytest tests/engine/test_names_engine.py --tier full -s
+python -m pytest tests/engine/test_names_engine.py --tier full -s
 """
 
 from __future__ import annotations
@@ -42,13 +42,9 @@ PACKAGES = (
 
 
 @pytest.fixture(scope="module", params=["pinned", "other"])
-def checkout(request: pytest.FixtureRequest, sd_scripts: Path) -> Path:
-    if request.param == "pinned":
-        return sd_scripts
-    root = os.environ.get("KOHYA_RUNNER_OTHER_SD_SCRIPTS")
-    if not root or not (Path(root) / "train_network.py").is_file():
-        pytest.skip("NO OTHER TRAINER: name another commit's checkout with KOHYA_RUNNER_OTHER_SD_SCRIPTS")
-    return Path(root)
+def checkout(request: pytest.FixtureRequest) -> Path:
+    root: Path = request.getfixturevalue("sd_scripts" if request.param == "pinned" else "other_sd_scripts")
+    return root
 
 
 @pytest.fixture(scope="module")

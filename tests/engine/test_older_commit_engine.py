@@ -1,6 +1,6 @@
 """Another commit of sd-scripts than the pinned one: what it knows is known, its lines are found, and it trains.
 
-KOHYA_RUNNER_OTHER_SD_SCRIPTS=/path/to/a/checkout python -m pytest tests/engine/test_older_commit_engine.py --tier daily
+It is taken from the history of the trainer's checkout, or named: KOHYA_RUNNER_OTHER_SD_SCRIPTS=/path/to/a/checkout.
 """
 
 from __future__ import annotations
@@ -31,13 +31,10 @@ print(json.dumps({a.dest: repr(a.default) for a in parser._actions if a.dest != 
 
 
 @pytest.fixture(scope="module")
-def other() -> Path:
-    root = os.environ.get("KOHYA_RUNNER_OTHER_SD_SCRIPTS")
-    if not root or not (Path(root) / "train_network.py").is_file():
-        pytest.skip("NO OTHER TRAINER: name another commit's checkout with KOHYA_RUNNER_OTHER_SD_SCRIPTS")
-    if matches_snapshot(Path(root), SD):
+def other(other_sd_scripts: Path) -> Path:
+    if matches_snapshot(other_sd_scripts, SD):
         pytest.skip("this is the pinned commit")
-    return Path(root)
+    return other_sd_scripts
 
 
 def test_all_of_its_scripts_and_modules_can_be_read(other: Path) -> None:
