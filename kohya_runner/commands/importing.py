@@ -67,6 +67,8 @@ def _read(name: str) -> Foreign:
     if name == PASTED:
         return classify(Path("pasted"), sys.stdin.buffer.read(MOST))
     path = Path(name)
+    if path.is_dir():
+        raise UsageError(f"{name} is a folder", hint="name the file in it that says how it was trained")
     if not path.is_file():
         raise UsageError(f"{name}: no such file")
     with path.open("rb") as file:

@@ -69,5 +69,8 @@ def _wish(*, every: bool, epoch: str | None, **choices: Any) -> Publish:
     try:
         return Publish.model_validate({"epoch": "all" if every else number or "picked", **choices})
     except ValidationError as fault:
-        lines = [f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}" for one in fault.errors(include_url=False)]
+        lines = [
+            f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg'].removeprefix('Value error, ')}"
+            for one in fault.errors(include_url=False)
+        ]
         raise UsageError("\n".join(dict.fromkeys(lines))) from None

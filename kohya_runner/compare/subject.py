@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner.artefact.model_file import CONVERT, code_in
-from kohya_runner.compare.checkpoints import in_folder
+from kohya_runner.compare.checkpoints import SUFFIX, in_folder
 from kohya_runner.engines.painting import MODELS, Base
 from kohya_runner.errors import PreflightError, UsageError
 from kohya_runner.findings import error
@@ -108,7 +108,7 @@ def find_subject(named: Named, *, painting: bool = True) -> SweepSubject:
     try:
         return of_run(views.one_run(named.workspace, named.targets[0] if paths else None).path, named)
     except UsageError as fault:
-        if paths and os.sep in named.targets[0]:
+        if paths and (os.sep in named.targets[0] or named.targets[0].endswith(SUFFIX)):
             raise UsageError(f"{paths[0]}: there is no such file or folder, and {fault.message}") from None
         raise
 

@@ -64,6 +64,6 @@ def read_maps(told: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for one in told:
         old, equals, new = one.partition("=")
         if not (equals and old and new):
-            raise UsageError(f"--map {one}: needs OLD=NEW", hint="write --map 'E:=/data'")
+            raise UsageError(f"--map '{one}' is not OLD=NEW", hint="write --map 'E:=/data'")
         pairs.append((old.replace("\\", "/"), new))
     return tuple(sorted(pairs, key=lambda pair: -len(pair[0])))

@@ -131,6 +131,7 @@ def test_a_picked_file_is_no_column_of_the_next_comparison(compared, run_dir):
     [
         (["/nowhere/at all"], 2, "there is no such file or folder"),
         (["a", "b"], 2, "there is no such file or folder"),
+        (["gone.safetensors"], 2, "there is no such file or folder"),
         (["no such run"], 2, "no run"),
         (["--images", "/nowhere"], 2, "/nowhere"),
         (["--images", "/tmp", "--pick", "1"], 2, "--images goes alone"),

@@ -39,6 +39,15 @@ def test_import_writes_a_recipe_and_plans_it(run, odd_path):
     assert "is left as it is" in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((".",), ". is a folder"), (("gone.json",), "no such file"), (("-", "--map", "E:"), "is not OLD=NEW")],
+)
+def test_what_cannot_be_imported_is_told(run, words, said):
+    found = run("import", *words, text="python train_network.py --seed 7\n")
+    assert (found.exit_code, said in found.stderr) == (2, True), found.stderr
+
+
 def test_a_pasted_command_is_read_from_standard_input(run, odd_path):
     run("import", "-", "-o", "made.yaml", text="python train_network.py --seed 7 --resolution 64\n")
     assert "seed: 7" in (odd_path / "made.yaml").read_text()
