@@ -1,0 +1,139 @@
+"""What a place is: another machine, or an engine that finds one, and what each kind of place must be able to do.
+
+Nothing here schedules or queues. A place hands one packed recipe to what exists (an API, sbatch, sky, modal, ssh), says
+how it stands, brings files back, and stops what is paid for. Every machine runs the same command:
+``kohya-runner launch RECIPE --resume --once``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+StayPhase = Literal["renting", "sending", "waiting", "running", "ended", "returned", "lost"]
+"""Of a stay, in order; ``waiting`` is a queue. ``returned``: the results are here and their hashes are right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the command line asks of a place. None leaves it to the place's settings."""
+
+    gpu: str | None = None
+    gpus: int = 1  # of one node: launch.num_processes
+    nodes: int = 1
+    spot: bool = False
+    max_price: float | None = None  # dollars an hour, for all nodes together
+    max_hours: float | None = None
+    vram_bytes: int | None = None  # the plan's estimate for one GPU, None where it has none
+    disk_bytes: int | None = None  # what the run needs on the other machine
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOffer:
+    """A machine that can be had now. ``spec`` is what the place needs to take exactly this one."""
+
+    gpu: str
+    gpus: int
+    price: float | None  # dollars an hour, None where the place does not say
+    where: str = ""
+    note: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One recipe, packed: ``pack`` holds ``recipe.yaml`` and each file it names, by relative paths."""
+
+    name: str
+    number: str  # of the run here: runs/NAME/NUMBER
+    pack: Path
+    pack_bytes: int
+    ask: Ask
+    options: tuple[str, ...] = ()  # of launch on the other machine: --trust KEY, --allow CODE, ...
+    secrets: tuple[str, ...] = ()  # names of variables that the run needs there (HF_TOKEN); never values
+
+
+class Stay(BaseModel):
+    """What is known about a recipe on another machine: ``remote.json`` in the run's folder, written after every step.
+
+    It is enough to find what is paid for again, from any later command.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int = 1
+    place: str
+    kind: str
+    phase: StayPhase
+    name: str
+    number: str
+    ticket: dict[str, str] = {}  # what the place calls it: a pod's id, a job's number, an address
+    root: str = ""  # the folder of this stay on the other machine; its workspace
+    gpu: str = ""
+    price: float | None = None  # dollars an hour
+    asked: float = 0.0  # seconds since 1970
+    paid_from: float | None = None
+    paid_until: float | None = None  # None: still billed, or never was
+    max_hours: float | None = None
+    note: str = ""  # the last thing the place said, for a person
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a stay stands at its place now. ``code`` is the exit code of ``launch`` there, None where nobody knows."""
+
+    phase: StayPhase
+    text: str
+    code: int | None = None
+    billed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """Something of ours that a place asks money for, whether a run here knows it or not."""
+
+    place: str
+    what: str
+    price: float | None
+    text: str
+    run: str | None = None  # NAME/NUMBER
+
+
+class RemotePlace(Protocol):
+    """A kind of place with its settings (``places:`` of config.yaml). A new one is a class and a line in ``KINDS``."""
+
+    KIND: ClassVar[str]
+    KEYS: ClassVar[Mapping[str, str]]
+    """Its settings and what each is, in a few words."""
+    name: str
+
+    def problems(self, ask: Ask) -> tuple[str, ...]:
+        """What this place cannot do of what is asked, and what to write instead. Asks nobody."""
+
+    def offers(self, ask: Ask) -> tuple[RemoteOffer, ...]:
+        """What can be had, the cheapest first; one offer without a price where the place does not show any."""
+
+    def render(self, job: Job, offer: RemoteOffer | None) -> Mapping[str, str]:
+        """The files that are handed over and the commands a person would type, by file name (``--render``)."""
+
+    def begin(self, job: Job, offer: RemoteOffer, stay: Stay, save: Callable[[Stay], None]) -> Stay:
+        """Rent, send and start detached; ``save`` after each step. A stay that began already goes on where it is."""
+
+    def standing(self, stay: Stay) -> Standing:
+        """Ask the place."""
+
+    def bring(self, stay: Stay, into: Path, *, everything: bool) -> None:
+        """The stay's run folder into ``into``: the small files a screen reads, or everything. Repeatable."""
+
+    def stop(self, stay: Stay, *, now: bool) -> None:
+        """Ask the run to stop at its next save, or at once."""
+
+    def release(self, stay: Stay, *, verified: bool) -> Stay:
+        """Stop what is paid for. Nothing that was not verified is deleted."""
+
+    def billed(self) -> tuple[Billed, ...]:
+        """What is billed there now."""
