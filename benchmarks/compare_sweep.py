@@ -24,7 +24,7 @@ import PIL.Image
 from kohya_runner.compare.subject import of_run
 from kohya_runner.engines.painting import MODEL
 from kohya_runner.engines.table import INFOS, user_settings
-from kohya_runner.install.setup import find_trainer
+from kohya_runner.install.checkout import find_trainer
 
 LIMIT = 4.0
 PROMPT, SEED, STEPS, SIDE = "pixel art, 24x24, a red cat", 42, 2, 64

@@ -186,7 +186,7 @@ def tagger_place(sd_scripts: str | None, room: Workspace) -> TaggerPlace:
 
     from kohya_runner.engines.table import DEFAULT, user_settings
     from kohya_runner.errors import TrainerError
-    from kohya_runner.install.setup import find_trainer
+    from kohya_runner.install.checkout import find_trainer
     from kohya_runner.run.taggers import TaggerPlace
     from kohya_runner.show import console
 

@@ -28,8 +28,8 @@ from kohya_runner.errors import (
     TrainerError,
     UsageError,
 )
-from kohya_runner.install.checkout import Checkout
-from kohya_runner.install.setup import InstalledTrainer, find_trainer
+from kohya_runner.install.checkout import Checkout, find_trainer
+from kohya_runner.install.setup import InstalledTrainer
 from kohya_runner.machine.host import read_gpus, run_command
 from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock

@@ -14,7 +14,7 @@ from kohya_runner.engines.arguments import OWNED
 from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import all_scripts, info_of, options_for, user_settings
 from kohya_runner.errors import UsageError
-from kohya_runner.install.setup import find_trainer
+from kohya_runner.install.checkout import find_trainer
 from kohya_runner.options.script_options import Option, ScriptOptions
 from kohya_runner.tables import read_table
 from kohya_runner.text import did_you_mean

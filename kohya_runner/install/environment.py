@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import ctypes.util
 import fcntl
-import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from kohya_runner import safe_files
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import PreflightError, TrainerError, UsageError
-from kohya_runner.install.checkout import Checkout, TrainerPython
+from kohya_runner.install.checkout import Checkout, TrainerPython, recorded
 from kohya_runner.install.probe import (
-    GIB,
     MINORS,
     PACKAGES,
     EnvironmentPlan,
@@ -38,50 +35,6 @@ Say = Callable[[str], None]
 
 NOT_FOR_PIP = frozenset({"PIP_BREAK_SYSTEM_PACKAGES", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_CONSTRAINT",
                          "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})  # fmt: skip
-
-
-def setup_home(environ: Mapping[str, str]) -> Path:
-    """Where ``setup`` puts what it makes: a local disk. A venv on a network volume takes 15 to 60 minutes.
-
-    ``$KOHYA_RUNNER_HOME``, else ``kohya-runner`` in ``$XDG_DATA_HOME`` or ``~/.local/share``; where that is a network
-    mount, root's own folder or ``/var/tmp``.
-    """
-    user = Path(environ.get("HOME") or Path.home())
-    data = Path(environ.get("XDG_DATA_HOME") or user / ".local" / "share")
-    named = environ.get("KOHYA_RUNNER_HOME")
-    home = Path(os.path.abspath(Path(named).expanduser())) if named else data / "kohya-runner"
-    if not is_network_mount(home):
-        return home
-    local = Path("/root/.local/share/kohya-runner")
-    if os.geteuid() == 0 and not is_network_mount(local):
-        return local
-    return Path(f"/var/tmp/kohya-runner-{os.geteuid()}")  # noqa: S108 - made with mode 700, and checked to be ours
-
-
-CPU_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(GIB),
-    "MALLOC_TRIM_THRESHOLD_": str(4 * GIB),
-    "MALLOC_TOP_PAD_": str(GIB // 16),
-}
-"""For training on a CPU: glibc keeps freed memory for the next tensor. SD 1.5: 1.9 s a step instead of 3.2."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The environment that ``setup`` finished last."""
-
-    python: Path
-    stamp: str
-
-
-def recorded(home: Path, engine: EngineInfo) -> Recorded | None:
-    """What ``setup`` wrote down as its last act; None where it never came that far."""
-    try:
-        record = json.loads((home / engine.record).read_text(encoding="utf-8"))
-        found = Recorded(Path(record["python"]), str(record["stamp"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if os.access(found.python, os.X_OK) else None
 
 
 @contextlib.contextmanager

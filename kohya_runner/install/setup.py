@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -18,14 +17,16 @@ from kohya_runner.install.checkout import (
     TrainerPython,
     commit_of,
     fetched_checkout,
-    find_checkout,
     find_python,
+    found_checkout,
+    git_environment,
     is_checkout,
+    run_git,
+    setup_home,
 )
-from kohya_runner.install.environment import add_packages, lock, make_environment, plan_for, recorded, setup_home
+from kohya_runner.install.environment import add_packages, lock, make_environment, plan_for
 from kohya_runner.install.probe import OPENCV_BUILDS, PACKAGES, missing, probe, requirement_names
 from kohya_runner.settings import UserSettings
-from kohya_runner.text import child_environment
 
 Say = Callable[[str], None]
 
@@ -58,7 +59,7 @@ def setup(  # noqa: PLR0913 - what each setting may name
     """
     home = setup_home(environ)
     with lock(home, say):
-        found = _found(environ, settings, engine, option=sd_scripts, home=home)
+        found = found_checkout(environ, settings, engine, option=sd_scripts, home=home)
         checkout = found or fetch_sources(environ, project=project_root(), home=home, say=say, engine=engine)
         if found is not None:
             say(f"the trainer's sources are there: {found.root} ({found.named_by})")
@@ -74,32 +75,6 @@ def setup(  # noqa: PLR0913 - what each setting may name
         own = TrainerPython(made, "kohya-runner setup", own=True)
         add_packages(own, packages, home=home, environ=environ, say=say)
         return InstalledTrainer(checkout, own)
-
-
-def find_trainer(
-    environ: Mapping[str, str],
-    settings: UserSettings,
-    *,
-    sd_scripts: str | None = None,
-    python: str | None = None,
-    engine: EngineInfo,
-) -> tuple[Checkout | None, TrainerPython | None]:
-    """What is there already, without making anything.
-
-    Raises:
-        TrainerError: a place that was named is not what it should be.
-    """
-    home = setup_home(environ)
-    done = recorded(home, engine)
-    checkout = _found(environ, settings, engine, option=sd_scripts, home=home)
-    known = done.python if done else None
-    return checkout, find_python(python, environ, settings=settings, recorded=known, engine=engine)
-
-
-def _found(
-    environ: Mapping[str, str], settings: UserSettings, engine: EngineInfo, *, option: str | None, home: Path
-) -> Checkout | None:
-    return find_checkout(option, environ, settings=settings, project=project_root(), home=home, engine=engine)
 
 
 def _requirements(root: Path, engine: EngineInfo) -> str:
@@ -126,8 +101,6 @@ def _complete(python: TrainerPython, requirements: str, engine: EngineInfo) -> N
 
 REACH_SECONDS = 30.0  # a name that does not resolve, or a firewall that swallows packets
 FETCH_SECONDS = 900.0
-_SET = ("safe.directory=*", "http.lowSpeedLimit=1000", "http.lowSpeedTime=30", "advice.detachedHead=false")
-QUIET = tuple(part for setting in _SET for part in ("-c", setting))
 
 
 def fetch_sources(
@@ -141,11 +114,11 @@ def fetch_sources(
     if shutil.which("git", path=environ.get("PATH")) is None:
         raise _unfetched("the trainer's sources are not there, and git is not installed to fetch them", engine)
     in_clone = project is not None and (project / ".git").exists()
-    _reach(_git_environment(environ), engine)
+    _reach(git_environment(environ), engine)
     say(f"fetching {engine.title} {engine.commit[:8]} from {engine.repository}: {engine.size}")
     if in_clone and project is not None:
         update = ("submodule", "update", "--init", "--depth", "1", str(engine.submodule))
-        _must(update, project, _git_environment(environ), engine)
+        _must(update, project, git_environment(environ), engine)
         root, who = project / engine.submodule, f"{engine.submodule} of this clone"
     else:
         root, who = _fetch_commit(fetched_checkout(home, engine), environ, engine), "kohya-runner setup"
@@ -172,16 +145,10 @@ def _unfetched(message: str, engine: EngineInfo) -> TrainerError:
     return TrainerError(message, hint=hint, findings=(error("trainer.sources", message, hint=hint),))
 
 
-def _git_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Git that never waits for a person to type a password."""
-    ssh = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=15"}
-    return {**ssh, **child_environment(environ, install=True), "GIT_TERMINAL_PROMPT": "0"}
-
-
 def _reach(environ: Mapping[str, str], engine: EngineInfo) -> None:
     """Fail within seconds where the repository cannot be had, instead of hanging on a connection."""
     try:
-        done = _git(("ls-remote", engine.repository, "HEAD"), Path("/"), environ, REACH_SECONDS)
+        done = run_git(("ls-remote", engine.repository, "HEAD"), Path("/"), environ, REACH_SECONDS)
     except subprocess.TimeoutExpired:
         raise _unfetched(f"{engine.repository}: no answer within {REACH_SECONDS:.0f} s", engine) from None
     if done.returncode != 0:
@@ -191,7 +158,7 @@ def _reach(environ: Mapping[str, str], engine: EngineInfo) -> None:
 def _fetch_commit(target: Path, environ: Mapping[str, str], engine: EngineInfo) -> Path:
     """One commit, without its history, put into place in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    git = _git_environment(environ)
+    git = git_environment(environ)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
         partial = Path(name) / "checkout"
         partial.mkdir()
@@ -206,48 +173,11 @@ def _fetch_commit(target: Path, environ: Mapping[str, str], engine: EngineInfo) 
 
 def _must(arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str], engine: EngineInfo) -> None:
     try:
-        done = _git(arguments, folder, environ, FETCH_SECONDS)
+        done = run_git(arguments, folder, environ, FETCH_SECONDS)
     except subprocess.TimeoutExpired:
         raise _unfetched(f"git {arguments[0]} took longer than {FETCH_SECONDS:.0f} s", engine) from None
     if done.returncode != 0:
         raise _unfetched(f"git {arguments[0]} failed: {_last_line(done)}", engine)
-
-
-STATUS_SECONDS = 30.0
-NO_PROGRAMS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
-"""A checkout may name programs of its own in its settings; to look at it runs none of them."""
-
-
-def edited_files(checkout: Checkout, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Python files that are not those of the commit: changed, added or missing; what git says and what the hashes say.
-
-    The hashes see what a changed index hides from git, and are all there is of an unpacked archive.
-    """
-    from kohya_runner.options.snapshot import content_hash, shipped
-
-    found: set[str] = set()
-    if checkout.commit is not None and shutil.which("git", path=environ.get("PATH")):
-        wanted = (*NO_PROGRAMS, "status", "--porcelain", "-z", "--untracked-files=normal", "--no-renames")
-        quiet = {**_git_environment(environ), "GIT_OPTIONAL_LOCKS": "0"}
-        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-            done = _git(wanted, checkout.root, quiet, STATUS_SECONDS)
-            named = [entry[3:] for entry in done.stdout.split("\0")]
-            new = {name for name in named if name.endswith("/") and any((checkout.root / name).glob("*.py"))}
-            found |= {name for name in named if name.endswith(".py") or name in new}
-    if checkout.pinned or checkout.commit is None:
-        sources = shipped(checkout.engine).sources
-        other = {path for path, digest in sources.items() if content_hash(checkout.root / path) != digest}
-        found |= other if checkout.pinned or len(other) < len(sources) else set()  # all of them: another version
-    return tuple(sorted(found))
-
-
-def _git(
-    arguments: tuple[str, ...], folder: Path, environ: Mapping[str, str], seconds: float
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ("git", *QUIET, *arguments), cwd=folder, env=dict(environ), timeout=seconds, check=False,
-        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
-    )  # fmt: skip
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.findings import Finding, error, info, warning
+from kohya_runner.install.checkout import edited_files
 from kohya_runner.install.probe import lacking
-from kohya_runner.install.setup import edited_files
 from kohya_runner.machine import device_checks
 from kohya_runner.machine.device_checks import (
     MODULE,

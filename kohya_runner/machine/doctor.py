@@ -15,8 +15,7 @@ from kohya_runner.engine_info import EngineInfo
 from kohya_runner.errors import RunnerError, TrainerError, exit_code
 from kohya_runner.findings import Finding, error, finding_json, warning
 from kohya_runner.install import probe
-from kohya_runner.install.checkout import Checkout, TrainerPython
-from kohya_runner.install.setup import find_trainer
+from kohya_runner.install.checkout import Checkout, TrainerPython, find_trainer
 from kohya_runner.machine.checks import machine_findings, trainer_facts
 from kohya_runner.machine.device_checks import MachineNeeds
 from kohya_runner.machine.host import HostFacts, read_host

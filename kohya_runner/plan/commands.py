@@ -37,6 +37,13 @@ _VARIANTS = re.compile(r"\{.+\}")
 """A choice of prompts to gen_img.py (gen_img.py:1369)."""
 UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 
+CPU_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+"""For training on a CPU: glibc keeps freed memory for the next tensor. SD 1.5: 1.9 s a step instead of 3.2."""
+
 
 def class_images(loaded: Loaded, index: int, entry: Dataset, workspace: Workspace) -> ClassImages | None:
     """The pictures that are painted for an entry; None where its folder has enough, or none are asked for."""
@@ -182,7 +189,7 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
     launch, script = resolved.recipe.launch, resolved.support.script
     engine = opened.engine.INFO
     offline = not isinstance(resolved.recipe.model, str)  # random weights: nothing is to be downloaded
-    env = child_env(opened.workspace, opened.environ, offline=offline) | (_cpu_memory() if on_cpu else {})
+    env = child_env(opened.workspace, opened.environ, offline=offline) | (CPU_MEMORY if on_cpu else {})
     needs = _needs(opened, resolved) - ({"hub"} if offline else set())
     stages = tuple(
         StageCommand(
@@ -211,12 +218,6 @@ def _needs(opened: Opened, resolved: ResolvedRecipe) -> frozenset[str]:
     hub = {"hub"} if asks or tokenizers else set()
     trackers = {str(given.get(name)) for name in ("log_with", "report_to")}
     return frozenset(hub | ({"wandb"} if trackers & {"wandb", "all"} else set()))
-
-
-def _cpu_memory() -> dict[str, str]:
-    from kohya_runner.install.environment import CPU_MEMORY
-
-    return CPU_MEMORY
 
 
 def _alone(opened: Opened, engine: EngineInfo, script: str, tokens: tuple[str, ...], env: Mapping[str, str]) -> Command:

@@ -20,7 +20,7 @@ from kohya_runner.engines.text_encoders import encoders, missing
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
 from kohya_runner.findings import Finding
 from kohya_runner.hub import TIMEOUT, Access, access, hub_faults, status_of
-from kohya_runner.install.setup import find_trainer
+from kohya_runner.install.checkout import find_trainer
 from kohya_runner.plan.data import find_encoders, recipe_sources, tokenizer_places
 from kohya_runner.plan.options import recipe_options
 from kohya_runner.plan.pipeline import open_recipe

@@ -84,7 +84,7 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     found: list[Finding] = [*loaded.findings, *(finding for one in told if (finding := one.finding()))]
     checkout, python = None, None
     if not request.elsewhere:
-        from kohya_runner.install.setup import find_trainer
+        from kohya_runner.install.checkout import find_trainer
 
         try:
             option, named = request.sd_scripts, _named_python(loaded, told)

@@ -14,8 +14,7 @@ from kohya_runner.engine_info import EngineInfo, project_root
 from kohya_runner.engines.diffusers import DIFFUSERS
 from kohya_runner.engines.musubi import MUSUBI_TUNER
 from kohya_runner.engines.table import options_for, user_settings
-from kohya_runner.install.checkout import find_checkout, find_python
-from kohya_runner.install.environment import recorded, setup_home
+from kohya_runner.install.checkout import find_checkout, find_python, recorded, setup_home
 from kohya_runner.options.script_options import Option
 from kohya_runner.options.snapshot import encode, matches_snapshot, read_checkout, shipped_file
 

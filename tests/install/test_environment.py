@@ -13,18 +13,15 @@ from fake_checkout import fake_checkout
 
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
 from kohya_runner.errors import PreflightError, TrainerError
-from kohya_runner.install import environment
+from kohya_runner.install import checkout, environment
 from kohya_runner.install.archive import VARIABLE
-from kohya_runner.install.checkout import Checkout
+from kohya_runner.install.checkout import Checkout, Recorded, recorded, setup_home
 from kohya_runner.install.environment import (
-    Recorded,
     candidates,
     keep,
     lock,
     make_environment,
     plan_for,
-    recorded,
-    setup_home,
 )
 from kohya_runner.install.probe import EnvironmentPlan, PythonFacts
 
@@ -56,7 +53,7 @@ def test_the_home_is_where_the_user_wants_it(environ, home):
 
 
 def test_a_home_on_a_network_volume_is_never_used(monkeypatch):
-    monkeypatch.setattr(environment, "is_network_mount", lambda path: not str(path).startswith("/var/tmp"))
+    monkeypatch.setattr(checkout, "is_network_mount", lambda path: not str(path).startswith("/var/tmp"))
     home = setup_home({"HOME": "/home/ann", "KOHYA_RUNNER_HOME": "/workspace/runner"})
     assert home == Path(f"/var/tmp/kohya-runner-{os.geteuid()}")
 

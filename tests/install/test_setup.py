@@ -7,7 +7,8 @@ import pytest
 
 from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
 from kohya_runner.errors import TrainerError
-from kohya_runner.install.setup import find_trainer, setup
+from kohya_runner.install.checkout import find_trainer
+from kohya_runner.install.setup import setup
 from kohya_runner.settings import UserSettings
 
 

@@ -93,8 +93,9 @@ from dataclasses import replace
 from pathlib import Path
 from kohya_runner.engine_info import project_root
 from kohya_runner.engines.table import DEFAULT
-from kohya_runner.install.environment import setup_home
-from kohya_runner.install.setup import fetch_sources, find_trainer
+from kohya_runner.install.checkout import setup_home
+from kohya_runner.install.checkout import find_trainer
+from kohya_runner.install.setup import fetch_sources
 from kohya_runner.engines.table import user_settings
 engine = replace(DEFAULT, commit=sys.argv[1])
 home = setup_home(os.environ)

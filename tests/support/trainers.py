@@ -6,7 +6,7 @@ import os
 import sys
 
 from kohya_runner.engines.table import INFOS, user_settings
-from kohya_runner.install.setup import find_trainer
+from kohya_runner.install.checkout import find_trainer
 
 for engine in INFOS.values():
     checkout, python = find_trainer(os.environ, user_settings(os.environ), engine=engine)
