@@ -81,6 +81,12 @@ class PublishError(RunnerError):
     exit_code = 11
 
 
+class RemoteError(RunnerError):
+    """A place refused, could not be reached, or what came back from it is not what it sent."""
+
+    exit_code = 12
+
+
 class CancelledError(RunnerError):
     """Stopped by Ctrl-C."""
 

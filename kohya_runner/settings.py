@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ LISTS = ("trust", "env", "folders", "prices")
 """Consents for every recipe, variables that a recipe may read, folders that a dataset's links may lead into, and what
 machines cost an hour (``cost``)."""
 WORKSPACE = "workspace"
+PLACES = "places"
+"""Other machines and engines that recipes are handed to, by names of the user's own (``launch --on``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class UserSettings:
     env: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
     prices: tuple[str, ...] = ()  # 0.44 or CARD=0.44, as after --price
+    places: Mapping[str, Node] = field(
+        default_factory=dict
+    )  # each a mapping with a kind; remote/kinds.py reads the rest
 
     def path(self, key: str) -> Path | None:
         """What stands under a key."""
@@ -61,17 +66,19 @@ def read_settings(environ: Mapping[str, str], trainers: Iterable[str]) -> UserSe
         raise UsageError(f"{file}: cannot be read: {fault}", hint="it is a short YAML file in UTF-8") from None
     tree, problems = yamlio.parse(text, str(file), file.parent)
     findings = tuple(replace(p, code="trainer.settings") for p in problems) or _faults(
-        tree, (*trainers, WORKSPACE, *LISTS)
+        tree, (*trainers, WORKSPACE, PLACES, *LISTS)
     )
     if findings:
         raise UsageError(f"{file}: {len(findings)} problem(s) in the settings", findings=findings)
     items = tree.value if tree is not None and isinstance(tree.value, dict) else {}
     home = Path(environ.get("HOME") or Path.home())
-    given = {key: node.plain() for key, node in items.items() if node.value is not None}
+    named = items.get(PLACES)
+    places = dict(named.value) if named is not None and isinstance(named.value, dict) else {}
+    given = {key: node.plain() for key, node in items.items() if node.value is not None and key != PLACES}
     lists = {key: tuple(map(str, value)) for key, value in given.items() if isinstance(value, list)}
     folders = tuple(_path(text, file.parent, home) for text in lists.pop("folders", ()))
     paths = {key: _path(str(value), file.parent, home) for key, value in given.items() if key not in LISTS}
-    return UserSettings(file, paths, **lists, folders=folders)
+    return UserSettings(file, paths, **lists, folders=folders, places=places)
 
 
 def _faults(tree: Node | None, keys: tuple[str, ...]) -> tuple[Finding, ...]:
@@ -87,6 +94,8 @@ def _fault(key: str, node: Node, keys: tuple[str, ...]) -> tuple[Finding, ...]:
     if key not in keys:
         where = str(node.key_place or node.place)
         return (error("trainer.settings", f"{key}: is not a setting", where=where, hint=did_you_mean(key, keys)),)
+    if key == PLACES:
+        return tuple(_place_faults(node))
     if key in LISTS:
         entries = node.plain()
         texts = isinstance(entries, list) and all(isinstance(entry, str) and entry.strip() for entry in entries)
@@ -97,6 +106,21 @@ def _fault(key: str, node: Node, keys: tuple[str, ...]) -> tuple[Finding, ...]:
         hint = f"write {key}: /some/path"
         return (error("trainer.settings", f"{key}: is not a path", where=str(node.place), hint=hint),)
     return ()
+
+
+def _place_faults(node: Node) -> Iterator[Finding]:
+    """A mapping of mappings, each with its kind; what else it may say depends on that."""
+    named: dict[str, Node | None] = {}
+    if isinstance(node.value, dict):
+        named = {f"{PLACES}.{name}": child for name, child in node.value.items()}
+    for key, place in (
+        {PLACES: None} if node.value is not None and not isinstance(node.value, dict) else named
+    ).items():
+        kind = place.child("kind") if place is not None else None
+        if kind is None or not (isinstance(kind.value, str) and kind.value):
+            hint = "write places: {NAME: {kind: ssh, host: user@machine}} (docs/remote.md)"
+            where = str((place or node).place)
+            yield error("trainer.settings", f"{key}: is not a place with its kind", where=where, hint=hint)
 
 
 def _path(text: str, folder: Path, home: Path) -> Path:

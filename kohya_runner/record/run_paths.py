@@ -58,6 +58,11 @@ class RunPaths:
         self.comparison = run_dir / COMPARISON
         self.report = run_dir / "report.html"
         self.publication = run_dir / PUBLICATION
+        self.remote = run_dir / "remote.json"  # of a run on another machine: what is known about its stay there
+        self.remote_job = run_dir / "remote-job.json"  # what was asked of the place
+        self.remote_lock = run_dir / ".remote-lock"
+        self.pack = run_dir / "pack"  # what goes there: recipe.yaml and links to the files that it names
+        self.sums = run_dir / "sha256sums.json"  # of all files of a run that ended on another machine, made there
 
     def newest_log(self) -> Path:
         """The log of the last attempt that began, as the folder tells without a record."""

@@ -7,10 +7,11 @@ how it stands, brings files back, and stops what is paid for. Every machine runs
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,7 +42,7 @@ class RemoteOffer:
     price: float | None  # dollars an hour, None where the place does not say
     where: str = ""
     note: str = ""
-    spec: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,12 @@ class Stay(BaseModel):
     paid_from: float | None = None
     paid_until: float | None = None  # None: still billed, or never was
     max_hours: float | None = None
+    code: int | None = None  # the exit code of launch there, once it ended
     note: str = ""  # the last thing the place said, for a person
+
+    def changed(self, **values: object) -> Stay:
+        """With other values."""
+        return Stay.model_validate({**self.model_dump(), **values})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,37 +109,52 @@ class Billed:
     run: str | None = None  # NAME/NUMBER
 
 
-class RemotePlace(Protocol):
-    """A kind of place with its settings (``places:`` of config.yaml). A new one is a class and a line in ``KINDS``."""
+class RemotePlace(BaseModel):
+    """A kind of place with its settings. A new one is a subclass and a line in ``KINDS`` (kinds.py).
+
+    Its fields are its settings: ``places: {NAME: {kind: KIND, FIELD: VALUE}}`` of config.yaml, read and checked by
+    ``kinds.py``, with defaults where it may be used by kind alone. Each has a ``Field(description=...)``: errors and
+    docs say it. A path of this machine is a text that may begin with ``~/``.
+    Errors are ``RemoteError`` in plain words, with what is still billed and the command that ends it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     KIND: ClassVar[str]
-    KEYS: ClassVar[Mapping[str, str]]
-    """Its settings and what each is, in a few words."""
-    name: str
+    name: str  # as the settings call it, else the kind
 
-    def problems(self, ask: Ask) -> tuple[str, ...]:
+    def problems(self, ask: Ask) -> tuple[str, ...]:  # noqa: ARG002 - for most everything can be asked
         """What this place cannot do of what is asked, and what to write instead. Asks nobody."""
+        return ()
 
+    @abstractmethod
     def offers(self, ask: Ask) -> tuple[RemoteOffer, ...]:
         """What can be had, the cheapest first; one offer without a price where the place does not show any."""
 
+    @abstractmethod
     def render(self, job: Job, offer: RemoteOffer | None) -> Mapping[str, str]:
         """The files that are handed over and the commands a person would type, by file name (``--render``)."""
 
+    @abstractmethod
     def begin(self, job: Job, offer: RemoteOffer, stay: Stay, save: Callable[[Stay], None]) -> Stay:
         """Rent, send and start detached; ``save`` after each step. A stay that began already goes on where it is."""
 
+    @abstractmethod
     def standing(self, stay: Stay) -> Standing:
         """Ask the place."""
 
+    @abstractmethod
     def bring(self, stay: Stay, into: Path, *, everything: bool) -> None:
         """The stay's run folder into ``into``: the small files a screen reads, or everything. Repeatable."""
 
+    @abstractmethod
     def stop(self, stay: Stay, *, now: bool) -> None:
         """Ask the run to stop at its next save, or at once."""
 
+    @abstractmethod
     def release(self, stay: Stay, *, verified: bool) -> Stay:
         """Stop what is paid for. Nothing that was not verified is deleted."""
 
     def billed(self) -> tuple[Billed, ...]:
-        """What is billed there now."""
+        """What is billed there now; nothing where nobody asks for money."""
+        return ()

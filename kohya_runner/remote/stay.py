@@ -1,0 +1,60 @@
+"""``remote.json`` in a run's folder: a recipe on another machine, found again by any later command."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kohya_runner.errors import RemoteError
+from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.remote.place import Stay
+from kohya_runner.safe_files import PRIVATE, open_for_write, write_text
+
+OPEN = frozenset({"renting", "sending", "waiting", "running", "ended"})
+"""Phases in which something is still to be done, here or there."""
+
+
+def read(run_dir: Path) -> Stay | None:
+    """The stay of a run; None for a run of this machine.
+
+    Raises:
+        RemoteError: the file cannot be understood. It may be all that knows of a machine that is paid for.
+    """
+    file = RunPaths(run_dir).remote
+    try:
+        return Stay.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as fault:
+        hint = "it was written by hand or by another version; see what is billed with: kohya-runner runs --remote"
+        raise RemoteError(f"{file}: cannot be read: {str(fault).splitlines()[0]}", hint=hint) from None
+
+
+def write(run_dir: Path, stay: Stay) -> None:
+    """Put the stay into the run's folder, whole or not at all."""
+    write_text(RunPaths(run_dir).remote, stay.model_dump_json(indent=2) + "\n", PRIVATE)
+
+
+def folders(runs: Path) -> tuple[Path, ...]:
+    """The folders of all runs of a workspace that are, or were, on another machine, the oldest first."""
+    found = [path for path in runs.glob("*/*") if RunPaths(path).remote.is_file()]
+    return tuple(sorted(found, key=lambda path: RunPaths(path).remote_job.stat().st_mtime))
+
+
+@contextlib.contextmanager
+def held(run_dir: Path) -> Iterator[bool]:
+    """Whether this process alone may change the stay; False where another one is at it. Never waits."""
+    with os.fdopen(open_for_write(RunPaths(run_dir).remote_lock), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            pass  # some network volumes cannot lock
+        yield True
