@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import tomli
+
 from kohya_runner.importing.setup import Setup, Subset
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-TOMLDecodeError = tomllib.TOMLDecodeError
+TOMLDecodeError = tomli.TOMLDecodeError
 Table = Mapping[str, Any]
 
 SUBSET_KEYS = {
@@ -27,7 +23,7 @@ OPTIMIZERS = {"came": "CAME", "compass": "Compass", "lpfadamw": "LPFAdamW", "rms
 
 def parsed(text: str) -> dict[str, Any]:
     """A TOML document; a ``TOMLDecodeError`` for anything else."""
-    found: dict[str, Any] = tomllib.loads(text.lstrip("\ufeff"))
+    found: dict[str, Any] = tomli.loads(text.lstrip("\ufeff"))
     return found
 
 
