@@ -20,8 +20,14 @@ CUT = 255
 """ssh's own exit code: no connection, or one that was cut."""
 RSYNC_CUT = frozenset({CUT, 10, 11, 12, 30, 35})
 """rsync's codes for sockets, streams and timeouts (11: file I/O, which a remote end that dies may give)."""
-REFUSED = ("Permission denied", "Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED",
-           "Could not resolve hostname", "Bad configuration option", "no such identity", "UNPROTECTED PRIVATE KEY")  # fmt: skip
+REFUSED = (
+    "Permission denied",
+    "Host key verification failed",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED",
+    "Could not resolve hostname",
+    "Bad configuration option",
+    "UNPROTECTED PRIVATE KEY",
+)
 """What no second try changes."""
 WAITS = (1.0, 3.0, 10.0, 30.0)
 """Seconds before each further try."""
@@ -32,7 +38,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SshAnswer:
     """What a command on the other machine said; ``code`` is its own."""
 
     code: int
@@ -73,7 +79,9 @@ class SshHost:
         key = ("-i", self.key) if self.key is not None else ()
         return shlex.join(("ssh", *port, *key, self.address, *words))
 
-    def run(self, script: str, *, stdin: bytes = b"", tries: int | None = None, timeout: float | None = None) -> Answer:
+    def run(
+        self, script: str, *, stdin: bytes = b"", tries: int | None = None, timeout: float | None = None
+    ) -> SshAnswer:
         """Run a bash script there, in its login folder. It is repeated where the connection was cut.
 
         Raises:
@@ -81,7 +89,7 @@ class SshHost:
         """
         argv = (*self.ssh, "--", self.address, f"bash -c {shlex.quote(script)}")
         done = self._again(argv, frozenset({CUT}), stdin, tries, timeout)
-        return Answer(done.returncode, _text(done.stdout), _text(done.stderr))
+        return SshAnswer(done.returncode, _text(done.stdout), _text(done.stderr))
 
     def check(self, script: str, *, stdin: bytes = b"", tries: int | None = None) -> str:
         """``run`` of a script that must succeed; what it printed."""

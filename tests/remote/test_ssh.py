@@ -12,6 +12,10 @@ from practice_runs import wait_until
 from kohya_runner.errors import RemoteError
 from kohya_runner.remote.ssh import SshHost
 
+SENDER = """import sys; from pathlib import Path; from kohya_runner.remote.ssh import SshHost
+host = SshHost(sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), ())
+host.send(Path(sys.argv[5]), sys.argv[6], '--bwlimit=2000')"""
+
 
 def test_a_command_says_what_it_printed_and_its_own_code(sshd):
     answer = sshd.host.run("""echo "it's $((6 * 7))"; echo 'a "b"' >&2; exit 3""")
@@ -23,7 +27,7 @@ def test_stdin_is_for_what_no_argv_may_hold(sshd):
 
 
 def test_a_command_that_must_succeed_says_its_last_words(sshd):
-    with pytest.raises(RemoteError, match="127.0.0.1: no room"):
+    with pytest.raises(RemoteError, match="no room"):
         sshd.host.check("echo no room >&2; exit 1")
 
 
@@ -62,13 +66,8 @@ def test_a_transfer_that_was_cut_goes_on_where_it_was(sshd, odd_path):
     (odd_path / "pack").mkdir()
     (odd_path / "pack" / "big.bin").write_bytes(os.urandom(8 << 20))
     host = replace(sshd.host, waits=())
-    sender = subprocess.Popen(
-        (sys.executable, "-c", "import sys; from kohya_runner.remote.ssh import SshHost; from pathlib import Path\n"
-         "SshHost(sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), ()).send("
-         "Path(sys.argv[5]), sys.argv[6], '--bwlimit=2000')",
-         host.address, str(host.port), host.key, str(host.known_hosts), odd_path / "pack", f"{odd_path}/there"),
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    sender = subprocess.Popen((sys.executable, "-c", SENDER, host.address, str(host.port), host.key, host.known_hosts,
+                               odd_path / "pack", f"{odd_path}/there"), stderr=subprocess.DEVNULL)  # fmt: skip
     wait_until(lambda: any(file.stat().st_size > 1 << 20 for file in (odd_path / "there").glob(".*big.bin*")))
     sshd.cut()
     assert sender.wait(60) != 0
