@@ -9,10 +9,12 @@ import click
 from kohya_runner import __version__
 from kohya_runner.commands.entry import (
     RunnerGroup,
+    ServingCommand,
     as_path,
     complete_families,
     complete_recipes,
     complete_runs,
+    serving_options,
     with_options,
 )
 
@@ -108,8 +110,9 @@ def plan(elsewhere: bool, as_json: bool, argv: bool, **choices: Any) -> int:  # 
     return exit_code(made)
 
 
-@main.command()
+@main.command(cls=ServingCommand)
 @_recipe_options
+@serving_options
 @click.option("--dry-run", is_flag=True, help="Stop after the plan; nothing is written.")
 @click.option("--practice", is_flag=True, help="A stand-in process instead of the trainer. Trains nothing.")
 @click.option("--once", is_flag=True, help="Done before with the same recipe and data: nothing to do, exit code 0.")
@@ -124,7 +127,7 @@ def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     from kohya_runner.commands import launch as launch_cli
     from kohya_runner.plan.value import Request
 
-    others = {name: choices.pop(name) for name in ("once", "again", "detach", "rehearse", "go")}
+    others = {name: choices.pop(name) for name in ("once", "again", "detach", "rehearse", "go", "serve", "bind")}
     only_ahead = choices.pop("prepare")
     request = Request(deep=not (dry_run or only_ahead), **choices)
     if only_ahead and not dry_run:

@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from keyword import iskeyword
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from kohya_runner.errors import CancelledError, PreflightError, RunnerError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kohya_runner.show.live_server import LiveServer
 
 
 class RunnerGroup(click.Group):
@@ -142,6 +147,33 @@ def _told(fault: RunnerError, *, as_json: bool = False, aloud: bool = True) -> i
 def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A decorator that gives a command these options, in this order of its --help."""
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
+
+
+class ServingCommand(click.Command):
+    """A command whose ``--serve`` takes a port or none: what follows it is a port only where it is a number."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does."""
+        bare = [n for n, word in enumerate(args) if word == "--serve" and not "".join(args[n + 1 : n + 2]).isdecimal()]
+        return super().parse_args(ctx, ["--serve=0" if n in bare else word for n, word in enumerate(args)])
+
+
+serving_options = with_options(
+    click.option("--serve", type=click.IntRange(0, 65535), metavar="[PORT]",
+                 help="A live page for a phone, with a stop button (8765, or another free port)."),
+    click.option("--bind", metavar="ADDRESS", help="Let others reach that page: 0.0.0.0 (this machine alone)."),
+)  # fmt: skip
+
+
+def served(run_dir: Path, serve: int | None, bind: str | None) -> LiveServer | None:
+    """The page that was asked for, its port bound."""
+    if serve is None:
+        if bind is not None:
+            raise UsageError("--bind goes with --serve", hint="add --serve, or leave --bind out")
+        return None
+    from kohya_runner.show.live_server import LiveServer, Serve
+
+    return LiveServer(run_dir, Serve(serve, bind) if bind else Serve(serve))
 
 
 def as_path(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:

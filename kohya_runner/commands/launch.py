@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from kohya_runner.commands import live
+from kohya_runner.commands.entry import served
 from kohya_runner.errors import PreflightError, UsageError
 from kohya_runner.findings import Severity
 from kohya_runner.finish.after import AFTER_RUN
@@ -34,15 +36,13 @@ class LaunchOptions:
     detach: bool = False
     rehearse: bool = False
     go: bool = False
+    serve: int | None = None
+    bind: str | None = None
 
 
 def launch(request: Request, options: LaunchOptions) -> int:
     """Plan, show, then do what was asked for; the exit code."""
-    if options.go and not options.rehearse:
-        raise UsageError("--go goes with --rehearse", hint="add --rehearse, or leave --go out")
-    if request.resume and options.rehearse:
-        hint = "a resumed run was measured already; leave one of the two out"
-        raise UsageError("--resume does not go with --rehearse", hint=hint)
+    _check(request, options)
     raise_on_stop()
     made = make_plan(request, on_progress=console.scan_progress(quiet=options.as_json))
     if not options.as_json:
@@ -60,6 +60,18 @@ def launch(request: Request, options: LaunchOptions) -> int:
         if not options.go or found.exit_code:
             return int(found.exit_code)
     return _trained(made, options)
+
+
+def _check(request: Request, options: LaunchOptions) -> None:
+    """UsageError for options that do not go together."""
+    if options.go and not options.rehearse:
+        raise UsageError("--go goes with --rehearse", hint="add --rehearse, or leave --go out")
+    if request.resume and options.rehearse:
+        hint = "a resumed run was measured already; leave one of the two out"
+        raise UsageError("--resume does not go with --rehearse", hint=hint)
+    if options.serve is not None and options.detach:
+        hint = "detach the run, then: kohya-runner watch --serve"
+        raise UsageError("--serve does not go with --detach: its page would have no end", hint=hint)
 
 
 def ahead(request: Request, *, as_json: bool) -> int:
@@ -100,9 +112,15 @@ def _trained(made: Plan, options: LaunchOptions) -> int:
         return live.attend(child, made, as_json=options.as_json)
     policy = Policy(once=options.once, again=options.again)
     policy = replace(policy, on_claim=detached.redirect_output) if options.detach else policy
-    with console.live(quiet=options.as_json, practice=made.request.practice) as screen:
-        record = run(made, policy, screen, AFTER_RUN)
-    run_screen.finished(record, made, as_json=options.as_json)
+    server = served(made.ready.run_dir, options.serve, options.bind)
+    with contextlib.ExitStack() as stack:
+        if server is not None:
+            from kohya_runner.show.live_server import beside
+
+            stack.enter_context(beside(server))
+        with console.live(quiet=options.as_json, practice=made.request.practice) as screen:
+            record = run(made, policy, screen, AFTER_RUN)
+        run_screen.finished(record, made, as_json=options.as_json)
     return 0
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kohya_runner.commands.entry import as_path, complete_runs
+from kohya_runner.commands.entry import ServingCommand, as_path, complete_runs, served, serving_options
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
     from kohya_runner.run.run_status import RunStatus
     from kohya_runner.run.stop_request import When
+    from kohya_runner.show.live_page import LivePage
 
 _RUN = click.argument("run", required=False, shell_complete=complete_runs)
 _WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
@@ -46,12 +47,13 @@ def attend(child: int, made: Plan, *, as_json: bool) -> int:
     return 0
 
 
-@click.command()
+@click.command(cls=ServingCommand)
 @_RUN
 @_WORKSPACE
+@serving_options
 @click.option("--adopt", is_flag=True, help="If its runner is gone: start another one in the background first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, whenever something has changed.")
-def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -> int:  # noqa: FBT001
+def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool, **page: Any) -> int:  # noqa: FBT001
     """Watch a run live; q or Ctrl-C leaves it alone."""
     import shlex
     import sys
@@ -59,13 +61,19 @@ def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool) ->
     from kohya_runner.record import ledger
     from kohya_runner.run import views
     from kohya_runner.run.run_status import StatusReader
+    from kohya_runner.show import console
 
     view = ledger.find(views.runs_folder(workspace), run)
     watcher = StatusReader(view.path)
     try:
         if adopt and view.state == "orphaned" and not _adopted(view):
             return 0
-        if as_json or not sys.stdout.isatty():
+        if (server := served(view.path, **page)) is not None:
+            for line in server.told():
+                console.note(line)
+            with server.serving() as shown:
+                look = _followed(watcher, as_json=as_json, page=shown)
+        elif as_json or not sys.stdout.isatty():
             look = _followed(watcher, as_json=as_json)
         else:
             from kohya_runner.show import watch_screen
@@ -95,8 +103,8 @@ def _adopted(view: Any) -> bool:
     return False
 
 
-def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
-    """One line whenever something changes, to the end of the run."""
+def _followed(watcher: Any, *, as_json: bool, page: LivePage | None = None) -> RunStatus:
+    """One line whenever something changes, to the end of the run; a page stays longer, until Ctrl-C."""
     import json
     import time
 
@@ -108,15 +116,19 @@ def _followed(watcher: Any, *, as_json: bool) -> RunStatus:
     while True:
         look: RunStatus = watcher.look()
         ended = look.state not in (*LIVE, "silent")
+        if page is not None:
+            page.show(look)
         changed = (look.state, look.phase, look.epoch, len(look.view.record.checkpoints if look.view.record else ()))
         now = time.monotonic()
         if as_json and (changed, look.step) != last:
             console.say(visible_json(json.dumps(watch_lines.as_json(look), ensure_ascii=False)))
-        elif not as_json and (changed != last or ended or now - last_time >= LINE_EVERY):
+        elif not as_json and (changed != last or (ended and page is None) or now - last_time >= LINE_EVERY):
             console.say(plain(watch_lines.line(look)))
             last_time = now
-        if ended:
+        if ended and page is None:
             return look
+        if ended and changed != last:
+            console.note("its page stays until Ctrl-C")
         last = (changed, look.step) if as_json else changed
         time.sleep(0.5)
 

@@ -191,7 +191,7 @@ class _Plane:
 def _line(number: int, curve: ChartCurve, plane: _Plane) -> ChartLine:
     parts: list[str] = []
     pen = "M"
-    for x, y in thinned(curve.points, MOST_POINTS):
+    for x, y in thinned(curve.points, min(MOST_POINTS, plane.width)):
         if not math.isfinite(y):
             pen = "M"
             continue

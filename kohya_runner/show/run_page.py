@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kohya_runner import __version__
 from kohya_runner.dataset.picture import thumbnails
@@ -19,6 +19,9 @@ from kohya_runner.run.run_status import RunStatus, StatusReader, phase_times
 from kohya_runner.safe_files import write_text
 from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart, smoothed
 from kohya_runner.text import duration, printable, size
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TEMPLATE = "run_page.html.j2"
 SAMPLES = 240
@@ -45,8 +48,8 @@ def write(view: RunView, output: Path | None) -> Path:
     return path
 
 
-def report_html(look: RunStatus, record: Record) -> str:
-    """The page. Whatever comes out of files is escaped; the template can reach nothing but what it is given."""
+def template(name: str) -> Template:
+    """A template of this room. What comes out of files is escaped; it can reach nothing but what it is given."""
     from jinja2 import FileSystemLoader, StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
@@ -54,11 +57,16 @@ def report_html(look: RunStatus, record: Record) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    page = environment.get_template(TEMPLATE).render(
+    return environment.get_template(name)
+
+
+def report_html(look: RunStatus, record: Record) -> str:
+    """The page."""
+    page = template(TEMPLATE).render(
         version=__version__, name=f"{record.name}/{record.run_id}", practice=record.practice, state=look.state,
         why=look.view.problem or why_ended(record), rows=tuple(_summary(look, record)), findings=record.findings,
-        loss=_loss_charts(look.metrics, record), rates=_rate_charts(look.metrics, record),
-        samples=_samples(RunPaths(look.view.path).samples), checkpoints=tuple(map(_checkpoint, record.checkpoints)),
+        loss=loss_charts(look.metrics, record), rates=_rate_charts(look.metrics, record),
+        samples=_samples(RunPaths(look.view.path).samples), checkpoints=tuple(map(checkpoint_row, record.checkpoints)),
         phases=tuple(_phases(look, record)), recipe=tuple(_leaves(record.recipe)), machine=tuple(_machine(record)),
         packages=sorted(record.trainer.packages.items()), env=sorted(record.env.items()),
         command=shlex.join(record.argv), log=last_lines(look.view.log, LOG_LINES), made=_time(look.now),
@@ -95,20 +103,27 @@ def _exit(record: Record) -> str:
     return ("stopped as you asked" if record.exit.asked else how) + memory
 
 
-def _checkpoint(kept: Any) -> dict[str, Any]:
+def checkpoint_row(kept: Any) -> dict[str, Any]:
+    """One file, for a table."""
     state = "removed by the trainer" if kept.removed else "whole" if kept.complete else "incomplete"
     place = f"epoch {kept.epoch}" if kept.epoch else f"step {kept.step}" if kept.step else ""
     return {"file": kept.file, "place": place, "size": size(kept.bytes), "modules": kept.modules or "",
             "sha256": kept.sha256, "state": state, "good": kept.complete and not kept.removed}  # fmt: skip
 
 
-def _samples(folder: Path) -> dict[str, Any]:
-    """The trainer's own sample images, the latest ones, in the order in which they were made."""
+def sample_files(folder: Path) -> list[Path]:
+    """The trainer's own sample images, in the order in which they were made."""
     try:
-        found = [(path.stat().st_mtime, path) for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+        return sorted(
+            (p for p in folder.iterdir() if p.suffix.lower() in PICTURES), key=lambda p: (p.stat().st_mtime, p)
+        )
     except OSError:
-        return {"cards": [], "left_out": 0}
-    paths = [path for _, path in sorted(found)]
+        return []
+
+
+def _samples(folder: Path) -> dict[str, Any]:
+    """The latest, drawn."""
+    paths = sample_files(folder)
     shown = paths[-SAMPLES:]
     drawn = zip(shown, thumbnails(shown), strict=True)
     cards = [{"name": path.name, "picture": picture} for path, picture in drawn]
@@ -154,7 +169,7 @@ def _time(t: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(t)) if t else "?"
 
 
-def _loss_charts(metrics: Metrics, record: Record) -> tuple[Chart, ...]:
+def loss_charts(metrics: Metrics, record: Record) -> tuple[Chart, ...]:
     """The trainer's running mean and, where its events were kept, the loss of each step, smoothed."""
     mean = ChartCurve("running mean", tuple((float(s.step), s.loss) for s in metrics.steps if s.loss is not None))
     own = [(float(s.step), s.current) for s in metrics.steps if s.current is not None]

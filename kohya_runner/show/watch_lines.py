@@ -33,7 +33,7 @@ _GAPS = re.compile(r" {3,}")  # the columns of log records
 
 def screen(look: RunStatus, width: int, height: int) -> list[Line]:
     """The whole screen: what matters most is kept where it is low, the log and the curve get the rest."""
-    top = [_title(look), *_progress(look, width), *_notes(look)]
+    top = [_title(look), *_progress(look, width), *notes(look)]
     bottom = [*_checkpoints(look), *_findings(look)]
     foot: Line = (("soft", f"q leaves the run alone   stop it: kohya-runner stop {_name(look)}"),)
     room = height - len(top) - 1
@@ -66,7 +66,7 @@ def _progress(look: RunStatus, width: int) -> Iterator[Line]:
     full = int(share * cells)
     yield (("good", "━" * full), ("soft", "─" * (cells - full)), ("bold", numbers))
     free = "" if look.free_bytes is None else f"{size(look.free_bytes)} free"
-    yield from _flowing((_loss(look), _speed(look), times(look), _money(look), free), width)
+    yield from _flowing((loss(look), speed(look), times(look), money(look), free), width)
 
 
 def _flowing(pieces: Iterable[str], width: int) -> Iterator[Line]:
@@ -101,13 +101,15 @@ def epochs(look: RunStatus) -> str:
     return f"  epoch {look.epoch}/{record.epochs_planned or '?'}" if look.epoch and record else ""
 
 
-def _loss(look: RunStatus) -> str:
+def loss(look: RunStatus) -> str:
+    """``loss 0.0912``."""
     if look.loss is None:
         return ""
     return f"loss {look.loss:.4f}" if math.isfinite(look.loss) else f"loss {look.loss}"
 
 
-def _speed(look: RunStatus) -> str:
+def speed(look: RunStatus) -> str:
+    """``1.05 s/step``."""
     return f"{look.seconds_per_step:.2f} s/step" if look.seconds_per_step else ""
 
 
@@ -118,7 +120,8 @@ def times(look: RunStatus) -> str:
     return ", ".join(filter(None, (gone, left)))
 
 
-def _money(look: RunStatus) -> str:
+def money(look: RunStatus) -> str:
+    """What it has cost, and will."""
     spent = look.cost(look.seconds_gone)
     if spent is None:
         return ""
@@ -126,7 +129,8 @@ def _money(look: RunStatus) -> str:
     return f"{spent:.2f} spent so far" + (f", {whole:.2f} expected at the end" if whole is not None else "")
 
 
-def _notes(look: RunStatus) -> Iterator[Line]:
+def notes(look: RunStatus) -> Iterator[Line]:
+    """What a person should know now."""
     if look.stop_request and look.state in LIVE:
         yield (("warning", described(look.stop_request)),)
     if look.state == "orphaned":
@@ -216,9 +220,9 @@ def _log(look: RunStatus, number: int) -> list[Line]:
 
 def line(look: RunStatus) -> str:
     """The run in one line, for where nothing can be redrawn."""
-    parts = (f"{phase(look)}{epochs(look)}", f"step {look.step}/{look.total or '?'}", _loss(look), _speed(look))
+    parts = (f"{phase(look)}{epochs(look)}", f"step {look.step}/{look.total or '?'}", loss(look), speed(look))
     practice = "PRACTICE " if look.view.record and look.view.record.practice else ""
-    return practice + ", ".join(filter(None, (*parts, times(look), _money(look), quiet(look))))
+    return practice + ", ".join(filter(None, (*parts, times(look), money(look), quiet(look))))
 
 
 def farewell(look: RunStatus, where: str = "") -> list[Line]:

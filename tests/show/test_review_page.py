@@ -224,11 +224,11 @@ def test_a_server_answers_only_its_own_page(folder):
         assert server.server_address[0] == "127.0.0.1"
         assert asked(server, "GET", path)[0] == 200
         for wrong in ("/", "/x/", path[:-1], f"{path}..", f"{path}../../etc/passwd", f"{path}save", "/favicon.ico"):
-            assert asked(server, "GET", wrong)[0] == 404
-        assert asked(server, "GET", path, Host=f"evil.example:{server.server_port}")[0] == 404
+            assert asked(server, "GET", wrong)[0] == 403
+        assert asked(server, "GET", path, Host=f"evil.example:{server.server_port}")[0] == 403
         for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
-            assert asked(server, "POST", f"{path}save", good, Content_Type=JSON, **headers)[0] == 404
-        assert asked(server, "POST", "/save", good, Content_Type=JSON)[0] == 404
+            assert asked(server, "POST", f"{path}save", good, Content_Type=JSON, **headers)[0] == 403
+        assert asked(server, "POST", "/save", good, Content_Type=JSON)[0] == 403
         assert asked(server, "POST", f"{path}save", good, Content_Type="text/plain")[0] == 400
         assert asked(server, "POST", f"{path}save", good, Content_Type=JSON, Content_Length="999999999")[0] == 400
         assert asked(server, "PUT", f"{path}save", good)[0] == 501
