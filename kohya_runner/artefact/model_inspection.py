@@ -140,9 +140,12 @@ def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: 
 PACKED_BY = (
     ("flux", "fp8_base", ("F8_E5M2",), "fp8_base takes float8_e4m3fn alone (flux_train_network.py:120)",
      "take the e4m3fn, bf16 or fp16 file"),
-    ("flux2", "fp8_scaled", ("F8_E4M3", "F8_E5M2"),
-     "fp8_scaled quantises it itself, from bf16 or fp16 (modules/fp8_optimization_utils.py:334)",
-     "take the bf16 or fp16 file, or leave args.fp8_scaled out"),
+    *(
+        (family, "fp8_scaled", ("F8_E4M3", "F8_E5M2"),
+         "fp8_scaled quantises it itself, from bf16 or fp16 (modules/fp8_optimization_utils.py:334)",
+         "take the bf16 or fp16 file, or leave args.fp8_scaled out")
+        for family in ("flux2", "krea2", "z_image", "qwen_image", "qwen_image_edit")
+    ),
 )  # fmt: skip
 """Family, switch, and the types of a base model that the script then refuses."""
 

@@ -146,7 +146,7 @@ def eased(
     prompted = support.concept_prompts or parsed.on("use_object_template") or parsed.on("use_style_template")
     for finding in found:
         uncaptioned = finding.code == "caption.missing"
-        if support.data == "controls" and finding.code in CAPTIONS:
+        if support.data in ("controls", "captioned") and finding.code in CAPTIONS:
             yield from CAPTIONS[finding.code](finding)
         elif uncaptioned and support.data == "pairs":  # there is no class token (library/config_util.py:668)
             yield replace(finding, hint="the trainer would train them with an empty prompt")

@@ -11,9 +11,10 @@ from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.record.run_paths import ResumeWay
 from kohya_runner.tables import read_table, tupled
 
-Data = Literal["folders", "pairs", "metadata", "edit", "controls", "prompts"]
+Data = Literal["folders", "pairs", "metadata", "edit", "controls", "captioned", "prompts"]
 """``N_concept`` folders; one flat folder and one of condition images; folders listed in a metadata file; edit pairs;
-pictures with or without control images, in folders of their own or as edit pairs; no pictures, a file of prompts."""
+pictures with or without control images, in folders of their own or as edit pairs; pictures that all have captions;
+no pictures, a file of prompts."""
 Output = Literal["lora", "model", "controlnet", "lllite", "embedding"]
 """What a checkpoint is."""
 

@@ -60,6 +60,7 @@ class Row:
 
 ROWS: dict[str, tuple[Row, ...]] = {
     "flux2": (),  # Mistral's or Qwen's tokens inside a chat template: not counted here
+    "qwen_image_edit": (),  # read with the pictures, without a limit (qwen_image/qwen_image_utils.py:468)
     **{
         family: tuple(Row(**row) for row in rows)
         for family, rows in read_table(Path(__file__).with_name("text_encoders.toml")).items()

@@ -34,6 +34,7 @@ class Architecture:
     stride: int = 16  # pixels per token along a side
     text_tokens: int = 0
     pixels: int = 1024 * 1024  # of the usual training picture, for which the activations are
+    stays: int = 2  # blocks of each sort that are never swapped
     split_rule: str = "halves"  # how blocks_to_swap is shared out between the two sorts of blocks
     activations: tuple[int, int] = (0, 0)  # U-Nets: bytes an image in half precision, with checkpointing and without
 
@@ -58,10 +59,10 @@ class Architecture:
 
     @property
     def most_swapped(self) -> int:
-        """The largest ``blocks_to_swap`` that the trainer takes: two blocks of each sort stay."""
+        """The largest ``blocks_to_swap`` that the trainer takes."""
         if not self.double.count:
             return 0
-        left = (self.double.count - 2, self.single.count - 2 if self.single.count else 0)
+        left = (self.double.count - self.stays, self.single.count - self.stays if self.single.count else 0)
         return max(
             n
             for n in range(self.double.count + self.single.count)

@@ -21,11 +21,14 @@ LEAST = 100 * 10**6
 """Bytes; a line that saves less is not worth writing."""
 EIGHT_BIT = 2
 MUSUBI = ("flux_kontext", "flux2", "flux2_klein_4b", "flux2_klein_9b")
+SCALED = ("krea2", "z_image", "qwen_image", "qwen_image_edit")
+"""Families of musubi-tuner whose guides ask for both options (docs/krea2.md, docs/zimage.md, docs/qwen_image.md)."""
 FP8: dict[str, str] = {
     "flux": "fp8_base",
     "sd3": "fp8_base",
     "hunyuan_image": "fp8_scaled",
     **dict.fromkeys(MUSUBI, "fp8_base"),
+    **dict.fromkeys(SCALED, "fp8_base: true with args.fp8_scaled"),
 }
 CACHES_TEXT = frozenset({"sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima"})
 KEEPS_CLIP = frozenset({"sd3", "flux"})
@@ -84,7 +87,7 @@ def _changes(settings: VramSettings, room: int) -> Iterator[Change]:
         yield "mixed_precision: bf16", {"precision": "bf16"}
     option = FP8.get(settings.family)
     if option and half_precision and settings.network and not settings.fp8:  # no script but those of LoRAs reads it
-        yield f"{option}: true", {"fp8": True, "fp8_text": option == "fp8_base"}
+        yield f"{option}: true", {"fp8": True, "fp8_text": option.startswith("fp8_base")}
     yield from _swap(settings, room)
     if not settings.cache_latents:
         yield "cache_latents: true", {"cache_latents": True}

@@ -176,7 +176,7 @@ def _entry(
     if part.conditioning is not None:
         lines.append(_line("conditioning", scalar(paths[part.conditioning]), "what is changed, under the same names"))
     bare = images and not texts and not part.regularization
-    if bare and support.data == "controls":
+    if bare and support.data in ("controls", "captioned"):
         notes.append("there are no captions, and this trainer leaves out pictures without one: write them as .txt")
     elif bare:
         lines.append(_line("captions", "{optional: true}", "there are none: each picture is trained as the concept"))

@@ -228,7 +228,7 @@ def test_models_name_every_family_that_the_trainer_has_a_lora_script_for(run):
     assert states["flux", "textual_inversion"] == "not available upstream"
     loras = {row["family"]: row["state"] for row in rows if row["method"] == "lora"}
     sd_scripts = {"sd15", "sd2", "sdxl", "sd3", "flux", "lumina", "hunyuan_image", "anima"}
-    assert set(loras) == sd_scripts | {"flux_kontext", "flux2"}
+    assert set(loras) == sd_scripts | {"flux_kontext", "flux2", "krea2", "z_image", "qwen_image", "qwen_image_edit"}
     assert set(loras.values()) == {"supported"}
 
 

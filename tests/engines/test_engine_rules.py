@@ -45,7 +45,9 @@ def test_what_just_does_not_break_a_rule_breaks_no_other_one(case):
 @every_case
 def test_a_finding_names_the_trainers_line_and_a_place_in_the_recipe(case):
     (finding,) = [f for f in case.findings("bad") if f.code == case.code]
-    assert finding.message.endswith(f"({BY_CODE[case.code].upstream})")
+    told = finding.message.rpartition("(")[2].removesuffix(")").split(", ")
+    assert told[0].rpartition(":")[2].isdecimal()
+    assert set(told) <= set(BY_CODE[case.code].upstream.split(", "))  # of several scripts that of its own
     assert finding.hint
     assert "{" not in finding.message
     stated = {name for name, value in case.bad.items() if value is not None}

@@ -85,4 +85,5 @@ def test_every_variant_has_sizes(row):
         assert name in ARCHITECTURES
         assert name in LATENTS
     choices = options_for(row.script, None)["model_version"].choices if row.variants else ()
-    assert set(row.variants) == set(choices)
+    if choices is not None:  # Qwen-Image's scripts take any text and look at it themselves
+        assert set(row.variants) == set(choices)

@@ -17,7 +17,7 @@ METHODS = (
     "LECO", "Anima: LLLite and torch.compile",
 )  # fmt: skip
 TABLES = [rule for subject in METHODS for rule in SUBJECTS[subject] if rule.code not in OF_A_DATASET]
-OTHER_METHODS = [row for row in table.FAMILIES if row.method != "lora"]
+OTHER_METHODS = [row for row in table.FAMILIES if row.method != "lora" and row.engine != "musubi-tuner"]
 
 
 def codes(case: MethodCase, which: str) -> set[str]:

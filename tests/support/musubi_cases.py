@@ -25,7 +25,13 @@ BASE: dict[str, Any] = {
 OWN: dict[str, dict[str, Any]] = {
     "flux_kontext": {"timestep_sampling": "flux_shift"},
     "flux2": {"timestep_sampling": "flux2_shift", "model_version": "klein-base-4b"},
+    "krea2": {"timestep_sampling": "krea2_shift"},
+    "z_image": {"timestep_sampling": "shift", "discrete_flow_shift": 2.0},
+    "qwen_image": {"timestep_sampling": "qwen_shift"},
+    "qwen_image_edit": {"timestep_sampling": "qwen_shift", "model_version": "edit-2511"},
 }
+OF_A_LORA = ("network_dim", "save_precision")
+"""Of the first table what the scripts for whole models take no notice of."""
 STEPS = {"total_steps": 2, "steps_per_epoch": 2}
 
 
@@ -44,6 +50,7 @@ class MusubiCase:
     stage: str = "train"
     real: bool = True
     gpu: bool = False
+    method: str = "lora"
 
     @property
     def id(self) -> str:
@@ -51,11 +58,13 @@ class MusubiCase:
 
     @property
     def row(self) -> Support:
-        return row(self.family)
+        return row(self.family, self.method)
 
     def chosen(self, which: str) -> dict[str, Any]:
         """What is stated: null takes away what all cases have."""
-        given = BASE | {"network_module": self.row.network_module} | OWN[self.family] | getattr(self, which)
+        whole = dict.fromkeys(OF_A_LORA if self.method == "finetune" else ())
+        network = {"network_module": self.row.network_module or None}
+        given = BASE | whole | network | OWN[self.family] | getattr(self, which)
         return {name: value for name, value in given.items() if value is not None}
 
     def args(self, which: str) -> list[Arg]:
@@ -70,8 +79,8 @@ class MusubiCase:
         return evaluate(Context(settings, self.row, places=places, **(STEPS | self.around)), RULES)
 
 
-def row(family: str) -> Support:
-    found = table.find(family, "lora")
+def row(family: str, method: str = "lora") -> Support:
+    found = table.find(family, method)
     assert found is not None
     return found
 
@@ -86,12 +95,17 @@ def opt(kind: str, **keys: Any) -> dict[str, Any]:
 
 ENCODERS = {"text_encoder1": "text_encoder1.safetensors", "text_encoder2": "text_encoder2.safetensors",
             "vae": "vae.safetensors"}  # fmt: skip
+NEW = ("krea2", "z_image", "qwen_image", "qwen_image_edit")
+PROMPTS_ONE = {"sample_prompts": "prompts.txt", "text_encoder": "text_encoder.safetensors", "vae": "vae.safetensors"}
+TURBO = {"turbo_dit": "dit.safetensors"}
 PROMPTS = {"sample_prompts": "prompts.txt", **ENCODERS}
 SAMPLES = {"sample_every_n_epochs": 1}
 SWAP = {"blocks_to_swap": 2}
 CHECKPOINTING = {"gradient_checkpointing": True}
 H2D = {**SWAP, "block_swap_h2d_only": True}
 ADAFACTOR = opt("Adafactor", relative_step=False)
+FUSED = ADAFACTOR | {"fused_backward_pass": True, "max_grad_norm": 0}
+WHOLE = ("z_image", "qwen_image", "qwen_image_edit")
 LOADER = {"persistent_data_loader_workers": True}
 
 ERRORS: tuple[MusubiCase, ...] = (
@@ -154,6 +168,35 @@ ERRORS: tuple[MusubiCase, ...] = (
                around={"prompts_found": False}),
     MusubiCase("args.musubi_prompts_encoders", SAMPLES | {"sample_prompts": "prompts.txt"}, PROMPTS | SAMPLES),
     MusubiCase("args.musubi_prompts_encoders", PROMPTS | SAMPLES | {"vae": None}, PROMPTS | SAMPLES),
+    *(MusubiCase("args.musubi_attention", {"sdpa": None}, {}, family) for family in NEW),
+    *(MusubiCase("args.musubi_flash3", {"sdpa": None, "flash3": True}, {"flash3": True}, family) for family in NEW),
+    *(MusubiCase("args.musubi_fp8_scaled", {"fp8_scaled": True}, {"fp8_scaled": True, "fp8_base": True}, family)
+      for family in NEW),
+    *(MusubiCase("args.musubi_network", {"network_module": "networks.lora_wan"}, {}, family) for family in NEW),
+    *(MusubiCase("args.musubi_prompts_encoders", SAMPLES | {"sample_prompts": "prompts.txt"}, PROMPTS_ONE | SAMPLES,
+                 family) for family in NEW),
+    *(MusubiCase(f"args.musubi_swap_{name}", {"blocks_to_swap": most + 1}, {"blocks_to_swap": most}, family, gpu=True)
+      for name, family, most in (("krea2", "krea2", 26), ("z_image", "z_image", 28), ("qwen", "qwen_image", 59),
+                                 ("qwen", "qwen_image_edit", 59))),
+    MusubiCase("args.musubi_fp8_plain", {"fp8_base": True}, {"fp8_base": True, "fp8_scaled": True}, "krea2"),
+    MusubiCase("args.musubi_turbo_swap", TURBO | SWAP | PROMPTS_ONE | SAMPLES, TURBO | PROMPTS_ONE | SAMPLES, "krea2"),
+    MusubiCase("args.musubi_turbo_cache", {"turbo_dit_cache": True},
+               {"turbo_dit_cache": True} | TURBO | PROMPTS_ONE | SAMPLES, "krea2"),
+    MusubiCase("args.musubi_products", {"network_module": "networks.loha"}, {}, "krea2"),
+    MusubiCase("args.musubi_products", {"network_module": "networks.lokr"}, {}, "krea2"),
+    MusubiCase("args.musubi_version", {"model_version": "edit-2512"}, {"model_version": "Original"}, "qwen_image"),
+    MusubiCase("args.musubi_version", {"model_version": "layered"}, {}, "qwen_image"),
+    MusubiCase("args.musubi_version", {"model_version": "plus"}, {"model_version": "edit-2509"}, "qwen_image_edit"),
+    MusubiCase("args.musubi_version_family", {"model_version": "edit"}, {"model_version": "original"}, "qwen_image",
+               real=False),
+    MusubiCase("args.musubi_version_family", {"edit": True, "model_version": None}, {}, "qwen_image_edit", real=False),
+    MusubiCase("args.musubi_first_image", {"remove_first_image_from_target": True}, {}, "qwen_image"),
+    MusubiCase("args.musubi_whole_fused", {"fused_backward_pass": True}, FUSED, "z_image", method="finetune"),
+    *(MusubiCase("args.musubi_whole_bf16", {"full_bf16": True, "mixed_precision": "no"},
+                 FUSED | {"full_bf16": True}, family, method="finetune") for family in WHOLE),
+    MusubiCase("args.musubi_whole_swap", SWAP, SWAP | FUSED, "qwen_image", method="finetune", real=False),
+    MusubiCase("args.musubi_whole_swap", SWAP, SWAP | {"block_swap_optimizer_patch_params": True}, "z_image",
+               method="finetune", real=False),
 )  # fmt: skip
 
 OTHERS: tuple[MusubiCase, ...] = (
@@ -176,6 +219,18 @@ OTHERS: tuple[MusubiCase, ...] = (
     MusubiCase("args.musubi_inert", {"guidance_scale": 3.5}),
     MusubiCase("args.musubi_save_precision", {"save_precision": None}),
     MusubiCase("args.musubi_distilled", {"model_version": "klein-4b"}, {}, "flux2"),
+    MusubiCase("args.musubi_network_family", {"network_module": "networks.lora_krea2"}, {}, "qwen_image"),
+    MusubiCase("args.musubi_network_family", {"network_module": "networks.lora_flux"}, {}, "krea2"),
+    MusubiCase("args.musubi_other_shift", {"timestep_sampling": "qwen_shift"}, {"timestep_sampling": "shift",
+               "discrete_flow_shift": 2.5}, "krea2"),
+    *(MusubiCase("args.musubi_flow_shift_missing", {"timestep_sampling": "shift", "discrete_flow_shift": None},
+                 {"timestep_sampling": "shift", "discrete_flow_shift": 2.2}, family) for family in NEW),
+    MusubiCase("args.musubi_turbo_unused", TURBO, TURBO | PROMPTS_ONE | SAMPLES, "krea2"),
+    MusubiCase("args.musubi_fp8_vl", {"fp8_vl": True}, {}, "qwen_image"),
+    *(MusubiCase("args.musubi_whole_fp8", {"fp8_base": True}, {}, family, method="finetune") for family in WHOLE),
+    MusubiCase("args.musubi_whole_accumulation", FUSED | {"gradient_accumulation_steps": 2}, FUSED, "z_image",
+               method="finetune"),
+    MusubiCase("args.musubi_whole_inert", {"save_precision": "bf16"}, {}, "qwen_image", method="finetune"),
 )  # fmt: skip
 
 MUSUBI_CASES: tuple[MusubiCase, ...] = (*ERRORS, *OTHERS)

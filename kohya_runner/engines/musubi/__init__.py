@@ -1,11 +1,12 @@
-"""musubi-tuner: LoRAs for FLUX.1 Kontext and FLUX.2."""
+"""musubi-tuner: LoRAs for FLUX.1 Kontext, FLUX.2, Krea 2, Z-Image and Qwen-Image, and whole models of the last two."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import engine_info
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, ResolvedRecipe
@@ -22,13 +23,26 @@ if TYPE_CHECKING:
 
 TABLE = read_table(Path(__file__).with_name("trainer.toml"))
 MUSUBI_TUNER = engine_info(TABLE["trainer"])
-FAMILIES = tuple(support(family, row, **TABLE["both"]) for family, row in TABLE["families"].items())
 
-NO_SCRIPT = "musubi-tuner has no script for FLUX.1 Kontext and FLUX.2 but those that train a LoRA"
+
+def _rows(family: str, row: Mapping[str, Any]) -> Iterator[Support]:
+    """The LoRA of a family, and its whole model where there is a script; ``like`` another, but for what it says."""
+    said = {**TABLE["families"].get(row.get("like"), {}), **row}
+    own, whole = {k: v for k, v in said.items() if k not in ("like", "finetune")}, said.get("finetune")
+    yield support(family, own, **TABLE["both"])
+    if whole:
+        more = own | TABLE["finetune"] | whole | {"holds": ExpectedTensor(whole["holds"])}
+        yield support(
+            family, {k: v for k, v in more.items() if k != "modules"}, **TABLE["both"] | {"method": "finetune"}
+        )
+
+
+FAMILIES = tuple(found for family, row in TABLE["families"].items() for found in _rows(family, row))
 ABSENT: Mapping[tuple[str, str], str] = {
-    (row.family, method): NO_SCRIPT
-    for row in FAMILIES
+    (lora.family, method): f"musubi-tuner has no script for {lora.title} with this method"
+    for lora in FAMILIES
     for method in ("finetune", "dreambooth", "controlnet", "lllite", "textual_inversion")
+    if lora.is_lora and (lora.family, method) not in {row.key for row in FAMILIES}
 }
 """Pairs that it has no script for, with the reason."""
 
@@ -51,7 +65,7 @@ class MusubiEngine(Engine):
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
         from kohya_runner.engines.musubi.rules import RULES
 
-        return {"musubi-tuner: FLUX.1 Kontext and FLUX.2": RULES}
+        return {"musubi-tuner": RULES}
 
     def surprises(self) -> tuple[Surprise, ...]:
         """Its parser knows guidance_scale, and its training does not look at it (flux_kontext_train_network.py:346)."""

@@ -73,7 +73,7 @@ def arguments(
         ("output_dir", str(run.output), "runner: the run's folder"),
         ("output_name", resolved.recipe.name, loaded.where("name")),
     ]
-    if parsed.given.get("network_module") is None:
+    if support.network_module and parsed.given.get("network_module") is None:
         wished.append(("network_module", support.network_module, f"runner: family {support.family}"))
     wished += [(name, value, f"runner: {support.script}") for name, value in support.unset(parsed.given).items()]
     if not any(parsed.on(name) for name in ATTENTION):

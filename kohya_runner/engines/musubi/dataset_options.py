@@ -138,7 +138,9 @@ def _entries(loaded: Loaded, folder: Folder) -> tuple[int, ...]:
 
 
 CACHE_OPTIONS = ("vae_dtype", "fp8_text_encoder", "fp8_t5")
-"""Options that change what is cached, beside the data and the encoders themselves."""
+LATER_CACHE_OPTIONS = ("fp8_llm", "fp8_vl")
+"""Options that change what is cached, beside the data and the encoders themselves; those that came later count only
+where they are given, so that no older cache is another one."""
 NOT_CACHED = ("batch_size",)
 
 
@@ -153,6 +155,8 @@ def cache_key(
     shaped = [[pair for pair in one.given if pair[0] not in NOT_CACHED] for _, one in sorted(options.items())]
     encoders = {name: str(path) for name, path in sorted(components.items())}
     facts = {name: settings.get(name) for name in CACHE_OPTIONS}
+    later = (*LATER_CACHE_OPTIONS, *support.needs)  # the variant that must be named decides how captions are read
+    facts |= {name: settings.get(name) for name in later if settings.given.get(name)}
     text = json.dumps([support.family, support.architecture(settings.given), shaped, encoders, facts], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""Conditions of the rules of musubi-tuner's FLUX.1 Kontext and FLUX.2 scripts, which ``rules.toml`` holds."""
+"""Conditions of the rules of musubi-tuner's scripts, which ``rules.toml`` holds."""
 
 from __future__ import annotations
 
@@ -10,18 +10,34 @@ from kohya_runner.engines.rule_context import TORCH_OPTIMIZERS, Context, schedul
 from kohya_runner.engines.rule_table import Condition, read_rules
 from kohya_runner.text import did_you_mean, nearest
 
-KONTEXT, FLUX2 = ("flux_kontext",), ("flux2",)
 ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3")
-NETWORKS = ("networks.lora_flux", "networks.lora_flux_2", "networks.loha", "networks.lokr")
+NETWORKS = ("networks.lora_flux", "networks.lora_flux_2", "networks.lora_krea2", "networks.lora_qwen_image",
+            "networks.lora_zimage")  # fmt: skip
+OTHERS = tuple(f"networks.{name}" for name in (
+    "lora", "lora_framepack", "lora_hidream_o1", "lora_hv_1_5", "lora_ideogram4", "lora_kandinsky", "lora_wan",
+))  # fmt: skip
+ALIKE: Mapping[str, tuple[str, ...]] = {
+    "flux_kontext": ("networks.lora_flux_2",),
+    "flux2": ("networks.lora_flux",),
+    "krea2": ("networks.lora_flux", "networks.lora_flux_2"),
+}
+"""Networks of other families that find blocks of the same name; that of Krea 2 takes all linear layers everywhere."""
 NETWORK_KEYS = (
     "conv_dim", "conv_alpha", "rank_dropout", "module_dropout", "verbose", "exclude_patterns", "include_patterns",
     "loraplus_lr_ratio",
 )  # fmt: skip
 MOST_SWAPPED = {"dev": 29, "klein-9b": 16, "klein-base-9b": 16, "klein-4b": 13, "klein-base-4b": 13}
-SHIFTS = {"flux_kontext": "flux_shift", "flux2": "flux2_shift"}
+SHIFTS: Mapping[str, tuple[str, ...]] = {
+    "flux_kontext": ("flux_shift",), "flux2": ("flux2_shift",), "krea2": ("krea2_shift", "shift"),
+    "z_image": ("shift", "flux_shift"), "qwen_image": ("qwen_shift", "shift"),
+    "qwen_image_edit": ("qwen_shift", "shift"),
+}  # fmt: skip
+"""What the trainer's guide for each family names; flux_shift is the shift of Z-Image's own sampler, too."""
+FLOW_SHIFTS = {"krea2": 2.5, "z_image": 2.0, "qwen_image": 2.2, "qwen_image_edit": 2.2}
+"""Those of the guides, for ``shift``."""
 SAMPLES = ("sample_every_n_epochs", "sample_every_n_steps", "sample_at_first")
 SAVES = ("save_every_n_epochs", "save_every_n_steps", "sample_every_n_epochs", "sample_every_n_steps")
-ENCODERS = {"flux_kontext": ("text_encoder1", "text_encoder2", "vae"), "flux2": ("text_encoder", "vae")}
+ENCODERS = {"flux_kontext": ("text_encoder1", "text_encoder2", "vae")}
 CONSTANTS = ("constant", "adafactor")
 ELSEWHERE = {
     "lion": "lion_pytorch.Lion", "prodigy": "prodigyopt.Prodigy", "sgdnesterov": "SGD",
@@ -32,10 +48,24 @@ ELSEWHERE = {
 }  # fmt: skip
 """What sd-scripts knows by a short name, and this trainer by its class alone."""
 DISTILLED = ("klein-4b", "klein-9b")
+QWEN_VERSIONS = ("original", "edit", "edit-2509", "edit-2511")
 
 
 def version(context: Context) -> str:
     return str(context.get("model_version") or "dev")
+
+
+def qwen_version(context: Context) -> str:
+    """The variant, as the script reads it; "" where it must be named and is not."""
+    chosen = context.get("model_version") or ("" if context.support.needs else "original")
+    return str(chosen).lower()
+
+
+def other_version(context: Context) -> bool:
+    """Whether the variant is of another family: by its name, or by the older switches."""
+    switched = context.on("edit") or context.on("edit_plus")
+    named = qwen_version(context) in QWEN_VERSIONS and qwen_version(context) not in context.support.variants
+    return named or (switched and not context.get("model_version"))
 
 
 def attentions(context: Context) -> tuple[str, ...]:
@@ -82,7 +112,16 @@ def no_step_rules(context: Context) -> bool:
 
 def judged(context: Context) -> bool:
     """Whether the network is one of the trainer's own LoRAs."""
-    return context.network_module in NETWORKS[:2]
+    return context.network_module in NETWORKS
+
+
+def foreign(context: Context) -> bool:
+    """Whether the network is another family's; ``alike``: it finds something to train all the same."""
+    return context.network_module in (*NETWORKS, *OTHERS) and context.network_module != context.support.network_module
+
+
+def alike(context: Context) -> bool:
+    return context.network_module in ("networks.lora_krea2", *ALIKE.get(context.family, ()))
 
 
 def unknown_keys(context: Context) -> str:
@@ -134,14 +173,21 @@ def fails_always(context: Context) -> bool:
 
 
 def other_shift(context: Context) -> bool:
-    sampling = context.get("timestep_sampling")
-    return sampling in SHIFTS.values() and sampling != SHIFTS[context.family]
+    """Whether the shift is that of another family."""
+    sampling = str(context.get("timestep_sampling"))
+    return sampling.endswith("_shift") and sampling not in SHIFTS[context.family]
+
+
+def not_of_guide(context: Context) -> str:
+    """What the guide names instead of another sampling that is no shift of a family."""
+    sampling = str(context.get("timestep_sampling"))
+    return "" if sampling.endswith("_shift") or sampling in SHIFTS[context.family] else SHIFTS[context.family][0]
 
 
 def no_encoders(context: Context) -> str:
     if not context.get("sample_prompts"):
         return ""
-    return ", ".join(name for name in ENCODERS[context.family] if not context.get(name))
+    return ", ".join(name for name in ENCODERS.get(context.family, ("text_encoder", "vae")) if not context.get(name))
 
 
 def samples(context: Context) -> bool:
@@ -165,6 +211,9 @@ CONDITIONS: Mapping[str, Condition] = {
     "musubi_flash3": lambda c: c.on("flash3") and attentions(c)[0] == "flash3",
     "musubi_fp8_mistral": lambda c: c.on("fp8_text_encoder") and version(c) == "dev",
     "musubi_swap_flux2": lambda c: c.number("blocks_to_swap") > MOST_SWAPPED.get(version(c), MOST_SWAPPED["dev"]),
+    "musubi_version": lambda c: qwen_version(c) not in ("", *QWEN_VERSIONS),
+    "musubi_version_family": other_version,
+    "musubi_whole_fused": lambda c: c.on("fused_backward_pass") and not adafactor(c),
     "musubi_optimizer_8bit": unknown_8bit,
     "musubi_optimizer": unknown_optimizer,
     "musubi_scheduler": unknown_scheduler,
@@ -179,9 +228,8 @@ CONDITIONS: Mapping[str, Condition] = {
         and not own_scheduler(c)
         and not relative(c)
     ),
-    "musubi_network_family": lambda c: (
-        c.network_module in NETWORKS[:2] and c.network_module != c.support.network_module
-    ),
+    "musubi_network": lambda c: foreign(c) and not alike(c),
+    "musubi_network_family": lambda c: foreign(c) and alike(c),
     "musubi_network_args": uneven_items,
     "musubi_network_keys": unknown_keys,
     "musubi_network_patterns": bad_patterns,
@@ -193,7 +241,13 @@ CONDITIONS: Mapping[str, Condition] = {
     "musubi_prompts_encoders": no_encoders,
     "musubi_samples_none": lambda c: samples(c) and not c.get("sample_prompts"),
     "musubi_samples_never": lambda c: bool(c.get("sample_prompts")) and not samples(c),
-    "musubi_other_shift": other_shift,
+    "musubi_other_shift": lambda c: SHIFTS[c.family][0] if other_shift(c) else "",
+    "musubi_timesteps": not_of_guide,
+    "musubi_flow_shift_missing": lambda c: (
+        str(FLOW_SHIFTS.get(c.family, ""))
+        if c.get("timestep_sampling") == "shift" and not c.given("discrete_flow_shift")
+        else ""
+    ),
     "musubi_timestep_range": reversed_range,
     "musubi_distilled": lambda c: version(c) in DISTILLED,
 }
