@@ -13,12 +13,14 @@ from kohya_runner.commands.entry import served
 from kohya_runner.errors import PreflightError, UsageError
 from kohya_runner.findings import Severity
 from kohya_runner.finish.after import AFTER_RUN
+from kohya_runner.machine.rendezvous import rendezvous
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.report import exit_code, plan_json
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.record.ledger import RunView
 from kohya_runner.run import detached, prepare, resume_effects, views
 from kohya_runner.run.launch import Policy, run
+from kohya_runner.run.nodes.station import ON_ITS_OWN, Station
 from kohya_runner.run.stop_request import raise_on_stop
 from kohya_runner.show import console, run_screen
 
@@ -44,6 +46,27 @@ def launch(request: Request, options: LaunchOptions) -> int:
     """Plan, show, then do what was asked for; the exit code."""
     _check(request, options)
     raise_on_stop()
+    place = rendezvous(os.environ)[0]
+    if place.machines == 1 or options.dry_run:
+        return _launched(request, options, ON_ITS_OWN)
+    if request.practice or options.detach or options.rehearse:
+        raise UsageError(
+            f"--practice, --detach and --rehearse are for one machine: {place}",
+            hint="leave them out, or take one machine",
+        )
+    from kohya_runner.run.nodes import follow
+
+    if place.rank:
+        with console.live(quiet=options.as_json, practice=False) as screen:
+            return follow.follow(request, place, screen, os.environ)
+    with follow.meeting(request, place, os.environ)[1] as station:
+        code = _launched(request, options, station)
+        station.say(code=code)
+        return code
+
+
+def _launched(request: Request, options: LaunchOptions, station: Station) -> int:
+    """What this machine does, as the first of several or alone."""
     made = make_plan(request, on_progress=console.scan_progress(quiet=options.as_json))
     if not options.as_json:
         console.plan(made)
@@ -59,7 +82,7 @@ def launch(request: Request, options: LaunchOptions) -> int:
         found = _rehearsed(made, as_json=options.as_json and not options.go, quiet=options.as_json)
         if not options.go or found.exit_code:
             return int(found.exit_code)
-    return _trained(made, options)
+    return _trained(made, options, station)
 
 
 def _check(request: Request, options: LaunchOptions) -> None:
@@ -106,11 +129,11 @@ def _prepared(made: Plan, *, quiet: bool) -> Plan:
     return new
 
 
-def _trained(made: Plan, options: LaunchOptions) -> int:
+def _trained(made: Plan, options: LaunchOptions, station: Station) -> int:
     """Here, or in the background with only the beginning watched from here."""
     if options.detach and (child := detached.fork_runner()):
         return live.attend(child, made, as_json=options.as_json)
-    policy = Policy(once=options.once, again=options.again)
+    policy = Policy(once=options.once, again=options.again, station=station)
     policy = replace(policy, on_claim=detached.redirect_output) if options.detach else policy
     server = served(made.ready.run_dir, options.serve, options.bind)
     with contextlib.ExitStack() as stack:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.support import TABLE, Support
 from kohya_runner.findings import Finding, error
+from kohya_runner.machine.rendezvous import Rendezvous
 from kohya_runner.options import values
 from kohya_runner.options.script_options import ELSEWHERE, Option, ScriptOptions, argparse_parser
 from kohya_runner.recipe.models import Launch
@@ -36,27 +37,40 @@ class Command:
         return shlex.join(self.argv)
 
 
-def argv(
-    python: Path, script: Path, options: tuple[str, ...], *, launch: Launch, mixed_precision: str
+def argv(  # noqa: PLR0913 - every choice is made here
+    python: Path, script: Path, options: tuple[str, ...], *, launch: Launch, mixed_precision: str, place: Rendezvous
 ) -> tuple[str, ...]:
     """Direct Python for one process (``accelerate launch`` costs seconds and hides the error); else every choice made.
 
-    ``--multi_gpu`` is explicit because accelerate infers it from the GPUs it sees, and one per node looks like none.
+    ``--multi_gpu`` is explicit because accelerate infers it from the GPUs it sees, and one per node looks like none:
+    each node would train by itself. What is not on the command line comes from a file of ours, and not from the
+    ``default_config.yaml`` that ``accelerate config`` once left in HF_HOME (accelerate/commands/launch.py:1016).
     The trainer passes its own ``--mixed_precision`` on (library/accelerator_setup.py:143); the launcher gets the same.
     """
-    if launch.num_processes == 1 and not launch.accelerate:
+    if launch.world == 1 and not launch.accelerate:
         return (str(python), str(script), *options)
     chosen: dict[str, object] = {
-        "num_processes": launch.num_processes,
-        "num_machines": 1,
+        "config_file": CONFIG,
+        "num_processes": launch.world,
+        "num_machines": place.machines,
+        **(_meeting(place) if place.machines > 1 else {}),
         "mixed_precision": mixed_precision,
         "dynamo_backend": "no",
         "num_cpu_threads_per_process": 1,
-        "multi_gpu": launch.num_processes > 1,
+        "multi_gpu": launch.world > 1,
         **launch.accelerate,
     }
     launcher = (str(python), "-m", "accelerate.commands.launch")
     return (*launcher, *(t for k, v in chosen.items() for t in _flag(k, v)), str(script), *options)
+
+
+RANK = "machine_rank"
+CONFIG = Path(__file__).with_name("accelerate.yaml")
+
+
+def _meeting(place: Rendezvous) -> dict[str, object]:
+    meet = {"main_process_ip": place.address, "main_process_port": place.port, "rdzv_backend": "static"}
+    return {RANK: place.rank, **meet}
 
 
 def _flag(name: str, value: object) -> tuple[str, ...]:

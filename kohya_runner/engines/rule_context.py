@@ -63,7 +63,8 @@ class Context:
 
     options: EffectiveOptions
     support: Support
-    num_processes: int = 1
+    num_processes: int = 1  # on all machines
+    machines: int = 1
     total_steps: int | None = None
     steps_per_epoch: int | None = None
     resume_step: int | None = None
@@ -73,6 +74,15 @@ class Context:
     prompts_without_picture: int = 0
     places: Mapping[str, str] = field(default_factory=dict)
     checkout: Path | None = None
+
+    @property
+    def several(self) -> bool:
+        return self.num_processes > 1
+
+    @property
+    def one_each(self) -> bool:
+        """Whether each of several machines has one process."""
+        return self.machines > 1 and self.num_processes == self.machines
 
     @property
     def family(self) -> str:
@@ -280,7 +290,8 @@ def context_of(resolved: ResolvedRecipe, steps: StepsPlan | None) -> Context:
     return Context(
         options=resolved.parsed,
         support=resolved.support,
-        num_processes=resolved.recipe.launch.num_processes,
+        num_processes=resolved.recipe.launch.world,
+        machines=resolved.recipe.launch.nodes or 1,
         total_steps=steps.total if steps else None,
         steps_per_epoch=steps.steps_per_epoch if steps else None,
         prompts_found=None if prompts is None else bool(resolved.recipe.samples) or os.path.isfile(prompts),

@@ -178,7 +178,7 @@ def _resumed(
     from kohya_runner.plan.resume_drift import Now, changes
 
     now = Now(opened.loaded, whole.args, arranged.layout, steps, opened.checkout, opened.workspace.runs)
-    processes = whole.recipe.launch.num_processes
+    processes = whole.recipe.launch.world
     args = resume_options.resume_args(whole.parsed, whole.args, series, steps, processes)
     return whole.with_args(args), changes(series, now)
 

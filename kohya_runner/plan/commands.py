@@ -20,6 +20,7 @@ from kohya_runner.engines import arguments, table
 from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.findings import Finding, error, info
+from kohya_runner.machine.rendezvous import Rendezvous
 from kohya_runner.recipe.models import Dataset
 from kohya_runner.text import counted
 from kohya_runner.workspace import Workspace
@@ -199,10 +200,12 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
     )
     tokens = arguments.tokens(resolved.args)
     if opened.request.practice:
-        more = {"KOHYA_PRACTICE_PROCESSES": str(launch.num_processes)} if launch.num_processes > 1 else {}
+        more = {"KOHYA_PRACTICE_PROCESSES": str(launch.world)} if launch.world > 1 else {}
         return stages, _alone(opened, engine, script, tokens, env | more)
     root, path = _script(opened, engine, script)
-    argv = arguments.argv(_python(opened), path, tokens, launch=launch, mixed_precision=resolved.precision)
+    place = opened.place if opened.place.machines > 1 else Rendezvous(launch.nodes or 1, address="MACHINE-0")
+    precision = resolved.precision
+    argv = arguments.argv(_python(opened), path, tokens, launch=launch, mixed_precision=precision, place=place)
     return stages, arguments.Command(argv, root, env | _imports(opened, engine, root), needs)
 
 

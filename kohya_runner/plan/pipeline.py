@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import ENGINES, options_for, user_settings
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
-from kohya_runner.findings import Finding, Severity, allow, error, not_allowable
+from kohya_runner.findings import Finding, Severity, allow, error, not_allowable, warning
+from kohya_runner.machine.rendezvous import ALONE, Rendezvous, rendezvous
 from kohya_runner.options.script_options import NAMES
 from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
@@ -59,6 +60,7 @@ class Opened:
     python: TrainerPython | None
     consequences: tuple[Consequence, ...]
     findings: tuple[Finding, ...]
+    place: Rendezvous = ALONE
 
 
 def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> Opened:
@@ -79,6 +81,7 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
     told = tuple(consequences(loaded, room, Consents(keys, settings.workspace)))
     if any(one.key == "workspace" and not one.allowed for one in told):
         room = workspaces.choose(None, str(settings.workspace) if settings.workspace else None, env, Path.cwd())
+    loaded, place, apart = _on_machines(loaded, request, env)
     support, unknown = find_support(loaded)
     engine = ENGINES[support.engine if support else table.DEFAULT.name]
     found: list[Finding] = [*loaded.findings, *(finding for one in told if (finding := one.finding()))]
@@ -91,7 +94,30 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
             checkout, python = find_trainer(env, settings, sd_scripts=option, python=named, engine=engine.INFO)
         except TrainerError as fault:
             found.append(error("trainer.missing", fault.message, hint=fault.hint))
-    return Opened(request, env, loaded, room, engine, support, checkout, python, told, (*found, *unknown))
+    found += (*apart, *unknown)
+    return Opened(request, env, loaded, room, engine, support, checkout, python, told, tuple(found), place)
+
+
+def _on_machines(
+    loaded: Loaded, request: Request, environ: Mapping[str, str]
+) -> tuple[Loaded, Rendezvous, tuple[Finding, ...]]:
+    """The recipe with as many machines as the launch was started on, where it does not say how many there must be."""
+    recipe = loaded.recipe
+    if request.elsewhere or recipe is None:
+        return loaded, ALONE, ()
+    place, found = rendezvous(environ)
+    stated, processes, where = recipe.launch.nodes, recipe.launch.num_processes, loaded.where("launch", "nodes")
+    if not found and stated not in (None, place.machines):
+        text = f"launch.nodes is {stated}, and {place.source or 'this environment'} says {place.machines} machine(s)"
+        hint = f"write launch.nodes: {place.machines}, or start one launch on each machine; to look only: --elsewhere"
+        found = (error("device.rendezvous", text, where=where, hint=hint),)
+    if place.processes not in (None, processes):
+        where, told = loaded.where("launch", "num_processes"), f"{place.source} says {place.processes} on each machine"
+        kind = error if (place.processes or 0) < processes else warning
+        text = f"launch.num_processes is {processes}, and {told}"
+        found = (*found, kind("device.rendezvous", text, where=where, hint=f"write num_processes: {place.processes}"))
+    launch = recipe.launch.model_copy(update={"nodes": place.machines if place.machines > 1 else stated})
+    return replace(loaded, recipe=recipe.model_copy(update={"launch": launch})), place, found
 
 
 def recipe_packages(recipe: Path, overrides: tuple[str, ...], trust: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

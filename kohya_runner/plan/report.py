@@ -119,12 +119,25 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
     epoch = f"{steps.images_per_epoch} images{regularization} an epoch, {steps.batches_per_epoch} batches"
     pictures = steps.images_per_epoch > 0
     yield "steps", f"{epoch}, {steps.epochs} epochs: {steps.total} steps" if pictures else f"{steps.total} steps"
+    if plan.world > 1:
+        machines = plan.loaded.recipe.launch.nodes if plan.loaded.recipe else 1
+        each = f"{plan.world // (machines or 1)} on each of {machines} machines" if (machines or 1) > 1 else plan.world
+        yield "processes", f"{each}, each with batches of its own: {_together(plan)}the learning rate is not scaled"
     few = 6
     sizes = [f"{b.width}x{b.height}" + (f": {b.images}" if pictures else "") for b in steps.buckets]
     yield "buckets", ", ".join(sizes[:few]) + (f" and {len(sizes) - few} more" if len(sizes) > few else "")
     kept = steps.checkpoints
     if kept:
         yield "saves", f"{len(kept)} checkpoint(s): {kept[0]}" + (f" ... {kept[-1]}" if len(kept) > 1 else "")
+
+
+def _together(plan: Plan) -> str:
+    """How many images change the weights once."""
+    given = {arg.name: arg.value for arg in plan.args}
+    batch, times = given.get("train_batch_size"), given.get("gradient_accumulation_steps") or 1
+    if not (isinstance(batch, int) and isinstance(times, int)):
+        return ""
+    return f"a step takes {batch} x {plan.world} x {times} = {batch * plan.world * times} images, "
 
 
 def _trainer(plan: Plan) -> str:

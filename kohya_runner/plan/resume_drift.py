@@ -44,7 +44,7 @@ class Now:
     @property
     def world_size(self) -> int:
         """Processes."""
-        return self.loaded.recipe.launch.num_processes if self.loaded.recipe else 1
+        return self.loaded.recipe.launch.world if self.loaded.recipe else 1
 
 
 def changes(series: ResumePoint, now: Now) -> tuple[Finding, ...]:
@@ -132,7 +132,7 @@ def _counts(series: ResumePoint, now: Now) -> Iterator[Finding]:
         return
     where = now.loaded.where("launch", "num_processes")
     if writer.world_size != now.world_size:
-        message = f"launch.num_processes: was {writer.world_size}, is {now.world_size}"
+        message = f"launch.num_processes: was {writer.world_size}, is {now.world_size} on all machines"
         yield error("recipe.resume", message, where=where, hint="put it back: --resume counts steps by it")
     elif writer.steps_per_epoch != now.steps.steps_per_epoch:
         message = f"steps an epoch: were {writer.steps_per_epoch}, are {now.steps.steps_per_epoch}"

@@ -115,6 +115,11 @@ class Plan:
         return Ready(self.run_dir, self.command, self.layout, self.steps)
 
     @property
+    def world(self) -> int:
+        """Processes on all machines; a practice run has one."""
+        return 1 if self.request.practice or self.loaded.recipe is None else self.loaded.recipe.launch.world
+
+    @property
     def name(self) -> str:
         """The recipe's name, or its file's where it has none."""
         return self.loaded.recipe.name if self.loaded.recipe else self.request.recipe.stem

@@ -203,7 +203,10 @@ class Dataset(Strict):
 class Launch(Strict):
     """How the trainer's process is started."""
 
-    num_processes: int = Field(1, ge=1, le=64, description="GPUs, one process each")
+    num_processes: int = Field(1, ge=1, le=64, description="GPUs of each machine, one process each")
+    nodes: int | None = Field(
+        None, ge=1, le=64, description="machines; as many as the launch was started on by default"
+    )
     python: str | None = Field(None, description="the trainer's Python, where it is not the configured one")
     accelerate: dict[str, bool | int | float | str] = Field(
         default_factory=dict, description="further options of accelerate launch, by name"
@@ -222,6 +225,11 @@ class Launch(Strict):
             return tuple(str(Requirement(text)) for text in texts)
         except InvalidRequirement:
             raise ValueError("must be names of packages with a version, such as lycoris-lora==4.1.3") from None
+
+    @property
+    def world(self) -> int:
+        """Processes on all machines together."""
+        return self.num_processes * (self.nodes or 1)
 
 
 def _one_or_many(value: Any) -> Any:

@@ -20,6 +20,8 @@ ACTIVE, ACTIVE_GUARD = "active", ".active.guard"
 """In ``runs/<name>``: who holds the name, and the lock that guards that file."""
 
 
+NODES = "nodes"
+"""In ``runs/<name>``: what the machines of a run tell each other, in ``runs/<name>/<run id>``: their logs."""
 _DIGITS = 3
 """Of a run's number: ``runs/<name>/001``."""
 
@@ -51,6 +53,7 @@ class RunPaths:
         self.sentinel_log = run_dir / "sentinel.log"
         self.sentinel_lock = run_dir / ".sentinel"
         self.stop_request = run_dir / "stop.json"
+        self.nodes = run_dir / NODES  # logs of the machines after the first
         self.disk_reserve = run_dir / ".reserve"
         self.keep_pod = run_dir / "keep-pod"  # made by a person who wants the pod to go on
         self.still_billing = run_dir / "STILL-BILLING.txt"
@@ -63,6 +66,10 @@ class RunPaths:
         self.remote_lock = run_dir / ".remote-lock"
         self.pack = run_dir / "pack"  # what goes there: recipe.yaml and links to the files that it names
         self.sums = run_dir / "sha256sums.json"  # of all files of a run that ended on another machine, made there
+
+    def node_log(self, rank: int, log: str) -> Path:
+        """The log of a machine after the first; ``log`` is the first one's."""
+        return self.nodes / f"{rank:03d}-{log}"
 
     def newest_log(self) -> Path:
         """The log of the last attempt that began, as the folder tells without a record."""
@@ -99,6 +106,11 @@ class PublicationPaths:
         self.copies = folder / "copies"  # what is uploaded, for as long as that takes
         self.record = folder / "published.json"
         self.lock = folder / ".lock"
+
+
+def node_file(folder: Path, rank: int) -> Path:
+    """What a machine tells the others; ``folder`` holds the runs of a name."""
+    return folder / NODES / f"{rank:03d}.json"
 
 
 def next_run(folder: Path) -> Path:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import errors, hub
 from kohya_runner.dataset.layout import content_key
@@ -26,13 +25,12 @@ from kohya_runner.record.process_identity import ProcessId, this_process
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths, claim
 from kohya_runner.run import checkpoints, class_painting, prepare, resume_effects
+from kohya_runner.run.nodes.station import ON_ITS_OWN, Station
+from kohya_runner.run.nodes.world import WorldWatch
 from kohya_runner.run.observers import AfterRun, Reporter, observers
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Outcome, Watch, supervise
 from kohya_runner.text import masked, package_name
-
-if TYPE_CHECKING:
-    from kohya_runner.plan.value import Plan
 
 
 def new_record(plan: Plan) -> record.Record:
@@ -136,6 +134,7 @@ class Policy:
 
     once: bool = False  # it counts as done
     again: bool = False  # train once more
+    station: Station = ON_ITS_OWN  # where several machines train together
     on_claim: Callable[[Path], None] = lambda _: None  # told the run's folder once it is this run's own
 
 
@@ -185,7 +184,7 @@ def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env:
         policy.on_claim(run_dir)
         if series is not None:
             resume_effects.prepare_folder(series, screen)
-        final = _locked(plan, screen, after, env)
+        final = _locked(plan, policy.station, screen, after, env)
     except (errors.RunnerError, OSError):
         lock.release(run_dir.parent, run_dir.name)
         if RunPaths(run_dir).record.exists():
@@ -209,7 +208,7 @@ def _already(view: ledger.RunView, screen: Reporter, *, once: bool) -> record.Re
     raise errors.RunExistsError(message, hint="change something, or train once more with --again")
 
 
-def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> record.Record:
+def _locked(plan: Plan, station: Station, screen: Reporter, after: AfterRun, env: Mapping[str, str]) -> record.Record:
     begun = new_record(plan)
     resume_effects.begin_attempt(plan, begun)
     recorder = Recorder(plan.ready.run_dir, begun)
@@ -217,13 +216,17 @@ def _locked(plan: Plan, screen: Reporter, after: AfterRun, env: Mapping[str, str
         prepare.described(plan)
         recorder.fetched(_prepare(plan, screen, env))
         after.guard(plan.ready.run_dir, recorder.now, env)
-        outcome = _supervise(plan, recorder, screen, env)
+        outcome = _supervise(plan, recorder, station, screen, env)
     except (errors.RunnerError, OSError, KeyboardInterrupt) as fault:
         stopped = isinstance(fault, (KeyboardInterrupt, errors.TerminatedError, errors.CancelledError))
         recorder.abandoned(str(fault) or "SIGINT", stopped=stopped)
         raise
+    for why in station.last_words() if outcome.returncode and not outcome.stopped else ():
+        recorder.note("node.ended", why)
     final = recorder.finish(outcome)
-    for note in (note for note in final.notes if note.code.startswith(("checkpoint.", "watch."))):
+    kind = record.ended_as(final)
+    station.say(code=kind.exit_code if kind else 0, why=record.why_ended(final))
+    for note in (note for note in final.notes if note.code.startswith(("checkpoint.", "watch.", "node."))):
         screen.event(f"WARNING {note.code}: {note.text}", lasting=True)
     return final
 
@@ -241,27 +244,24 @@ def _prepare(plan: Plan, screen: Reporter, env: Mapping[str, str]) -> float:
     return fetching
 
 
-def _supervise(plan: Plan, recorder: Recorder, screen: Reporter, env: Mapping[str, str]) -> Outcome:
+def _supervise(plan: Plan, recorder: Recorder, station: Station, screen: Reporter, env: Mapping[str, str]) -> Outcome:
     folder, run_id = plan.ready.run_dir.parent, plan.ready.run_dir.name
 
     def started(process: ProcessId) -> None:
         recorder.started(process)
         lock.add_owner(folder, run_id, process)
+        world.started(process)
 
     log = plan.ready.run_dir / recorder.now.log
-    watch = Watch(
-        log=log,
-        output_dir=RunPaths(plan.ready.run_dir).output,
-        observers=observers(recorder, screen),
-        on_start=started,
-        before=recorder.now.before,
-    )
+    world = WorldWatch(plan.ready.command, log, station.place, plan.world)
+    watching = (*observers(recorder, screen), world, station)
+    watch = Watch(log, RunPaths(plan.ready.run_dir).output, watching, started, before=recorder.now.before)
     screen.event(f"run {plan.name}/{run_id}: log in {log}", lasting=True)
     token = hub.access(env).token  # of the home folder: HF_HOME will point elsewhere
-    return _all_stages(plan, watch, {**env, "HF_TOKEN": token} if token and not env.get("HF_TOKEN") else env)
+    return _all_stages(plan, watch, station, {**env, "HF_TOKEN": token} if token and not env.get("HF_TOKEN") else env)
 
 
-def _all_stages(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome:
+def _all_stages(plan: Plan, watch: Watch, station: Station, environ: Mapping[str, str]) -> Outcome:
     """Every stage, then the training, in one log; a stage that fails or is stopped is the outcome of the run."""
     begun = time.time()
     heading = f"{STAGE}{STARTING}" if plan.stages else ""
@@ -274,6 +274,7 @@ def _all_stages(plan: Plan, watch: Watch, environ: Mapping[str, str]) -> Outcome
             if outcome.returncode != 0 or outcome.stopped:
                 return replace(outcome, started=begun)
         prepare.write_cache_manifest(plan)
+    station.begin(plan.ready.command, watch.log, plan.world)
     return replace(supervise(plan.ready.command, watch, environ=environ, heading=heading), started=begun)
 
 

@@ -144,7 +144,7 @@ def begin_attempt(plan: Plan, record: Record) -> None:
     recipe, series = plan.loaded.recipe, plan.series
     attempt = Attempt(
         number=record.attempt,
-        world_size=recipe.launch.num_processes if recipe else 1,
+        world_size=recipe.launch.world if recipe else 1,
         steps_per_epoch=plan.ready.steps.steps_per_epoch,
         epoch=series.epoch if series else 0,
         step=record.first_step,

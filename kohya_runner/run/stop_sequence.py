@@ -82,7 +82,7 @@ class ProcessGroup:
 
     def _holds(self, pid: int, mark: bytes) -> bool:
         in_group = self.leader.present() and group_of(pid) == self.leader.pid
-        return in_group or bool(mark and mark in _environment(pid))
+        return in_group or bool(mark and mark in environment_of(pid))
 
 
 def _pids() -> tuple[int, ...]:
@@ -92,7 +92,7 @@ def _pids() -> tuple[int, ...]:
         return ()
 
 
-def _environment(pid: int) -> tuple[bytes, ...]:
+def environment_of(pid: int) -> tuple[bytes, ...]:
     """The variables a process began with; nothing of those that are not ours to read."""
     try:
         return tuple(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))

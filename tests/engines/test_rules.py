@@ -132,7 +132,7 @@ def test_a_state_at_the_end_of_the_run_cannot_be_gone_on_from():
 
 def test_with_several_processes_the_step_of_an_epoch_is_not_guessed():
     case = Case("", {"initial_epoch": 9, "skip_until_initial_step": True}, around={"num_processes": 2})
-    assert case.findings("bad") == ()
+    assert {finding.code for finding in case.findings("bad")} <= {"args.steps_processes"}
 
 
 def test_an_unknown_number_of_steps_makes_no_finding_about_their_end():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kohya_runner.engines.arguments import CONFIG
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.report import exit_code, plan_json, rows
@@ -170,9 +171,10 @@ def test_with_an_unknown_family_the_options_are_read_by_the_nearest(planned, pic
 
 def test_several_processes_are_launched_with_every_choice_explicit(planned, pictures):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "launch.num_processes=2")
-    launcher = plan.command.argv[1:9]
+    launcher = plan.command.argv[1:10]
     assert launcher == (
-        "-m", "accelerate.commands.launch", "--num_processes=2", "--num_machines=1", "--mixed_precision=fp16",
+        "-m", "accelerate.commands.launch", f"--config_file={CONFIG}", "--num_processes=2",
+        "--num_machines=1", "--mixed_precision=fp16",
         "--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--multi_gpu",
     )  # fmt: skip
 

@@ -21,6 +21,8 @@ BASE: dict[str, Any] = {
     "lr_warmup_steps": 0,
 }  # fmt: skip
 
+STEPS: dict[str, Any] = {"total_steps": 2, "steps_per_epoch": 2}
+
 
 @dataclass(frozen=True)
 class DiffusersCase:
@@ -31,6 +33,7 @@ class DiffusersCase:
     good: dict[str, Any] = field(default_factory=dict)
     family: str = "sd15"
     real: bool = True
+    processes: int = 1
 
     @property
     def id(self) -> str:
@@ -53,7 +56,7 @@ class DiffusersCase:
         args = self.args(which)
         settings = as_parsed(options_for(self.row.script, None), args)
         places = {arg.name: f"recipe.yaml:1:{arg.name}" for arg in args}
-        return evaluate(Context(settings, self.row, places=places, total_steps=2, steps_per_epoch=2), RULES)
+        return evaluate(Context(settings, self.row, places=places, num_processes=self.processes, **STEPS), RULES)
 
 
 URL = {"val_image_url": "https://example.org/a.png"}
@@ -84,6 +87,8 @@ DIFFUSERS_CASES: tuple[DiffusersCase, ...] = (
                   real=False),
     DiffusersCase("args.ip2p_vae_precision", {"vae_precision": "fp16"}, {"vae_precision": "fp16", **VAE}, "sdxl",
                   real=False),
+    DiffusersCase("args.ip2p_steps_processes", {"max_train_steps": 2},
+                  {"max_train_steps": None, "num_train_epochs": 2}, real=False, processes=2),
     DiffusersCase("args.ip2p_workers", {"dataloader_num_workers": 2}, {"dataloader_num_workers": 0}, "sdxl",
                   real=False),
 )  # fmt: skip

@@ -200,6 +200,10 @@ ERRORS: tuple[MusubiCase, ...] = (
 )  # fmt: skip
 
 OTHERS: tuple[MusubiCase, ...] = (
+    MusubiCase("args.musubi_warmup_processes", {"lr_scheduler": "cosine", "lr_warmup_steps": 1},
+               {"lr_scheduler": "cosine", "lr_warmup_steps": 0.5}, around={"num_processes": 2}, real=False),
+    MusubiCase("args.musubi_steps_processes", {"max_train_steps": 2},
+               {"max_train_steps": None, "max_train_epochs": 2}, around={"num_processes": 2}, real=False),
     MusubiCase("args.musubi_attentions", {"xformers": True}),
     MusubiCase("args.musubi_fp16", {"mixed_precision": "fp16"}, real=False),
     MusubiCase("args.musubi_swap_negative", {"blocks_to_swap": -1}),

@@ -137,7 +137,7 @@ def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -
     if not layout.edits or not rows:
         return None, ()
     length = {f.name: values[f.name] for f in fields(ExampleLength) if f.name in values}
-    return plan_steps(rows, ExampleLength(**length, num_processes=resolved.recipe.launch.num_processes), UNET)
+    return plan_steps(rows, ExampleLength(**length, num_processes=resolved.recipe.launch.world), UNET)
 
 
 def arguments(
@@ -186,7 +186,7 @@ def _last_batch(resolved: ResolvedRecipe, steps: StepsPlan) -> Iterator[Finding]
     """SDXL's size embeddings are made once for a whole batch (train_instruct_pix2pix_sdxl.py:899)."""
     batch = int(resolved.parsed.get("train_batch_size"))
     reached = steps.total >= steps.steps_per_epoch
-    alone = resolved.recipe.launch.num_processes == 1  # accelerate fills up the batches of several
+    alone = resolved.recipe.launch.world == 1  # accelerate fills up the batches of several
     if resolved.support.script.endswith(FULL_BATCHES) and alone and reached and steps.images_per_epoch % batch:
         text = (
             f"{steps.images_per_epoch} rows in batches of {batch} leave {steps.images_per_epoch % batch} for the last, "

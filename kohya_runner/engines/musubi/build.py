@@ -55,7 +55,7 @@ def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -
     parts = tuple(_parts(resolved.loaded, layout, dataset_options.read_options(resolved.loaded)[0]))
     if len(parts) != len(layout.folders) or not parts:
         return None, ()
-    return plan_steps(parts, length(values, resolved.recipe.name, resolved.recipe.launch.num_processes))
+    return plan_steps(parts, length(values, resolved.recipe.name, resolved.recipe.launch.world))
 
 
 def arguments(

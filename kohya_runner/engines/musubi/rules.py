@@ -148,6 +148,15 @@ def warms_up(context: Context) -> bool:
     return flat and context.number("lr_warmup_steps") != 0 and not own_scheduler(context)
 
 
+def shrunk(context: Context) -> str:
+    """Only fractions are taken of ``max_train_steps * num_processes`` (training/trainer_base.py:288-294)."""
+    name = str(context.get("lr_scheduler") or "constant")
+    used = ("lr_warmup_steps", *(["lr_decay_steps"] if name == "warmup_stable_decay" else []))
+    whole = [n for n in used if isinstance(context.get(n), int) and context.number(n) > 0]
+    flat = name in CONSTANTS or relative(context) or own_scheduler(context)
+    return context.listed(whole) if context.several and not flat else ""
+
+
 def own_scheduler(context: Context) -> bool:
     return bool(context.get("lr_scheduler_type")) or schedule_free(context)
 
@@ -219,6 +228,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "musubi_scheduler": unknown_scheduler,
     "musubi_step_rules": no_step_rules,
     "musubi_warmup": warms_up,
+    "musubi_warmup_processes": shrunk,
     "musubi_adafactor_scheduler": scheduler_of_adafactor,
     "musubi_scheduler_fails": fails_always,
     "musubi_min_lr": lambda c: (

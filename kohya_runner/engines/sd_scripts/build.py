@@ -68,7 +68,7 @@ def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -
         from kohya_runner.engines.sd_scripts import leco
 
         return leco.steps(values, resolved.recipe.name)
-    processes, divisor = resolved.recipe.launch.num_processes, resolved.support.bucket_step
+    processes, divisor = resolved.recipe.launch.world, resolved.support.bucket_step
     own = [one["resolution"] for folder in layout.folders if "resolution" in (one := per_dataset(folder))]
     if values.get("resolution") is None and own:  # each dataset has its own
         values = {**values, "resolution": ",".join(map(str, own[0]))}

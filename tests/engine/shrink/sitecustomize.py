@@ -95,6 +95,17 @@ def _clip_text(module: ModuleType) -> None:
     _small_clip(module, "CLIPTextConfig")
 
 
+def _several_on_a_cpu(module: ModuleType) -> None:
+    """accelerator.py:1664: on several GPUs a model without anything to train is left alone, on a CPU it is refused."""
+    real = module.Accelerator.prepare_model
+
+    def prepare_model(self: Any, model: Any, *rest: Any, **named: Any) -> Any:
+        frozen = not any(parameter.requires_grad for parameter in model.parameters())
+        return real(self, model, *rest, **(named | ({"evaluation_mode": True} if frozen else {})))
+
+    module.Accelerator.prepare_model = prepare_model
+
+
 def _set(module: ModuleType, **values: Any) -> None:
     """Replace what is there; a name that is gone upstream is an error, not a silent full-size model."""
     for name, value in values.items():
@@ -105,6 +116,7 @@ def _set(module: ModuleType, **values: Any) -> None:
 
 SHRINK: dict[str, Callable[[ModuleType], None]] = (
     {
+        "accelerate.accelerator": _several_on_a_cpu,
         "diffusers.models.controlnets.controlnet": shrunk_controls.diffusers_control_net,
         "library.sdxl_original_control_net": shrunk_controls.sdxl_control_net,
         "tools.original_control_net": shrunk_controls.original_control_net,

@@ -120,9 +120,11 @@ def _warms(context: Context) -> bool:
     return context.schedulers.get(_name(context)) is not None and _name(context) not in NO_WARMUP
 
 
-def _shrunk(context: Context) -> bool:
-    value = context.get("lr_warmup_steps")
-    return context.num_processes > 1 and isinstance(value, int) and value > 0 and _warms(context)
+def _shrunk(context: Context) -> str:
+    """Only fractions are taken of ``max_train_steps * num_processes`` (library/optimizer.py:483-490)."""
+    used = ("lr_warmup_steps", *(["lr_decay_steps"] if _name(context) == "warmup_stable_decay" else []))
+    whole = (n for n in used if isinstance(context.get(n), int) and context.number(n) > 0)
+    return context.listed(whole) if context.several and _warms(context) else ""
 
 
 def _too_long(context: Context) -> bool:

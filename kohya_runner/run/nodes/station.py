@@ -1,0 +1,224 @@
+"""How the machines of one run speak: by files in the workspace, which they share.
+
+Each machine alone writes its own, again every few seconds and each time with another number: so a file of an earlier
+start is told from a living one, and no clocks are compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from kohya_runner import errors
+from kohya_runner.machine.rendezvous import ALONE, Rendezvous
+from kohya_runner.record.run_paths import node_file
+from kohya_runner.run.observers import Stop
+from kohya_runner.run.supervise import POLL
+from kohya_runner.safe_files import write_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from kohya_runner.diagnosis import events
+    from kohya_runner.engines.arguments import Command
+
+WAIT = "KOHYA_RUNNER_NODES_WAIT"
+"""Seconds in which each machine must see the others, and after which a silent one counts as lost."""
+PATIENCE = 180.0  # NFS shows a new file after a minute at most (acdirmax)
+BEAT = 2.0
+LEAVING = 60.0
+"""Seconds for a trainer to end by itself once the first machine's has ended well."""
+LAST_WORDS = 10.0
+"""Seconds to hear of another machine's end where this one's trainer failed: the cause may lie there."""
+
+
+class Order(BaseModel):
+    """What the others start: the first machine's command. ``log`` is its log, in the run's folder."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    needs: tuple[str, ...]
+    log: str
+    world: int
+
+
+class Presence(BaseModel):
+    """What a machine says. ``met``: the tokens of those that the first has seen; ``code``: it ended, and how."""
+
+    version: Literal[1] = 1
+    token: str
+    beat: int = 0
+    host: str
+    met: dict[int, str] = {}
+    order: Order | None = None
+    code: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    sign: Presence
+    when: float  # of the last change, by our own clock
+    living: bool  # it changed while we looked
+
+
+class Station:
+    """This machine's place in the meeting; an observer of its trainer, which ends when another machine does."""
+
+    def __init__(self, folder: Path, place: Rendezvous, environ: Mapping[str, str]) -> None:
+        """``folder`` holds the runs of the recipe's name."""
+        self.place = place
+        said = environ.get(WAIT, "")
+        self._patience = float(said) if said.isdecimal() else PATIENCE
+        self._files = [node_file(folder, rank) for rank in range(place.machines)]
+        self._others = range(1, place.machines) if place.rank == 0 else range(1)
+        self._sign = Presence(token=secrets.token_hex(8), host=socket.gethostname())
+        self._seen: dict[int, _Seen] = {}
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Be seen."""
+        try:
+            self._files[0].parent.mkdir(parents=True, exist_ok=True)
+            self._write()
+        except OSError as fault:
+            raise errors.PreflightError(
+                f"{fault.filename}: {fault.strerror}", hint="choose another --workspace"
+            ) from None
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Say how it ended; the first waits for those who have not seen it yet."""
+        if fault is not None:
+            code = fault.exit_code if isinstance(fault, errors.RunnerError) else 130
+            self.say(code=code, why=str(fault) or kind.__name__ if kind else "")
+        until = time.monotonic() + min(LEAVING, self._patience)
+        while self.place.rank == 0 and len(self._sign.met) < len(self._others) and time.monotonic() < until:
+            time.sleep(POLL)
+        self._over.set()
+        self._thread.join(BEAT)
+
+    def say(self, **changes: Any) -> None:
+        """Say it now; what was said of the end is not taken back."""
+        with self._lock:
+            kept = {} if self._sign.code is None else {"code": self._sign.code, "why": self._sign.why}
+            self._sign = self._sign.model_copy(update=changes | kept)
+        with contextlib.suppress(OSError):
+            self._write() if self.place.machines > 1 else None
+
+    def event(self, event: events.Event) -> None:
+        """The trainer's words are the recorder's."""
+
+    def tick(self) -> Stop | None:
+        """Whether another machine has ended, is lost, or was started again."""
+        for rank, seen in self._seen.items():
+            if not seen.living:
+                continue
+            sign, silent = seen.sign, time.monotonic() - seen.when
+            if sign.code or (sign.code == 0 and rank == 0 and silent > LEAVING):
+                return Stop("node.ended", f"{self._named(rank)} ended: {sign.why or f'exit code {sign.code}'}")
+            if rank and sign.token != self._sign.met.get(rank):
+                return Stop("node.lost", f"{self._named(rank)} was started again")
+            if sign.code is None and silent > self._patience:
+                return Stop("node.lost", f"{self._named(rank)} has given no sign for {silent:.0f} seconds")
+        return None
+
+    def begin(self, command: Command, log: Path, world: int) -> None:
+        """Let the others start the training, once all of them are there.
+
+        Raises:
+            TrainingFailedError: one of them has ended.
+            PreflightError: one of them does not come.
+        """
+        self._wait(lambda: len(self._sign.met) == len(self._others), self._others)
+        if stop := self.tick():
+            raise errors.TrainingFailedError(stop.why)
+        env, needs = dict(command.env), tuple(sorted(command.needs))
+        self.say(order=Order(argv=command.argv, cwd=str(command.cwd), env=env, needs=needs, log=str(log), world=world))
+
+    def ordered(self) -> Order | None:
+        """What to start; None where the first machine ended without a training. Raises as ``begin`` does."""
+        self._wait(self._is_met, (0,))
+        while (lead := self._seen[0]).sign.order is None and lead.sign.code is None:
+            if stop := self.tick():
+                raise errors.TrainingFailedError(stop.why)
+            time.sleep(POLL)
+        return lead.sign.order
+
+    def last_words(self) -> Iterator[str]:
+        """How other machines ended, where this one's trainer failed."""
+        until = time.monotonic() + LAST_WORDS
+        while (stop := self.tick()) is None and self._others and time.monotonic() < until:
+            time.sleep(POLL)
+        yield from [stop.why] if stop else []
+
+    def outlast(self) -> Presence | None:
+        """Wait for the first machine's end; what it said last, None where it is lost."""
+        while self._seen[0].sign.code is None:
+            if time.monotonic() - self._seen[0].when > self._patience:
+                return None
+            time.sleep(POLL)
+        return self._seen[0].sign
+
+    def _is_met(self) -> bool:
+        lead = self._seen.get(0)
+        return lead is not None and lead.sign.met.get(self.place.rank) == self._sign.token
+
+    def _wait(self, there: Callable[[], bool], whom: range | tuple[int, ...]) -> None:
+        until = time.monotonic() + self._patience
+        while not there():
+            if time.monotonic() > until:
+                absent = ", ".join(self._named(r) for r in whom if not (r in self._seen and self._seen[r].living))
+                text = (
+                    f"{absent or 'machine 0'} was not seen for {self._patience:.0f} seconds in {self._files[0].parent}"
+                )
+                hint = f"the workspace must be one folder that all machines see under one path; later starts: ${WAIT}"
+                raise errors.PreflightError(text, hint=f"{hint}=SECONDS")
+            time.sleep(POLL)
+
+    def _named(self, rank: int) -> str:
+        seen = self._seen.get(rank)
+        return f"machine {rank} ({seen.sign.host})" if seen else f"machine {rank}"
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT / 4 if len(self._sign.met) < len(self._others) else BEAT):
+            for rank in self._others:
+                self._look(rank)
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def _look(self, rank: int) -> None:
+        try:
+            sign = Presence.model_validate_json(self._files[rank].read_bytes())
+        except (OSError, ValidationError):
+            return
+        before = self._seen.get(rank)
+        if before and (sign.token, sign.beat) == (before.sign.token, before.sign.beat):
+            return
+        self._seen[rank] = _Seen(sign, time.monotonic(), before is not None)
+        if self.place.rank == 0 and before and self._sign.order is None and sign.token != self._sign.met.get(rank):
+            self.say(met={**self._sign.met, rank: sign.token})
+
+    def _write(self) -> None:
+        with self._lock:
+            self._sign = self._sign.model_copy(update={"beat": self._sign.beat + 1})
+            write_text(self._files[self.place.rank], self._sign.model_dump_json(), 0o600)
+
+
+ON_ITS_OWN = Station(Path(), ALONE, {})
+"""Of a launch on one machine: it waits for nobody and writes nothing."""
