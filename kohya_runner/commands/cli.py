@@ -14,6 +14,7 @@ from kohya_runner.commands.entry import (
     complete_families,
     complete_recipes,
     complete_runs,
+    place_options,
     serving_options,
     with_options,
 )
@@ -122,29 +123,40 @@ def plan(elsewhere: bool, as_json: bool, argv: bool, **choices: Any) -> int:  # 
 @click.option("--rehearse", is_flag=True, help="A few real steps and one save first: exact time, cost and space.")
 @click.option("--prepare", is_flag=True, help="Only fetch the models and lay the dataset out; needs no trainer.")
 @click.option("--go", is_flag=True, help="After --rehearse, start the whole run if no problem was found.")
+@place_options
 def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Check everything, then train, watched."""
     from kohya_runner.commands import launch as launch_cli
+    from kohya_runner.commands.remote import OnOptions
     from kohya_runner.plan.value import Request
 
     others = {name: choices.pop(name) for name in ("once", "again", "detach", "rehearse", "go", "serve", "bind")}
+    there = {key: choices.pop(key) for key in OnOptions.__slots__}
     only_ahead = choices.pop("prepare")
     request = Request(deep=not (dry_run or only_ahead), **choices)
     if only_ahead and not dry_run:
         return launch_cli.ahead(request, as_json=as_json)
-    return launch_cli.launch(request, launch_cli.LaunchOptions(dry_run=dry_run, as_json=as_json, **others))
+    return launch_cli.launch(
+        request,
+        launch_cli.LaunchOptions(dry_run=dry_run, as_json=as_json, there=OnOptions(**there), **others),
+    )
 
 
 @main.group(invoke_without_command=True)
 @_WORKSPACE
+@click.option("--remote", is_flag=True, help="Those at places, what they cost, and what is billed there now.")
 @_JSON
 @click.pass_context
-def runs(context: click.Context, workspace: str | None, as_json: bool) -> None:  # noqa: FBT001
+def runs(context: click.Context, workspace: str | None, remote: bool, as_json: bool) -> None:  # noqa: FBT001
     """List the runs of this workspace; runs diff A B shows what two differ in."""
+    from kohya_runner.commands import remote as places
     from kohya_runner.run import views
     from kohya_runner.show import run_screen
 
-    if context.invoked_subcommand is None:
+    if remote and context.invoked_subcommand is None:
+        places.runs_remote(workspace, as_json=as_json)
+    elif context.invoked_subcommand is None:
+        places.refresh_all(workspace)
         run_screen.runs(views.all_runs(workspace), as_json=as_json)
 
 
@@ -171,10 +183,12 @@ def runs_diff(context: click.Context, before: str, after: str, workspace: str | 
 @_JSON
 def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -> int:  # noqa: FBT001
     """How a run is doing (the latest one, or the named one)."""
+    from kohya_runner.commands import remote
     from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.run import views
     from kohya_runner.show import console, run_screen
 
+    remote.refresh(workspace, run)
     view = views.one_run(workspace, run)
     if adopt:
         with console.live(quiet=as_json, practice=False) as screen:
@@ -192,11 +206,14 @@ def status(run: str | None, workspace: str | None, adopt: bool, as_json: bool) -
 @click.option("-f", "--follow", is_flag=True, help="Follow the log as it grows, until the run ends.")
 def logs(run: str | None, workspace: str | None, lines: int, follow: bool) -> None:  # noqa: FBT001
     """Show the trainer's log of a run."""
+    from kohya_runner.commands import remote
     from kohya_runner.run import views
     from kohya_runner.show import console
 
-    for line in views.log_lines(views.one_run(workspace, run), lines, follow=follow):
-        console.say(line)
+    stays = remote.refresh(workspace, run)
+    with remote.mirrored(stays if follow else None):
+        for line in views.log_lines(views.one_run(workspace, run), lines, follow=follow):
+            console.say(line)
 
 
 @main.command()

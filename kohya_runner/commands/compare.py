@@ -66,12 +66,15 @@ def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None
 
 
 def _sweep(named: Any, choices: dict[str, Any], sd_scripts: str | None, *, as_json: bool) -> int:
+    from kohya_runner.commands import remote
     from kohya_runner.compare.settings import SweepOptions
     from kohya_runner.compare.sweep import compare as compared
     from kohya_runner.run.stop_request import raise_on_stop
     from kohya_runner.show import console
 
     raise_on_stop()
+    if len(named.targets) <= 1 and not any(Path(one).exists() for one in named.targets):
+        remote.refresh(named.workspace, next(iter(named.targets), None), everything=True)
     with console.live(quiet=as_json, practice=False) as screen:
         found = compared(named, SweepOptions(**choices), sd_scripts=sd_scripts, say=screen.event)
     _show(found, as_json=as_json)

@@ -183,6 +183,21 @@ def as_path(_context: click.Context, _parameter: click.Parameter, value: str | N
     return None if value is None else Path(value)
 
 
+place_options = with_options(
+    click.option("--on", metavar="PLACE", help="On another machine: a place of the settings, or a kind of them."),
+    click.option("--gpu", metavar="NAME", help="With --on: the card to ask for, as the place calls it."),
+    click.option("--nodes", type=click.IntRange(min=1), default=1, help="With --on: machines for one training."),
+    click.option("--spot", is_flag=True, help="With --on: cheaper machines that may be taken away."),
+    click.option("--max-price", type=click.FloatRange(min=0, min_open=True), metavar="$",
+                 help="With --on: an hour, for all machines together."),
+    click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), metavar="H",
+                 help="With --on: end it after so many, by a timer there and by this command."),
+    click.option("--render", metavar="DIR", type=click.Path(), callback=as_path,
+                 help="With --on: only write what would be handed over."),
+    click.option("--yes", is_flag=True, help="With --on: rent without the question."),
+)  # fmt: skip
+
+
 def complete_families(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """The families of all engines."""
     from kohya_runner.engines.table import families

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from kohya_runner.commands import live
+from kohya_runner.commands import live, remote
 from kohya_runner.commands.entry import served
+from kohya_runner.commands.remote import OnOptions
 from kohya_runner.errors import PreflightError, UsageError
 from kohya_runner.findings import Severity
 from kohya_runner.finish.after import AFTER_RUN
@@ -40,12 +41,15 @@ class LaunchOptions:
     go: bool = False
     serve: int | None = None
     bind: str | None = None
+    there: OnOptions = field(default_factory=OnOptions)
 
 
 def launch(request: Request, options: LaunchOptions) -> int:
     """Plan, show, then do what was asked for; the exit code."""
     _check(request, options)
     raise_on_stop()
+    if options.there.on is not None:
+        return _elsewhere(request, options)
     place = rendezvous(os.environ)[0]
     if place.machines == 1 or options.dry_run:
         return _launched(request, options, ON_ITS_OWN)
@@ -87,6 +91,13 @@ def _launched(request: Request, options: LaunchOptions, station: Station) -> int
 
 def _check(request: Request, options: LaunchOptions) -> None:
     """UsageError for options that do not go together."""
+    if options.there.stray:
+        raise UsageError(f"{', '.join(options.there.stray)}: only with --on", hint="add --on PLACE, or leave it out")
+    if options.there.on is not None:
+        unfit = {"--rehearse": options.rehearse, "--again": options.again, "--sd-scripts": request.sd_scripts,
+                 "--serve": options.serve is not None, "--once": options.once}  # fmt: skip
+        if found := [name for name, given in unfit.items() if given]:
+            raise UsageError(f"{', '.join(found)}: not with --on", hint="leave it out; watch --serve shows the page")
     if options.go and not options.rehearse:
         raise UsageError("--go goes with --rehearse", hint="add --rehearse, or leave --go out")
     if request.resume and options.rehearse:
@@ -95,6 +106,22 @@ def _check(request: Request, options: LaunchOptions) -> None:
     if options.serve is not None and options.detach:
         hint = "detach the run, then: kohya-runner watch --serve"
         raise UsageError("--serve does not go with --detach: its page would have no end", hint=hint)
+
+
+def _elsewhere(request: Request, options: LaunchOptions) -> int:
+    """The plan for another machine, handed to the place."""
+    asked = replace(request, elsewhere=True, resume=False, deep=False)
+    made = make_plan(asked, on_progress=console.scan_progress(quiet=options.as_json))
+    if made.unprepared and not options.dry_run:
+        made = _prepared(made, quiet=True)
+    if not options.as_json:
+        console.plan(made)
+    if not made.ok:
+        if options.as_json:
+            console.json_object(plan_json(made))
+        return exit_code(made)
+    made = replace(made, request=request)
+    return remote.send(made, options.there, dry_run=options.dry_run, detach=options.detach, as_json=options.as_json)
 
 
 def ahead(request: Request, *, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,6 +56,17 @@ def attend(child: int, made: Plan, *, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, whenever something has changed.")
 def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool, **page: Any) -> int:  # noqa: FBT001
     """Watch a run live; q or Ctrl-C leaves it alone."""
+    from kohya_runner.commands import remote
+
+    if (stays := remote.stay_of(workspace, run)) is None:
+        return watch_run(workspace, run, adopt=adopt, as_json=as_json, page=page)
+    if stays.now().phase in ("renting", "sending"):
+        stays.begin()
+    return remote.watched(stays, lambda: watch_run(workspace, run, adopt=False, as_json=as_json, page=page))
+
+
+def watch_run(workspace: str | None, run: str | None, *, adopt: bool, as_json: bool, page: Mapping[str, Any]) -> int:
+    """The screen of ``watch``, or lines, until the run has ended or is left alone; the exit code."""
     import shlex
     import sys
 
@@ -142,12 +154,15 @@ def _followed(watcher: Any, *, as_json: bool, page: LivePage | None = None) -> R
 @click.option("--no-wait", is_flag=True, help="Leave the stop request and do not wait for the end.")
 def stop(run: str | None, workspace: str | None, when: When | None, no_wait: bool) -> int:  # noqa: FBT001
     """Stop a run now, after the step or after the next save; a second request stops harder."""
+    from kohya_runner.commands import remote
     from kohya_runner.errors import RunExistsError
     from kohya_runner.finish.after import AFTER_RUN
     from kohya_runner.record.record import LIVE
     from kohya_runner.run import views
     from kohya_runner.show import console
 
+    if stays := remote.stay_of(workspace, run):
+        return remote.stop(stays, now=when != "after-save", wait=not no_wait)
     view = views.one_run(workspace, run)
     with console.live(quiet=False, practice=False) as screen:
         view = views.stop(view, when or "now", screen, AFTER_RUN, wait=not no_wait)

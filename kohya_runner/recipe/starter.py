@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -160,12 +160,15 @@ class _Leaf(NamedTuple):
 _Tree: TypeAlias = "_Leaf | dict[str, _Tree] | list[_Tree]"
 
 
-def resolved_recipe(loaded: Loaded, paths: Collection[str], title: str, added: Sequence[str]) -> str:
+def resolved_recipe(
+    loaded: Loaded, paths: Collection[str], title: str, added: Sequence[str], moved: Callable[[Path], str] = str
+) -> str:
     """The text of ``recipe.yaml``. ``paths`` are options that name files, ``added`` what the runner passes besides.
 
-    A variable stays as it was written, so that no value of the environment gets into the file.
+    A variable stays as it was written, so that no value of the environment gets into the file. ``moved`` says where a
+    file or folder is for whoever reads it.
     """
-    reader = _Reading(loaded, paths)
+    reader = _Reading(loaded, paths, moved)
     tree = reader.tree(loaded.written or loaded.tree, ())
     assert isinstance(tree, dict)  # noqa: S101 - a recipe that was launched
     tree.pop("extends", None)
@@ -188,6 +191,7 @@ class _Reading(NamedTuple):
 
     loaded: Loaded
     paths: Collection[str]
+    moved: Callable[[Path], str]
 
     def tree(self, node: Node, path: tuple[Key, ...]) -> _Tree:
         if isinstance(node.value, dict) and node.value:
@@ -203,7 +207,7 @@ class _Reading(NamedTuple):
         if not (isinstance(node.value, str) and isinstance(rendered, str) and self.is_path(rendered, path)):
             return node.plain()
         if not has_template(node.value):
-            return str(self.loaded.path_from(rendered, *path))
+            return self.moved(self.loaded.path_from(rendered, *path))
         return node.value if rendered.startswith(("/", "~")) else f"{node.place.folder}/{node.value}"
 
     def is_path(self, text: str, path: tuple[Key, ...]) -> bool:

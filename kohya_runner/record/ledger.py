@@ -12,8 +12,11 @@ from kohya_runner.record import record as records
 from kohya_runner.record.process_identity import ProcessId
 from kohya_runner.record.record import UNDER_WAY, Record, RecordError, RunState
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.safe_files import status
+from kohya_runner.safe_files import read_json, status
 from kohya_runner.text import did_you_mean
+
+AWAY: dict[str, RunState] = dict.fromkeys(("renting", "sending", "waiting", "running"), "starting")
+"""Phases of a run on another machine in which it goes on, and its state until a record of it is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +75,24 @@ def _folders(path: Path) -> list[Path]:
 def _is_run(path: Path) -> bool:
     """Whether it has a record, or is called as a run is and holds what a trainer writes."""
     paths = RunPaths(path)
-    if paths.record.exists() or paths.record.is_symlink():
+    if paths.record.exists() or paths.record.is_symlink() or paths.remote.exists():
         return True
     return path.name.isdecimal() and (paths.output.is_dir() or paths.newest_log().is_file())
 
 
 def view(run_dir: Path) -> RunView:
     """One run, whatever state its folder is in."""
+    paths = RunPaths(run_dir)
+    away = read_json(paths.remote) if paths.remote.exists() else {}
+    phase, told = str(away.get("phase")), f"at {away.get('place')}: {away.get('said') or away.get('note')}"
+    if away and not paths.record.exists():
+        return RunView(run_dir, AWAY.get(phase, "failed"), problem=f"{phase} {told}")
     try:
         record = records.read(run_dir)
     except RecordError as fault:
         return RunView(run_dir, "unreadable", problem=fault.message)
+    if away and record.state in UNDER_WAY:  # its processes are another machine's
+        return RunView(run_dir, record.state if phase in AWAY else "lost", record, f"{phase} {told}")
     state, problem = _effective(run_dir, record)
     return RunView(run_dir, state, record, problem)
 

@@ -66,6 +66,7 @@ class RunPaths:
         self.remote_lock = run_dir / ".remote-lock"
         self.pack = run_dir / "pack"  # what goes there: recipe.yaml and links to the files that it names
         self.sums = run_dir / "sha256sums.json"  # of all files of a run that ended on another machine, made there
+        self.remote_log = run_dir / "launch.log"  # what start and launch said there
 
     def node_log(self, rank: int, log: str) -> Path:
         """The log of a machine after the first; ``log`` is the first one's."""

@@ -15,6 +15,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from kohya_runner import hub
+
 StayPhase = Literal["renting", "sending", "waiting", "running", "ended", "returned", "lost"]
 """Of a stay, in order; ``waiting`` is a queue. ``returned``: the results are here and their hashes are right."""
 
@@ -57,6 +59,11 @@ class Job:
     options: tuple[str, ...] = ()  # of launch on the other machine: --trust KEY, --allow CODE, ...
     secrets: tuple[str, ...] = ()  # names of variables that the run needs there (HF_TOKEN); never values
 
+    def values(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The secrets with their values, as far as they are set here: for the place's own mechanism alone."""
+        known = {**environ, "HF_TOKEN": hub.access(environ).token or ""}
+        return {name: known[name] for name in self.secrets if known.get(name)}
+
 
 class Stay(BaseModel):
     """What is known about a recipe on another machine: ``remote.json`` in the run's folder, written after every step.
@@ -81,7 +88,24 @@ class Stay(BaseModel):
     paid_until: float | None = None  # None: still billed, or never was
     max_hours: float | None = None
     code: int | None = None  # the exit code of launch there, once it ended
-    note: str = ""  # the last thing the place said, for a person
+    said: str = ""  # by the place, when it was last asked
+    note: str = ""  # the last step, for a person: told when it changes
+    released: bool = False  # nothing of it is paid for any more
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is still to be done, here or there."""
+        return self.phase not in ("returned", "lost") or not self.released
+
+    def overdue(self, now: float) -> bool:
+        """Whether it has run for longer than ``--max-hours``; the other machine has a timer of its own, too."""
+        return self.max_hours is not None and now > (self.paid_from or self.asked) + 3600 * self.max_hours
+
+    def cost(self, now: float) -> float | None:
+        """What it cost so far; None where no price is known, or nothing was paid for."""
+        if self.price is None or self.paid_from is None:
+            return None
+        return self.price * max(0.0, (self.paid_until or now) - self.paid_from) / 3600
 
     def changed(self, **values: object) -> Stay:
         """With other values."""
@@ -107,6 +131,10 @@ class Billed:
     price: float | None
     text: str
     run: str | None = None  # NAME/NUMBER
+
+    def as_json(self) -> dict[str, str | float | None]:
+        """One entry of ``billed`` in ``runs --remote --json``."""
+        return {"place": self.place, "what": self.what, "price": self.price, "text": self.text, "run": self.run}
 
 
 class RemotePlace(BaseModel):

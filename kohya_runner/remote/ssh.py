@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from kohya_runner.errors import RemoteError
 
@@ -20,6 +22,8 @@ CUT = 255
 """ssh's own exit code: no connection, or one that was cut."""
 RSYNC_CUT = frozenset({CUT, 10, 11, 12, 30, 35})
 """rsync's codes for sockets, streams and timeouts (11: file I/O, which a remote end that dies may give)."""
+PARTLY, VANISHED = 23, 24
+"""Something could not be read, which may be what is not there yet; files that went away while they were listed."""
 REFUSED = (
     "Permission denied",
     "Host key verification failed",
@@ -88,7 +92,7 @@ class SshHost:
             RemoteError: no connection; ``tries`` of them (all waits by default).
         """
         argv = (*self.ssh, "--", self.address, f"bash -c {shlex.quote(script)}")
-        done = self._again(argv, frozenset({CUT}), stdin, tries, timeout)
+        done = self._again(argv, stdin=stdin, tries=tries, timeout=timeout)
         return SshAnswer(done.returncode, _text(done.stdout), _text(done.stderr))
 
     def check(self, script: str, *, stdin: bytes = b"", tries: int | None = None) -> str:
@@ -101,30 +105,47 @@ class SshHost:
 
     def send(self, source: Path, target: str, *options: str) -> None:
         """What is in a folder into a folder there, links followed. A file that was begun goes on where it was cut."""
-        self._rsync(("-rLtz", *options), f"{source}/", f"{self.address}:{target}/")
+        self._rsync(("-rLtz", *options), f"{source}/", f"{self.address}:{target}/", loud=True)
 
-    def bring(self, source: str, target: Path, *options: str) -> None:
-        """What is in a folder there into one here; links there are passed over, they could name any file here."""
+    def bring(self, sources: Sequence[str], target: Path, *options: str, loud: bool = False) -> None:
+        """Files, and what is in folders (they end with /), from there into one folder, as far as they are there.
+
+        Links there are passed over, too: they could name any file here.
+        """
         target.mkdir(parents=True, exist_ok=True)
-        self._rsync(("-rtz", "--no-links", *options), f"{self.address}:{source}/", f"{target}/")
+        self._rsync(("-rtz", "--no-links", *options), *(f"{self.address}:{one}" for one in sources), f"{target}/",
+                    loud=loud)  # fmt: skip
 
-    def _rsync(self, options: Sequence[str], *ends: str) -> None:
-        fixed = ("rsync", "-s", "--partial-dir=.rsync-partial", "--timeout=120", "-e", shlex.join(self.ssh))
-        done = self._again((*fixed, *options, "--", *ends), RSYNC_CUT, b"", None, None)
-        if done.returncode:
-            said = _text(done.stderr).strip().splitlines()
+    def _rsync(self, options: Sequence[str], *ends: str, loud: bool) -> None:
+        """``loud``: on a terminal rsync shows how far it is."""
+        fixed = ["rsync", "-s", "--timeout=120", "-e", shlex.join(self.ssh)]
+        fixed += [] if "--inplace" in options else ["--partial-dir=.rsync-partial"]
+        shown = loud and sys.stderr.isatty()
+        fixed += ["--info=progress2"] if shown else []
+        done = self._again((*fixed, *options, "--", *ends), stdout=sys.stderr if shown else subprocess.PIPE)
+        said = [line for line in _text(done.stderr).splitlines() if line.strip()]
+        absent = done.returncode == PARTLY and any("No such file or directory" in line for line in said)
+        if done.returncode not in (0, VANISHED) and not absent:
             hint = f"install rsync there: {self.shown('apt-get install -y rsync')}" if done.returncode == 127 else ""
             raise RemoteError(f"{self.address}: rsync: {said[0] if said else done.returncode}", hint=hint)
 
     def _again(
-        self, argv: Sequence[str], cut: frozenset[int], stdin: bytes, tries: int | None, timeout: float | None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        tries: int | None = None,
+        timeout: float | None = None,
+        stdout: IO[str] | int = subprocess.PIPE,
     ) -> subprocess.CompletedProcess[bytes]:
         """The process, started again while its connection is cut."""
+        cut = RSYNC_CUT if argv[0] == "rsync" else {CUT}
         waits = self.waits[: None if tries is None else tries - 1]
         said = ""
         for wait in (*waits, None):
             try:
-                done = subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=timeout)
+                done = subprocess.run(argv, input=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False,
+                                      timeout=timeout)  # fmt: skip
             except FileNotFoundError:
                 raise RemoteError(f"{argv[0]} is not installed here", hint=f"apt-get install {argv[0]}") from None
             except subprocess.TimeoutExpired:

@@ -15,9 +15,6 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.remote.place import Stay
 from kohya_runner.safe_files import PRIVATE, open_for_write, write_text
 
-OPEN = frozenset({"renting", "sending", "waiting", "running", "ended"})
-"""Phases in which something is still to be done, here or there."""
-
 
 def read(run_dir: Path) -> Stay | None:
     """The stay of a run; None for a run of this machine.

@@ -39,14 +39,14 @@ def test_files_travel_with_links_followed_and_odd_names(sshd, odd_path):
     sent = odd_path / "there" / "in ner" / "model's.bin"
     assert sent.read_bytes() == b"weights"
     assert not sent.is_symlink()
-    sshd.host.bring(f"{odd_path}/there", odd_path / "back", "--exclude=*.txt")
+    sshd.host.bring((f"{odd_path}/there/", f"{odd_path}/never"), odd_path / "back", "--exclude=*.txt")
     assert (odd_path / "back" / "in ner" / "model's.bin").read_bytes() == b"weights"
 
 
 def test_a_link_on_the_other_machine_names_no_file_of_this_one(sshd, odd_path):
     (odd_path / "there").mkdir()
     (odd_path / "there" / "secret").symlink_to("/etc/hostname")
-    sshd.host.bring(f"{odd_path}/there", odd_path / "back")
+    sshd.host.bring((f"{odd_path}/there/", f"{odd_path}/never"), odd_path / "back")
     assert list((odd_path / "back").iterdir()) == []
 
 
