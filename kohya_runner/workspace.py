@@ -47,6 +47,11 @@ class Workspace:
         return self.root / "prepared"
 
     @property
+    def sweeps(self) -> Path:
+        """What was asked of many runs of one recipe together: ``<name>``."""
+        return self.root / "sweeps"
+
+    @property
     def rehearsals(self) -> Path:
         """What was measured before a run: ``<name>/<number>``, without the files that were saved."""
         return self.root / "rehearsals"

@@ -63,6 +63,7 @@ LATER = {
     "setup": (
         "trainer", "Get the trainer's sources and build its environment; does nothing where both are there."
     ),
+    "sweep": ("sweep", "Train a recipe with each combination of values in turn, and compare the results."),
     "stop": ("live", "Stop a run now, after the step or after the next save; a second request stops harder."),
     "upstream": (
         "trainer", "What changed between two checkouts of a trainer (or REPOSITORY@COMMIT), and the rules it touches."

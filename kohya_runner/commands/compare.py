@@ -77,14 +77,14 @@ def _sweep(named: Any, choices: dict[str, Any], sd_scripts: str | None, *, as_js
         remote.refresh(named.workspace, next(iter(named.targets), None), everything=True)
     with console.live(quiet=as_json, practice=False) as screen:
         found = compared(named, SweepOptions(**choices), sd_scripts=sd_scripts, say=screen.event)
-    _show(found, as_json=as_json)
+    show(found, as_json=as_json)
     return FAILED if found.failed else 0
 
 
 def _samples(folder: Any, output: Any, *, as_json: bool) -> int:
     from kohya_runner.compare.samples import compare_images
 
-    _show(compare_images(folder.absolute(), output.absolute() if output else None), as_json=as_json)
+    show(compare_images(folder.absolute(), output.absolute() if output else None), as_json=as_json)
     return 0
 
 
@@ -104,7 +104,8 @@ def _pick(named: Any, number: int, *, as_json: bool) -> int:
     return 0
 
 
-def _show(found: Comparison, *, as_json: bool) -> None:
+def show(found: Comparison, *, as_json: bool) -> None:
+    """Its figures, and where sheet and page are."""
     from kohya_runner.compare.metrics import shown
     from kohya_runner.compare.write_up import result_json
     from kohya_runner.record.run_paths import ComparisonPaths

@@ -75,7 +75,7 @@ def _launched(request: Request, options: LaunchOptions, station: Station) -> int
     if not options.as_json:
         console.plan(made)
     if made.unprepared and not options.dry_run:
-        made = _prepared(made, quiet=options.as_json)
+        made = prepared(made, quiet=options.as_json)
     if request.resume and not options.dry_run and (view := _standing(made, options)):
         return views.exit_code(view)
     if options.dry_run or not made.ok:
@@ -113,7 +113,7 @@ def _elsewhere(request: Request, options: LaunchOptions) -> int:
     asked = replace(request, elsewhere=True, resume=False, deep=False)
     made = make_plan(asked, on_progress=console.scan_progress(quiet=options.as_json))
     if made.unprepared and not options.dry_run:
-        made = _prepared(made, quiet=True)
+        made = prepared(made, quiet=True)
     if not options.as_json:
         console.plan(made)
     if not made.ok:
@@ -138,7 +138,7 @@ def ahead(request: Request, *, as_json: bool) -> int:
     return 0
 
 
-def _prepared(made: Plan, *, quiet: bool) -> Plan:
+def prepared(made: Plan, *, quiet: bool) -> Plan:
     """The plan once its datasets are prepared: only now all of it is known."""
     from kohya_runner.commands.dataset_captions import tagger_place
     from kohya_runner.plan.dataset_versions import make_versions

@@ -79,7 +79,7 @@ def columns_of(checkpoints: tuple[Candidate, ...], settings: SweepSettings) -> t
     named = (
         Head(
             f"{c.label} x{strength:g}" if several or strength != 1 else c.label,
-            path=c.path, sha256=c.sha256, strength=strength, epoch=c.epoch, step=c.step,
+            path=c.path, sha256=c.sha256, strength=strength, epoch=c.epoch, step=c.step, slot=c.slot,
         )
         for c in checkpoints
         for strength in settings.strengths

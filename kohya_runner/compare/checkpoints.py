@@ -41,6 +41,7 @@ class Candidate:
     sha256: str
     epoch: int | None = None
     step: int | None = None
+    slot: str = ""  # files of different slots are not painted by one process; "" where all have the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Head:
     strength: float = 1.0
     epoch: int | None = None
     step: int | None = None
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Comparison:
     samplers: tuple[str, ...] = ("",)
     controls: tuple[str, ...] = ()  # the picture that each prompt edits
     hint: str = ""  # what would tell more
+    runs: tuple[tuple[str, ...], ...] = ()  # a table of the runs that were compared, its headings first
 
     @property
     def rows(self) -> tuple[GridRow, ...]:

@@ -51,6 +51,7 @@ def report_html(comparison: Comparison) -> str:
         suggestion=comparison.suggestion, how=[(k, str(v)) for k, v in comparison.how.items()],
         skipped=[(s.path.name, s.reason) for s in comparison.skipped], notes=comparison.notes,
         failed=len(comparison.failed), command=comparison.command, hint=comparison.hint,
+        runs=comparison.runs,
         curve=_curve(comparison.losses),
         hard=comparison.table.training.grid is not None, store=f"kohya-runner compare {comparison.folder}",
     )  # fmt: skip

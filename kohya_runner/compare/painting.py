@@ -87,7 +87,8 @@ def paint(grid: Grid, painter: Painter, base: Base, place: PaintingPlace, say: S
     _sweep(place.output)
     dead = 0
     while open_cells:
-        batch = tuple(c for c in open_cells if c.sampler == open_cells[0].sampler)
+        kind = _kind(grid, open_cells[0])
+        batch = tuple(cell for cell in open_cells if _kind(grid, cell) == kind)
         before = len(progress.seconds)
         why = _process(_Batch(grid, painter, base, place, batch), progress, say)
         told = {*progress.seconds, *progress.failed}
@@ -100,6 +101,12 @@ def paint(grid: Grid, painter: Painter, base: Base, place: PaintingPlace, say: S
             break
         open_cells = rest
     return progress
+
+
+def _kind(grid: Grid, cell: Cell) -> tuple[str, str]:
+    """What one process can paint together; the base model goes with the first file."""
+    own = grid.columns[cell.column]
+    return cell.sampler, (next((c for c in grid.columns if c.path), own) if own.base else own).slot
 
 
 def _give_up(rest: Sequence[Cell], why: str, progress: PaintingProgress, place: PaintingPlace) -> None:

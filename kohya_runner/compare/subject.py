@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner.artefact.model_file import CONVERT, code_in
-from kohya_runner.compare.checkpoints import SUFFIX, in_folder
+from kohya_runner.compare.checkpoints import SUFFIX, Candidate, in_folder
 from kohya_runner.engines.painting import MODELS, Base
 from kohya_runner.errors import PreflightError, UsageError
 from kohya_runner.findings import error
@@ -37,6 +37,8 @@ class SweepSubject:
     record: Record | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     recipe_folder: Path | None = None  # where a recipe that was named lies
+    chosen: tuple[Candidate, ...] = ()  # in place of all files: one of each of several runs
+    runs: tuple[tuple[str, ...], ...] = ()  # a table of those runs, its headings first
 
 
 @dataclass(frozen=True, slots=True)

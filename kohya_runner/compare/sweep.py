@@ -78,6 +78,11 @@ def compare_run(
     return _compared(of_run(run_dir), wish or SweepOptions(), trainer, say, env)
 
 
+def compare_files(subject: SweepSubject, *, say: Say = quiet, sd_scripts: str | None = None) -> Comparison:
+    """Compare what was chosen of several runs that this machine made."""
+    return _compared(subject, SweepOptions(), (sd_scripts, None), say, dict(os.environ))
+
+
 def compare(named: Named, wish: SweepOptions, *, sd_scripts: str | None = None, say: Say = quiet) -> Comparison:
     """Compare what the command line names.
 
@@ -94,6 +99,8 @@ def compare(named: Named, wish: SweepOptions, *, sd_scripts: str | None = None, 
 
 def find_checkpoints(subject: SweepSubject) -> Candidates:
     """The checkpoints of a subject, hashed."""
+    if subject.chosen:
+        return Candidates(subject.chosen)
     planned = subject.record.epochs_planned if subject.record else None
     return checkpoints.find(
         subject.files, subject.base.family, last_epoch=planned, hashes=hashes_of(subject.run_dir, subject.record)

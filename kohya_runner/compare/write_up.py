@@ -40,7 +40,7 @@ def finished(
     subject: SweepSubject, found: Candidates, grid: Grid, progress: PaintingProgress, made: Made
 ) -> Comparison:
     """Measure and write everything; the comparison."""
-    numbers = {checkpoint.path: number for number, checkpoint in numbered(found).items()}
+    numbers = {} if subject.chosen else {checkpoint.path: number for number, checkpoint in numbered(found).items()}
     heads = tuple(replace(head, number=numbers.get(head.path) if head.path else None) for head in grid.columns)
     shown = tuple(_shown(subject.output, cell, progress) for cell in grid.cells)
     texts = (*grid.settings.prompts, *_rules(subject))
@@ -67,6 +67,7 @@ def finished(
         if subject.run_dir and subject.record
         else None,
         command=_command(subject),
+        runs=subject.runs,
     )
     write(comparison)
     return comparison
@@ -185,6 +186,11 @@ def result_json(comparison: Comparison) -> dict[str, Any]:
             "verdict": suggestion.verdict,
             "tied": list(suggestion.tied),
         },
+        **(
+            {"runs": [dict(zip(comparison.runs[0], row, strict=True)) for row in comparison.runs[1:]]}
+            if comparison.runs
+            else {}
+        ),
         "skipped": [{"file": str(s.path), "reason": s.reason} for s in comparison.skipped],
         "notes": list(comparison.notes),
     }

@@ -134,7 +134,7 @@ def assemble(opened: Opened, given: GivenOptions, data: ReadData, recipe: Recipe
     """All of it, for options and data that could be read."""
     engine, room = opened.engine, opened.workspace
     resolved = ResolvedRecipe(opened.loaded, recipe, support, given.parsed, given.models, given.args, data.pairs)
-    arranged = engine.arrange(resolved, data.scans, room.datasets / recipe.name)
+    arranged = engine.arrange(resolved, data.scans, room.datasets / (opened.request.shared or recipe.name))
     states = resume_options.wanted(opened.loaded, asked=opened.request.resume)
     steps, counted, saving = _numbers(engine, resolved, arranged.layout, states)
     series = resume_options.going_on(opened, given, recipe.name)

@@ -44,6 +44,7 @@ class Request:
     thorough: bool = False  # read the model files for their hashes, whatever their size
     resume: bool = False  # go on with the latest run of this name, if it was cut
     rehearse: bool = False  # a few steps in a scratch folder: nothing is to happen after it
+    shared: str = ""  # the folder of datasets/ that this run shares with others; its own name's where it is ""
     deep: bool = False  # import torch in the trainer's Python to be sure: seconds
 
 
