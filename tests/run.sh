@@ -34,7 +34,7 @@ check_all() {
   check "$bin/mypy" kohya_runner
   check "$bin/lint-imports" --no-logo
   if command -v shellcheck >/dev/null; then
-    check shellcheck --external-sources runpod/*.sh tests/run.sh .ci/run
+    check shellcheck --external-sources runpod/*.sh kohya_runner/remote/end_pod.sh tests/run.sh .ci/run
   else
     say "shellcheck is not installed: the shell scripts were not checked"
   fi
