@@ -23,7 +23,7 @@ finish() { # CODE: hash what is there, then say so
 }
 trap 'finish 143' TERM # once what runs in the foreground has ended
 if [ -n "$environment" ]; then
-  export PYTHONPATH="$sources"
+  export PYTHONPATH="$sources${PYTHONPATH:+:$PYTHONPATH}"
 else
   . "$sources/runpod/runner_env.sh"
   environment="$(runner_env runner "$sources" 8>&-)" || finish 5
