@@ -131,7 +131,7 @@ SAID: Mapping[str, str] = TABLE["said"]
 FAMILY_MARKS: Mapping[str, str] = TABLE["marks"]
 """How the modules of a family begin; the first that occurs counts. Some are not told apart: see ``SAME_NAMES``."""
 
-ALIKE = {"flux": ("flux_kontext", "flux2", "hunyuan_image")}
+ALIKE = {"flux": ("flux_kontext", "flux2", "hunyuan_image"), "qwen_image": ("qwen_image_edit",)}
 """Families whose modules have the same names; the trainer's own metadata tells them apart."""
 
 CONTEXT = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
@@ -144,12 +144,11 @@ _KEYS = ("ss_base_model_version", "modelspec.architecture")
 def family_of(header: Header) -> str:
     """A family of ``families.TABLE`` or another known one; "" where nothing tells."""
     names = {tensor.name.replace(".", "_"): tensor.shape for tensor in header.tensors}
-    what = identify(header)
+    what, said = identify(header), _said(header.metadata)
     if what is not None and what.key not in ("lora", "embedding", "controlnet"):
-        return what.key
+        return said if said in ALIKE.get(what.key, ()) else what.key
     told = (family for family, parts in NAMES.items() if any(part in name for part in parts for name in names))
     found = _by_shape(names) or next(told, "")
-    said = _said(header.metadata)
     return said if found in ALIKE and said in ALIKE[found] else found or said
 
 

@@ -186,6 +186,21 @@ def _sd3(names: _Names) -> Identity | None:
     return Identity("sd3", f"a Stable Diffusion {version} model")
 
 
+def _musubi_transformers(names: _Names) -> Identity | None:
+    """Krea 2, Z-Image in both layouts, and the variants of Qwen-Image, of which only two are told by their names."""
+    if "txtfusion.projector.weight" in names.bare:
+        return Identity("krea2", "a Krea 2 model")
+    if "x_pad_token" in names.bare and names.any_starts("noise_refiner.", "model.diffusion_model.noise_refiner."):
+        return Identity("z_image", "a Z-Image model")
+    if "txt_norm.weight" not in names.bare or "transformer_blocks.0.attn.add_k_proj.weight" not in names.bare:
+        return None
+    if "time_text_embed.addition_t_embedding.weight" in names.bare:
+        return Identity("qwen_image_layered", "a Qwen-Image-Layered model")
+    later = "__index_timestep_zero__" in names.bare  # ComfyUI's mark of 2511 (qwen_image/qwen_image_model.py:1498)
+    key, what = ("qwen_image_edit", "a Qwen-Image-Edit-2511") if later else ("qwen_image", "a Qwen-Image")
+    return Identity(key, f"{what} model")
+
+
 def _other_transformers(names: _Names) -> Identity | None:
     if names.bare.get("cap_embedder.1.weight") == (2304, 2304) and "noise_refiner.0.attention.qkv.weight" in names.bare:
         return Identity("lumina", "a Lumina Image 2.0 model")
@@ -233,8 +248,11 @@ def _language_model(names: _Names) -> Identity | None:
     if shared and names.any_starts("encoder.block.0.layer.0.SelfAttention."):
         t5 = OTHER_T5S.get(shared[0]) or T5S.get(shared[1]) or ("t5", f"a T5 text encoder of width {shared[1]}")
         return Identity(*t5, more="a decoder" if names.any_starts("decoder.") else "")
-    embedded = names.bare.get("model.embed_tokens.weight") or names.bare.get("embed_tokens.weight")
+    places = ("model.embed_tokens.weight", "embed_tokens.weight", "model.language_model.embed_tokens.weight")
+    embedded = next(filter(None, map(names.bare.get, places)), None)
     known = LANGUAGE_MODELS.get((embedded[0], embedded[1])) if embedded and len(embedded) == 2 else None
+    if known and known[0] == "qwen3_4b" and names.any_starts("visual.", "model.visual."):
+        return Identity("qwen3_vl_4b", "the Qwen3-VL 4B text encoder")
     return Identity(*known) if known else None
 
 
@@ -263,7 +281,7 @@ ORIGINALS = {
 
 
 RULES: tuple[Callable[[_Names], Identity | None], ...] = (
-    _addition, _unet, _diffusers_unet, _flux, _diffusers_transformer, _sd3, _other_transformers, _clip,
-    _language_model, _autoencoder,
+    _addition, _unet, _diffusers_unet, _flux, _diffusers_transformer, _sd3, _musubi_transformers,
+    _other_transformers, _clip, _language_model, _autoencoder,
 )  # fmt: skip
 """In this order: what goes on top of a model first, whole models before their parts."""

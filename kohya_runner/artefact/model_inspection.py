@@ -89,10 +89,11 @@ class Wanted:
     what: str
     loader: str = ""
     strict: bool = False
+    any_layout: bool = False  # its loader converts diffusers' layout, too (zimage/zimage_autoencoder.py:426)
 
 
-def _wanted(keys: list[str], what: str, loader: str = "", *, strict: bool = False) -> Wanted:
-    return Wanted(frozenset(keys), what, loader, strict)
+def _wanted(keys: list[str], what: str, loader: str = "", **more: bool) -> Wanted:
+    return Wanted(frozenset(keys), what, loader, **more)
 
 
 SLOTS: dict[tuple[str, str], Wanted] = {
@@ -128,6 +129,8 @@ def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: 
         if known.key not in wanted.keys:
             message = f"{seen.slot} {seen.name} is {known.what}; family {family} needs {wanted.what} here"
             yield error(code, message, where=seen.where, hint=_instead(known, seen.slot, family))
+        elif wanted.any_layout and "diffusers' layout" in known.fault:
+            return
         elif known.fault or (wanted.strict and known.more):
             hint = known.hint or "take the file of the text encoder alone"
             fault = known.fault or f"holds {known.more}, too, which the trainer's strict loader refuses"

@@ -35,13 +35,14 @@ class EditPair:
     before: Picture | None
     after: Picture | None
     same: bool = False  # both show the very same pixels
+    more: tuple[Picture | None, ...] = ()  # further inputs, of a row that lists several
 
     @property
     def usable(self) -> bool:
         """Whether a trainer can be given this pair."""
-        both = (self.before, self.after)
+        every = (self.before, self.after, *self.more)
         return bool(self.instruction) and all(
-            p is not None and not p.image.problem and is_known_kind(p.image) for p in both
+            p is not None and not p.image.problem and is_known_kind(p.image) for p in every
         )
 
     @property
@@ -49,6 +50,11 @@ class EditPair:
         """The picture before the edit, of a pair that is usable."""
         assert self.before is not None  # noqa: S101 - usable
         return self.before.image
+
+    @property
+    def controls(self) -> tuple[Image, ...]:
+        """All pictures before the edit, in the order of the row."""
+        return (self.control, *(picture.image for picture in self.more if picture is not None))
 
     @property
     def target(self) -> Image:
@@ -75,13 +81,15 @@ class EditSet:
     @property
     def files(self) -> int:
         """How many pictures the rows name, each counted once."""
-        return len({one.image.path for pair in self.pairs for one in (pair.before, pair.after) if one is not None})
+        every = ((pair.before, pair.after, *pair.more) for pair in self.pairs)
+        return len({one.image.path for pictures in every for one in pictures if one is not None})
 
 
 def edit_survey(source: Source, cache: ScanCache | None = None, *, progress: Progress | None = None) -> Survey:
     """An edit dataset: its pictures after the edit as a scan, with the instructions for captions, and all its rows."""
     rows = read_rows(source.folder)
-    paths = {path for row in rows.rows for key in (INPUT, OUTPUT) if (path := partner(row, key, source.folder))}
+    named = (value for row in rows.rows for key in (INPUT, OUTPUT) for value in stated(row, key))
+    paths = {path for value in named if (path := partner(value, source.folder))}
     found = _read(paths, cache, progress, source.refuses)
     known = {path: picture for path, (picture, _) in found.items()}
     edit = EditSet(source, rows, tuple(_pair(row, source.folder, known) for row in rows.rows))
@@ -91,9 +99,14 @@ def edit_survey(source: Source, cache: ScanCache | None = None, *, progress: Pro
     return Survey(Scan(source, images), traits, sum(fresh for _, fresh in found.values()), edit)
 
 
-def partner(row: MetadataRow, key: str, metadata: Path) -> Path | None:
-    """The file that a row names, if it may name it and it is there."""
+def stated(row: MetadataRow, key: str) -> tuple[object, ...]:
+    """What a row says under a key: its input may be a list."""
     value = row.values.get(key)
+    return tuple(value) if key == INPUT and isinstance(value, list) and value else (value,)
+
+
+def partner(value: object, metadata: Path) -> Path | None:
+    """The file that a row names, if it may name it and it is there."""
     if not isinstance(value, str) or path_problem(value):
         return None
     path = Path(os.path.normpath(metadata.parent / value))
@@ -149,11 +162,15 @@ def _read(
 
 
 def _pair(row: MetadataRow, metadata: Path, known: Mapping[Path, Picture]) -> EditPair:
-    before, after = (known.get(path) if (path := partner(row, key, metadata)) else None for key in (INPUT, OUTPUT))
+    found = {
+        key: [known.get(path) if (path := partner(value, metadata)) else None for value in stated(row, key)]
+        for key in (INPUT, OUTPUT)
+    }
+    (before, *more), after = found[INPUT], found[OUTPUT][0]
     said = row.values.get(INSTRUCTION)
     instruction = one_line(said) if isinstance(said, str) else ""
     same = before is not None and after is not None and _same(before, after)
-    return EditPair(row, metadata, instruction, before, after, same)
+    return EditPair(row, metadata, instruction, before, after, same, tuple(more))
 
 
 def _same(before: Picture, after: Picture) -> bool:

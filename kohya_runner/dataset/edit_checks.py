@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from kohya_runner.dataset.edit import EditSet, is_known_kind, path_problem
+from kohya_runner.dataset.edit import EditPair, EditSet, is_known_kind, path_problem, stated
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS
 from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, KEYS, OUTPUT, MetadataRow
 from kohya_runner.dataset.picture import Picture
@@ -72,8 +72,8 @@ def keys_of_rows(edit: EditSet) -> Iterator[Finding]:
         for key in KEYS:
             if key not in row.values:
                 yield error("dataset.edit_key", f"'{key}' is missing", where=row.place, hint=_meant(row, key))
-            elif not isinstance(row.values[key], str):
-                text = f"'{key}' must be text, it is {_kind(row.values[key])}"
+            elif odd := [value for value in stated(row, key) if not isinstance(value, str)]:
+                text = f"'{key}' must be text, it is {_kind(odd[0])}"
                 yield error("dataset.edit_key", text, where=row.where(key), hint='write it in "double quotes"')
 
 
@@ -125,16 +125,23 @@ def partners(edit: EditSet) -> Iterator[Finding]:
     """Both pictures there, readable, and of a kind that every trainer reads."""
     names = _names_near(edit)
     for pair in edit.pairs:
-        for key, picture in ((INPUT, pair.before), (OUTPUT, pair.after)):
-            value = pair.row.values.get(key)
+        for key, value, picture in _named(pair):
+            yield from _partner(edit, (pair.row.where(key), key, value), picture, names)
+
+
+def _named(pair: EditPair) -> Iterator[tuple[str, str, Picture | None]]:
+    """Each picture that a row names: under which key, how, and what was found."""
+    found = ((INPUT, (pair.before, *pair.more)), (OUTPUT, (pair.after,)))
+    for key, pictures in found:
+        for value, picture in zip(stated(pair.row, key), pictures, strict=True):
             if isinstance(value, str):
-                yield from _partner(edit, pair.row, key, picture, names)
+                yield key, value, picture
 
 
 def _partner(
-    edit: EditSet, row: MetadataRow, key: str, picture: Picture | None, names: Mapping[str, list[str]]
+    edit: EditSet, named: tuple[str, str, str], picture: Picture | None, names: Mapping[str, list[str]]
 ) -> Iterator[Finding]:
-    value, where = str(row.values[key]), row.where(key)
+    where, key, value = named
     shown = f"{key} {shortened(value)}"
     if problem := path_problem(value):
         hint = f"write a path inside {printable(str(edit.source.folder.parent))}, relative to it"
@@ -154,10 +161,10 @@ def _partner(
 def _names_near(edit: EditSet) -> Mapping[str, list[str]]:
     """What lies in the folders in which something is missing, by the folder as the rows write it."""
     missing = {
-        str(pair.row.values[key]).rpartition("/")[0]
+        value.rpartition("/")[0]
         for pair in edit.pairs
-        for key, picture in ((INPUT, pair.before), (OUTPUT, pair.after))
-        if picture is None and isinstance(pair.row.values.get(key), str) and not path_problem(pair.row.values[key])
+        for _, value, picture in _named(pair)
+        if picture is None and not path_problem(value)
     }
     found: dict[str, list[str]] = {}
     for folder in missing:
@@ -184,6 +191,8 @@ def shapes(edit: EditSet) -> Iterator[Finding]:
     """
     for pair in edit.usable:
         one, other = pair.control.size, pair.target.size
+        if pair.more:  # references are of any shape, and no trainer that takes several gives them their target's
+            continue
         sizes = f"the input is {one[0]}x{one[1]}, the output {other[0]}x{other[1]}"
         if not same_shape(one, other):
             text = f"{sizes}: their shapes differ, so they no longer show the same things at the same places"
@@ -196,9 +205,8 @@ def shapes(edit: EditSet) -> Iterator[Finding]:
 
 def inputs(edit: EditSet) -> Iterator[Finding]:
     """What the trainers overlook in the pictures before the edit; those after it are looked at as any picture."""
-    for pair in edit.usable:
-        traits = pair.before.traits if pair.before else None
-        where = pair.row.where(INPUT)
+    for pair, before in ((each, one) for each in edit.usable for one in (each.before, *each.more)):
+        traits, where = before.traits if before else None, pair.row.where(INPUT)
         if traits is not None and traits.orientation != 1:
             text = "the input has an EXIF rotation, which the trainers ignore"
             yield warning("image.edit_rotation", text, where=where, hint="turn the pixels and save again")
@@ -213,7 +221,8 @@ def twice(edit: EditSet) -> Iterator[Finding]:
     targets: dict[str, MetadataRow] = {}
     for pair in edit.usable:
         row, target = pair.row, str(pair.target.path)
-        same = rows.setdefault((str(pair.control.path), pair.instruction, target), row)
+        inputs = " ".join(str(image.path) for image in pair.controls)
+        same = rows.setdefault((inputs, pair.instruction, target), row)
         first = targets.setdefault(target, row)
         if same is not row:
             text = f"the same as the row in line {same.line}: it counts twice in every epoch"

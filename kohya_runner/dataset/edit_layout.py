@@ -1,15 +1,16 @@
 """Edit pairs laid out: one tree that every trainer of pairs is given, whatever the files are called.
 
 ``<repeats>_pairs/target/000001.png`` is the picture after the edit, ``target/000001.txt`` the instruction,
-``control/000001.png`` the picture before it, in the size of its target. The names are numbers of one length without an
-underscore: no stem is twice there (musubi-tuner overwrites the caches of one with the other's), none is taken for a
-numbered control, and sd-scripts looks for no caption but the one beside it (library/dreambooth_dataset.py:90-97).
+``control/000001.png`` the picture before it, in the size of its target, and ``control/000001_1.png`` a second one,
+which only musubi-tuner is given. The names of targets are numbers of one length without an underscore: no stem is
+twice there (musubi-tuner overwrites the caches of one with the other's), none is taken for a numbered control, and
+sd-scripts looks for no caption but the one beside it (library/dreambooth_dataset.py:90-97).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def with_edits(layout: Layout, edits: Iterable[EditSet], *, fit: bool = True) ->
     for repeats in sorted({repeats for repeats, _, _ in numbered}):
         chosen = [(name, pair) for number, name, pair in numbered if number == repeats]
         targets = tuple(_target(name, pair, layout.caption_extension) for name, pair in chosen)
-        controls = tuple(_control(name, pair, fit=fit) for name, pair in chosen)
+        controls = tuple(entry for name, pair in chosen for entry in _controls(name, pair, fit=fit))
         folders.append(Folder(CONCEPT, repeats, regularization=False, entries=targets))
         conditions.append(Folder(CONCEPT, repeats, regularization=False, entries=controls, conditions=True))
     fits = [entry.fit for folder in conditions for entry in folder.entries]
@@ -108,8 +109,9 @@ def _target(stem: str, pair: EditPair, caption_extension: str) -> Entry:
     return Entry(f"{stem}{image.path.suffix.lower()}", image, f"{stem}{caption_extension}", written=True)
 
 
-def _control(stem: str, pair: EditPair, *, fit: bool) -> Entry:
-    image, size = pair.control, pair.target.size
-    if not fit or image.size == size:
-        return Entry(f"{stem}{image.path.suffix.lower()}", image)
-    return Entry(f"{stem}.png", image, fit=size)
+def _controls(stem: str, pair: EditPair, *, fit: bool) -> Iterator[Entry]:
+    """Under the target's stem, and further ones in their order (dataset/datasources.py:163 of musubi-tuner)."""
+    for number, image in enumerate(pair.controls):
+        name, size = f"{stem}_{number}" if number else stem, pair.target.size
+        plain = not fit or image.size == size
+        yield Entry(f"{name}{image.path.suffix.lower() if plain else '.png'}", image, fit=None if plain else size)

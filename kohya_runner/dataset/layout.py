@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -195,13 +195,19 @@ def content_key(layout: Layout) -> str:
                 folder.name,
                 folder.options,
                 entry.image.sha256,
-                pictures[stem(entry.name)] if folder.conditions else caption_sha256(entry),
+                _partner(stem(entry.name), pictures) if folder.conditions else caption_sha256(entry),
             )
         )
         for folder in (*layout.folders, *layout.conditions)
         for entry in folder.entries
     )
     return hashlib.sha256("\n".join((*rows, layout.own) if layout.own else rows).encode()).hexdigest()[:12]
+
+
+def _partner(name: str, pictures: Mapping[str, str]) -> str:
+    """The picture that a condition image is for; a second one has a number after its stem."""
+    first, _, number = name.rpartition("_")
+    return pictures[name] if name in pictures else f"{pictures[first]} {number}"
 
 
 def with_metadata(layout: Layout) -> Layout:

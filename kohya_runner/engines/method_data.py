@@ -21,7 +21,7 @@ from kohya_runner.machine.sizes import method_state_bytes as state_bytes
 from kohya_runner.text import counted, names
 
 if TYPE_CHECKING:
-    from kohya_runner.dataset.edit import Paired, Pairs
+    from kohya_runner.dataset.edit import EditSet, Paired, Pairs
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.recipe.load import Loaded
 
@@ -29,6 +29,8 @@ HALF = ("fp16", "bf16")
 HALF_SCRIPTS = (
     "flux_train.py", "flux_train_control_net.py", "sdxl_train_control_net_lllite.py", "lumina_train.py", "sd3_train.py",
 )  # fmt: skip
+AS_TRAINED = ("zimage_train.py", "qwen_image_train.py")
+"""Scripts that save the weights as they are, whatever save_precision says (zimage_train.py:411)."""
 TRAINS_TEXT = {"train_db.py": True}  # unless stop_text_encoder_training says -1
 
 
@@ -75,7 +77,7 @@ def trains_half(settings: ParsedOptions, support: Support) -> bool:
 def _width(settings: ParsedOptions, support: Support) -> int:
     """Without save_precision weights are saved as they are trained."""
     chosen = settings.get("save_precision")
-    if chosen is not None:
+    if chosen is not None and support.script not in AS_TRAINED:
         return WIDTH.get(str(chosen), WIDTH["float"])
     return WIDTH["bf16"] if trains_half(settings, support) else WIDTH["float"]
 
@@ -189,7 +191,10 @@ def findings(
     yield from _uneven_repeats(loaded, support)
     yield from edit_findings(loaded, support)
     if pairs:
-        from kohya_runner.dataset.edit import Paired, check_pairs
+        from kohya_runner.dataset.edit import EditSet, Paired, check_pairs
+
+        if str(parsed.get("model_version") or "") not in support.several:
+            yield from _several(support, (edit for edit in pairs if isinstance(edit, EditSet)))
 
         for pair in (pair for pair in pairs if isinstance(pair, Paired)):
             found = check_pairs(pair, buckets=parsed.on("enable_bucket"), sizes=support.data == "pairs")
@@ -197,6 +202,15 @@ def findings(
             yield from (one for one in found if not (masked and one.code == "image.pair_same"))
     if support.output == "embedding":
         yield from _without_word(scans, parsed)
+
+
+def _several(support: Support, edits: Iterable[EditSet]) -> Iterator[Finding]:
+    """Rows with more inputs than the script reads."""
+    rows = [pair.row for edit in edits for pair in edit.pairs if pair.more]
+    if rows:
+        text = f"{counted(len(rows), 'row')} with several inputs, and {support.script} reads one of each picture here"
+        hint = "name one input, or train flux2, or qwen_image_edit with args.model_version: edit-2511 or edit-2509"
+        yield error("dataset.edit_several", text, where=rows[0].where("input_image"), hint=hint)
 
 
 def _missing_options(loaded: Loaded, support: Support, parsed: ParsedOptions) -> Iterator[Finding]:

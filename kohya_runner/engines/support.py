@@ -74,7 +74,8 @@ class Support:
     engine: str = "sd-scripts"  # a key of ENGINES (table.py)
     model_option: str = "pretrained_model_name_or_path"
     stages: tuple[StageRow, ...] = ()  # scripts that must run before the training
-    needs_control: bool = False  # each picture has exactly one control image
+    needs_control: bool = False  # each picture has a control image
+    several: tuple[str, ...] = ()  # args.model_version of those that take several, "" where none is given
     variants: Mapping[str, str] = field(default_factory=dict)  # args.model_version -> the architecture's own name
     variant_tokenizers: Mapping[str, str] = field(default_factory=dict)  # by the architecture's name
     implied: Mapping[str, Any] = field(default_factory=dict)  # what holds of a training without being an option of it

@@ -218,7 +218,8 @@ def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
 
     if folder is not None and os.path.isdir(os.path.join(folder, repo.replace("/", "_"))):  # noqa: PTH118
         return True
-    return downloads.has_tokenizer(downloads.cached_files(cache, repo))
+    files = downloads.cached_files(cache, repo)
+    return any(downloads.has_tokenizer(files, place) for place in ("", "tokenizer", "processor"))
 
 
 QUICK = 3.0

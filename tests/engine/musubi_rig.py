@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SECONDS = 90
-MODULES = {"flux_kontext": "flux_kontext", "flux2": "flux_2", "flux2_9b": "flux_2", "flux2_dev": "flux_2"}
-"""How the scripts of a folder of models begin; the two last ones are other variants of FLUX.2."""
+MODULES = {"flux_kontext": "flux_kontext", "flux2": "flux_2", "flux2_9b": "flux_2", "flux2_dev": "flux_2",
+           "krea2": "krea2", "z_image": "zimage", "qwen_image": "qwen_image",
+           "qwen_image_edit": "qwen_image"}  # fmt: skip
+"""How the scripts of a folder of models begin; ``flux2_9b`` and ``flux2_dev`` are other variants of FLUX.2."""
 ENCODERS = {"flux_kontext": ("text_encoder1", "text_encoder2")}
 
 

@@ -28,7 +28,7 @@ from kohya_runner.engines import table
 from kohya_runner.engines.painting import Base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 pytestmark = pytest.mark.daily
 
@@ -53,23 +53,23 @@ class Trials:
 
     def launch(self, **options: str) -> Run:
         """The recipe, really: caches, training, judgement. ``options`` are further --set of the dataset."""
-        (self.root / "pairs" / "metadata.jsonl").write_text("\n".join(map(json.dumps, self.rows)), encoding="utf-8")
         models = self.root / "models" / self.family
         chosen = {
-            "datasets.0.images": self.root / "pairs" / "metadata.jsonl",
+            "datasets.0.images": self.metadata(),
             "model": models / "dit.safetensors",
             **{f"components.{part}": models / f"{part}.safetensors" for part in ("vae", *encoders(self.family))},
             **dict(text.split("=", 1) for text in (f"args.{item}" for item in CPU)),
             **{f"datasets.0.options.{name}": value for name, value in ({"resolution": "64"} | options).items()},
         }
-        overrides = [f"--set={name}={value}" for name, value in chosen.items()]
-        recipe = ROOT / "recipes" / RECIPES[self.family]
-        ended = self.command("launch", str(recipe), *overrides, "--json")
-        assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-6000:]
-        runs = sorted((self.root / "work space" / "runs").glob("*/*/record.json"))
-        run = Run(runs[-1].parent, json.loads(runs[-1].read_bytes()))
-        run.read.update({file.name: numbers(file) for kind in KINDS for file in run.cached(kind).values()})
-        return run
+        return launched(
+            self, ROOT / "recipes" / RECIPES[self.family], [f"{name}={value}" for name, value in chosen.items()]
+        )
+
+    def metadata(self) -> Path:
+        """The rows as they are now, in their file."""
+        path = self.root / "pairs" / "metadata.jsonl"
+        path.write_text("\n".join(map(json.dumps, self.rows)), encoding="utf-8")
+        return path
 
     def command(self, *argv: str) -> subprocess.CompletedProcess[str]:
         own = {"KOHYA_RUNNER_MUSUBI_TUNER": str(self.checkout), "KOHYA_RUNNER_MUSUBI_PYTHON": str(self.python),
@@ -126,6 +126,17 @@ class Run:
         return sorted(name for name, found in own.items() if unlike(found, other.read.get(name, [])))
 
 
+def launched(trials: Trials, recipe: Path, overrides: Iterable[str]) -> Run:
+    """A recipe, launched with these ``--set``; what its caches hold is read before the next launch may remove them."""
+    ended = trials.command("launch", str(recipe), *(f"--set={text}" for text in overrides), "--json")
+    assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-6000:]
+    runs = (trials.root / "work space" / "runs").glob("*/*/record.json")
+    newest = max(runs, key=lambda path: path.stat().st_mtime_ns)
+    run = Run(newest.parent, json.loads(newest.read_bytes()))
+    run.read.update({file.name: numbers(file) for kind in KINDS for file in run.cached(kind).values()})
+    return run
+
+
 def numbers(path: Path) -> list[float]:
     """Some numbers of every tensor of a cache file."""
     data = path.read_bytes()
@@ -179,9 +190,9 @@ def first(trials: Trials) -> Run:
     return trials.launch()
 
 
-def ran(first: Run, trials: Trials) -> dict[str, Any]:
+def ran(first: Run, family: str, method: str = "lora") -> dict[str, Any]:
     """The run, for the matrix."""
-    row = table.find(trials.family, "lora")
+    row = table.find(family, method)
     assert row is not None
     return {"engine": row.engine, "family": row.family, "method": row.method, "script": row.script,
             "commit": first.record["trainer"]["commit"], "steps": first.record["steps_seen"]}  # fmt: skip
@@ -199,7 +210,7 @@ def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(first, trials)
     assert re.search(r"total optimization steps[^:]*: 6", first.log)
     assert first.items == len(SIZES)
     assert len(first.cached("latents")) == len(first.cached("texts")) == len(SIZES)
-    note(ran(first, trials))
+    note(ran(first, trials.family))
 
 
 def test_verify_knows_what_was_made(first, trials):
@@ -217,7 +228,7 @@ def test_the_lora_changes_what_the_generator_paints(first, trials):
     assert len(pictures) == len(told["cells"]) == 3
     assert all(len(set(picture)) > 50 for picture in pictures)  # neither black nor NaN
     assert len(told["controls"]) == 1
-    note(ran(first, trials) | {"loads_in": Path(painter_of(Base(trials.family, "")).script).name})
+    note(ran(first, trials.family) | {"loads_in": Path(painter_of(Base(trials.family, "")).script).name})
 
 
 @pytest.mark.full

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tiers
-from musubi_cases import MUSUBI_CASES, OWN, MusubiCase
+from musubi_cases import MUSUBI_CASES, OWN, WHOLE, MusubiCase
 from musubi_rig import MODULES, Scripts, draw_pairs, encoders, write_dataset, write_models
 from rule_cases import BY_CODE
 
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.daily
 ALL = tiers.full()
 VARIANTS = {"dev": "flux2_dev", "klein-base-9b": "flux2_9b"}
 STAGES = {"latents": "cache_latents", "text": "cache_text_encoder_outputs", "train": "train_network"}
+SCRIPTS = {"finetune": "train", "lora": "train_network"}
 CONTINUES = {"args.musubi_show_timesteps"}
 """What ends well and leaves nothing."""
 
@@ -34,7 +35,7 @@ def models_of(case: MusubiCase, which: str) -> str:
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory, musubi_tuner: Path, musubi_python: Path) -> Iterator[Scripts]:
     root = tmp_path_factory.mktemp("it's musubi's rules")
-    names = MODULES if ALL else ("flux_kontext", "flux2")
+    names = MODULES if ALL else ("flux_kontext", "flux2", "krea2")
     write_models(root, musubi_tuner, musubi_python, *names, blocks="all")
     rows = draw_pairs(root / "pairs", ((64, 64), (64, 64)))
     for name in names:
@@ -74,7 +75,7 @@ def fate(scripts: Scripts, case: MusubiCase, which: str) -> tuple[bool, str]:
     fixed = (*data, *scripts.files(models, "dit"), f"--output_dir={output}", "--output_name=case")
     tokens = [token for tokens in chosen.values() for token in tokens]
     named = [_placed(token, scripts.root / "models" / models) for token in tokens]
-    code, said = scripts.run(models, STAGES["train"], (*fixed, *named))
+    code, said = scripts.run(models, SCRIPTS[case.method], (*fixed, *named))
     if case.gpu and which == "good":
         return "CUDA" in said and "Cannot swap more" not in said, said
     return code == 0 and (output / "case.safetensors").is_file(), f"exit code {code}: {said}"
@@ -95,7 +96,7 @@ def stops(case: MusubiCase, which: str) -> bool:
 def chosen() -> list[MusubiCase]:
     """Two cases; all of them, in some minutes, with --tier full."""
     real = [case for case in MUSUBI_CASES if case.real]
-    usual = ("args.musubi_swap_kontext", "args.musubi_fp8_t5")
+    usual = ("args.musubi_swap_kontext", "args.musubi_fp8_t5", "args.musubi_fp8_plain")
     return real if ALL else [case for case in real if case.code in usual]
 
 
@@ -124,9 +125,9 @@ def test_the_verdict_is_the_trainers(case: MusubiCase, which: str, scripts: Scri
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("family", OWN)
-def test_the_run_under_every_case_is_in_order(family: str, scripts: Scripts):
-    case = MusubiCase("", {}, family=family)
+@pytest.mark.parametrize(("family", "method"), [*((name, "lora") for name in OWN), *((n, "finetune") for n in WHOLE)])
+def test_the_run_under_every_case_is_in_order(family: str, method: str, scripts: Scripts):
+    case = MusubiCase("", {}, family=family, method=method)
     finished, said = fate(scripts, case, "bad")
     assert finished, said
     assert case.findings("bad") == ()

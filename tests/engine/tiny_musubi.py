@@ -2,15 +2,16 @@
 
     PYTHONPATH=tests/engine/shrink HF_HUB_CACHE=HUB PYTHON tests/engine/tiny_musubi.py CHECKOUT FOLDER [FAMILY...]
 
-FOLDER gets a folder for each of FAMILY (flux_kontext, flux2 and its other variants flux2_9b and flux2_dev) with ``dit``
-and its components under their own names (.safetensors). HUB gets the tokenizers, one token a character, since the
-scripts have no --tokenizer_cache_dir: with ``HF_HUB_OFFLINE=1`` nothing is asked of the Hub.
+FOLDER gets a folder for each of FAMILY (the keys of ``WRITERS``; flux2_9b and flux2_dev are other variants of flux2)
+with ``dit`` and its components under their own names (.safetensors). HUB gets the tokenizers, one token a character,
+since the scripts have no --tokenizer_cache_dir: with ``HF_HUB_OFFLINE=1`` nothing is asked of the Hub.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,91 @@ def _flux2(folder: Path, info: Any) -> None:
     save(folder / "text_encoder.safetensors", weights if info.qwen_variant else _as_published(weights))
 
 
+def write_krea2(folder: Path) -> None:
+    from musubi_tuner.krea2 import krea2_encoder, krea2_mmdit, krea2_utils
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    write_qwen(in_hub(krea2_utils.QWEN3_VL_4B_INSTRUCT_REPO_ID))
+    save(folder / "dit.safetensors", _drawn(krea2_mmdit.SingleStreamDiT(krea2_utils.single_mmdit_large_wide)))
+    _qwen_vae(folder)
+    config = Qwen3VLConfig.from_dict(krea2_encoder.QWEN3_VL_4B_INSTRUCT_CONFIG)
+    weights = tensors(Qwen3VLForConditionalGeneration._from_config(config))
+    weights.pop("lm_head.weight")
+    save(folder / "text_encoder.safetensors", weights)
+
+
+def write_zimage(folder: Path) -> None:
+    """Its own file of the text encoder has no layer of output, which is the embedding."""
+    import torch
+    from musubi_tuner.zimage import zimage_autoencoder, zimage_model, zimage_utils
+
+    write_qwen(in_hub(zimage_utils.ZIMAGE_ID) / "tokenizer")
+    save(folder / "dit.safetensors", tensors(zimage_model.create_model("torch", False, torch.bfloat16)))
+    with nothing_read(zimage_autoencoder):
+        save(folder / "vae.safetensors", tensors(zimage_autoencoder.load_autoencoder_kl("")))
+    with nothing_read():
+        text = zimage_utils.load_qwen3("", None, "meta", state_dict={"model.embed_tokens.weight": None})[1]
+    weights = {name: tensor for name, tensor in tensors(text).items() if name != "lm_head.weight"}
+    save(folder / "text_encoder.safetensors", weights)
+
+
+def write_qwen_image(folder: Path) -> None:
+    import torch
+    from musubi_tuner.qwen_image import qwen_image_model, qwen_image_utils
+
+    tokenizer = in_hub(qwen_image_utils.QWEN_IMAGE_ID) / "tokenizer"
+    write_qwen(tokenizer)
+    model = qwen_image_model.create_model("torch", False, False, False, False, torch.bfloat16)
+    save(folder / "dit.safetensors", tensors(model))
+    _qwen_vae(folder)
+    with nothing_read():
+        text = qwen_image_utils.load_qwen2_5_vl("", None, "meta", state_dict={})[1]
+    save(folder / "text_encoder.safetensors", _as_comfy(tensors(text)))
+
+
+def write_qwen_image_edit(folder: Path) -> None:
+    """The same parts; its text encoder reads pictures, too."""
+    from musubi_tuner.qwen_image import qwen_image_utils
+
+    if not (Path(os.environ["HF_HUB_CACHE"]) / "models--Qwen--Qwen-Image").is_dir():
+        write_qwen_image(folder)
+    else:
+        for part in ("dit", "vae", "text_encoder"):
+            name = f"{part}.safetensors"
+            (folder / name).write_bytes((folder.parent / "qwen_image" / name).read_bytes())
+    processor = in_hub(qwen_image_utils.QWEN_IMAGE_EDIT_ID) / "processor"
+    write_qwen(processor)
+    sizes = {"min_pixels": 784, "max_pixels": 3136, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2}
+    for name, kind in (("preprocessor", "image"), ("video_preprocessor", "video")):
+        config = {f"{kind}_processor_type": f"Qwen2VL{kind.title()}Processor", "processor_class": "Qwen2VLProcessor"}
+        (processor / f"{name}_config.json").write_text(json.dumps(config | sizes), encoding="utf-8")
+
+
+def _qwen_vae(folder: Path) -> None:
+    from musubi_tuner.qwen_image import qwen_image_utils
+
+    with nothing_read(qwen_image_utils):
+        save(folder / "vae.safetensors", tensors(qwen_image_utils.load_vae("")))
+
+
+def _drawn(model: Any) -> dict[str, Any]:
+    """Parameters that the class makes as zeros would leave every block without an effect."""
+    import torch
+
+    return {
+        name: torch.randn_like(tensor) * 0.1 if not tensor.any() else tensor for name, tensor in tensors(model).items()
+    }
+
+
+def _as_comfy(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The names of the published file (qwen_image/qwen_image_utils.py:235)."""
+    short = {"model.language_model.": "model.", "model.visual.": "visual."}
+    return {
+        next((new + name.removeprefix(old) for old, new in short.items() if name.startswith(old)), name): tensor
+        for name, tensor in weights.items()
+    }
+
+
 def _as_published(weights: Mapping[str, Any]) -> dict[str, Any]:
     """The names of Mistral's published file, which the loader converts (flux_2/flux2_utils.py:584)."""
     renamed = {"model.language_model.": "language_model.model.", "lm_head.": "language_model.lm_head.", "model.": ""}
@@ -120,7 +206,8 @@ def write_pieces(folder: Path) -> None:
 def write_qwen(folder: Path) -> None:
     """The byte alphabet without merges and the signs of a chat."""
     alphabet = list(read_worker().vocabulary())[:256]
-    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
+               "<|video_pad|>")  # fmt: skip
     vocabulary = {letter: number for number, letter in enumerate(alphabet)}
     config = {
         "tokenizer_class": "Qwen2Tokenizer", "pad_token": special[0], "eos_token": special[2], "unk_token": special[0],
@@ -132,6 +219,7 @@ def write_qwen(folder: Path) -> None:
         "merges.txt": "#version: 0.2\n",
         "tokenizer_config.json": json.dumps(config),
     }
+    folder.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -167,6 +255,10 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "flux2": write_flux2,
     "flux2_9b": write_flux2_9b,
     "flux2_dev": write_flux2_dev,
+    "krea2": write_krea2,
+    "z_image": write_zimage,
+    "qwen_image": write_qwen_image,
+    "qwen_image_edit": write_qwen_image_edit,
 }
 
 

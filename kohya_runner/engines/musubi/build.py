@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner.dataset.buckets import BucketSettings
+from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.edit import EditSet, Paired
 from kohya_runner.dataset.edit_layout import with_controls, with_edits
 from kohya_runner.dataset.facts import Scan
@@ -104,11 +106,10 @@ def _parts(loaded: Loaded, layout: Layout, options: Mapping[int, dataset_options
     controls = {folder.name: folder.entries for folder in layout.conditions}
     found = []
     for folder in layout.folders:
-        chosen, beside = dataset_options.of_folder(loaded, options, folder), controls.get(folder.name, ())
-        sizes: list[tuple[Size, tuple[Size, ...]]] = [
-            (entry.size, tuple(other.size for other in beside[index : index + 1]))
-            for index, entry in enumerate(folder.entries)
-        ]
+        chosen, beside = dataset_options.of_folder(loaded, options, folder), defaultdict[str, list[Size]](list)
+        for other in controls.get(folder.name, ()):
+            beside[stem(other.name).partition("_")[0] if layout.edits else stem(other.name)].append(other.size)
+        sizes = [(entry.size, tuple(beside[stem(entry.name)])) for entry in folder.entries]
         if chosen.known:
             found.append(Part(tuple(sizes), folder.repeats, chosen.batch_size, chosen.buckets))
     return found

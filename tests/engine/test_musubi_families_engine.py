@@ -1,0 +1,88 @@
+"""Whole launches of Krea 2, Z-Image, Qwen-Image and Qwen-Image-Edit by the unmodified scripts, on shrunk models.
+
+Every day each family's LoRA; --tier full adds LoHa, LoKr, whole models, Qwen-Image-Edit's other variants and samples.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from matrix import note
+from musubi_rig import share_hub, write_models
+from test_musubi_engine import CPU, ROOT, SIZES, Run, Trials, draw, launched, ran
+
+from kohya_runner.engines import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.daily
+
+
+class Kind(NamedTuple):
+    """One run: a family with a method, and what its recipe is told besides."""
+
+    family: str
+    method: str = "lora"
+    args: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join((self.family, self.method, *(text.rpartition("=")[2] for text in self.args)))
+
+
+FAMILIES = ("krea2", "z_image", "qwen_image", "qwen_image_edit")
+WHOLE = ("optimizer_type=Adafactor", "network_dim=null", "lr_warmup_steps=1", "learning_rate=0.01")
+NETWORKS = tuple(
+    Kind(family, "lora", (f"network_module=networks.{module}",))
+    for family in FAMILIES[1:]
+    for module in ("loha", "lokr")
+)
+VERSIONS = tuple(Kind("qwen_image_edit", "lora", (f"model_version={name}",)) for name in ("edit", "edit-2509"))
+LATER = (*NETWORKS, *VERSIONS, *(Kind(family, "finetune", WHOLE) for family in FAMILIES[1:]))
+KINDS = [
+    *(pytest.param(Kind(family), id=family) for family in FAMILIES),
+    *(pytest.param(kind, id=str(kind), marks=pytest.mark.full) for kind in LATER),
+]
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory, musubi_tuner: Path, musubi_python: Path) -> Iterator[Trials]:
+    root = tmp_path_factory.mktemp("it's four families")
+    write_models(root, musubi_tuner, musubi_python, *FAMILIES)
+    share_hub(root, root / "work space")
+    rows = draw(root / "pairs")
+    for number, row in enumerate(rows):
+        picture = root / "pictures" / f"{number}.png"
+        picture.parent.mkdir(exist_ok=True)
+        shutil.copyfile(root / "pairs" / row["output_image"], picture)
+        picture.with_suffix(".txt").write_text(f"a picture, number {number}\n", encoding="utf-8")
+    yield Trials("", root, musubi_tuner, musubi_python, rows)
+    shutil.rmtree(root)
+
+
+def launch(trials: Trials, kind: Kind, *more: str) -> Run:
+    """The recipe of the pair, really: caches, training, judgement."""
+    row = table.find(kind.family, kind.method)
+    assert row is not None
+    models = trials.root / "models" / kind.family
+    data = trials.root / "pictures" if row.data == "captioned" else trials.metadata()
+    chosen = [f"datasets.0.images={data}", f"model={models / 'dit.safetensors'}", "datasets.0.options.resolution=64"]
+    chosen += [f"components.{part}={models / part}.safetensors" for part in ("vae", "text_encoder")]
+    chosen += [f"args.{item}" for item in (*CPU, "blocks_to_swap=null", *kind.args)]
+    return launched(trials, ROOT / row.recipe, (*chosen, *more))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(kind: Kind, trials: Trials):
+    run = launch(trials, kind)
+    record: dict[str, Any] = dict(run.record)
+    assert record["state"] == "succeeded"
+    assert max(Path(one["file"]).name for one in record["checkpoints"]) == f"{record['name']}.safetensors"
+    assert all(c["complete"] and not c["problem"] and not c["untrained"] for c in record["checkpoints"])
+    assert record["steps_seen"] == 2 * len(SIZES)
+    assert run.items == len(run.cached("latents")) == len(run.cached("texts")) == len(SIZES)
+    if kind.method == "finetune" or not kind.args:
+        note(ran(run, kind.family, kind.method))
