@@ -169,6 +169,8 @@ ERRORS: tuple[MusubiCase, ...] = (
     MusubiCase("args.musubi_prompts_encoders", SAMPLES | {"sample_prompts": "prompts.txt"}, PROMPTS | SAMPLES),
     MusubiCase("args.musubi_prompts_encoders", PROMPTS | SAMPLES | {"vae": None}, PROMPTS | SAMPLES),
     *(MusubiCase("args.musubi_attention", {"sdpa": None}, {}, family) for family in NEW),
+    *(MusubiCase("args.musubi_precision", {"mixed_precision": "no"}, {}, family)
+      for family in ("krea2", "qwen_image", "qwen_image_edit")),
     *(MusubiCase("args.musubi_flash3", {"sdpa": None, "flash3": True}, {"flash3": True}, family) for family in NEW),
     *(MusubiCase("args.musubi_fp8_scaled", {"fp8_scaled": True}, {"fp8_scaled": True, "fp8_base": True}, family)
       for family in NEW),

@@ -27,7 +27,8 @@ def test_the_scripts_own_defaults_do_not_run(family: str):
     found = evaluate(
         Context(ParsedOptions(options, {"network_module": row(family).network_module}), row(family)), RULES
     )
-    assert {f.code for f in found if f.severity is Severity.ERROR} == NEEDED
+    bf16 = {"args.musubi_precision"} if family == "z_image" else set()  # loaded in the mixed precision, whichever
+    assert {f.code for f in found if f.severity is Severity.ERROR} == NEEDED - bf16
 
 
 @pytest.mark.parametrize("family", OWN)
