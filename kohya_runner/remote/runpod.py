@@ -219,10 +219,10 @@ class RunPodPlace(RemotePlace):
             raise RemoteError(f"pod {stay.ticket['pod']} {why}; {stay.note}", hint="try again, or another --gpu")
         return host, stay.changed(price=pod.cost or stay.price)
 
-    def _machine(self, stay: Stay, *, awake: bool = False) -> SshMachine:
+    def _machine(self, stay: Stay, pod: RentedPod | None = None, *, awake: bool = False) -> SshMachine:
         """Its ssh. ``awake``: a pod that stopped itself is started for it, and stops itself again."""
         api = RunPodApi(os.environ)
-        pod = api.pod(stay.ticket["pod"])
+        pod = pod or api.pod(stay.ticket["pod"])
         if pod is None:
             raise RemoteError(f"pod {stay.ticket['pod']} is gone: {runpod_pod.survives(stay)}")
         if pod.status != "EXITED" or not awake:
@@ -245,7 +245,7 @@ class RunPodPlace(RemotePlace):
         if pod.status not in ("RUNNING", "EXITED"):
             return Standing(stay.phase, f"pod {pod.id} is {pod.status.lower()}", billed=True)
         try:
-            told = self._machine(stay, awake=True).standing(stay)
+            told = self._machine(stay, pod, awake=True).standing(stay)
         except RemoteError as fault:
             price = f"{pod.status.lower()}, {pod.cost:.2f} dollars an hour"
             raise RemoteError(f"pod {pod.id} ({price}): {fault.message}", hint=fault.hint) from None

@@ -98,6 +98,12 @@ class Renter:
                 if (named or inside) and int(folder.name) != os.getpid():
                     os.kill(int(folder.name), signal.SIGKILL)
 
+    def timers(self):
+        """The seconds of each end_pod.sh that runs on the pod."""
+        told = [file.read_bytes().split(b"\0") for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()]
+        script = f"{self.folder}/.kohya-runner-end-pod.sh".encode()
+        return [int(words[2]) for words in told if len(words) > 3 and words[1] == script]
+
     def clean_up(self):
         for process in self.started:
             with contextlib.suppress(ProcessLookupError):
@@ -140,6 +146,8 @@ def test_a_pod_is_rented_trains_and_is_ended_once_its_results_are_here_and_right
     (body,) = cloud.asked("POST /v2/pods")
     assert body["name"].startswith("kohya-runner-my cat-001-")
     assert KEY not in out + err + (renter.runs / "001" / "remote.json").read_text()
+    (seconds,) = renter.timers()
+    assert 7000 < seconds <= 7200
 
 
 def test_every_client_is_killed_and_there_is_one_pod_that_is_ended_once(renter, cloud):
