@@ -131,7 +131,10 @@ SAID: Mapping[str, str] = TABLE["said"]
 FAMILY_MARKS: Mapping[str, str] = TABLE["marks"]
 """How the modules of a family begin; the first that occurs counts. Some are not told apart: see ``SAME_NAMES``."""
 
-ALIKE = {"flux": ("flux_kontext", "flux2", "hunyuan_image"), "qwen_image": ("qwen_image_edit",)}
+ALIKE = {
+    "flux": ("flux_kontext", "flux2", "hunyuan_image"), "lumina": ("z_image",),
+    "qwen_image": ("qwen_image_edit", "qwen_image_layered"),
+}  # fmt: skip
 """Families whose modules have the same names; the trainer's own metadata tells them apart."""
 
 CONTEXT = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
@@ -179,7 +182,7 @@ LORA_PARTS = (".lora_down.", ".lora_up.")
 ALPHA = ".alpha"
 
 SAME_NAMES = frozenset(
-    {("flux", "hunyuan_image"), ("flux", "flux_kontext"), ("flux", "flux2"), ("sd", "sd15"), ("sd", "sd2")}
+    {("sd", "sd15"), ("sd", "sd2"), *((mark, other) for mark, others in ALIKE.items() for other in others)}
 )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kohya_runner.artefact.comfyui import ComfyNames, comfy_names
 from kohya_runner.artefact.content import examine
 from kohya_runner.artefact.lora import TABLE, inspect
 from kohya_runner.artefact.model_file import is_pickle
@@ -41,6 +42,7 @@ class Verified:
     training: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    comfyui: ComfyNames | None = None  # None: nobody asked
 
     @property
     def ok(self) -> bool:
@@ -57,14 +59,22 @@ class Verified:
         }  # fmt: skip
 
 
-def verify(paths: Iterable[Path], on_file: Callable[[Verified], None]) -> tuple[Verified, ...]:
+def verify(
+    paths: Iterable[Path], on_file: Callable[[Verified], None], *, comfyui: bool = False
+) -> tuple[Verified, ...]:
     """Every file, and of a folder every safetensors file in it; ``on_file`` hears of each as soon as it is read.
+
+    ``comfyui``: a file of which ComfyUI would skip keys is not one that can be used.
 
     Raises ``UsageError`` for what is not there, before anything is read.
     """
     found: list[Verified] = []
     for path in _files(tuple(paths)):
-        found.append(verified(path))
+        one = verified(path)
+        if comfyui and one.sha256:
+            names = comfy_names(path)
+            one = replace(one, comfyui=names, problems=tuple(filter(None, (*one.problems, names.problem))))
+        found.append(one)
         on_file(found[-1])
     return tuple(found)
 

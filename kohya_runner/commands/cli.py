@@ -55,7 +55,7 @@ LATER = {
         "live", "Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard."
     ),
     "publish": (
-        "publish", "Publish LoRA files to the Hub with a model card: a run's picked epoch, a folder, or files."
+        "publish", "Publish LoRA files to the Hub with a model card, or copy them: a run's picked epoch, or files."
     ),
     "report": (
         "live", "Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings."

@@ -134,7 +134,7 @@ def _compared(
         lines = "\n".join(f"{s.path.name} {s.reason}" for s in found.skipped) or "there is no .safetensors file"
         raise NoCheckpointError(f"nothing to compare in {subject.name}: {lines}")
     _check_model(subject.base)
-    trainer = _trainer(named, painter, env)
+    trainer = trainer_of(painter.trainer, painter.script, env, named)
     how = how_painted(subject.base, painter, trainer.checkout)
     grid = cells.grid_of(cells.columns_of(found.checkpoints, settings), settings, how)
     place = _place(subject, trainer, env)
@@ -212,17 +212,24 @@ def _check_model(base: Base) -> None:
         raise UsageError("\n".join(gone), hint="name the base model with --model, its parts with --component NAME=FILE")
 
 
-def _trainer(named: tuple[str | None, str | None], painter: Painter, env: Mapping[str, str]) -> InstalledTrainer:
-    """This machine's own; what a record says of a Python is not run."""
-    wanted = table.INFOS[painter.trainer]
+def trainer_of(
+    engine: str, script: str, env: Mapping[str, str], named: tuple[str | None, str | None] = (None, None)
+) -> InstalledTrainer:
+    """This machine's own, with this script; what a record says of a Python is not run.
+
+    Raises:
+        TrainerError: there is no checkout with the script, or no Python for it.
+    """
+    wanted = table.INFOS[engine]
     checkout, python = find_trainer(env, table.user_settings(env), sd_scripts=named[0], python=named[1], engine=wanted)
     if checkout is None or python is None:
         lacking = f"{wanted.name} checkout" if checkout is None else "Python for the trainer"
         more = "" if wanted.default else f" --engine {wanted.name}"
-        raise TrainerError(f"there is no {lacking} to paint with", hint=f"run: kohya-runner setup{more}")
-    script = checkout.root / painter.script
-    if not script.is_file():
-        raise TrainerError(f"{script} is not there", hint="the checkout is too old for this family, or incomplete")
+        raise TrainerError(f"there is no {lacking} to run {script}", hint=f"run: kohya-runner setup{more}")
+    if not (checkout.root / script).is_file():
+        raise TrainerError(
+            f"{checkout.root / script} is not there", hint="the checkout is too old for this family, or incomplete"
+        )
     return InstalledTrainer(checkout, python)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.arguments import Arg, ParsedOptions, as_one_dataset, as_parsed, cadence, has_cadence
-from kohya_runner.engines.support import Support, Surprise
+from kohya_runner.engines.support import Converter, Support, Surprise
 from kohya_runner.findings import Finding
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.recipe.models import Recipe
@@ -132,6 +132,8 @@ class Engine(Protocol):
     """Its options that a recipe does not set under ``args``, and what to write instead."""
     RESUME_WAYS: ClassVar[tuple[ResumeWay, ...]] = ()
     """How its scripts are told how far a run had come; a script goes the first one that it has the options for."""
+    CONVERTERS: ClassVar[Mapping[str, Converter]] = {}
+    """What makes a LoRA of a family readable for ComfyUI, where that is needed."""
     BROKEN_RESUME: ClassVar[Mapping[str, str]] = {}
     """Scripts that write states and cannot read them, and why."""
 

@@ -119,6 +119,23 @@ class Support:
         return {name: value for name, value in self.added.items() if given.get(name) is None}
 
 
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """A script of a trainer that gives a LoRA the names that ComfyUI knows, and its arguments.
+
+    ``older``: how the keys begin for which it is worth converting although today's ComfyUI knows them.
+    """
+
+    script: str
+    arguments: tuple[str, ...]
+    older: str = ""
+
+
+def converters(table: Mapping[str, Any]) -> dict[str, Converter]:
+    """The table ``[converters]`` of an engine, by family."""
+    return {family: Converter(**tupled(row)) for family, row in table.get("converters", {}).items()}
+
+
 def support(family: str, row: Mapping[str, Any], **same: Any) -> Support:
     """The row that a table of a family says; ``same`` is what holds for every one of its engine."""
     fields = tupled(same | {"family": family} | dict(row))

@@ -11,7 +11,7 @@ from kohya_runner.engines.diffusers import DiffusersEngine
 from kohya_runner.engines.musubi import MusubiEngine
 from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.sd_scripts import SdScriptsEngine
-from kohya_runner.engines.support import Support
+from kohya_runner.engines.support import Converter, Support
 from kohya_runner.options import snapshot
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.settings import UserSettings, read_settings
@@ -36,6 +36,11 @@ ABSENT: Mapping[tuple[str, str], str] = {
     pair: reason for engine in ENGINES.values() for pair, reason in engine.ABSENT.items()
 }
 """Pairs of family and method that upstream has no script for, with the reason."""
+
+CONVERTERS: Mapping[str, tuple[EngineInfo, Converter]] = {
+    family: (engine.INFO, row) for engine in ENGINES.values() for family, row in engine.CONVERTERS.items()
+}
+"""By family, what makes its LoRAs readable for ComfyUI, and whose script that is."""
 
 SETTINGS = tuple(key for info in INFOS.values() for key in info.settings)
 """The keys of the settings file that name trainers and their Pythons."""

@@ -156,6 +156,7 @@ def card(
     subject, first = selection.subject, selection.files[0].found
     record, model = subject.record, subject.recipe.get("model")
     given: Mapping[str, Any] = options_of(record.argv) if record else first.training
+    labels = {file.name: file.label for file in selection.files}
     script = next((Path(token).name for token in record.argv if token.endswith(".py")), "") if record else ""
     return rendered(
         "card.md.j2", finalize=_text, selection=selection, record=record, samples=samples, licence=licence, grid=GRID,
@@ -164,7 +165,8 @@ def card(
         triggers=triggers(selection, wish), data=record.dataset if record else first.training,
         settings=[(n, without_folders(str(v))) for n, v in given.items()
                   if (n in SETTINGS if record else n not in NOT_SHOWN)],
-        files=[(file, pieces[file.name]) for file in selection.files],
+        files=[(name, labels.get(name, "for ComfyUI"), one) for name, one in pieces.items()],
+        comfyui=wish.comfyui and len(pieces) == len(labels),
         trainer=f"{info_of(script).name} {script} {record.trainer.commit[:12]}" if record else "",
     )  # fmt: skip
 

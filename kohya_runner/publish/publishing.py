@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from kohya_runner.errors import PublishError, RunnerError, UsageError
 from kohya_runner.hub import Access, access
 from kohya_runner.publish import card as cards
 from kohya_runner.publish.chosen import Selection, select
+from kohya_runner.publish.comfyui import MARK, for_comfyui
 from kohya_runner.publish.copies import PRIVATE, Piece, model_piece, piece
 from kohya_runner.publish.upload import Hub, RepoState, Uploaded
 from kohya_runner.recipe.finish import Publish
@@ -38,11 +40,60 @@ class Publication:
     notes: tuple[str, ...]
 
 
-def prepared(subject: SweepSubject, wish: Publish, reach: Access, *, asked: bool, say: Say) -> Publication:
+class LocalCopy(Publish):
+    """Files for a folder of this machine: there is no repository."""
+
+    repo: str = ""
+
+
+def _models(
+    selection: Selection, wish: Publish, samples: cards.SampleGrid, place: tuple[Path, Mapping[str, str]], say: Say
+) -> tuple[Piece, ...]:
+    """The files, and where ComfyUI is asked for, what a converter made of those that it does not read as they are."""
+    rows = [(file, file.name, file.found.path) for file in selection.files]
+    for file in selection.files if wish.comfyui else ():
+        name = f"{Path(file.name).stem}{MARK}{Path(file.name).suffix}"
+        made = for_comfyui(file.found.path, place[0] / name, selection.subject.base.family, place[1], say)
+        rows += [(file, name, made)] if made != file.found.path else []
+    return tuple(
+        model_piece(name, path, cards.fields(file, selection, wish, samples), clean=wish.clean)
+        for file, name, path in rows
+    )
+
+
+def copied(subject: SweepSubject, wish: Publish, folder: Path, environ: Mapping[str, str], say: Say) -> dict[str, Any]:
+    """Write the files into a folder, with --comfyui those for ComfyUI alone: the object of ``--output --json``.
+
+    Raises:
+        UsageError: another file of this name lies there. Else as ``prepared`` says.
+    """
+    say("reading the files")
+    selection = select(subject, wish, asked=True)
+    with tempfile.TemporaryDirectory(
+        dir=subject.workspace.root if subject.workspace.root.is_dir() else None
+    ) as scratch:
+        made = _models(selection, wish, cards.samples_of(selection), (Path(scratch), environ), say)
+        converted = {one.name.replace(MARK, "") for one in made[len(selection.files) :]}
+        kept = [one for one in made if one.name not in converted]
+        if lying := [one.name for one in kept if (folder / one.name).exists()]:
+            raise UsageError(f"{folder}: {', '.join(lying)} is there already", hint="name another folder")
+        for one in kept:
+            one.write(folder / one.name)
+    files = [
+        {"name": p.name, "bytes": p.size, "sha256": p.sha256, "changed": p.changed, "converted": MARK in p.name}
+        for p in kept
+    ]
+    return {"version": 1, "ok": True, "folder": str(folder), "why": selection.why, "files": files}
+
+
+def prepared(  # noqa: PLR0913 - what it is about, and where it is
+    subject: SweepSubject, wish: Publish, reach: Access, environ: Mapping[str, str], *, asked: bool, say: Say
+) -> Publication:
     """What would be published of a run, a folder or files; only the base model's licence is asked for.
 
     Raises:
-        UsageError, NoCheckpointError: as ``select`` says; or the place for the copies is a link that leads out.
+        UsageError, NoCheckpointError, TrainerError: as ``select`` and ``for_comfyui`` say; or the place for the
+            copies is a link that leads out.
     """
     inside = subject.run_dir or subject.workspace.root
     folder = RunPaths(inside).publication if subject.run_dir else inside / PUBLICATION / wish.repo.replace("/", "--")
@@ -51,10 +102,8 @@ def prepared(subject: SweepSubject, wish: Publish, reach: Access, *, asked: bool
     say("reading the files")
     selection = select(subject, wish, asked=asked)
     samples = cards.samples_of(selection)
-    models = tuple(
-        model_piece(file.name, file.found.path, cards.fields(file, selection, wish, samples), clean=wish.clean)
-        for file in selection.files
-    )
+    paths = PublicationPaths(folder)
+    models = _models(selection, wish, samples, (paths.comfyui, environ), say)
     base, random = cards.base_model(selection, wish), isinstance(subject.recipe.get("model"), dict)
     licence = {"license": wish.license} if wish.license else Hub(wish.repo, reach, say).licence(base)
     text = cards.card(selection, wish, licence, samples, {one.name: one for one in models})
@@ -67,7 +116,7 @@ def prepared(subject: SweepSubject, wish: Publish, reach: Access, *, asked: bool
     }
     pieces = (*models, *samples.pieces, piece(cards.NAME, text.encode()))
     told = tuple(note for note, holds in notes.items() if holds)
-    return Publication(wish, selection, pieces, PublicationPaths(folder), told)
+    return Publication(wish, selection, pieces, paths, told)
 
 
 def publish(made: Publication, reach: Access, say: Say) -> Uploaded:
@@ -93,7 +142,7 @@ def publish_run(run_dir: Path, wish: Publish, environ: Mapping[str, str], say: S
     done, in a line.
     """
     subject, reach = of_run(run_dir), access(environ)
-    made = prepared(subject, wish, reach, asked=False, say=say)
+    made = prepared(subject, wish, reach, environ, asked=False, say=say)
     for number, one in numbered(find_checkpoints(subject)).items() if wish.epoch == "picked" else ():
         if one.sha256 == made.selection.files[0].found.sha256:
             try:

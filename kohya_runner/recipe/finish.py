@@ -176,6 +176,7 @@ class Publish(Strict):
     )
     public: bool = Field(False, description="anybody may see it, where the repository is made new")
     clean: bool = Field(False, description="take words of captions, folder names and paths out of the copies")
+    comfyui: bool = Field(False, description="a copy that ComfyUI reads, too, where it does not read the file itself")
     title: str | None = Field(None, description="of the card and the files; the recipe's name by default")
     trigger: tuple[str, ...] = Field((), strict=False, description="the words that call what was learnt")
     base_model: Annotated[str, AfterValidator(_repository)] | None = Field(

@@ -105,6 +105,7 @@ class PublicationPaths:
         self.folder = folder
         self.page = folder / "publish.html"  # the card and the files, to look at
         self.copies = folder / "copies"  # what is uploaded, for as long as that takes
+        self.comfyui = folder / "comfyui"  # what converters made
         self.record = folder / "published.json"
         self.lock = folder / ".lock"
 

@@ -23,7 +23,7 @@ def made(mine):
         reach = Access(mine.endpoint, "good")
         subject = publishing.of_run(run_dir)
         given = {"repo": "me/cat", "epoch": 2, **wish}
-        return publishing.prepared(subject, Publish(**given), reach, asked=True, say=lambda _: None)
+        return publishing.prepared(subject, Publish(**given), reach, {}, asked=True, say=lambda _: None)
 
     return made
 

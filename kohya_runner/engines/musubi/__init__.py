@@ -10,7 +10,7 @@ from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import engine_info
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.protocol import Arranged, EarlierStage, Engine, ResolvedRecipe
-from kohya_runner.engines.support import KOHYA, REMAINING, Support, Surprise, support
+from kohya_runner.engines.support import KOHYA, REMAINING, Support, Surprise, converters, support
 from kohya_runner.findings import Finding
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.tables import read_table
@@ -55,6 +55,7 @@ class MusubiEngine(Engine):
     ABSENT = ABSENT
     OWNED = TABLE["owned"]
     RESUME_WAYS = (REMAINING,)
+    CONVERTERS = converters(TABLE)
 
     @property
     def build(self) -> Any:

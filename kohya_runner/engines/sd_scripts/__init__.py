@@ -34,6 +34,7 @@ class SdScriptsEngine(Engine):
     FAMILIES = families.FAMILIES
     ABSENT = families.ABSENT
     RESUME_WAYS = (INITIAL_STEP, REMAINING)
+    CONVERTERS = families.CONVERTERS
     BROKEN_RESUME = families.BROKEN
 
     @property

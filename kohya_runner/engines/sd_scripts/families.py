@@ -9,11 +9,12 @@ from typing import Any
 
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.engine_info import engine_info
-from kohya_runner.engines.support import Support, support
+from kohya_runner.engines.support import Support, converters, support
 from kohya_runner.tables import read_table
 
 _TABLE = read_table(Path(__file__).with_name("trainer.toml"))
 SD_SCRIPTS = engine_info(_TABLE["trainer"])
+CONVERTERS = converters(_TABLE)
 BROKEN: Mapping[str, str] = _TABLE["broken_resume"]
 """Scripts that write states and cannot read them, and why."""
 
