@@ -76,6 +76,9 @@ def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json
         _consented(place, offer, ask, yes=options.yes)
         going = send_off.claimed(made, place, ask, offer)
     stays = Stays(going, dict(os.environ), _say)
+    if stays.now().phase == "lost":  # what it needs is rented anew
+        job, offer = send_off.asked_for(going)
+        _consented(place, offer, job.ask, yes=options.yes)
     try:
         stay = stays.begin()
     except KeyboardInterrupt:
@@ -194,7 +197,7 @@ def told() -> Iterator[None]:
     """What a place could not do is said, and what is here already is shown."""
     try:
         yield
-    except RemoteError as fault:
+    except (RemoteError, UsageError) as fault:
         _say(f"WARNING {fault.message}; what follows is as it was known before. {fault.hint}".rstrip())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kohya_runner.engines.table import user_settings
-from kohya_runner.errors import RemoteError
+from kohya_runner.errors import RemoteError, RunnerError
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.remote import stay as stays
 from kohya_runner.remote import sums
@@ -142,7 +142,7 @@ class Stays:
 
         def renew() -> None:
             while not done.wait(EVERY):
-                with contextlib.suppress(RemoteError, OSError):
+                with contextlib.suppress(RunnerError, OSError):
                     self.look(finish=False)
 
         thread = threading.Thread(target=renew, daemon=True)

@@ -29,6 +29,8 @@ elif [ -e .running ] && flock -n .running true; then echo died
 elif [ -e .running ]; then echo running
 else echo sent; fi
 tail -n 1 launch.log 2>/dev/null"""
+_IDLE = "[ ! -e exit-code ] && { [ ! -e .running ] || flock -n .running true; }"
+"""Whether a start would start anything: a file of secrets is written for nobody else."""
 _HERE = Path(__file__)
 
 
@@ -70,7 +72,7 @@ class SshMachine:
         self.host.check(f"umask 077; cat > {place}/start.sh", stdin=text.encode())
         hidden = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
         if hidden:
-            self.host.check(f"umask 077; [ -e {place}/exit-code ] || cat > {place}/.secrets", stdin=hidden.encode())
+            self.host.check(f"cd -- {place} && umask 077; {_IDLE} || exit 0; cat > .secrets", stdin=hidden.encode())
         self.host.check(f"cd -- {place} || exit\nsetsid bash start.sh >>launch.log 2>&1 </dev/null &")
 
     def standing(self, stay: Stay, *, tries: int = 2) -> Standing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,7 +46,11 @@ def claimed(plan: Plan, place: RemotePlace, ask: Ask, offer: RemoteOffer) -> Pat
     folder = next_run(plan.workspace.runs / plan.name)
     if not claim(folder):
         raise RunExistsError(f"{folder} was taken by another launch a moment ago", hint="launch again")
-    job = job_of(plan, ask, offer, folder)
+    try:
+        job = job_of(plan, ask, offer, folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     write_bytes(RunPaths(folder).remote_job, JOB.dump_json((job, offer), indent=2), PRIVATE)
     begun = Stay(
         place=place.name, kind=place.KIND, phase="renting", name=job.name, number=job.number, gpu=offer.gpu,

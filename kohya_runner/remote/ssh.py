@@ -105,7 +105,7 @@ class SshHost:
 
     def send(self, source: Path, target: str, *options: str) -> None:
         """What is in a folder into a folder there, links followed. A file that was begun goes on where it was cut."""
-        self._rsync(("-rLtz", *options), f"{source}/", f"{self.address}:{target}/", loud=True)
+        self._rsync(("-rLt", *options), f"{source}/", f"{self.address}:{target}/", loud=True)
 
     def bring(self, sources: Sequence[str], target: Path, *options: str, loud: bool = False) -> None:
         """Files, and what is in folders (they end with /), from there into one folder, as far as they are there.
@@ -113,7 +113,7 @@ class SshHost:
         Links there are passed over, too: they could name any file here.
         """
         target.mkdir(parents=True, exist_ok=True)
-        self._rsync(("-rtz", "--no-links", *options), *(f"{self.address}:{one}" for one in sources), f"{target}/",
+        self._rsync(("-rt", "--no-links", *options), *(f"{self.address}:{one}" for one in sources), f"{target}/",
                     loud=loud)  # fmt: skip
 
     def _rsync(self, options: Sequence[str], *ends: str, loud: bool) -> None:

@@ -32,7 +32,7 @@ python="$environment/bin/python"
 printf '%s\n' "$python" "$sources" >launcher
 # cache and models of the workspace are links to those that all stays share: --allow=disk.link below
 limit=()
-[ -z "$seconds" ] || limit=(timeout --kill-after=600 "$seconds")
+[ -z "$seconds" ] || limit=(timeout --foreground --kill-after=600 "$seconds")
 launch=(bash "$sources/runpod/start_training.sh" pack/recipe.yaml)
 case " ${options[*]} " in *" --practice "*) launch=("$environment/bin/kohya-runner" launch pack/recipe.yaml --once) ;; esac
 export KOHYA_RUNNER_COMMAND="$environment/bin/kohya-runner"

@@ -193,6 +193,7 @@ def test_results_that_are_damaged_are_noticed_and_nothing_is_released(client):
     assert (client.runs / "001" / "output" / sent.name).read_bytes() == right
 
 
+@pytest.mark.daily
 def test_a_run_is_stopped_there_and_what_it_saved_comes_back(client):
     client.faults = "hang@8"
     client.run(*client.launch("--detach"))
@@ -203,6 +204,7 @@ def test_a_run_is_stopped_there_and_what_it_saved_comes_back(client):
     assert [path.name for path in client.saved()] == ["my cat-000001.safetensors"]
 
 
+@pytest.mark.daily
 def test_a_machine_that_was_started_anew_is_told_and_gone_on_with(client):
     client.faults = "hang@9"
     client.run(*client.launch("--detach"))

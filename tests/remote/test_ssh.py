@@ -50,14 +50,16 @@ def test_a_link_on_the_other_machine_names_no_file_of_this_one(sshd, odd_path):
     assert list((odd_path / "back").iterdir()) == []
 
 
-def test_a_cut_connection_is_tried_again(sshd, odd_path):
+@pytest.mark.parametrize("how", ["cut", "freeze"])
+def test_a_connection_that_is_cut_or_says_nothing_any_more_is_tried_again(sshd, odd_path, monkeypatch, how):
+    monkeypatch.setattr("kohya_runner.remote.ssh.SILENCE", 1)
     counter = odd_path / "tries"
     script = f'echo x >> "{counter}"; [ $(wc -l < "{counter}") -ge 2 ] || sleep 1000; echo done'
     answers: list[str] = []
     asked = threading.Thread(target=lambda: answers.append(sshd.host.run(script).out))
     asked.start()
     wait_until(counter.exists)
-    sshd.cut()
+    getattr(sshd, how)()
     asked.join(60)
     assert answers == ["done\n"]
 
