@@ -10,7 +10,7 @@ import pytest
 import tiers
 from hypothesis import settings
 
-pytest_plugins = ("checkout_fixtures", "local_hub", "planned_recipes", "practice_fixtures", "sshd")
+pytest_plugins = ("checkout_fixtures", "local_hub", "planned_recipes", "practice_fixtures", "sshd", "stays")
 """Fixtures of tests/support that more than one room uses."""
 
 settings.register_profile("daily", derandomize=True, deadline=None)  # the same examples on every machine

@@ -8,14 +8,18 @@ from pydantic import ValidationError
 
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
+from kohya_runner.remote.hf_jobs import HfJobsPlace
+from kohya_runner.remote.modal_place import ModalPlace
 from kohya_runner.remote.place import RemotePlace
 from kohya_runner.remote.runpod import RunPodPlace
+from kohya_runner.remote.sky_place import SkyPlace
 from kohya_runner.remote.ssh_place import SshPlace
 from kohya_runner.settings import UserSettings
 from kohya_runner.text import did_you_mean
 from kohya_runner.yamlio import Node
 
-KINDS: Mapping[str, type[RemotePlace]] = {SshPlace.KIND: SshPlace, RunPodPlace.KIND: RunPodPlace}
+_ALL: tuple[type[RemotePlace], ...] = (SshPlace, RunPodPlace, ModalPlace, SkyPlace, HfJobsPlace)
+KINDS: Mapping[str, type[RemotePlace]] = {kind.KIND: kind for kind in _ALL}
 """A new kind of place is a class of its own module and a line here."""
 
 

@@ -49,7 +49,7 @@ class SshMachine:
             root = self.root or self.host.check(ROOT).strip()
             stay = stay.changed(root=f"{root}/stays/{job.name}-{job.number}-{secrets.token_hex(2)}")
             save(stay)
-        root, sources = _root(stay), _sources()
+        root, sources = _root(stay), sources_here()
         folders = shlex.join((f"{root}/cache", f"{root}/models", sources_there(stay), f"{stay.root}/pack"))
         links = "\n".join(f"[ -e {name} ] || ln -s ../../{name} {name}" for name in ("cache", "models"))
         self.host.check(f"set -e\numask 077\nmkdir -p -- {folders}\ncd -- {shlex.quote(stay.root)}\n{links}")
@@ -128,7 +128,7 @@ def _root(stay: Stay) -> str:
     return stay.root.rpartition("/stays/")[0]
 
 
-def _sources() -> Path:
+def sources_here() -> Path:
     """Where our own sources lie with what installs them."""
     folder = PACKAGE.parent
     if not all((folder / name).exists() for name in SOURCES):

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, unquote
 
 import pytest
 import ruamel.yaml
+from local_jobs import Jobs
 
 from kohya_runner.hub import Access
 
@@ -88,6 +89,7 @@ class LocalHub:
     signature: str = ""  # behind the address of an upload
     damaged: bool = False  # what is stored is not what was sent
     port: int = 0
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def endpoint(self) -> str:
@@ -105,7 +107,7 @@ class LocalHub:
         return [headers for method, path, headers in self.asked if method == "GET" and "/storage/" in path]
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Jobs, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: LocalHub
 
@@ -121,12 +123,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self._answer()
 
+    def do_DELETE(self) -> None:
+        self._answer()
+
     def log_message(self, *_: object) -> None:
         """Quiet."""
 
-    def _answer(self) -> None:
+    def _answer(self) -> None:  # noqa: PLR0911 - a row for each answer
         self.hub.asked.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-        path = self.path.partition("?")[0]
+        path = self.path.partition("?")[0].replace(
+            "/datasets/", "/" if self.path.startswith("/datasets/") else "/models/", 1
+        )
         if self.hub.status != 200:
             return self._send(self.hub.status, b"out of order")
         for fault in self.hub.faults:
@@ -135,12 +142,17 @@ class Handler(BaseHTTPRequestHandler):
                 self._body()
                 said = {**({"X-Error-Message": fault.said} if fault.said else {}), **fault.headers}
                 return self._send(fault.status, json.dumps({"error": fault.said}).encode(), said)
-        if self.command in ("POST", "PUT") or path.endswith(("/refs", "/whoami-v2")) or "/xet-" in path:
+        if path.startswith("/api/jobs/"):
+            return self._job(path.removeprefix("/api/jobs/").split("/"))
+        if self.command in ("POST", "PUT", "DELETE") or path.endswith(("/refs", "/whoami-v2")) or "/xet-" in path:
             return self._write(path)
         if path.startswith("/storage/"):
             return self._storage(path.removeprefix("/storage/"))
         api = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/.+)?", path)
         file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        tree = re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", path)
+        if tree:
+            return self._tree(tree[1], tree[2])
         if api:
             return self._model(api[1])
         return self._resolve(file[1], file[3]) if file else self._send(404, b"")
@@ -169,6 +181,11 @@ class Handler(BaseHTTPRequestHandler):
         }  # fmt: skip
         self._json(facts)
 
+    def _tree(self, name: str, revision: str) -> None:
+        if not self._refusal(name):
+            files = self.hub.repos[name].at(revision) or {}
+            self._json([_facts(file, data) for file, data in files.items()])
+
     def _json(self, value: Any, status: int = 200) -> None:
         self._send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
@@ -190,7 +207,7 @@ class Handler(BaseHTTPRequestHandler):
             raise ConnectionResetError
         return self.rfile.read(length)
 
-    def _write(self, path: str) -> None:  # noqa: PLR0911 - a row for each answer
+    def _write(self, path: str) -> None:  # noqa: C901, PLR0911 - a row for each answer
         try:
             body = self._body()
         except ConnectionResetError:
@@ -218,6 +235,10 @@ class Handler(BaseHTTPRequestHandler):
             return self._json({"name": self.hub.users[token], "auth": {"accessToken": {"role": role}}})
         if path == "/api/validate-yaml":
             return self._card(json.loads(body)["content"])
+        if path == "/api/repos/delete":
+            asked = json.loads(body)
+            gone = self.hub.repos.pop(f"{asked['organization'] or self.hub.users[token]}/{asked['name']}", None)
+            return self._send(200 if gone else 404, b"", {} if gone else {"X-Error-Code": "RepoNotFound"})
         if path == "/api/repos/create":
             return self._create(json.loads(body))
         return self._change(path, body)
@@ -238,7 +259,8 @@ class Handler(BaseHTTPRequestHandler):
             said = f"You don't have the rights to create a model under the namespace {name.split('/', maxsplit=1)[0]}"
             return self._send(403, json.dumps({"error": said}).encode(), {"X-Error-Message": said})
         if name in self.hub.repos:
-            return self._send(409, b"", {"X-Error-Message": "You already created this model repo"})
+            there = json.dumps({"url": f"{self.hub.endpoint}/{name}", "name": name}).encode()
+            return self._send(409, there, {"X-Error-Message": "You already created this model repo"})
         private = asked.get("private", asked.get("visibility") == "private")
         rules = "".join(f"*{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in LARGE).encode()
         self.hub.repos[name] = Repo({".gitattributes": rules}, private=private, readers=(token,))
@@ -291,14 +313,16 @@ class Handler(BaseHTTPRequestHandler):
             if row["key"] == "header" and value.get("parentCommit") not in (None, repo.head):
                 said = "A commit has happened since. Please refresh and try again."
                 return self._send(412, b"", {"X-Error-Message": said})
-            if row["key"] == "file":
+            if row["key"] == "deletedFile":
+                repo.files.pop(value["path"])
+            elif row["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif row["key"] == "lfsFile":
                 if value["oid"] not in self.hub.objects:
                     return self._send(400, b"", {"X-Error-Message": "LFS pointer to a file that is not there"})
                 files[value["path"]] = self.hub.objects[value["oid"]] + (b"?" if self.hub.damaged else b"")
         oid = repo.commit(files)
-        name = self.path.split("/api/models/")[1].partition("/commit/")[0]
+        name = re.split(r"/api/[a-z]+s/", self.path)[1].partition("/commit/")[0]
         return self._json({"commitUrl": f"{self.hub.endpoint}/{name}/commit/{oid}", "commitOid": oid, "success": True})
 
     def _tag(self, repo: Repo, revision: str, body: bytes) -> None:
@@ -333,7 +357,7 @@ class Handler(BaseHTTPRequestHandler):
         data = repo.files[file]
         digest = hashlib.sha256(data).hexdigest()
         headers = {
-            "X-Repo-Commit": COMMIT,
+            "X-Repo-Commit": repo.head,
             "X-Linked-Etag": f'"{digest}"',
             "X-Linked-Size": str(len(data)),
             "Location": f"http://localhost:{self.hub.port}/storage/{digest}",
