@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from kohya_runner import web
-from kohya_runner.machine.prices import RUNPOD, RUNPOD_KEYS, runpod_api, runpod_key
+from kohya_runner.machine.runpod_api import RUNPOD, RUNPOD_KEYS, runpod_api, runpod_key
 from kohya_runner.record.record import Record
 from kohya_runner.text import MASK
 from kohya_runner.workspace import is_network_mount

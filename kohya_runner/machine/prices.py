@@ -6,27 +6,16 @@ No price is kept here: each comes with its source and its age.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from kohya_runner import web
-from kohya_runner.errors import PreflightError, UsageError
+from kohya_runner.errors import PreflightError, RemoteError, UsageError
+from kohya_runner.machine.runpod_api import RunPodApi, plain_card
 
-RUNPOD = "https://api.runpod.io/v2"
-RUNPOD_VARIABLE = "KOHYA_RUNPOD_API"
-"""Another address of the API, for tests."""
-RUNPOD_KEYS = ("KOHYA_RUNPOD_API_KEY", "RUNPOD_API_KEY")
-"""The user's key before the pod's own: nobody documents that the latter may stop a pod through API v2."""
-CLOUDS = ("secure", "community")
-_LARGEST = 4 << 20
 _MEMORY = re.compile(r"SizeInMiB\D+(\d+)")
-_MAKERS = re.compile(r"nvidia|geforce|tesla|[^a-z0-9]")
 _LEAST_MIB = 1000  # SkyPilot's catalogue of RunPod has GB in a field of MiB (fetch_runpod.py, get_gpu_info)
 
 
@@ -46,13 +35,8 @@ class Offer:
 
     def is_of(self, gpus: tuple[str, ...]) -> bool:
         """Whether it is for a machine with these GPUs, by their names: none of them is guessed."""
-        same = {_plain(name) for name in gpus} == {_plain(self.card)} and len(gpus) == self.count
+        same = {plain_card(name) for name in gpus} == {plain_card(self.card)} and len(gpus) == self.count
         return same or not self.card
-
-
-def _plain(card: str) -> str:
-    """``NVIDIA GeForce RTX 4090`` is ``RTX4090``, as the catalogues have it."""
-    return _MAKERS.sub("", card.lower())
 
 
 def given(texts: Iterable[str], source: str, count: int) -> tuple[Offer, ...]:
@@ -118,45 +102,17 @@ def _number(text: object) -> float | None:
     return number if 0 < number < 1e6 else None
 
 
-def runpod_api(environ: Mapping[str, str]) -> str:
-    """Another address counts only for this machine itself: a key must not go to a stranger."""
-    other = environ.get(RUNPOD_VARIABLE, "")
-    ours = other and urlsplit(other).hostname in ("127.0.0.1", "localhost", "::1")
-    return other.rstrip("/") if ours else RUNPOD
-
-
-def runpod_key(environ: Mapping[str, str]) -> str:
-    """The key of the environment, "" where there is none."""
-    return next((value for name in RUNPOD_KEYS if (value := environ.get(name, "").strip())), "")
-
-
 def runpod(environ: Mapping[str, str], count: int) -> tuple[Offer, ...]:
-    """``GET /v2/catalog/gpus`` (docs.runpod.io, openapi v2): the price of a card in each of RunPod's two clouds.
+    """The price of a card in each of RunPod's two clouds, asked now.
 
     Raises:
         PreflightError: there is no key, or no answer that can be understood.
     """
-    key = runpod_key(environ)
-    if not key:
-        raise PreflightError("RunPod's prices need your key", hint=f"export {RUNPOD_KEYS[0]}=...")
-    headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
-    answer = web.get(f"{runpod_api(environ)}/catalog/gpus", headers, longest=_LARGEST)
     try:
-        rows = json.loads(answer.text)["gpus"] if answer.ok else []
-        found = tuple(offer for row in rows for offer in _runpod_rows(row, count))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        found = ()
-    if not found:
-        said = {401: "it does not know this key", 403: "this key may not read the catalogue"}.get(answer.status)
-        why = said or answer.reason or "an answer without prices"
-        raise PreflightError(f"RunPod's prices: {why}", hint="give a price yourself: --price 0.44")
-    return found
-
-
-def _runpod_rows(row: Mapping[str, Any], count: int) -> Iterator[Offer]:
-    now = datetime.now(timezone.utc)
-    for cloud in CLOUDS:
-        price, memory = _number((row.get("price") or {}).get(cloud)), _number(row.get("memory"))
-        if row.get(cloud) is not False and price:
-            gb = round(memory) if memory else None
-            yield Offer(str(row["id"]), count, price * count, f"RunPod, {cloud} cloud", now, gb)
+        rows, now = RunPodApi(environ).gpus(), datetime.now(timezone.utc)
+    except RemoteError as fault:
+        raise PreflightError(f"RunPod's prices: {fault.message}", hint="give a price yourself: --price 0.44") from None
+    return tuple(
+        Offer(row.id, count, row.price[cloud] * count, f"RunPod, {cloud} cloud", now, row.memory)
+        for row in rows for cloud in row.clouds
+    )  # fmt: skip

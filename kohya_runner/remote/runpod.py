@@ -21,11 +21,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from kohya_runner.errors import RemoteError
-from kohya_runner.machine.prices import RUNPOD, RUNPOD_KEYS, runpod_key
-from kohya_runner.remote import runpod_pod
-from kohya_runner.remote.machine import SshMachine
-from kohya_runner.remote.place import Ask, Billed, Job, RemoteOffer, RemotePlace, Standing, Stay
-from kohya_runner.remote.runpod_api import (
+from kohya_runner.machine.runpod_api import (
+    CLOUDS,
+    RUNPOD,
+    RUNPOD_KEYS,
     Cloud,
     GpuType,
     NetworkVolume,
@@ -33,8 +32,12 @@ from kohya_runner.remote.runpod_api import (
     RunPodApi,
     RunPodError,
     named,
+    runpod_key,
     words,
-)
+)  # fmt: skip
+from kohya_runner.remote import runpod_pod
+from kohya_runner.remote.machine import SshMachine
+from kohya_runner.remote.place import Ask, Billed, Job, RemoteOffer, RemotePlace, Standing, Stay
 from kohya_runner.remote.ssh import SshHost
 from kohya_runner.text import counted, did_you_mean, size
 
@@ -82,10 +85,9 @@ class RunPodPlace(RemotePlace):
     def offers(self, ask: Ask) -> tuple[RemoteOffer, ...]:
         """What of the catalogue bears the run, costs no more than asked and is there now."""
         api = RunPodApi(os.environ)
-        both: tuple[Cloud, ...] = ("secure", "community")
         rows = [
             (cloud, row)
-            for cloud in both if self.cloud in ("any", cloud)
+            for cloud in CLOUDS if self.cloud in ("any", cloud)
             for row in api.gpus(cloud, ask.gpus, self.cuda) if row.manufacturer == "NVIDIA"
         ]  # fmt: skip
         volume = self._volume(api)
@@ -117,7 +119,7 @@ class RunPodPlace(RemotePlace):
             return f"with less memory than the {size(ask.vram_bytes)} of the plan"
         if most is not None and price * ask.gpus > most:
             return f"above {most:g} dollars an hour"
-        if not (getattr(row, cloud) and price > 0 and ask.gpus <= row.most.get(cloud, 0)):
+        if cloud not in row.clouds or ask.gpus > row.most.get(cloud, 0):
             return f"not in the {cloud} cloud with {counted(ask.gpus, 'card')}"
         free = row.availability != "NONE" and (not centers or not there.isdisjoint(centers))
         return "" if free else f"not free{' in ' + ', '.join(centers) if centers else ''}"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kohya_runner.errors import RemoteError
+from kohya_runner.machine.runpod_api import PodStep, RentedPod, RunPodApi, RunPodError, words
 from kohya_runner.remote.place import Stay
-from kohya_runner.remote.runpod_api import PodStep, RentedPod, RunPodApi, RunPodError, words
 from kohya_runner.remote.ssh import SshHost
 from kohya_runner.settings import settings_file
 

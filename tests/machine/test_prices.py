@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
+from runpod_cloud import KEY, gpu, runpod_cloud
 from servers import serving
 
 from kohya_runner.errors import PreflightError, UsageError
+from kohya_runner.machine import runpod_api
 from kohya_runner.machine.prices import Offer, given, runpod, sky
 
 HEAD = "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,SpotPrice,Region,AvailabilityZone\n"
@@ -20,15 +21,11 @@ ROWS = (
     "cpu,,,8.0,45.0,,0.1,,US,US-1\n"
     "gone,H100,1.0,8.0,45.0,,,0.9,US,US-1\n"
 )
-GPUS = {
-    "gpus": [
-        {"id": "NVIDIA L4", "name": "L4", "memory": 24, "secure": True, "community": False,
-         "price": {"secure": 0.43, "community": 0.1}},
-        {"id": "NVIDIA GeForce RTX 4090", "name": "RTX 4090", "memory": 24, "secure": True, "community": True,
-         "price": {"secure": 0.69, "community": 0.34}},
-        {"id": "NVIDIA A30", "name": "A30", "memory": 24, "secure": True, "community": True, "price": None},
-    ]
-}  # fmt: skip
+GPUS = (
+    gpu("L4", 24, 0.43, 0.1, community=False),
+    gpu("RTX 4090", 24, 0.69, 0.34, id="NVIDIA GeForce RTX 4090"),
+    gpu("A30", 24, 0, 0),
+)
 
 
 @pytest.fixture
@@ -70,38 +67,37 @@ def test_a_catalogue_that_is_no_text_is_named(home):
         sky({"HOME": str(home)}, 1)
 
 
-def test_runpods_prices_are_asked_with_the_users_key_in_a_header_alone():
-    with serving(200, said=json.dumps(GPUS).encode()) as server:
-        found = runpod({"KOHYA_RUNPOD_API_KEY": "rp-secret", "KOHYA_RUNPOD_API": server.url}, 2)
-    assert [(offer.card, offer.price, offer.source) for offer in found] == [
-        ("NVIDIA L4", 0.86, "RunPod, secure cloud"),
-        ("NVIDIA GeForce RTX 4090", 1.38, "RunPod, secure cloud"),
-        ("NVIDIA GeForce RTX 4090", 0.68, "RunPod, community cloud"),
+def test_runpods_prices_are_those_of_each_cloud_that_has_the_card():
+    with runpod_cloud(catalogue=GPUS) as cloud:
+        found = runpod({"KOHYA_RUNPOD_API_KEY": KEY, "KOHYA_RUNPOD_API": cloud.url}, 2)
+    assert [(offer.card, offer.price, offer.gb, offer.source) for offer in found] == [
+        ("NVIDIA L4", 0.86, 24, "RunPod, secure cloud"),
+        ("NVIDIA GeForce RTX 4090", 1.38, 24, "RunPod, secure cloud"),
+        ("NVIDIA GeForce RTX 4090", 0.68, 24, "RunPod, community cloud"),
     ]
-    (request,) = server.requests
-    assert request["path"] == "/v2/catalog/gpus"
-    assert request["headers"]["Authorization"] == "Bearer rp-secret"
+    assert (cloud.requests, cloud.queries) == ([("GET", "/v2/catalog/gpus", None)], [""])
 
 
 @pytest.mark.parametrize(
     ("status", "said", "why"),
     [
         (401, b"", "it does not know this key"),
-        (403, b"", "this key may not read the catalogue"),
-        (429, b"", "HTTP 429"),
-        (200, b"<html>", "an answer without prices"),
-        (200, b'{"gpus": [7]}', "an answer without prices"),
-        (200, b"[]", "an answer without prices"),
+        (403, b"", "this key, or this account, may not do that"),
+        (429, b"", "too many requests"),
+        (200, b"<html>", "its answer is not what its documentation says"),
+        (200, b'{"gpus": [7]}', "its answer is not what its documentation says"),
+        (200, b"[]", "its answer is not what its documentation says"),
     ],
 )
-def test_an_answer_that_holds_no_prices_is_told(status, said, why):
+def test_an_answer_that_holds_no_prices_is_told(status, said, why, monkeypatch):
+    monkeypatch.setattr(runpod_api, "WAITS", ())
     with serving(status, said=said) as server, pytest.raises(PreflightError, match=why) as caught:
         runpod({"RUNPOD_API_KEY": "rp-secret", "KOHYA_RUNPOD_API": server.url}, 1)
     assert "rp-secret" not in caught.value.message
 
 
 def test_without_a_key_nobody_is_asked():
-    with pytest.raises(PreflightError, match="need your key"):
+    with pytest.raises(PreflightError, match="needs your key"):
         runpod({}, 1)
 
 

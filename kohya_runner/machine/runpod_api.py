@@ -12,17 +12,22 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from kohya_runner import web
 from kohya_runner.errors import RemoteError
-from kohya_runner.machine.prices import RUNPOD_KEYS, runpod_api, runpod_key
 from kohya_runner.tables import read_table
 from kohya_runner.text import MASK, did_you_mean, duration, plain
 
+RUNPOD = "https://api.runpod.io/v2"
+RUNPOD_VARIABLE = "KOHYA_RUNPOD_API"
+"""Another address of the API, for tests."""
+RUNPOD_KEYS = ("KOHYA_RUNPOD_API_KEY", "RUNPOD_API_KEY")
+"""The user's key before the pod's own: nobody documents that the latter may stop a pod through API v2."""
 Cloud = Literal["secure", "community"]
+CLOUDS: tuple[Cloud, ...] = ("secure", "community")
 PodStep = Literal["start", "stop", "terminate"]
 BECOMES = {"start": ("PROVISIONING", "STARTING", "RUNNING"), "stop": ("EXITED",), "terminate": ()}
 """What a pod is after a step; one that was terminated is gone."""
@@ -33,7 +38,19 @@ PATIENCE = 90.0
 _SECONDS = 60.0  # the documentation's own sample waits as long for a pod
 _LARGEST = 4 << 20
 _SHOWN = 300
-_MAKER = re.compile(r"nvidia|geforce|[^a-z0-9]")
+_MAKERS = re.compile(r"nvidia|geforce|tesla|[^a-z0-9]")
+
+
+def runpod_api(environ: Mapping[str, str]) -> str:
+    """Another address counts only for this machine itself: a key must not go to a stranger."""
+    other = environ.get(RUNPOD_VARIABLE, "")
+    ours = other and urlsplit(other).hostname in ("127.0.0.1", "localhost", "::1")
+    return other.rstrip("/") if ours else RUNPOD
+
+
+def runpod_key(environ: Mapping[str, str]) -> str:
+    """The key of the environment, "" where there is none."""
+    return next((value for name in RUNPOD_KEYS if (value := environ.get(name, "").strip())), "")
 
 
 @cache
@@ -92,6 +109,12 @@ class GpuType(BaseModel):
     availability: str = "NONE"
     centers: tuple[dict[str, Any], ...] = Field((), alias="dataCenters")
 
+    @property
+    def clouds(self) -> tuple[Cloud, ...]:
+        """Where it is rented at a price."""
+        there: dict[Cloud, bool] = {"secure": self.secure, "community": self.community}
+        return tuple(cloud for cloud in CLOUDS if there[cloud] and self.price.get(cloud, 0.0) > 0)
+
 
 class NetworkVolume(BaseModel):
     """A row of ``GET /v2/network-volumes``."""
@@ -112,10 +135,11 @@ class RunPodApi:
     def __init__(self, environ: Mapping[str, str], sleep: Callable[[float], None] = time.sleep) -> None:
         self.url, self.key, self.sleep = runpod_api(environ), runpod_key(environ), sleep
 
-    def gpus(self, cloud: Cloud, count: int, cuda: str) -> tuple[GpuType, ...]:
-        """Prices and stock; one question has one cloud."""
-        asked = {"include": "AVAILABILITY", "product": "POD", "count": count, "cloud": cloud.upper()}
-        return self._list(f"catalog/gpus?{urlencode({**asked, 'minCudaVersion': cuda})}", "gpus", GpuType)
+    def gpus(self, cloud: Cloud | None = None, count: int = 1, cuda: str = "") -> tuple[GpuType, ...]:
+        """Prices, and what a cloud has in stock."""
+        asked = {"include": "AVAILABILITY", "product": "POD", "count": count, "cloud": str(cloud).upper()}
+        query = f"?{urlencode({**asked, 'minCudaVersion': cuda})}" if cloud else ""
+        return self._list(f"catalog/gpus{query}", "gpus", GpuType)
 
     def pods(self) -> tuple[RentedPod, ...]:
         """All of the account; those that were terminated are not listed."""
@@ -208,15 +232,16 @@ def _shaped(what: str, shape: type[_Shape], value: object) -> _Shape:
         raise RunPodError(what, 200, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _plain(name: str) -> str:
-    return _MAKER.sub("", name.lower())
+def plain_card(card: str) -> str:
+    """``NVIDIA GeForce RTX 4090`` is ``rtx4090``, and ``RTX4090`` of other catalogues."""
+    return _MAKERS.sub("", card.lower())
 
 
 def named(wish: str | None, rows: list[tuple[Cloud, GpuType]]) -> list[tuple[Cloud, GpuType]]:
     """The cards of this name; where none has it, those whose names hold it: ``4090`` is one, ``L4`` is not an L40S."""
-    said = _plain(wish or "")
-    exact = [(cloud, row) for cloud, row in rows if said in (_plain(row.id), _plain(row.name))]
-    found = exact or [(cloud, row) for cloud, row in rows if said in f"{_plain(row.id)} {_plain(row.name)}"]
+    said = plain_card(wish or "")
+    exact = [(cloud, row) for cloud, row in rows if said in (plain_card(row.id), plain_card(row.name))]
+    found = exact or [(cloud, row) for cloud, row in rows if said in f"{plain_card(row.id)} {plain_card(row.name)}"]
     if not found:
         names = sorted({row.name for _, row in rows})
         hint = did_you_mean(wish or "", names) or f"it has: {', '.join(names)}"

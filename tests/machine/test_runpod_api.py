@@ -6,7 +6,7 @@ import pytest
 from runpod_cloud import KEY, Fault, runpod_cloud
 
 from kohya_runner.errors import RemoteError
-from kohya_runner.remote.runpod_api import RunPodApi, RunPodError
+from kohya_runner.machine.runpod_api import RunPodApi, RunPodError
 
 BODY = {
     "name": "kohya-runner-a-001-0f0f0f0f", "image": "runpod/pytorch:x", "cloud": "SECURE", "disk": 40,
