@@ -250,6 +250,7 @@ def runs_remote(workspace: str | None, *, as_json: bool) -> None:
     for name in dict.fromkeys((*asked, *(stay.place for stay in found))):
         with told():
             billed += (asked.get(name) or open_place(name, settings)).billed()
+    billed = [*{one.what: one for one in billed}.values()]  # two places may be of one account
     if as_json:
         every = [{**stay.model_dump(), "cost": stay.cost(time.time())} for stay in found]
         console.json_object({"version": 1, "stays": every, "billed": [one.as_json() for one in billed]})

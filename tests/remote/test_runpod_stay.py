@@ -33,6 +33,7 @@ class Renter:
             f"datasets: [{{images: '{pictures.name}', concept: cat, repeats: 2}}]\n"
             f"args: {{resolution: 64, max_train_epochs: 3, save_every_n_epochs: 1, network_dim: 2}}\n"
         )
+        self.others = {}
         self.settings = {"kind": "runpod", "root": str(self.there), "runner": sys.prefix, "key": sshd.host.key}
         cloud.address = ("127.0.0.1", sshd.port, sshd.host.address.partition("@")[0])
         self.as_a_pod(sshd)
@@ -54,7 +55,7 @@ class Renter:
         names = ("KOHYA_RUNNER_SD_SCRIPTS", "KOHYA_RUNNER_PYTHON", "XDG_CONFIG_HOME", "RUNPOD_API_KEY")
         config = self.folder / "home" / ".config" / "kohya-runner" / "config.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text(json.dumps({"places": {"pod": self.settings}}))
+        config.write_text(json.dumps({"places": {"pod": self.settings, **self.others}}))
         kept = {k: v for k, v in os.environ.items() if k not in names}
         home = {"HOME": str(self.folder / "home"), "KOHYA_WORKSPACE": str(self.workspace), "PYTHONPATH": str(ROOT)}
         return {**kept, **home, **self.cloud.environ()}
@@ -346,3 +347,11 @@ def test_the_settings_say_what_becomes_of_the_pod(renter, cloud, after, status, 
     assert [pod["status"] for pod in cloud.living()] == [status]
     code, out, _ = renter.run("runs", "--remote", "--json")
     assert [row["run"] for row in json.loads(out)["billed"]] == ["my cat/001"]
+
+
+def test_two_places_of_one_account_bill_a_pod_once(renter, cloud):
+    renter.others = {"other": {"kind": "runpod"}}
+    status, pod = cloud.create({"name": "somebody's", "image": "x", "gpu": {"id": "NVIDIA L4"}})
+    code, out, err = renter.run("runs", "--remote", "--json")
+    assert (status, code) == (201, 0), err
+    assert [row["what"] for row in json.loads(out)["billed"]] == [f"pod {pod['id']} somebody's"]
