@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,13 +60,28 @@ def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool, **
     from kohya_runner.commands import remote
 
     if (stays := remote.stay_of(workspace, run)) is None:
-        return watch_run(workspace, run, adopt=adopt, as_json=as_json, page=page)
+        return watch_run(workspace, run, WatchOptions(as_json, adopt, page))
     if stays.now().phase in ("renting", "sending"):
         stays.begin()
-    return remote.watched(stays, lambda: watch_run(workspace, run, adopt=False, as_json=as_json, page=page))
+
+    def over() -> None:
+        with remote.told():
+            remote.closed(stays)
+
+    return remote.watched(stays, lambda: watch_run(workspace, run, WatchOptions(as_json, False, page, over)))
 
 
-def watch_run(workspace: str | None, run: str | None, *, adopt: bool, as_json: bool, page: Mapping[str, Any]) -> int:
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """How a run is watched; ``over`` is done at its end although a page stays."""
+
+    as_json: bool = False
+    adopt: bool = False
+    page: Mapping[str, Any] = field(default_factory=lambda: {"serve": None, "bind": None})
+    over: Callable[[], None] | None = None
+
+
+def watch_run(workspace: str | None, run: str | None, how: WatchOptions) -> int:
     """The screen of ``watch``, or lines, until the run has ended or is left alone; the exit code."""
     import shlex
     import sys
@@ -78,15 +94,15 @@ def watch_run(workspace: str | None, run: str | None, *, adopt: bool, as_json: b
     view = ledger.find(views.runs_folder(workspace), run)
     watcher = StatusReader(view.path)
     try:
-        if adopt and view.state == "orphaned" and not _adopted(view):
+        if how.adopt and view.state == "orphaned" and not _adopted(view):
             return 0
-        if (server := served(view.path, **page)) is not None:
+        if (server := served(view.path, **how.page)) is not None:
             for line in server.told():
                 console.note(line)
             with server.serving() as shown:
-                look = _followed(watcher, as_json=as_json, page=shown)
-        elif as_json or not sys.stdout.isatty():
-            look = _followed(watcher, as_json=as_json)
+                look = _followed(watcher, as_json=how.as_json, page=shown, over=how.over)
+        elif how.as_json or not sys.stdout.isatty():
+            look = _followed(watcher, as_json=how.as_json)
         else:
             from kohya_runner.show import watch_screen
 
@@ -115,7 +131,9 @@ def _adopted(view: Any) -> bool:
     return False
 
 
-def _followed(watcher: Any, *, as_json: bool, page: LivePage | None = None) -> RunStatus:
+def _followed(
+    watcher: Any, *, as_json: bool, page: LivePage | None = None, over: Callable[[], None] | None = None
+) -> RunStatus:
     """One line whenever something changes, to the end of the run; a page stays longer, until Ctrl-C."""
     import json
     import time
@@ -139,6 +157,9 @@ def _followed(watcher: Any, *, as_json: bool, page: LivePage | None = None) -> R
             last_time = now
         if ended and page is None:
             return look
+        if over is not None and ended and look.view.record is not None:
+            over()
+            over = None
         if ended and changed != last:
             console.note("its page stays until Ctrl-C")
         last = (changed, look.step) if as_json else changed

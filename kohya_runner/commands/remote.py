@@ -6,10 +6,10 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
     from kohya_runner.remote.follow import Stays
     from kohya_runner.remote.place import Ask, Billed, RemoteOffer, RemotePlace, Stay
-
-
-NO_PAGE: Mapping[str, Any] = {"serve": None, "bind": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +65,12 @@ def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json
         hint = f"go on with it: add --resume, or: kohya-runner watch {name}; end it: kohya-runner stop {name}"
         raise RunExistsError(f"{name} is at a place already", hint=hint)
     if going is None or dry_run or options.render is not None:
-        offer = _chosen(place, ask, options, as_json=as_json)
+        offer = chosen(place, ask, options, as_json=as_json)
         if options.render is not None:
             return _rendered(made, place, ask, offer, options.render)
         if dry_run:
             return 0
-        _consented(place, offer, ask, yes=options.yes)
+        consented(place, offer, ask, yes=options.yes)
         going = send_off.claimed(made, place, ask, offer)
     stays = Stays(going, dict(os.environ), _say)
     if stays.now().phase == "lost":  # what it needs is rented anew
@@ -102,10 +99,11 @@ def attended(stays: Stays, stay: Stay, workspace: str | None, *, detach: bool, a
         return 0
     where = f" --workspace {workspace}" if workspace else ""
     console.note(f"{name} goes on without this terminal; see: kohya-runner watch, logs -f, stop {name}{where}")
-    return watched(stays, lambda: live.watch_run(workspace, name, adopt=False, as_json=False, page=NO_PAGE))
+    return watched(stays, lambda: live.watch_run(workspace, name, live.WatchOptions()))
 
 
-def _chosen(place: RemotePlace, ask: Ask, options: OnOptions, *, as_json: bool) -> RemoteOffer:
+def chosen(place: RemotePlace, ask: Ask, options: OnOptions, *, as_json: bool) -> RemoteOffer:
+    """The cheapest offer, once all were shown."""
     from kohya_runner.remote.send_off import offer_rows
     from kohya_runner.show import console
 
@@ -121,7 +119,7 @@ def _chosen(place: RemotePlace, ask: Ask, options: OnOptions, *, as_json: bool) 
     return first
 
 
-def _consented(place: RemotePlace, offer: RemoteOffer, ask: Ask, *, yes: bool) -> None:
+def consented(place: RemotePlace, offer: RemoteOffer, ask: Ask, *, yes: bool) -> None:
     """What costs money needs a word from outside the recipe."""
     if offer.price is None or yes:
         return

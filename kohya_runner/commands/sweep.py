@@ -25,6 +25,8 @@ _OPTIONS = (
     click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="N", help="For all runs together."),
     click.option("--max-hours", type=click.FloatRange(0, min_open=True), metavar="N", help="For all runs together."),
     click.option("--price", type=click.FloatRange(0, min_open=True), metavar="N", help="An hour of the machine."),
+    click.option("--on", metavar="PLACE", help="On another machine (docs/remote.md)."),
+    click.option("--gpu", metavar="NAME", help="With --on: the card to ask for."),
     click.option("--dry-run", is_flag=True, help="Plan all runs; nothing is written."),
     click.option("--no-compare", is_flag=True, help="No comparison at the end."),
     click.option("--yes", is_flag=True, help="Start without asking."),
@@ -37,38 +39,41 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+OTHERS = ("dry_run", "no_compare", "yes", "max_cost", "max_hours", "price", "on", "gpu")
+
+
 @click.command()
 @with_options(*_OPTIONS)
 def sweep(sets: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Train a recipe with each combination of values in turn, and compare the results."""
-    from functools import partial
-
-    from kohya_runner.commands.launch import prepared
     from kohya_runner.errors import CancelledError, TerminatedError
     from kohya_runner.run.stop_request import raise_on_stop
     from kohya_runner.show import console
     from kohya_runner.sweep import record as records
-    from kohya_runner.sweep import turns
 
     raise_on_stop()
-    others = {name: choices.pop(name) for name in ("dry_run", "no_compare", "yes", "max_cost", "max_hours", "price")}
+    others = {name: choices.pop(name) for name in OTHERS}
     made, plans = _planned(sets, others, choices, quiet=as_json)
     before = records.read(made.folder)
-    made.record.began = before.began if before else made.record.began
     if not as_json:
         _understood(made, plans, records.changes(before, made.record))
+    if before is not None:
+        labels = {**before.labels, **made.record.labels}
+        made.record = before.model_copy(update={"recipe": made.record.recipe, "labels": labels})
+    else:
+        made.record.fingerprints = {}
+    there = _offered(made, plans[0], others, as_json=as_json) if others["on"] else None
     if others["dry_run"]:
         if as_json:
             _show(made, None, as_json=True)
         return 0
-    if not (others["yes"] or as_json) and sys.stdin.isatty():
+    if there is None and not (others["yes"] or as_json) and sys.stdin.isatty():
         click.confirm("Start?", abort=True, err=True)
-    made.record.labels = {**(before.labels if before else {}), **made.record.labels}
     with records.held(made.folder):
         records.write(made.folder, made.record)
         try:
             with console.live(quiet=as_json, practice=made.request.practice) as screen:
-                turns.take_turns(made, screen, partial(prepared, quiet=as_json))
+                _trained(made, there, screen, quiet=as_json)
             compared = None if others["no_compare"] or made.request.practice else _compared(made, quiet=as_json)
         except (CancelledError, TerminatedError, KeyboardInterrupt):
             if not as_json:
@@ -78,11 +83,56 @@ def sweep(sets: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # noqa:
     return made.code
 
 
+def _trained(made: Sweep, there: tuple[Any, Any, Any] | None, screen: Any, *, quiet: bool) -> None:
+    """All runs, here or at a place."""
+    from functools import partial
+
+    from kohya_runner.commands.launch import prepared
+    from kohya_runner.sweep import turns
+
+    ready = partial(prepared, quiet=quiet)
+    asked = turns.requests(made.request, made.variants, made.folder.name, made.purse.price)
+    pairs = tuple(zip(made.variants, asked, strict=True))
+    if there is None:
+        return turns.take_turns(made, pairs, screen, partial(turns.turn_here, screen=screen, prepared=ready))
+    from kohya_runner.sweep.there import Elsewhere
+
+    place = Elsewhere(*there, screen, ready)
+    return turns.take_turns(made, pairs, screen, place.turn)
+
+
+def _offered(made: Sweep, plan: Plan, others: Mapping[str, Any], *, as_json: bool) -> tuple[Any, Any, Any]:
+    """The place, what is asked of it and the offer that was consented to."""
+    import os
+
+    from kohya_runner.commands import remote
+    from kohya_runner.engines.table import user_settings
+    from kohya_runner.errors import UsageError
+    from kohya_runner.remote.kinds import open_place
+    from kohya_runner.remote.place import Ask
+    from kohya_runner.remote.send_off import with_needs
+    from kohya_runner.sweep.purse import Purse
+
+    place = open_place(others["on"], user_settings(os.environ))
+    limit = made.purse.seconds
+    ask = with_needs(Ask(others["gpu"], max_hours=None if limit is None else limit / 3600), plan)
+    if unfit := place.problems(ask):
+        raise UsageError("; ".join(unfit))
+    options = remote.OnOptions(on=others["on"], gpu=others["gpu"])
+    offer = remote.chosen(place, ask, options, as_json=as_json)
+    if offer.price is not None:
+        made.purse = Purse(offer.price, made.purse.max_cost, made.purse.max_hours)
+    if not others["dry_run"]:
+        remote.consented(place, offer, ask, yes=others["yes"])
+    return place, ask, offer
+
+
 def _planned(
     sets: tuple[str, ...], others: Mapping[str, Any], choices: Mapping[str, Any], *, quiet: bool
 ) -> tuple[Sweep, tuple[Plan, ...]]:
     """All runs, planned; every problem of every one is told at once."""
     import os
+    from dataclasses import replace
 
     from kohya_runner.engines.table import user_settings
     from kohya_runner.errors import error_for
@@ -91,6 +141,7 @@ def _planned(
     from kohya_runner.recipe.load import load
     from kohya_runner.show import console
     from kohya_runner.sweep import turns, variants
+    from kohya_runner.sweep.purse import save_steps
     from kohya_runner.sweep.record import SweepRecord
 
     found, settings = variants.axes(sets), user_settings(os.environ)
@@ -99,6 +150,8 @@ def _planned(
     name = loaded.recipe.name if loaded.recipe else loaded.word("name") or choices["recipe"].stem
     runs, base = variants.variants(name, found), Request(**choices)
     asked = turns.requests(base, runs, name, others["price"])
+    if others["on"]:
+        asked = tuple(replace(one, elsewhere=True, resume=False) for one in asked)
     plans = tuple(make_plan(one, on_progress=console.scan_progress(quiet=quiet)) for one in asked)
     if wrong := [plan for plan in plans if not plan.ok and not plan.unprepared]:
         problems = turns.problems(plans)
@@ -109,7 +162,9 @@ def _planned(
         recipe=str(base.recipe.absolute()), began=time.time(), labels={run.name: run.label for run in runs},
         fingerprints={run.name: plan.fingerprint for run, plan in zip(runs, plans, strict=True)},
     )  # fmt: skip
-    return turns.Sweep(workspace.sweeps / name, base, runs, purse, record, workspace.runs), plans
+    saves = {run.name: save_steps(plan.steps) for run, plan in zip(runs, plans, strict=True) if plan.steps}
+    folder, now = workspace.sweeps / name, record.fingerprints
+    return turns.Sweep(folder, base, runs, purse, record, workspace.runs, saves, now), plans
 
 
 def _purse(others: Mapping[str, Any], plan: Plan, stated: tuple[str, ...]) -> Purse:
@@ -122,7 +177,7 @@ def _purse(others: Mapping[str, Any], plan: Plan, stated: tuple[str, ...]) -> Pu
     price = others["price"] or (recipe.budget.price_per_hour if recipe else None)
     offers = () if price else prices.given(stated, "your settings", len(gpus) or 1)
     price = price or next((offer.price for offer in offers if offer.is_of(gpus)), None)
-    if others["max_cost"] and not price:
+    if others["max_cost"] and not price and not others["on"]:
         hint = 'add --price 0.44, or write prices: ["0.44"] in the settings'
         raise UsageError("--max-cost needs the price of an hour", hint=hint)
     return Purse(price, others["max_cost"], others["max_hours"])

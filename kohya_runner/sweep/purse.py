@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,12 +77,14 @@ def due(look: RunStatus, saves: Sequence[int], left: float) -> When | None:
 
 
 class PurseWatch(threading.Thread):
-    """Looks at a run while it goes on in this process, and asks it to stop in time."""
+    """Looks at a run while it goes on, and asks it to stop in time: ``ask`` is how, once ``asked``."""
 
-    def __init__(self, run_dir: Path, steps: StepsPlan, seconds: float | None) -> None:
+    def __init__(
+        self, run_dir: Path, saves: Sequence[int], seconds: float | None, ask: Callable[[RunStatus, When], object]
+    ) -> None:
         """``seconds``: what the run may use from now on; None: as much as it needs."""
         super().__init__(daemon=True)
-        self.run_dir, self.saves = run_dir, save_steps(steps)
+        self.run_dir, self.saves, self.ask = run_dir, saves, ask
         self.until = float("inf") if seconds is None else time.monotonic() + seconds
         self.asked = False
         self.over = threading.Event()
@@ -92,10 +94,14 @@ class PurseWatch(threading.Thread):
         reader = StatusReader(self.run_dir)
         while not self.over.wait(LOOK_SECONDS):
             look = reader.look()
-            record, when = look.view.record, due(look, self.saves, self.until - time.monotonic())
-            if when is not None and record is not None and look.state == "running":
-                stop_request.write(
-                    self.run_dir, stop_request.escalated(look.stop_request, when, time.time(), record.attempt)
-                )
+            when = due(look, self.saves, self.until - time.monotonic())
+            if when is not None and look.view.record is not None and look.view.record.state == "running":
                 self.asked = True
+                self.ask(look, when)
                 return
+
+
+def ask_here(look: RunStatus, when: When) -> None:
+    """Of a run of this machine."""
+    attempt = look.view.record.attempt if look.view.record else 1
+    stop_request.write(look.view.path, stop_request.escalated(look.stop_request, when, time.time(), attempt))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from kohya_runner.errors import RunExistsError, UsageError
 from kohya_runner.record import ledger, lock
 from kohya_runner.record.ledger import RunView
 from kohya_runner.record.metrics_file import read as read_metrics
+from kohya_runner.remote import stay as stays
 from kohya_runner.run.spending import spending
 from kohya_runner.safe_files import write_text
 from kohya_runner.sweep.variants import Variant
@@ -22,7 +24,7 @@ HOLDER = "sweep"
 
 
 class SweepRecord(BaseModel):
-    """The whole file. ``fingerprints`` are those of the plans, by the names of the runs."""
+    """The whole file. ``fingerprints`` are those of the plans by which runs were begun, by the names of the runs."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,7 +62,7 @@ def changes(before: SweepRecord | None, now: SweepRecord) -> Iterator[str]:
         assert before is not None  # noqa: S101 - the loop is empty
         if name not in before.labels:
             yield f"new in this sweep: {name}"
-        elif before.fingerprints.get(name) != now.fingerprints.get(name):
+        elif name in before.fingerprints and before.fingerprints[name] != now.fingerprints[name]:
             yield f"recipe, data or trainer have changed since {name} was planned: what is finished is trained anew"
     for name in before.labels if before else ():
         if name not in now.labels:
@@ -125,6 +127,16 @@ def rows(variants: tuple[Variant, ...], runs: Path, began: float, said: Mapping[
     for variant in variants:
         mine = [view for view in views if view.name == variant.name]
         paid = [v for v in mine if v.record and (v.record.timings.queued or 0.0) >= began]
-        seconds = sum(spending(v.path, v.record, read_metrics(v.path), state=v.state).total for v in paid if v.record)
+        seconds = sum(map(_seconds, paid))
         found.append(VariantRow(variant, mine[-1] if mine else None, seconds, said.get(variant.name, "")))
     return tuple(found)
+
+
+def _seconds(view: RunView) -> float:
+    """What is paid for: the machine of a run that was elsewhere, else the run itself."""
+    stay = stays.read(view.path)
+    if stay is not None and stay.paid_from is not None:
+        return max(0.0, (stay.paid_until or time.time()) - stay.paid_from)
+    if view.record is None:
+        return 0.0
+    return spending(view.path, view.record, read_metrics(view.path), state=view.state).total

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kohya_runner.errors import CancelledError, PreflightError, RunnerError, StalledError, TerminatedError, exit_code
 from kohya_runner.findings import Finding, Severity
 from kohya_runner.finish.after import AFTER_RUN
-from kohya_runner.plan.cost import Speed, TimePlan
+from kohya_runner.plan.cost import TimePlan
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.run import resume_effects, stop_request, views
 from kohya_runner.run.launch import Policy, run
 from kohya_runner.run.observers import Reporter
 from kohya_runner.sweep import record as records
-from kohya_runner.sweep.purse import Purse, PurseWatch, slowest
+from kohya_runner.sweep.purse import Purse, PurseWatch, ask_here, slowest
 from kohya_runner.sweep.record import SweepRecord
 from kohya_runner.sweep.variants import Variant
 
@@ -32,8 +32,10 @@ class Sweep:
     request: Request
     variants: tuple[Variant, ...]
     purse: Purse
-    record: SweepRecord
+    record: SweepRecord  # ``fingerprints`` as each run was begun
     runs: Path
+    saves: Mapping[str, tuple[int, ...]]  # after which steps, by the names of the runs
+    now: Mapping[str, str]  # the fingerprints as they are planned now
     codes: dict[str, int] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
 
@@ -47,10 +49,17 @@ class Sweep:
         limit = self.purse.seconds
         return None if limit is None else limit - sum(row.seconds for row in self.rows())
 
+    def same(self, variant: Variant) -> bool:
+        """Whether it is what was begun under this name."""
+        return self.record.fingerprints.get(variant.name) == self.now[variant.name]
+
     @property
     def code(self) -> int:
         """The first that is not 0."""
         return next(filter(None, self.codes.values()), 0)
+
+
+Turn = Callable[[Sweep, Variant, Request], int]
 
 
 def requests(base: Request, variants: Sequence[Variant], shared: str, price: float | None) -> tuple[Request, ...]:
@@ -74,17 +83,19 @@ def problems(plans: Sequence[Plan]) -> tuple[Finding, ...]:
     )
 
 
-def take_turns(sweep: Sweep, screen: Reporter, prepared: Callable[[Plan], Plan]) -> None:
+def take_turns(sweep: Sweep, asked: Sequence[tuple[Variant, Request]], screen: Reporter, turn: Turn) -> None:
     """All of them; a failed one does not stop the others. Ctrl-C does."""
-    asked = requests(sweep.request, sweep.variants, sweep.folder.name, sweep.purse.price)
-    for number, (variant, request) in enumerate(zip(sweep.variants, asked, strict=True), start=1):
+    for number, (variant, request) in enumerate(asked, start=1):
         screen.event(f"--- run {number} of {len(asked)}: {variant.name}", lasting=True)
         try:
-            sweep.codes[variant.name] = _turn(sweep, variant, request, screen, prepared)
+            sweep.codes[variant.name] = turn(sweep, variant, request)
         except RunnerError as fault:
             sweep.codes[variant.name], sweep.said[variant.name] = fault.exit_code, fault.message.splitlines()[0]
             if isinstance(fault, (CancelledError, TerminatedError)) and not _asked(sweep, variant):
                 raise
+        finally:
+            sweep.record.fingerprints[variant.name] = sweep.now[variant.name]
+            records.write(sweep.folder, sweep.record)
         if said := sweep.said.get(variant.name):
             screen.event(f"{variant.name}: {said}", lasting=True)
 
@@ -96,25 +107,50 @@ def _asked(sweep: Sweep, variant: Variant) -> bool:
     return bool(request and view and view.record and request.attempt == view.record.attempt)
 
 
-def _turn(sweep: Sweep, variant: Variant, request: Request, screen: Reporter, prepared: Callable[[Plan], Plan]) -> int:
-    """The exit code of one run that has ended well, or was not begun."""
-    left, known = sweep.left, sweep.rows()
-    if left is not None:  # also where this process is killed: the sentinel knows the run's own limit
-        request = replace(request, overrides=(*request.overrides, f"budget.max_hours={max(1.0, left) / 3600:.6f}"))
-    made = make_plan(request)
-    made = prepared(made) if made.unprepared else made
-    if made.fingerprint and (view := resume_effects.finished_or_adopted(made, screen, AFTER_RUN)) is not None:
-        return views.exit_code(view)
-    need = _needed(made, slowest([row.view.record for row in known if row.view and row.view.record]))
+def unpaid(sweep: Sweep, made: Plan, left: float | None, found: Sequence[Finding]) -> str:
+    """Why a run is not begun for want of money, "" where it may be. Its need: by a run like it, else of this sweep."""
+    if left is None:
+        return ""
+    measured = made.forecast.time.speed if made.forecast and made.forecast.time else None
+    speed = measured or slowest([row.view.record for row in sweep.rows() if row.view and row.view.record])
+    done = made.series.first_step(made.steps.steps_per_epoch) if made.series and made.steps else 0
+    need = TimePlan(made.steps.total - done, speed).seconds if made.steps else None
+    if left > 0 and (need or 0) <= left and {finding.code for finding in found} != {"budget.hours"}:
+        return ""
+    takes = f"it takes about {sweep.purse.said(need)}, and " if need else ""
+    return f"not started: {takes}{sweep.purse.said(max(0.0, left))} are left in the purse"
+
+
+def plan_within(request: Request, left: float | None, prepared: Callable[[Plan], Plan]) -> Plan:
+    """The plan of a run with what is left as its own limit: where nobody watches, the run's own guards know it."""
+    limit = () if left is None else (f"budget.max_hours={max(1.0, left) / 3600:.6f}",)
+    made = make_plan(replace(request, overrides=(*request.overrides, *limit)))
+    return prepared(made) if made.unprepared else made
+
+
+def refused(sweep: Sweep, variant: Variant, made: Plan, left: float | None) -> int:
+    """The exit code of a run that is not begun, 0 where nothing stands against it."""
     found = problems((made,))
-    if left is not None and (left <= 0 or (need or 0) > left or {f.code for f in found} == {"budget.hours"}):
-        takes = f"it takes about {sweep.purse.said(need)}, and " if need else ""
-        sweep.said[variant.name] = f"not started: {takes}{sweep.purse.said(max(0.0, left))} are left in the purse"
+    if said := unpaid(sweep, made, left, found):
+        sweep.said[variant.name] = said
         return StalledError.exit_code
     if not made.ok:
         sweep.said[variant.name] = f"refused: {found[0].message if found else 'the plan is not whole'}"
         return exit_code(found) or PreflightError.exit_code
-    watch = PurseWatch(made.ready.run_dir, made.ready.steps, left)
+    return 0
+
+
+def turn_here(
+    sweep: Sweep, variant: Variant, request: Request, *, screen: Reporter, prepared: Callable[[Plan], Plan]
+) -> int:
+    """One run on this machine; the exit code where it has ended well, or was not begun."""
+    left = sweep.left
+    made = plan_within(request, left, prepared)
+    if made.fingerprint and (view := resume_effects.finished_or_adopted(made, screen, AFTER_RUN)) is not None:
+        return views.exit_code(view)
+    if code := refused(sweep, variant, made, left):
+        return code
+    watch = PurseWatch(made.ready.run_dir, sweep.saves[variant.name], left, ask_here)
     watch.start()
     try:
         run(made, Policy(once=True), screen, AFTER_RUN)
@@ -126,13 +162,3 @@ def _turn(sweep: Sweep, variant: Variant, request: Request, screen: Reporter, pr
     finally:
         watch.over.set()
     return 0
-
-
-def _needed(made: Plan, own: Speed | None) -> float | None:
-    """Seconds, by a run like it or by the slowest of this sweep."""
-    measured = made.forecast.time.speed if made.forecast and made.forecast.time else None
-    speed, steps = measured or own, made.steps
-    if speed is None or steps is None:
-        return None
-    done = made.series.first_step(steps.steps_per_epoch) if made.series else 0
-    return TimePlan(steps.total - done, speed).seconds

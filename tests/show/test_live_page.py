@@ -8,13 +8,13 @@ import json
 import os
 import re
 import signal
-import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import devtools
 import pytest
 from detached_runs import RECIPE, Machine
+from page_clients import address_of, asked
 from practice_runs import wait_until
 from reported_runs import NASTY, alive, measured, recorded, sampled
 
@@ -47,18 +47,6 @@ def served(run_dir, where=None):
     with server.serving() as page:
         page.show(StatusReader(run_dir).look())
         yield server
-
-
-def asked(address, method="GET", path="", body=None, **headers):
-    """(status, headers, body) of one request; ``address`` is that of the page."""
-    parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=180)
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path if path.startswith("/") else parts.path + path, body, given)
-    answer = connection.getresponse()
-    found = answer.status, dict(answer.getheaders()), answer.read()
-    connection.close()
-    return found
 
 
 class Viewer:
@@ -225,15 +213,6 @@ def test_a_port_that_cannot_be_had_is_told(run_dir):
             LiveServer(run_dir, Serve(one.server_port))
     with pytest.raises(UsageError, match=r"203\.0\.113\.7"):
         LiveServer(run_dir, Serve(0, "203.0.113.7"))
-
-
-def address_of(process):
-    """What a command says of its page."""
-    for line in process.stderr:
-        if line.startswith("live page: "):
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            return line.split()[-1]
-    raise AssertionError("no address")
 
 
 def watching(machine, *more):
