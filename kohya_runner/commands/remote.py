@@ -75,7 +75,7 @@ def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json
     stays = Stays(going, dict(os.environ), _say)
     if stays.now().phase == "lost":  # what it needs is rented anew
         job, offer = send_off.asked_for(going)
-        _consented(place, offer, job.ask, yes=options.yes)
+        consented(place, offer, job.ask, yes=options.yes)
     try:
         stay = stays.begin()
     except KeyboardInterrupt:

@@ -88,3 +88,13 @@ def test_a_pack_that_cannot_be_made_leaves_no_run(hand_over, odd_path, monkeypat
     with pytest.raises(OSError, match="full"):
         hand_over(yes=True)
     assert (Shelf.happened, list((odd_path / "ws" / "runs" / "cat").iterdir())) == ([], [])
+
+
+def test_what_was_lost_is_rented_anew_only_when_it_is_allowed_again(hand_over, odd_path):
+    hand_over(yes=True)
+    file = odd_path / "ws" / "runs" / "cat" / "001" / "remote.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"phase": "lost", "released": True}))
+    with pytest.raises(UsageError, match="Rent 1 x card"):
+        hand_over(resume=True)
+    assert hand_over(resume=True, yes=True) == 0
+    assert Shelf.happened == ["rent", "send"] * 2

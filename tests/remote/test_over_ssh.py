@@ -157,6 +157,7 @@ def test_a_killed_client_and_a_machine_that_is_out_of_reach_lose_nothing(client)
     client.sshd.stop()
     code, out, err = client.run("status", "my cat")
     assert (code, client.phase()) == (0, "running")
+    assert "steps:" in client.run("logs", "my cat")[1]
     assert "cannot be reached" in err
     assert "running" in out
     client.sshd.start()
