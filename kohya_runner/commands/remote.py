@@ -234,7 +234,7 @@ def runs_remote(workspace: str | None, *, as_json: bool) -> None:
     """Every run that is or was at a place, and what is billed there now."""
     from kohya_runner.engines.table import user_settings
     from kohya_runner.remote.follow import all_of
-    from kohya_runner.remote.kinds import open_place, places
+    from kohya_runner.remote.kinds import open_place, places, with_kinds_alone
     from kohya_runner.show import console
 
     found = []
@@ -243,10 +243,12 @@ def runs_remote(workspace: str | None, *, as_json: bool) -> None:
             stays.look()
         found.append(stays.now())
     settings = user_settings(os.environ)
-    asked = {place.name: place for place in places(settings)}
+    named = {place.name: place for place in places(settings)}
+    asked = {place.name: place for place in with_kinds_alone(named.values())}
+    sure = {*named, *(stay.place for stay in found)}  # what nobody named may lack its key: that is no news
     billed: list[Billed] = []
     for name in dict.fromkeys((*asked, *(stay.place for stay in found))):
-        with told():
+        with told() if name in sure else contextlib.suppress(RemoteError):
             billed += (asked.get(name) or open_place(name, settings)).billed()
     billed = [*{one.what: one for one in billed}.values()]  # two places may be of one account
     if as_json:

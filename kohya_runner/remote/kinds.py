@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import ValidationError
 
@@ -10,7 +11,7 @@ from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.remote.hf_jobs import HfJobsPlace
 from kohya_runner.remote.modal_place import ModalPlace
-from kohya_runner.remote.place import RemotePlace
+from kohya_runner.remote.place import Ask, RemotePlace
 from kohya_runner.remote.runpod import RunPodPlace
 from kohya_runner.remote.sky_place import SkyPlace
 from kohya_runner.remote.ssh_place import SshPlace
@@ -67,6 +68,17 @@ def places(settings: UserSettings) -> tuple[RemotePlace, ...]:
     if faults:
         raise UsageError(f"{settings.file}: {len(faults)} problem(s) in places", findings=faults)
     return tuple(found)
+
+
+def with_kinds_alone(found: Iterable[RemotePlace]) -> Iterator[RemotePlace]:
+    """The places, and each other kind that needs no settings and could be used now (its key is set)."""
+    named = tuple(found)
+    yield from named
+    for kind in sorted(KINDS.keys() - {place.KIND for place in named}):
+        with contextlib.suppress(ValidationError):
+            alone = KINDS[kind](name=kind)
+            if not alone.problems(Ask()):
+                yield alone
 
 
 def _told(fault: ValidationError, name: str, node: Node, kind: type[RemotePlace]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import pytest
 from shelf import Shelf
 
 from kohya_runner.commands.launch import LaunchOptions, launch
-from kohya_runner.commands.remote import OnOptions
+from kohya_runner.commands.remote import OnOptions, runs_remote
 from kohya_runner.errors import CancelledError, RemoteError, RunExistsError, UsageError
 from kohya_runner.plan.value import Request
 from kohya_runner.remote import kinds
@@ -98,3 +98,11 @@ def test_what_was_lost_is_rented_anew_only_when_it_is_allowed_again(hand_over, o
         hand_over(resume=True)
     assert hand_over(resume=True, yes=True) == 0
     assert Shelf.happened == ["rent", "send"] * 2
+
+
+def test_what_is_billed_is_asked_of_kinds_that_no_place_names_too(hand_over, odd_path, capsys):
+    (odd_path / "kohya-runner" / "config.yaml").write_text("")
+    runs_remote(str(odd_path / "ws"), as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert [one["place"] for one in told["billed"]] == ["shelf"]
+    assert told["stays"] == []
