@@ -34,6 +34,7 @@ class Architecture:
     stride: int = 16  # pixels per token along a side
     text_tokens: int = 0
     pixels: int = 1024 * 1024  # of the usual training picture, for which the activations are
+    kept: int = 0  # parameters that stay in 16 bit where the others are scaled to 8
     stays: int = 2  # blocks of each sort that are never swapped
     split_rule: str = "halves"  # how blocks_to_swap is shared out between the two sorts of blocks
     activations: tuple[int, int] = (0, 0)  # U-Nets: bytes an image in half precision, with checkpointing and without

@@ -133,7 +133,7 @@ def vram_settings(needs: MachineNeeds, load: Load) -> memory_use.VramSettings:
         optimizer=needs.optimizer,
         efficient_attention=bool(on & {"sdpa", "xformers", "mem_eff_attn"}),
         no_half_vae="no_half_vae" in on,
-        text_fp8=load.dtypes.get("t5xxl", "").startswith("F8") or "fp8_vl" in on,
+        text_fp8=load.dtypes.get("t5xxl", "").startswith("F8") or bool({"fp8_vl", "fp8_llm"} & on),
         text_on_cpu="text_encoder_cpu" in on,
         dim=load.lora.dim,
         options=needs.options,

@@ -131,6 +131,8 @@ def _denoiser(settings: VramSettings, shape: Architecture) -> int:
     if settings.whole:
         return 0
     stays = shape.denoiser - shape.swapped(settings.blocks_to_swap)
+    if settings.fp8 and shape.kept:  # a block's weights are in 16 bit again while its gradients are computed
+        return stays + shape.kept + shape.double.parameters * settings.weight
     return stays * (1 if settings.fp8 else settings.weight)
 
 

@@ -56,6 +56,11 @@ def hunyuan(**more: object) -> VramSettings:
                     "pixels": 2048 * 2048} | more))  # fmt: skip
 
 
+def qwen(**more: object) -> VramSettings:
+    """docs/qwen_image.md of musubi-tuner: 1024, batch 1, checkpointing; the table is of the training alone."""
+    return flux(**({"family": "qwen_image", "lora": lora("qwen_image", 16), "text_fp8": True} | more))
+
+
 DOCS = "docs/flux_train_network.md:284-290"
 FIGURES = (
     Figure(f"{DOCS}, 24 GB: batch size 2", flux(batch=2), 24, 16),
@@ -88,6 +93,10 @@ FIGURES = (
     Figure("docs/hunyuan_image_train_network.md:235: 40 GB, no savings", hunyuan(fp8=False), 40, 24),
     Figure("docs/hunyuan_image_train_network.md:236: 24 GB, swap 9", hunyuan(blocks_to_swap=9), 24, 12),
     Figure("docs/hunyuan_image_train_network.md:237: 12 GB, swap 32", hunyuan(blocks_to_swap=32), 12, 8),
+    Figure("docs/qwen_image.md of musubi-tuner: 42 GB, no savings", qwen(fp8=False), 48, 40),
+    Figure("docs/qwen_image.md of musubi-tuner: 30 GB in scaled fp8", qwen(), 30, 24),
+    Figure("docs/qwen_image.md of musubi-tuner: 24 GB, swap 16", qwen(blocks_to_swap=16), 24, 16),
+    Figure("docs/qwen_image.md of musubi-tuner: 12 GB, swap 45", qwen(blocks_to_swap=45), 12, 10),
     Figure("docs/hunyuan_image_train_network.md:193, :238: 8 GB, swap 37, text encoders on the CPU",
            hunyuan(blocks_to_swap=37, text_on_cpu=True), 8),
 )  # fmt: skip

@@ -54,6 +54,16 @@ class MusubiBuckets:
             return _of_area(size, most) if size[0] * size[1] > most[0] * most[1] else size
         return bucket if self.control_resolution is None else _of_area(size, self.control_resolution)
 
+    def too_narrow(self, size: Size) -> bool:
+        """Whether the trainer, looking for sizes near this area, comes to a side of 0 (dataset/bucket.py:153-157)."""
+        most = self.control_resolution
+        if most is None or (self.no_resize_control and size[0] * size[1] <= most[0] * most[1]):
+            return False
+        area = most[0] * most[1]
+        middle = _down(int(math.sqrt(area * size[0] / size[1])))
+        widths = [middle + offset * STEP for offset in range(-2, 3)]
+        return any(width == 0 or _down(area // width) == 0 for width in widths)
+
 
 def _of_area(size: Size, resolution: Size) -> Size:
     """Of all sizes near this area the one nearest in shape (dataset/bucket.py:126)."""
@@ -144,6 +154,11 @@ def _problems(parts: Sequence[Part], length: MusubiLength) -> tuple[Finding, ...
     if length.gradient_accumulation_steps < 1:
         text = f"gradient_accumulation_steps is {length.gradient_accumulation_steps}: must be 1 or more"
         return (error("args.gradient_accumulation_steps", text),)
+    narrow = [c for part in parts for _, controls in part.pictures for c in controls if part.buckets.too_narrow(c)]
+    if narrow:
+        text = f"{len(narrow)} control image(s) such as {narrow[0][0]}x{narrow[0][1]} are too narrow for their area:"
+        hint = "write a larger options.control_resolution, or crop them"
+        return (error("image.size", f"{text} the trainer divides by zero (dataset/bucket.py:156)", hint=hint),)
     small = [size for part in parts for size, _ in part.pictures if min(part.buckets.bucket(size)) < 1]
     if small:
         text = f"{len(small)} picture(s) are smaller than the steps of a bucket, 16 pixels"

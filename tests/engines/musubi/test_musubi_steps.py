@@ -66,6 +66,13 @@ def test_no_picture_is_an_error():
     assert [f.code for f in plan_steps([], MusubiLength(SAVES))[1]] == ["steps.none"]
 
 
+def test_a_control_image_at_which_the_trainer_divides_by_zero_is_an_error():
+    buckets = MusubiBuckets((64, 64), enable_bucket=True, control_resolution=(112, 64))
+    found = plan_steps([Part(((SQUARE, ((60, 260),)),), 1, 1, buckets)], MusubiLength(SAVES))[1]
+    assert [f.code for f in found] == ["image.size"]
+    assert numbers(Part(((SQUARE, ((60, 60),)),), 1, 1, buckets), max_train_epochs=1)[0] == 1
+
+
 def test_a_picture_smaller_than_a_bucket_is_an_error():
     found = plan_steps([part((8, 8), bucket_no_upscale=True)], MusubiLength(SAVES))[1]
     assert [f.code for f in found] == ["image.size"]
