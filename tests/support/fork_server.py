@@ -25,7 +25,7 @@ def read_everything() -> None:
     import kohya_runner
 
     for module in pkgutil.walk_packages(kohya_runner.__path__, "kohya_runner."):
-        if not module.name.endswith(("__main__", "_worker", "update_snapshot")):
+        if not module.name.endswith(("__main__", "_worker", "update_snapshot", "modal_app")):
             import_module(module.name)
 
 
