@@ -57,6 +57,8 @@ class FoundTrainer:
 def needs(resolved: ResolvedRecipe) -> MachineNeeds:
     """What the options ask of a machine."""
     parsed, support, recipe = resolved.parsed, resolved.support, resolved.recipe
+    batches = [entry.options.get("batch_size") for entry in resolved.loaded.datasets.values()]
+    own = {"train_batch_size": max((n for n in batches if isinstance(n, int)), default=None)}
     return MachineNeeds(
         family=support.architecture(parsed.given),
         mixed_precision=str(parsed.get("mixed_precision") or "no"),
@@ -67,7 +69,12 @@ def needs(resolved: ResolvedRecipe) -> MachineNeeds:
         fp8_base=support.is_lora and (parsed.on("fp8_base") or parsed.on("fp8_base_unet")),
         lora=support.is_lora,
         num_processes=recipe.launch.num_processes,
-        args={**support.implied, **parsed.all(), "use_deepspeed": recipe.launch.accelerate.get("use_deepspeed")},
+        args={
+            **support.implied,
+            **parsed.all(),
+            **(own if any(batches) else {}),
+            "use_deepspeed": recipe.launch.accelerate.get("use_deepspeed"),
+        },
         hub_pipeline=isinstance(recipe.model, str) and bool(HUB_ID.match(recipe.model)),
         packages=recipe.launch.packages,
         places={arg.name: arg.source for arg in resolved.args}

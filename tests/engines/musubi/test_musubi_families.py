@@ -95,6 +95,12 @@ def test_an_input_of_a_list_that_is_not_there_is_told_where_it_stands(planned, e
     assert "before 001.png" in found.hint
 
 
+def test_a_larger_batch_of_a_dataset_needs_more_memory(planned, pictures):
+    data = images(pictures(3))
+    one, four = (planned("krea2_lora.yaml", data, f"datasets.0.options.batch_size={n}") for n in (1, 4))
+    assert plan_json(four)["memory"]["vram"]["needed_bytes"] > 1.3 * plan_json(one)["memory"]["vram"]["needed_bytes"]
+
+
 def test_whole_models_are_saved_in_the_precision_that_they_are_trained_in(planned, pictures):
     def checkpoints(*changes: str) -> int:
         plan = planned("z_image_finetune.yaml", images(pictures(3)), *changes)
