@@ -18,6 +18,7 @@ from kohya_runner.record.resume_point import ResumePoint
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import checkpoints, views
 from kohya_runner.run.observers import AfterRun, Reporter
+from kohya_runner.run.stop_sequence import end_left_over
 from kohya_runner.run.takeover import judge_ended, settled
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def prepare_folder(series: ResumePoint, screen: Reporter) -> None:
     view = ledger.view(series.path)
     if view.record != series.record or view.state not in CUT:
         raise RunExistsError(f"{view.name}/{view.run_id} was continued by another launch", hint="launch again")
+    end_left_over(RunPaths(series.path).log)
     attempts.close_last(settled(view))
     checkpoints.renamed(view.output_dir, view.record.changed(checkpoints=_found(series)))
     doubts = checkpoints.doubts(view.output_dir, series.record.checkpoints)

@@ -107,6 +107,19 @@ def signal_each(pids: tuple[int, ...], number: int) -> None:
             os.kill(pid, number)
 
 
+def end_left_over(log: Path) -> None:
+    """KILL what earlier attempts left on this machine: ``log`` without its end is how their logs begin.
+
+    Whoever kills ``accelerate launch`` leaves its processes, and they would go on writing the files of the run.
+    """
+    mark, until = os.fsencode(f"{RUN}={log.with_suffix('')}"), time.monotonic() + _DYING
+    while left := tuple(p for p in _pids() if any(said.startswith(mark) for said in environment_of(p))):
+        signal_each(left, signal.SIGKILL)
+        if time.monotonic() > until:
+            return
+        time.sleep(_LOOK)
+
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _KILL = SIGNALS.index(signal.SIGKILL)
 FORCED = 3  # the third request kills, whatever is being written

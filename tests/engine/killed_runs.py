@@ -71,6 +71,7 @@ class Place:
     root: Path
     sd_scripts: Path
     python: Path
+    options: tuple[str, ...] = ()  # of every launch
 
     def furnish(self) -> Place:
         models, pictures = self.root / "tiny models", self.root / "pictures"
@@ -134,6 +135,7 @@ class Case:
             str(self.place.recipe),
             "--trust=args.tokenizer_cache_dir",
             *how,
+            *self.place.options,
             *options,
         )
         return subprocess.Popen(

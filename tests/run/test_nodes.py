@@ -15,10 +15,10 @@ from kohya_runner.engines.arguments import Command
 from kohya_runner.errors import PreflightError, TrainingFailedError
 from kohya_runner.machine.rendezvous import ALONE, Rendezvous
 from kohya_runner.record.process_identity import identify
-from kohya_runner.record.run_paths import node_file
+from kohya_runner.record.run_paths import RunPaths, node_file
 from kohya_runner.run.nodes.station import WAIT, Station
 from kohya_runner.run.nodes.world import WorldWatch
-from kohya_runner.run.stop_sequence import RUN
+from kohya_runner.run.stop_sequence import RUN, end_left_over
 
 TWO = Rendezvous(2, 0, None, "127.0.0.1", 29500, "a test")
 LATE = {WAIT: "60"}
@@ -32,7 +32,6 @@ from kohya_runner.errors import TrainingFailedError
 
 with Station(Path(sys.argv[1]), Rendezvous(2, 1, None, "a", 1, "a test"), {"KOHYA_RUNNER_NODES_WAIT": "60"}) as station:
     if sys.argv[2] == "fails":
-        station._wait(station._is_met, (0,))
         raise TrainingFailedError("CUDA is gone")
     order = station.ordered()
     print(order.argv if order else None, flush=True)
@@ -151,3 +150,22 @@ def test_processes_that_do_not_train_together_are_stopped(odd_path, variables, s
         for process in (launcher, *started):
             process.kill()
             process.wait()
+
+
+def test_what_an_earlier_attempt_left_is_ended_before_the_next_and_nothing_else(odd_path):
+    def child(log: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen((sys.executable, "-c", "import time; time.sleep(600)"), env={RUN: str(log)})
+
+    paths = RunPaths(odd_path / "001")
+    left = child(paths.run_dir / "trainer-002.log")
+    others = [child(paths.node_log(1, "trainer.log")), child(RunPaths(odd_path / "002").log)]
+    try:
+        end_left_over(paths.log)
+        assert left.wait(60) == -9
+        assert [one.poll() for one in others] == [None, None]
+        end_left_over(paths.node_log(1, "trainer.log"))
+        assert others[0].wait(60) == -9
+    finally:
+        for one in (left, *others):
+            one.kill()
+            one.wait()

@@ -16,6 +16,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.nodes.station import Order, Station
 from kohya_runner.run.nodes.world import WorldWatch
 from kohya_runner.run.observers import Reporter
+from kohya_runner.run.stop_sequence import end_left_over
 from kohya_runner.run.supervise import Outcome, Watch, supervise
 
 if TYPE_CHECKING:
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
 
 
 def meeting(request: Request, place: Rendezvous, environ: Mapping[str, str]) -> tuple[Opened, Station]:
-    """The recipe, and this machine's place; ``PreflightError`` where the recipe or the trainer here is no good."""
+    """The recipe, and this machine's place."""
     opened = open_recipe(request, environ)
-    faults = tuple(f for f in opened.findings if f.severity is Severity.ERROR)
-    if faults and place.rank:
-        raise errors.PreflightError(f"machine {place.rank} cannot take part", findings=faults)
     name = opened.loaded.recipe.name if opened.loaded.recipe else request.recipe.stem
     return opened, Station(opened.workspace.runs / name, place, environ)
 
@@ -40,7 +38,10 @@ def follow(request: Request, place: Rendezvous, screen: Reporter, environ: Mappi
         CancelledError, TerminatedError: this launch was stopped.
     """
     opened, station = meeting(request, place, environ)
+    faults = tuple(f for f in opened.findings if f.severity is Severity.ERROR)
     with station:
+        if faults:
+            raise errors.PreflightError(f"machine {place.rank} cannot take part: {faults[0]}", findings=faults)
         screen.event(f"{place}: waiting for machine 0 in {opened.workspace.runs}", lasting=True)
         if order := station.ordered():
             _train(order, opened, station, screen, environ)
@@ -60,6 +61,7 @@ def _train(order: Order, opened: Opened, station: Station, screen: Reporter, env
         raise errors.PreflightError(text, hint="the workspace must have the same path on every machine")
     log = paths.node_log(place.rank, Path(order.log).name)
     log.parent.mkdir(exist_ok=True)
+    end_left_over(paths.node_log(place.rank, paths.log.name))
     world = WorldWatch(command, log, place, order.world)
     screen.event(f"training as {place}: log in {log}", lasting=True)
     watch = Watch(log, log.parent, (station, world), world.started)

@@ -11,7 +11,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,8 +36,8 @@ WAIT = "KOHYA_RUNNER_NODES_WAIT"
 """Seconds in which each machine must see the others, and after which a silent one counts as lost."""
 PATIENCE = 180.0  # NFS shows a new file after a minute at most (acdirmax)
 BEAT = 2.0
-LEAVING = 60.0
-"""Seconds for a trainer to end by itself once the first machine's has ended well."""
+LEAVING = 30.0
+"""Seconds for a trainer to end once the first machine's has ended well, and for the others to see an early end."""
 LAST_WORDS = 10.0
 """Seconds to hear of another machine's end where this one's trainer failed: the cause may lie there."""
 
@@ -103,12 +103,12 @@ class Station:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Say how it ended; the first waits for those who have not seen it yet."""
+        """Say how it ended, and wait a while for those who have not seen it yet."""
         if fault is not None:
             code = fault.exit_code if isinstance(fault, errors.RunnerError) else 130
             self.say(code=code, why=str(fault) or kind.__name__ if kind else "")
         until = time.monotonic() + min(LEAVING, self._patience)
-        while self.place.rank == 0 and len(self._sign.met) < len(self._others) and time.monotonic() < until:
+        while not self._is_met() and time.monotonic() < until:
             time.sleep(POLL)
         self._over.set()
         self._thread.join(BEAT)
@@ -145,7 +145,7 @@ class Station:
             TrainingFailedError: one of them has ended.
             PreflightError: one of them does not come.
         """
-        self._wait(lambda: len(self._sign.met) == len(self._others), self._others)
+        self._wait(self._others)
         if stop := self.tick():
             raise errors.TrainingFailedError(stop.why)
         env, needs = dict(command.env), tuple(sorted(command.needs))
@@ -153,7 +153,7 @@ class Station:
 
     def ordered(self) -> Order | None:
         """What to start; None where the first machine ended without a training. Raises as ``begin`` does."""
-        self._wait(self._is_met, (0,))
+        self._wait(self._others)
         while (lead := self._seen[0]).sign.order is None and lead.sign.code is None:
             if stop := self.tick():
                 raise errors.TrainingFailedError(stop.why)
@@ -176,12 +176,15 @@ class Station:
         return self._seen[0].sign
 
     def _is_met(self) -> bool:
+        """Whether the first has seen all of the others, or this one."""
+        if self.place.rank == 0:
+            return len(self._sign.met) == len(self._others)
         lead = self._seen.get(0)
         return lead is not None and lead.sign.met.get(self.place.rank) == self._sign.token
 
-    def _wait(self, there: Callable[[], bool], whom: range | tuple[int, ...]) -> None:
+    def _wait(self, whom: range) -> None:
         until = time.monotonic() + self._patience
-        while not there():
+        while not self._is_met():
             if time.monotonic() > until:
                 absent = ", ".join(self._named(r) for r in whom if not (r in self._seen and self._seen[r].living))
                 text = (
@@ -196,7 +199,7 @@ class Station:
         return f"machine {rank} ({seen.sign.host})" if seen else f"machine {rank}"
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT / 4 if len(self._sign.met) < len(self._others) else BEAT):
+        while not self._over.wait(BEAT if self._is_met() else BEAT / 4):
             for rank in self._others:
                 self._look(rank)
             with contextlib.suppress(OSError):
