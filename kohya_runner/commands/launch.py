@@ -110,6 +110,8 @@ def _check(request: Request, options: LaunchOptions) -> None:
 
 def _elsewhere(request: Request, options: LaunchOptions) -> int:
     """The plan for another machine, handed to the place."""
+    nodes = (f"launch.nodes={options.there.nodes}",) if options.there.nodes > 1 else ()
+    request = replace(request, overrides=(*request.overrides, *nodes))
     asked = replace(request, elsewhere=True, resume=False, deep=False)
     made = make_plan(asked, on_progress=console.scan_progress(quiet=options.as_json))
     if made.unprepared and not options.dry_run:

@@ -14,12 +14,13 @@ from kohya_runner.remote.modal_place import ModalPlace
 from kohya_runner.remote.place import Ask, RemotePlace
 from kohya_runner.remote.runpod import RunPodPlace
 from kohya_runner.remote.sky_place import SkyPlace
+from kohya_runner.remote.slurm import SlurmPlace
 from kohya_runner.remote.ssh_place import SshPlace
 from kohya_runner.settings import UserSettings
 from kohya_runner.text import did_you_mean
 from kohya_runner.yamlio import Node
 
-_ALL: tuple[type[RemotePlace], ...] = (SshPlace, RunPodPlace, ModalPlace, SkyPlace, HfJobsPlace)
+_ALL: tuple[type[RemotePlace], ...] = (SshPlace, RunPodPlace, SlurmPlace, ModalPlace, SkyPlace, HfJobsPlace)
 KINDS: Mapping[str, type[RemotePlace]] = {kind.KIND: kind for kind in _ALL}
 """A new kind of place is a class of its own module and a line here."""
 

@@ -28,7 +28,8 @@ def with_needs(ask: Ask, plan: Plan) -> Ask:
     recipe, rent = plan.loaded.recipe, plan.forecast.rent if plan.forecast else None
     vram = next((one.needed for one in rent.classes if one.fits and not one.lines), None) if rent else None
     disk = sum(use.needed for use in plan.disk.uses) if plan.disk else None
-    return replace(ask, gpus=recipe.launch.num_processes if recipe else 1, vram_bytes=vram, disk_bytes=disk)
+    gpus, nodes = (recipe.launch.num_processes, recipe.launch.nodes or ask.nodes) if recipe else (1, ask.nodes)
+    return replace(ask, gpus=gpus, nodes=nodes, vram_bytes=vram, disk_bytes=disk)
 
 
 def job_of(plan: Plan, ask: Ask, offer: RemoteOffer, folder: Path) -> Job:
