@@ -78,6 +78,9 @@ def _launched(request: Request, options: LaunchOptions, station: Station) -> int
         made = prepared(made, quiet=options.as_json)
     if request.resume and not options.dry_run and (view := _standing(made, options)):
         return views.exit_code(view)
+    if request.resume and not options.dry_run and resume_effects.ended_left_over(made):
+        console.note("processes of the last attempt still ran here and were ended; planned anew")
+        made = make_plan(request)
     if options.dry_run or not made.ok:
         if options.as_json:
             console.json_object(plan_json(made))

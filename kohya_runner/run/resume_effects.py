@@ -57,6 +57,12 @@ def _settled(done: RunView) -> bool:
     return judge_ended(done).state == "succeeded"
 
 
+def ended_left_over(plan: Plan) -> bool:
+    """End what the last attempt left running here, and would go on writing its files; True where it may have."""
+    view = resume_point.latest(ledger.runs(plan.workspace.runs), plan.name, practice=plan.request.practice)
+    return view is not None and end_left_over(RunPaths(view.path).log)
+
+
 def refuse_to_repeat(series: ResumePoint) -> None:
     """Raise ``TrainingFailedError`` where the last attempts all failed on the way from this very state."""
     last = series.known.attempts[-MOST_FAILURES:]
@@ -87,7 +93,6 @@ def prepare_folder(series: ResumePoint, screen: Reporter) -> None:
     view = ledger.view(series.path)
     if view.record != series.record or view.state not in CUT:
         raise RunExistsError(f"{view.name}/{view.run_id} was continued by another launch", hint="launch again")
-    end_left_over(RunPaths(series.path).log)
     attempts.close_last(settled(view))
     checkpoints.renamed(view.output_dir, view.record.changed(checkpoints=_found(series)))
     doubts = checkpoints.doubts(view.output_dir, series.record.checkpoints)

@@ -107,17 +107,20 @@ def signal_each(pids: tuple[int, ...], number: int) -> None:
             os.kill(pid, number)
 
 
-def end_left_over(log: Path) -> None:
-    """KILL what earlier attempts left on this machine: ``log`` without its end is how their logs begin.
+def end_left_over(log: Path) -> bool:
+    """KILL what earlier attempts left on this machine: ``log`` without its end is how their logs begin. Were there any?
 
     Whoever kills ``accelerate launch`` leaves its processes, and they would go on writing the files of the run.
     """
     mark, until = os.fsencode(f"{RUN}={log.with_suffix('')}"), time.monotonic() + _DYING
+    found = False
     while left := tuple(p for p in _pids() if any(said.startswith(mark) for said in environment_of(p))):
         signal_each(left, signal.SIGKILL)
+        found = True
         if time.monotonic() > until:
-            return
+            break
         time.sleep(_LOOK)
+    return found
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
