@@ -1,6 +1,6 @@
 """What was really run, as a page: the engine tests write docs/matrix.json, this writes docs/matrix.md of it.
 
-    PYTHON -m pytest tests/engine --tier full --matrix docs/matrix.json -k "tiny or families or musubi_engine or diffusers"
+    PYTHON -m pytest tests/engine --tier full --matrix docs/matrix.json -k "tiny or families or musubi_e or diffusers"
     PYTHON tests/engine/matrix.py docs/matrix.json > docs/matrix.md
 
 A cell says "ran" where the file has a run of that pair by the script that the table names, and "loads" where what that
