@@ -32,9 +32,19 @@ def hand_over(odd_path, pictures, monkeypatch):
     config.parent.mkdir()
     config.write_text(json.dumps({"places": {"mine": {"kind": "shelf", "there": str(there)}}}))
 
-    def hand(*, detach: bool = True, dry_run: bool = False, resume: bool = False, **there: object) -> int:
+    def hand(
+        on: str = "mine",
+        *,
+        detach: bool = True,
+        dry_run: bool = False,
+        resume: bool = False,
+        again: bool = False,
+        **there: object,
+    ) -> int:
         request = Request(recipe, workspace=str(odd_path / "ws"), practice=True, resume=resume)
-        return launch(request, LaunchOptions(detach=detach, dry_run=dry_run, there=OnOptions(on="mine", **there)))
+        return launch(
+            request, LaunchOptions(detach=detach, dry_run=dry_run, again=again, there=OnOptions(on=on, **there))
+        )
 
     return hand
 
@@ -106,3 +116,31 @@ def test_what_is_billed_is_asked_of_kinds_that_no_place_names_too(hand_over, odd
     told = json.loads(capsys.readouterr().out)
     assert [one["place"] for one in told["billed"]] == ["shelf"]
     assert told["stays"] == []
+
+
+class Choosy(Shelf):
+    KIND = "choosy"
+    address: str
+
+    def problems(self, ask):
+        return ("--spot: choosy has none; leave it out",) if ask.spot else ()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        pytest.param({"on": "mien"}, "did you mean 'mine'?", id="misspelt place"),
+        pytest.param({"on": "choosy"}, "address: ...", id="a kind that needs settings"),
+        pytest.param({"on": "picky", "spot": True}, "--spot: choosy has none", id="what the place cannot do"),
+        pytest.param({"on": None, "gpu": "H100"}, "--gpu, --yes: only with --on", id="no place"),
+        pytest.param({"again": True}, "--again: not with --on", id="does not go together"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_asked_or_rented(hand_over, odd_path, monkeypatch, more, said):
+    monkeypatch.setattr(kinds, "KINDS", {"shelf": Shelf, "choosy": Choosy})
+    places = {"mine": {"kind": "shelf"}, "picky": {"kind": "choosy", "address": "x"}}
+    (odd_path / "kohya-runner" / "config.yaml").write_text(json.dumps({"places": places}))
+    with pytest.raises(UsageError) as caught:
+        hand_over(yes=True, **more)
+    assert said in f"{caught.value.message} {caught.value.hint}"
+    assert Shelf.happened == []

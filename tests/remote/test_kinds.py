@@ -5,6 +5,7 @@ import pytest
 from kohya_runner.engines.table import user_settings
 from kohya_runner.errors import UsageError
 from kohya_runner.remote.kinds import KINDS, open_place, places
+from kohya_runner.remote.place import Ask
 
 
 def settings(folder, text):
@@ -20,6 +21,12 @@ def test_a_place_is_what_its_settings_say(odd_path):
     )
     assert (place.name, place.KIND) == ("studio", "ssh")
     assert place.model_dump(include={"host", "port", "key"}) == {"host": "ann@gpu", "port": 2200, "key": None}
+
+
+def test_one_machine_is_neither_several_nor_for_rent(odd_path):
+    place = open_place("studio", settings(odd_path, "places: {studio: {kind: ssh, host: ann@gpu}}"))
+    told = place.problems(Ask(nodes=2, spot=True, max_price=1.0))
+    assert [line.partition(":")[0] for line in told] == ["--nodes", "--spot", "--max-price"]
 
 
 def test_everything_that_is_wrong_is_told_at_once_with_its_place(odd_path):

@@ -128,7 +128,7 @@ def test_a_run_goes_there_and_its_verified_results_come_back(client):
 
 
 def test_a_client_that_is_killed_while_it_sends_is_gone_on_with(client, odd_path):
-    (odd_path / "pictures" / "big.bin").write_bytes(os.urandom(64 << 20))
+    (odd_path / "pictures" / "big.bin").write_bytes(bytes(24 << 20))
     launched = client.start(*client.launch("--detach"))
     wait_until(lambda: next(client.there.glob("stays/*/pack/files/0/pictures/.*big.bin*"), None))
     os.kill(launched.pid, signal.SIGKILL)
@@ -140,10 +140,11 @@ def test_a_client_that_is_killed_while_it_sends_is_gone_on_with(client, odd_path
     assert "add --resume" in err
     (odd_path / "pictures" / "big.bin").unlink()
     (client.runs / "001" / "pack" / "files" / "0" / "pictures" / "big.bin").unlink()
-    code, _, err = client.run(*client.launch("--resume"))
+    code, _, err = client.run(*client.launch("--resume", "--detach"))
     assert code == 0, err
-    assert (client.phase(), client.stay()["root"]) == ("returned", root)
+    assert (client.phase(), client.stay()["root"]) == ("running", root)
     assert [path.name for path in client.runs.iterdir()] == ["001"]
+    assert len(list(client.there.glob("stays/*/pack/files/0/pictures/lad_*"))) == 6
 
 
 def test_a_killed_client_and_a_machine_that_is_out_of_reach_lose_nothing(client):
@@ -233,34 +234,11 @@ def test_a_recipe_that_fails_there_says_so_here(client):
     assert (client.phase(), client.record()["state"]) == ("returned", "failed")
 
 
-def test_a_dry_run_asks_and_sends_nothing(client):
-    code, out, err = client.run(*client.launch("--dry-run"))
-    assert code == 0, err
-    assert "root@127.0.0.1" in out + err or "127.0.0.1" in out + err
-    assert not client.runs.exists()
-    assert not client.there.exists()
-
-
 def test_what_would_be_handed_over_can_be_looked_at(client, odd_path):
     code, _, err = client.run(*client.launch("--render", str(odd_path / "out")))
     assert code == 0, err
+    assert not client.there.exists()
     script = (odd_path / "out" / "by-hand.sh").read_text()
     assert "rsync -rLt" in script
     assert (odd_path / "out" / "001" / "pack" / "recipe.yaml").is_file()
     assert not client.runs.exists()
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        pytest.param(("--on", "studoi"), "did you mean 'studio'?", id="misspelt place"),
-        pytest.param(("--on", "ssh"), "this kind of place needs settings", id="a kind that needs settings"),
-        pytest.param(("--on", "studio", "--nodes", "2"), "--nodes: studio is one machine", id="more than one machine"),
-        pytest.param(("--gpu", "H100"), "--gpu: only with --on", id="no place"),
-        pytest.param(("--on", "studio", "--again"), "--again: not with --on", id="does not go together"),
-    ],
-)
-def test_what_a_place_cannot_do_is_told_before_anything_is_sent(client, more, said):
-    code, _, err = client.run("launch", str(client.recipe), "--practice", *more)
-    assert code == 2
-    assert said in " ".join(err.split())
