@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,8 +18,9 @@ from pydantic import Field
 from kohya_runner.errors import RemoteError
 from kohya_runner.record.run_paths import RECIPE, RunPaths
 from kohya_runner.remote.machine import RUN, SshMachine, sources_there
-from kohya_runner.remote.place import Ask, Job, RemoteOffer, RemotePlace, Standing, Stay
+from kohya_runner.remote.place import Ask, Job, RemoteOffer, Standing, Stay
 from kohya_runner.remote.ssh import SshHost
+from kohya_runner.remote.ssh_place import SshPlace
 
 NOTICE = 300
 """Seconds before the end of its time in which a job stops its trainer: a checkpoint may be on its way."""
@@ -50,34 +52,29 @@ class HereHost(SshHost):
     @property
     def ssh(self) -> tuple[str, ...]:
         """As ssh: an address, then one text for a shell, or the words of rsync's other end."""
-        return (
-            "bash",
-            "-c",
-            '[ "$1" != -- ] || shift; shift; if [ $# = 1 ]; then eval "$1"; else exec "$@"; fi',
-            "here",
-        )
+        words = '[ "$1" != -- ] || shift; shift; if [ $# = 1 ]; then eval "$1"; else exec "$@"; fi'
+        return ("bash", "-c", words, "here")
 
 
-class SlurmPlace(RemotePlace):
-    """A cluster. It asks for no money; what came back stays there."""
+class SlurmPlace(SshPlace):
+    """A cluster. It asks for no money; what came back stays there unless ``clean`` says so."""
 
     KIND: ClassVar[str] = "slurm"
     root: str = Field(min_length=1, pattern="^/", description="a folder that all nodes see under this whole path")
     host: str = Field("", pattern=r"^([^-\s]\S*)?$", description="the login host, user@machine; without: this machine")
-    runner: str = Field("", description="a folder there with a Python environment that has kohya-runner")
     partition: str = Field("", description="the partition of the jobs; the cluster's own by default")
     account: str = Field("", description="the account that the jobs are charged to")
     gres: str = Field("gpu", description="what a GPU is called in --gres; an empty text asks for none")
     hours: float | None = Field(None, gt=0, description="the longest time of one start, as the partition allows it")
     extra: list[str] = Field(default_factory=list, description="further options of sbatch, such as --mem=64G")
     before: list[str] = Field(default_factory=list, description="lines of bash before the launch: module load cuda")
-    env: dict[str, str] = Field(default_factory=dict, description="variables of the run, {NAME: value}; no secrets")
     notice: int = Field(NOTICE, ge=1, description="seconds before the end of its time in which a job stops its trainer")
 
     @property
     def machine(self) -> SshMachine:
         """Where sbatch is."""
-        return SshMachine(SshHost(self.host) if self.host else HereHost("here"), self.root, self.runner, self.env)
+        machine = super().machine
+        return machine if self.host else replace(machine, host=HereHost("here"))
 
     def problems(self, ask: Ask) -> tuple[str, ...]:
         """A cluster has no prices; without a Python there, nothing runs there."""
@@ -148,10 +145,6 @@ class SlurmPlace(RemotePlace):
             "waiting" if waiting else "running", f"job {job}: {state}" if waiting else said.strip() or state
         )
 
-    def bring(self, stay: Stay, into: Path, *, everything: bool) -> None:
-        """Copied, or by rsync."""
-        self.machine.bring(stay, into, everything=everything)
-
     def stop(self, stay: Stay, *, now: bool) -> None:
         """A job that waits is taken back; one that runs is asked for at its next save, or hears TERM at once.
 
@@ -161,11 +154,6 @@ class SlurmPlace(RemotePlace):
         ask = f"PYTHONPATH={shlex.quote(sources_there(stay))} {self._python} -c {shlex.quote(_AT_SAVE)} {run}"
         softly = "false" if now else ask
         self.machine.host.check(_STOP.format(stay=shlex.quote(stay.root), job=job, softly=softly))
-
-    def release(self, stay: Stay, *, verified: bool) -> Stay:
-        """Nothing is paid for, nothing is deleted."""
-        del verified
-        return stay
 
     @property
     def _python(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +107,21 @@ def test_a_job_that_vanished_is_lost_and_a_submission_whose_answer_was_lost_is_f
     standing = lab.standing(stay.changed(ticket={"job": "999"}))
     assert standing.phase == "lost"
     assert "job 999 is gone" in standing.text
+
+
+def test_a_login_host_submits_it_and_the_results_come_back_by_ssh(lab, odd_path, cluster, sshd, monkeypatch):
+    sshd.stop()
+    config = sshd.folder / "config"
+    config.write_text(f"SetEnv SLURM_CONF={cluster.environ['SLURM_CONF']}\n{config.read_text()}")
+    sshd.start()
+    monkeypatch.delenv("SLURM_CONF")
+    told = {name: value for name, value in sshd.settings().items() if name != "kind"}
+    far = lab.model_copy(update={**told, "runner": sys.prefix})
+    assert far.problems(Ask()) == ()
+    stay = submitted(far, job(odd_path, Ask()))
+    assert ended(far, stay) == ("ended", 3)
+    far.bring(stay, odd_path / "into", everything=True)
+    assert "family: is missing" in (odd_path / "into" / "launch.log").read_text("utf-8")
 
 
 def test_what_the_cluster_cannot_do_is_told(lab, tmp_path, monkeypatch):
