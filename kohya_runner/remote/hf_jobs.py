@@ -148,6 +148,8 @@ class HfJobsPlace(RemotePlace):
         self._kept(stay).stop(now=now)
 
     def release(self, stay: Stay, *, verified: bool) -> Stay:
+        if not stay.ticket:
+            return stay  # it did not come to that
         kept = self._kept(stay)
         for job in self._jobs(stay):
             with told("ending the job", kept.reach):

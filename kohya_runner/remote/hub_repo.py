@@ -75,6 +75,8 @@ class HubRepo:
     def stop(self, *, now: bool) -> None:
         """Ask the run to stop."""
         with told(f"{self.repo}, asking for a stop", self.reach):
+            if self.api.file_exists(self.repo, STOPS[now], repo_type="dataset"):
+                return
             self.api.upload_file(path_or_fileobj=io.BytesIO(b"stop\n"), path_in_repo=STOPS[now], repo_id=self.repo,
                                  repo_type="dataset")  # fmt: skip
 

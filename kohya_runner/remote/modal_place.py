@@ -208,7 +208,8 @@ class ModalPlace(RemotePlace):
             self._call("volume", "put", "-f", self.stays, file.name, there, doing="asking the run to stop")
 
     def release(self, stay: Stay, *, verified: bool) -> Stay:
-        name = stay.ticket.get("name", "")
+        if not (name := stay.ticket.get("name")):
+            return stay  # it did not come to that
         if (row := self._app(name)) is not None:
             self._call("app", "stop", "-y", row["app_id"], doing="stopping the app")
         if verified:

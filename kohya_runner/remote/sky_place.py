@@ -133,10 +133,11 @@ class SkyPlace(RemotePlace):
         return bool(self.results) and self.managed
 
     def _run(self, job: Job, sent: str) -> str:
-        root = self.folder or f"$HOME/{_HERE}"
-        variables = engine.node_environment(job, f"{root}/stays/{engine.label(job)}", root, hours=job.ask.max_hours,
-                                            kept=self._repo(job), again=3)  # fmt: skip
-        lines = [f'export {name}="{value}"' for name, value in variables.items()]
+        root = shlex.quote(self.folder) if self.folder else f'"$HOME/{_HERE}"'
+        folder = f"{root}/stays/{engine.label(job)}"
+        told = engine.node_environment(job, "", "", hours=job.ask.max_hours, kept=self._repo(job), again=3)
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in told.items()]
+        lines += [f"export KOHYA_RUNNER_SHARED={root} KOHYA_RUNNER_FOLDER={folder}"]
         return "\n".join((*lines, engine.node_script(job, sent), ""))
 
     def _repo(self, job: Job) -> str:
@@ -222,6 +223,8 @@ class SkyPlace(RemotePlace):
             self._machine(stay).host.check(f"touch -- {shlex.quote(f'{stay.root}/{STOPS[now]}')}")
 
     def release(self, stay: Stay, *, verified: bool) -> Stay:
+        if not stay.ticket:
+            return stay  # it did not come to that
         name, row, kept = stay.ticket["name"], self._row(stay), _kept(stay)
         if stay.ticket.get("job"):
             if row is not None and row["status"] in _PHASES:

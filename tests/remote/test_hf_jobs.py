@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import replace
 
 import huggingface_hub.constants  # noqa: F401 - it reads variables once: before a test sets them
 import pytest
 from local_hub import TOKEN, Fault
-from stays import ENVIRONMENT
+from stays import ENVIRONMENT, RECIPE
 
 from kohya_runner.errors import RemoteError
 from kohya_runner.remote import engine, sums
@@ -101,6 +102,31 @@ def test_a_job_runs_and_its_results_come_back_verified(hub, begun, tmp_path):
     assert begun.ticket["repo"] in hub.repos
     PLACE.release(begun, verified=True)
     assert begun.ticket["repo"] not in hub.repos
+
+
+def test_from_the_command_line_and_back(hub, tmp_path, odd_path, make_job):
+    job = make_job(RECIPE.replace("./files/0/my pics", str(odd_path / "home" / "pics")))
+    workspace = ("--workspace", str(tmp_path / "ws"))
+
+    def runner(*words):
+        environ = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+        argv = (sys.executable, "-m", "kohya_runner", *words, *workspace)
+        return subprocess.run(argv, env=environ, capture_output=True, text=True, check=False, timeout=200)
+
+    recipe = str(job.pack / "recipe.yaml")
+    asked = ("launch", recipe, "--on", "hf-jobs", "--gpu", "L40S", "--max-hours", "2", "--practice", "--yes", "--json")
+    sent = runner(*asked)
+    assert sent.returncode == 0, sent.stderr
+    told = json.loads(sent.stdout)
+    assert run_here(hub, tmp_path) == 0
+    hub.jobs[told["ticket"]["job"]]["status"]["stage"] = "COMPLETED"
+    status = runner("status", "tiny")
+    assert status.returncode == 0, status.stderr
+    run_dir = tmp_path / "ws" / "runs" / "tiny" / "001"
+    assert json.loads((run_dir / "remote.json").read_text())["phase"] == "returned"
+    assert list(run_dir.glob("output/*.safetensors"))
+    assert told["ticket"]["repo"] not in hub.repos
+    assert TOKEN not in "".join(path.read_text("utf-8", "replace") for path in run_dir.rglob("*.*") if path.is_file())
 
 
 def test_another_machine_goes_on_with_what_was_kept(hub, begun, tmp_path):

@@ -254,7 +254,7 @@ def test_the_run_block_starts_one_launch_on_each_of_two_machines(make_job, tmp_p
     (environment / "bin" / "kohya-runner").chmod(0o755)
     (environment / "bin" / "python").symlink_to(sys.executable)
     place = SkyPlace(name="sky", infra="k8s", folder=str(shared))
-    job = make_job(options=("--allow=disk.space",), nodes=2)
+    job = replace(make_job(options=("--allow=disk.space",), nodes=2), name="tiny $(touch bad)")
     run, name = place.task(job, None)["run"], engine.label(job)
     with engine.parcel(job) as file:
         sent = tmp_path / "home" / "kohya-runner" / f"{name}.tar"
@@ -274,4 +274,5 @@ def test_the_run_block_starts_one_launch_on_each_of_two_machines(make_job, tmp_p
         assert {"--resume", "--allow=disk.space"} <= set(argv)
         assert argv[argv.index("--workspace") + 1] == f"{shared}/stays/{name}" == folder
         assert said == [str(rank), "2", patience]
+    assert not list(tmp_path.rglob("bad"))
     assert (shared / "stays" / name / "exit-code").read_text() == "0\n"
