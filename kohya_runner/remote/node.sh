@@ -27,7 +27,7 @@ if [ -z "$environment" ]; then
   environment="$(runner_env runner "$sources")" || exit 5
 fi
 export PYTHONDONTWRITEBYTECODE=1
-runner() { PYTHONPATH="$sources" "$environment/bin/kohya-runner" "$@"; }
+runner() { PYTHONPATH="$sources${PYTHONPATH:+:$PYTHONPATH}" "$environment/bin/kohya-runner" "$@"; }
 hub() { "$environment/bin/hf" "$@" --repo-type dataset --quiet >/dev/null; }
 
 # What the user sees, and another machine needs to go on. A large file that was written just now waits for the next time,
