@@ -29,8 +29,6 @@ HALF = ("fp16", "bf16")
 HALF_SCRIPTS = (
     "flux_train.py", "flux_train_control_net.py", "sdxl_train_control_net_lllite.py", "lumina_train.py", "sd3_train.py",
 )  # fmt: skip
-AS_TRAINED = ("zimage_train.py", "qwen_image_train.py")
-"""Scripts that save the weights as they are, whatever save_precision says (zimage_train.py:411)."""
 TRAINS_TEXT = {"train_db.py": True}  # unless stop_text_encoder_training says -1
 
 
@@ -77,7 +75,7 @@ def trains_half(settings: ParsedOptions, support: Support) -> bool:
 def _width(settings: ParsedOptions, support: Support) -> int:
     """Without save_precision weights are saved as they are trained."""
     chosen = settings.get("save_precision")
-    if chosen is not None and support.script not in AS_TRAINED:
+    if chosen is not None and "save_precision" not in support.inert:
         return WIDTH.get(str(chosen), WIDTH["float"])
     return WIDTH["bf16"] if trains_half(settings, support) else WIDTH["float"]
 

@@ -79,6 +79,7 @@ class Support:
     variants: Mapping[str, str] = field(default_factory=dict)  # args.model_version -> the architecture's own name
     variant_tokenizers: Mapping[str, str] = field(default_factory=dict)  # by the architecture's name
     implied: Mapping[str, Any] = field(default_factory=dict)  # what holds of a training without being an option of it
+    inert: tuple[str, ...] = ()  # options that the script takes and does not look at
     sequences: int = 1  # pictures whose tokens the model sees at once
 
     @property

@@ -137,7 +137,8 @@ def given_options(opened: Opened, recipe: Recipe, support: Support) -> GivenOpti
     loaded = opened.loaded
     args, parsed, faults = recipe_options(opened, recipe, support)
     models = find_models(loaded, support, opened.workspace, look=not opened.request.elsewhere)
-    opened_defaults = left_open(opened.engine.surprises(), parsed.options, parsed.given)
+    looked_at = tuple(row for row in opened.engine.surprises() if row.option not in support.inert)
+    opened_defaults = left_open(looked_at, parsed.options, parsed.given)
     usable = not any(fault.code == "args.value" for fault in faults)
     return GivenOptions(args, parsed, models, opened_defaults, usable, (*faults, *models.findings))
 

@@ -106,6 +106,8 @@ def test_whole_models_are_saved_in_the_precision_that_they_are_trained_in(planne
         plan = planned("z_image_finetune.yaml", images(pictures(3)), *changes)
         return next(i.bytes for use in plan.disk.uses for i in use.items if i.what == "checkpoints")
 
+    told = planned("z_image_finetune.yaml", images(pictures(3)), "args.seed=null")
+    assert {"network_dim", "save_precision"} & {name for name, _, _ in told.left_open} == set()
     half = checkpoints()
     assert checkpoints("args.full_bf16=false") > 1.9 * half
     assert checkpoints("args.full_bf16=false", "args.save_precision=bf16") > 1.9 * half
