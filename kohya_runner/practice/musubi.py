@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,10 +91,13 @@ def _part(dataset: Mapping[str, Any]) -> Part:
     buckets = MusubiBuckets(_pair(size), **{name: dataset.get(name, False) for name in BUCKETS},
                             control_resolution=_pair(most) if most else None)  # fmt: skip
     cache, control = Path(dataset["cache_directory"]), dataset.get("control_directory")
-    controls = {path.stem: size_of(path) for path in _pictures(Path(control))} if control else {}
+    found = tuple(_pictures(Path(dataset["image_directory"])))
+    stems, controls = {path.stem for path in found}, defaultdict[str, list[tuple[int, int]]](list)
+    for path in _pictures(Path(control)) if control else ():  # a second one has a number after its picture's stem
+        controls[path.stem if path.stem in stems else path.stem.rpartition("_")[0]].append(size_of(path))
     pictures = [
-        (size_of(path), (controls[path.stem],) if path.stem in controls else ())
-        for path in _pictures(Path(dataset["image_directory"]))
+        (size_of(path), tuple(controls[path.stem]))
+        for path in found
         if all((cache / f"{path.stem}{ending}").is_file() for ending in (LATENTS, TEXTS))
     ]
     return Part(tuple(pictures), dataset.get("num_repeats", 1), dataset.get("batch_size", 1), buckets)
