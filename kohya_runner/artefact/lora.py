@@ -179,6 +179,7 @@ _MODULE = re.compile(
     r"^(?P<module>.+?)\.(?:lora_(?:down|up|mid|A|B)|alpha$|dora_scale|hada_|lokr_|oft_|diff(?:_b)?$|scalar$)"
 )
 LORA_PARTS = (".lora_down.", ".lora_up.")
+OTHER_NETWORKS = {".hada_": "LoHa", ".lokr_": "LoKr"}
 ALPHA = ".alpha"
 
 SAME_NAMES = frozenset(
@@ -201,6 +202,7 @@ class Shape:
     ranks: tuple[int, ...] = ()
     mark: str = ""  # the family that the names tell, "" where they tell none
     metadata: Mapping[str, str] = field(default_factory=dict)
+    network: str = ""  # LoHa or LoKr, which not every script merges
     problem: str = ""
 
     def number(self, name: str) -> int | None:
@@ -221,7 +223,8 @@ def shape_of(path: Path) -> Shape:
     if found.practice:
         return Shape(problem="was written by the practice trainer: there is nothing in it")
     weights = {n: shape for n, shape in zip(found.names, found.shapes, strict=True) if not n.endswith(ALPHA)}
-    strange = [name for name in weights if not any(part in name for part in LORA_PARTS)]
+    parts = (*LORA_PARTS, *OTHER_NETWORKS)
+    strange = [name for name in weights if not any(part in name for part in parts)]
     if strange or not weights:
         what = "a whole model or a network of another kind" if strange else "empty"
         example = f" (it holds {strange[0][:60]})" if strange else ""
@@ -233,6 +236,7 @@ def shape_of(path: Path) -> Shape:
         ranks=tuple(sorted({shape[0] for name, shape in weights.items() if LORA_PARTS[0] in name and shape})),
         mark=next((family for mark, family in FAMILY_MARKS.items() if any(m.startswith(mark) for m in modules)), ""),
         metadata=found.metadata,
+        network=next((kind for part, kind in OTHER_NETWORKS.items() if any(part in name for name in weights)), ""),
     )
 
 

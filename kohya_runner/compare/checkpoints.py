@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kohya_runner import safe_files
 from kohya_runner.artefact.file_hash import sha256
 from kohya_runner.artefact.lora import Shape, difference, shape_of
+from kohya_runner.engines import table
 from kohya_runner.errors import RunExistsError, UsageError
 from kohya_runner.record.run_paths import ComparisonPaths
 
@@ -89,6 +90,8 @@ def find(files: Sequence[Path], family: str, *, last_epoch: int | None = None,
 def _unfit(shape: Shape, family: str) -> str:
     if shape.problem:
         return shape.problem
+    if shape.network and not any(row.networks for row in table.painters() if row.family == family):
+        return f"is a {shape.network}, which the script that paints for {family or 'it'} does not merge"
     return "" if not family or shape.for_family(family) else f"is a LoRA for {shape.mark}, not for {family}"
 
 

@@ -87,8 +87,9 @@ def paint(grid: Grid, painter: Painter, base: Base, place: PaintingPlace, say: S
     _sweep(place.output)
     dead = 0
     while open_cells:
-        kind = _kind(grid, open_cells[0])
-        batch = tuple(cell for cell in open_cells if _kind(grid, cell) == kind)
+        kind, one = _kind(grid, open_cells[0]), open_cells[0].column
+        same = (cell for cell in open_cells if _kind(grid, cell) == kind)
+        batch = tuple(cell for cell in same if cell.column == one or not painter.each)
         before = len(progress.seconds)
         why = _process(_Batch(grid, painter, base, place, batch), progress, say)
         told = {*progress.seconds, *progress.failed}

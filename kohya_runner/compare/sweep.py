@@ -53,7 +53,7 @@ PICTURE_OPTIONS = (
     *PARTS,
     "mixed_precision", "clip_skip", "v_parameterization", "zero_terminal_snr", "xformers", "fp8_base",
     "model_type", "apply_t5_attn_mask", "apply_lg_attn_mask", "discrete_flow_shift", "system_prompt", "network_module",
-    "fp8_scaled", "vae_chunk_size", "vae_disable_cache", "model_version", "fp8_text_encoder",
+    "fp8_scaled", "vae_chunk_size", "vae_disable_cache", "model_version", "fp8_text_encoder", "fp8_vl", "fp8_llm",
 )  # fmt: skip
 """Options of the training that decide how a picture comes out."""
 

@@ -114,8 +114,11 @@ class ModelRow(NamedTuple):
     family: str
     method: str
     title: str
-    state: str  # supported | stand-in | not available upstream
+    state: str  # supported | stand-in | not by a recipe yet | not available upstream
     detail: str
+
+
+NOT_YET = "not by a recipe yet"
 
 
 def models(family: str | None = None) -> tuple[ModelRow, ...]:
@@ -125,7 +128,9 @@ def models(family: str | None = None) -> tuple[ModelRow, ...]:
         UsageError: there is no such family.
     """
     if family is not None and family not in table.families():
-        raise UsageError(f"{family}: not supported", hint=did_you_mean(family, table.families()))
+        other = table.other_family(family)
+        what = f"{other[0]}, {other[1]}" if other else "not supported"
+        raise UsageError(f"{family}: {what}", hint=did_you_mean(family, table.families()))
     ready = tuple(
         ModelRow(row.family, row.method, row.title, "supported", f"{_with_module(row)}; {row.recipe}")
         for row in table.FAMILIES
@@ -134,11 +139,12 @@ def models(family: str | None = None) -> tuple[ModelRow, ...]:
         ModelRow(name, method, _title(name), "not available upstream", reason)
         for (name, method), reason in table.ABSENT.items()
     )
+    yet = tuple(ModelRow(name, "lora", title, NOT_YET, why) for name, (title, why) in table.OTHERS.items())
     others = tuple(
         ModelRow(row.family, row.method, _title(row.family), row.state, row.reason)
         for row in substitutes(table.FAMILIES)
     )
-    return tuple(row for row in ready + never + others if family in (None, row.family))
+    return tuple(row for row in ready + yet + never + others if family in (None, row.family))
 
 
 def _with_module(row: Support) -> str:

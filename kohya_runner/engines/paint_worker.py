@@ -104,7 +104,7 @@ class Merged:
         self.args.lora_weight = [weights] if weights else None
         self.args.lora_multiplier = [strength]
         self.shared.pop("model", None)
-        if "text_encoder" in self.shared:
+        if "text_encoder" in self.shared and "musubi_tuner" not in sys.modules:  # its LoRAs are the model's alone
             self.shared.pop("text_encoder")
             self.shared.update(self.load_shared(self.args), conds_cache={})
         gc.collect()
@@ -224,7 +224,8 @@ def end() -> NoReturn:
 
 def _slot(work: PaintWork, args: Any) -> Slot | Merged | None:
     if work.merged:
-        return Merged(args, _caller("shared_models", ("update",)), _caller("load_shared_models", ("__call__",)))
+        shared = _caller("shared_models", ("update",))  # none of Krea 2's, which gets a process for each LoRA
+        return Merged(args, {} if shared is None else shared, _caller("load_shared_models", ("__call__",)))
     networks = _caller("lora_models", ("append",))
     return Slot(networks[0]) if networks else None
 

@@ -108,6 +108,8 @@ class Painter:
     guidance: float = 7.5  # the script's own default
     samplers: tuple[str, ...] = ()
     controls: str = ""  # pictures to edit: "needed", "optional", "" for a script that takes none
+    networks: bool = False  # it merges LoHa and LoKr, too
+    each: bool = False  # a process for each file: what it has loaded cannot be exchanged
     readable: Callable[[Path, Path], Path] = _as_it_is  # a LoRA as the script reads it, copied where need be
     needs_negative: bool = False  # its guidance is away from the negative prompt, and does nothing without one
     trainer: str = "sd-scripts"  # whose script it is (engine_info.py)

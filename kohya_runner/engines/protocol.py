@@ -132,6 +132,8 @@ class Engine(Protocol):
     """Its options that a recipe does not set under ``args``, and what to write instead."""
     RESUME_WAYS: ClassVar[tuple[ResumeWay, ...]] = ()
     """How its scripts are told how far a run had come; a script goes the first one that it has the options for."""
+    OTHERS: ClassVar[Mapping[str, str]] = {}
+    """What else it trains, but no recipe of ours: the family's name, and its title."""
     CONVERTERS: ClassVar[Mapping[str, Converter]] = {}
     """What makes a LoRA of a family readable for ComfyUI, where that is needed."""
     BROKEN_RESUME: ClassVar[Mapping[str, str]] = {}

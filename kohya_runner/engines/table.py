@@ -42,6 +42,13 @@ CONVERTERS: Mapping[str, tuple[EngineInfo, Converter]] = {
 }
 """By family, what makes its LoRAs readable for ComfyUI, and whose script that is."""
 
+OTHERS: Mapping[str, tuple[str, str]] = {
+    family: (title, f"trained by {engine.INFO.name}, not by a recipe here yet")
+    for engine in ENGINES.values()
+    for family, title in engine.OTHERS.items()
+}
+"""Families that a trainer knows and no recipe of ours: title, and what to say of them."""
+
 SETTINGS = tuple(key for info in INFOS.values() for key in info.settings)
 """The keys of the settings file that name trainers and their Pythons."""
 
@@ -61,6 +68,16 @@ def user_settings(environ: Mapping[str, str]) -> UserSettings:
 def families() -> tuple[str, ...]:
     """The families a recipe may name, in table order."""
     return tuple(dict.fromkeys(row.family for row in FAMILIES))
+
+
+def other_family(name: str) -> tuple[str, str] | None:
+    """What is said of a family without a recipe, however it is written: ``Wan2.2``, ``hidream-o1``."""
+    said = _plain(name)
+    return next((told for family, told in OTHERS.items() if said.startswith(_plain(family))), None)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def methods(family: str) -> tuple[str, ...]:

@@ -162,6 +162,11 @@ def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     reason, instead = _refusal(family, method)
     if known and reason:
         return None, (error("recipe.method", f"{message}: {reason}", where=loaded.where(word), hint=instead),)
+    if not known and (other := table.other_family(value)):
+        hint = f"families with a recipe: {', '.join(choices)}"
+        return None, (
+            error("recipe.family", f"family: {value} is {other[0]}, {other[1]}", where=loaded.where(word), hint=hint),
+        )
     said = NAMES["families" if word == "family" else "methods"].get(value.lower().replace("-", "").replace("_", ""))
     told = f"write {said}" if said else did_you_mean(value, choices, f"{word}: ")
     hint = f"{why}; write {word}: {', '.join(choices)}" if why else told

@@ -255,7 +255,9 @@ class Compare(Strict):
     sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
     samplers: tuple[str, ...] = Field((), strict=False, description="several of them: a row of pictures for each")
     controls: tuple[str, ...] = Field(
-        (), strict=False, description="pictures to edit (flux_kontext, flux2): one for each prompt, or one for all"
+        (),
+        strict=False,
+        description="pictures to edit (flux_kontext, flux2, qwen_image_edit): one for each prompt, or one for all",
     )
     base: bool = Field(True, description="a column of the base model alone")
     clip: str | None = Field(None, description="a folder with a CLIP model of transformers, for two more figures")

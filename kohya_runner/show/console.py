@@ -241,7 +241,7 @@ def models(found: Sequence[ModelRow], *, as_json: bool, family: str | None) -> N
         return
     by_state: dict[str, dict[str, list[str]]] = {}
     for row in found:
-        by_state.setdefault(row.state, {}).setdefault(f"{row.family:<14} {row.title}", []).append(row.method)
+        by_state.setdefault(row.state, {}).setdefault(f"{row.family:<16} {row.title}", []).append(row.method)
     if family is not None:
         lines = [(r.method, r.detail if r.state == "supported" else f"{r.state}: {r.detail}") for r in found]
         _hanging([(next(iter(by_state["supported"])), ""), *lines])
@@ -249,6 +249,9 @@ def models(found: Sequence[ModelRow], *, as_json: bool, family: str | None) -> N
     _hanging([(name, ", ".join(methods)) for name, methods in by_state["supported"].items()])
     near = "; ".join(f"{name.split()[0]}: {', '.join(methods)}" for name, methods in by_state["stand-in"].items())
     _hanging([("\nstand-in", near)])
+    yet = [title.split(maxsplit=1)[1] for title in by_state["not by a recipe yet"]]
+    why = next(row.detail for row in found if row.state == "not by a recipe yet")
+    _hanging([(f"\n{why}", ", ".join(yet))])
     never = sum(map(len, by_state["not available upstream"].values()))
     say(f"not available upstream: {never} others\n\nscripts, recipes and reasons: kohya-runner models FAMILY")
 

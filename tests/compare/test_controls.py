@@ -150,7 +150,7 @@ def test_kontext_gets_its_parts_its_guidance_and_a_multiplier_with_every_lora(tm
     assert argv == (
         "--dit=/m", "--vae=/v", "--text_encoder1=/t5", "--text_encoder2=/clip", "--blocks_to_swap=20",
         "--lora_weight", str(tmp_path / "a b.safetensors"), "--lora_multiplier", "0.8", "--attn_mode=torch",
-        "--no_resize_control", f"--save_path={tmp_path / 'out'}", "--interactive", "--embedded_cfg_scale=2.5",
+        f"--save_path={tmp_path / 'out'}", "--interactive", "--no_resize_control", "--embedded_cfg_scale=2.5",
     )  # fmt: skip
 
 

@@ -7,11 +7,12 @@ import pytest
 
 from kohya_runner.engines import table
 from kohya_runner.engines.catalogue import FILL, INPAINT, models
+from kohya_runner.errors import UsageError
 from kohya_runner.plan.pipeline import find_support
 from kohya_runner.recipe.load import load
 
 ROOT = Path(__file__).parents[2]
-WORDS = {"supported", "stand-in", "not available upstream"}
+WORDS = {"supported", "stand-in", "not by a recipe yet", "not available upstream"}
 
 
 def refused(family: str, method: str):
@@ -22,7 +23,7 @@ def refused(family: str, method: str):
     return findings[0]
 
 
-def test_every_pair_has_one_of_three_words_and_a_reason():
+def test_every_pair_has_one_of_four_words_and_a_reason():
     rows = models()
     assert {row.state for row in rows} == WORDS
     assert len({(row.family, row.method) for row in rows}) == len(rows)
@@ -56,7 +57,7 @@ def test_models_say_which_families_are_trained_for_inpainting():
     assert set(states) == set(table.families())
     assert {family for family, state in states.items() if state == "supported"} == set(INPAINTING)
     assert {family for family, state in states.items() if state == "stand-in"} == {"anima"}
-    assert set(states.values()) == WORDS
+    assert set(states.values()) == WORDS - {"not by a recipe yet"}
 
 
 def test_controlnets_on_edit_pairs_are_called_a_stand_in():
@@ -79,3 +80,23 @@ def test_a_family_that_edits_by_itself_is_told_its_own_method():
 
 def test_a_family_without_pairs_has_no_stand_in():
     assert "Kontext" in refused("lumina", "instruct_pix2pix").message
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [("wan", "Wan 2.1 and 2.2"), ("Wan2.2", "Wan 2.1 and 2.2"), ("hunyuan-video-1.5", "HunyuanVideo 1.5"),
+     ("HunyuanVideo", "HunyuanVideo"), ("ideogram4", "Ideogram 4"), ("hidream_o1", "HiDream-O1")],
+)  # fmt: skip
+def test_a_family_that_only_the_trainer_knows_is_told_as_that(said, title):
+    text = f"{title}, trained by musubi-tuner, not by a recipe here yet"
+    found = refused(said, "lora")
+    assert (found.code, found.message) == ("recipe.family", f"family: {said} is {text}")
+    with pytest.raises(UsageError) as told:
+        models(said)
+    assert told.value.message == f"{said}: {text}"
+
+
+def test_what_the_pinned_trainer_has_besides_is_listed():
+    rows = [row for row in models() if row.state == "not by a recipe yet"]
+    assert [row.family for row in rows] == list(table.OTHERS)
+    assert not {row.family for row in rows} & set(table.families())

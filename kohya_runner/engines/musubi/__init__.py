@@ -56,6 +56,7 @@ class MusubiEngine(Engine):
     OWNED = TABLE["owned"]
     RESUME_WAYS = (REMAINING,)
     CONVERTERS = converters(TABLE)
+    OTHERS = TABLE["others"]
 
     @property
     def build(self) -> Any:
