@@ -242,3 +242,14 @@ def test_what_would_be_handed_over_can_be_looked_at(client, odd_path):
     assert "rsync -rLt" in script
     assert (odd_path / "out" / "001" / "pack" / "recipe.yaml").is_file()
     assert not client.runs.exists()
+
+
+@pytest.mark.daily
+def test_a_timer_there_ends_a_run_that_is_over_its_hours(client):
+    client.faults = "hang@9"
+    code, _, err = client.run(*client.launch("--detach", "--max-hours", "0.004"))
+    assert code == 0, err
+    wait_until(lambda: next(client.there.glob("stays/*/exit-code"), None))  # nobody here asked for it
+    code, _, err = client.run("watch", "my cat")
+    assert (code, client.phase(), client.record()["state"]) == (143, "returned", "stopped"), err
+    assert [path.name for path in client.saved()] == ["my cat-000001.safetensors"]
