@@ -126,13 +126,11 @@ class Station:
 
     def tick(self) -> Stop | None:
         """Whether another machine has ended, is lost, or was started again."""
-        for rank, seen in self._seen.items():
-            if not seen.living:
-                continue
+        for rank, seen in ((r, found) for r, found in tuple(self._seen.items()) if found.living):
             sign, silent = seen.sign, time.monotonic() - seen.when
             if sign.code or (sign.code == 0 and rank == 0 and silent > LEAVING):
                 return Stop("node.ended", f"{self._named(rank)} ended: {sign.why or f'exit code {sign.code}'}")
-            if rank and sign.token != self._sign.met.get(rank):
+            if rank and self._sign.order and sign.token != self._sign.met.get(rank):
                 return Stop("node.lost", f"{self._named(rank)} was started again")
             if sign.code is None and silent > self._patience:
                 return Stop("node.lost", f"{self._named(rank)} has given no sign for {silent:.0f} seconds")
@@ -145,7 +143,7 @@ class Station:
             TrainingFailedError: one of them has ended.
             PreflightError: one of them does not come.
         """
-        self._wait(self._others)
+        self._wait()
         if stop := self.tick():
             raise errors.TrainingFailedError(stop.why)
         env, needs = dict(command.env), tuple(sorted(command.needs))
@@ -153,7 +151,7 @@ class Station:
 
     def ordered(self) -> Order | None:
         """What to start; None where the first machine ended without a training. Raises as ``begin`` does."""
-        self._wait(self._others)
+        self._wait()
         while (lead := self._seen[0]).sign.order is None and lead.sign.code is None:
             if stop := self.tick():
                 raise errors.TrainingFailedError(stop.why)
@@ -182,14 +180,13 @@ class Station:
         lead = self._seen.get(0)
         return lead is not None and lead.sign.met.get(self.place.rank) == self._sign.token
 
-    def _wait(self, whom: range) -> None:
+    def _wait(self) -> None:
         until = time.monotonic() + self._patience
         while not self._is_met():
             if time.monotonic() > until:
-                absent = ", ".join(self._named(r) for r in whom if not (r in self._seen and self._seen[r].living))
-                text = (
-                    f"{absent or 'machine 0'} was not seen for {self._patience:.0f} seconds in {self._files[0].parent}"
-                )
+                living = {rank for rank, seen in self._seen.items() if seen.living}
+                absent = ", ".join(self._named(rank) for rank in self._others if rank not in living) or "machine 0"
+                text = f"{absent} was not seen for {self._patience:.0f} seconds in {self._files[0].parent}"
                 hint = f"the workspace must be one folder that all machines see under one path; later starts: ${WAIT}"
                 raise errors.PreflightError(text, hint=f"{hint}=SECONDS")
             time.sleep(POLL)
@@ -213,7 +210,8 @@ class Station:
         before = self._seen.get(rank)
         if before and (sign.token, sign.beat) == (before.sign.token, before.sign.beat):
             return
-        self._seen[rank] = _Seen(sign, time.monotonic(), before is not None)
+        living = before is not None or sign.met.get(self.place.rank) == self._sign.token
+        self._seen[rank] = _Seen(sign, time.monotonic(), living)
         if self.place.rank == 0 and before and self._sign.order is None and sign.token != self._sign.met.get(rank):
             self.say(met={**self._sign.met, rank: sign.token})
 
