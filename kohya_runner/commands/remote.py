@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,7 @@ def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json
     from kohya_runner.remote.follow import Stays, watch
     from kohya_runner.remote.kinds import open_place
     from kohya_runner.remote.place import Ask
+    from kohya_runner.show import console
 
     place = open_place(options.on or "", user_settings(os.environ))
     asked = Ask(options.gpu, 1, options.nodes, options.spot, options.max_price, options.max_hours)
@@ -69,6 +70,8 @@ def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json
         if options.render is not None:
             return _rendered(made, place, ask, offer, options.render)
         if dry_run:
+            if as_json:
+                console.json_object({"version": 1, "ok": True, "place": place.name, "offer": asdict(offer)})
             return 0
         consented(place, offer, ask, yes=options.yes)
         going = send_off.claimed(made, place, ask, offer)

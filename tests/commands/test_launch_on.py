@@ -13,6 +13,8 @@ from kohya_runner.errors import CancelledError, RemoteError, RunExistsError, Usa
 from kohya_runner.plan.value import Request
 from kohya_runner.remote import kinds
 
+YES = {"yes": True}
+
 
 @pytest.fixture
 def hand_over(odd_path, pictures, monkeypatch):
@@ -32,29 +34,19 @@ def hand_over(odd_path, pictures, monkeypatch):
     config.parent.mkdir()
     config.write_text(json.dumps({"places": {"mine": {"kind": "shelf", "there": str(there)}}}))
 
-    def hand(
-        on: str = "mine",
-        *,
-        detach: bool = True,
-        dry_run: bool = False,
-        resume: bool = False,
-        again: bool = False,
-        **there: object,
-    ) -> int:
+    def hand(on: str = "mine", *, resume: bool = False, place: dict | None = None, **choices: bool) -> int:
         request = Request(recipe, workspace=str(odd_path / "ws"), practice=True, resume=resume)
-        return launch(
-            request, LaunchOptions(detach=detach, dry_run=dry_run, again=again, there=OnOptions(on=on, **there))
-        )
+        return launch(request, LaunchOptions(**{"detach": True, **choices}, there=OnOptions(on=on, **(place or {}))))
 
     return hand
 
 
 def test_without_a_terminal_nothing_is_rented_unless_yes_is_said(hand_over, odd_path):
     with pytest.raises(UsageError, match=r"at most \$6\.00 \(3 h at \$2\.00\)") as caught:
-        hand_over(max_hours=3.0)
+        hand_over(place={"max_hours": 3.0})
     assert "--yes" in caught.value.hint
     assert (Shelf.happened, (odd_path / "ws" / "runs").exists()) == ([], False)
-    assert hand_over(yes=True) == 0
+    assert hand_over(place=YES) == 0
     assert Shelf.happened == ["rent", "send"]
     job = json.loads((odd_path / "ws" / "runs" / "cat" / "001" / "remote-job.json").read_text())[0]
     assert job["options"] == ["--practice", "--set=budget.price_per_hour=2"]
@@ -76,19 +68,22 @@ def test_on_a_terminal_it_is_asked(hand_over, monkeypatch, answer):
 
 def test_a_dearer_offer_is_not_taken(hand_over):
     with pytest.raises(RemoteError, match="more than --max-price 1"):
-        hand_over(max_price=1.0, yes=True)
+        hand_over(place={"max_price": 1.0, "yes": True})
     assert Shelf.happened == []
 
 
-def test_a_dry_run_asks_for_offers_alone(hand_over, odd_path):
+def test_a_dry_run_asks_for_offers_alone(hand_over, odd_path, capsys):
     assert hand_over(dry_run=True) == 0
+    assert "2.00" in capsys.readouterr().out
+    assert hand_over(dry_run=True, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["offer"]["price"] == 2.0
     assert (Shelf.happened, (odd_path / "ws" / "runs").exists()) == ([], False)
 
 
 def test_a_second_launch_rents_nothing_while_the_first_goes_on(hand_over):
-    hand_over(yes=True)
+    hand_over(place=YES)
     with pytest.raises(RunExistsError, match="cat/001 is at a place already"):
-        hand_over(yes=True)
+        hand_over(place=YES)
     assert hand_over(resume=True) == 0
     assert Shelf.happened == ["rent", "send"]
 
@@ -96,17 +91,17 @@ def test_a_second_launch_rents_nothing_while_the_first_goes_on(hand_over):
 def test_a_pack_that_cannot_be_made_leaves_no_run(hand_over, odd_path, monkeypatch):
     monkeypatch.setattr("kohya_runner.remote.send_off.pack", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
-        hand_over(yes=True)
+        hand_over(place=YES)
     assert (Shelf.happened, list((odd_path / "ws" / "runs" / "cat").iterdir())) == ([], [])
 
 
 def test_what_was_lost_is_rented_anew_only_when_it_is_allowed_again(hand_over, odd_path):
-    hand_over(yes=True)
+    hand_over(place=YES)
     file = odd_path / "ws" / "runs" / "cat" / "001" / "remote.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"phase": "lost", "released": True}))
     with pytest.raises(UsageError, match="Rent 1 x card"):
         hand_over(resume=True)
-    assert hand_over(resume=True, yes=True) == 0
+    assert hand_over(resume=True, place=YES) == 0
     assert Shelf.happened == ["rent", "send"] * 2
 
 
@@ -131,8 +126,10 @@ class Choosy(Shelf):
     [
         pytest.param({"on": "mien"}, "did you mean 'mine'?", id="misspelt place"),
         pytest.param({"on": "choosy"}, "address: ...", id="a kind that needs settings"),
-        pytest.param({"on": "picky", "spot": True}, "--spot: choosy has none", id="what the place cannot do"),
-        pytest.param({"on": None, "gpu": "H100"}, "--gpu, --yes: only with --on", id="no place"),
+        pytest.param(
+            {"on": "picky", "place": {"spot": True}}, "--spot: choosy has none", id="what the place cannot do"
+        ),
+        pytest.param({"on": None, "place": {"gpu": "H100"} | YES}, "--gpu, --yes: only with --on", id="no place"),
         pytest.param({"again": True}, "--again: not with --on", id="does not go together"),
     ],
 )
@@ -141,6 +138,6 @@ def test_what_cannot_be_is_told_before_anything_is_asked_or_rented(hand_over, od
     places = {"mine": {"kind": "shelf"}, "picky": {"kind": "choosy", "address": "x"}}
     (odd_path / "kohya-runner" / "config.yaml").write_text(json.dumps({"places": places}))
     with pytest.raises(UsageError) as caught:
-        hand_over(yes=True, **more)
+        hand_over(**more)
     assert said in f"{caught.value.message} {caught.value.hint}"
     assert Shelf.happened == []
