@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from number_files import numbers_file
 from sweep_trainer import lora_file
 
 from kohya_runner.artefact.lora import shape_of
@@ -118,3 +119,12 @@ def test_the_names_of_the_modules_tell_the_family(odd_path, module, family, fits
 def test_a_folder_without_a_lora_is_told_as_that(tmp_path):
     with pytest.raises(UsageError, match="no LoRA files here"):
         find_subject(Named((str(tmp_path),)))
+
+
+def test_a_lokr_is_compared_where_the_generator_merges_it(tmp_path):
+    block = "lora_unet_layers_0_attention_to_q"
+    tensors = {f"{block}.lokr_w1": [1.0], f"{block}.lokr_w2_a": [1.0], f"{block}.lokr_w2_b": [1.0]}
+    path = numbers_file(tmp_path / "a.safetensors", tensors)
+    assert [one.path for one in find([path], "z_image").checkpoints] == [path]
+    (left,) = find([path], "lumina").skipped
+    assert left.reason == "is a LoKr, which the script that paints for lumina does not merge"

@@ -163,6 +163,28 @@ def test_flux2_gets_its_variant_and_the_base_column_no_lora(tmp_path):
     assert "--from_file" not in " ".join(argv)
 
 
+def test_each_new_family_gets_what_its_script_takes(tmp_path):
+    options = options_of(["--vae=/v", "--text_encoder=/q", "--model_version=edit-2509", "--fp8_vl", "--fp8_scaled"])
+    tail = ("--lora_weight", str(tmp_path / "a b.safetensors"), "--lora_multiplier", "1", "--attn_mode=torch",
+            f"--save_path={tmp_path / 'out'}", "--interactive")  # fmt: skip
+    edit = painter_of(Base("qwen_image_edit", ""))
+    assert edit.arguments(Base("qwen_image_edit", "/m", options), job(tmp_path, 1.0)) == (
+        "--model_version=edit-2509", "--dit=/m", "--vae=/v", "--text_encoder=/q", "--fp8_scaled", *tail, "--fp8_vl",
+        "--guidance_scale=2.5", "--negative_prompt= ",
+    )  # fmt: skip
+    krea2 = painter_of(Base("krea2", ""))
+    parts = options_of(["--vae=/v", "--text_encoder=/q"])
+    assert krea2.arguments(Base("krea2", "/m", parts), job(tmp_path, 1.0)) == (
+        "--dit=/m", "--vae=/v", "--text_encoder=/q", *tail, "--guidance_scale=2.5",
+    )  # fmt: skip
+    assert (edit.controls, krea2.controls, krea2.each, painter_of(Base("z_image", "")).networks) == (
+        "needed",
+        "",
+        True,
+        True,
+    )
+
+
 def test_a_line_says_the_prompt_its_size_seed_and_control():
     settings = SweepSettings(prompts=("make it red",), negative="blur", width=64, height=48, steps=2)
     settings = replace(settings, controls=("/a b/c.png",))

@@ -95,7 +95,7 @@ def apart(one: bytes, other: bytes) -> float:
     return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
 
 
-def train(root: Path, family: str, checkout: Path, python: Path, network: str = "") -> None:
+def train(root: Path, family: str, checkout: Path, python: Path, network: str = "", *, whole: bool = False) -> None:
     """Two epochs of two pairs, by the real scripts."""
     write_models(root, checkout, python, family)
     rows = draw_pairs(root / "pairs", ((SIDE, SIDE),) * 2, caption=PROMPTS[0])
@@ -111,10 +111,14 @@ def train(root: Path, family: str, checkout: Path, python: Path, network: str = 
         "--mixed_precision=bf16", f"--max_train_epochs={EPOCHS}", "--save_every_n_epochs=1", "--seed=1",
         "--max_data_loader_n_workers=0", *options,
     ]  # fmt: skip
+    if whole:
+        trained = [word for word in trained if not word.startswith("--network_")]
+        trained += ["--full_bf16", "--optimizer_type=Adafactor", "--optimizer_args", "relative_step=False",
+                    "scale_parameter=False", "warmup_init=False", "--learning_rate=0.01"]  # fmt: skip
     stages = {
         "cache_latents": scripts.files(family, "vae"),
         "cache_text_encoder_outputs": scripts.files(family, *encoders(family)),
-        "train_network": [*scripts.files(family, "dit"), *trained],
+        "train" if whole else "train_network": [*scripts.files(family, "dit"), *trained],
     }
     for stage, own in stages.items():
         code, said = scripts.run(family, stage, [f"--dataset_config={dataset}", *version(family), *own])
@@ -185,3 +189,15 @@ def test_a_column_has_the_pixels_of_a_process_of_its_own(swept, column: int, lor
     far = [apart(swept.picture(other, column % 2), alone) for other in range(3)]
     assert far.index(min(far)) == column
     assert far[column] < 1
+
+
+@pytest.mark.parametrize("family", ["z_image", "qwen_image", "qwen_image_edit"])
+def test_a_whole_model_is_read_by_its_generator(family: str, tmp_path: Path, musubi_tuner: Path, musubi_python: Path):
+    """``compare`` is for LoRAs; that the file can be used is shown by the script alone."""
+    train(tmp_path, family, musubi_tuner, musubi_python, whole=True)
+    told = {"controls": [str(tmp_path / "pairs" / "control" / "0.png")] if edits(family) else []}
+    swept = Swept(family, tmp_path, told, "", musubi_tuner, musubi_python, environment(tmp_path, musubi_tuner))
+    base = swept.alone(None, 0, tmp_path / "base")
+    shutil.copyfile(tmp_path / "loras" / "my lora.safetensors", tmp_path / "models" / family / "dit.safetensors")
+    assert apart(swept.alone(None, 0, tmp_path / "trained"), base) > 1
+    shutil.rmtree(tmp_path)
