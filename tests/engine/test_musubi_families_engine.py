@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from matrix import note
 from musubi_rig import share_hub, write_models
+from PIL import Image
 from test_musubi_engine import CPU, ROOT, SIZES, Run, Trials, draw, launched, ran
 
 from kohya_runner.engines import table
@@ -86,3 +87,28 @@ def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(kind: Kind, tr
     assert run.items == len(run.cached("latents")) == len(run.cached("texts")) == len(SIZES)
     if kind.method == "finetune" or not kind.args:
         note(ran(run, kind.family, kind.method))
+
+
+@pytest.mark.full
+def test_a_row_with_several_inputs_is_trained(trials: Trials):
+    rows = [dict(row) for row in trials.rows]
+    trials.rows[0]["input_image"] = [rows[0]["input_image"], rows[1]["input_image"], rows[2]["input_image"]]  # type: ignore[assignment]
+    run = launch(trials, Kind("qwen_image_edit"), "datasets.0.options.control_resolution=96")
+    trials.rows[:] = rows
+    assert run.items == len(SIZES)
+    assert any(
+        "latents_control_2" in file.read_bytes()[:4000].decode("latin-1") for file in run.cached("latents").values()
+    )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FAMILIES)
+def test_samples_are_painted_while_it_trains(family: str, trials: Trials):
+    prompts = trials.root / "prompts.txt"
+    control = f" --ci {trials.root / 'pairs' / 'before 0.png'}" if family == "qwen_image_edit" else ""
+    prompts.write_text(f"a picture --w 64 --h 64 --s 2 --d 1{control}\n", encoding="utf-8")
+    turbo = [f"components.turbo_dit={trials.root / 'models' / family / 'dit.safetensors'}"] if family == "krea2" else []
+    run = launch(trials, Kind(family), f"args.sample_prompts={prompts}", "args.sample_every_n_epochs=1", *turbo)
+    pictures = [Image.open(path) for path in (run.folder / "output" / "sample").glob("*.png")]
+    assert [picture.size for picture in pictures] == [(64, 64)] * 2
+    assert all(len(set(picture.tobytes())) > 50 for picture in pictures)
