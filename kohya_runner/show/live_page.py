@@ -21,7 +21,7 @@ from kohya_runner.show.run_page import checkpoint_row, loss_charts, sample_files
 from kohya_runner.text import plain, printable, size
 
 PARTS = ("head", "progress", "loss", "samples", "checkpoints", "findings", "log")
-SAMPLES, CHECKPOINTS, LINES = 24, 12, 15
+SAMPLES, CHECKPOINTS, LINES = 24, 12, 8
 """The latest: what a phone can show."""
 SLOW = ("loss", "log")
 SLOW_SECONDS = 10.0
