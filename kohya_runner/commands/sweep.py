@@ -25,7 +25,7 @@ _OPTIONS = (
     click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="N", help="For all runs together."),
     click.option("--max-hours", type=click.FloatRange(0, min_open=True), metavar="N", help="For all runs together."),
     click.option("--price", type=click.FloatRange(0, min_open=True), metavar="N", help="An hour of the machine."),
-    click.option("--on", metavar="PLACE", help="On another machine (docs/remote.md)."),
+    click.option("--on", metavar="PLACE", help="On another machine, or as a Slurm array (docs/remote.md)."),
     click.option("--gpu", metavar="NAME", help="With --on: the card to ask for."),
     click.option("--dry-run", is_flag=True, help="Plan all runs; nothing is written."),
     click.option("--no-compare", is_flag=True, help="No comparison at the end."),
@@ -97,8 +97,8 @@ def _trained(made: Sweep, there: tuple[Any, Any, Any] | None, screen: Any, *, qu
         return turns.take_turns(made, pairs, screen, partial(turns.turn_here, screen=screen, prepared=ready))
     from kohya_runner.sweep.there import Elsewhere
 
-    place = Elsewhere(*there, screen, ready)
-    return turns.take_turns(made, pairs, screen, place.turn)
+    Elsewhere(*there, screen, ready).train(made, pairs)
+    return None
 
 
 def _offered(made: Sweep, plan: Plan, others: Mapping[str, Any], *, as_json: bool) -> tuple[Any, Any, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kohya_runner.engines.steps_plan import StepsPlan
+from kohya_runner.errors import RunnerError
 from kohya_runner.plan.cost import Speed
 from kohya_runner.record.record import Record
 from kohya_runner.run import stop_request
@@ -96,9 +98,10 @@ class PurseWatch(threading.Thread):
             look = reader.look()
             when = due(look, self.saves, self.until - time.monotonic())
             if when is not None and look.view.record is not None and look.view.record.state == "running":
-                self.asked = True
-                self.ask(look, when)
-                return
+                with suppress(RunnerError):  # no answer: asked again at the next look
+                    self.ask(look, when)
+                    self.asked = True
+                    return
 
 
 def ask_here(look: RunStatus, when: When) -> None:

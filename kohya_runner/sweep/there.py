@@ -1,10 +1,10 @@
-"""The runs of a sweep at a place: in turn, a stay after the other."""
+"""The runs of a sweep at a place: in turn, a stay after the other, or as one array on a Slurm cluster."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,15 @@ from kohya_runner.record import ledger
 from kohya_runner.remote import send_off
 from kohya_runner.remote.follow import EVERY, Stays
 from kohya_runner.remote.place import Ask, RemoteOffer, RemotePlace
+from kohya_runner.remote.slurm import SlurmPlace
 from kohya_runner.run import views
 from kohya_runner.run.observers import Reporter
 from kohya_runner.run.run_status import StatusReader
 from kohya_runner.sweep.purse import PurseWatch
-from kohya_runner.sweep.turns import Sweep, plan_within, refused
+from kohya_runner.sweep.turns import Sweep, plan_within, refused, take_turns
 from kohya_runner.sweep.variants import Variant
+
+UNSENT = ("renting", "sending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,33 @@ class Elsewhere:
         """A line that stays."""
         self.screen.event(text, lasting=True)
 
+    def train(self, sweep: Sweep, asked: Sequence[tuple[Variant, Request]]) -> None:
+        """All of them."""
+        if isinstance(self.place, SlurmPlace):
+            self._array(self.place, sweep, asked)
+        else:
+            take_turns(sweep, asked, self.screen, self.turn)
+
     def turn(self, sweep: Sweep, variant: Variant, request: Request) -> int:
         """One run, from its start there to its verified results; its exit code."""
         folder = self._sent(sweep, variant, request, sweep.left)
-        if folder is None:
-            return sweep.codes.get(variant.name, 0)
-        stays = Stays(folder, dict(os.environ), self.say)
-        stays.begin()
-        return self._followed(sweep, variant, stays)
+        return self._followed(sweep, variant, folder)
+
+    def _array(self, place: SlurmPlace, sweep: Sweep, asked: Sequence[tuple[Variant, Request]]) -> None:
+        """All at once: what is left in the purse is shared out among them."""
+        left = None if sweep.left is None else sweep.left / len(asked)
+        sent = [(one, folder) for one, request in asked if (folder := self._sent(sweep, one, request, left))]
+        new = [(folder, stay) for _, folder in sent if (stay := Stays(folder, {}, self.say).now()).phase in UNSENT]
+        if new:
+            jobs = [send_off.asked_for(folder)[0] for folder, _ in new]
+            folders = {stay.name: Stays(folder, dict(os.environ), self.say) for folder, stay in new}
+            begun = [stay for _, stay in new]
+            place.begin_array(jobs, self.offer, begun, lambda stay: folders[stay.name].save(stay))
+
+        def turn(sweep: Sweep, variant: Variant, _: Request) -> int:
+            return self._followed(sweep, variant, {one.name: folder for one, folder in sent}.get(variant.name))
+
+        take_turns(sweep, asked, self.screen, turn)
 
     def _sent(self, sweep: Sweep, variant: Variant, request: Request, left: float | None) -> Path | None:
         """The folder of the stay that goes on, or of a new one; None where there is nothing to do."""
@@ -61,8 +83,12 @@ class Elsewhere:
         ask = replace(send_off.with_needs(self.ask, made), max_hours=hours)
         return send_off.claimed(replace(made, request=request), self.place, ask, self.offer)
 
-    def _followed(self, sweep: Sweep, variant: Variant, stays: Stays) -> int:
-        """Until everything is here, verified and released."""
+    def _followed(self, sweep: Sweep, variant: Variant, folder: Path | None) -> int:
+        """Until everything is here, verified and released; a stay that was cut goes on."""
+        if folder is None:
+            return sweep.codes.get(variant.name, 0)
+        stays = Stays(folder, dict(os.environ), self.say)
+        stays.begin()
         reader = StatusReader(stays.run_dir)
         watch = PurseWatch(stays.run_dir, sweep.saves[variant.name], sweep.left,
                            lambda _, when: stays.stop(now=when != "after-save"))  # fmt: skip
