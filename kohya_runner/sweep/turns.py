@@ -155,7 +155,8 @@ def turn_here(
     try:
         run(made, Policy(once=True), screen, AFTER_RUN)
     except RunnerError as fault:
-        if not watch.asked:
+        spent = left is not None and isinstance(fault, StalledError) and "budget.max_hours" in fault.message
+        if not (watch.asked or spent):
             raise
         sweep.said[variant.name] = f"the purse is empty: {fault.message.splitlines()[0]}"
         return StalledError.exit_code
