@@ -54,7 +54,7 @@ def test_a_link_on_the_other_machine_names_no_file_of_this_one(sshd, odd_path):
 def test_a_connection_that_is_cut_or_says_nothing_any_more_is_tried_again(sshd, odd_path, monkeypatch, how):
     monkeypatch.setattr("kohya_runner.remote.ssh.SILENCE", 1)
     counter = odd_path / "tries"
-    script = f'echo x >> "{counter}"; [ $(wc -l < "{counter}") -ge 2 ] || sleep 1000; echo done'
+    script = f'echo x >> "{counter}"; [ $(wc -l < "{counter}") -ge 2 ] || sleep 60; echo done'
     answers: list[str] = []
     asked = threading.Thread(target=lambda: answers.append(sshd.host.run(script).out))
     asked.start()
@@ -107,7 +107,7 @@ def test_a_known_host_with_another_key_is_refused(sshd):
 
 def test_a_session_that_hangs_is_given_up(sshd):
     with pytest.raises(RemoteError, match="no answer within"):
-        replace(sshd.host, waits=()).run("sleep 1000", timeout=0.3)
+        replace(sshd.host, waits=()).run("sleep 20", timeout=0.3)
 
 
 def test_the_users_own_ssh_settings_decide_what_is_not_said():
