@@ -91,13 +91,16 @@ def place(
 
 @pytest.fixture(scope="module")
 def done(place: Place) -> Done:
-    workspace = place.root / "work space"
+    return launched(place, place.root / "work space")
+
+
+def launched(place: Place, workspace: Path, *more: str) -> Done:
     data = json.dumps([{"images": str(place.root / "my edits" / "metadata.jsonl"), "concept": "pairs", "repeats": 1}])
     recipe = ROOT / "recipes" / f"{place.family}_instruct_pix2pix.yaml"
     command = (
         *(sys.executable, "-m", "kohya_runner", "launch", str(recipe)),
         *(f"--workspace={workspace}", "--allow=hub.offline", "--allow=disk.full"),
-        *(f"--set={text}" for text in (*SMALL, f"datasets={data}", f"model={place.root / 'model'}")),
+        *(f"--set={text}" for text in (*SMALL, f"datasets={data}", f"model={place.root / 'model'}", *more)),
     )  # fmt: skip
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=place.environ, cwd=place.root)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -111,6 +114,15 @@ def test_the_steps_are_those_that_were_planned_and_seen(done):
     assert printed == 2
     assert (record["state"], record["steps_planned"], record["steps_seen"]) == ("succeeded", printed, printed)
     done.note()
+
+
+@pytest.mark.full
+def test_two_processes_take_the_steps_that_are_planned(place):
+    """4 rows in batches of 2 for two processes: one step an epoch."""
+    two = launched(place, place.root / "two", "launch.num_processes=2", "args.num_train_epochs=2")
+    (printed,) = map(int, re.findall(r"Total optimization steps = (\d+)", two.log))
+    assert printed == two.read("record.json")["steps_seen"] == two.read("plan.json")["steps"]["total"] == 2
+    assert "Total train batch size (w. parallel, distributed & accumulation) = 4" in two.log
 
 
 def test_the_script_found_every_row(done):
