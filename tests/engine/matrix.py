@@ -39,8 +39,8 @@ and why where nothing could be loaded. It proves that a file is whole and is rea
 ControlNets that paint were trained with a learning rate that shows in six steps.
 
 "Stand-in" and "not available" are what `kohya-runner models` says, with the reason; "-" is a pair that it does not
-list, for FLUX.1 Kontext and FLUX.2 edit by their LoRA. This page is written from [matrix.json](matrix.json) by
-`tests/engine/matrix.py`, that file by the engine tests.
+list, for FLUX.1 Kontext, FLUX.2 and Qwen-Image-Edit edit by their LoRA. This page is written from
+[matrix.json](matrix.json) by `tests/engine/matrix.py`, that file by the engine tests.
 
 """
 REASONS = {"no_generator": "no generator", "refused": "not loaded"}

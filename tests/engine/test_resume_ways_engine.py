@@ -26,9 +26,11 @@ from musubi_rig import encoders, environment, share_hub, write_models
 from test_edit_engine import edits
 from test_musubi_engine import CPU as MUSUBI_CPU
 from test_musubi_engine import RECIPES as MUSUBI_RECIPES
+from test_musubi_families_engine import WHOLE
 from test_tiny_methods_engine import CPU, METHODS, SMALL, Method, places
 from tiny_methods import fill_hub_cache
 
+from kohya_runner.engines import table
 from kohya_runner.engines.sd_scripts.families import BROKEN
 from kohya_runner.engines.support import way_of
 from kohya_runner.engines.table import ENGINES, info_of, options_for
@@ -198,9 +200,31 @@ def whole_model(
     shutil.rmtree(tmp_path)
 
 
-@pytest.fixture(params=list(MUSUBI_RECIPES))
+MUSUBI = (
+    *((family, recipe, ()) for family, recipe in MUSUBI_RECIPES.items()),
+    *((family, f"{family}_lora.yaml", ("args.blocks_to_swap=null",)) for family in ("krea2", "qwen_image_edit")),
+    *(
+        (family, f"{family}_finetune.yaml", tuple(f"args.{text}" for text in WHOLE))
+        for family in ("z_image", "qwen_image")
+    ),
+)
+
+
+def captioned(metadata: Path) -> Path:
+    """The outputs of the same edits as pictures with captions."""
+    folder = metadata.parent / "captioned"
+    folder.mkdir()
+    for number, file in enumerate(sorted((metadata.parent / "outputs").glob("*/*.png"))):
+        shutil.copyfile(file, folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"number {number}\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(params=MUSUBI, ids=lambda trial: Path(trial[1]).stem)
 def musubi(request: pytest.FixtureRequest, tmp_path: Path, musubi_tuner: Path, musubi_python: Path) -> Iterator[Trial]:
-    family = request.param
+    family, recipe, more = request.param
+    row = table.find(family, "finetune" if "finetune" in recipe else "lora")
+    assert row is not None
     write_models(tmp_path, musubi_tuner, musubi_python, family)
     models = tmp_path / "models" / family
     share_hub(tmp_path, tmp_path / "work space")
@@ -210,13 +234,14 @@ def musubi(request: pytest.FixtureRequest, tmp_path: Path, musubi_tuner: Path, m
         "PYTHONPATH": os.pathsep.join((str(HERE / "shrink"), str(ROOT))),
     }  # fmt: skip
     parts = ("vae", *encoders(family))
+    data = edits(tmp_path / "my edits")
+    data = captioned(data) if row.data == "captioned" else data
     sets = (
-        f"datasets.0.images={edits(tmp_path / 'my edits')}", "datasets.0.options.resolution=64",
+        f"datasets.0.images={data}", "datasets.0.options.resolution=64",
         f"model={models / 'dit.safetensors'}", *(f"components.{part}={models / part}.safetensors" for part in parts),
-        *(f"args.{text}" for text in MUSUBI_CPU), *LENGTH, *CURVE,
+        *(f"args.{text}" for text in MUSUBI_CPU), *more, *LENGTH, *CURVE,
     )  # fmt: skip
-    script = f"{'flux_kontext' if family == 'flux_kontext' else 'flux_2'}_train_network.py"
-    yield Trial(family, MUSUBI_RECIPES[family], script, tmp_path, environ, musubi_python, sets)
+    yield Trial(row.family, recipe, row.script, tmp_path, environ, musubi_python, sets)
     shutil.rmtree(tmp_path)
 
 
