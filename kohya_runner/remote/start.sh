@@ -30,6 +30,12 @@ else
 fi
 python="$environment/bin/python"
 printf '%s\n' "$python" "$sources" >launcher
+# What left no state and has no process any more is begun anew, under the number that is looked for.
+if [ -d "$run" ] && ! find "$run/output" -mindepth 1 -maxdepth 1 -type d ! -name sample 2>/dev/null | grep -q . &&
+  "$python" -m kohya_runner status "${run#runs/}" --workspace "$stay" --json 2>/dev/null 8>&- |
+  grep -qE '^  "state": "(lost|stopped|failed)"'; then
+  mv -- "$run" "without-state-$(date +%s)"
+fi
 # cache and models of the workspace are links to those that all stays share: --allow=disk.link below
 limit=()
 [ -z "$seconds" ] || limit=(timeout --foreground --kill-after=600 "$seconds")

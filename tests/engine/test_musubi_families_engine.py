@@ -5,17 +5,21 @@ Every day each family's LoRA; --tier full adds LoHa, LoKr, whole models, Qwen-Im
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from matrix import note
-from musubi_rig import share_hub, write_models
+from musubi_rig import environment, share_hub, write_models
 from PIL import Image
+from test_musubi_compare_engine import Swept, apart
 from test_musubi_engine import CPU, ROOT, SIZES, Run, Trials, draw, launched, ran
 
+from kohya_runner.compare.sweep import painter_of
 from kohya_runner.engines import table
+from kohya_runner.engines.painting import Base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +91,38 @@ def test_three_stages_end_in_whole_checkpoints_that_pass_the_gate(kind: Kind, tr
     assert run.items == len(run.cached("latents")) == len(run.cached("texts")) == len(SIZES)
     if kind.method == "finetune" or not kind.args:
         note(ran(run, kind.family, kind.method))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_lora_changes_what_the_generator_paints(family: str, trials: Trials):
+    run = launch(trials, Kind(family), "args.learning_rate=0.1")
+    told = ["--steps=2", "--size=64x64", "--prompt=make it red", "--seeds=1", "--json"]
+    told += ["--component=device=cpu"] if family == "krea2" else []
+    ended = trials.command("compare", str(run.folder), *told)
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    found = json.loads(ended.stdout)
+    pictures = {Image.open(Path(found["folder"]) / cell["file"]).tobytes() for cell in found["cells"]}
+    assert len(pictures) == len(found["cells"]) == 3
+    assert all(len(set(picture)) > 50 for picture in pictures)  # neither black nor NaN
+    note(ran(run, family) | {"loads_in": Path(painter_of(Base(family, "")).script).name})
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", FAMILIES[1:])
+def test_the_whole_model_changes_what_the_generator_paints(family: str, trials: Trials, tmp_path: Path):
+    """``compare`` is for LoRAs; the file is read by the script alone, in the place of the base model."""
+    run = launch(trials, Kind(family, "finetune", WHOLE))
+    inputs = [str(trials.root / "pairs" / "before 0.png")] if family == "qwen_image_edit" else []
+    environ = environment(trials.root, trials.checkout)
+    models = tmp_path / "models" / family
+    shutil.copytree(trials.root / "models" / family, models)
+    script = Swept(family, tmp_path, {"controls": inputs}, "", trials.checkout, trials.python, environ)
+    base = script.alone(None, 0, tmp_path / "base")
+    shutil.copyfile(run.final, models / "dit.safetensors")
+    assert apart(script.alone(None, 0, tmp_path / "trained"), base) > 1
+    note(ran(run, family, "finetune") | {"loads_in": Path(painter_of(Base(family, "")).script).name})
+    shutil.rmtree(models)
 
 
 @pytest.mark.full

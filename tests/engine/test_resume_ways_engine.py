@@ -26,7 +26,7 @@ from musubi_rig import encoders, environment, share_hub, write_models
 from test_edit_engine import edits
 from test_musubi_engine import CPU as MUSUBI_CPU
 from test_musubi_engine import RECIPES as MUSUBI_RECIPES
-from test_musubi_families_engine import WHOLE
+from test_musubi_families_engine import FAMILIES, WHOLE
 from test_tiny_methods_engine import CPU, METHODS, SMALL, Method, places
 from tiny_methods import fill_hub_cache
 
@@ -202,10 +202,11 @@ def whole_model(
 
 MUSUBI = (
     *((family, recipe, ()) for family, recipe in MUSUBI_RECIPES.items()),
-    *((family, f"{family}_lora.yaml", ("args.blocks_to_swap=null",)) for family in ("krea2", "qwen_image_edit")),
+    *((family, f"{family}_lora.yaml", ("args.blocks_to_swap=null",)) for family in FAMILIES),
+    *((family, f"{family}_finetune.yaml", tuple(f"args.{text}" for text in WHOLE)) for family in FAMILIES[1:]),
     *(
-        (family, f"{family}_finetune.yaml", tuple(f"args.{text}" for text in WHOLE))
-        for family in ("z_image", "qwen_image")
+        ("z_image", "z_image_lora.yaml", ("args.blocks_to_swap=null", f"args.network_module=networks.{module}"))
+        for module in ("loha", "lokr")
     ),
 )
 
@@ -220,7 +221,10 @@ def captioned(metadata: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=MUSUBI, ids=lambda trial: Path(trial[1]).stem)
+@pytest.fixture(
+    params=MUSUBI,
+    ids=lambda trial: "-".join((Path(trial[1]).stem, *(t.rpartition(".")[2] for t in trial[2] if "module" in t))),
+)
 def musubi(request: pytest.FixtureRequest, tmp_path: Path, musubi_tuner: Path, musubi_python: Path) -> Iterator[Trial]:
     family, recipe, more = request.param
     row = table.find(family, "finetune" if "finetune" in recipe else "lora")

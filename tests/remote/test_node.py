@@ -38,6 +38,10 @@ class Node:
     def end(self):
         return self.child.wait(300)
 
+    def pid(self, who):
+        path = self.run_dir / "record.json"
+        return (json.loads(path.read_text(encoding="utf-8"))[who] or {}).get("pid") if path.exists() else None
+
     def text(self, name):
         path = self.stay / name
         return path.read_text(encoding="utf-8") if path.exists() else ""
@@ -102,14 +106,16 @@ def test_a_machine_that_is_taken_away_is_no_end_and_the_next_one_goes_on(node):
 
 
 def test_another_start_is_asked_for_so_often_where_the_machine_killed_the_run(node):
-    one = node(("--practice", LONG), again=1)
+    one, gone = node(("--practice", LONG), again=1), []
     for expected in (75, 137):
-        log = one.run_dir / ("trainer.log" if expected == 75 else "trainer-002.log")
         one.start()
-        wait_until(log.exists)
-        os.kill(json.loads((one.run_dir / "record.json").read_text())["runner"]["pid"], signal.SIGKILL)
+        for who in ("runner", "process"):  # a machine that goes takes both
+            gone.append(wait_until(lambda who=who: one.pid(who) not in (*gone, None) and one.pid(who)))
+        for pid in gone[-2:]:
+            os.kill(pid, signal.SIGKILL)
         assert one.end() == expected
     assert one.text(".final").strip() == "137"
+    assert [path.name for path in one.run_dir.parent.iterdir() if path.name.isdigit()] == ["001"]
 
 
 def test_the_hours_count_from_the_first_start(node):
