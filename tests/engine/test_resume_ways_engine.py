@@ -203,7 +203,7 @@ def whole_model(
 MUSUBI = (
     *((family, recipe, ()) for family, recipe in MUSUBI_RECIPES.items()),
     *((family, f"{family}_lora.yaml", ("args.blocks_to_swap=null",)) for family in FAMILIES),
-    *((family, f"{family}_finetune.yaml", tuple(f"args.{text}" for text in WHOLE)) for family in FAMILIES[1:]),
+    *((family, f"{family}_finetune.yaml", tuple(f"args.{text}" for text in WHOLE)) for family in FAMILIES[1:3]),
     *(
         ("z_image", "z_image_lora.yaml", ("args.blocks_to_swap=null", f"args.network_module=networks.{module}"))
         for module in ("loha", "lokr")
