@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.safe_files import read_text
 from kohya_runner.text import masked_text
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 Status = Literal["ok", "gated", "unauthorized", "missing", "offline", "error"]
 
@@ -29,6 +34,17 @@ class Access:
     token: str | None = field(default=None, repr=False)
     offline: bool = False
     seconds: float = TIMEOUT  # for one answer
+
+    @property
+    def writer(self) -> HfApi:
+        """The client for uploads; its own words on addresses that hold signatures are kept quiet."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+        if not sys.stderr.isatty():
+            disable_progress_bars()
+        return HfApi(endpoint=self.endpoint, token=self.token or False)
 
 
 @dataclass(frozen=True, slots=True)

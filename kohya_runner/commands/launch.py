@@ -112,7 +112,8 @@ def _check(request: Request, options: LaunchOptions) -> None:
 
 
 def _elsewhere(request: Request, options: LaunchOptions) -> int:
-    """The plan for another machine, handed to the place."""
+    """The plan for another machine, handed to the place; a place that is not there is told before anything is read."""
+    remote.fitting(options.there.on or "", options.there.ask)
     nodes = (f"launch.nodes={options.there.nodes}",) if options.there.nodes > 1 else ()
     request = replace(request, overrides=(*request.overrides, *nodes))
     asked = replace(request, elsewhere=True, resume=False, deep=False)

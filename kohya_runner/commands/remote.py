@@ -39,6 +39,13 @@ class OnOptions:
     yes: bool = False
 
     @property
+    def ask(self) -> Ask:
+        """What is asked of the place, before a plan says what the run needs."""
+        from kohya_runner.remote.place import Ask
+
+        return Ask(self.gpu, 1, self.nodes, self.spot, self.max_price, self.max_hours)
+
+    @property
     def stray(self) -> tuple[str, ...]:
         """Those that were given although no place was."""
         unset = OnOptions(on=self.on)
@@ -46,20 +53,29 @@ class OnOptions:
         return tuple(f"--{name.replace('_', '-')}" for name in names) if self.on is None else ()
 
 
-def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json: bool) -> int:
-    """Hand a plan to a place: offers, a question, then the stay to its end; the exit code."""
-    from kohya_runner.engines.table import user_settings
-    from kohya_runner.remote import send_off
-    from kohya_runner.remote.follow import Stays, watch
-    from kohya_runner.remote.kinds import open_place
-    from kohya_runner.remote.place import Ask
-    from kohya_runner.show import console
+def fitting(word: str, ask: Ask) -> RemotePlace:
+    """The place of this name, where it can do what is asked as far as its settings tell; nobody is asked.
 
-    place = open_place(options.on or "", user_settings(os.environ))
-    asked = Ask(options.gpu, 1, options.nodes, options.spot, options.max_price, options.max_hours)
-    ask = send_off.with_needs(asked, made)
+    Raises:
+        UsageError: there is no such place, or it cannot.
+    """
+    from kohya_runner.engines.table import user_settings
+    from kohya_runner.remote.kinds import open_place
+
+    place = open_place(word, user_settings(os.environ))
     if unfit := place.problems(ask):
         raise UsageError("; ".join(unfit))
+    return place
+
+
+def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json: bool) -> int:
+    """Hand a plan to a place: offers, a question, then the stay to its end; the exit code."""
+    from kohya_runner.remote import send_off
+    from kohya_runner.remote.follow import Stays, watch
+    from kohya_runner.show import console
+
+    ask = send_off.with_needs(options.ask, made)
+    place = fitting(options.on or "", ask)
     going = send_off.open_stay(made.workspace.runs, made.name, resume=made.request.resume)
     if going is not None and not made.request.resume:
         name = f"{going.parent.name}/{going.name}"

@@ -103,21 +103,14 @@ def _trained(made: Sweep, there: tuple[Any, Any, Any] | None, screen: Any, *, qu
 
 def _offered(made: Sweep, plan: Plan, others: Mapping[str, Any], *, as_json: bool) -> tuple[Any, Any, Any]:
     """The place, what is asked of it and the offer that was consented to."""
-    import os
-
     from kohya_runner.commands import remote
-    from kohya_runner.engines.table import user_settings
-    from kohya_runner.errors import UsageError
-    from kohya_runner.remote.kinds import open_place
     from kohya_runner.remote.place import Ask
     from kohya_runner.remote.send_off import with_needs
     from kohya_runner.sweep.purse import Purse
 
-    place = open_place(others["on"], user_settings(os.environ))
     limit = made.purse.seconds
     ask = with_needs(Ask(others["gpu"], max_hours=None if limit is None else limit / 3600), plan)
-    if unfit := place.problems(ask):
-        raise UsageError("; ".join(unfit))
+    place = remote.fitting(others["on"], ask)
     options = remote.OnOptions(on=others["on"], gpu=others["gpu"])
     offer = remote.chosen(place, ask, options, as_json=as_json)
     if offer.price is not None:
@@ -236,6 +229,9 @@ def _show(made: Sweep, compared: Comparison | None, *, as_json: bool) -> None:
         return
     lines = [(*line, row.said) for line, row in zip(table(rows, price), rows, strict=True)]
     console.table((*HEADINGS, ""), lines, empty="")
-    console.say(f"used: {made.purse.said(spent)}; the same command goes on where something is left")
+    left = any(row.state != "succeeded" for row in rows)
+    console.say(
+        f"used: {made.purse.said(spent)}" + ("; the same command goes on where something is left" if left else "")
+    )
     if compared is not None:
         show(compared, as_json=False)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,14 +78,7 @@ class Hub:
 
     @property
     def api(self) -> HfApi:
-        """The client; its own words on addresses that hold signatures are kept quiet."""
-        from huggingface_hub import HfApi
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-        if not sys.stderr.isatty():
-            disable_progress_bars()
-        return HfApi(endpoint=self.reach.endpoint, token=self.reach.token or False)
+        return self.reach.writer
 
     def look(self, pieces: Sequence[Piece]) -> RepoState:
         """The repository and those of its files that are to be published; reads only."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner.errors import RemoteError
-from kohya_runner.remote.machine import RUN, SOURCES, sources_here
+from kohya_runner.remote.machine import RUN, SHIPPED, sources_here
 from kohya_runner.remote.place import Job, Standing
 from kohya_runner.safe_files import read_text
 from kohya_runner.tables import read_table
@@ -57,15 +57,17 @@ def parcel(job: Job) -> Iterator[Path]:
     try:
         with tarfile.open(file, "w", dereference=True) as tar:
             tar.add(job.pack, "pack")
-            for name in SOURCES:
-                tar.add(sources_here() / name, f"runner/{name}", filter=_no_cache)
+            for name, path in sources_here().items():
+                tar.add(path, f"runner/{name}", filter=_wanted)
         yield file
     finally:
         file.unlink(missing_ok=True)
 
 
-def _no_cache(one: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if "__pycache__" in one.name else one
+def _wanted(one: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    parts = Path(one.name).parts
+    inside = parts[1:2] == ("kohya_runner",) and parts[2:3] in {(name,) for name in SHIPPED}
+    return None if inside or "__pycache__" in parts else one
 
 
 def node_environment(job: Job, folder: str, shared: str, **more: object) -> dict[str, str]:

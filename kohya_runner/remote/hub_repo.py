@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -39,14 +37,7 @@ class HubRepo:
 
     @property
     def api(self) -> HfApi:
-        """The client; its own words on addresses that hold signatures are kept quiet."""
-        from huggingface_hub import HfApi
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-        if not sys.stderr.isatty():
-            disable_progress_bars()
-        return HfApi(endpoint=self.reach.endpoint, token=self.reach.token or False)
+        return self.reach.writer
 
     def make(self) -> None:
         """The repository, where it is not there yet."""

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kohya_runner.errors import RemoteError
 from kohya_runner.recipe.starter import PACKAGE
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.remote.place import Job, Standing, Stay
@@ -21,6 +21,8 @@ from kohya_runner.remote.ssh import SshHost
 
 SOURCES = ("kohya_runner", "runpod", "recipes", "pyproject.toml", "README.md", "LICENSE")
 ROOT = 'if [ -d /workspace ] && [ -w /workspace ]; then echo /workspace; else echo "$HOME/kohya-runner"; fi'
+SHIPPED = ("recipes", "project")
+"""Folders that a wheel has in the package and a clone beside it; there they are sent as beside it."""
 RUN = "001"
 """The number of a run there: each stay has a workspace of its own."""
 _LOOK = """cd -- {stay} 2>/dev/null || {{ echo gone; exit; }}
@@ -49,12 +51,14 @@ class SshMachine:
             root = self.root or self.host.check(ROOT).strip()
             stay = stay.changed(root=f"{root}/stays/{job.name}-{job.number}-{secrets.token_hex(2)}")
             save(stay)
-        root, sources = _root(stay), sources_here()
+        root = _root(stay)
         folders = shlex.join((f"{root}/cache", f"{root}/models", sources_there(stay), f"{stay.root}/pack"))
         links = "\n".join(f"[ -e {name} ] || ln -s ../../{name} {name}" for name in ("cache", "models"))
         self.host.check(f"set -e\numask 077\nmkdir -p -- {folders}\ncd -- {shlex.quote(stay.root)}\n{links}")
-        chosen = (f"--include=/{name}{'/***' if (sources / name).is_dir() else ''}" for name in SOURCES)
-        self.host.send(sources, sources_there(stay), "--exclude=__pycache__", *chosen, "--exclude=*")
+        for folder, paths in itertools.groupby(sources_here().values(), key=lambda path: path.parent):
+            chosen = (f"--include=/{path.name}{'/***' if path.is_dir() else ''}" for path in paths)
+            inside = (f"--exclude=/{PACKAGE.name}/{name}" for name in SHIPPED)
+            self.host.send(folder, sources_there(stay), "--exclude=__pycache__", *inside, *chosen, "--exclude=*")
         self.host.send(job.pack, f"{stay.root}/pack")
         return stay
 
@@ -128,13 +132,11 @@ def _root(stay: Stay) -> str:
     return stay.root.rpartition("/stays/")[0]
 
 
-def sources_here() -> Path:
-    """Where our own sources lie with what installs them."""
-    folder = PACKAGE.parent
-    if not all((folder / name).exists() for name in SOURCES):
-        hint = "start it from a clone of the repository, where runpod/ and pyproject.toml lie beside the package"
-        raise RemoteError("this kohya-runner was installed without what another machine needs", hint=hint)
-    return folder
+def sources_here() -> Mapping[str, Path]:
+    """Our own sources with what installs them: each where it lies, in a clone or in an installed wheel."""
+    clone = (PACKAGE.parent / "pyproject.toml").is_file()
+    apart = {"kohya_runner": PACKAGE, "recipes": PACKAGE / "recipes"}  # of a wheel; pyproject.toml has the rest
+    return {name: PACKAGE.parent / name if clone else apart.get(name, PACKAGE / "project" / name) for name in SOURCES}
 
 
 def sources_there(stay: Stay) -> str:

@@ -30,13 +30,16 @@ SHARED = modal.Volume.from_name(JOB["volumes"]["shared"], create_if_missing=True
 def image() -> modal.Image:
     """The runner, and by its own setup the trainer at the pinned commit; made once, then cached by Modal."""
     base = modal.Image.debian_slim(python_version=JOB["python"]).apt_install(*JOB["packages"])
-    runner = base.add_local_dir(JOB["sources"], "/opt/kohya-runner", copy=True, ignore=_not_sent)
-    return runner.run_commands(JOB["setup"])
+    for name, path in JOB["folders"].items():
+        base = base.add_local_dir(path, f"/opt/kohya-runner/{name}", copy=True, ignore=_not_sent)
+    for name, path in JOB["files"].items():
+        base = base.add_local_file(path, f"/opt/kohya-runner/{name}", copy=True)
+    return base.run_commands(JOB["setup"])
 
 
 def _not_sent(path: Path) -> bool:
-    """Only what the runner is made from; compiled files would make another image each time."""
-    return path.parts[0] not in JOB["names"] or "__pycache__" in path.parts
+    """Compiled files would make another image each time; what a wheel has in the package is sent from beside it."""
+    return path.parts[0] in JOB["shipped"] or "__pycache__" in path.parts
 
 
 app = modal.App(JOB["name"])

@@ -26,7 +26,7 @@ from kohya_runner.plan.pipeline import recipe_packages
 from kohya_runner.record.run_paths import RECIPE, RunPaths
 from kohya_runner.remote import engine
 from kohya_runner.remote.hub_repo import LARGE, STOPS
-from kohya_runner.remote.machine import RUN, SOURCES, sources_here
+from kohya_runner.remote.machine import RUN, SHIPPED, sources_here
 from kohya_runner.remote.place import Ask, Billed, Job, RemoteOffer, RemotePlace, Standing, Stay
 from kohya_runner.safe_files import read_json
 from kohya_runner.text import did_you_mean
@@ -121,7 +121,9 @@ class ModalPlace(RemotePlace):
             "timeout": int(min(told["hours"], hours) * 3600), "retries": min(told["retries"], math.ceil(hours / 24)),
             "volumes": {"stays": self.stays, "shared": self.shared}, "secrets": list(self.secrets),
             "variables": list(job.values(os.environ)), "python": told["python"], "packages": told["packages"],
-            "sources": str(sources_here()), "names": SOURCES, "setup": told["setup"].format(engine=trainer),
+            "folders": {name: str(path) for name, path in sources_here().items() if path.is_dir()},
+            "files": {name: str(path) for name, path in sources_here().items() if path.is_file()},
+            "shipped": SHIPPED, "setup": told["setup"].format(engine=trainer),
             "run": engine.run_there(job.name), "stops": list(STOPS),
             "log": RunPaths(Path()).remote_log.name, "large": list(LARGE), "tick": 10, "every": 180,
             "script": engine.node_script(job, f"{folder}/{engine.PARCEL}"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from pathlib import Path
 
@@ -80,6 +82,39 @@ def test_new_plan_and_launch_work_without_a_clone(machine):
     assert "wrote " in machine.run("report", "mine/001")
     assert "lr_warmup_steps" in machine.run("options", "lr", "warmup")
     assert '"$schema"' in machine.run("schema")
+
+
+SENT = """
+import sys
+from pathlib import Path
+from kohya_runner.remote.engine import parcel
+from kohya_runner.remote.place import Ask, Job
+with parcel(Job("cat", "001", Path(sys.argv[1]), 1, Ask())) as file:
+    file.rename(sys.argv[2])
+"""
+
+
+def test_what_another_machine_needs_is_in_the_wheel(machine, tmp_path):
+    """As it arrives there it can be installed, and is this version."""
+    (tmp_path / "pack").mkdir()
+    subprocess.run((machine.bin / "python", "-c", SENT, tmp_path / "pack", tmp_path / "sent.tar"), check=True, cwd="/")
+    with tarfile.open(tmp_path / "sent.tar") as sent:
+        sent.extractall(tmp_path, filter="data")
+    assert (tmp_path / "runner" / "runpod" / "start_training.sh").is_file()
+    subprocess.run((sys.executable, "-c", BUILD, tmp_path), cwd=tmp_path / "runner", check=True, capture_output=True)
+    assert len(list(tmp_path.glob("kohya_runner-*.whl"))) == 1
+
+
+def test_a_run_goes_to_another_machine_without_a_clone(machine, sshd):
+    settings = machine.home / ".config" / "kohya-runner" / "config.yaml"
+    settings.parent.mkdir(parents=True)
+    box = sshd.settings(root=str(machine.home / "over there"), runner=sys.prefix)
+    settings.write_text(json.dumps({"places": {"box": box}}))
+    machine.run("new", "afar", "--family", "sd15", "--images", "my pictures")
+    few = ("--set", "args.max_train_epochs=1", "--set", "datasets.0.repeats=1")
+    said = machine.run("launch", "afar.yaml", "--practice", *few, "--on", "box", "--yes")
+    assert "its hashes are right" in said
+    settings.unlink()
 
 
 def test_setup_says_what_is_missing_where_nothing_can_be_fetched(machine):
