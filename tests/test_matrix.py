@@ -10,7 +10,7 @@ import pytest
 from matrix import SD_SCRIPTS, note, page
 
 from kohya_runner.engines import table
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS as SD
 from kohya_runner.engines.table import ABSENT
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from kohya_runner.engines import table
-from kohya_runner.engines.sd_scripts import families
+from kohya_runner.engines import sd_scripts, table
 from kohya_runner.findings import Severity
 from kohya_runner.options import snapshot
 from kohya_runner.options.snapshot import encode, read_checkout
@@ -32,7 +31,7 @@ ENGINE, LINE = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 def row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Support:
     """The family's row, with both rows in the table."""
     (tmp_path / "trainer.toml").write_text(FAMILY, encoding="utf-8")
-    (rows,) = (families.rows(*item) for item in read_table(tmp_path / "trainer.toml")["families"].items())
+    (rows,) = (sd_scripts.rows(*item) for item in read_table(tmp_path / "trainer.toml")["families"].items())
     lora, other = rows
     monkeypatch.setattr(table, "FAMILIES", (*table.FAMILIES, lora, other))
     return lora

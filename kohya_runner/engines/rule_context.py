@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
+from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, info
@@ -18,7 +19,6 @@ from kohya_runner.text import whole_key
 
 if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
-    from kohya_runner.options.script_options import ScriptOptions
 
 UNFIT = ("LBFGS", "SparseAdam")
 """Their steps ask for more than the trainer gives (library/optimizer.py:335)."""
@@ -38,20 +38,6 @@ UNET = ("sd15", "sd2", "sdxl")
 LORA = ("lora", "inpaint", "leco")
 
 
-class EffectiveOptions(Protocol):
-    """Options by name as the trainer's parser reads them; ``given`` are those that will be passed."""
-
-    @property
-    def given(self) -> Mapping[str, Any]: ...
-
-    @property
-    def options(self) -> ScriptOptions: ...
-
-    def get(self, name: str) -> Any: ...
-
-    def on(self, name: str) -> bool: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Context:
     """One run as the rules see it. None is "not known", and a rule that needs it is silent then.
@@ -61,7 +47,7 @@ class Context:
     ``places``: ``file:line:column`` by option name. ``checkout``: where the rules' lines are looked up.
     """
 
-    options: EffectiveOptions
+    options: ParsedOptions
     support: Support
     num_processes: int = 1  # on all machines
     machines: int = 1

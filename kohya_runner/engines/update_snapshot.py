@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.anchors import FILE, Anchor, Sources, encode_anchors, table
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.engines.table import INFOS
 from kohya_runner.errors import RunnerError, TrainerError
 from kohya_runner.install.checkout import commit_of

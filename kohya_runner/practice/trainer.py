@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engines.diffusers import DIFFUSERS
 from kohya_runner.engines.musubi import MUSUBI_TUNER
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.engines.table import info_of, options_for
 from kohya_runner.errors import TrainerError
 from kohya_runner.options.script_options import argparse_parser

@@ -19,7 +19,7 @@ from kohya_runner.engines.anchors import table as anchors
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.rule_context import Context, evaluate
 from kohya_runner.engines.rules_page import RULES
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS as SD
 from kohya_runner.install.probe import probe
 from kohya_runner.options.packages import LAUNCHER, Packages, scheduler_arguments
 from kohya_runner.options.script_options import ScriptOptions

@@ -17,7 +17,7 @@ from test_tiny_families_engine import ALL, ROOT, SHRINK, Family, draw
 
 from kohya_runner.artefact.content import examine
 from kohya_runner.artefact.safetensors_header import read_header
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.options.snapshot import matches_snapshot
 
 pytestmark = pytest.mark.daily

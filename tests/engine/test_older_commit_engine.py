@@ -16,7 +16,7 @@ import pytest
 from test_tiny_families_engine import ALL, ROOT, SHRINK, draw
 
 from kohya_runner.engines.anchors import Sources, table
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS as SD
 from kohya_runner.options.snapshot import engine_options, matches_snapshot, read_what_can_be, train_scripts
 
 pytestmark = pytest.mark.daily

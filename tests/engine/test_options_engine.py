@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from option_values import differs, recipe_args
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS as SD
 from kohya_runner.engines.table import options_for
 from kohya_runner.options.script_options import Option
 from kohya_runner.options.snapshot import encode, matches_snapshot, read_checkout, scripts, shipped_file

@@ -31,7 +31,7 @@ from test_tiny_methods_engine import CPU, METHODS, SMALL, Method, places
 from tiny_methods import fill_hub_cache
 
 from kohya_runner.engines import table
-from kohya_runner.engines.sd_scripts.families import BROKEN
+from kohya_runner.engines.sd_scripts import SdScriptsEngine
 from kohya_runner.engines.support import way_of
 from kohya_runner.engines.table import ENGINES, info_of, options_for
 from kohya_runner.record.resume_point import states_of
@@ -176,7 +176,11 @@ def numbers(path: Path) -> bytes:
 
 
 QUICK = ("sd15_textual_inversion",)
-SCRIPTS = tuple(method for method in METHODS if (ALL or method.name in QUICK) and method.row.script not in BROKEN)
+SCRIPTS = tuple(
+    method
+    for method in METHODS
+    if (ALL or method.name in QUICK) and method.row.script not in SdScriptsEngine.BROKEN_RESUME
+)
 
 
 @pytest.fixture(params=SCRIPTS, ids=lambda method: method.name)

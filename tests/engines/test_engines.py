@@ -10,7 +10,7 @@ import pytest
 
 from kohya_runner.engines.diffusers import DIFFUSERS
 from kohya_runner.engines.musubi import MUSUBI_TUNER
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.engines.table import (
     ENGINES,
     FAMILIES,

@@ -16,7 +16,7 @@ from kohya_runner.engines.anchors import anchors
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.rule_context import Context, evaluate
 from kohya_runner.engines.rules_page import RULES
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.engines.table import options_for
 from kohya_runner.engines.upstream import compare, lines, sources
 from kohya_runner.errors import UsageError

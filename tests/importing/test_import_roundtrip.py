@@ -17,7 +17,7 @@ from option_values import recipe_args
 
 from kohya_runner.engines.arguments import OWNED
 from kohya_runner.engines.arguments import PATHS as PATH_OPTIONS
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.engines.table import FAMILIES, options_for
 from kohya_runner.importing.paths import Places
 from kohya_runner.importing.reading import classify, read

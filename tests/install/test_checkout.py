@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS as SD
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.checkout import (
     Checkout,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_checkout import fake_checkout
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.install.checkout import Checkout, commit_of, edited_files
 from kohya_runner.options.snapshot import Snapshot, content_hash
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fake_checkout import fake_checkout
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS as SD
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.install import checkout, environment
 from kohya_runner.install.archive import VARIABLE

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_checkout import fake_checkout
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS as SD
 from kohya_runner.errors import TrainerError
 from kohya_runner.install.probe import deep_probe, probe
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS as SD
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS as SD
 from kohya_runner.findings import Severity
 from kohya_runner.machine.checks import machine_findings
 from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.install.probe import probe
 from kohya_runner.machine.checks import named_packages, recipe_packages
 from kohya_runner.machine.device_checks import MachineNeeds, TrainerFacts, named_modules

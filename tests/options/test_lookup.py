@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.engines.table import options_for
 from kohya_runner.engines.update_snapshot import write_shipped
 from kohya_runner.errors import TrainerError

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from option_values import differs, recipe_args
 
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS
 from kohya_runner.engines.table import options_for
 from kohya_runner.options.script_options import Option, argparse_parser
 from kohya_runner.options.snapshot import scripts

@@ -9,8 +9,7 @@ import pytest
 from edit_plans import dataset, edits
 
 from kohya_runner.dataset.layout import content_key
-from kohya_runner.engines.sd_scripts import SdScriptsEngine
-from kohya_runner.engines.sd_scripts.families import SD_SCRIPTS
+from kohya_runner.engines.sd_scripts import SD_SCRIPTS, SdScriptsEngine
 from kohya_runner.engines.support import INITIAL_STEP
 from kohya_runner.engines.table import options_for
 from kohya_runner.install.checkout import Checkout

@@ -1,16 +1,20 @@
-"""sd-scripts: the trainer of most families and methods."""
+"""sd-scripts: the trainer of most families and methods, as ``trainer.toml`` says it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from kohya_runner.artefact.safetensors_header import ExpectedTensor
+from kohya_runner.engine_info import engine_info
 from kohya_runner.engines.arguments import ParsedOptions
 from kohya_runner.engines.protocol import Arranged, Engine, ResolvedRecipe
-from kohya_runner.engines.sd_scripts import families
-from kohya_runner.engines.support import INITIAL_STEP, KOHYA, REMAINING, Support, Surprise
+from kohya_runner.engines.support import INITIAL_STEP, KOHYA, REMAINING, Support, Surprise, converters, support
 from kohya_runner.findings import Finding
 from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
     from kohya_runner.dataset.facts import Source
@@ -22,6 +26,28 @@ if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.recipe.load import Loaded
 
+_TABLE = read_table(Path(__file__).with_name("trainer.toml"))
+SD_SCRIPTS = engine_info(_TABLE["trainer"])
+
+
+def rows(family: str, methods: Mapping[str, Mapping[str, Any]]) -> Iterator[Support]:
+    """The LoRA of a family, then its other methods."""
+    lora = support(family, methods["lora"], method="lora")
+    yield lora
+    yield from (_other(lora, method, row) for method, row in methods.items() if method != "lora")
+
+
+def _other(lora: Support, method: str, row: Mapping[str, Any]) -> Support:
+    said = _TABLE["methods"][method] | row
+    added = _TABLE["methods"][method]["added"] | lora.added | row.get("added", {})
+    no_lora = (
+        {"network_module": "", "modules": None, "holds": ExpectedTensor(said["holds"])} if "output" in said else {}
+    )
+    recipe = f"recipes/{lora.family}_{method}.yaml"
+    return replace(lora, method=method, recipe=recipe, **(said | no_lora | {"added": added}))
+
+
+FAMILIES = tuple(row for family, methods in _TABLE["families"].items() for row in rows(family, methods))
 
 SAVES = 10
 """Checkpoints of a run that knows no epochs, where a recipe does not say how many."""
@@ -30,12 +56,17 @@ SAVES = 10
 class SdScriptsEngine(Engine):
     """What it decides in its own way; the members are those of ``Engine`` (protocol.py)."""
 
-    INFO = families.SD_SCRIPTS
-    FAMILIES = families.FAMILIES
-    ABSENT = families.ABSENT
+    INFO = SD_SCRIPTS
+    FAMILIES = FAMILIES
+    ABSENT: ClassVar[Mapping[tuple[str, str], str]] = {
+        (family, method): one["reason"]
+        for one in _TABLE["absent"]
+        for method in one["methods"]
+        for family in one["families"]
+    }
     RESUME_WAYS = (INITIAL_STEP, REMAINING)
-    CONVERTERS = families.CONVERTERS
-    BROKEN_RESUME = families.BROKEN
+    CONVERTERS = converters(_TABLE)
+    BROKEN_RESUME = _TABLE["broken_resume"]
 
     @property
     def build(self) -> Any:

@@ -18,7 +18,7 @@ from kohya_runner.dataset.layout import Layout
 from kohya_runner.dataset.token_count import Encoder
 from kohya_runner.dataset.trainer_view import Rules, rules_from
 from kohya_runner.engines.arguments import ParsedOptions, as_one_dataset
-from kohya_runner.engines.rule_context import Context, EffectiveOptions, evaluate
+from kohya_runner.engines.rule_context import Context, evaluate
 from kohya_runner.engines.sd_scripts.rules import SUBJECTS
 from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, error
@@ -183,29 +183,6 @@ def _dataset_key(options: Mapping[str, Any]) -> str:
     return canonical({key: value for key, value in options_of(usable(options)).items() if KEYS[key].per_dataset})
 
 
-@dataclass(frozen=True, slots=True)
-class _Overlaid:
-    """The run's options with those of one dataset over them, under the names of the command line."""
-
-    below: EffectiveOptions
-    own: Mapping[str, Any]
-
-    @property
-    def given(self) -> Mapping[str, Any]:
-        return {**self.below.given, **self.own}
-
-    @property
-    def options(self) -> ScriptOptions:
-        return self.below.options
-
-    def get(self, name: str) -> Any:
-        value = self.own.get(name)
-        return self.below.get(name) if value is None else value
-
-    def on(self, name: str) -> bool:
-        return self.get(name) is True
-
-
 def rules_of(option: Callable[[str], Any], encoders: tuple[Encoder, ...] = ()) -> Callable[[Source], Rules]:
     """How the pictures of each dataset are seen."""
 
@@ -224,7 +201,8 @@ def evaluated(context: Context, loaded: Loaded, folders: Sequence[Folder]) -> tu
     for text in dict.fromkeys(folder.options for folder in folders if folder.options):
         own = _arguments(text)
         places = {**context.places, **_places(loaded, text)}
-        view = replace(context, options=_Overlaid(context.options, own), places=places)
+        options = replace(context.options, given={**context.options.given, **own})
+        view = replace(context, options=options, places=places)
         found |= dict.fromkeys(one for one in evaluate(view, rules) if one.code not in known)
     return tuple(found)
 

@@ -38,15 +38,24 @@ FLOATS = {"bf16": "bf16", "fp16": "fp16"}
 """--mixed_precision of the training, and how the scripts call it; everything else is single precision."""
 
 
-def _gen_img(base: Base, job: PaintJob) -> tuple[str, ...]:
-    """gen_img.py: ``--network_weights`` makes the slot, the module given by ``--from_module`` fills it."""
-    kind = {"sdxl": ("--sdxl", "--no_half_vae"), "sd2": ("--v2",)}.get(base.family, ("--v1",))
+KINDS: Mapping[str, tuple[str, ...]] = {"sd15": ("--v1",), "sd2": ("--v2",), "sdxl": ("--sdxl", "--no_half_vae")}
+"""Families that gen_img.py paints, and how it is told."""
+
+
+def _gen_img(base: Base, sampler: str, outdir: Path) -> tuple[str, ...]:
+    """What gen_img.py is told of the model and of its output."""
     return (
-        *kind, *base.switches("v_parameterization", "zero_terminal_snr"), *_half(base),
+        *KINDS[base.family], *base.switches("v_parameterization", "zero_terminal_snr"), *_half(base),
         "--xformers" if base.on("xformers") else "--sdpa",
         f"--ckpt={base.model}", *base.given("vae", "clip_skip", "tokenizer_cache_dir"),
-        f"--sampler={job.sampler}", "--batch_size=1", "--images_per_prompt=1", f"--outdir={job.outdir}",
-        "--network_module", base.text("network_module") or "networks.lora",
+        f"--sampler={sampler}", "--batch_size=1", "--images_per_prompt=1", f"--outdir={outdir}",
+    )  # fmt: skip
+
+
+def _gen_img_slot(base: Base, job: PaintJob) -> tuple[str, ...]:
+    """``--network_weights`` makes the slot, the module given by ``--from_module`` fills it."""
+    return (
+        *_gen_img(base, job.sampler, job.outdir), "--network_module", base.text("network_module") or "networks.lora",
         "--network_weights", str(job.weights), "--network_mul", "1.0",
         f"--from_module={WORKER}", f"--prompter_module_args={job.jobs}",
     )  # fmt: skip
@@ -121,23 +130,20 @@ def _gen_img_line(picture: PictureRequest) -> str:
     return f"{picture.prompt} {size} --d {picture.seed} {strength}{negative}"
 
 
-def _interactive(
-    guidance: str, *, multiplier: bool = True, spelt: Callable[[str], str] = str
-) -> Callable[[PictureRequest], str]:
-    """The line of the minimal scripts' interactive mode; they differ in what they call the guidance."""
+def _interactive(guidance: str, *, multiplier: bool = True, escaped: bool = False) -> Callable[[PictureRequest], str]:
+    """The line of the minimal scripts' interactive mode; they differ in what they call the guidance.
+
+    ``escaped``: the script takes escape sequences for what they stand for (anima_minimal_inference.py:357).
+    """
 
     def line(picture: PictureRequest) -> str:
-        negative = f" --n {spelt(picture.negative)}" if picture.negative else ""
+        said = (picture.prompt, f" --n {picture.negative}" if picture.negative else "")
+        prompt, negative = (text.encode("unicode_escape").decode("ascii") if escaped else text for text in said)
         size = f"--w {picture.width} --h {picture.height} --s {picture.steps} --{guidance} {picture.guidance:g}"
         strength = f" --m {picture.strength:f}" if multiplier else ""
-        return f"{spelt(picture.prompt)} {size} --d {picture.seed}{strength}{negative}"
+        return f"{prompt} {size} --d {picture.seed}{strength}{negative}"
 
     return line
-
-
-def _escaped(text: str) -> str:
-    """As anima_minimal_inference.py:357 reads prompts: it takes escape sequences for what they stand for."""
-    return text.encode("unicode_escape").decode("ascii")
 
 
 PROJECTIONS = ("_proj_in.lora_", "_proj_out.lora_")
@@ -153,9 +159,11 @@ def linear(path: Path, folder: Path) -> Path:
     """
     with path.open("rb") as file:
         rows = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        flat = {name: _flat(name, row) for name, row in rows.items()}
-        if flat == rows:
+        projections = [name for name in rows if any(part in name for part in PROJECTIONS)]
+        of_pixel = [name for name in projections if rows[name]["shape"][2:] == PIXEL]
+        if not of_pixel:
             return path
+        flat = rows | {name: {**rows[name], "shape": rows[name]["shape"][:2]} for name in of_pixel}
         copy = folder / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.safetensors"
         told = json.dumps(flat).encode()
         with copy.open("wb") as out:
@@ -164,21 +172,16 @@ def linear(path: Path, folder: Path) -> Path:
     return copy
 
 
-def _flat(name: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    projects = any(part in name for part in PROJECTIONS)
-    return {**row, "shape": row["shape"][:2]} if projects and row["shape"][2:] == PIXEL else row
-
-
 PAINTERS: tuple[Painter, ...] = (
-    *(Painter(family, "gen_img.py", _gen_img, _gen_img_line, samplers=SAMPLERS)
+    *(Painter(family, "gen_img.py", _gen_img_slot, _gen_img_line, samplers=SAMPLERS)
       for family in ("sd15", "sdxl")),
-    Painter("sd2", "gen_img.py", _gen_img, _gen_img_line, samplers=SAMPLERS, readable=linear),
+    Painter("sd2", "gen_img.py", _gen_img_slot, _gen_img_line, samplers=SAMPLERS, readable=linear),
     Painter("flux", "flux_minimal_inference.py", _flux, _interactive("g"), multiple=16, guidance=3.5),
     Painter("sd3", "sd3_minimal_inference.py", _sd3, _interactive("c"), multiple=16, guidance=5.0),
     Painter("lumina", "lumina_minimal_inference.py", _lumina, _interactive("g"), multiple=16, guidance=3.5),
     Painter("hunyuan_image", "hunyuan_image_minimal_inference.py", _hunyuan_image,
             _interactive("g", multiplier=False), merged=True, multiple=32, guidance=3.5),
-    Painter("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False, spelt=_escaped),
+    Painter("anima", "anima_minimal_inference.py", _anima, _interactive("g", multiplier=False, escaped=True),
             merged=True, multiple=32, guidance=3.5),
 )  # fmt: skip
 CHROMA = Painter("flux", "flux_minimal_inference.py", _flux, _interactive("g 0 --c"), multiple=16, guidance=3.5,
@@ -204,13 +207,8 @@ def painter(base: Base) -> Painter | None:
 
 
 SCRIPT = "gen_img.py"
-SWITCHES: Mapping[str, tuple[str, ...]] = {
-    "sd15": ("--v1",), "sd2": ("--v2",), "sdxl": ("--sdxl", "--no_half_vae"),
-}  # fmt: skip
-"""Families that gen_img.py paints, and how it is told."""
 HOW: Mapping[str, Any] = {"steps": 30, "scale": 7.5, "sampler": "ddim"}
 """Usual settings of gen_img.py; the pictures are to be those that the base model makes anyway."""
-HALF: Mapping[str, tuple[str, ...]] = {"bf16": ("--bf16",), "fp16": ("--fp16",)}
 OTHERS = ("flux", "sd3", "lumina", "anima")
 """Families whose minimal inference script is asked for each picture (engines/sd_scripts/painter.py)."""
 DECIDING = (
@@ -228,20 +226,9 @@ def _by_file(training: TrainingCommand, images: ClassImages, scratch: Path) -> C
     missing = images.missing()
     lines = (f"{images.prompt} {flags} --d {images.seed(name)} --f {name}" for name in missing)
     file = scratch / "prompts.txt"
-    command = training.runs(SCRIPT, (), _class_gen_img(training, scratch, file))
+    options = (*_gen_img(training.base, HOW["sampler"], scratch), f"--from_file={file}")
+    command = training.runs(SCRIPT, (), options)
     return ClassPainting(images, missing, scratch, command, SCRIPT, file, "\n".join(lines) + "\n")
-
-
-def _class_gen_img(training: TrainingCommand, scratch: Path, prompts: Path) -> tuple[str, ...]:
-    given = {arg.name: arg.value for arg in training.args}
-    switches = [f"--{name}" for name in ("v_parameterization", "zero_terminal_snr") if given.get(name) is True]
-    named = [f"--{n}={given[n]}" for n in ("vae", "clip_skip", "tokenizer_cache_dir") if given.get(n) is not None]
-    return (
-        *SWITCHES[training.family], *switches, *HALF.get(str(given.get("mixed_precision")), ()),
-        "--xformers" if given.get("xformers") is True else "--sdpa",
-        f"--ckpt={given['pretrained_model_name_or_path']}", *named, f"--sampler={HOW['sampler']}", "--batch_size=1",
-        "--images_per_prompt=1", f"--outdir={scratch}", f"--from_file={prompts}",
-    )  # fmt: skip
 
 
 def _asked(training: TrainingCommand, images: ClassImages, scratch: Path) -> ClassPainting:
@@ -274,7 +261,7 @@ def _jobs(base: Base, row: Painter, images: ClassImages, scratch: Path) -> str:
 
 
 CLASS_PAINTERS: tuple[ClassPainter, ...] = (
-    *(ClassPainter(family, SCRIPT, _by_file, HOW) for family in SWITCHES),
+    *(ClassPainter(family, SCRIPT, _by_file, HOW) for family in KINDS),
     *(ClassPainter(family, row.script, _asked, HOW, multiple=row.multiple, deciding=DECIDING)
       for family in OTHERS if (row := painter(Base(family, ""))) is not None),
 )  # fmt: skip
