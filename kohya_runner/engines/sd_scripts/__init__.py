@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
     from kohya_runner.recipe.load import Loaded
 
-_TABLE = read_table(Path(__file__).with_name("trainer.toml"))
-SD_SCRIPTS = engine_info(_TABLE["trainer"])
+TABLE = read_table(Path(__file__).with_name("trainer.toml"))
+SD_SCRIPTS = engine_info(TABLE["trainer"])
 
 
 def rows(family: str, methods: Mapping[str, Mapping[str, Any]]) -> Iterator[Support]:
@@ -38,8 +38,8 @@ def rows(family: str, methods: Mapping[str, Mapping[str, Any]]) -> Iterator[Supp
 
 
 def _other(lora: Support, method: str, row: Mapping[str, Any]) -> Support:
-    said = _TABLE["methods"][method] | row
-    added = _TABLE["methods"][method]["added"] | lora.added | row.get("added", {})
+    said = TABLE["methods"][method] | row
+    added = TABLE["methods"][method]["added"] | lora.added | row.get("added", {})
     no_lora = (
         {"network_module": "", "modules": None, "holds": ExpectedTensor(said["holds"])} if "output" in said else {}
     )
@@ -47,7 +47,7 @@ def _other(lora: Support, method: str, row: Mapping[str, Any]) -> Support:
     return replace(lora, method=method, recipe=recipe, **(said | no_lora | {"added": added}))
 
 
-FAMILIES = tuple(row for family, methods in _TABLE["families"].items() for row in rows(family, methods))
+FAMILIES = tuple(row for family, methods in TABLE["families"].items() for row in rows(family, methods))
 
 SAVES = 10
 """Checkpoints of a run that knows no epochs, where a recipe does not say how many."""
@@ -60,13 +60,13 @@ class SdScriptsEngine(Engine):
     FAMILIES = FAMILIES
     ABSENT: ClassVar[Mapping[tuple[str, str], str]] = {
         (family, method): one["reason"]
-        for one in _TABLE["absent"]
+        for one in TABLE["absent"]
         for method in one["methods"]
         for family in one["families"]
     }
     RESUME_WAYS = (INITIAL_STEP, REMAINING)
-    CONVERTERS = converters(_TABLE)
-    BROKEN_RESUME = _TABLE["broken_resume"]
+    CONVERTERS = converters(TABLE)
+    BROKEN_RESUME = TABLE["broken_resume"]
 
     @property
     def build(self) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kohya_runner.engines.rule_context import LORA, Rule
 from kohya_runner.engines.rule_table import Condition, read_rules
-from kohya_runner.engines.sd_scripts.rules import methods, network, network_args, optimizer, scheduler, training
+from kohya_runner.engines.sd_scripts.rules import methods, network, optimizer, scheduler, training
 
 
 def _rules(name: str, conditions: Mapping[str, Condition], methods: tuple[str, ...] = ()) -> tuple[Rule, ...]:
@@ -18,7 +18,7 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Captions, caches and buckets": _rules("data", training.CONDITIONS),
     "Precision, memory and loading": _rules("precision", training.CONDITIONS),
     "Network": _rules("network", network.CONDITIONS, LORA),
-    "Network arguments": _rules("network_args", network_args.CONDITIONS, LORA),
+    "Network arguments": _rules("network_args", network.CONDITIONS, LORA),
     "Optimizer and learning rates": _rules("optimizer", optimizer.CONDITIONS),
     "Scheduler": _rules("scheduler", scheduler.CONDITIONS),
     "Loss, noise and timesteps": _rules("loss", training.CONDITIONS),

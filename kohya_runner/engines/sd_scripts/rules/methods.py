@@ -7,27 +7,19 @@ from pathlib import Path
 
 from kohya_runner.engines.rule_context import Context, schedule_free
 from kohya_runner.engines.rule_table import Condition
+from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_rates, trains_text
 
-CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
 STOP = "stop_text_encoder_training"
-NO_EVAL_MODE = (
-    "train_db.py", "fine_tune.py", "train_control_net.py", "train_textual_inversion.py", "sdxl_train.py",
-    "sdxl_train_control_net.py", "sdxl_train_control_net_lllite.py", "sdxl_train_textual_inversion.py",
-)  # fmt: skip
-"""Scripts that save without putting a schedule-free optimizer into evaluation (flux_train.py:413 does)."""
+NO_EVAL_MODE: list[str] = TABLE["rules"]["no_eval_mode"]
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt")
 FUSED = ("blockwise_fused_optimizers", "fused_optimizer_groups")
 
 
 def _nothing(context: Context) -> bool:
     """sdxl_train.py:307 trains no part whose rate is 0."""
-    base = context.number("learning_rate")
-    return context.script == "sdxl_train.py" and not base and not any(_text(context))
-
-
-def _text(context: Context) -> tuple[float, ...]:
-    return method_rates(context)[:2] if trains_text(context) else ()
+    text = method_rates(context)[:2] if trains_text(context) else ()
+    return context.script == "sdxl_train.py" and not context.number("learning_rate") and not any(text)
 
 
 def _stops(context: Context) -> bool:
@@ -41,36 +33,19 @@ def _fuses(context: Context) -> str:
     return context.listed(name for name in used if context.get(name))
 
 
-T5 = "train_t5xxl"
-CLIPS = "train_text_encoder"
-
-
 CAPTIONS = ("shuffle_caption", "caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate")
-CONTROL, FLUX_CONTROL = "train_control_net.py", "flux_train_control_net.py"
 OWN_WORDS = ("<|startoftext|>", "<|endoftext|>")
-UNUSED: Mapping[str, tuple[str, ...]] = {
-    CONTROL: (
-        "min_timestep", "max_timestep", "ip_noise_gamma", "ip_noise_gamma_random_strength", "zero_terminal_snr",
-        "noise_offset_random_strength", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss",
-        "debiased_estimation_loss",
-    ),
-    "train_db.py": ("v_pred_like_loss",),
-    "fine_tune.py": ("v_pred_like_loss",),
-}  # fmt: skip
-"""Options of noise and loss that the script takes and never looks at (train_control_net.py:487-542)."""
 
 
 def _unused(context: Context) -> str:
-    names = UNUSED.get(context.script, ())
+    names = TABLE["rules"]["unused"].get(context.script, ())
     return context.listed(name for name in context.given(*names) if context.get(name) not in (0, False))
 
 
 def _random_caption(context: Context) -> str:
     """The wrapper around the pairs has no captions of its own to look at, so that the check passes."""
-    if not context.caches_text:
-        return ""
     changing = [name for name in CAPTIONS if context.on(name) or context.number(name) > 0]
-    return context.listed(changing)
+    return context.listed(changing) if context.caches_text else ""
 
 
 def _in_vocabulary(context: Context) -> bool:
@@ -98,11 +73,6 @@ def _is_folder(context: Context) -> bool:
     """Whether the base model is a folder or a Hub id."""
     base = context.get("pretrained_model_name_or_path")
     return context.on("train_inpainting") and base is not None and Path(str(base)).suffix not in SINGLE_FILES
-
-
-def _preserves(context: Context) -> bool:
-    own = context.get("custom_attributes")
-    return context.on("train_inpainting") and isinstance(own, dict) and bool(own.get("diff_output_preservation"))
 
 
 LAYER_SETS = ("self_attn_q", "self_attn_qkv", "self_attn_qkv_cross_q")
@@ -133,7 +103,9 @@ CONDITIONS: Mapping[str, Condition] = {
     "fused_accumulation": lambda c: _fuses(c) if c.number("gradient_accumulation_steps") > 1 else "",
     "fused_twice": lambda c: _fuses(c) if c.on("fused_backward_pass") else "",
     "save_folders": lambda c: str(c.get("save_model_as")).startswith("diffusers"),
-    "sd3_t5_cached": lambda c: c.on(T5) and c.on(CLIPS) and (c.on("use_t5xxl_cache_only") or c.caches_text),
+    "sd3_t5_cached": lambda c: (
+        c.on("train_t5xxl") and c.on("train_text_encoder") and (c.on("use_t5xxl_cache_only") or c.caches_text)
+    ),
     "pairs_captions": _random_caption,
     "loss_inert": _unused,
     "token_known": _in_vocabulary,
@@ -143,6 +115,8 @@ CONDITIONS: Mapping[str, Condition] = {
         c.get("lllite_cond_dim") is not None
         and (c.number("lllite_cond_dim") < 2 or c.number("lllite_cond_dim") % 2 != 0)
     ),
-    "inpaint_preserve": _preserves,
+    "inpaint_preserve": lambda c: (
+        c.on("train_inpainting") and bool((c.get("custom_attributes") or {}).get("diff_output_preservation"))
+    ),
     "inpaint_samples": lambda c: str(c.prompts_without_picture or "") if c.on("train_inpainting") else "",
 }

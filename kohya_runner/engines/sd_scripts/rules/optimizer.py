@@ -7,16 +7,10 @@ from typing import Any
 
 from kohya_runner.engines.rule_context import LORA, TORCH_OPTIMIZERS, UNET, UNFIT, Context
 from kohya_runner.engines.rule_table import Condition
+from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.text import did_you_mean
 
 TEXT_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2", "learning_rate_te3")
-TEXT_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "sdxl_train.py": TEXT_RATES[1:3],
-    "sd3_train.py": TEXT_RATES[1:3],
-    "train_db.py": TEXT_RATES[:1],
-    "fine_tune.py": TEXT_RATES[:1],
-}
-"""The rates of the text encoders by script; T5's, learning_rate_te3, needs train_t5xxl."""
 
 
 def trains_text(context: Context) -> bool:
@@ -29,7 +23,11 @@ def trains_text(context: Context) -> bool:
 def method_rates(context: Context) -> tuple[float, ...]:
     """The learning rates of the parts that are trained, text encoders first."""
     base = context.number("learning_rate")
-    text = [_rate(context, name, base) for name in _text_options(context) if trains_text(context)]
+    names = [
+        *TABLE["rules"]["text_rates"].get(context.script, ()),
+        *(TEXT_RATES[3:] if context.on("train_t5xxl") else ()),
+    ]
+    text = [base if context.get(n) is None else context.number(n) for n in names if trains_text(context)]
     if context.get("control_net_lr") is not None:  # sdxl_train_control_net.py:283
         text = [context.number("control_net_lr")]
     return (*text, *(block_rates(context) or (base,)))
@@ -44,35 +42,18 @@ def block_rates(context: Context) -> tuple[float, ...] | None:
         return None
 
 
-def _text_options(context: Context) -> tuple[str, ...]:
-    return TEXT_OPTIONS.get(context.script, ()) + (TEXT_RATES[3:] if context.on("train_t5xxl") else ())
-
-
-def _rate(context: Context, name: str, base: float) -> float:
-    return base if context.get(name) is None else context.number(name)
-
-
-ALIASES = ("use_8bit_adam", "use_lion_optimizer")
+ALIASES = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
 KEY = "args.optimizer_type: "
 REQUIRED = ("torch", "transformers")
 """Packages of the trainer's own requirements: what their classes take is sure; that of others changes with them."""
-FUSES = (
-    "sdxl_train.py", "train_control_net.py", "sdxl_train_control_net.py", "flux_train.py", "flux_train_control_net.py",
-    "sd3_train.py", "lumina_train.py", "anima_train.py",
-)  # fmt: skip
-"""Scripts that use fused_backward_pass (sdxl_train.py:544 and its like)."""
-RATE_FILTERS = (
-    "networks.lora", "networks.lora_flux", "networks.dylora", "networks.lora_sd3", "networks.lora_lumina",
-    "networks.lora_hunyuan_image", "networks.lora_anima",
-)  # fmt: skip
-"""Modules that drop every group of parameters whose learning rate is 0 (networks/lora.py:1187)."""
+FUSES: list[str] = TABLE["rules"]["fuses"]
+RATE_FILTERS: list[str] = TABLE["rules"]["rate_filters"]
 
 
 def name_of(context: Context) -> str:
     """The optimizer in lower case, as library/optimizer.py:37-55 settles it."""
-    if context.on("use_8bit_adam"):
-        return "adamw8bit"
-    return "lion" if context.on("use_lion_optimizer") else str(context.get("optimizer_type") or "AdamW").lower()
+    old = next((new for alias, new in ALIASES.items() if context.on(alias)), None)
+    return str(old or context.get("optimizer_type") or "AdamW").lower()
 
 
 def relative_step(context: Context) -> bool:
@@ -83,11 +64,8 @@ def relative_step(context: Context) -> bool:
 
 def _unknown(context: Context) -> str:
     """Why the name leads to no optimizer, with what to write."""
-    name, known, exact = (
-        str(context.get("optimizer_type") or "AdamW"),
-        context.optimizers,
-        context.packages.classes(TORCH_OPTIMIZERS),
-    )
+    name = str(context.get("optimizer_type") or "AdamW")
+    known, exact = context.optimizers, context.packages.classes(TORCH_OPTIMIZERS)
     if name_of(context) != name.lower() or name.lower() in known or name in exact or not (known and exact):
         return ""
     if "." in name and not name.lower().startswith("dadapt"):  # a class of any package
@@ -103,11 +81,6 @@ def _alias_twice(context: Context) -> str:
     given = [name for name in ALIASES if context.on(name)]
     kind = [f"optimizer_type: {context.get('optimizer_type')}"] if context.get("optimizer_type") else []
     return " and ".join(given + kind) if given and len(given + kind) > 1 else ""
-
-
-def _alias(context: Context) -> str:
-    known = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
-    return "" if _alias_twice(context) else ", ".join(new for old, new in known.items() if context.on(old))
 
 
 def _not_taken(context: Context, *, sure: bool) -> str:
@@ -158,11 +131,6 @@ def _all_zero(context: Context) -> bool:
     return bool(rates) and not any(rates) and context.network_module in RATE_FILTERS and not own
 
 
-def _still_unet(context: Context) -> bool:
-    trained = not context.on("network_train_text_encoder_only")
-    return trained and context.get("unet_lr") == 0 and context.network_module in RATE_FILTERS and not _all_zero(context)
-
-
 def _surplus_rates(context: Context) -> bool:
     """train_network.py:1072: a module without rates per encoder gets the first one alone."""
     rates: Any = context.get("text_encoder_lr")
@@ -180,16 +148,14 @@ def _rates_differ(context: Context) -> bool:
     return len({rate for rate in trained_rates(context) if rate}) > 1
 
 
-def _inert_rates(context: Context) -> str:
-    off = {"text_encoder_lr": "network_train_unet_only", "unet_lr": "network_train_text_encoder_only"}
-    return context.listed(name for name in context.given(*off) if context.on(off[name]))
+SWITCHED_OFF = {"text_encoder_lr": "network_train_unet_only", "unet_lr": "network_train_text_encoder_only"}
 
 
 CONDITIONS: Mapping[str, Condition] = {
     "optimizer_unknown": _unknown,
     "optimizer_unfit": lambda c: str(c.get("optimizer_type")) in UNFIT,
     "optimizer_twice": _alias_twice,
-    "optimizer_alias": _alias,
+    "optimizer_alias": lambda c: "" if _alias_twice(c) else ", ".join(new for old, new in ALIASES.items() if c.on(old)),
     "optimizer_args": lambda c: _not_taken(c, sure=True),
     "optimizer_args_plugin": lambda c: _not_taken(c, sure=False),
     "optimizer_args_lr": _rate_twice,
@@ -205,8 +171,13 @@ CONDITIONS: Mapping[str, Condition] = {
     ),
     "adafactor_rates": lambda c: c.listed(c.given("unet_lr", "text_encoder_lr")) if relative_step(c) else "",
     "learning_rate_zero": _all_zero,
-    "unet_lr": _still_unet,
-    "learning_rate_unused": _inert_rates,
+    "unet_lr": lambda c: (
+        not c.on("network_train_text_encoder_only")
+        and c.get("unet_lr") == 0
+        and c.network_module in RATE_FILTERS
+        and not _all_zero(c)
+    ),
+    "learning_rate_unused": lambda c: c.listed(n for n in c.given(*SWITCHED_OFF) if c.on(SWITCHED_OFF[n])),
     "text_encoder_lr": _surplus_rates,
     "learning_rate_low": _low_rate,
     "learning_rate_differ": lambda c: name_of(c) == "prodigy" and _rates_differ(c),

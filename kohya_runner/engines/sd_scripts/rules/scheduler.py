@@ -6,18 +6,11 @@ from collections.abc import Mapping
 
 from kohya_runner.engines.rule_context import TORCH_SCHEDULERS, Context, schedule_free
 from kohya_runner.engines.rule_table import Condition
+from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step
 from kohya_runner.text import did_you_mean, number
 
-NAME = ("lr_scheduler",)
-OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "lr_scheduler_num_cycles": ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay"),
-    "lr_scheduler_power": ("polynomial",),
-    "lr_scheduler_timescale": ("inverse_sqrt",),
-    "lr_scheduler_min_lr_ratio": ("cosine_with_min_lr", "warmup_stable_decay"),
-    "lr_decay_steps": ("warmup_stable_decay",),
-}
-"""Options, and the schedulers that look at them."""
+OWN_OPTIONS: Mapping[str, list[str]] = TABLE["rules"]["scheduler_options"]
 NO_WARMUP = ("constant", "piecewise_constant")
 LR_END = 1e-7
 
@@ -76,8 +69,7 @@ def _min_lr(context: Context) -> str:
 
 def _arguments(context: Context) -> str:
     known = context.schedulers.get(_name(context))
-    wrong = [key for key in context.literals("lr_scheduler_args") if known is not None and key not in known]
-    return ", ".join(wrong)
+    return ", ".join(key for key in context.literals("lr_scheduler_args") if known is not None and key not in known)
 
 
 def _inert(context: Context) -> str:
@@ -127,11 +119,6 @@ def _shrunk(context: Context) -> str:
     return context.listed(whole) if context.several and _warms(context) else ""
 
 
-def _too_long(context: Context) -> bool:
-    total = context.total_steps
-    return _warms(context) and total is not None and 0 < total * context.num_processes <= _warmup(context)
-
-
 CONDITIONS: Mapping[str, Condition] = {
     "scheduler_unknown": _unknown,
     "scheduler_broken": lambda c: c.schedulers.get(_name(c), ()) is None,
@@ -157,5 +144,5 @@ CONDITIONS: Mapping[str, Condition] = {
     "scheduler_inert": _inert,
     "warmup_inert": lambda c: _name(c) == "piecewise_constant" and _warmup(c) > 0,
     "warmup_processes": _shrunk,
-    "warmup_long": _too_long,
+    "warmup_long": lambda c: _warms(c) and 0 < (c.total_steps or 0) * c.num_processes <= _warmup(c),
 }

@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping
 
 from kohya_runner.engines.rule_context import FLOW, Context
 from kohya_runner.engines.rule_table import Condition
+from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.engines.support import LENGTH_OPTIONS
-
-CACHE = ("cache_text_encoder_outputs", "cache_text_encoder_outputs_to_disk")
-
 
 RATES = ("caption_dropout_rate", "token_warmup_step", "caption_tag_dropout_rate")
 REFUSED: Mapping[str, tuple[str, ...]] = {"anima": RATES[1:]}
@@ -30,22 +28,12 @@ def _not_cacheable(context: Context) -> str:
     return context.listed(["shuffle_caption"] * context.on("shuffle_caption") + names)
 
 
-def _encodes_while_training(context: Context) -> bool:
-    """Whether train_network.py:445 comes to the text encoders at all."""
-    return not (context.caches_text and context.on("network_train_unet_only"))
-
-
 def _far_above_512(context: Context) -> str:
     sides = [int(side) for side in re.findall(r"\d+", str(context.get("resolution") or ""))]
     return "x".join(map(str, (sides * 2)[:2])) if sides and min(sides) >= 1024 else ""
 
 
 HUBER = ("huber", "smooth_l1")
-UNUSED_BY_FLOW = (
-    "min_snr_gamma", "debiased_estimation_loss", "v_parameterization", "scale_v_pred_loss_like_noise_pred",
-    "v_pred_like_loss", "zero_terminal_snr", "noise_offset", "noise_offset_random_strength", "adaptive_noise_scale",
-    "multires_noise_iterations", "multires_noise_discount", "min_timestep", "max_timestep",
-)  # fmt: skip
 TIMESTEP_RANGE = ("min_timestep", "max_timestep")
 USED_BY_FLOW: Mapping[str, tuple[str, ...]] = {"sd3": TIMESTEP_RANGE}  # library/sd3_train_utils.py:933
 ALSO_UNUSED: Mapping[str, tuple[str, ...]] = {"sd3": ("ip_noise_gamma", "ip_noise_gamma_random_strength")}
@@ -56,24 +44,16 @@ ALL_TIMESTEPS = ("train_control_net.py",)
 
 
 def _unused_by_flow(context: Context) -> str:
-    names = (*UNUSED_BY_FLOW, *ALSO_UNUSED.get(context.family, ()))
+    names = (*TABLE["rules"]["unused_by_flow"], *ALSO_UNUSED.get(context.family, ()))
     used = USED_BY_FLOW.get(context.family, ())
     return context.listed(context.given(*(name for name in names if name not in used)))
 
 
-def _huber(context: Context) -> bool:
-    return context.get("loss_type") in HUBER
-
-
 def _huber_snr(context: Context) -> str:
     """The schedules that are left: anima_train.py:594 hands over no noise schedule at all."""
-    if not _huber(context) or context.get("huber_schedule") != "snr":
+    if context.get("loss_type") not in HUBER or context.get("huber_schedule") != "snr":
         return ""
     return "constant" if context.script == "anima_train.py" else "constant or exponential"
-
-
-def _sampling(context: Context) -> str:
-    return str(context.get("timestep_sampling"))
 
 
 def _scheme_inert(context: Context) -> bool:
@@ -83,7 +63,7 @@ def _scheme_inert(context: Context) -> bool:
     """
     match context.get("weighting_scheme"):
         case "logit_normal" | "mode":
-            return _sampling(context) != "sigma"
+            return str(context.get("timestep_sampling")) != "sigma"
         case "sigma_sqrt" | "cosmap":
             return context.get("model_prediction_type") not in (None, "sigma_scaled")
         case _:
@@ -133,20 +113,14 @@ def _last(context: Context, cadence: str) -> float:
     return total if cadence == "sample_every_n_steps" else math.ceil(total / steps)
 
 
-def _caches_prompts(context: Context) -> bool:
-    """A flow model's script reads the prompts while it caches the captions (flux_train_network.py:270)."""
-    return context.family in FLOW and context.caches_text
-
-
-def _wrong_file(context: Context) -> bool:
-    name = context.get("sample_prompts")
-    read = bool(_samples(context)) or _caches_prompts(context)
-    return bool(name) and not str(name).endswith(PROMPT_FILES) and read and context.prompts_found is not False
+def _reads_prompts(context: Context) -> bool:
+    """A flow model's script also reads them while it caches the captions (flux_train_network.py:270)."""
+    cached = context.family in FLOW and context.caches_text
+    return bool(context.get("sample_prompts")) and (bool(_samples(context)) or cached)
 
 
 def _missing_file(context: Context) -> bool:
-    asked = bool(_samples(context)) or _caches_prompts(context)
-    return bool(context.get("sample_prompts")) and context.prompts_found is False and asked
+    return context.prompts_found is False and _reads_prompts(context)
 
 
 def start_step(context: Context) -> float | None:
@@ -165,11 +139,6 @@ def _past_the_end(context: Context) -> str:
     return f"{int(first)} of {total}" if first and total is not None and first > 0 and total <= first else ""
 
 
-def _seeds_refused(context: Context) -> str:
-    refused = [seed for seed in context.prompt_seeds if seed <= 0]
-    return ", ".join(map(str, refused)) if _samples(context) else ""
-
-
 ROUNDED = {"sd15": 8, "sd2": 8, "sdxl": 8, "sd3": 8, "flux": 16, "lumina": 8, "anima": 16}
 """What the sampling rounds the sides of a picture down to, with 64 as the least."""
 
@@ -182,19 +151,9 @@ def _sizes(context: Context, wrong: Callable[[int, int], bool], told: Callable[[
     return ", ".join(told(*pair) for pair in pairs if wrong(*pair)) if _samples(context) else ""
 
 
-def _unpaintable(step: int) -> Callable[[Context], str]:
-    return lambda context: _sizes(context, lambda _, made: made % step > 0, lambda side, _: str(side))
-
-
 TAKES_XFORMERS = ("hunyuan_image", "anima")
 """Transformer families whose attention may be that of xformers (library/attention.py)."""
 ATTENTION = ("mem_eff_attn", "xformers", "sdpa")
-
-
-def _fp8(context: Context) -> str:
-    """HunyuanImage's fp8_scaled switches both off (hunyuan_image_train_network.py:344)."""
-    names = [name for name in ("fp8_base", "fp8_base_unet") if context.on(name) and not context.on("fp8_scaled")]
-    return context.listed(names) if context.get("mixed_precision") in (None, "no") else ""
 
 
 def _attention(context: Context) -> str:
@@ -211,7 +170,9 @@ CONDITIONS: Mapping[str, Condition] = {
     "cached_text_captions": _not_cacheable,
     "resolution_sd15": _far_above_512,
     "max_token_length": lambda c: LENGTHS.get(c.family, "leave it out") if c.given("max_token_length") else "",
-    "weighted_captions": lambda c: c.on("weighted_captions") and _encodes_while_training(c),
+    "weighted_captions": lambda c: (  # where train_network.py:445 comes to the text encoders at all
+        c.on("weighted_captions") and not (c.caches_text and c.on("network_train_unet_only"))
+    ),
     "huber_snr": _huber_snr,
     "flow_inert": _unused_by_flow,
     "timestep_none": _no_timestep,
@@ -220,16 +181,22 @@ CONDITIONS: Mapping[str, Condition] = {
     "weighting_scheme": _scheme_inert,
     "weighting_inert": _density_inert,
     "sample_prompts": lambda c: "" if c.get("sample_prompts") else _samples(c),
-    "sample_file": _wrong_file,
+    "sample_file": lambda c: (
+        not str(c.get("sample_prompts")).endswith(PROMPT_FILES) and c.prompts_found is not False and _reads_prompts(c)
+    ),
     "sample_missing": _missing_file,
-    "sample_seed": _seeds_refused,
-    "sample_size": _unpaintable(32),
-    "sample_size_lumina": _unpaintable(16),
+    "sample_seed": lambda c: ", ".join(str(seed) for seed in c.prompt_seeds if seed <= 0 and _samples(c)),
+    "sample_size": lambda c: _sizes(c, lambda _, made: made % 32 > 0, lambda side, _: str(side)),
+    "sample_size_lumina": lambda c: _sizes(c, lambda _, made: made % 16 > 0, lambda side, _: str(side)),
     "sample_rounded": lambda c: _sizes(c, lambda side, made: side != made, lambda side, made: f"{side} becomes {made}"),
     "sample_unused": lambda c: bool(c.get("sample_prompts")) and not _samples(c) and not _missing_file(c),
     "sample_off": lambda c: c.listed(name for name in c.given(*CADENCES) if c.number(name) <= 0),
     "initial_step": _past_the_end,
-    "fp8_precision": _fp8,
+    "fp8_precision": lambda c: (  # HunyuanImage's fp8_scaled switches both off (hunyuan_image_train_network.py:344)
+        c.listed(filter(c.on, ("fp8_base", "fp8_base_unet")))
+        if c.get("mixed_precision") in (None, "no") and not c.on("fp8_scaled")
+        else ""
+    ),
     "attention_twice": _attention,
     "attention_inert": _inert_attention,
 }
