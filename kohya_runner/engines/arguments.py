@@ -19,8 +19,12 @@ from kohya_runner.recipe.validate import recipe_key, shown_value, written
 from kohya_runner.yamlio import Node
 
 if TYPE_CHECKING:
-    from kohya_runner.engines.protocol import Engine
+    from kohya_runner.engines.protocol import Engine, ResolvedRecipe
     from kohya_runner.recipe.load import Loaded
+    from kohya_runner.record.run_paths import RunPaths
+
+Wished = tuple[str, Any, str]
+"""An option, its value, and who asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,14 @@ def argv(  # noqa: PLR0913 - every choice is made here
     """
     if launch.world == 1 and not launch.accelerate:
         return (str(python), str(script), *options)
+    meet: dict[str, object] = {
+        RANK: place.rank, "main_process_ip": place.address, "main_process_port": place.port, "rdzv_backend": "static",
+    }  # fmt: skip
     chosen: dict[str, object] = {
         "config_file": CONFIG,
         "num_processes": launch.world,
         "num_machines": place.machines,
-        **(_meeting(place) if place.machines > 1 else {}),
+        **(meet if place.machines > 1 else {}),
         "mixed_precision": mixed_precision,
         "dynamo_backend": "no",
         "num_cpu_threads_per_process": 1,
@@ -66,11 +73,6 @@ def argv(  # noqa: PLR0913 - every choice is made here
 
 RANK = "machine_rank"
 CONFIG = Path(__file__).with_name("accelerate.yaml")
-
-
-def _meeting(place: Rendezvous) -> dict[str, object]:
-    meet = {"main_process_ip": place.address, "main_process_port": place.port, "rdzv_backend": "static"}
-    return {RANK: place.rank, **meet}
 
 
 def _flag(name: str, value: object) -> tuple[str, ...]:
@@ -241,6 +243,36 @@ def cadence(epochs: int) -> int:
 def option_arg(options: ScriptOptions, name: str, value: Any, source: str) -> Arg:
     """An option with its tokens."""
     return Arg(name, value, values.tokens(options[name], value), source)
+
+
+def runner_options(
+    resolved: ResolvedRecipe, run: RunPaths, data: Iterable[Wished], saving: Mapping[str, Any], own: Iterable[Wished]
+) -> tuple[Arg, ...]:
+    """What the runner adds to a script of kohya's, then the recipe's own options.
+
+    ``data`` says where the pictures are, ``own`` what this trainer needs besides.
+    """
+    loaded, support, models, options = resolved.loaded, resolved.support, resolved.models, resolved.parsed.options
+    given = resolved.recipe.args
+    wished: list[Wished] = [(support.model_option, models.base, loaded.where("model"))]
+    wished += [
+        (flag, str(path), loaded.where("components", name))
+        for name, path in models.components.items()
+        if (flag := support.flag_of(name)) in options
+    ]
+    wished += data
+    wished.append(("output_dir", str(run.output), "runner: the run's folder"))
+    wished.append(("output_name", resolved.recipe.name, loaded.where("name")))
+    if support.network_module and given.get("network_module") is None:
+        wished.append(("network_module", support.network_module, f"runner: family {support.family}"))
+    wished += [(name, value, f"runner: {support.script}") for name, value in support.unset(given).items()]
+    wished += own
+    wished += [(name, value, "runner: the trainer would save only at the end") for name, value in saving.items()]
+    if given.get("log_with") is not None:
+        wished.append(("logging_dir", str(run.tensorboard), "runner: log_with is set"))
+    if models.tokenizers is not None:
+        wished.append(("tokenizer_cache_dir", str(models.tokenizers), "runner: random weights need no Hub"))
+    return (*(option_arg(options, *one) for one in wished), *resolved.args)
 
 
 def tokens(args: Iterable[Arg]) -> tuple[str, ...]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,10 +66,8 @@ def _script(text: str | None, known: tuple[str, ...]) -> str | None:
     """``sdxl_train_network`` is as good as ``sdxl_train_network.py``; so is a family's name."""
     if text is None:
         return None
-    if text in known or f"{text}.py" in known:
-        return text if text in known else f"{text}.py"
     row = table.find(text, "lora")
-    return row.script if row else None
+    return next((name for name in (text, f"{text}.py") if name in known), row.script if row else None)
 
 
 def _rows(
@@ -140,11 +137,7 @@ def models(family: str | None = None) -> tuple[ModelRow, ...]:
         for (name, method), reason in table.ABSENT.items()
     )
     yet = tuple(ModelRow(name, "lora", title, NOT_YET, why) for name, (title, why) in table.OTHERS.items())
-    others = tuple(
-        ModelRow(row.family, row.method, _title(row.family), row.state, row.reason)
-        for row in substitutes(table.FAMILIES)
-    )
-    return tuple(row for row in ready + yet + never + others if family in (None, row.family))
+    return tuple(row for row in (*ready, *yet, *never, *substitutes()) if family in (None, row.family))
 
 
 def _with_module(row: Support) -> str:
@@ -165,16 +158,6 @@ EDIT = "instruct_pix2pix"
 EDITORS = ("edit", "controls")
 """Data of the methods that edit by instruction themselves."""
 STAND_IN = _EDIT["stand_in"]
-
-
-@dataclass(frozen=True, slots=True)
-class Substitute:
-    """A family and a method that cannot be had, or only as a stand-in."""
-
-    family: str
-    method: str
-    state: str  # stand-in | not available upstream
-    reason: str
 
 
 def refusal(family: str, method: str, table: Iterable[Support]) -> tuple[str, str]:
@@ -203,31 +186,20 @@ def _editing(family: str, table: tuple[Support, ...]) -> tuple[str, str]:
     return f"{_EDIT['only_sd']}; the stand-in is {nearest}", f"write {nearest}"
 
 
-def substitutes(table: Iterable[Support]) -> tuple[Substitute, ...]:
+def substitutes() -> Iterator[ModelRow]:
     """A row for every family: editing and filling where they are no method of its own."""
-    rows = tuple(table)
-    families = tuple(dict.fromkeys(row.family for row in rows))
-    editors = {row.family for row in rows if row.data in EDITORS}
-    found = [
-        Substitute(row.family, f"{row.method} on edit pairs", "stand-in", f"{row.script}; {STAND_IN}")
-        for row in rows
-        if row.data == "pairs"
-    ]
+    rows, none = table.FAMILIES, "not available upstream"
     paired = {row.family for row in rows if row.data == "pairs"}
-    found += [
-        Substitute(
-            family, EDIT, "stand-in" if family in paired else "not available upstream", _editing(family, rows)[0]
-        )
-        for family in families
-        if family not in editors
-    ]
+    editors = {row.family for row in rows if row.data in EDITORS}
     inpainting = {row.family for row in rows if row.method == INPAINT}
-    found += [
-        Substitute(family, INPAINT, "stand-in" if family == ANIMA else "not available upstream", _no_fill(family))
-        for family in families
-        if family not in inpainting
-    ]
-    return tuple(found)
+    for row in (row for row in rows if row.data == "pairs"):
+        method, detail = f"{row.method} on edit pairs", f"{row.script}; {STAND_IN}"
+        yield ModelRow(row.family, method, _title(row.family), "stand-in", detail)
+    for name in (name for name in table.families() if name not in editors):
+        state = "stand-in" if name in paired else none
+        yield ModelRow(name, EDIT, _title(name), state, _editing(name, rows)[0])
+    for name in (name for name in table.families() if name not in inpainting):
+        yield ModelRow(name, INPAINT, _title(name), "stand-in" if name == ANIMA else none, _no_fill(name))
 
 
 JAPANESE = 0x3000
@@ -248,7 +220,9 @@ def help_texts(root: Path, options: Iterable[Option]) -> dict[str, str]:
                 flags = [_text(argument) for argument in call.args]
                 said = next((_text(k.value) for k in call.keywords if k.arg == "help"), "")
                 if wanted[place] in flags:
-                    found[place] = _english(said)
+                    first = next((n for n, sign in enumerate(said) if ord(sign) >= JAPANESE), None)
+                    english = said if first is None else said[:first].rpartition(" / ")[0] or said
+                    found[place] = " ".join(english.split())
     return found
 
 
@@ -263,9 +237,3 @@ def _text(node: ast.expr) -> str:
             return "".join(_text(part) for part in parts)
         case _:
             return ""
-
-
-def _english(text: str) -> str:
-    first = next((n for n, sign in enumerate(text) if ord(sign) >= JAPANESE), None)
-    cut = text if first is None else text[:first].rpartition(" / ")[0] or text
-    return " ".join(cut.split())

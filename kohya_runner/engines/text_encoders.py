@@ -77,15 +77,20 @@ def encoders(
     ``places`` are folders that may hold tokenizers: the one of --tokenizer_cache_dir, the Hub cache; ``checkout`` is
     sd-scripts', which comes with two.
     """
-    return tuple(
-        _encoder(row, support, option, model, _Places(places, checkout)) for row in ROWS.get(support.family, ())
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Places:
-    folders: tuple[Path, ...]
-    checkout: Path | None
+    found = []
+    for row in ROWS.get(support.family, ()):
+        limit = row.limit(option, model)
+        if row.kind == "clip":
+            longer = tuple(length for length in LENGTHS if length > limit) if row.longer else ()
+            folders = _folders(row, places)
+            merges = next((read for folder in folders if (read := _read(folder)) is not None), None)
+            found.append(Encoder(row.name, limit, "clip", merges, longer))
+            continue
+        named = option(OWN_PATHS.get((support.family, row.kind), ""))
+        own = _tokenizer(Path(str(named)), converted=False) if named else None
+        files = own if named else _found(row, support, places, checkout)
+        found.append(Encoder(row.name, limit, row.kind, files=files, before=row.before(option)))
+    return tuple(found)
 
 
 OWN_PATHS = {("anima", "t5"): "t5_tokenizer_path"}
@@ -94,36 +99,18 @@ BUNDLED = ("anima",)
 """Families whose tokenizers are the checkout's own (library/anima_utils.py:163, :271)."""
 
 
-def _encoder(row: Row, support: Support, option: Option, model: str, places: _Places) -> Encoder:
-    limit = row.limit(option, model)
-    if row.kind == "clip":
-        longer = tuple(length for length in LENGTHS if length > limit) if row.longer else ()
-        return Encoder(row.name, limit, "clip", find_merges(row.repo, places.folders, row.subfolder), longer)
-    path = OWN_PATHS.get((support.family, row.kind))
-    named = option(path) if path else None
-    files = _tokenizer(Path(str(named)), converted=False) if named else _found(row, support, places)
-    return Encoder(row.name, limit, row.kind, files=files, before=row.before(option))
-
-
-def _found(row: Row, support: Support, places: _Places) -> Tokenizer | None:
+def _found(row: Row, support: Support, places: tuple[Path, ...], checkout: Path | None) -> Tokenizer | None:
     """The tokenizer's files from the first place that has them; nothing is downloaded."""
     if not row.repo:
         return None
     if support.family not in BUNDLED:
-        folders = (folder for place in places.folders for folder in _folders(row.repo, place, row.subfolder))
-        found = next((made for folder in folders if (made := _tokenizer(folder, converted=False))), None)
-        if found is not None:
+        made = (_tokenizer(folder, converted=False) for folder in _folders(row, places))
+        if found := next(filter(None, made), None):
             return found
     own = IN_CHECKOUT.get(row.repo)
-    if own is None or places.checkout is None:
+    if own is None or checkout is None:
         return None
-    return _tokenizer(places.checkout / "configs" / own, converted=support.family not in BUNDLED)
-
-
-def find_merges(repo: str, places: tuple[Path, ...], subfolder: str = "") -> Merges | None:
-    """CLIP's merges from the first place that has them; nothing is downloaded."""
-    folders = (folder for place in places for folder in _folders(repo, place, subfolder))
-    return next((found for folder in folders if (found := _read(folder)) is not None), None)
+    return _tokenizer(checkout / "configs" / own, converted=support.family not in BUNDLED)
 
 
 def missing(support: Support, found: tuple[Encoder, ...]) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
@@ -133,12 +120,13 @@ def missing(support: Support, found: tuple[Encoder, ...]) -> tuple[tuple[str, st
     return tuple((row.repo, row.subfolder, FILES.get(row.kind, ("tokenizer.json",))) for row in lacking)
 
 
-def _folders(repo: str, place: Path, subfolder: str) -> Iterator[Path]:
-    """--tokenizer_cache_dir's name for it (strategy_base.py:57), then the Hub cache's snapshots."""
-    yield place / repo.replace("/", "_")
-    snapshots = repo_folder(place, repo) / "snapshots"
-    if os.path.isdir(snapshots):
-        yield from (folder / subfolder for folder in sorted(snapshots.iterdir()))
+def _folders(row: Row, places: tuple[Path, ...]) -> Iterator[Path]:
+    """Of each place --tokenizer_cache_dir's name for it (strategy_base.py:57), then the Hub cache's snapshots."""
+    for place in places:
+        yield place / row.repo.replace("/", "_")
+        snapshots = repo_folder(place, row.repo) / "snapshots"
+        if os.path.isdir(snapshots):
+            yield from (folder / row.subfolder for folder in sorted(snapshots.iterdir()))
 
 
 @lru_cache(maxsize=8)

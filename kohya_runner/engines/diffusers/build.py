@@ -18,7 +18,7 @@ from kohya_runner.dataset.edit import EditSet
 from kohya_runner.dataset.edit_layout import edit_folders, with_edits
 from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.layout import Layout, plan_layout, tree_key
-from kohya_runner.engines.arguments import Arg, option_arg
+from kohya_runner.engines.arguments import Arg, Wished, option_arg
 from kohya_runner.engines.diffusers import UNET
 from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, SaveEvent, SavePlan, StepsPlan
@@ -145,7 +145,7 @@ def arguments(
 ) -> tuple[Arg, ...]:
     """Model, data and outputs; absolute, because the script joins its log folder to the output folder (:443)."""
     loaded, support, options = resolved.loaded, resolved.support, resolved.parsed.options
-    wished: list[tuple[str, Any, str]] = [
+    wished: list[Wished] = [
         (support.model_option, resolved.models.base, loaded.where("model")),
         ("train_data_dir", str(arranged.layout.tree), loaded.where("datasets")),
         ("output_dir", str(run.output), "runner: the run's folder"),

@@ -16,7 +16,7 @@ from kohya_runner.dataset.edit_layout import with_controls, with_edits
 from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.trainer_view import Rules
-from kohya_runner.engines.arguments import Arg, option_arg
+from kohya_runner.engines.arguments import Arg, Wished, option_arg, runner_options
 from kohya_runner.engines.musubi import MUSUBI_TUNER, dataset_options
 from kohya_runner.engines.musubi.steps import MusubiLength, Part, Size, plan_steps
 from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
@@ -67,29 +67,16 @@ def arguments(
 
     Autoencoder and text encoders are read only where samples are painted; ``compare`` finds them there.
     """
-    loaded, support, parsed, models = resolved.loaded, resolved.support, resolved.parsed, resolved.models
-    wished: list[tuple[str, Any, str]] = [
-        (support.model_option, models.base, loaded.where("model")),
-        *((support.flag_of(n), str(path), loaded.where("components", n)) for n, path in models.components.items()),
-        ("dataset_config", str(arranged.files[0].path), loaded.where("datasets")),
-        ("output_dir", str(run.output), "runner: the run's folder"),
-        ("output_name", resolved.recipe.name, loaded.where("name")),
-    ]
-    if support.network_module and parsed.given.get("network_module") is None:
-        wished.append(("network_module", support.network_module, f"runner: family {support.family}"))
-    wished += [(name, value, f"runner: {support.script}") for name, value in support.unset(parsed.given).items()]
-    if not any(parsed.on(name) for name in ATTENTION):
-        wished.append(("sdpa", True, "runner: the script has no attention of its own choice"))
-    wished += [(name, value, "runner: the trainer would save only at the end") for name, value in saving.items()]
-    if parsed.given.get("log_with") is not None:
-        wished.append(("logging_dir", str(run.tensorboard), "runner: log_with is set"))
-    return (*(option_arg(parsed.options, name, value, source) for name, value, source in wished), *resolved.args)
+    data = ("dataset_config", str(arranged.files[0].path), resolved.loaded.where("datasets"))
+    chosen = any(resolved.parsed.on(name) for name in ATTENTION)
+    own = [] if chosen else [("sdpa", True, "runner: the script has no attention of its own choice")]
+    return runner_options(resolved, run, [data], saving, own)
 
 
 def stage(resolved: ResolvedRecipe, row: StageRow, config: Path) -> EarlierStage:
     """The data, the encoders and what of the recipe's options the stage takes as well."""
     components, loaded = resolved.models.components, resolved.loaded
-    wished: list[tuple[str, Any, str]] = [("dataset_config", str(config), loaded.where("datasets"))]
+    wished: list[Wished] = [("dataset_config", str(config), loaded.where("datasets"))]
     wished += [
         (resolved.support.flag_of(name), str(components[name]), loaded.where("components", name))
         for name in row.components

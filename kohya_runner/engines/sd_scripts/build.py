@@ -12,7 +12,7 @@ from typing import Any
 
 from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.layout import Layout, plan_layout, with_metadata
-from kohya_runner.engines.arguments import Arg, option_arg
+from kohya_runner.engines.arguments import Arg, Wished, runner_options
 from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.rule_context import context_of
 from kohya_runner.engines.sd_scripts.batching import batching_from
@@ -33,33 +33,23 @@ LATENT_OPTIONS = (
 """What a cached latent or text encoder output depends on; the trainer checks little of it (strategy_base.py:427)."""
 
 
-def cache_key(resolved: ResolvedRecipe) -> str:
-    """A hash over everything but the pictures that a latent depends on: another key, and old caches are dropped."""
-    facts = {name: resolved.parsed.get(name) for name in LATENT_OPTIONS}
-    text = json.dumps([resolved.support.key, resolved.models.base, facts], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
     """The repeat folders; pairs, a metadata file or a dataset file where the script reads those."""
-    layout = plan_layout(scans, tree, cache_key(resolved), caption_extension=resolved.loaded.caption_extension)
-    match resolved.support.data:
-        case "pairs":
-            return Arranged(_paired(layout, resolved))
-        case "metadata":
-            return Arranged(with_metadata(layout))
-        case _:
-            return Arranged(with_config(layout))
-
-
-def _paired(layout: Layout, resolved: ResolvedRecipe) -> Layout:
+    facts = {name: resolved.parsed.get(name) for name in LATENT_OPTIONS}
+    text = json.dumps([resolved.support.key, resolved.models.base, facts], sort_keys=True, default=str)
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]  # with another one old caches are dropped
+    layout = plan_layout(scans, tree, key, caption_extension=resolved.loaded.caption_extension)
+    if resolved.support.data == "metadata":
+        return Arranged(with_metadata(layout))
+    if resolved.support.data != "pairs":
+        return Arranged(with_config(layout))
     from kohya_runner.dataset.edit import EditSet, Paired
     from kohya_runner.dataset.edit_layout import with_conditions, with_edits
 
     edits = tuple(pair for pair in resolved.pairs if isinstance(pair, EditSet))
     if edits:
-        return with_edits(layout, edits)
-    return with_conditions(layout, tuple(pair for pair in resolved.pairs if isinstance(pair, Paired)))
+        return Arranged(with_edits(layout, edits))
+    return Arranged(with_conditions(layout, tuple(pair for pair in resolved.pairs if isinstance(pair, Paired))))
 
 
 def steps(resolved: ResolvedRecipe, layout: Layout, values: Mapping[str, Any]) -> Planned:
@@ -103,37 +93,14 @@ def arguments(
     ``.caption`` is the trainer's caption extension (library/args.py:902) and no checkpoint before the end is
     its cadence, so both are passed unless the recipe says null.
     """
-    loaded, support, options, models = resolved.loaded, resolved.support, resolved.parsed.options, resolved.models
-    given = resolved.recipe.args
-    args = [option_arg(options, support.model_option, models.base, loaded.where("model"))]
-    args += [
-        option_arg(options, flag, str(path), loaded.where("components", name))
-        for name, path in models.components.items()
-        if (flag := support.flag_of(name)) in options
-    ]
-    args += _data(loaded, options, arranged.layout)
-    args.append(option_arg(options, "output_dir", str(run.output), "runner: the run's folder"))
-    args.append(option_arg(options, "output_name", resolved.recipe.name, loaded.where("name")))
-    if support.network_module and given.get("network_module") is None:
-        source = f"runner: family {support.family}"
-        args.append(option_arg(options, "network_module", support.network_module, source))
-    for name, value in support.unset(given).items():
-        args.append(option_arg(options, name, value, f"runner: {support.script}"))
-    unsaid = given.get("caption_extension") is None and not loaded.nulled("caption_extension")
-    if unsaid and "caption_extension" in options:
-        source = "runner: the trainer's own default is .caption"
-        args.append(option_arg(options, "caption_extension", ".txt", source))
-    for name, value in saving.items():
-        args.append(option_arg(options, name, value, "runner: the trainer would save only at the end"))
-    if given.get("log_with") is not None:
-        args.append(option_arg(options, "logging_dir", str(run.tensorboard), "runner: log_with is set"))
-    if models.tokenizers is not None:
-        source = "runner: random weights need no Hub"
-        args.append(option_arg(options, "tokenizer_cache_dir", str(models.tokenizers), source))
-    return (*args, *resolved.args)
+    given, options = resolved.recipe.args, resolved.parsed.options
+    unsaid = given.get("caption_extension") is None and not resolved.loaded.nulled("caption_extension")
+    source = "runner: the trainer's own default is .caption"
+    own = [("caption_extension", ".txt", source)] if unsaid and "caption_extension" in options else []
+    return runner_options(resolved, run, _data(resolved.loaded, options, arranged.layout), saving, own)
 
 
-def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Arg]:
+def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Wished]:
     """Where the script reads its pictures, and what lies beside them."""
     where = loaded.where("datasets")
     repeats = layout.folders[0].repeats if layout.metadata and layout.folders else None
@@ -145,7 +112,7 @@ def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Ar
         found = {"dataset_config": layout.config_file}
     for name, value in found.items():
         if value is not None and name in options:
-            yield option_arg(options, name, value if isinstance(value, int) else str(value), where)
+            yield name, value if isinstance(value, int) else str(value), where
 
 
 MOST_BYTES = 1_000_000
@@ -178,12 +145,6 @@ def _sample_prompts(path: Path) -> tuple[Prompt, ...]:
         return ()
 
 
-def _prompt_lines(text: str) -> Iterator[Prompt]:
-    for line in text.splitlines():
-        if line.strip() and not line.startswith("#"):
-            yield _prompt_line(line.strip())
-
-
 def _prompt_line(line: str) -> Prompt:
     """The last of several counts; a minus is not read at all."""
     parts = line.split(" --")
@@ -203,5 +164,8 @@ def _prompts_of_json(text: str) -> Iterator[Prompt]:
             yield found | ({"image": 1} if prompt.get("image") else {})
 
 
-PROMPT_READERS: Mapping[str, Callable[[str], Iterator[Prompt]]] = {".txt": _prompt_lines, ".json": _prompts_of_json}
+PROMPT_READERS: Mapping[str, Callable[[str], Iterator[Prompt]]] = {
+    ".txt": lambda text: (_prompt_line(s.strip()) for s in text.splitlines() if s.strip() and not s.startswith("#")),
+    ".json": _prompts_of_json,
+}
 """TOML is read by the trainer as well, and left alone here."""
