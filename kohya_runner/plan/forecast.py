@@ -17,7 +17,7 @@ from kohya_runner.findings import Finding, Severity, error
 from kohya_runner.hub import Access
 from kohya_runner.machine.device_checks import MachineNeeds
 from kohya_runner.machine.downloads import HubFile
-from kohya_runner.machine.memory_checks import Load, MemoryPlan, memory_plan, swap_bytes, vram_settings
+from kohya_runner.machine.memory_checks import MemoryPlan, memory_plan, swap_bytes, vram_settings
 from kohya_runner.plan import space
 from kohya_runner.plan.cost import TimePlan, budget_findings, machine_of, speeds
 from kohya_runner.plan.space import load_of
@@ -130,14 +130,12 @@ def forecast(
     places = {key: subject.loaded.where("budget", key) for key in type(subject.budget).model_fields}
     found += memory.findings
     found += budget_findings(subject.budget, time, steps_per_epoch=steps.steps_per_epoch, places=places)
-    rent = _rent(need, load, known) if host is None else None
-    return Forecast(files, memory, time, tuple(found), rent)
-
-
-def _rent(need: MachineNeeds, load: Load, times: Mapping[tuple[str, ...], TimePlan]) -> Rent:
+    if host is not None:
+        return Forecast(files, memory, time, tuple(found))
     from kohya_runner.machine.memory_savings import card_classes
 
-    return Rent(card_classes(vram_settings(need, load)), need.num_processes, times)
+    rent = Rent(card_classes(vram_settings(need, load)), need.num_processes, known)
+    return Forecast(files, memory, time, tuple(found), rent)
 
 
 def _files(subject: ForecastInput) -> tuple[Inspected, ...]:
@@ -171,7 +169,8 @@ def inspect_models(
     paths = {MODEL: Path(models.base)} if models.kind in FILES else {}
     paths |= models.components
     here = {slot: path for slot, path in paths.items() if path.is_file()}
-    found = {slot: inspect_file(slot, path, _place(loaded, slot), hashes) for slot, path in here.items()}
+    places = {slot: ("model",) if slot == MODEL else ("components", slot) for slot in here}
+    found = {slot: inspect_file(slot, path, loaded.where(*places[slot]), hashes) for slot, path in here.items()}
     files = {fetch.target: fetch.file for fetch in models.fetches}
     absent = [(slot, files[path]) for slot, path in paths.items() if slot not in here and path in files]
     if reach is not None and absent:
@@ -179,37 +178,6 @@ def inspect_models(
 
         found |= {seen.slot: seen for seen in inspect_hub_files(absent, reach)}
     return tuple(seen for slot in paths if (seen := found.get(slot)) is not None)
-
-
-def _place(loaded: Loaded, slot: str) -> str:
-    from kohya_runner.artefact.model_inspection import MODEL
-
-    return loaded.where("model") if slot == MODEL else loaded.where("components", slot)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What the Hub check needs beside the models: whether the base model is cached already, and where it is named."""
-
-    workspace: Workspace
-    environ: Mapping[str, str]
-    cached: bool
-    where: str
-    tokenizers: str | None = None  # --tokenizer_cache_dir
-    repositories: tuple[str, ...] = ()  # those of the tokenizers that the scripts fetch
-
-
-def reach_of(opened: Opened, resolved: ResolvedRecipe) -> Reach:
-    """Of a recipe."""
-    models, support, room = resolved.models, resolved.support, opened.workspace
-    return Reach(
-        room,
-        opened.environ,
-        cached=models.kind == "hub" and space.is_cached(models.base, support, room, resolved.precision),
-        where=opened.loaded.where("model"),
-        tokenizers=resolved.parsed.get("tokenizer_cache_dir"),
-        repositories=support.tokenizers_of(resolved.parsed.given),
-    )
 
 
 def _has_tokenizer(repo: str, cache: Path, folder: str | None) -> bool:
@@ -227,18 +195,20 @@ QUICK = 3.0
 
 
 def hub_answers(
-    models: Models, reach: Reach, *, seconds: float = hub.TIMEOUT
+    opened: Opened, resolved: ResolvedRecipe, *, tokenizers: bool = True, seconds: float = hub.TIMEOUT
 ) -> tuple[tuple[Finding, ...], Mapping[Path, int]]:
     """What the Hub says about everything that is not here yet, and the sizes of the files to fetch."""
-    cache = reach.workspace.cache / "huggingface" / "hub"
-    wanted = [hub.HubNeed(models.base, "model", reach.where, reach.cached)] if models.kind == "hub" else []
+    models, support, parsed, room = resolved.models, resolved.support, resolved.parsed, opened.workspace
+    wanted: list[hub.HubNeed] = []
+    if models.kind == "hub":
+        cached = space.is_cached(models.base, support, room, resolved.precision)
+        wanted.append(hub.HubNeed(models.base, "model", opened.loaded.where("model"), cached))
     wanted += [hub.HubNeed(f.file.repo, "model", f.file.where, f.target.exists()) for f in models.fetches]
-    if models.tokenizers is None:
-        wanted += [
-            hub.HubNeed(repo, "tokenizer", "", _has_tokenizer(repo, cache, reach.tokenizers))
-            for repo in reach.repositories
-        ]
-    access = replace(hub.access(reach.environ), seconds=seconds)
+    if models.tokenizers is None and tokenizers:
+        cache, folder = room.cache / "huggingface" / "hub", parsed.get("tokenizer_cache_dir")
+        repositories = support.tokenizers_of(parsed.given)
+        wanted += [hub.HubNeed(one, "tokenizer", "", _has_tokenizer(one, cache, folder)) for one in repositories]
+    access = replace(hub.access(opened.environ), seconds=seconds)
     facts = hub.hub_facts([need.repo for need in wanted if not need.cached], access)
     files = {(fact.repo, name): size for fact in facts for name, size in fact.files}
     known = {f.target: files[f.file.repo, f.file.path] for f in models.fetches if (f.file.repo, f.file.path) in files}
@@ -262,8 +232,7 @@ def hub_for_another(
     opened: Opened, resolved: ResolvedRecipe
 ) -> tuple[tuple[Finding, ...], Mapping[Path, int], tuple[str, ...]]:
     """What the Hub says of the models, the sizes, and why it was not asked. The other machine may have a token."""
-    reach = replace(reach_of(opened, resolved), repositories=())
-    answers, sizes = hub_answers(resolved.models, reach, seconds=QUICK)
+    answers, sizes = hub_answers(opened, resolved, tokenizers=False, seconds=QUICK)
     certain = hub.access(opened.environ).token is not None
     kept: list[Finding] = []
     left: list[str] = []

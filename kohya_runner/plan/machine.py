@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner import hub
-from kohya_runner.engine_info import EngineInfo
 from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.engines.steps_plan import StepsPlan
@@ -19,7 +18,6 @@ from kohya_runner.machine.device_checks import (
     PACKAGE_OF,
     READ,
     MachineNeeds,
-    TrainerFacts,
     install_line,
     named_modules,
 )
@@ -28,7 +26,7 @@ from kohya_runner.options.packages import Packages, shipped_packages
 from kohya_runner.plan import resume_options, space
 from kohya_runner.plan.assembly import Assembled
 from kohya_runner.plan.commands import StageCommand, commands
-from kohya_runner.plan.forecast import Forecast, ForecastInput, forecast, hub_answers, hub_for_another, reach_of
+from kohya_runner.plan.forecast import Forecast, ForecastInput, forecast, hub_answers, hub_for_another
 from kohya_runner.recipe.models import HUB_ID, Launch
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.text import package_name
@@ -42,16 +40,6 @@ if TYPE_CHECKING:
     Asked = Callable[[], probe.PythonFacts | None]
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class FoundTrainer:
-    """What was found of the engine that the recipe needs."""
-
-    checkout: Checkout | None
-    python: TrainerPython | None
-    engine: EngineInfo
-    facts: Asked
 
 
 def needs(resolved: ResolvedRecipe) -> MachineNeeds:
@@ -119,27 +107,20 @@ def packages_of(asked: Asked) -> Packages:
     return Packages({module: place for module, place in places.items() if module not in same}, same)
 
 
-def examine(
-    need: MachineNeeds, host: HostFacts, trainer: FoundTrainer, *, deep: bool, on_progress: Progress | None = None
+def examine(  # noqa: PLR0913 - the run, the machine, and how to look
+    opened: Opened, need: MachineNeeds, host: HostFacts, facts: Asked, *, deep: bool, on_progress: Progress | None
 ) -> tuple[Finding, ...]:
     """The machine against the needs. ``deep`` really imports torch in the trainer's Python: seconds, and certain."""
-    from kohya_runner.machine.checks import machine_findings
+    from kohya_runner.machine.checks import machine_findings, trainer_facts
 
+    python, checkout = opened.python, opened.checkout
     try:
-        found = _trainer(trainer, trainer.facts(), deep=deep, on_progress=on_progress)
+        known = facts()
+        found = _imported(python, checkout, on_progress) if deep and python and checkout else None
+        trainer = trainer_facts(opened.engine.INFO, checkout, python, known, found)
     except TrainerError as fault:
         return (error("trainer.import", fault.message, hint=fault.hint),)
-    return machine_findings(need, host, found)
-
-
-def _trainer(
-    trainer: FoundTrainer, facts: probe.PythonFacts | None, *, deep: bool, on_progress: Progress | None
-) -> TrainerFacts:
-    from kohya_runner.machine.checks import trainer_facts
-
-    checkout, python = trainer.checkout, trainer.python
-    found = _imported(python, checkout, on_progress) if deep and python and checkout else None
-    return trainer_facts(trainer.engine, checkout, python, facts, found)
+    return machine_findings(need, host, trainer)
 
 
 IMPORTING = "importing torch and the trainer in its Python (a minute from a cold disk)"
@@ -184,8 +165,11 @@ def on_machine(  # noqa: PLR0913 - what came before, and how to look
 
     ``failed``: whether the plan has an error, with these findings on top. Then nobody waits for an import of torch.
     """
-    request = opened.request
-    host = _host(opened) if usable and not request.elsewhere else None
+    request, room, host = opened.request, opened.workspace, None
+    if usable and not request.elsewhere:
+        from kohya_runner.machine.host import read_host
+
+        host = read_host((room.root, room.cache, room.datasets, room.runs, room.models), environ=opened.environ)
     stages, command = commands(opened, run, on_cpu=host is not None and not host.gpus)
     if request.elsewhere:
         answers, sizes, unasked = hub_for_another(opened, run.resolved)
@@ -200,23 +184,17 @@ def on_machine(  # noqa: PLR0913 - what came before, and how to look
         disk = disk_plan(_items(opened, run, {}), host.filesystems)
         return OnMachine(stages, command, host.gpus, disk, findings=disk.findings, not_checked=(PRACTICE,))
     need = needs(run.resolved)
-    trainer = FoundTrainer(opened.checkout, opened.python, opened.engine.INFO, facts)
-    answers, sizes = hub_answers(run.resolved.models, reach_of(opened, run.resolved))
+    answers, sizes = hub_answers(opened, run.resolved)
     steps = resume_options.ahead(run.steps, run.series) if run.steps else None
     told = _forecast(opened, run, need, steps, host=host, argv=command.argv)
     disk = disk_plan(_items(opened, run, sizes), host.filesystems)
-    static = (*answers, *_publishing(opened), *told.findings, *disk.findings)
+    sent, where = run.resolved.recipe.finish.publication, opened.loaded.where("finish", "publish")
+    # whether the token can do what finish.publish asks for: not to be learnt after hours of training
+    published = hub.write_findings(sent.repo, where, hub.access(opened.environ)) if sent else ()
+    static = (*answers, *published, *told.findings, *disk.findings)
     late = request.deep and failed(static)
-    found = examine(need, host, trainer, deep=request.deep and not late, on_progress=on_progress)
+    found = examine(opened, need, host, facts, deep=request.deep and not late, on_progress=on_progress)
     return OnMachine(stages, command, host.gpus, disk, told, (*found, *static), (STATIC,) if late else ())
-
-
-def _publishing(opened: Opened) -> tuple[Finding, ...]:
-    """Whether the token can do what ``finish.publish`` asks for: not to be learnt after hours of training."""
-    sent = opened.loaded.recipe.finish.publication if opened.loaded.recipe else None
-    if sent is None:
-        return ()
-    return hub.write_findings(sent.repo, opened.loaded.where("finish", "publish"), hub.access(opened.environ))
 
 
 def _to_install(resolved: ResolvedRecipe) -> Iterator[str]:
@@ -227,13 +205,6 @@ def _to_install(resolved: ResolvedRecipe) -> Iterator[str]:
     for module, option in named_modules({**resolved.parsed.all(), **launch.accelerate}).items():
         if not any(package_name(text) == PACKAGE_OF.get(module) for text in launch.packages):
             yield f"whether the trainer there has {module} (args.{option}): {install_line(module)}"
-
-
-def _host(opened: Opened) -> HostFacts:
-    from kohya_runner.machine.host import read_host
-
-    room = opened.workspace
-    return read_host((room.root, room.cache, room.datasets, room.runs, room.models), environ=opened.environ)
 
 
 def _forecast(  # noqa: PLR0913 - the run, and the machine that it is for

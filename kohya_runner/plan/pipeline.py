@@ -23,7 +23,7 @@ from kohya_runner.machine.rendezvous import ALONE, Rendezvous, rendezvous
 from kohya_runner.options.script_options import NAMES
 from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
-from kohya_runner.plan.data import read_data, read_without_options
+from kohya_runner.plan.data import ReadData, read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine, packages_of
 from kohya_runner.plan.options import given_options, option_findings, sample_file, unjudged
 from kohya_runner.plan.value import Plan, Request
@@ -31,7 +31,6 @@ from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.recipe.models import Recipe
 from kohya_runner.recipe.validate import fields_at, meant_key, recipe_key, shown_value, written
 from kohya_runner.record.run_paths import RECIPE
-from kohya_runner.settings import UserSettings
 from kohya_runner.text import did_you_mean, nearest
 from kohya_runner.workspace import Workspace
 from kohya_runner.yamlio import Key, Node, dotted
@@ -75,12 +74,17 @@ def open_recipe(request: Request, environ: Mapping[str, str] | None = None) -> O
         raise UsageError(f"--allow {refused}")
     settings = user_settings(env)
     loaded = load(request.recipe, request.overrides, environ=env, readable=settings.env, advice=advice)
-    room = choose_workspace(request.workspace, loaded, settings, env)
+    fallback = str(settings.workspace) if settings.workspace else None
+    stated = (
+        loaded.recipe.workspace if loaded.recipe else None
+    )  # relative to its file, the option and the variable to here
+    named = str(loaded.path_from(stated, "workspace")) if stated else fallback
+    room = workspaces.choose(request.workspace, named, env, Path.cwd())
     keys = (*request.trust, *settings.trust)
     check_keys(keys)
     told = tuple(consequences(loaded, room, Consents(keys, settings.workspace)))
     if any(one.key == "workspace" and not one.allowed for one in told):
-        room = workspaces.choose(None, str(settings.workspace) if settings.workspace else None, env, Path.cwd())
+        room = workspaces.choose(None, fallback, env, Path.cwd())
     loaded, place, apart = _on_machines(loaded, request, env)
     support, unknown = find_support(loaded)
     engine = ENGINES[support.engine if support else table.DEFAULT.name]
@@ -134,14 +138,6 @@ def recipe_packages(recipe: Path, overrides: tuple[str, ...], trust: tuple[str, 
     return opened.engine.INFO.name, opened.loaded.recipe.launch.packages
 
 
-def choose_workspace(option: str | None, loaded: Loaded, settings: UserSettings, env: Mapping[str, str]) -> Workspace:
-    """The option and the variable are relative to here, the recipe's own word to its file."""
-    stated = loaded.recipe.workspace if loaded.recipe else None
-    named = str(loaded.path_from(stated, "workspace")) if stated else None
-    fallback = str(settings.workspace) if settings.workspace else None
-    return workspaces.choose(option, named or fallback, env, Path.cwd())
-
-
 def _named_python(loaded: Loaded, told: tuple[Consequence, ...]) -> str | None:
     """The Python that the recipe names, where that is allowed."""
     launch = loaded.recipe.launch.python if loaded.recipe else None
@@ -159,7 +155,9 @@ def find_support(loaded: Loaded) -> tuple[Support | None, tuple[Finding, ...]]:
     word, value, choices = ("method", method, known) if known else ("family", family, table.families())
     message = f"{word}: {value} is not supported" + (f" for family {family}" if known else "")
     why = table.ABSENT.get((family, method), "")
-    reason, instead = _refusal(family, method)
+    from kohya_runner.engines.catalogue import refusal
+
+    reason, instead = refusal(family, method, table.FAMILIES)
     if known and reason:
         return None, (error("recipe.method", f"{message}: {reason}", where=loaded.where(word), hint=instead),)
     if not known and (other := table.other_family(value)):
@@ -179,12 +177,6 @@ def _family(loaded: Loaded) -> str:
 
 def _method(loaded: Loaded) -> str:
     return loaded.recipe.method if loaded.recipe else loaded.word("method", "lora")
-
-
-def _refusal(family: str, method: str) -> tuple[str, str]:
-    from kohya_runner.engines.catalogue import refusal
-
-    return refusal(family, method, table.FAMILIES)
 
 
 def make_plan(
@@ -213,10 +205,7 @@ def _salvaged(opened: Opened, support: Support | None, on_progress: Progress | N
         options = options_for(support.script, None)
         faults = from_recipe(opened.loaded, ENGINES[support.engine], support, options)[1]
     data = read_without_options(opened, on_progress)
-    return Plan(
-        opened.request, opened.loaded, opened.workspace, _allowed(opened, (*faults, *data.findings)),
-        opened.engine.INFO, opened.consequences, opened.support, opened.checkout, opened.python, scans=data.scans,
-    )  # fmt: skip
+    return _read(opened, opened.support, data, (*faults, *data.findings))
 
 
 def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Progress | None) -> Plan:
@@ -226,13 +215,12 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
     data = read_data(opened, given, support, on_progress)
     given = given.with_packages(packages_of(facts))
     found = [*given.findings, *data.findings, *option_findings(opened, given)]
+    plan = replace(
+        _read(opened, support, data, found), args=given.args, fetches=given.models.fetches, left_open=given.left_open
+    )
     unprepared = any(finding.code == "dataset.unprepared" for finding in data.findings)
     if unprepared or not given.usable or not opened.engine.can_arrange(opened.loaded, given.parsed):
-        return Plan(
-            opened.request, opened.loaded, opened.workspace, _allowed(opened, found), opened.engine.INFO,
-            opened.consequences, support, opened.checkout, opened.python, given.args, scans=data.scans,
-            fetches=given.models.fetches, left_open=given.left_open, not_checked=data.not_checked,
-        )  # fmt: skip
+        return plan
     run = assemble(opened, given, data, recipe, support)
     prompts = sample_file(opened.loaded, opened.workspace)
     writable = not any(finding.code == "disk.unwritable" for finding in (*opened.findings, *found))
@@ -247,15 +235,20 @@ def _planned(opened: Opened, recipe: Recipe, support: Support, on_progress: Prog
         from kohya_runner.plan.replay import replay_findings
 
         found += replay_findings(opened, run, machine.gpus, facts)
+    return replace(
+        plan, findings=_allowed(opened, found), support=run.resolved.support, args=run.resolved.args,
+        command=machine.command, layout=run.arranged.layout, steps=run.steps, disk=machine.disk, run_dir=run.run_dir,
+        gpus=machine.gpus, forecast=machine.forecast, stages=machine.stages, caches=run.arranged.caches,
+        files=(*run.arranged.files, *([prompts] if prompts else [])), series=run.series, anew=run.begun,
+        not_checked=(*machine.not_checked, *data.not_checked, *unjudged(given)), fingerprint=run.fingerprint,
+    )  # fmt: skip
+
+
+def _read(opened: Opened, support: Support | None, data: ReadData, found: Iterable[Finding]) -> Plan:
+    """What is known of a run before anything is decided."""
     return Plan(
         opened.request, opened.loaded, opened.workspace, _allowed(opened, found), opened.engine.INFO,
-        opened.consequences, run.resolved.support, opened.checkout, opened.python, run.resolved.args,
-        command=machine.command, scans=data.scans, layout=run.arranged.layout, steps=run.steps, disk=machine.disk,
-        fetches=given.models.fetches, left_open=given.left_open, run_dir=run.run_dir, gpus=machine.gpus,
-        forecast=machine.forecast, stages=machine.stages, caches=run.arranged.caches,
-        files=(*run.arranged.files, *([prompts] if prompts else [])),
-        series=run.series, anew=run.begun, not_checked=(*machine.not_checked, *data.not_checked, *unjudged(given)),
-        fingerprint=run.fingerprint,
+        opened.consequences, support, opened.checkout, opened.python, scans=data.scans, not_checked=data.not_checked,
     )  # fmt: skip
 
 
@@ -269,7 +262,8 @@ def _allowed(opened: Opened, found: Iterable[Finding]) -> tuple[Finding, ...]:
 def advice(tree: Node, path: tuple[Key, ...]) -> str:
     """The line to write, "" where nothing comes close."""
     name, node = str(path[-1]), tree.find(path)
-    support = meant_support(_word(tree, "family"), _word(tree, "method") or "lora")
+    family, method = (word.value if (word := tree.child(key)) else "" for key in ("family", "method"))
+    support = meant_support(str(family or ""), str(method or "lora"))
     options = options_for(support.script, None) if support else None
     option = options.known_as(name) if options else None
     known = fields_at(path[:-1])
@@ -286,11 +280,6 @@ def advice(tree: Node, path: tuple[Key, ...]) -> str:
         return written(node, dotted(path), place)
     meant = options.nearest(name) if options else None
     return f"did you mean the trainer's '{meant}'? {written(node, dotted(path), f'args.{meant}')}" if meant else ""
-
-
-def _word(tree: Node, key: str) -> str:
-    node = tree.child(key)
-    return node.value if node is not None and isinstance(node.value, str) else ""
 
 
 def meant_support(family: str, method: str) -> Support | None:

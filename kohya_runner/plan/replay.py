@@ -14,7 +14,7 @@ from kohya_runner.engines import arguments
 from kohya_runner.errors import TrainerError
 from kohya_runner.findings import Finding, info, warning
 from kohya_runner.install.probe import PACKAGES
-from kohya_runner.plan.resume_drift import LOCATIONS, after_script, grouped, shown
+from kohya_runner.plan.resume_drift import LOCATIONS, after_script, grouped, shown, with_workspace
 from kohya_runner.record import record as records
 from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
@@ -100,13 +100,7 @@ class RunFacts:
 
 def _portable(tokens: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Options with the workspace's own folder taken out of paths."""
-    values = grouped(tokens)
-    output = (values.get("output_dir") or ("",))[0]
-    room = output.rsplit("/", 4)[0] if output.count("/") >= 4 else ""  # <workspace>/runs/<name>/<id>/output
-    return {
-        name: tuple(f"<workspace>{v[len(room) :]}" if room and v.startswith(f"{room}/") else v for v in found)
-        for name, found in values.items()
-    }
+    return with_workspace(grouped(tokens), "<workspace>")
 
 
 def _counts(data: Mapping[str, Any]) -> str:

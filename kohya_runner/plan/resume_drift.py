@@ -70,7 +70,7 @@ def grouped(tokens: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def _options(series: ResumePoint, now: Now) -> Iterator[Finding]:
     tokens = series.record.options or after_script(series.record.argv)
-    moved = _moved(grouped(tokens), now)
+    moved = with_workspace(grouped(tokens), str(now.runs.parent))
     after = grouped(arguments.tokens(now.args))
     places = {arg.name: arg.source for arg in now.args}
     for name in sorted({*moved, *after}):
@@ -90,15 +90,14 @@ def after_script(argv: tuple[str, ...]) -> tuple[str, ...]:
     return () if script is None else argv[script + 1 :]
 
 
-def _moved(values: Mapping[str, tuple[str, ...]], now: Now) -> dict[str, tuple[str, ...]]:
-    """The old values, with the workspace they speak of put where it is now."""
+def with_workspace(values: Mapping[str, tuple[str, ...]], here: str) -> dict[str, tuple[str, ...]]:
+    """Options with the workspace's own folder called ``here`` in their paths."""
     output = (values.get("output_dir") or ("",))[0]
-    before = output.rsplit("/", 4)[0] if output.count("/") >= 4 else ""  # <workspace>/runs/<name>/<id>/output
-    here = str(now.runs.parent)
-    if not before or before == here:
-        return dict(values)
-    return {n: tuple(v.replace(f"{before}/", f"{here}/", 1) if v.startswith(f"{before}/") else v for v in found)
-            for n, found in values.items()}  # fmt: skip
+    room = output.rsplit("/", 4)[0] if output.count("/") >= 4 else ""  # <workspace>/runs/<name>/<id>/output
+    return {
+        name: tuple(f"{here}{v[len(room) :]}" if room and v.startswith(f"{room}/") else v for v in found)
+        for name, found in values.items()
+    }
 
 
 def shown(values: tuple[str, ...] | None) -> str:
