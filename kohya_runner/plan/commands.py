@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.buckets import parse_resolution
 from kohya_runner.dataset.captions import images_in
@@ -53,33 +53,20 @@ def class_images(loaded: Loaded, index: int, entry: Dataset, workspace: Workspac
     there = images_in(loaded.path_from(entry.images, "datasets", index, "images")) if entry.images else 0
     if there >= entry.num_class_images:
         return None
-    prompt, size = " ".join(entry.class_prompt.split()), _size(loaded, entry)
-    facts = {name: loaded.args.get(name) for name in DECIDING}
+    prompt, family = " ".join(entry.class_prompt.split()), loaded.word("family")
+    painter, args = _painter(family), loaded.args
+    step = painter.multiple if painter else 8
+    sides = parse_resolution(entry.options.get("resolution") or args.get("resolution")) or (512, 512)
+    size = (max(64, sides[0] // step * step), max(64, sides[1] // step * step))  # in the steps that the script takes
     model = loaded.recipe.model if loaded.recipe else loaded.word("model")
-    painter = _painter(loaded.word("family"))
-    how = painter.how if painter else {}
-    said = [loaded.word("family"), str(model), prompt, size, how, facts, *_more(loaded)]
+    facts = {name: args.get(name) for name in DECIDING}
+    said = [family, str(model), prompt, size, painter.how if painter else {}, facts]
+    if painter and painter.deciding:  # families that have their parts in files of their own
+        parts = loaded.recipe.components if loaded.recipe else {}
+        said += [{name: args.get(name) for name in painter.deciding}, dict(parts)]
     told = json.dumps(said, sort_keys=True, default=str)
     name = f"{UNSAFE.sub('_', prompt)[:40].strip('_')}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     return ClassImages(workspace.root / FOLDER / name, prompt, entry.num_class_images - there, size)
-
-
-def _more(loaded: Loaded) -> list[Any]:
-    """What decides a picture of the families that have their parts in files of their own."""
-    painter = _painter(loaded.word("family"))
-    if painter is None or not painter.deciding:
-        return []
-    parts = loaded.recipe.components if loaded.recipe else {}
-    return [{name: loaded.args.get(name) for name in painter.deciding}, dict(parts)]
-
-
-def _size(loaded: Loaded, entry: Dataset) -> tuple[int, int]:
-    """The training resolution in the steps that the script takes."""
-    stated = entry.options.get("resolution") or loaded.args.get("resolution")
-    width, height = parse_resolution(stated) or (512, 512)
-    painter = _painter(loaded.word("family"))
-    step = painter.multiple if painter else 8
-    return max(64, width // step * step), max(64, height // step * step)
 
 
 def findings(loaded: Loaded, workspace: Workspace) -> Iterator[Finding]:
@@ -105,10 +92,6 @@ def _problem(entry: Dataset) -> tuple[str, str]:
     if prompt is None or number is None:
         lacking = "class_prompt" if prompt is None else "num_class_images"
         return f"{lacking} is missing: class images need a prompt and a number", f"write {lacking}"
-    return _unpaintable(prompt)
-
-
-def _unpaintable(prompt: str) -> tuple[str, str]:
     if not prompt.strip():
         return "class_prompt is empty", "write what the class is, such as a photo of a dog"
     if "--" in prompt or _VARIANTS.search(prompt):
@@ -133,18 +116,17 @@ def _painted(loaded: Loaded, wanted: ClassImages, missing: int, where: str) -> I
 
 def stages(plan: Plan) -> tuple[ClassPainting, ...]:
     """The processes to run before the training, in order; none where every picture is there."""
-    from kohya_runner.engines.painting import TrainingCommand, is_small
-
     if plan.command is None or plan.support is None or plan.request.practice:
         return ()
     made = (scan.source.made for scan in plan.scans)
     wanted = {images.folder: images for images in made if images is not None and images.missing()}
-    painter = _painter(plan.support.family)
+    painter = _painter(plan.support.family) if wanted else None
     if painter is None:
         return ()
+    from kohya_runner.engines.painting import TrainingCommand, is_small
+
     python = str(plan.python.path) if plan.python else "python3"
-    checkout = plan.checkout.root if plan.checkout else None
-    small = is_small(plan.gpus)
+    checkout, small = plan.checkout.root if plan.checkout else None, is_small(plan.gpus)
     training = TrainingCommand(plan.support.family, plan.args, plan.command, python, checkout, small_gpu=small)
     return tuple(painter.paint(training, images, images.folder / ".painting") for images in wanted.values())
 
@@ -203,9 +185,10 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
         more = {"KOHYA_PRACTICE_PROCESSES": str(launch.world)} if launch.world > 1 else {}
         return stages, _alone(opened, engine, script, tokens, env | more)
     root, path = _script(opened, engine, script)
+    python = opened.python.path if opened.python else Path("python3")
     place = opened.place if opened.place.machines > 1 else Rendezvous(launch.nodes or 1, address="MACHINE-0")
     precision = resolved.precision
-    argv = arguments.argv(_python(opened), path, tokens, launch=launch, mixed_precision=precision, place=place)
+    argv = arguments.argv(python, path, tokens, launch=launch, mixed_precision=precision, place=place)
     return stages, arguments.Command(argv, root, env | _imports(opened, engine, root), needs)
 
 
@@ -230,9 +213,8 @@ def _alone(opened: Opened, engine: EngineInfo, script: str, tokens: tuple[str, .
             (sys.executable, "-m", "kohya_runner.practice.trainer", script, *tokens), Path.cwd(), env
         )
     root, path = _script(opened, engine, script)
-    return arguments.Command(
-        (str(_python(opened)), str(path), *tokens), root, {**env, **_imports(opened, engine, root)}
-    )
+    python = str(opened.python.path) if opened.python else "python3"
+    return arguments.Command((python, str(path), *tokens), root, {**env, **_imports(opened, engine, root)})
 
 
 def _script(opened: Opened, engine: EngineInfo, script: str) -> tuple[Path, Path]:
@@ -243,11 +225,6 @@ def _script(opened: Opened, engine: EngineInfo, script: str) -> tuple[Path, Path
     root = checkout.root if checkout else (project_root() or Path.cwd()) / engine.submodule
     inside = Path(engine.script_path(script))
     return root, root / inside if checkout else inside
-
-
-def _python(opened: Opened) -> Path:
-    python = opened.python
-    return python.path if python else Path("python3")
 
 
 def _imports(opened: Opened, engine: EngineInfo, root: Path) -> dict[str, str]:

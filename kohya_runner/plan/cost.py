@@ -108,9 +108,7 @@ def _alike(record: Record, wanted: frozenset[tuple[str, ...]]) -> bool:
     found = speed_key(record.argv)
     if not record.rehearsal:
         return found == wanted
-    return {g for g in found if not g[0].startswith("--sample_")} == {
-        g for g in wanted if not g[0].startswith("--sample_")
-    }
+    return not any(not group[0].startswith("--sample_") for group in found ^ wanted)
 
 
 def _speed(record: Record) -> Speed | None:
@@ -118,24 +116,17 @@ def _speed(record: Record) -> Speed | None:
     times = record.timings
     if times.started is None or times.first_step is None:
         return None
-    if record.rehearsal:
-        return _rehearsed(record)
+    run, setup = f"{record.name}/{record.run_id}", max(0.0, times.first_step - times.started)
+    if record.rehearsal:  # measured for this very purpose: the saves of the whole run are in it (run/rehearse.py)
+        known = record.state == "succeeded" and times.seconds_per_step
+        return Speed(known, setup, f"rehearsal {run}") if known else None
     shown = times.seconds_per_step if record.steps_seen >= ENOUGH_STEPS else None
     resumed = any(token.startswith("--resume") for token in record.argv)  # its steps were not all done in its time
     if record.state == "succeeded" and not resumed and times.ended is not None and record.steps_seen > 1:
         shown = (times.ended - times.first_step) / (record.steps_seen - 1)
     if shown is None or shown <= 0:
         return None
-    return Speed(shown, max(0.0, times.first_step - times.started), f"{record.name}/{record.run_id}")
-
-
-def _rehearsed(record: Record) -> Speed | None:
-    """Measured for this very purpose: the saves of the whole run are in it (run/rehearse.py)."""
-    times = record.timings
-    if record.state != "succeeded" or not times.seconds_per_step or times.first_step is None:
-        return None
-    setup = max(0.0, times.first_step - (times.started or 0.0))
-    return Speed(times.seconds_per_step, setup, f"rehearsal {record.name}/{record.run_id}")
+    return Speed(shown, setup, run)
 
 
 def speed_key(argv: Sequence[str]) -> frozenset[tuple[str, ...]]:
@@ -168,13 +159,8 @@ def budget_findings(
     if time.seconds is None:
         message = f"no time estimate yet: nothing checks {time.steps} steps against the budget"
         hint = "run `launch --rehearse` to measure the speed"
-        yield info("budget.unmeasured", message, where=_first(places), hint=hint)
-        return
-    yield from _over(budget, time, steps_per_epoch, places)
-
-
-def _over(budget: Budget, time: TimePlan, steps_per_epoch: int, places: Mapping[str, str]) -> Iterator[Finding]:
-    if time.seconds is None:
+        where = next(filter(None, places.values()), "")
+        yield info("budget.unmeasured", message, where=where, hint=hint)
         return
     if budget.max_cost is not None and time.cost is not None and time.cost > budget.max_cost:
         share = budget.max_cost / time.cost * time.seconds
@@ -199,7 +185,3 @@ def _fewer(time: TimePlan, seconds: float, steps_per_epoch: int, limit: str) -> 
         if epochs >= 1
         else raised
     )
-
-
-def _first(places: Mapping[str, str]) -> str:
-    return next((place for place in places.values() if place), "")

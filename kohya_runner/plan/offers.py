@@ -71,7 +71,9 @@ def cost_rows(rent: Rent, offers: Iterable[Offer], now: datetime | None = None) 
     measured = [row for gpus, time in rent.times.items() for row in _measured(gpus, time, known, now)]
     used = {id(row.offer) for row in measured}
     least = next((one.gb for one in rent.classes if one.fits and not one.lines), None)
-    others = [offer for offer in known if offer.card and id(offer) not in used and _bears(offer, least)]
+    free = (offer for offer in known if offer.card and id(offer) not in used)
+    # a card whose memory nobody says is not offered: it may be too small
+    others = [offer for offer in free if least is not None and offer.gb is not None and offer.gb >= least]
     bare = [CostRow(f"{offer.count} x {offer.card}" if offer.count > 1 else offer.card, None, offer, now)
             for offer in sorted(others, key=lambda offer: offer.price)]  # fmt: skip
     return (*sorted(measured, key=lambda row: _order(row.priced)), *bare)
@@ -81,11 +83,6 @@ def _measured(gpus: tuple[str, ...], time: TimePlan, offers: Iterable[Offer], no
     fitting = [offer for offer in offers if offer.is_of(gpus)]
     named = [offer for offer in fitting if offer.card] or fitting
     yield from (CostRow(machine_of(gpus), time, offer, now) for offer in (named or (None,)))
-
-
-def _bears(offer: Offer, least: int | None) -> bool:
-    """A card whose memory nobody says is not offered: it may be too small."""
-    return least is not None and offer.gb is not None and offer.gb >= least
 
 
 def _order(time: TimePlan | None) -> tuple[bool, float]:

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import Arg, ParsedOptions
+from kohya_runner.engines.arguments import Arg, ParsedOptions, option_arg
 from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.steps_plan import SaveSettings, StepsPlan, every_n_epochs
 from kohya_runner.engines.support import way_of
 from kohya_runner.findings import Finding, error, warning
-from kohya_runner.options import values
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.record.run_paths import ResumeWay
@@ -49,11 +48,7 @@ def state_args(
     stated = loaded.recipe is not None and loaded.recipe.resume.states is not None
     source = loaded.where("resume", "states") if stated else "runner: launch --resume"
     chosen = {"save_state": True, "save_last_n_epochs_state": keep}
-    return tuple(
-        Arg(name, value, values.tokens(options[name], value), source)
-        for name, value in chosen.items()
-        if given.get(name) is None
-    )
+    return tuple(option_arg(options, n, value, source) for n, value in chosen.items() if given.get(n) is None)
 
 
 def findings(  # noqa: PLR0913 - what each rule looks at
@@ -89,26 +84,27 @@ def _option_findings(loaded: Loaded, way: ResumeWay, given: Mapping[str, Any], *
         where = loaded.where("args", "save_model_as")
         yield error("args.save_model_as", text, where=where, hint="write args.save_model_as: safetensors")
     for name in STEPWISE if way.recounts else STEPWISE[:1]:
-        if given.get(name) not in (None, 0, False):
-            yield _stepwise(loaded, name)
+        if given.get(name) not in (None, 0, False):  # train_network.py:1471, training/trainer_base.py:1923
+            message = f"args.{name}: after a resume the trainer counts steps and epochs from 0 again"
+            hint = "leave it out; or launch without --resume and resume:"
+            if name == "save_every_n_steps":
+                hint = (
+                    "its files would replace the earlier ones of the same number; write save_every_n_epochs: 1 instead"
+                )
+            yield error("args.step_states", message, where=loaded.where("args", name), hint=hint)
     for name in way.sets if asked else ():
         if given.get(name) not in (None, False):
             yield error("args.owned", f"args.{name}: --resume sets it", where=loaded.where("args", name))
 
 
-def _stepwise(loaded: Loaded, name: str) -> Finding:
-    """train_network.py:1471, training/trainer_base.py:1923."""
-    message = f"args.{name}: after a resume the trainer counts steps and epochs from 0 again"
-    hint = "leave it out; or launch without --resume and resume:"
-    if name == "save_every_n_steps":
-        hint = "its files would replace the earlier ones of the same number; write save_every_n_epochs: 1 instead"
-    return error("args.step_states", message, where=loaded.where("args", name), hint=hint)
-
-
 def _of_steps(loaded: Loaded, steps: StepsPlan, way: ResumeWay) -> Iterator[Finding]:
     """A run that ends inside an epoch; one that leaves no state, so that it begins anew when it is cut."""
     if not way.steps_inside and steps.total % steps.steps_per_epoch:
-        yield _part_of_an_epoch(loaded, steps)
+        whole = steps.total // steps.steps_per_epoch * steps.steps_per_epoch or steps.steps_per_epoch
+        ends = f"{steps.total} steps end inside an epoch of {steps.steps_per_epoch}"
+        hint = f"write args.max_train_steps: {whole}, or args.max_train_epochs: {steps.epochs}"
+        where = loaded.where("args", "max_train_steps")
+        yield error("steps.resume", f"{ends}, and a resumed run ends with an epoch", where=where, hint=hint)
     last = {f"{loaded.word('name')}-state", f"checkpoint-{steps.total}"}
     if steps.epochs == 1 or any(name not in last for name in steps.saves.states):
         return
@@ -118,15 +114,6 @@ def _of_steps(loaded: Loaded, steps: StepsPlan, way: ResumeWay) -> Iterator[Find
     message = f"no state is written before the last of {steps.total} steps: a run that is cut begins anew"
     hint = f"write args.{name}: {less}, if there is room for the states"
     yield warning("steps.states", message, where=loaded.where("args", name), hint=hint)
-
-
-def _part_of_an_epoch(loaded: Loaded, steps: StepsPlan) -> Finding:
-    whole = steps.total // steps.steps_per_epoch * steps.steps_per_epoch or steps.steps_per_epoch
-    message = (
-        f"{steps.total} steps end inside an epoch of {steps.steps_per_epoch}, and a resumed run ends with an epoch"
-    )
-    hint = f"write args.max_train_steps: {whole}, or args.max_train_epochs: {steps.epochs}"
-    return error("steps.resume", message, where=loaded.where("args", "max_train_steps"), hint=hint)
 
 
 def resume_args(
@@ -143,7 +130,7 @@ def resume_args(
     said = {"resume": str(state.path), "initial_step": done, "resume_from_checkpoint": state.path.name}
     source = f"runner: --resume, after epoch {series.epoch}"
     chosen = {name: said[name] for name in state.way.sets if name in said}
-    return (*args, *(Arg(n, value, values.tokens(settings.options[n], value), source) for n, value in chosen.items()))
+    return (*args, *(option_arg(settings.options, name, value, source) for name, value in chosen.items()))
 
 
 def going_on(opened: Opened, given: GivenOptions, name: str) -> ResumePoint | None:
@@ -222,9 +209,8 @@ def remaining_args(
         wished["save_every_n_epochs"] = every_n_epochs(ratio, steps.epochs)
     wished |= _learning_rate(settings, steps.total * processes)
     source = f"runner: --resume, after epoch {series.epoch}"
-    options = settings.options
     kept = (arg for arg in args if arg.name not in wished and arg.name not in LENGTHS)
-    return (*kept, *(Arg(name, value, values.tokens(options[name], value), source) for name, value in wished.items()))
+    return (*kept, *(option_arg(settings.options, name, value, source) for name, value in wished.items()))
 
 
 def _learning_rate(settings: ParsedOptions, whole: int) -> dict[str, Any]:
@@ -236,30 +222,21 @@ def _learning_rate(settings: ParsedOptions, whole: int) -> dict[str, Any]:
     curve = CURVES.get(str(settings.get("lr_scheduler")))
     if curve is None:
         return {"lr_warmup_steps": warmup} if isinstance(stated, float) else {}
-    said = {**_lengths(settings, curve, warmup, whole), **dict(_beside(settings, curve))}
+    said: dict[str, Any] = {"num_warmup_steps": warmup, "num_training_steps": whole}
+    if curve.decays:
+        decay = _steps(settings.get("lr_decay_steps"), whole)
+        said = {"num_warmup_steps": warmup, "num_stable_steps": whole - warmup - decay, "num_decay_steps": decay}
+    for parameter, option in curve.options.items():
+        if (value := settings.get(option)) is not None:
+            said[parameter] = value / 2 if curve.halved and parameter == "num_cycles" else value
     return {
         "lr_scheduler_type": f"transformers.optimization.{curve.function}",
-        "lr_scheduler_args": [*(f"{name}={value}" for name, value in said.items()), *_stated_args(settings)],
+        "lr_scheduler_args": [
+            *(f"{name}={value}" for name, value in said.items()),
+            *(settings.get("lr_scheduler_args") or ()),
+        ],
         "lr_warmup_steps": 0,  # said above; sd-scripts takes none beside a type (library/optimizer.py:520)
     }
-
-
-def _lengths(settings: ParsedOptions, curve: Curve, warmup: int, whole: int) -> dict[str, Any]:
-    if not curve.decays:
-        return {"num_warmup_steps": warmup, "num_training_steps": whole}
-    decay = _steps(settings.get("lr_decay_steps"), whole)
-    return {"num_warmup_steps": warmup, "num_stable_steps": whole - warmup - decay, "num_decay_steps": decay}
-
-
-def _beside(settings: ParsedOptions, curve: Curve) -> Iterator[tuple[str, Any]]:
-    for parameter, option in curve.options.items():
-        value = settings.get(option)
-        if value is not None:
-            yield parameter, value / 2 if curve.halved and parameter == "num_cycles" else value
-
-
-def _stated_args(settings: ParsedOptions) -> tuple[str, ...]:
-    return tuple(settings.get("lr_scheduler_args") or ())
 
 
 def _steps(stated: Any, whole: int) -> int:

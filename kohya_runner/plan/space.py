@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,21 +200,14 @@ class DiskTimeline:
         }
 
 
-def timelines(uses: Iterable[DiskUse], saves: SavePlan) -> tuple[DiskTimeline, ...]:
+def timelines(uses: Iterable[DiskUse], saves: SavePlan) -> Iterator[DiskTimeline]:
     """One for each disk of a plan."""
-    return tuple(_timeline(use, saves) for use in uses)
-
-
-def _timeline(use: DiskUse, saves: SavePlan) -> DiskTimeline:
-    downloaded = _sum(item for item in use.items if item.what not in (*CACHES, *WRITTEN))
-    cached = downloaded + _sum(item for item in use.items if item.what in CACHES)
-    end = cached + sum(_left(item, saves) for item in use.items if item.what in WRITTEN)
-    mount = str(use.system.mount) if use.system else ""
-    return DiskTimeline(mount, use.free, downloaded, cached, use.needed, end)
-
-
-def _sum(items: Iterable[DiskItem]) -> int:
-    return sum(item.bytes for item in items)
+    for use in uses:
+        downloaded = sum(item.bytes for item in use.items if item.what not in (*CACHES, *WRITTEN))
+        cached = downloaded + sum(item.bytes for item in use.items if item.what in CACHES)
+        end = cached + sum(_left(item, saves) for item in use.items if item.what in WRITTEN)
+        mount = str(use.system.mount) if use.system else ""
+        yield DiskTimeline(mount, use.free, downloaded, cached, use.needed, end)
 
 
 def _left(item: DiskItem, saves: SavePlan) -> int:
