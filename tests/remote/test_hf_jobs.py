@@ -104,6 +104,7 @@ def test_a_job_runs_and_its_results_come_back_verified(hub, begun, tmp_path):
     assert begun.ticket["repo"] not in hub.repos
 
 
+@pytest.mark.daily
 def test_from_the_command_line_and_back(hub, tmp_path, odd_path, make_job):
     job = make_job(RECIPE.replace("./files/0/my pics", str(odd_path / "home" / "pics")))
     workspace = ("--workspace", str(tmp_path / "ws"))
@@ -129,6 +130,7 @@ def test_from_the_command_line_and_back(hub, tmp_path, odd_path, make_job):
     assert TOKEN not in "".join(path.read_text("utf-8", "replace") for path in run_dir.rglob("*.*") if path.is_file())
 
 
+@pytest.mark.daily
 def test_another_machine_goes_on_with_what_was_kept(hub, begun, tmp_path):
     PLACE.stop(begun, now=False)
     assert run_here(hub, tmp_path, KOHYA_PRACTICE_STEP_SECONDS="2") == 143

@@ -147,6 +147,7 @@ def test_a_client_that_is_killed_while_it_sends_is_gone_on_with(client, odd_path
     assert len(list(client.there.glob("stays/*/pack/files/0/pictures/lad_*"))) == 6
 
 
+@pytest.mark.daily
 def test_a_killed_client_and_a_machine_that_is_out_of_reach_lose_nothing(client):
     client.faults, client.step = "hang@9", 0.05
     launched = client.start(*client.launch())
@@ -174,6 +175,7 @@ def test_a_killed_client_and_a_machine_that_is_out_of_reach_lose_nothing(client)
     assert [path.name for path in client.saved()] == ["my cat-000001.safetensors"]
 
 
+@pytest.mark.daily
 def test_results_that_are_damaged_are_noticed_and_nothing_is_released(client):
     client.settings |= {"clean": True}
     client.run(*client.launch("--detach"))

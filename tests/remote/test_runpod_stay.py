@@ -151,6 +151,7 @@ def test_a_pod_is_rented_trains_and_is_ended_once_its_results_are_here_and_right
     assert 7000 < seconds <= 7200
 
 
+@pytest.mark.daily
 def test_every_client_is_killed_and_there_is_one_pod_that_is_ended_once(renter, cloud):
     """Each of them goes on where the one before was killed: after every answer of RunPod, and in every phase."""
     client = None
