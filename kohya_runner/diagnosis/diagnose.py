@@ -89,19 +89,22 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
     saved = max((n for n, text in enumerate(texts) if text.startswith(SAVED)), default=-1)
     failed = bool(chain.parts) and chain.parts[-1].start > saved
     succeeded = saved >= 0 and not failed and not wall and not ending
-    last = texts[max(log.last_step_line, len(texts) - LAST, evidence.at_work(texts)) :]
+    heard = tuple("" if line.calm or n in end.noise else line.text for n, line in enumerate(log.lines))
+    last = tuple(filter(None, heard[max(log.last_step_line, len(texts) - LAST, evidence.at_work(texts)) :]))
     words = (*last, *([wall] if wall else ()), *([ending] if ending else ()))
     hits = (
         []
         if succeeded
-        else list(_of_chain(chain, texts, facts, known) if failed else _of_words(words, (*facts, *texts), known))
+        else list(_of_chain(chain, heard, (*facts, *texts), known))
+        if failed
+        else list(_of_words(words, (*facts, *texts), known))
     )
     spoiled = [] if failed else list(_anywhere(texts, "error"))
     causes = tuple(
         _cause(hit, known) for hit in _once([*hits, *([] if hits and not hits[0].row.anywhere else spoiled)])
     )
     ended = (
-        failed or bool(wall or ending or causes) or (not succeeded and not end.earlier and evidence.fatal_words(texts))
+        failed or bool(wall or ending or causes) or (not succeeded and not end.earlier and evidence.fatal_words(last))
     )
     error = chain.parts[0].error if failed else "" if succeeded else hits[0].line if hits else evidence.complaint(words)
     shown = {cause.code for cause in causes}
@@ -134,10 +137,10 @@ def _systems(texts: Sequence[str]) -> Iterator[str]:
             yield f"[system: {name}]"
 
 
-def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known: Known) -> Iterator[Hit]:
+def _of_chain(chain: Chain, heard: tuple[str, ...], texts: tuple[str, ...], known: Known) -> Iterator[Hit]:
     """What the exceptions say, the one with more evidence first, and what was complained of just before."""
     start = min(raised.start for raised in chain.parts)
-    before = (*facts, *texts[:start])
+    before = texts[: len(texts) - len(heard) + start]  # the facts stand first
     scenes = [
         evidence.Scene(raised.said, raised.name, tuple(f.whole for f in raised.frames), before, known.script)
         for raised in chain.parts
@@ -145,7 +148,9 @@ def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known:
     found = [hit for scene in scenes if (hit := evidence.best(table(), scene))]
     found.sort(key=lambda hit: (hit.row.vague, -hit.weight))
     said = [
-        text for text in texts[max(start - BEFORE, evidence.at_work(texts[:start])) : start] if evidence.complains(text)
+        text
+        for text in heard[max(start - BEFORE, evidence.at_work(texts[len(texts) - len(heard) :][:start])) : start]
+        if evidence.complains(text)
     ]
     said_hit = evidence.best(table(), evidence.Scene(tuple(said), before=before, script=known.script))
     if said_hit and (not found or found[0].row.vague or said_hit.row.code == found[0].row.code):
@@ -154,8 +159,9 @@ def _of_chain(chain: Chain, texts: Sequence[str], facts: tuple[str, ...], known:
 
 
 def _of_words(words: Sequence[str], texts: Sequence[str], known: Known) -> Iterator[Hit]:
-    """What a run without a traceback said at its end."""
-    hit = evidence.best(table(), evidence.Scene(tuple(words), before=texts, script=known.script))
+    """What a run without a traceback said at its end; Python's warnings end nothing."""
+    said = tuple(text for text in words if "Warning: " not in text)
+    hit = evidence.best(table(), evidence.Scene(said, before=texts, script=known.script))
     if hit:
         yield hit
 

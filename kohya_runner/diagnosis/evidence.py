@@ -25,11 +25,15 @@ _ECHOES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The chain that ended the run, an empty one where the log holds none; ``earlier`` are what it survived."""
+    """The chain that ended the run, an empty one where the log holds none; ``earlier`` are what it survived.
+
+    ``noise`` are the lines of tracebacks that ended nothing: of a web page's server, of a program's end.
+    """
 
     chain: Chain = field(default_factory=Chain)
     earlier: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
+    noise: frozenset[int] = frozenset()
 
 
 def ending(log: Log) -> Ending:
@@ -37,19 +41,25 @@ def ending(log: Log) -> Ending:
 
     Of several ranks the first to fail counts, unless it only felt another's end.
     """
-    real = sorted((chain for chain in chains(log.lines) if not _WALLS.match(chain.parts[-1].error)), key=_start)
+    found = chains(log.lines)
+    noise = frozenset(
+        n for chain in found if chain.harmless for part in chain.parts for n in range(part.start, part.end)
+    )
+    real = sorted(
+        (chain for chain in found if not chain.harmless and not _WALLS.match(chain.parts[-1].error)), key=_start
+    )
     if not real:
-        return Ending()
+        return Ending(noise=noise)
     work = _work(log, real)
     last = [chain for chain in real if chain.parts[-1].end > max(work, default=-1)]
     group = last or ([] if _survived(log, real[-1], work) else real[-1:])
     causes = [chain for chain in group if not _ECHOES.match(chain.parts[0].error)] or group
     if not causes:
-        return Ending(earlier=_errors(real))
+        return Ending(earlier=_errors(real), noise=noise)
     ranked = [chain for chain in causes if chain.parts[0].rank >= 0]
     fatal = min(ranked or causes, key=_start)
     before = [chain for chain in real if chain not in group or (_start(chain) < _start(fatal))]
-    return Ending(fatal, _errors(before), _errors([chain for chain in causes if chain is not fatal]))
+    return Ending(fatal, _errors(before), _errors([chain for chain in causes if chain is not fatal]), noise)
 
 
 def _start(chain: Chain) -> int:
@@ -167,7 +177,7 @@ def holds(sign: Sign, scene: Scene) -> bool:
         and (sign.also is None or any(sign.also.search(line) for line in scene.lines))
         and (sign.script is None or bool(sign.script.search(scene.script)))
         and (sign.before is None or _any(sign.before, scene.before))
-        and (sign.unless is None or not (_any(sign.unless, scene.lines) or _any(sign.unless, scene.before)))
+        and (sign.unless is None or not _any(sign.unless, (*scene.lines, *scene.frames, *scene.before)))
     )
 
 
@@ -194,7 +204,12 @@ def complains(text: str) -> bool:
     return bool(_COMPLAINTS.search(text)) and not _WARNING.search(text)
 
 
-_ERROR = re.compile(r"^(?:\w+\.){0,6}\w*(?:Error|Exception): |fatal error|: (?:error|fatal): |^fatal: ")
+_ERROR = re.compile(
+    r"^(?:\w+\.){0,6}\w*(?:Error|Exception): |fatal error|: (?:error|fatal): |^fatal: |command not found"
+    r"|bad interpreter:|^docker: |^slurmstepd: error|Main process exited, code=(?:killed|dumped)|^zsh: \w+"
+    r"|^(?:nohup|env|\S{0,40}sh): .{0,200}(?:not found|No such file)|cannot be loaded because"
+    r"|^Training failed|^Command exited with code [1-9]"
+)
 
 
 def fatal_words(words: Sequence[str]) -> bool:
@@ -205,7 +220,7 @@ def fatal_words(words: Sequence[str]) -> bool:
 def complaint(words: Sequence[str]) -> str:
     """The first line that complains, of those that a run without a traceback said last; the launcher's own do last."""
     said = [text for text in words if complains(text) and text[:1] not in "│|┃╰"]
-    return next((text for text in said if "CalledProcessError" not in text), next(iter(said), ""))
+    return next((text for text in said if "CalledProcessError" not in text), (said or [""])[-1])
 
 
 def places_to_look(chain: Chain, words: Sequence[str]) -> tuple[str, ...]:

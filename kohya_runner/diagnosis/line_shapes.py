@@ -69,11 +69,11 @@ def noise(line: str) -> bool:
     return bool(_POWERSHELL.match(line))
 
 
+CALM = ("DEBUG", "INFO")
 _INDENT = 29  # columns before the message: a time or blanks (20), the level (8), a blank
-_RECORD = re.compile(r"(?:\S.{18} | {20})(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) {1,8}(?P<text>.*)$")
+_RECORD = re.compile(r"(?:\S.{18} | {20})(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) {1,8}(?P<text>.*)$")
 _PLAIN = re.compile(
-    r"(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[\w.]+:"
-    r"|(?:\d\d:\d\d:\d\d-\d{6} )?(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) {2,8})(?P<text>.*)$"
+    r"(?:\d\d:\d\d:\d\d-\d{6} )?(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?::[\w.]+:| {2,8})(?P<text>.*)$"
 )
 """A record of Python's own logging, as musubi-tuner and the diffusers examples leave it; kohya_ss's window with its own
 time; what is left of rich's where another program took the columns away."""
@@ -82,11 +82,12 @@ _PLACE = re.compile(r"\s*(?P<place>\S+\.py:\d+)$")
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """A record so far: its text, the columns it has, and the last piece."""
+    """A record so far: its text, the columns it has, and the last piece; ``calm`` is one that tells of no error."""
 
     text: str
     width: int
     piece: str
+    calm: bool = False
 
     def joined(self, piece: str) -> Wrapped:
         """With the next line's piece. A piece as wide as the column was cut inside a word."""
@@ -98,16 +99,16 @@ def record(line: str) -> Wrapped | None:
     """The record that begins on this line, or None."""
     plain = _PLAIN.match(line)
     if plain:
-        return Wrapped(plain["text"], 0, plain["text"])
+        return Wrapped(plain["text"], 0, plain["text"], plain["level"] in CALM)
     match = _RECORD.match(line)
     if not match:
         return None
-    text = match["text"]
+    text, calm = match["text"], match["level"] in CALM
     place = _PLACE.search(text)
     if not place:
-        return Wrapped(text, 0, text)
+        return Wrapped(text, 0, text, calm)
     message = text[: place.start()].rstrip()
-    return Wrapped(message, place.start("place") - 1, message)
+    return Wrapped(message, place.start("place") - 1, message, calm)
 
 
 def continuation(line: str) -> str | None:

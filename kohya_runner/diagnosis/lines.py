@@ -45,10 +45,14 @@ _UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, safe to show: ``rank`` is the process it names, -1 where it names none."""
+    """One line, safe to show: ``rank`` is the process it names, -1 where it names none.
+
+    ``calm``: a logger wrote it as INFO, so whatever it speaks of (a caption, a path), it is no error.
+    """
 
     text: str
     rank: int = -1
+    calm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def _logged(raw: list[str], left_out: int) -> Log:
     """Bars become the place where the run was, but for the first NaN; all the rest becomes lines."""
     found: list[Line] = []
     step, total, after, advance, known, nan = -1, 0, -1, -1, NOTHING, False
-    for line in _unwrapped(raw):
+    for line, calm in _unwrapped(raw):
         text = line
         known = _fuller(_known(text), known)
         mark = _RANK.match(text)
@@ -107,7 +111,7 @@ def _logged(raw: list[str], left_out: int) -> Log:
         if bar and (nan or _NAN not in text):
             text = BAR.sub("", text).strip()
         nan = nan or _NAN in text
-        found += _safe(text)
+        found += _safe(text, calm=calm)
     return Log(tuple(found), left_out, step, total, after, advance, known)
 
 
@@ -123,7 +127,7 @@ def _fuller(new: Known, old: Known) -> Known:
     return new if new.script and len(new.options) >= len(old.options) else old
 
 
-def _unwrapped(raw: list[str]) -> Iterator[str]:
+def _unwrapped(raw: list[str]) -> Iterator[tuple[str, bool]]:
     held: Wrapped | None = None
     plain = [_ANSI.sub("", _undocked(line)).rstrip() for line in raw]
     common = line_shapes.shared(plain)
@@ -136,12 +140,12 @@ def _unwrapped(raw: list[str]) -> Iterator[str]:
             held = held.joined(more)
             continue
         if held:
-            yield held.text
+            yield held.text, held.calm
         held = record(text)
         if held is None and text.strip():
-            yield text
+            yield text, False
     if held:
-        yield held.text
+        yield held.text, held.calm
 
 
 def _undocked(line: str) -> str:
@@ -154,13 +158,13 @@ def _undocked(line: str) -> str:
         return line
 
 
-def _safe(text: str) -> list[Line]:
+def _safe(text: str, *, calm: bool) -> list[Line]:
     """One line, or none: printable, masked, not too long, and of a command line only how it ended."""
     match = _RANK.match(text)
     rank = int(match.group(1) or match.group(2)) if match else -1
     text = without_command(text[match.end() :] if match else text)
     text = _shortened(shown(_shortened(text, 50 * LONGEST)), LONGEST)
-    return [Line(text, rank)] if text.strip() else []
+    return [Line(text, rank, calm)] if text.strip() else []
 
 
 def _shortened(text: str, most: int) -> str:

@@ -119,7 +119,8 @@ class Sign:
 
     ``raises`` is the exception's class, ``frame`` a frame of the traceback (``library/train_util.py:12 in f: code``),
     ``also`` another line of the same error, ``before`` a line of the log before it, ``script`` the script that ran,
-    ``unless`` a line that speaks against it. All of them must hold; each one that is asked for makes the row stronger.
+    ``unless`` a line or frame that speaks against it. All of them must hold; each that is asked for makes the row
+    stronger.
     """
 
     pattern: re.Pattern[str]

@@ -37,7 +37,10 @@ _AND_THEN = (
     "The above exception was the direct cause of the following exception",
     "During handling of the above exception, another exception occurred",
 )
-_HARMLESS = ("--- Logging error ---", "Exception ignored in")
+_HARMLESS = (
+    "--- Logging error ---", "Exception ignored in", "Exception in callback", "Exception in ASGI application",
+    "Task exception was never retrieved", "Future exception was never retrieved",
+)  # fmt: skip
 WENT_ON = re.compile(
     r"(?:prepar(?:e|ing)\b|load(?:ing|ed)?\b.{3}|Load(?:ing|ed) |Building |create (?:LoRA|LyCORIS)|enable LoRA"
     r"|import network module|running training|epoch \d+/\d+|epoch is incremented|saving checkpoint|caching"
@@ -73,6 +76,7 @@ class Raised:
     original: bool = False  # it stands inside the message of the one before it, and is its cause
     rank: int = -1
     end: int = -1  # the index of the line after it
+    harmless: bool = False  # it was told and ended nothing
 
     @property
     def name(self) -> str:
@@ -97,6 +101,11 @@ class Chain:
     """Exceptions that followed from one another, the cause first."""
 
     parts: tuple[Raised, ...] = field(default=())
+
+    @property
+    def harmless(self) -> bool:
+        """Whether it was only told: by a logger, a web page's server, an object at its end."""
+        return bool(self.parts) and self.parts[0].harmless
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -144,7 +153,7 @@ def _chains(found: Sequence[Raised]) -> Iterator[Chain]:
 
 
 def _raised(lines: Sequence[Line], rank: int) -> Iterator[Raised]:
-    """Every exception of one rank in its order, harmless ones left out."""
+    """Every exception of one rank in its order."""
     mine = [(number, line.text) for number, line in enumerate(lines) if line.rank == rank]
     place, before = 0, ("", "")
     while place < len(mine):
@@ -156,11 +165,12 @@ def _raised(lines: Sequence[Line], rank: int) -> Iterator[Raised]:
             place += 1
             continue
         frames, message, place = (_boxed if box else _plain)(mine, place + 1 if headed or box else place)
-        if message and not any(text.startswith(_HARMLESS) for text in before):
+        if message:
+            harmless = any(sign in text for text in before for sign in _HARMLESS)
             chained = any(text.startswith(_AND_THEN) for text in before)
             original = bool(headed and header and header["original"])
             end = mine[place - 1][0] + 1
-            yield Raised(tuple(frames[-KEPT:]), tuple(message), number, chained, original, rank, end)
+            yield Raised(tuple(frames[-KEPT:]), tuple(message), number, chained, original, rank, end, harmless)
         before = ("", "")
 
 

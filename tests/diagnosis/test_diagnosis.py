@@ -9,6 +9,7 @@ import pytest
 from causes_page import DOCS, markdown
 from excerpts import BAR, EXCERPTS, EXIT_1, KILLED, WARNINGS, raised
 from thread_logs import LOGS as THREADS
+from unseen_logs import FAILED as UNSEEN
 
 from kohya_runner.diagnosis.diagnose import diagnose, lines
 from kohya_runner.diagnosis.lines import parse, read_log
@@ -47,9 +48,18 @@ def test_a_failure_of_a_public_thread_is_recognised(name):
     assert found.outcome == "failed"
 
 
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_was_not_seen_before_is_answered_rightly(name):
+    code, words, log = UNSEEN[name]
+    found = of(log)
+    assert [cause.code for cause in found.causes][:1] == [code]
+    assert re.search(words, " ".join((code, found.causes[0].cause, *found.causes[0].fixes)), re.IGNORECASE)
+    assert found.outcome == "failed"
+
+
 def test_every_row_has_an_excerpt():
-    shown = {*EXCERPTS, *WARNINGS, *(code for code, _ in THREADS.values())}
-    assert sorted(shown) == sorted(row.code for row in table())
+    logs = (*THREADS.values(), *UNSEEN.values())
+    assert sorted({*EXCERPTS, *WARNINGS, *(log[0] for log in logs)}) == sorted(row.code for row in table())
 
 
 def test_the_documentation_holds_the_table():

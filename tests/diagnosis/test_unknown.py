@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from excerpts import BAR, EXIT_1, WALL
 from thread_logs import FLUX, LOGS, SDXL, S, V, tb
+from unseen_logs import FAILED, NOBODY, QUIET
 
 from kohya_runner.diagnosis.diagnose import diagnose, lines
 from kohya_runner.diagnosis.lines import parse
@@ -148,18 +149,29 @@ def test_of_two_rows_the_one_with_more_evidence_wins():
     assert diagnose(parse(without.encode())).causes[0].code == "nothing-trained"
 
 
+@pytest.mark.parametrize("name", NOBODY)
+def test_what_nobody_knows_is_not_answered(name):
+    found = diagnose(parse(NOBODY[name].encode()))
+    assert (found.causes, found.outcome) == ((), "failed")
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_a_run_that_has_not_failed_is_left_alone(name):
+    found = diagnose(parse(QUIET[name].encode()))
+    assert found.causes == ()
+    assert found.outcome in ("succeeded", "unfinished")
+
+
 def test_the_answers_over_all_logs_are_right_or_not_known_and_none_is_wrong():
     """The figures of docs/diagnosis.md; thin ones count as right where the answer is that nobody knows."""
-    logs = {
-        **{name: (code, log) for name, (code, log) in LOGS.items()},
-        **{name: ("", log) for name, log in THIN.items()},
-    }
+    known = {**LOGS, **{f"unseen: {name}": (code, log) for name, (code, _, log) in FAILED.items()}}
+    logs = {**known, **{name: ("", log) for name, log in {**THIN, **NOBODY}.items()}}
     answers = {
         name: next((cause.code for cause in diagnose(parse(log.encode())).causes), "")
         for name, (_, log) in logs.items()
     }
     wrong = [name for name, answer in answers.items() if answer and answer != logs[name][0]]
     unknown = [name for name, answer in answers.items() if not answer]
-    assert (wrong, unknown) == ([], list(THIN))
-    figures = f"{len(LOGS)} right, {len(unknown)} not known, {len(wrong)} wrong"
+    assert (wrong, sorted(unknown)) == ([], sorted([*THIN, *NOBODY]))
+    figures = f"{len(known)} right, {len(unknown)} not known, {len(wrong)} wrong"
     assert figures in DOCS.read_text(encoding="utf-8")
