@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from kohya_runner.commands import remote
 from kohya_runner.commands.entry import as_path, complete_families, complete_runs, with_options
+from kohya_runner.compare.checkpoints import choose, pick
+from kohya_runner.compare.comparison import Comparison
+from kohya_runner.compare.metrics import shown
+from kohya_runner.compare.settings import SweepOptions
+from kohya_runner.compare.subject import Named, find_subject
+from kohya_runner.compare.sweep import compare as compared
+from kohya_runner.compare.sweep import find_checkpoints
+from kohya_runner.compare.write_up import result_json
+from kohya_runner.errors import UsageError
+from kohya_runner.record.run_paths import ComparisonPaths
+from kohya_runner.run.stop_request import raise_on_stop
+from kohya_runner.show import console
 
-if TYPE_CHECKING:
-    from kohya_runner.compare.comparison import Comparison
-
-FAILED = 8
-"""The exit code where a cell failed: the trainer's script ended with an error (docs/exit-codes.md)."""
+FAILED = 8  # the exit code where a cell failed: the trainer's script ended with an error (docs/exit-codes.md)
 
 _OPTIONS = (
     click.argument("targets", nargs=-1, metavar="[RUN|FOLDER|FILES...]", shell_complete=complete_runs),
@@ -51,9 +60,6 @@ _OPTIONS = (
 @with_options(*_OPTIONS)
 def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None, **choices: Any) -> int:  # noqa: FBT001
     """Paint the same prompts with every epoch, and pick by looking (the latest run, or what is named)."""
-    from kohya_runner.compare.subject import Named
-    from kohya_runner.errors import UsageError
-
     names = ("targets", "recipe", "family", "model", "components", "output", "workspace", "trust")
     named = Named(**{name: choices.pop(name) for name in names})
     if images is not None:
@@ -66,11 +72,6 @@ def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None
 
 
 def _sweep(named: Any, choices: dict[str, Any], sd_scripts: str | None, *, as_json: bool) -> int:
-    from kohya_runner.commands import remote
-    from kohya_runner.compare.settings import SweepOptions
-    from kohya_runner.compare.sweep import compare as compared
-    from kohya_runner.run.stop_request import raise_on_stop
-    from kohya_runner.show import console
 
     raise_on_stop()
     if len(named.targets) <= 1 and not any(Path(one).exists() for one in named.targets):
@@ -89,10 +90,6 @@ def _samples(folder: Any, output: Any, *, as_json: bool) -> int:
 
 
 def _pick(named: Any, number: int, *, as_json: bool) -> int:
-    from kohya_runner.compare.checkpoints import choose, pick
-    from kohya_runner.compare.subject import find_subject
-    from kohya_runner.compare.sweep import find_checkpoints
-    from kohya_runner.show import console
 
     subject = find_subject(named, painting=False)
     record = pick(subject, choose(find_checkpoints(subject), number), number)
@@ -105,12 +102,6 @@ def _pick(named: Any, number: int, *, as_json: bool) -> int:
 
 
 def show(found: Comparison, *, as_json: bool) -> None:
-    """Its figures, and where sheet and page are."""
-    from kohya_runner.compare.metrics import shown
-    from kohya_runner.compare.write_up import result_json
-    from kohya_runner.record.run_paths import ComparisonPaths
-    from kohya_runner.show import console
-
     if as_json:
         console.json_object(result_json(found))
         return

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kohya_runner.commands.entry import as_path, complete_recipes
-
-if TYPE_CHECKING:
-    from kohya_runner.machine.prices import Offer
-    from kohya_runner.plan.value import Plan
+from kohya_runner.engines.table import user_settings
+from kohya_runner.machine import prices as sources
+from kohya_runner.machine.prices import Offer
+from kohya_runner.plan.offers import cost_rows
+from kohya_runner.plan.pipeline import make_plan
+from kohya_runner.plan.report import exit_code, plan_json
+from kohya_runner.plan.value import Plan, Request
+from kohya_runner.show import console
 
 CATALOGUES = ("sky", "runpod")
-MOST = 12
-"""Machines on the screen that are offered and were never measured."""
+MOST = 12  # machines on the screen that are offered and were never measured
 
 
 @click.command()
@@ -31,12 +34,6 @@ MOST = 12
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 def cost(prices: tuple[str, ...], catalogue: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """What a run costs: card, price, time and money, as far as each was measured or asked."""
-    from kohya_runner.plan.offers import cost_rows
-    from kohya_runner.plan.pipeline import make_plan
-    from kohya_runner.plan.report import exit_code, plan_json
-    from kohya_runner.plan.value import Request
-    from kohya_runner.show import console
-
     made = make_plan(Request(elsewhere=True, **choices), on_progress=console.scan_progress(quiet=as_json))
     rent = made.forecast.rent if made.forecast else None
     if rent is None or made.steps is None or not made.ok:
@@ -64,9 +61,6 @@ def _offers(
     made: Plan, environ: Mapping[str, str], prices: tuple[str, ...], catalogue: tuple[str, ...]
 ) -> tuple[Offer, ...]:
     """The user's own, the nearest word first; else those of the catalogues."""
-    from kohya_runner.engines.table import user_settings
-    from kohya_runner.machine import prices as sources
-
     count = made.loaded.recipe.launch.num_processes if made.loaded.recipe else 1
     stated = made.loaded.recipe.budget.price_per_hour if made.loaded.recipe else None
     own = sources.given(prices, "--price", count)

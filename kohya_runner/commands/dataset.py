@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from kohya_runner.commands.entry import RunnerGroup, as_path, with_options
-from kohya_runner.plan.inspection import Inspection
+from kohya_runner.dataset.importing.new_version import ImportRequest, import_dataset
+from kohya_runner.dataset.prepare import prepare as preparing
+from kohya_runner.dataset.prepare.shaping import PrepareSettings, bucket_rests, settings_for, write_crops
+from kohya_runner.errors import UsageError, exit_code
+from kohya_runner.findings import finding_json, not_allowable
+from kohya_runner.plan.inspection import Inspection, inspect, inspection_json, summary
+from kohya_runner.plan.inspection_target import InspectionRequest, find_target
+from kohya_runner.recipe.models import NAME
+from kohya_runner.run import views
+from kohya_runner.safe_files import write_text
+from kohya_runner.show import console
+from kohya_runner.show.dataset_page import PICTURES, report_html, stems_by_folder
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else."),
@@ -32,9 +47,6 @@ LATER = {
 
 def _absolute(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
     """The path from the root on, as a ``Path``."""
-    import os
-    from pathlib import Path
-
     return None if value is None else Path(os.path.abspath(value))
 
 
@@ -59,11 +71,6 @@ def check(as_json: bool, **choices: Any) -> int:  # noqa: FBT001
 @click.option("--pictures", type=click.IntRange(min=0), help="Most images with a thumbnail (3000).")
 def report(output: Any, pictures: int | None, serve: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Make one self-contained HTML page of it, to look through, mark rejects and change captions (see: edit --from)."""
-    from kohya_runner.errors import UsageError
-    from kohya_runner.safe_files import write_text
-    from kohya_runner.show import console
-    from kohya_runner.show.dataset_page import PICTURES, report_html
-
     if serve == (output is not None):
         raise UsageError("name either --output FILE.html or --serve")
     inspection = _inspected(quiet=as_json, **choices)
@@ -83,11 +90,6 @@ def report(output: Any, pictures: int | None, serve: bool, as_json: bool, **choi
 
 def _serve(inspection: Inspection, *, as_json: bool, **choices: Any) -> int:
     """Until Ctrl-C."""
-    import contextlib
-    import sys
-
-    from kohya_runner.show import console
-    from kohya_runner.show.dataset_page import report_html, stems_by_folder
     from kohya_runner.show.review_server import ReviewServer, saved_reviews
 
     room, known = inspection.target.workspace.root / "reviews", stems_by_folder(inspection)
@@ -122,11 +124,6 @@ def _serve(inspection: Inspection, *, as_json: bool, **choices: Any) -> int:
 )
 def prepare(folder: Any, output: Any, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Convert, turn, reduce and crop pictures into a new folder with a manifest; FOLDER is never touched."""
-    from kohya_runner.dataset.prepare import prepare as preparing
-    from kohya_runner.dataset.prepare.shaping import bucket_rests, write_crops
-    from kohya_runner.findings import finding_json
-    from kohya_runner.show import console
-
     settings, source, target = _settings(choices), folder, output
     show = console.scan_progress(quiet=as_json)
     progress = None if show is None else lambda done, total: show(f"preparing {source.name}", done, total)
@@ -153,9 +150,6 @@ def prepare(folder: Any, output: Any, as_json: bool, **choices: Any) -> int:  # 
 def _settings(choices: dict[str, Any]) -> Any:
     from PIL import ImageColor
 
-    from kohya_runner.dataset.prepare.shaping import PrepareSettings, settings_for
-    from kohya_runner.errors import UsageError
-
     if choices["pixel_art"] and choices["photos"]:
         raise UsageError("--pixel-art does not go with --photos", hint="leave one of the two out")
     try:
@@ -181,11 +175,6 @@ def import_(sources: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # 
 
     Nothing is changed in a SOURCE. The entries for a recipe are printed, and written as datasets.yaml.
     """
-    from kohya_runner.dataset.importing.new_version import import_dataset
-    from kohya_runner.errors import exit_code
-    from kohya_runner.findings import finding_json
-    from kohya_runner.show import console
-
     made = import_dataset(_import_request(sources, **choices), console.scan_progress(quiet=as_json))
     code = exit_code(made.findings)
     captions = sum(1 for one in made.pictures if one.caption_sha256)
@@ -204,13 +193,6 @@ def import_(sources: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # 
 
 
 def _import_request(sources: tuple[str, ...], workspace: str | None, **choices: Any) -> Any:
-    import os
-    from pathlib import Path
-
-    from kohya_runner.dataset.importing.new_version import ImportRequest
-    from kohya_runner.errors import UsageError
-    from kohya_runner.recipe.models import NAME
-    from kohya_runner.run import views
 
     name, output = choices.pop("name"), choices["output"]
     if (name is None) == (output is None):
@@ -222,11 +204,6 @@ def _import_request(sources: tuple[str, ...], workspace: str | None, **choices: 
 
 
 def _inspected(*, quiet: bool, fresh: bool, allowed: tuple[str, ...], **wish: Any) -> Inspection:
-    from kohya_runner.errors import UsageError
-    from kohya_runner.findings import not_allowable
-    from kohya_runner.plan.inspection import inspect
-    from kohya_runner.plan.inspection_target import InspectionRequest, find_target
-    from kohya_runner.show import console
 
     refused = not_allowable(allowed)
     if refused:
@@ -236,8 +213,6 @@ def _inspected(*, quiet: bool, fresh: bool, allowed: tuple[str, ...], **wish: An
 
 
 def _show(inspection: Inspection, *, as_json: bool) -> None:
-    from kohya_runner.plan.inspection import inspection_json, summary
-    from kohya_runner.show import console
 
     if as_json:
         console.json_object(inspection_json(inspection))

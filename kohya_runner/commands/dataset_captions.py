@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kohya_runner.commands.entry import as_path, with_options
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.captioning.caption_edit import EditPlan
-    from kohya_runner.run.taggers import TaggerPlace
-    from kohya_runner.workspace import Workspace
+from kohya_runner.dataset.captioning import caption_edit
+from kohya_runner.dataset.captioning.caption_dataset import caption_dataset, new_captions
+from kohya_runner.dataset.captioning.caption_edit import EditPlan, apply
+from kohya_runner.dataset.captioning.caption_text import CaptionSettings
+from kohya_runner.engines.table import DEFAULT, user_settings
+from kohya_runner.errors import TrainerError, UsageError, exit_code
+from kohya_runner.findings import finding_json
+from kohya_runner.install.checkout import find_trainer
+from kohya_runner.run import views
+from kohya_runner.run.taggers import TaggerPlace, captioner
+from kohya_runner.show import console
+from kohya_runner.text import counted, plain
+from kohya_runner.workspace import Workspace
+from kohya_runner.yamlio import Place, parse_value
 
 _WHERE: tuple[Callable[[Any], Any], ...] = (
     click.option("--output", type=click.Path(), callback=as_path, help="Where the version goes (the workspace)."),
@@ -47,18 +58,6 @@ def caption(
     folder: Path, output: Path | None, workspace: str | None, sd_scripts: str | None, as_json: bool, **given: Any  # noqa: FBT001
 ) -> int:  # fmt: skip
     """Make captions by a template, a tagger or a vision model."""
-    import os
-
-    from kohya_runner.dataset.captioning.caption_dataset import caption_dataset, new_captions
-    from kohya_runner.dataset.captioning.caption_text import CaptionSettings
-    from kohya_runner.errors import exit_code
-    from kohya_runner.findings import finding_json
-    from kohya_runner.run import views
-    from kohya_runner.run.taggers import captioner
-    from kohya_runner.show import console
-    from kohya_runner.text import counted
-    from kohya_runner.yamlio import Place, parse_value
-
     pairs = (one.partition("=") for one in given["options"])
     given["options"] = {
         name.lstrip("-"): parse_value(value if sign else "true", Place("--option", Path())).plain()
@@ -104,12 +103,6 @@ def edit(  # noqa: PLR0913, PLR0917
     as_json: bool, **given: Any,  # noqa: FBT001
 ) -> int:  # fmt: skip
     """Change many captions at once: see what changes, say yes; each edit is a new version."""
-    from kohya_runner.dataset.captioning.caption_edit import apply
-    from kohya_runner.errors import exit_code
-    from kohya_runner.findings import finding_json
-    from kohya_runner.run import views
-    from kohya_runner.show import console
-
     plan = _edit_plan(target.absolute() if target else None, review, undo=undo, given=given)
     if not as_json:
         _show_changes(plan)
@@ -127,8 +120,6 @@ def edit(  # noqa: PLR0913, PLR0917
 
 
 def _edit_plan(target: Path | None, review: Path | None, *, undo: bool, given: Mapping[str, Any]) -> EditPlan:
-    from kohya_runner.dataset.captioning import caption_edit
-    from kohya_runner.errors import UsageError
 
     if sum((review is not None, undo, any(given.values()))) != 1:
         raise UsageError("one of changes, --from FILE and --undo", hint="such as --prefix 'pixel art, '")
@@ -146,7 +137,6 @@ def _edit_plan(target: Path | None, review: Path | None, *, undo: bool, given: M
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    from kohya_runner.errors import UsageError
 
     try:
         return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
@@ -155,8 +145,6 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 
 def _show_changes(plan: EditPlan) -> None:
-    from kohya_runner.show import console
-    from kohya_runner.text import counted, plain
 
     for one in plan.changes[:_SHOWN]:
         console.say(plain(one.file), bold=True)
@@ -171,9 +159,6 @@ def _show_changes(plan: EditPlan) -> None:
 
 
 def _confirmed() -> bool:
-    import sys
-
-    from kohya_runner.errors import UsageError
 
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to ask; nothing was written", hint="add --yes")
@@ -182,14 +167,6 @@ def _confirmed() -> bool:
 
 def tagger_place(sd_scripts: str | None, room: Workspace) -> TaggerPlace:
     """Where a tagger runs. Raises ``TrainerError`` where no trainer is here."""
-    import os
-
-    from kohya_runner.engines.table import DEFAULT, user_settings
-    from kohya_runner.errors import TrainerError
-    from kohya_runner.install.checkout import find_trainer
-    from kohya_runner.run.taggers import TaggerPlace
-    from kohya_runner.show import console
-
     checkout, python = find_trainer(os.environ, user_settings(os.environ), sd_scripts=sd_scripts, engine=DEFAULT)
     if checkout is None or python is None:
         raise TrainerError("a tagger runs in the trainer's Python, which is not here", hint="run: kohya-runner setup")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import click
 
-from kohya_runner.diagnosis.diagnose import Diagnosis
+from kohya_runner.diagnosis.diagnose import Diagnosis, lines, of_run
+from kohya_runner.diagnosis.diagnose import diagnose as of_log
+from kohya_runner.diagnosis.lines import read_log
+from kohya_runner.errors import UsageError
 from kohya_runner.record.record import LIVE
+from kohya_runner.run import views
+from kohya_runner.show import console
 
 UNEXPLAINED = 8
 
@@ -21,9 +28,6 @@ def diagnose(what: str | None, workspace: str | None, as_json: bool) -> int:  # 
 
     Exit code 0: a cause was found, or the log shows no failure to explain. 8: it failed, and no known cause fits.
     """
-    from kohya_runner.diagnosis.diagnose import lines
-    from kohya_runner.show import console
-
     found, name, goes_on = _found(what, workspace)
     if as_json:
         console.json_object({"version": 1, "ok": found.understood, "log": name, **found.as_json()})
@@ -35,15 +39,6 @@ def diagnose(what: str | None, workspace: str | None, as_json: bool) -> int:  # 
 
 def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str, bool]:
     """The diagnosis and the name of what was read (stdin, a file, else a run), and whether the run is still going."""
-    import os
-    from pathlib import Path
-
-    from kohya_runner.diagnosis.diagnose import diagnose as of_log
-    from kohya_runner.diagnosis.diagnose import of_run
-    from kohya_runner.diagnosis.lines import read_log
-    from kohya_runner.errors import UsageError
-    from kohya_runner.run import views
-
     if what == "-":
         return of_log(read_log(sys.stdin.buffer)), "-", False
     if what and os.path.isfile(what):

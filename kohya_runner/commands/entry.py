@@ -30,16 +30,13 @@ class RunnerGroup(click.Group):
     """
 
     def __init__(self, *args: Any, later: Mapping[str, tuple[str, str]] = MappingProxyType({}), **kwargs: Any) -> None:
-        """As a click group, and ``later``."""
         super().__init__(*args, **kwargs)
         self.later = later
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, sorted."""
         return sorted({*super().list_commands(ctx), *self.later})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported if need be."""
         if cmd_name not in self.later:
             return super().get_command(ctx, cmd_name)
         module = importlib.import_module(f"kohya_runner.commands.{self.later[cmd_name][0]}")
@@ -86,8 +83,7 @@ class RunnerGroup(click.Group):
             return _told(PreflightError(f"{place}{fault.strerror or fault}"), as_json=as_json)
 
 
-READER_GONE = 141
-"""As a shell says it of a program that SIGPIPE ended."""
+READER_GONE = 141  # as a shell says it of a program that SIGPIPE ended
 
 
 def _open_streams() -> None:
@@ -153,7 +149,6 @@ class ServingCommand(click.Command):
     """A command whose ``--serve`` takes a port or none: what follows it is a port only where it is a number."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does."""
         bare = [n for n, word in enumerate(args) if word == "--serve" and not "".join(args[n + 1 : n + 2]).isdecimal()]
         return super().parse_args(ctx, ["--serve=0" if n in bare else word for n, word in enumerate(args)])
 
@@ -199,7 +194,6 @@ place_options = with_options(
 
 
 def complete_families(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The families of all engines."""
     from kohya_runner.engines.table import families
 
     return [name for name in families() if name.startswith(begun)]

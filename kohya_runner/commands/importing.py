@@ -16,6 +16,10 @@ from kohya_runner.errors import UsageError
 from kohya_runner.importing.paths import Places, read_maps
 from kohya_runner.importing.reading import MOST, Foreign, classify, read
 from kohya_runner.importing.recipe import writer
+from kohya_runner.importing.script import shell_script
+from kohya_runner.plan.pipeline import make_plan
+from kohya_runner.plan.report import exit_code
+from kohya_runner.plan.value import Request
 from kohya_runner.show import console
 
 PASTED = "-"
@@ -54,9 +58,6 @@ def import_(files: tuple[str, ...], **choices: Any) -> int:
 
 
 def _plan(recipe: Path, workspace: str | None) -> int:
-    from kohya_runner.plan.pipeline import make_plan
-    from kohya_runner.plan.report import exit_code
-    from kohya_runner.plan.value import Request
 
     made = make_plan(Request(recipe=recipe, workspace=workspace), on_progress=console.scan_progress(quiet=False))
     console.plan(made)
@@ -87,11 +88,6 @@ def export(
     workspace: str | None,
 ) -> int:
     """Print the plain command of a recipe with its folders: a script that needs no kohya-runner."""
-    from kohya_runner.importing.script import shell_script
-    from kohya_runner.plan.pipeline import make_plan
-    from kohya_runner.plan.report import exit_code
-    from kohya_runner.plan.value import Request
-
     made = make_plan(Request(recipe=recipe, overrides=overrides, workspace=workspace))
     if made.command is None:
         console.plan(made)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from kohya_runner.commands import remote
 from kohya_runner.commands.entry import ServingCommand, as_path, complete_runs, served, serving_options
-
-if TYPE_CHECKING:
-    from kohya_runner.plan.value import Plan
-    from kohya_runner.run.run_status import RunStatus
-    from kohya_runner.run.stop_request import When
-    from kohya_runner.show.live_page import LivePage
+from kohya_runner.errors import RunExistsError
+from kohya_runner.finish.after import AFTER_RUN
+from kohya_runner.plan.value import Plan
+from kohya_runner.record import ledger
+from kohya_runner.record.metrics_file import read
+from kohya_runner.record.record import LIVE
+from kohya_runner.run import detached, takeover, views
+from kohya_runner.run.event_files import event_file, step_json
+from kohya_runner.run.run_status import RunStatus, StatusReader
+from kohya_runner.run.stop_request import When, raise_on_stop
+from kohya_runner.run.stop_sequence import Grace
+from kohya_runner.show import console, watch_lines
+from kohya_runner.show.live_page import LivePage
+from kohya_runner.show.run_page import write
+from kohya_runner.text import plain, visible_json
 
 _RUN = click.argument("run", required=False, shell_complete=complete_runs)
 _WORKSPACE = click.option("--workspace", metavar="DIR", help="Where caches, datasets, models and runs live.")
@@ -23,9 +37,6 @@ LINE_EVERY = 30.0
 
 def attend(child: int, made: Plan, *, as_json: bool) -> int:
     """The foreground of a detached launch: show it until the trainer is there, then say how to watch it."""
-    from kohya_runner.run import detached
-    from kohya_runner.show import console
-
     run_dir = made.ready.run_dir
     became = detached.follow_launch(child, run_dir, console.note)
     if became.code or became.record is None:
@@ -57,8 +68,6 @@ def attend(child: int, made: Plan, *, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, whenever something has changed.")
 def watch(run: str | None, workspace: str | None, adopt: bool, as_json: bool, **page: Any) -> int:  # noqa: FBT001
     """Watch a run live; q or Ctrl-C leaves it alone."""
-    from kohya_runner.commands import remote
-
     if (stays := remote.stay_of(workspace, run)) is None:
         return watch_run(workspace, run, WatchOptions(as_json, adopt, page))
     if stays.now().phase in ("renting", "sending"):
@@ -83,14 +92,6 @@ class WatchOptions:
 
 def watch_run(workspace: str | None, run: str | None, how: WatchOptions) -> int:
     """The screen of ``watch``, or lines, until the run has ended or is left alone; the exit code."""
-    import shlex
-    import sys
-
-    from kohya_runner.record import ledger
-    from kohya_runner.run import views
-    from kohya_runner.run.run_status import StatusReader
-    from kohya_runner.show import console
-
     view = ledger.find(views.runs_folder(workspace), run)
     watcher = StatusReader(view.path)
     try:
@@ -114,12 +115,6 @@ def watch_run(workspace: str | None, run: str | None, how: WatchOptions) -> int:
 
 def _adopted(view: Any) -> bool:
     """In the parent true, once the run has a runner again; in the child, which is that runner, false at its end."""
-    from kohya_runner.finish.after import AFTER_RUN
-    from kohya_runner.run import detached, takeover
-    from kohya_runner.run.stop_request import raise_on_stop
-    from kohya_runner.run.stop_sequence import Grace
-    from kohya_runner.show import console
-
     child = detached.fork_runner()
     if child:
         detached.follow(child, view.path, console.note)
@@ -135,13 +130,6 @@ def _followed(
     watcher: Any, *, as_json: bool, page: LivePage | None = None, over: Callable[[], None] | None = None
 ) -> RunStatus:
     """One line whenever something changes, to the end of the run; a page stays longer, until Ctrl-C."""
-    import json
-    import time
-
-    from kohya_runner.record.record import LIVE
-    from kohya_runner.show import console, watch_lines
-    from kohya_runner.text import plain, visible_json
-
     last, last_time = None, 0.0
     while True:
         look: RunStatus = watcher.look()
@@ -175,13 +163,6 @@ def _followed(
 @click.option("--no-wait", is_flag=True, help="Leave the stop request and do not wait for the end.")
 def stop(run: str | None, workspace: str | None, when: When | None, no_wait: bool) -> int:  # noqa: FBT001
     """Stop a run now, after the step or after the next save; a second request stops harder."""
-    from kohya_runner.commands import remote
-    from kohya_runner.errors import RunExistsError
-    from kohya_runner.finish.after import AFTER_RUN
-    from kohya_runner.record.record import LIVE
-    from kohya_runner.run import views
-    from kohya_runner.show import console
-
     if stays := remote.stay_of(workspace, run):
         return remote.stop(stays, now=when != "after-save", wait=not no_wait)
     view = views.one_run(workspace, run)
@@ -197,11 +178,6 @@ def stop(run: str | None, workspace: str | None, when: When | None, no_wait: boo
 @click.option("--output", type=click.Path(), callback=as_path, help="The file to write; report.html in its folder.")
 def report(run: str | None, workspace: str | None, output: Any) -> None:
     """Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings."""
-    from kohya_runner.record import ledger
-    from kohya_runner.run import views
-    from kohya_runner.show import console
-    from kohya_runner.show.run_page import write
-
     view = ledger.find(views.runs_folder(workspace), run)
     console.note(f"wrote {write(view, output)}")
 
@@ -213,14 +189,6 @@ def report(run: str | None, workspace: str | None, output: Any) -> None:
               help="Write them as an event file into this folder.")  # fmt: skip
 def metrics(run: str | None, workspace: str | None, tensorboard: Any) -> None:
     """Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard."""
-    import json
-
-    from kohya_runner.record import ledger
-    from kohya_runner.record.metrics_file import read
-    from kohya_runner.run import views
-    from kohya_runner.run.event_files import event_file, step_json
-    from kohya_runner.show import console
-
     view = ledger.find(views.runs_folder(workspace), run)
     found = read(view.path)
     if tensorboard is not None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from kohya_runner.commands.entry import complete_runs, with_options
+from kohya_runner.compare.subject import Named, find_subject
 from kohya_runner.errors import UsageError
+from kohya_runner.hub import access
+from kohya_runner.publish import publishing
+from kohya_runner.publish.publishing import LocalCopy, copied
+from kohya_runner.recipe.finish import Publish
+from kohya_runner.run.stop_request import raise_on_stop
+from kohya_runner.show import console
 from kohya_runner.text import size
-
-if TYPE_CHECKING:
-    from kohya_runner.recipe.finish import Publish
 
 _OPTIONS = (
     click.argument("targets", nargs=-1, metavar="[RUN|FOLDER|FILES...]", shell_complete=complete_runs),
@@ -40,12 +45,6 @@ _OPTIONS = (
 @with_options(*_OPTIONS)
 def publish(targets: tuple[str, ...], workspace: str | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Publish LoRA files to the Hub with a model card, or copy them: a run's picked epoch, or files."""
-    from kohya_runner.compare.subject import Named, find_subject
-    from kohya_runner.hub import access
-    from kohya_runner.publish import publishing
-    from kohya_runner.run.stop_request import raise_on_stop
-    from kohya_runner.show import console
-
     raise_on_stop()
     dry_run, output = choices.pop("dry_run"), choices.pop("output")
     wish, reach = _wish(**choices), access(os.environ)
@@ -70,9 +69,6 @@ def publish(targets: tuple[str, ...], workspace: str | None, as_json: bool, **ch
 
 
 def _copied(targets: tuple[str, ...], workspace: str | None, wish: Publish, output: Path, *, as_json: bool) -> int:
-    from kohya_runner.compare.subject import Named, find_subject
-    from kohya_runner.publish.publishing import copied
-    from kohya_runner.show import console
 
     with console.live(quiet=as_json, practice=False) as screen:
         subject = find_subject(Named(targets=targets, workspace=workspace), painting=False)
@@ -86,10 +82,6 @@ def _copied(targets: tuple[str, ...], workspace: str | None, wish: Publish, outp
 
 
 def _wish(*, every: bool, epoch: str | None, repo: str | None, **choices: Any) -> Publish:
-    from pydantic import ValidationError
-
-    from kohya_runner.publish.publishing import LocalCopy
-    from kohya_runner.recipe.finish import Publish
 
     if every and epoch:
         raise UsageError("--all does not go with --epoch", hint="leave one of the two out")

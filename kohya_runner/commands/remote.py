@@ -16,8 +16,10 @@ import click
 from kohya_runner.errors import CancelledError, RemoteError, RunExistsError, UsageError
 from kohya_runner.record import ledger
 from kohya_runner.record.record import LIVE
-from kohya_runner.record.run_paths import RunPaths
+from kohya_runner.record.run_paths import RunPaths, next_run
 from kohya_runner.run import views
+from kohya_runner.safe_files import write_text
+from kohya_runner.show import console
 
 if TYPE_CHECKING:
     from kohya_runner.plan.value import Plan
@@ -72,7 +74,6 @@ def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json
     """Hand a plan to a place: offers, a question, then the stay to its end; the exit code."""
     from kohya_runner.remote import send_off
     from kohya_runner.remote.follow import Stays, watch
-    from kohya_runner.show import console
 
     ask = send_off.with_needs(options.ask, made)
     place = fitting(options.on or "", ask)
@@ -91,7 +92,7 @@ def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json
             return 0
         consented(place, offer, ask, yes=options.yes)
         going = send_off.claimed(made, place, ask, offer)
-    stays = Stays(going, dict(os.environ), _say)
+    stays = Stays(going, dict(os.environ), console.note)
     if stays.now().phase == "lost":  # what it needs is rented anew
         job, offer = send_off.asked_for(going)
         consented(place, offer, job.ask, yes=options.yes)
@@ -106,7 +107,6 @@ def send(made: Plan, options: OnOptions, *, dry_run: bool, detach: bool, as_json
 def attended(stays: Stays, stay: Stay, workspace: str | None, *, detach: bool, as_json: bool) -> int:
     """Watch a stay to its end, unless it is to be left alone; the exit code."""
     from kohya_runner.commands import live
-    from kohya_runner.show import console
 
     name = f"{stay.name}/{stay.number}"
     if detach or as_json:
@@ -124,7 +124,6 @@ def attended(stays: Stays, stay: Stay, workspace: str | None, *, detach: bool, a
 def chosen(place: RemotePlace, ask: Ask, options: OnOptions, *, as_json: bool) -> RemoteOffer:
     """The cheapest offer, once all were shown."""
     from kohya_runner.remote.send_off import offer_rows
-    from kohya_runner.show import console
 
     offers = place.offers(ask)
     if not offers:
@@ -154,10 +153,7 @@ def consented(place: RemotePlace, offer: RemoteOffer, ask: Ask, *, yes: bool) ->
 
 
 def _rendered(made: Plan, place: RemotePlace, ask: Ask, offer: RemoteOffer, folder: Path) -> int:
-    from kohya_runner.record.run_paths import next_run
     from kohya_runner.remote.send_off import job_of
-    from kohya_runner.safe_files import write_text
-    from kohya_runner.show import console
 
     number = next_run(made.workspace.runs / made.name).name
     if (folder / number).exists():
@@ -181,7 +177,7 @@ def stay_of(workspace: str | None, word: str | None) -> Stays | None:
         return None
     from kohya_runner.remote.follow import stay_of as found
 
-    return found(ledger.find(runs, word).path, dict(os.environ), _say)
+    return found(ledger.find(runs, word).path, dict(os.environ), console.note)
 
 
 def refresh(workspace: str | None, word: str | None, *, everything: bool = False) -> Stays | None:
@@ -199,7 +195,7 @@ def refresh_all(workspace: str | None) -> None:
     if stays_in(runs):
         from kohya_runner.remote.follow import all_of
 
-        for stays in all_of(runs, dict(os.environ), _say):
+        for stays in all_of(runs, dict(os.environ), console.note):
             with told():
                 stays.look()
 
@@ -215,7 +211,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except (RemoteError, UsageError) as fault:
-        _say(f"WARNING {fault.message}; what follows is as it was known before. {fault.hint}".rstrip())
+        console.note(f"WARNING {fault.message}; what follows is as it was known before. {fault.hint}".rstrip())
 
 
 def watched(stays: Stays, show: Callable[[], int]) -> int:
@@ -242,7 +238,7 @@ def closed(stays: Stays) -> int:
 
 def stop(stays: Stays, *, now: bool, wait: bool) -> int:
     """Stop a run that is at a place, and bring what it saved; the exit code of the command."""
-    _say(f"stopping {stays.run_dir.parent.name}/{stays.run_dir.name} {'now' if now else 'after its next save'}")
+    console.note(f"stopping {stays.run_dir.parent.name}/{stays.run_dir.name} {'now' if now else 'after its next save'}")
     stay = stays.stop(now=now)
     if wait and stay.phase not in ("lost", "renting", "sending"):
         closed(stays)
@@ -254,10 +250,9 @@ def runs_remote(workspace: str | None, *, as_json: bool) -> None:
     from kohya_runner.engines.table import user_settings
     from kohya_runner.remote.follow import all_of
     from kohya_runner.remote.kinds import open_place, places, with_kinds_alone
-    from kohya_runner.show import console
 
     found = []
-    for stays in all_of(views.runs_folder(workspace), dict(os.environ), _say):
+    for stays in all_of(views.runs_folder(workspace), dict(os.environ), console.note):
         with told():
             stays.look()
         found.append(stays.now())
@@ -288,9 +283,3 @@ def _row(stay: Stay) -> tuple[str, ...]:
 
 def _money(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
-
-
-def _say(text: str) -> None:
-    from kohya_runner.show import console
-
-    console.note(text)

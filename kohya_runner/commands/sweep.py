@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import click
 
+from kohya_runner.commands import remote
+from kohya_runner.commands.compare import show
 from kohya_runner.commands.entry import as_path, complete_recipes, with_options
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from kohya_runner.compare.comparison import Comparison
-    from kohya_runner.plan.value import Plan
-    from kohya_runner.sweep.purse import Purse
-    from kohya_runner.sweep.turns import Sweep
+from kohya_runner.commands.launch import prepared
+from kohya_runner.compare.comparison import Comparison
+from kohya_runner.compare.write_up import result_json
+from kohya_runner.engines.table import user_settings
+from kohya_runner.errors import CancelledError, RunnerError, TerminatedError, UsageError, error_for
+from kohya_runner.machine import prices
+from kohya_runner.plan.pipeline import make_plan
+from kohya_runner.plan.value import Plan, Request
+from kohya_runner.recipe.load import load
+from kohya_runner.run.stop_request import raise_on_stop
+from kohya_runner.show import console
+from kohya_runner.sweep import record as records
+from kohya_runner.sweep import turns, variants
+from kohya_runner.sweep.purse import Purse, save_steps
+from kohya_runner.sweep.record import SweepRecord
+from kohya_runner.sweep.sheet import HEADINGS, compared, table
+from kohya_runner.sweep.turns import Sweep
 
 _OPTIONS = (
     click.argument("recipe", type=click.Path(), callback=as_path, shell_complete=complete_recipes),
@@ -46,11 +61,6 @@ OTHERS = ("dry_run", "no_compare", "yes", "max_cost", "max_hours", "price", "on"
 @with_options(*_OPTIONS)
 def sweep(sets: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Train a recipe with each combination of values in turn, and compare the results."""
-    from kohya_runner.errors import CancelledError, TerminatedError
-    from kohya_runner.run.stop_request import raise_on_stop
-    from kohya_runner.show import console
-    from kohya_runner.sweep import record as records
-
     raise_on_stop()
     others = {name: choices.pop(name) for name in OTHERS}
     made, plans = _planned(sets, others, choices, quiet=as_json)
@@ -85,11 +95,6 @@ def sweep(sets: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # noqa:
 
 def _trained(made: Sweep, there: tuple[Any, Any, Any] | None, screen: Any, *, quiet: bool) -> None:
     """All runs, here or at a place."""
-    from functools import partial
-
-    from kohya_runner.commands.launch import prepared
-    from kohya_runner.sweep import turns
-
     ready = partial(prepared, quiet=quiet)
     asked = turns.requests(made.request, made.variants, made.folder.name, made.purse.price)
     pairs = tuple(zip(made.variants, asked, strict=True))
@@ -103,10 +108,8 @@ def _trained(made: Sweep, there: tuple[Any, Any, Any] | None, screen: Any, *, qu
 
 def _offered(made: Sweep, plan: Plan, others: Mapping[str, Any], *, as_json: bool) -> tuple[Any, Any, Any]:
     """The place, what is asked of it and the offer that was consented to."""
-    from kohya_runner.commands import remote
     from kohya_runner.remote.place import Ask
     from kohya_runner.remote.send_off import with_needs
-    from kohya_runner.sweep.purse import Purse
 
     limit = made.purse.seconds
     ask = with_needs(Ask(others["gpu"], max_hours=None if limit is None else limit / 3600), plan)
@@ -124,19 +127,6 @@ def _planned(
     sets: tuple[str, ...], others: Mapping[str, Any], choices: Mapping[str, Any], *, quiet: bool
 ) -> tuple[Sweep, tuple[Plan, ...]]:
     """All runs, planned; every problem of every one is told at once."""
-    import os
-    from dataclasses import replace
-
-    from kohya_runner.engines.table import user_settings
-    from kohya_runner.errors import error_for
-    from kohya_runner.plan.pipeline import make_plan
-    from kohya_runner.plan.value import Request
-    from kohya_runner.recipe.load import load
-    from kohya_runner.show import console
-    from kohya_runner.sweep import turns, variants
-    from kohya_runner.sweep.purse import save_steps
-    from kohya_runner.sweep.record import SweepRecord
-
     found, settings = variants.axes(sets), user_settings(os.environ)
     fixed = [f"{axis.key}={axis.values[0]}" for axis in found if len(axis.values) == 1]
     loaded = load(choices["recipe"], fixed, readable=settings.env)
@@ -162,10 +152,6 @@ def _planned(
 
 def _purse(others: Mapping[str, Any], plan: Plan, stated: tuple[str, ...]) -> Purse:
     """The limits, and the price: of the command, the recipe, or the settings."""
-    from kohya_runner.errors import UsageError
-    from kohya_runner.machine import prices
-    from kohya_runner.sweep.purse import Purse
-
     recipe, gpus = plan.loaded.recipe, tuple(gpu.name for gpu in plan.gpus)
     price = others["price"] or (recipe.budget.price_per_hour if recipe else None)
     offers = () if price else prices.given(stated, "your settings", len(gpus) or 1)
@@ -178,8 +164,6 @@ def _purse(others: Mapping[str, Any], plan: Plan, stated: tuple[str, ...]) -> Pu
 
 def _understood(made: Sweep, plans: tuple[Plan, ...], changes: Iterable[str]) -> None:
     """What will be trained, before anything is."""
-    from kohya_runner.show import console
-
     console.say(f"sweep {made.folder.name}: {len(plans)} runs in turn")
     said, limit = made.purse.said, made.purse.seconds
     times = [plan.forecast.time.seconds if plan.forecast and plan.forecast.time else None for plan in plans]
@@ -198,10 +182,6 @@ def _understood(made: Sweep, plans: tuple[Plan, ...], changes: Iterable[str]) ->
 
 def _compared(made: Sweep, *, quiet: bool) -> Comparison | None:
     """The comparison; None where there is none, and why."""
-    from kohya_runner.errors import CancelledError, RunnerError, TerminatedError
-    from kohya_runner.show import console
-    from kohya_runner.sweep.sheet import compared
-
     with console.live(quiet=quiet, practice=False) as screen:
         try:
             return compared(made.folder, made.rows(), made.purse.price, screen.event, made.request.sd_scripts)
@@ -213,10 +193,6 @@ def _compared(made: Sweep, *, quiet: bool) -> Comparison | None:
 
 
 def _show(made: Sweep, compared: Comparison | None, *, as_json: bool) -> None:
-    from kohya_runner.commands.compare import show
-    from kohya_runner.compare.write_up import result_json
-    from kohya_runner.show import console
-    from kohya_runner.sweep.sheet import HEADINGS, table
 
     rows, price = made.rows(), made.purse.price
     spent = sum(row.seconds for row in rows)

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import click
 
-from kohya_runner.engines.table import DEFAULT, INFOS
+from kohya_runner.engines.table import DEFAULT, INFOS, user_settings
+from kohya_runner.engines.upstream import compare, lines
+from kohya_runner.install.environment import keep
+from kohya_runner.install.setup import setup as set_up
+from kohya_runner.show import console
 
 _ENGINE = click.option("--engine", type=click.Choice(tuple(INFOS)), default=DEFAULT.name, help="Another trainer's.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
@@ -26,11 +30,6 @@ def setup(  # noqa: PLR0913, PLR0917 - one per option
     trust: tuple[str, ...], kept: bool, as_json: bool,  # noqa: FBT001
 ) -> None:  # fmt: skip
     """Get the trainer's sources and build its environment; does nothing where both are there."""
-    from kohya_runner.engines.table import user_settings
-    from kohya_runner.install.environment import keep
-    from kohya_runner.install.setup import setup as set_up
-    from kohya_runner.show import console
-
     packages: tuple[str, ...] = ()
     if recipe is not None:
         from kohya_runner.plan.pipeline import recipe_packages
@@ -54,9 +53,6 @@ def setup(  # noqa: PLR0913, PLR0917 - one per option
 @_JSON
 def upstream(old: str, new: str, engine: str, as_json: bool) -> None:  # noqa: FBT001
     """What changed between two checkouts of a trainer (or REPOSITORY@COMMIT), and the rules it touches."""
-    from kohya_runner.engines.upstream import compare, lines
-    from kohya_runner.show import console
-
     found = compare(old, new, INFOS[engine])
     if as_json:
         console.json_object(found)

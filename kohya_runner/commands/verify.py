@@ -8,11 +8,14 @@ from typing import Any
 
 import click
 
+from kohya_runner.artefact import verify as look
 from kohya_runner.artefact.verify import Verified
+from kohya_runner.errors import NoCheckpointError
+from kohya_runner.publish.comfyui import how_to, verdict
+from kohya_runner.show import console
 from kohya_runner.text import plain, size
 
-SHOWN = 5
-"""Keys that are told."""
+SHOWN = 5  # keys that are told
 
 
 @click.command()
@@ -21,10 +24,6 @@ SHOWN = 5
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 def verify(files: tuple[Path, ...], purpose: str | None, as_json: bool) -> int:  # noqa: FBT001
     """Open LoRA files, ours or not: what they are, how they were trained, what is wrong with them."""
-    from kohya_runner.artefact import verify as look
-    from kohya_runner.errors import NoCheckpointError
-    from kohya_runner.show import console
-
     found = look.verify(files, (lambda _: None) if as_json else _show, comfyui=purpose is not None)
     ok = all(file.ok for file in found)
     if as_json:
@@ -33,7 +32,6 @@ def verify(files: tuple[Path, ...], purpose: str | None, as_json: bool) -> int: 
 
 
 def _show(file: Verified) -> None:
-    from kohya_runner.show import console
 
     console.say(plain(str(file.path)), bold=True)
     for label, text in _lines(file):
@@ -48,8 +46,6 @@ def _show(file: Verified) -> None:
 
 def _comfyui(file: Verified) -> dict[str, Any]:
     """What ``--for comfyui --json`` tells: ``convert`` is the command for it."""
-    from kohya_runner.publish.comfyui import how_to, verdict
-
     if file.comfyui is None:
         return {}
     names = file.comfyui
@@ -62,7 +58,6 @@ def _comfyui(file: Verified) -> dict[str, Any]:
 
 
 def _comfyui_lines(file: Verified) -> Iterator[str]:
-    from kohya_runner.publish.comfyui import how_to, verdict
 
     if file.comfyui is None:
         return

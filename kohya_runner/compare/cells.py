@@ -56,7 +56,6 @@ class Grid:
     settings: SweepSettings
 
     def request(self, cell: Cell) -> PictureRequest:
-        """A cell in the words of a painter."""
         chosen = self.settings
         return PictureRequest(
             key=cell.key,

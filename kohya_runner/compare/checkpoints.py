@@ -55,8 +55,6 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What there is to compare."""
-
     checkpoints: tuple[Candidate, ...]
     skipped: tuple[Skipped, ...] = ()
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kohya_runner.compare.checkpoints import Skipped
-    from kohya_runner.compare.metrics import Table
-    from kohya_runner.compare.training_data import Losses
+from kohya_runner.compare.checkpoints import Skipped
+from kohya_runner.compare.metrics import Table
+from kohya_runner.compare.training_data import Losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,6 @@ class GridRow:
     seed: int
 
     def said(self, *, several: bool) -> str:
-        """``seed 42``, and the sampler where there are several."""
         return f"{self.sampler}, seed {self.seed}" if several else f"seed {self.seed}"
 
 
@@ -55,7 +52,6 @@ class Shown:
 
     @property
     def row(self) -> GridRow:
-        """Where it stands."""
         return GridRow(self.prompt, self.sampler, self.seed)
 
 
@@ -71,7 +67,6 @@ class Suggestion:
 
     @property
     def title(self) -> str:
-        """What stands before the reason."""
         return "No suggestion" if self.column is None else "Suggestion"
 
 
@@ -99,7 +94,6 @@ class Comparison:
 
     @property
     def rows(self) -> tuple[GridRow, ...]:
-        """The grid's rows from above."""
         return tuple(
             GridRow(prompt, sampler, seed)
             for prompt in range(len(self.prompts))
@@ -109,9 +103,7 @@ class Comparison:
 
     @property
     def failed(self) -> tuple[Shown, ...]:
-        """The cells without a picture."""
         return tuple(shown for shown in self.shown if shown.path is None)
 
     def at(self, column: int, row: GridRow) -> Shown | None:
-        """What is shown at a place of the grid."""
         return next((s for s in self.shown if s.column == column and s.row == row), None)

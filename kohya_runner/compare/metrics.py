@@ -54,7 +54,6 @@ class Looked:
 
     @property
     def place(self) -> tuple[int, str, int]:
-        """Its row of the grid."""
         return self.prompt, self.sampler, self.seed
 
 

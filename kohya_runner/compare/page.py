@@ -7,7 +7,7 @@ import hashlib
 import io
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import PIL.Image
 from PIL import ImageDraw, ImageFont
@@ -16,17 +16,13 @@ from kohya_runner import __version__
 from kohya_runner.compare.comparison import Comparison, GridRow, Shown
 from kohya_runner.compare.metrics import shown as figure
 from kohya_runner.compare.pictures import opened
+from kohya_runner.compare.training_data import Losses
 from kohya_runner.compare.verdict import clear_best
 from kohya_runner.text import printable
 
-if TYPE_CHECKING:
-    from kohya_runner.compare.training_data import Losses
-
 TEMPLATE = "page.html.j2"
-SIDE = 640
-"""Pixels of an embedded picture: enough to judge one, and 100 of them are a file that opens at once."""
-SMALL = 320
-"""Up to here every pixel is embedded, without loss, and the browser enlarges with hard edges."""
+SIDE = 640  # pixels of an embedded picture: enough to judge one, and 100 of them are a file that opens at once
+SMALL = 320  # up to here every pixel is embedded, without loss, and the browser enlarges with hard edges
 WIDE, HIGH = 900.0, 200.0  # of the loss curve's drawing
 MARGIN = 56.0
 
@@ -140,14 +136,12 @@ INK, SOFT, PAPER, LINE, BAD, GOOD = "#1c2430", "#5b6676", "#ffffff", "#d9dee6", 
 SAID = ("family", "size", "steps", "guidance", "sampler", "samples")
 GAP = 6
 LEFT = 300
-WIDEST = 2400
-"""Pixels for the whole sheet: more is shown too small to read by everything that shows pictures."""
+WIDEST = 2400  # pixels for the whole sheet: more is shown too small to read by everything that shows pictures
 LARGEST_CELL, SMALLEST_CELL = 320, 96
 TITLE, TEXT, NOTE = 34, 23, 18
 
 
 def sheet_png(comparison: Comparison) -> bytes:
-    """The sheet as the bytes of a PNG."""
     sheet = _Sheet(comparison)
     sheet.paint()
     buffer = io.BytesIO()
@@ -156,8 +150,6 @@ def sheet_png(comparison: Comparison) -> bytes:
 
 
 class _Sheet:
-    """The picture being put together."""
-
     def __init__(self, comparison: Comparison) -> None:
         self.of = comparison
         columns = len(comparison.columns)

@@ -9,9 +9,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import safe_files
+from kohya_runner.compare.cells import Cell, Grid
 from kohya_runner.engines.arguments import Command
 from kohya_runner.engines.painting import WORKER, Base, Painter, PaintJob
 from kohya_runner.errors import TrainerError
@@ -21,23 +22,16 @@ from kohya_runner.run.observers import Observer
 from kohya_runner.run.supervise import Watch, supervise
 from kohya_runner.text import duration
 
-if TYPE_CHECKING:
-    from kohya_runner.compare.cells import Cell, Grid
-
-
 Say = Callable[..., None]
 
 
 SCRATCH = ".painting-"
-DEAD_STARTS = 2
-"""Processes in a row that ended before any picture: after that the rest is given up."""
+DEAD_STARTS = 2  # processes in a row that ended before any picture: after that the rest is given up
 LAST_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class PaintingPlace:
-    """Where to paint and with what."""
-
     output: Path
     checkout: Path
     python: Path
@@ -47,7 +41,6 @@ class PaintingPlace:
 
     @property
     def paths(self) -> ComparisonPaths:
-        """The names below ``output``."""
         return ComparisonPaths(self.output)
 
 
@@ -128,8 +121,6 @@ def _sweep(output: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """One process and its cells."""
-
     grid: Grid
     painter: Painter
     base: Base

@@ -8,22 +8,19 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.diagnosis.events import Epoch, Step
 from kohya_runner.diagnosis.progress import Stream
+from kohya_runner.engines.painting import Base
 from kohya_runner.record import metrics_file
 from kohya_runner.record.record import Record
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import read_json, read_text, status
 
-if TYPE_CHECKING:
-    from kohya_runner.engines.painting import Base
-
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _NO_BRACES = str.maketrans("{}", "  ")
-CAPTIONS = 2
-"""How many captions stand in for prompts that nobody gave."""
+CAPTIONS = 2  # how many captions stand in for prompts that nobody gave
 
 
 def hashes_of(run_dir: Path | None, record: Record | None) -> dict[str, str]:
@@ -144,10 +141,8 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
 
 
-MOST = 600
-"""Points of the curve: more than a page's width shows."""
-LARGEST_LOG = 256 << 20
-"""Bytes; a longer log is not read into memory."""
+MOST = 600  # points of the curve: more than a page's width shows
+LARGEST_LOG = 256 << 20  # bytes; a longer log is not read into memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,26 +20,17 @@ from kohya_runner.text import counted
 Row = tuple[int, int]  # a prompt and a seed
 
 
-COPY = 0.985
-"""From here on a picture counts as a copy of a training picture."""
-STILL = 0.01
-"""A drift below this is a LoRA that does nothing."""
-COLLAPSED = 0.25
-"""Below this share of the base model's diversity every seed gives nearly the same picture."""
-LITTLE = 0.5
-"""Below this share of the usual drift a checkpoint has learned too little to win."""
-LEAST = 0.05
-"""What a figure is stretched over at least: less cannot be seen."""
-MARGIN = 0.1
-"""Points between the best and the next at least."""
+COPY = 0.985  # from here on a picture counts as a copy of a training picture
+STILL = 0.01  # A drift below this is a LoRA that does nothing
+COLLAPSED = 0.25  # below this share of the base model's diversity every seed gives nearly the same picture
+LITTLE = 0.5  # below this share of the usual drift a checkpoint has learned too little to win
+LEAST = 0.05  # what a figure is stretched over at least: less cannot be seen
+MARGIN = 0.1  # points between the best and the next at least
 CHANCE = 1 / 30
 """Weights that depend on the figures cost a little: so noise alone is suggested in at most one of 20 cases."""
-FEWEST = 6
-"""Pictures a checkpoint: five that all agree still do so by chance in one of 16 cases."""
-ENOUGH = 8
-"""Pictures a checkpoint that are asked for: one of them may disagree a little."""
-EXACT = 12
-"""Up to so many pictures all flips are tried, else ``FLIPS`` of them."""
+FEWEST = 6  # pictures a checkpoint: five that all agree still do so by chance in one of 16 cases
+ENOUGH = 8  # pictures a checkpoint that are asked for: one of them may disagree a little
+EXACT = 12  # up to so many pictures all flips are tried, else ``FLIPS`` of them
 FLIPS = 4000
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import safe_files
 from kohya_runner.compare.cells import Cell, Grid
@@ -16,14 +16,12 @@ from kohya_runner.compare.clip import HINT, Asked, likenesses
 from kohya_runner.compare.comparison import Comparison, Head, Shown
 from kohya_runner.compare.metrics import Likeness, Table, Training, look, measure, training_of
 from kohya_runner.compare.page import report_html, sheet_png
+from kohya_runner.compare.painting import PaintingPlace, PaintingProgress
+from kohya_runner.compare.settings import SweepSettings
+from kohya_runner.compare.subject import SweepSubject
 from kohya_runner.compare.training_data import captions_of, losses_of, training_files
 from kohya_runner.compare.verdict import suggest, wanted
 from kohya_runner.record.run_paths import ComparisonPaths
-
-if TYPE_CHECKING:
-    from kohya_runner.compare.painting import PaintingPlace, PaintingProgress
-    from kohya_runner.compare.settings import SweepSettings
-    from kohya_runner.compare.subject import SweepSubject
 
 
 @dataclass(frozen=True, slots=True)

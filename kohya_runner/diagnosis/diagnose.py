@@ -15,13 +15,10 @@ from kohya_runner.diagnosis.signature import Known, Level, Signature, filled, fr
 from kohya_runner.diagnosis.tracebacks import Chain
 from kohya_runner.record.record import Record
 
-LAST = 200
-"""Lines at the end in which a run that left no traceback may have said why."""
-BEFORE = 12
-"""Lines before a traceback in which the trainer may have said more than the exception does."""
+LAST = 200  # lines at the end in which a run that left no traceback may have said why
+BEFORE = 12  # lines before a traceback in which the trainer may have said more than the exception does
 LONGEST = 300
-SOME = 2000
-"""Lines at the end in which the operating system shows itself."""
+SOME = 2000  # lines at the end in which the operating system shows itself
 SAVED = "model saved."
 
 Outcome = Literal["succeeded", "failed", "unfinished"]
@@ -64,7 +61,6 @@ class Diagnosis:
         return bool(self.causes) or self.outcome == "succeeded"
 
     def as_json(self) -> dict[str, Any]:
-        """For ``diagnose --json`` and the record."""
         return {
             "outcome": self.outcome,
             "causes": [_cause_json(cause) for cause in self.causes],
@@ -196,8 +192,7 @@ def _cause_json(cause: Cause) -> dict[str, Any]:
 
 
 RAISE = {"budget.hours": "raise budget.max_hours, or write fewer epochs", "budget.cost": "raise budget.max_cost"}
-MOST = 3
-"""Causes and earlier errors that are shown; the others stay in --json."""
+MOST = 3  # causes and earlier errors that are shown; the others stay in --json
 
 
 def of_run(run_dir: Path, record: Record) -> Diagnosis:

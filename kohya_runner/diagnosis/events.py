@@ -94,7 +94,6 @@ class Numbering:
     """Numbers the events of one attempt in the whole run, and adds the epochs that a trainer does not announce."""
 
     def __init__(self, before: DoneBefore) -> None:
-        """Nothing was said yet."""
         self._before = before
         self._epoch = 0
 

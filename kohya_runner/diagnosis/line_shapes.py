@@ -35,8 +35,7 @@ _CONTAINER = re.compile(r"[a-zA-Z][\w.-]{0,62}(?:-\d{1,3})?\s{1,30}\| ?")
 _POD = re.compile(r"\[(?:pod/)?[\w.-]{1,80}/[\w.-]{1,80}\] ?")  # kubectl --prefix, stern
 _QUOTED = re.compile(r"> ?")
 _MOST = 4
-_FEW = 400
-"""Lines of the log's beginning that tell whether all of it stands behind a container's name."""
+_FEW = 400  # lines of the log's beginning that tell whether all of it stands behind a container's name
 
 _POWERSHELL = re.compile(
     r"At (?:line:\d+|[A-Za-z]:\\.{1,300}:\d+) char:\d+$|\s{0,8}\+ (?:CategoryInfo|FullyQualifiedErrorId)\b|\+ +~|\+ \S"
@@ -134,7 +133,6 @@ def find_bar(text: str) -> re.Match[str] | None:
 
 
 def bar_event(match: re.Match[str]) -> Step | OtherBar:
-    """What a match of ``BAR`` says."""
     done, total = int(match["done"]), int(match["total"])
     label = (match["label"] or "").strip()
     if label.lower() != LABEL:

@@ -20,10 +20,8 @@ from kohya_runner.diagnosis.signature import NOTHING, Known, from_shell, from_wa
 from kohya_runner.text import masked_text
 
 HEAD = 1 << 20
-TAIL = 4 << 20
-"""Bytes of the beginning and of the end that are read."""
-LONGEST = 2000
-"""Characters of a line that are looked at; what is in the middle of a longer one is left out."""
+TAIL = 4 << 20  # bytes of the beginning and of the end that are read
+LONGEST = 2000  # characters of a line that are looked at; what is in the middle of a longer one is left out
 
 _ENDS = re.compile(r"\r\n|[\r\n]")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")

@@ -21,12 +21,10 @@ TRAINING = "training"
 SAVING = "saving a checkpoint"
 
 WORDS = read_table(Path(__file__).with_name("words.toml"))
-PHASES: Mapping[str, str] = WORDS["phases"]
-"""How a line begins, and what the trainer does from then on."""
+PHASES: Mapping[str, str] = WORDS["phases"]  # how a line begins, and what the trainer does from then on
 PAID_FOR: Mapping[str, str] = WORDS["paid_for"]
 """What the minutes of a phase are paid for; those of any other are set-up."""
-FACTS: Mapping[str, str] = WORDS["facts"]
-"""How a line begins, and the name of its number in ``StepsPlan``."""
+FACTS: Mapping[str, str] = WORDS["facts"]  # how a line begins, and the name of its number in ``StepsPlan``
 
 _NUMBER = re.compile(r"[:=]\s*(\d+)\s*$")
 _EPOCH = re.compile(r"epoch (\d+)/(\d+)\s*$")
@@ -45,7 +43,6 @@ class Stream:
     """Reads a stream in pieces of any size; a bar without an end of line counts as soon as it is complete."""
 
     def __init__(self) -> None:
-        """Start at the beginning of a run's output."""
         self._rest = b""
         self._wrapped: Wrapped | None = None
         self._bar = ""  # the last one, which is often printed twice
@@ -54,7 +51,6 @@ class Stream:
         self._step = -1
 
     def feed(self, data: bytes) -> list[events.Event]:
-        """The events in the bytes that came."""
         *lines, self._rest = _ENDS.split(self._rest + data)
         found = [event for line in lines for event in self._line(line)]
         if len(self._rest) > _LONGEST:
@@ -129,7 +125,6 @@ class Stream:
 
 
 def _event(text: str) -> events.Event | None:
-    """The event in one line, None for most lines."""
     if match := _EPOCH.match(text):
         return events.Epoch(int(match.group(1)), int(match.group(2)))
     if match := _MODULES.match(text):

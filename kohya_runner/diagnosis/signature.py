@@ -26,7 +26,6 @@ class Known:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, option: str) -> bool:
-        """Whether the run has this option."""
         return option in self.options
 
     def value(self, option: str) -> str:

@@ -11,13 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from kohya_runner.diagnosis.lines import Line
 
-OWN = 2
-"""How many of the innermost frames of the trainer's own files are shown, beside the innermost of all."""
+OWN = 2  # how many of the innermost frames of the trainer's own files are shown, beside the innermost of all
 KEPT = 60
-MESSAGE = 12
-"""How many lines of an exception's message are kept."""
-BOX = 2000
-"""Lines of a box of rich's that are read."""
+MESSAGE = 12  # how many lines of an exception's message are kept
+BOX = 2000  # lines of a box of rich's that are read
 
 _HEADER = re.compile(r"(?:(?!Original )\S.{0,60}?[ ])?(?P<original>Original )?Traceback \(most recent call last\):?$")
 _BOX = re.compile(r"\W{0,4}─+ ?Traceback \(most recent call last\)")

@@ -192,5 +192,4 @@ ACTIONS: tuple[tuple[str, Callable[..., str]], ...] = (
 )  # fmt: skip
 """Key of ``record.finish``, and what is done. The comparison comes first: it needs the GPU, and picks what is sent."""
 
-AFTER_RUN = AfterRun(guard=sentinel.start, conclude=conclude)
-"""What every command hands to ``run``."""
+AFTER_RUN = AfterRun(guard=sentinel.start, conclude=conclude)  # what every command hands to ``run``

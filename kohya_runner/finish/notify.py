@@ -20,8 +20,7 @@ PAUSE = 2.0
 MARKS = {"succeeded": "white_check_mark", "failed": "rotating_light", "lost": "rotating_light", "stopped": "stop_sign"}
 
 
-Post = tuple[bytes, Mapping[str, str]]
-"""The body of one request and its headers."""
+Post = tuple[bytes, Mapping[str, str]]  # the body of one request and its headers
 
 
 def facts(record: Record) -> dict[str, Any]:

@@ -34,8 +34,7 @@ COMMANDS: tuple[tuple[str, Mapping[Action, tuple[str, ...]]], ...] = (
     ("runpodctl, old form", {"stop": ("runpodctl", "stop", "pod"), "terminate": ("runpodctl", "remove", "pod")}),
 )
 """The new form asks REST v1, the old one GraphQL (runpodctl 2e2df89)."""
-LEFT_ALONE = "SIGHUP"
-"""The signal of a closed terminal: the one stop that nobody is there to answer for."""
+LEFT_ALONE = "SIGHUP"  # the signal of a closed terminal: the one stop that nobody is there to answer for
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,6 @@ class Result:
 
 
 def this_pod(environ: Mapping[str, str]) -> Pod | None:
-    """The pod this machine is, None elsewhere."""
     pod_id = environ.get("RUNPOD_POD_ID", "").strip()
     if not _POD.match(pod_id):
         return None

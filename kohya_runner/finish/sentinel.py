@@ -70,7 +70,6 @@ class _Watch:
         self._stopped = False
 
     def run(self) -> None:
-        """Look until there is nothing left to do."""
         while self._dir.is_dir():
             self._read()
             try:
@@ -81,7 +80,6 @@ class _Watch:
             time.sleep(LOOK)
 
     def _read(self) -> None:
-        """Read the record again if it has changed."""
         path = RunPaths(self._dir).record
         with contextlib.suppress(OSError, ValueError):
             changed = path.stat().st_mtime_ns
@@ -89,7 +87,6 @@ class _Watch:
                 self._said, self._changed = json.loads(path.read_bytes()), changed
 
     def _looked(self) -> bool:
-        """Look once; true when nothing is left to do."""
         runner, trainer = self._process("runner"), self._process("process")
         watched = runner is not None and runner.alive()
         if trainer is None and not watched and self._said.get("state") in UNDER_WAY:

@@ -16,6 +16,7 @@ from kohya_runner.engines.diffusers import CHANNELS, UNET, DiffusersEngine
 from kohya_runner.engines.diffusers.build import NAME, ExampleLength, plan_steps
 from kohya_runner.engines.steps_plan import SaveEvent
 from kohya_runner.engines.support import way_of
+from kohya_runner.practice.faults import Faults
 from kohya_runner.practice.files import DTYPES, MARK, NAN, NUMBER, safetensors, write_accelerate_state
 from kohya_runner.practice.loop import SettingsError, StandIn, Start
 from kohya_runner.practice.sd_scripts import PROCESSES
@@ -23,13 +24,10 @@ from kohya_runner.practice.sd_scripts import PROCESSES
 if TYPE_CHECKING:
     import argparse
 
-    from kohya_runner.practice.faults import Faults
-
 TENSORS = (("conv_in.weight", (8, CHANNELS, 3, 3)), ("conv_out.weight", (4, 8, 3, 3)))
 
 
 def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn:
-    """Count the rows."""
     faults.prepare()
     record("Initializing the InstructPix2Pix UNet from the pretrained UNet.")
     text = (Path(args.train_data_dir) / NAME).read_text(encoding="utf-8")
@@ -61,7 +59,6 @@ class Diffusers(StandIn):
     )
 
     def announce(self) -> None:
-        """As log records."""
         record("***** Running training *****")
         for line in self.numbers:
             record("  " + line.format(args=self.args, plan=self.plan))
@@ -82,7 +79,6 @@ class Diffusers(StandIn):
         """Nothing is said of it."""
 
     def postfix(self, loss: float) -> str:
-        """What stands behind the bar."""
         return f"lr={self.args.learning_rate}, step_loss={loss:.3g}"
 
     def save(self, event: SaveEvent, epoch: int, step: int, *, nan: bool) -> None:  # noqa: ARG002 - no numbers in them

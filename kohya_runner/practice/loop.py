@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.engines.steps_plan import SaveEvent, StepsPlan
+from kohya_runner.practice.faults import Faults
 from kohya_runner.practice.files import MARK, Writer
 
 if TYPE_CHECKING:
     import argparse
-
-    from kohya_runner.engines.steps_plan import SaveEvent, StepsPlan
-    from kohya_runner.practice.faults import Faults
 
 BANNER = "PRACTICE: this is kohya-runner's stand-in for the trainer. Nothing is trained."
 _COLUMNS = 160
@@ -45,14 +44,12 @@ class Bar:
     """A bar as tqdm draws it where there is no terminal."""
 
     def __init__(self, total: int, label: str = "") -> None:
-        """Draw it empty."""
         self._total = total
         self._label = f"{label}: " if label else ""
         self._started = time.monotonic()
         self.draw(0)
 
     def draw(self, done: int, postfix: str = "") -> None:
-        """Draw it anew over the last one."""
         elapsed = time.monotonic() - self._started
         share = done / self._total if self._total else 1.0
         cells = "█" * int(share * _CELLS)
@@ -67,7 +64,6 @@ class Bar:
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Leave it and begin a new line."""
         sys.stderr.write("\n")
         sys.stderr.flush()
 
@@ -98,11 +94,9 @@ class StandIn:
 
     label = "steps"
     closes_bar = False
-    numbers: tuple[str, ...] = ()
-    """What is said of the plan before the first step."""
+    numbers: tuple[str, ...] = ()  # what is said of the plan before the first step
 
     def __init__(self, args: argparse.Namespace, script: str, plan: StepsPlan, faults: Faults) -> None:
-        """``args`` are the script's own."""
         self.args, self.plan = args, plan
         self.output = Path(args.output_dir)
         self.writer = Writer(
@@ -131,7 +125,6 @@ class StandIn:
         log(f"epoch is incremented. current_epoch: {number - 1}, epoch: {number}")
 
     def postfix(self, loss: float) -> str:
-        """What stands behind the bar."""
         return f"avr_loss={loss:.3g}"
 
     def save(self, event: SaveEvent, epoch: int, step: int, *, nan: bool) -> None:
@@ -150,7 +143,6 @@ class StandIn:
             self.writer.save(path, epoch - (event.after == "step"), step, nan=nan)
 
     def saved(self) -> None:
-        """The last file is there."""
         log("model saved.")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kohya_runner.engines.musubi.steps import MusubiBuckets, MusubiLength, Part, plan_steps
 from kohya_runner.engines.steps_plan import SaveSettings, StepsPlan
+from kohya_runner.practice.faults import Faults
 from kohya_runner.practice.files import MARK, modules
 from kohya_runner.practice.loop import BANNER, SettingsError, StandIn, log, say
 from kohya_runner.practice.sd_scripts import PROCESSES, size_of
@@ -18,16 +19,13 @@ from kohya_runner.practice.sd_scripts import PROCESSES, size_of
 if TYPE_CHECKING:
     import argparse
 
-    from kohya_runner.practice.faults import Faults
-
 ABSENT: Mapping[str, Any] = {
     "save_n_epoch_ratio": None, "save_model_as": "safetensors", "network_train_unet_only": True,
     "network_train_text_encoder_only": False,
 }  # fmt: skip
 """Options of sd-scripts that this engine's scripts lack, as they behave."""
 BUCKETS = ("enable_bucket", "bucket_no_upscale", "no_resize_control")
-LATENTS, TEXTS = ".practice", "_te.practice"
-"""How the marks end that stand for a picture's two caches."""
+LATENTS, TEXTS = ".practice", "_te.practice"  # how the marks end that stand for a picture's two caches
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 

@@ -20,13 +20,12 @@ from kohya_runner.engines.sd_scripts.steps import plan_steps
 from kohya_runner.engines.steps_plan import StepsPlan
 from kohya_runner.engines.table import FAMILIES
 from kohya_runner.findings import Severity
+from kohya_runner.practice.faults import Faults
 from kohya_runner.practice.files import modules
 from kohya_runner.practice.loop import Bar, SettingsError, StandIn, log, say
 
 if TYPE_CHECKING:
     import argparse
-
-    from kohya_runner.practice.faults import Faults
 
 EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, *(extension.upper() for extension in IMAGE_EXTENSIONS)})
 """library/dataset.py:77: all lower or all upper, nothing between."""

@@ -41,8 +41,7 @@ SETTINGS = frozenset({
     "loss_type", "timestep_sampling", "discrete_flow_shift", "guidance_scale", "mixed_precision", "save_precision",
 })  # fmt: skip
 """Options whose values are numbers and the trainer's own words."""
-NOT_SHOWN = ("name", "datasets", "comment", "base model")
-"""Of what a stranger's file says of its training."""
+NOT_SHOWN = ("name", "datasets", "comment", "base model")  # of what a stranger's file says of its training
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~<>&])")
 
 
@@ -145,7 +144,6 @@ def _encoded(picture: PIL.Image.Image, kind: str) -> bytes:
 
 
 def data_address(kind: str, data: bytes) -> str:
-    """A picture as text."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 

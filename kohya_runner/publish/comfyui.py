@@ -18,8 +18,7 @@ from kohya_runner.text import child_environment
 
 MARK = "_comfyui"
 AS_IT_IS, CONVERT, CANNOT, NOT_KNOWN = "as it is", "must be converted", "cannot be used", "not known"
-LAST = 300
-"""Characters of a converter's last line that are told."""
+LAST = 300  # characters of a converter's last line that are told
 
 
 def verdict(names: ComfyNames) -> str:

@@ -40,7 +40,6 @@ class Piece:
     changed: tuple[str, ...] = ()  # keys of the metadata that are not as in the source
 
     def content(self) -> Iterator[bytes]:
-        """Its bytes, in pieces."""
         yield self.head
         if self.source is not None:
             with open_file(self.source) as file:

@@ -25,17 +25,14 @@ from kohya_runner.safe_files import read_text
 from kohya_runner.tables import read_table
 from kohya_runner.text import masked_text, plain
 
-MARK = "kr-"
-"""With it begins whatever is ours at an engine."""
+MARK = "kr-"  # with it begins whatever is ours at an engine
 PARCEL = "stay.tar"
-AGAIN = 75
-"""With it node.sh asks for another start; all other codes are final."""
+AGAIN = 75  # with it node.sh asks for another start; all other codes are final
 _NO_ENVIRONMENT: Mapping[str, str] = {}
 
 
 @cache
 def facts() -> dict[str, Any]:
-    """What is data: cards, clouds, versions, images."""
     return read_table(Path(__file__).with_name("engines.toml"))
 
 
@@ -71,7 +68,6 @@ def _wanted(one: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def node_environment(job: Job, folder: str, shared: str, **more: object) -> dict[str, str]:
-    """The variables of node.sh."""
     named = {"name": job.name, "folder": folder, "shared": shared, **more}
     return {f"KOHYA_RUNNER_{key.upper()}": str(value) for key, value in named.items() if value not in (None, "")}
 

@@ -22,8 +22,7 @@ from kohya_runner.remote.send_off import asked_for
 from kohya_runner.safe_files import is_inside
 
 Say = Callable[[str], None]
-EVERY = 5.0
-"""Seconds between two looks at another machine."""
+EVERY = 5.0  # seconds between two looks at another machine
 
 
 class Stays:
@@ -34,14 +33,12 @@ class Stays:
         self.run_dir, self.say, self._environ = run_dir, say, environ
 
     def now(self) -> Stay:
-        """As it was last written."""
         found = stays.read(self.run_dir)
         if found is None:
             raise RemoteError(f"{self.run_dir} is a run of this machine")
         return found
 
     def place(self, stay: Stay) -> RemotePlace:
-        """Where it is."""
         return open_place(stay.place, user_settings(self._environ))
 
     def save(self, stay: Stay) -> None:
@@ -155,12 +152,10 @@ class Stays:
 
 
 def watch(stay: Stay) -> str:
-    """The command that goes on."""
     return f"kohya-runner watch {stay.name}/{stay.number}"
 
 
 def all_of(runs: Path, environ: dict[str, str], say: Say) -> tuple[Stays, ...]:
-    """Every stay of a workspace, the oldest first."""
     return tuple(Stays(folder, environ, say) for folder in stays.folders(runs))
 
 

@@ -22,10 +22,8 @@ from kohya_runner.text import masked_text, plain
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-STOPS = ("stop-after-save", "stop-now")
-"""Files that ask for a stop; node.sh looks for them."""
-LARGE = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pkl", ".npz")
-"""Endings of what no screen reads."""
+STOPS = ("stop-after-save", "stop-now")  # files that ask for a stop; node.sh looks for them
+LARGE = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pkl", ".npz")  # endings of what no screen reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,10 @@ class HubRepo:
         return self.reach.writer
 
     def make(self) -> None:
-        """The repository, where it is not there yet."""
         with told(f"{self.repo}, making it", self.reach):
             self.api.create_repo(self.repo, repo_type="dataset", private=True, exist_ok=True)
 
     def send(self, parcel: Path) -> None:
-        """Make the repository and put the parcel into it."""
         self.make()
         with told(f"{self.repo}, sending", self.reach):
             self.api.upload_file(path_or_fileobj=parcel, path_in_repo=PARCEL, repo_id=self.repo, repo_type="dataset")
@@ -64,7 +60,6 @@ class HubRepo:
             return exit_code(Path(folder))
 
     def stop(self, *, now: bool) -> None:
-        """Ask the run to stop."""
         with told(f"{self.repo}, asking for a stop", self.reach):
             if self.api.file_exists(self.repo, STOPS[now], repo_type="dataset"):
                 return
@@ -72,7 +67,6 @@ class HubRepo:
                                  repo_type="dataset")  # fmt: skip
 
     def remove(self) -> None:
-        """The repository with all that is in it."""
         with told(f"{self.repo}, deleting it", self.reach):
             self.api.delete_repo(self.repo, repo_type="dataset", missing_ok=True)
 

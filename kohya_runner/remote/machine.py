@@ -23,8 +23,7 @@ SOURCES = ("kohya_runner", "runpod", "recipes", "pyproject.toml", "README.md", "
 ROOT = 'if [ -d /workspace ] && [ -w /workspace ]; then echo /workspace; else echo "$HOME/kohya-runner"; fi'
 SHIPPED = ("recipes", "project")
 """Folders that a wheel has in the package and a clone beside it; there they are sent as beside it."""
-RUN = "001"
-"""The number of a run there: each stay has a workspace of its own."""
+RUN = "001"  # the number of a run there: each stay has a workspace of its own
 _LOOK = """cd -- {stay} 2>/dev/null || {{ echo gone; exit; }}
 if [ -e exit-code ]; then echo "ended $(cat exit-code)"
 elif [ -e .running ] && flock -n .running true; then echo died
@@ -80,7 +79,6 @@ class SshMachine:
         self.host.check(f"cd -- {place} || exit\nsetsid bash start.sh >>launch.log 2>&1 </dev/null &")
 
     def standing(self, stay: Stay, *, tries: int = 2) -> Standing:
-        """Ask the machine once."""
         state, _, said = self.host.check(_LOOK.format(stay=shlex.quote(stay.root)), tries=tries).partition("\n")
         word, _, code = state.partition(" ")
         match word:

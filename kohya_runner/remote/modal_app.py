@@ -21,8 +21,7 @@ NAME = "KOHYA_RUNNER_MODAL_JOB"
 _FILE = Path(__file__).with_name("job.json")
 JOB: dict[str, Any] = json.loads(os.environ[NAME] if NAME in os.environ else _FILE.read_text(encoding="utf-8"))
 FOLDER = Path(JOB["environment"]["KOHYA_RUNNER_FOLDER"])
-AGAIN = 75
-"""node.sh asks for another start with it; everything else that it says is final."""
+AGAIN = 75  # node.sh asks for another start with it; everything else that it says is final
 STAYS = modal.Volume.from_name(JOB["volumes"]["stays"], create_if_missing=True)
 SHARED = modal.Volume.from_name(JOB["volumes"]["shared"], create_if_missing=True)
 

@@ -108,7 +108,6 @@ class Stay(BaseModel):
         return self.price * max(0.0, (self.paid_until or now) - self.paid_from) / 3600
 
     def changed(self, **values: object) -> Stay:
-        """With other values."""
         return Stay.model_validate({**self.model_dump(), **values})
 
 
@@ -133,7 +132,6 @@ class Billed:
     run: str | None = None  # NAME/NUMBER
 
     def as_json(self) -> dict[str, str | float | None]:
-        """One entry of ``billed`` in ``runs --remote --json``."""
         return {"place": self.place, "what": self.what, "price": self.price, "text": self.text, "run": self.run}
 
 

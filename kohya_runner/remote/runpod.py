@@ -41,8 +41,7 @@ from kohya_runner.remote.place import Ask, Billed, Job, RemoteOffer, RemotePlace
 from kohya_runner.remote.ssh import SshHost
 from kohya_runner.text import counted, did_you_mean, size
 
-VOLUME = "/workspace"
-"""Where RunPod mounts volumes."""
+VOLUME = "/workspace"  # where RunPod mounts volumes
 _NAME = re.compile(r"kohya-runner-(.+)-(\d{3,})-[0-9a-f]{8}\Z")
 _HOURS = 730  # of a month
 
@@ -72,7 +71,6 @@ class RunPodPlace(RemotePlace):
     after: Literal["terminate", "stop", "keep"] = Field("terminate", description="the pod's end: terminate, stop, keep")
 
     def problems(self, ask: Ask) -> tuple[str, ...]:
-        """No spot, no second machine, no network volume in the community cloud, no key."""
         outside = self.network_volume is not None and self.cloud != "secure"
         wrong = {
             "RunPod's API v2 rents no spot machines: leave --spot out": ask.spot,
@@ -260,7 +258,6 @@ class RunPodPlace(RemotePlace):
             self._machine(stay, awake=everything).bring(stay, into, everything=everything)
 
     def stop(self, stay: Stay, *, now: bool) -> None:
-        """By the runner there."""
         self._machine(stay).stop(stay, now=now)
 
     def release(self, stay: Stay, *, verified: bool) -> Stay:

@@ -16,8 +16,7 @@ from kohya_runner.remote.place import Stay
 from kohya_runner.remote.ssh import SshHost
 from kohya_runner.settings import settings_file
 
-LOOK = 5.0
-"""Seconds between two looks at a pod that is on its way."""
+LOOK = 5.0  # seconds between two looks at a pod that is on its way
 LISTED = (0.0, 3.0, 10.0)
 """Seconds before each look for a pod that may have been made: nobody says how soon it is listed."""
 WATCH = "~/.kohya-runner-end-pod"

@@ -19,8 +19,7 @@ from kohya_runner.remote.place import Ask, Job, RemoteOffer, RemotePlace, Stay
 from kohya_runner.safe_files import PRIVATE, write_bytes
 from kohya_runner.text import size
 
-JOB = TypeAdapter(tuple[Job, RemoteOffer])
-"""``remote-job.json``: what was asked, and the offer that was taken."""
+JOB = TypeAdapter(tuple[Job, RemoteOffer])  # ``remote-job.json``: what was asked, and the offer that was taken
 
 
 def with_needs(ask: Ask, plan: Plan) -> Ask:
@@ -77,7 +76,6 @@ def open_stay(runs: Path, name: str, *, resume: bool) -> Path | None:
 
 
 def offer_rows(offers: tuple[RemoteOffer, ...]) -> Iterator[tuple[str, ...]]:
-    """Of the table: what, its price an hour, where, what else is to be said."""
     for one in offers:
         price = "" if one.price is None else f"{one.price:.2f}"
         yield f"{one.gpus} x {one.gpu}" if one.gpus > 1 else one.gpu, price, one.where, one.note

@@ -72,12 +72,10 @@ class SlurmPlace(SshPlace):
 
     @property
     def machine(self) -> SshMachine:
-        """Where sbatch is."""
         machine = super().machine
         return machine if self.host else replace(machine, host=HereHost("here"))
 
     def problems(self, ask: Ask) -> tuple[str, ...]:
-        """A cluster has no prices; without a Python there, nothing runs there."""
         unfit = {"--spot": ask.spot, "--max-price": ask.max_price is not None}
         found = [f"{name}: {self.name} is a Slurm cluster, it has no prices" for name, asked in unfit.items() if asked]
         if self.host and not self.runner:
@@ -85,7 +83,6 @@ class SlurmPlace(SshPlace):
         return tuple(found)
 
     def offers(self, ask: Ask) -> tuple[RemoteOffer, ...]:
-        """What the queue gives, once Slurm answered."""
         said = self.machine.host.run("sinfo -h -o '%P %a %D %l' && command -v sbatch srun scancel >/dev/null", tries=2)
         if said.code:
             raise RemoteError(f"{self.name}: Slurm does not answer: {(said.err or said.out).strip()[:300]}",

@@ -18,8 +18,7 @@ from typing import IO
 
 from kohya_runner.errors import RemoteError
 
-CUT = 255
-"""ssh's own exit code: no connection, or one that was cut."""
+CUT = 255  # ssh's own exit code: no connection, or one that was cut
 RSYNC_CUT = frozenset({CUT, 10, 11, 12, 30, 35})
 """rsync's codes for sockets, streams and timeouts (11: file I/O, which a remote end that dies may give)."""
 PARTLY, VANISHED = 23, 24
@@ -33,8 +32,7 @@ REFUSED = (
     "UNPROTECTED PRIVATE KEY",
 )
 """What no second try changes."""
-WAITS = (1.0, 3.0, 10.0, 30.0)
-"""Seconds before each further try."""
+WAITS = (1.0, 3.0, 10.0, 30.0)  # seconds before each further try
 SILENCE = 15
 """Seconds without an answer after which ssh asks whether the other side is still there; three times."""
 

@@ -44,12 +44,10 @@ class SshPlace(RemotePlace):
 
     @property
     def machine(self) -> SshMachine:
-        """The machine as it is used."""
         known = Path(os.path.expanduser(self.known_hosts)) if self.known_hosts else None  # noqa: PTH111
         return SshMachine(SshHost(self.host, self.port, self.key, known), self.root, self.runner, self.env)
 
     def problems(self, ask: Ask) -> tuple[str, ...]:
-        """It is the one machine that it is, and costs nothing here."""
         unfit = {"--nodes": ask.nodes > 1, "--spot": ask.spot, "--max-price": ask.max_price is not None}
         return tuple(
             f"{option}: {self.name} is one machine that is there already; leave {option} out"
@@ -73,7 +71,6 @@ class SshPlace(RemotePlace):
         return (RemoteOffer(names[0] if names else "no GPU", len(names), None, self.host, note),)
 
     def render(self, job: Job, offer: RemoteOffer | None) -> Mapping[str, str]:
-        """The commands that do the same by hand."""
         del offer
         root = self.root or "kohya-runner"
         target, shell = f"{root}/stays/{job.name}-{job.number}", self.machine.host.shown()
@@ -86,7 +83,6 @@ class SshPlace(RemotePlace):
         return {"by-hand.sh": "\n".join(("# the sources of kohya-runner are in runner/ there", *steps, ""))}
 
     def begin(self, job: Job, offer: RemoteOffer, stay: Stay, save: Callable[[Stay], None]) -> Stay:
-        """Send and start; again and again the same."""
         stay = stay.changed(
             phase="sending", gpu=offer.gpu, ticket={"host": self.host}, note=f"sending {size(job.pack_bytes)}"
         )
@@ -96,15 +92,12 @@ class SshPlace(RemotePlace):
         return stay.changed(phase="running", note="started")
 
     def standing(self, stay: Stay) -> Standing:
-        """Ask the machine."""
         return self.machine.standing(stay)
 
     def bring(self, stay: Stay, into: Path, *, everything: bool) -> None:
-        """By rsync."""
         self.machine.bring(stay, into, everything=everything)
 
     def stop(self, stay: Stay, *, now: bool) -> None:
-        """By the runner there."""
         self.machine.stop(stay, now=now)
 
     def release(self, stay: Stay, *, verified: bool) -> Stay:

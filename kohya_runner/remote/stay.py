@@ -33,7 +33,6 @@ def read(run_dir: Path) -> Stay | None:
 
 
 def write(run_dir: Path, stay: Stay) -> None:
-    """Put the stay into the run's folder, whole or not at all."""
     write_text(RunPaths(run_dir).remote, stay.model_dump_json(indent=2) + "\n", PRIVATE)
 
 

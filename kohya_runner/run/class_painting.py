@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import safe_files
 from kohya_runner.dataset.survey import is_planned
+from kohya_runner.engines.painting import ClassPainting
 from kohya_runner.errors import PreflightError, TrainerError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.commands import stages
@@ -18,9 +18,6 @@ from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run import prepare
 from kohya_runner.run.observers import Observer, Reporter
 from kohya_runner.run.supervise import Watch, supervise
-
-if TYPE_CHECKING:
-    from kohya_runner.engines.painting import ClassPainting
 
 LOG = "painting.log"
 LOCK = ".lock"
@@ -102,7 +99,6 @@ class _Mover(Observer):
             self.screen.event(f"{self.kept} of {self.total} class images", lasting=False)
 
     def rest(self) -> None:
-        """After the end: those that are whole."""
         while self.waiting and _whole(self.stage.painted(self.waiting[0])):
             self._move()
 

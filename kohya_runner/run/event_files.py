@@ -10,15 +10,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.errors import UsageError
-from kohya_runner.record.metrics_file import json_number
+from kohya_runner.record.ledger import RunView
+from kohya_runner.record.metrics_file import Metrics, StepLine, json_number
 from kohya_runner.safe_files import open_file, write_bytes
-
-if TYPE_CHECKING:
-    from kohya_runner.record.ledger import RunView
-    from kohya_runner.record.metrics_file import Metrics, StepLine
 
 MARK = ".tfevents."
 AT_ONCE = 1 << 20  # bytes of a file that are taken in at one look
@@ -31,8 +28,6 @@ _CASTAGNOLI = 0x82F63B78
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One number of one step."""
-
     t: float
     step: int
     tag: str
@@ -68,7 +63,6 @@ class EventFile:
     """One file that may still grow; a record that is not whole yet is read at the next look, a broken one ends it."""
 
     def __init__(self, path: Path) -> None:
-        """Begin at its beginning."""
         self.path = path
         self.broken = False
         self._offset = 0
@@ -169,7 +163,6 @@ def version_record(t: float) -> bytes:
 
 
 def scalar_record(scalar: Scalar) -> bytes:
-    """One scalar as TensorBoard reads it."""
     value = _text(1, scalar.tag.encode()) + b"\x15" + struct.pack("<f", scalar.value)
     step = b"\x10" + _as_varint(scalar.step)
     return _record(b"\x09" + struct.pack("<d", scalar.t) + step + _text(5, _text(1, value)))
@@ -194,7 +187,6 @@ def _as_varint(value: int) -> bytes:
 
 
 def step_json(step: StepLine) -> dict[str, Any]:
-    """What is known of a step."""
     values = {"step": step.step, "t": step.t, "epoch": step.epoch, "loss": step.loss, "current": step.current,
               "seconds_per_step": step.seconds_per_step, "lr": dict(step.lr) or None}  # fmt: skip
     return {name: json_number(value) for name, value in values.items() if value is not None}

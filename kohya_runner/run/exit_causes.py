@@ -15,10 +15,8 @@ from kohya_runner.record.record import Record
 from kohya_runner.run.supervise import Outcome
 from kohya_runner.tables import read_table, tupled
 
-LEAST_BYTES = 1 << 16
-"""With less room than this a traceback does not reach the log."""
-LINES = 200
-"""Of the log's end: a traceback through accelerate has up to 60 lines."""
+LEAST_BYTES = 1 << 16  # with less room than this a traceback does not reach the log
+LINES = 200  # of the log's end: a traceback through accelerate has up to 60 lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,7 @@ def new_record(plan: Plan) -> record.Record:
     ).changed(**resume_effects.carried_over(plan))
 
 
-BEGAN, INSTALLED = "KOHYA_RUNNER_BEGAN", "KOHYA_RUNNER_INSTALLED"
-"""Seconds since 1970, from start_training.sh."""
+BEGAN, INSTALLED = "KOHYA_RUNNER_BEGAN", "KOHYA_RUNNER_INSTALLED"  # seconds since 1970, from start_training.sh
 
 
 def _told(environ: Mapping[str, str]) -> dict[str, float]:

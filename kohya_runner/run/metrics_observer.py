@@ -17,15 +17,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Phase, Step
 from kohya_runner.record.metrics_file import Appender, Metrics, Reader
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.event_files import MARK, EventFile, Scalar
-
-if TYPE_CHECKING:
-    from kohya_runner.run.recorder import Recorder
+from kohya_runner.run.recorder import Recorder
 
 CLOSEST = 0.5  # seconds between two lines of steps
 SHARE = 20_000  # and this part of the run's age
@@ -49,7 +47,6 @@ class MetricsRecorder:
     """An observer. What an earlier runner wrote before it was killed is not written again when the log is read anew."""
 
     def __init__(self, recorder: Recorder) -> None:
-        """Go on with the file in the run's folder."""
         self._recorder = recorder
         self._file = Appender(RunPaths(recorder.run_dir).metrics)
         self._known = Reader(RunPaths(recorder.run_dir).metrics).look()
@@ -64,7 +61,6 @@ class MetricsRecorder:
         self._touched = self._looked = 0.0
 
     def event(self, event: Event) -> None:
-        """Take in what the trainer said."""
         match event:
             case Step() if event.step > 0:
                 self._step(event)

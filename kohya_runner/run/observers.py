@@ -85,7 +85,6 @@ class ProgressLines:
     """Puts the trainer's events into lines."""
 
     def __init__(self, screen: Reporter) -> None:
-        """Lines go to ``screen``."""
         self.screen = screen
         self.phase = "starting the trainer"
         self.since = time.monotonic()
@@ -93,7 +92,6 @@ class ProgressLines:
         self.work = ""
 
     def event(self, event: events.Event) -> None:
-        """Take in one event."""
         lasting = self._lasting(event)
         if lasting:
             self.screen.event(lasting, lasting=True)

@@ -16,10 +16,10 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import hub, safe_files
 from kohya_runner.dataset.edit import one_line
+from kohya_runner.dataset.layout import Layout
 from kohya_runner.dataset.tree_build import build, prune
 from kohya_runner.engines.arguments import PATHS
 from kohya_runner.engines.protocol import CACHES
@@ -29,6 +29,7 @@ from kohya_runner.machine.downloads import pipeline_files, wants_fp16_variant
 from kohya_runner.machine.fetch import DownloadProgress, fetch, fetch_pipeline
 from kohya_runner.plan.report import plan_json
 from kohya_runner.plan.space import is_cached
+from kohya_runner.plan.value import Plan
 from kohya_runner.recipe.finish import Compare
 from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.recipe.starter import resolved_recipe
@@ -37,11 +38,6 @@ from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import write_json
 from kohya_runner.text import duration, size
-
-if TYPE_CHECKING:
-    from kohya_runner.dataset.layout import Layout
-    from kohya_runner.plan.value import Plan
-
 
 Say = Callable[..., None]
 
@@ -178,15 +174,13 @@ def prompt_lines(compare: Compare) -> list[str]:
 
 
 def prompts(plan: Plan) -> None:
-    """Write the comparison prompts into the run's folder."""
     compare = plan.loaded.recipe.compare if plan.loaded.recipe else None
     if compare is not None and compare.prompts:
         safe_files.write_text(RunPaths(plan.ready.run_dir).prompts, "\n".join(prompt_lines(compare)) + "\n")
 
 
 CACHE_MANIFEST = "filled.json"
-SMALLEST_ENCODER = 1 << 20
-"""Bytes; no encoder is so small."""
+SMALLEST_ENCODER = 1 << 20  # bytes; no encoder is so small
 
 
 def caches_are_current(plan: Plan) -> bool:

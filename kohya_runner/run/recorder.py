@@ -33,7 +33,6 @@ class Recorder:
     """One run's record. Every change of state or of the checkpoints is on the disk before the method returns."""
 
     def __init__(self, run_dir: Path, begun: record.Record) -> None:
-        """``begun`` is what is known before the launch."""
         self.run_dir = run_dir
         self.now = begun
         self.finished = self.no_data = False
@@ -61,7 +60,6 @@ class Recorder:
         self._changed = False
 
     def started(self, process: ProcessId) -> None:
-        """The trainer is there, or the next of its processes."""
         timings = self.now.timings
         if timings.started is None:
             timings = timings.model_copy(update={"started": time.time(), "boot": boot_seconds()})
@@ -69,7 +67,6 @@ class Recorder:
         self.save()
 
     def fetched(self, seconds: float) -> None:
-        """So long the model files took."""
         timings = self.now.timings.model_copy(update={"fetching": round(seconds, 1)})
         self.now = self.now.changed(timings=timings)
 
@@ -114,7 +111,6 @@ class Recorder:
         return checkpoint.model_copy(update={"epoch": self.now.epochs_planned})
 
     def abandoned(self, why: str, *, stopped: bool) -> None:
-        """The run failed or was stopped before the trainer started."""
         if self.now.state == "starting":
             timings = self.now.timings.model_copy(update={"ended": time.time()})
             state: RecordedState = "stopped" if stopped else "failed"
@@ -123,7 +119,6 @@ class Recorder:
             self.save()
 
     def event(self, event: events.Event) -> None:
-        """Take in what the trainer said."""
         match event:
             case events.Step():
                 self._step(event)
@@ -161,7 +156,6 @@ class Recorder:
         self._changed = True
 
     def note(self, code: str, text: str) -> None:
-        """Keep what a guard warns of."""
         self.now = self.now.changed(notes=(*self.now.notes, record.Note(time=time.time(), code=code, text=text)))
         self.save()
 

@@ -144,7 +144,6 @@ class Rehearsal:
         return exit_code(self.findings)
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """(label, text) for each line of the screen."""
         m, mark = self.measured, "   PRACTICE: these figures are not the trainer's" if self.practice else ""
         yield "speed", f"{m.seconds_per_step:.3f} s a step over {m.steps} steps, without the warm-up{mark}"
         yield "set-up", f"{duration(m.setup)} to the first step"

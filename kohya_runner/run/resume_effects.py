@@ -7,9 +7,10 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner.errors import RunExistsError, TrainingFailedError
+from kohya_runner.plan.value import Plan
 from kohya_runner.record import attempts, ledger, resume_point
 from kohya_runner.record.attempts import Attempt
 from kohya_runner.record.ledger import RunView
@@ -20,9 +21,6 @@ from kohya_runner.run import checkpoints, views
 from kohya_runner.run.observers import AfterRun, Reporter
 from kohya_runner.run.stop_sequence import end_left_over
 from kohya_runner.run.takeover import judge_ended, settled
-
-if TYPE_CHECKING:
-    from kohya_runner.plan.value import Plan
 
 MOST_FAILURES = 3
 """Attempts that may fail in a row without a new state: a machine that restarts by itself would cost money for ever."""
@@ -147,7 +145,6 @@ def _losses(series: ResumePoint) -> Iterator[Note]:
 
 
 def begin_attempt(plan: Plan, record: Record) -> None:
-    """Write the attempt into the ledger of the run."""
     recipe, series = plan.loaded.recipe, plan.series
     attempt = Attempt(
         number=record.attempt,

@@ -25,12 +25,10 @@ from kohya_runner.run.spending import Spending, price_of, spending
 from kohya_runner.safe_files import open_file, status
 from kohya_runner.workspace import is_network_mount
 
-SILENT = 120.0
-"""Seconds without a sign after which a run on another machine is taken to have lost its runner."""
+SILENT = 120.0  # seconds without a sign after which a run on another machine is taken to have lost its runner
 QUIET = 120.0
 """Seconds without a line of the trainer that are worth a word, where nothing is known of what is usual."""
-PREPARING = 3600.0
-"""The same before the trainer is there: fetching a model gives no sign."""
+PREPARING = 3600.0  # the same before the trainer is there: fetching a model gives no sign
 LOG_LINES = 40
 _TAIL = 1 << 16
 
@@ -84,7 +82,6 @@ class RunStatus:
 
     @property
     def seconds_gone(self) -> float | None:
-        """Since the launch."""
         record = self.view.record
         began = (record.timings.queued or record.timings.started) if record else None
         end = record.timings.ended if record else None
@@ -97,22 +94,17 @@ class RunStatus:
         return spending(self.view.path, record, self.metrics, state=self.state, now=self.now) if record else None
 
     def cost(self, seconds: float | None) -> float | None:
-        """What a time costs at the recipe's price."""
         return None if self.price is None or seconds is None else self.price * seconds / 3600
 
 
 class StatusReader:
-    """Looks at one run again and again."""
-
     def __init__(self, run_dir: Path) -> None:
-        """``run_dir`` is the run's own folder."""
         self.run_dir = run_dir
         self._metrics = Reader(RunPaths(run_dir).metrics)
         self._network = is_network_mount(run_dir)
         self._usual: dict[str, float] | None = None  # read once it is needed
 
     def look(self) -> RunStatus:
-        """The run as it stands now."""
         view, metrics = ledger.view(self.run_dir), self._metrics.look()
         record = view.record
         paths, tail = RunPaths(self.run_dir), _log_tail(view.log)

@@ -19,8 +19,7 @@ from kohya_runner.text import duration
 
 SET_UP, DOWNLOAD, PAINTING, IDLE = "set-up", "download", "painting", "idle"
 ORDER = (SET_UP, DOWNLOAD, "caching", "building the network", TRAINING, "saving", PAINTING, IDLE)
-SILENCE, PACES = 120.0, 5
-"""Seconds, and times the usual pace: a longer gap between two steps is not training."""
+SILENCE, PACES = 120.0, 5  # seconds, and times the usual pace: a longer gap between two steps is not training
 DAY = 86400.0
 
 
@@ -33,7 +32,6 @@ class Spending:
 
     @property
     def total(self) -> float:
-        """Seconds."""
         return sum(self.seconds.values())
 
     @property

@@ -27,8 +27,7 @@ from kohya_runner.safe_files import status, write_json
 if TYPE_CHECKING:
     from kohya_runner.run.recorder import Recorder
 
-When = Literal["after-save", "after-step", "now"]
-"""From the most patient to the hardest."""
+When = Literal["after-save", "after-step", "now"]  # from the most patient to the hardest
 ORDER: tuple[When, ...] = get_args(When)
 SAVES = (SAVING, "saving the state")
 
@@ -54,7 +53,6 @@ def read(run_dir: Path) -> StopRequest | None:
 
 
 def write(run_dir: Path, request: StopRequest) -> StopRequest:
-    """Write a request, in place of an earlier one."""
     write_json(RunPaths(run_dir).stop_request, {"version": 1, **asdict(request)})
     return request
 
@@ -72,7 +70,6 @@ class StopRequests:
     """An observer that carries them out; a request for another attempt is none."""
 
     def __init__(self, recorder: Recorder) -> None:
-        """StopRequests are looked for in the run's folder."""
         self._recorder = recorder
         self._stamp = (0, 0)
         self._request: StopRequest | None = None
@@ -82,7 +79,6 @@ class StopRequests:
         self._sent = 0
 
     def event(self, event: Event) -> None:
-        """Keep count of the moments at which a run may be stopped."""
         saving = self._phase in SAVES
         match event:
             case Step() if event.step not in (0, self._step):  # the bar of a step is drawn twice
@@ -144,7 +140,6 @@ class StopSignals:
     """The signals that came so far; one that was ignored before (nohup) stays without effect."""
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
         self.numbers: list[int] = []
 
     @property

@@ -20,8 +20,7 @@ RUN = "KOHYA_RUNNER_RUN"
 The workers of several GPUs do (torch's subprocess handler): a signal to the group does not reach them.
 """
 
-_STANDSTILL = 0.2
-"""Seconds until a process that was told to stop is taken to be stuck in the kernel."""
+_STANDSTILL = 0.2  # seconds until a process that was told to stop is taken to be stuck in the kernel
 _STILL = frozenset({"", "T", "t", "Z", "X"})
 
 
@@ -62,7 +61,6 @@ class ProcessGroup:
             self.thaw()
 
     def thaw(self) -> None:
-        """Let every process go on."""
         self._to_group(signal.SIGCONT)
         signal_each(self.members(), signal.SIGCONT)
 
@@ -101,7 +99,6 @@ def environment_of(pid: int) -> tuple[bytes, ...]:
 
 
 def signal_each(pids: tuple[int, ...], number: int) -> None:
-    """Send a signal to each that is still there and ours."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
@@ -146,7 +143,6 @@ class StopSequence:
     """One stop, from the first request to the last signal. ``advance`` is called again and again and never waits."""
 
     def __init__(self, group: ProcessGroup, output_dir: Path, grace: Grace) -> None:
-        """Nothing is sent before the first request."""
         self.group = group
         self.requests = 0
         self._output_dir = output_dir

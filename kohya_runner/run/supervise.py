@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-POLL = 0.25
-"""Seconds between two looks."""
-HUNG = 2.0
-"""Seconds of one look, after which requests to stop are seen to in the meantime."""
+POLL = 0.25  # seconds between two looks
+HUNG = 2.0  # seconds of one look, after which requests to stop are seen to in the meantime
 LAST_LOOK = 30.0
 
 

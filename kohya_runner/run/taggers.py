@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.captioning.caption_dataset import Captioner, by_template
 from kohya_runner.dataset.captioning.caption_text import KEY, CaptionJob, CaptionSettings, Failure
@@ -24,9 +23,7 @@ from kohya_runner.options.reader import read_script
 from kohya_runner.options.values import problem, tokens
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
-
-if TYPE_CHECKING:
-    from kohya_runner.workspace import Workspace
+from kohya_runner.workspace import Workspace
 
 LOG = ".tagger.log"
 BATCH = 4

@@ -26,8 +26,7 @@ STUCK = 3.0
 """Seconds without a break in which a runner is frozen (SIGSTOP, Ctrl-Z, a volume) before its run is stopped past it."""
 ASLEEP = 15.0
 """The same for one that sleeps in a single call: none of its own lasts above 5 seconds while its trainer lives."""
-BY_COMMAND = "kohya-runner stop"
-"""Why a run ended that no runner watched when it was stopped."""
+BY_COMMAND = "kohya-runner stop"  # why a run ended that no runner watched when it was stopped
 
 
 def adopt_run(view: RunView, screen: Reporter, grace: Grace, after: AfterRun) -> Record:

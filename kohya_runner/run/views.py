@@ -36,12 +36,10 @@ def workspace(named: str | None) -> workspaces.Workspace:
 
 
 def runs_folder(named: str | None) -> Path:
-    """Where the runs of a workspace are."""
     return workspace(named).runs
 
 
 def all_runs(named: str | None) -> tuple[RunView, ...]:
-    """Every run, the oldest first."""
     return ledger.runs(runs_folder(named))
 
 

@@ -93,8 +93,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 MOST_POINTS = 700
 MOST_EPOCHS = 60
-ABOVE, BELOW, LEFT, RIGHT = 24, 26, 58, 22
-"""Room around the curves, in the picture's units."""
+ABOVE, BELOW, LEFT, RIGHT = 24, 26, 58, 22  # room around the curves, in the picture's units
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +132,10 @@ class Chart:
 
     @property
     def right(self) -> int:
-        """The right end of the plane."""
         return self.width - RIGHT
 
     @property
     def bottom(self) -> int:
-        """The lower end of the plane."""
         return self.height - BELOW
 
 

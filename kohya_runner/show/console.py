@@ -110,7 +110,6 @@ def summary(rows: Iterable[tuple[str, str]], findings: Sequence[Finding], verdic
 
 
 def plan(made: Plan, *, argv: bool = False) -> None:
-    """One readable screen: what will run, how long, where the space goes, what is wrong."""
     from kohya_runner.show.plan_screen import show
 
     show(_console(), made, argv=argv)
@@ -193,7 +192,6 @@ class TerminalScreen:
             self.event(line, lasting=True)
 
     def close(self) -> None:
-        """Leave the terminal on a fresh line."""
         if self.terminal and not self.quiet:
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.write("\r\x1b[K")
@@ -202,7 +200,6 @@ class TerminalScreen:
 
 @contextlib.contextmanager
 def live(*, quiet: bool, practice: bool) -> Iterator[TerminalScreen]:
-    """A screen for the time of a run."""
     screen = TerminalScreen(quiet=quiet, practice=practice)
     if practice:
         screen.event(
@@ -215,7 +212,6 @@ def live(*, quiet: bool, practice: bool) -> Iterator[TerminalScreen]:
 
 
 def options(found: Sequence[OptionRow], *, as_json: bool) -> None:
-    """The answer of ``kohya-runner options``."""
     if as_json:
         json_object({"version": 1, "options": [row._asdict() for row in found]})
         return
@@ -267,7 +263,6 @@ def _hanging(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def doctor(report: Report, *, as_json: bool) -> None:
-    """What was found of this machine, and what is wrong with it."""
     if as_json:
         json_object(report.as_json())
         return
@@ -276,7 +271,6 @@ def doctor(report: Report, *, as_json: bool) -> None:
 
 
 def rules(found: Mapping[str, Any], *, as_json: bool) -> None:
-    """Every rule and every other code."""
     if as_json:
         json_object(found)
         return

@@ -21,18 +21,15 @@ from kohya_runner.show.run_page import checkpoint_row, loss_charts, sample_files
 from kohya_runner.text import plain, printable, size
 
 PARTS = ("head", "progress", "loss", "samples", "checkpoints", "findings", "log")
-SAMPLES, CHECKPOINTS, LINES = 24, 12, 8
-"""The latest: what a phone can show."""
+SAMPLES, CHECKPOINTS, LINES = 24, 12, 8  # the latest: what a phone can show
 SLOW = ("loss", "log")
-SLOW_SECONDS = 10.0
-"""A curve is the largest part by far: it need not be sent for each step."""
+SLOW_SECONDS = 10.0  # A curve is the largest part by far: it need not be sent for each step
 
 
 class LivePage:
     """What the viewers see. ``show`` is called by one thread, all else by one thread for each viewer."""
 
     def __init__(self, run_dir: Path) -> None:
-        """Nothing is known yet."""
         self.run_dir = run_dir
         self.viewers = 0
         self._look: RunStatus | None = None
@@ -69,7 +66,6 @@ class LivePage:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Somebody looks."""
         with self._changed:
             self.viewers += 1
         try:

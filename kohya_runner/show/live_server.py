@@ -35,8 +35,7 @@ from kohya_runner.show.run_page import sample_files
 
 PORT = 8765
 MOST_VIEWERS = 8
-BEAT = 5.0
-"""Seconds after which a viewer hears that nothing has changed; one that is gone is noticed so."""
+BEAT = 5.0  # seconds after which a viewer hears that nothing has changed; one that is gone is noticed so
 STREAM_SECONDS = 80.0
 """Then the browser comes back: the way to a RunPod pod is cut after 100 (docs.runpod.io, expose-ports)."""
 STOP_SECONDS = 20.0
@@ -133,7 +132,6 @@ class _Handler(PageHandler):
     server: LiveServer
 
     def get(self, path: str) -> None:
-        """The page, its events, or a sample image."""
         what, query = urlsplit(path).path, urlsplit(path).query
         if what == "":
             self._page()

@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
-MOST_CONNECTIONS = 64
-"""A thread each; whoever comes then is not answered."""
+MOST_CONNECTIONS = 64  # A thread each; whoever comes then is not answered
 
 
 class PageServer(ThreadingHTTPServer):
@@ -77,21 +76,17 @@ class PageHandler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        """Something is asked for."""
         if (path := self._allowed()) is not None:
             self.get(path)
 
     def do_POST(self) -> None:
-        """Something is told."""
         if (path := self._allowed()) is not None:
             self.post(path)
 
     def get(self, path: str) -> None:
-        """Answer what stands behind the token."""
         raise NotImplementedError(path)
 
     def post(self, path: str) -> None:
-        """Take what was posted there."""
         raise NotImplementedError(path)
 
     def _allowed(self) -> str | None:
@@ -109,7 +104,6 @@ class PageHandler(BaseHTTPRequestHandler):
         return self.path[len(mine) :] if good else None
 
     def refuse(self) -> None:
-        """Tell nothing."""
         self.answer(403, b"")
 
     def answer(self, status: int, data: bytes, kind: str = "text/plain; charset=utf-8", **headers: str) -> None:
@@ -118,7 +112,6 @@ class PageHandler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def begin(self, status: int, kind: str, **headers: str) -> None:
-        """The head of an answer."""
         self.send_response(status)
         fixed = {
             "Content-Type": kind, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
@@ -135,7 +128,6 @@ class PageHandler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length)) if good else None
 
     def version_string(self) -> str:
-        """Nobody needs to know."""
         return "kohya-runner"
 
     def log_message(self, *_: object) -> None:

@@ -12,7 +12,6 @@ from kohya_runner.show.page_server import PageHandler, PageServer
 
 
 def review_file(room: Path, folder: str) -> Path:
-    """Where the marks of a folder are kept."""
     digest = hashlib.sha256(folder.encode("utf-8", "replace")).hexdigest()[:8]
     return room / f"{digest}.review.json"
 
@@ -34,7 +33,6 @@ class ReviewServer(PageServer):
     """
 
     def __init__(self, page: str, room: Path, known: Mapping[str, Collection[str]]) -> None:
-        """Bind the port; nothing is answered before ``serve_forever``."""
         super().__init__(_Handler)
         self.page, self.room, self.known = page.encode(), room, known
 
@@ -56,11 +54,9 @@ class _Handler(PageHandler):
     server: ReviewServer
 
     def get(self, path: str) -> None:
-        """The page."""
         self.refuse() if path else self.answer(200, self.server.page, "text/html; charset=utf-8")
 
     def post(self, path: str) -> None:
-        """Marks of one folder."""
         self._save() if path == "save" else self.refuse()
 
     def _save(self) -> None:

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 TEMPLATE = "run_page.html.j2"
-SAMPLES = 240
-"""How many sample images are drawn, the latest; more would be a file no browser likes to open."""
+SAMPLES = 240  # how many sample images are drawn, the latest; more would be a file no browser likes to open
 LOG_LINES = 60
 LONGEST = 4000  # characters of one value of the recipe
 SIZES = ((1100, 320), (400, 260))
@@ -61,7 +60,6 @@ def template(name: str) -> Template:
 
 
 def report_html(look: RunStatus, record: Record) -> str:
-    """The page."""
     page = template(TEMPLATE).render(
         version=__version__, name=f"{record.name}/{record.run_id}", practice=record.practice, state=look.state,
         why=look.view.problem or why_ended(record), rows=tuple(_summary(look, record)), findings=record.findings,
@@ -104,7 +102,6 @@ def _exit(record: Record) -> str:
 
 
 def checkpoint_row(kept: Any) -> dict[str, Any]:
-    """One file, for a table."""
     state = "removed by the trainer" if kept.removed else "whole" if kept.complete else "incomplete"
     place = f"epoch {kept.epoch}" if kept.epoch else f"step {kept.step}" if kept.step else ""
     return {"file": kept.file, "place": place, "size": size(kept.bytes), "modules": kept.modules or "",
@@ -122,7 +119,6 @@ def sample_files(folder: Path) -> list[Path]:
 
 
 def _samples(folder: Path) -> dict[str, Any]:
-    """The latest, drawn."""
     paths = sample_files(folder)
     shown = paths[-SAMPLES:]
     drawn = zip(shown, thumbnails(shown), strict=True)

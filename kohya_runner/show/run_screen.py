@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kohya_runner.plan.value import Plan
 from kohya_runner.record.ledger import RunView
 from kohya_runner.record.metrics_file import read
 from kohya_runner.record.record import Record
 from kohya_runner.run.checkpoints import doubts as doubts_of
 from kohya_runner.run.checkpoints import found as found_in
+from kohya_runner.run.run_diff import RunDiff
 from kohya_runner.run.spending import spending
 from kohya_runner.show.console import json_object, note, say, table
 from kohya_runner.text import duration, plain, size
 
-if TYPE_CHECKING:
-    from kohya_runner.plan.value import Plan
-    from kohya_runner.run.run_diff import RunDiff
-
 
 def runs(found: Sequence[RunView], *, as_json: bool) -> None:
-    """One line per run."""
     if as_json:
         json_object({"version": 1, "runs": [_run_json(view) for view in found]})
         return
@@ -31,7 +28,6 @@ def runs(found: Sequence[RunView], *, as_json: bool) -> None:
 
 
 def diff(made: RunDiff, *, as_json: bool) -> None:
-    """What two runs differ in, then what came of it."""
     if as_json:
         json_object(made.as_json())
         return
@@ -62,7 +58,6 @@ def _run_json(view: RunView) -> dict[str, Any]:
 
 
 def status(view: RunView, *, as_json: bool) -> None:
-    """How one run is doing."""
     kept = view.record
     spent = spending(view.path, kept, read(view.path), state=view.state) if kept else None
     if as_json:
@@ -103,7 +98,6 @@ def status(view: RunView, *, as_json: bool) -> None:
 
 
 def finished(record: Record, made: Plan, *, as_json: bool) -> None:
-    """What a successful run left."""
     if as_json:
         json_object(json.loads(record.model_dump_json()))
         return

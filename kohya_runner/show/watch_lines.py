@@ -16,8 +16,7 @@ from kohya_runner.show.charts import Window, braille
 from kohya_runner.show.run_screen import next_command
 from kohya_runner.text import duration, plain, size
 
-Line = tuple[tuple[str, str], ...]
-"""Pieces of (style, text)."""
+Line = tuple[tuple[str, str], ...]  # pieces of (style, text)
 
 STATES = {"running": "good", "succeeded": "good", "starting": "plain", "stopped": "warning", "orphaned": "warning",
           "silent": "warning", "failed": "error", "lost": "error", "unreadable": "error"}  # fmt: skip
@@ -114,14 +113,12 @@ def speed(look: RunStatus) -> str:
 
 
 def times(look: RunStatus) -> str:
-    """How long it has taken, and will take."""
     gone = "" if look.seconds_gone is None else f"{duration(look.seconds_gone)} gone"
     left = "" if look.seconds_left is None else f"{duration(look.seconds_left)} left"
     return ", ".join(filter(None, (gone, left)))
 
 
 def money(look: RunStatus) -> str:
-    """What it has cost, and will."""
     spent = look.cost(look.seconds_gone)
     if spent is None:
         return ""
@@ -144,8 +141,7 @@ def notes(look: RunStatus) -> Iterator[Line]:
         yield (("error", "the loss is NaN or infinite: all training from here on is worthless"),)
 
 
-PATIENCE = 5
-"""Times the usual pace of the steps."""
+PATIENCE = 5  # times the usual pace of the steps
 
 
 def quiet(look: RunStatus) -> str:
@@ -241,7 +237,6 @@ def farewell(look: RunStatus, where: str = "") -> list[Line]:
 
 
 def as_json(look: RunStatus) -> dict[str, Any]:
-    """The run in one object, for programs."""
     record = look.view.record
     loss = None if look.loss is None else look.loss if math.isfinite(look.loss) else str(look.loss)
     kept = [c.model_dump() for c in record.checkpoints if not c.removed] if record else []

@@ -30,12 +30,10 @@ class Purse:
 
     @property
     def seconds(self) -> float | None:
-        """How long the machine may be used in all."""
         money = None if self.max_cost is None or self.price is None else self.max_cost / self.price
         return min((hours * 3600 for hours in (money, self.max_hours) if hours is not None), default=None)
 
     def said(self, seconds: float) -> str:
-        """A time, and what it costs."""
         from kohya_runner.text import duration
 
         return duration(seconds) + ("" if self.price is None else f" ({self.price * seconds / 3600:.2f})")
@@ -92,7 +90,6 @@ class PurseWatch(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        """To the end of the run."""
         reader = StatusReader(self.run_dir)
         while not self.over.wait(LOOK_SECONDS):
             look = reader.look()

@@ -99,17 +99,14 @@ class VariantRow:
 
     @property
     def state(self) -> str:
-        """As ``runs`` says it."""
         return self.view.state if self.view else "not started"
 
     @property
     def loss(self) -> float | None:
-        """The last running mean."""
         loss = self.view.record.loss if self.view and self.view.record else None
         return loss if isinstance(loss, float) else None
 
     def as_json(self, price: float | None) -> Mapping[str, Any]:
-        """One object of ``runs``."""
         record = self.view.record if self.view else None
         return {
             "name": self.variant.name, "label": self.variant.label, "overrides": list(self.variant.overrides),

@@ -36,11 +36,9 @@ class Elsewhere:
     prepared: Callable[[Plan], Plan]
 
     def say(self, text: str) -> None:
-        """A line that stays."""
         self.screen.event(text, lasting=True)
 
     def train(self, sweep: Sweep, asked: Sequence[tuple[Variant, Request]]) -> None:
-        """All of them."""
         if isinstance(self.place, SlurmPlace):
             self._array(self.place, sweep, asked)
         else:

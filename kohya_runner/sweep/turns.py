@@ -40,7 +40,6 @@ class Sweep:
     said: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> tuple[records.VariantRow, ...]:
-        """Each run as it stands now."""
         return records.rows(self.variants, self.runs, self.record.began, self.said)
 
     @property

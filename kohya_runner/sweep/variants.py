@@ -13,8 +13,7 @@ from math import prod
 
 from kohya_runner.errors import UsageError
 
-MOST = 64
-"""Runs of one sweep: more is a slip of the keyboard, or no longer to be looked at."""
+MOST = 64  # runs of one sweep: more is a slip of the keyboard, or no longer to be looked at
 LONGEST = 90  # a name has at most 100 characters, and the runner adds numbers
 WORD = 24
 PAIRS = {"[": "]", "{": "}"}

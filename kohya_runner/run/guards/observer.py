@@ -24,10 +24,8 @@ from kohya_runner.text import duration, size
 
 SLOW = 4
 """How much longer than between steps nothing may be heard while models load, kernels compile or samples are made."""
-STEADY = 2
-"""Steps after which the time of one is known: the first may compile for minutes."""
-LOOKS = 2
-"""So many looks in a row find too little room, before it counts."""
+STEADY = 2  # steps after which the time of one is known: the first may compile for minutes
+LOOKS = 2  # so many looks in a row find too little room, before it counts
 JUDGING_SECONDS = 10.0
 """How long a stop may wait until the newest checkpoint is read, so that the last good one can be named."""
 LOW_MEMORY, LEAST_MEMORY = 0.03, 1 << 29
@@ -176,7 +174,6 @@ GUARDS: tuple[GuardRule, ...] = (
 
 
 def decide(state: GuardState) -> Iterator[Verdict]:
-    """What every guard says now."""
     for guard in GUARDS:
         if (verdict := guard.decide(state)) is not None:
             yield verdict
@@ -204,7 +201,6 @@ class GuardObserver:
         self._stopped = False
 
     def event(self, event: Event) -> None:
-        """Take in what the trainer said."""
         self._state = after_event(self._state, event, self._clock())
 
     def tick(self) -> Stop | None:
@@ -244,7 +240,6 @@ class GuardObserver:
 
 
 def look(recorder: Recorder) -> Readings:
-    """Disk and memory as they are now."""
     run_dir, record = recorder.run_dir, recorder.now
     output = run_dir / record.output_dir
     states, free, at_start = _states(output), free_bytes(run_dir), record.guard.quota_free

@@ -52,7 +52,6 @@ class Trend:
     over: int | None = None
 
     def with_loss(self, loss: float, step: int, factor: float) -> Trend:
-        """After one more value."""
         recent = (*self.recent[-WINDOW + 1 :], loss)
         if len(recent) < WINDOW:
             return replace(self, recent=recent)
@@ -153,8 +152,6 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """How many seconds after the trainer's start, and why."""
-
     after: float
     stop: Stop
 
@@ -181,11 +178,9 @@ class BudgetWatch(Observer):
     """Asks for the end of a run that has spent its budget. The sentinel does the same where the runner is gone."""
 
     def __init__(self, recorder: Recorder) -> None:
-        """The limits are those of the record."""
         self._recorder = recorder
 
     def tick(self) -> Stop | None:
-        """The stop, once the time is over."""
         record = self._recorder.now
         limit, gone = deadline(record.budget), record.timings.gone
         return limit.stop if limit and gone is not None and gone >= limit.after else None

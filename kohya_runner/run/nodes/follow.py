@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner import errors, hub
 from kohya_runner.engines.arguments import CONFIG, RANK, Command
 from kohya_runner.findings import Severity
 from kohya_runner.machine.rendezvous import Rendezvous
 from kohya_runner.plan.pipeline import Opened, open_recipe
+from kohya_runner.plan.value import Request
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.nodes.station import Order, Station
@@ -18,9 +18,6 @@ from kohya_runner.run.nodes.world import WorldWatch
 from kohya_runner.run.observers import Reporter
 from kohya_runner.run.stop_sequence import end_left_over
 from kohya_runner.run.supervise import Outcome, Watch, supervise
-
-if TYPE_CHECKING:
-    from kohya_runner.plan.value import Request
 
 
 def meeting(request: Request, place: Rendezvous, environ: Mapping[str, str]) -> tuple[Opened, Station]:

@@ -15,22 +15,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
+from typing_extensions import Self
 
 from kohya_runner import errors
+from kohya_runner.diagnosis import events
+from kohya_runner.engines.arguments import Command
 from kohya_runner.machine.rendezvous import ALONE, Rendezvous
 from kohya_runner.record.run_paths import node_file
 from kohya_runner.run.observers import Stop
 from kohya_runner.run.supervise import POLL
 from kohya_runner.safe_files import write_text
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from kohya_runner.diagnosis import events
-    from kohya_runner.engines.arguments import Command
 
 WAIT = "KOHYA_RUNNER_NODES_WAIT"
 """Seconds in which each machine must see the others, and after which a silent one counts as lost."""
@@ -89,7 +86,6 @@ class Station:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Self:
-        """Be seen."""
         try:
             self._files[0].parent.mkdir(parents=True, exist_ok=True)
             self._write()
@@ -221,5 +217,4 @@ class Station:
             write_text(self._files[self.place.rank], self._sign.model_dump_json(), 0o600)
 
 
-ON_ITS_OWN = Station(Path(), ALONE, {})
-"""Of a launch on one machine: it waits for nobody and writes nothing."""
+ON_ITS_OWN = Station(Path(), ALONE, {})  # of a launch on one machine: it waits for nobody and writes nothing

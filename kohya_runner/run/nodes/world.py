@@ -28,7 +28,6 @@ class WorldWatch:
         self._next = 0.0
 
     def started(self, leader: ProcessId) -> None:
-        """The trainer is there, or one of the processes before it."""
         self._leader = leader
 
     def event(self, event: events.Event) -> None:
