@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -48,7 +49,10 @@ def integer_text(value: object) -> str:
             return value
         case _:
             pass
-    raise BadValueError(f"{shown(value)} is not a whole number; write one, such as {_whole_example(value)}")
+    example = "1"
+    if isinstance(value, float) and math.isfinite(value):
+        example = f"{math.floor(value)} or {math.ceil(value)}"
+    raise BadValueError(f"{shown(value)} is not a whole number; write one, such as {example}")
 
 
 def float_text(value: object) -> str:
@@ -56,7 +60,7 @@ def float_text(value: object) -> str:
     match value:
         case bool():
             pass
-        case int() if not _exact(value):
+        case int() if abs(value) > sys.float_info.max or float(value) != value:
             raise BadValueError("is too large for the trainer's floating point; write a smaller number")
         case int() | float():
             return number_text(value)
@@ -121,19 +125,6 @@ def shown(value: object) -> str:
             return f"'{text if len(text) <= limit else text[:limit] + '...'}'"
 
 
-def _exact(value: int) -> bool:
-    try:
-        return float(value) == value
-    except OverflowError:
-        return False
-
-
-def _whole_example(value: object) -> str:
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{math.floor(value)} or {math.ceil(value)}"
-    return "1"
-
-
 Style = Literal["text", "literal"]
 
 KEY_VALUE: Mapping[str, Style] = {
@@ -171,15 +162,12 @@ def _pair(style: Style, key: str, value: object) -> str:
     return _checked(style, f"{key}={text}")
 
 
-def _as_mapping(item: object) -> str:
-    words = str(item).replace(":", " ").split()
-    return f"{{{words[0]}: {words[1]}}}" if len(words) == 2 else "{key: value}"
-
-
 def _checked(style: Style, item: object) -> str:
     """An item the trainer's reader takes apart again as it was meant."""
     if not isinstance(item, str) or not item.partition("=")[1]:
-        raise BadValueError(f"{shown(item)} is no 'key=value'", _as_mapping(item))
+        words = str(item).replace(":", " ").split()
+        instead = f"{{{words[0]}: {words[1]}}}" if len(words) == 2 else "{key: value}"
+        raise BadValueError(f"{shown(item)} is no 'key=value'", instead)
     key, _, text = item.partition("=")
     if not key.isidentifier():
         raise BadValueError(f"'{key}' is not a name the trainer could use; write a name such as conv_dim=8")

@@ -87,23 +87,17 @@ class Modules:
     def module(self, path: str) -> Module:
         """The file at ``path``; a ``TrainerError`` where it is not readable Python."""
         if path not in self._modules:
-            tree = self._parse(path)
-            package = tuple(path.split("/")[:-1])
-            self._modules[path] = Module(path, _bindings(tree, package))
+            file, bindings = self.root / path, dict[str, list[Binding]]()
+            try:
+                tree = _parse(file)
+            except FAULTS as fault:
+                raise TrainerError(f"{file}: cannot be read as Python: {fault}") from fault
+            self.hashes[path] = content_hash(file)
+            for statement, conditional in top_level(tree.body, conditional=False):
+                for name, meaning in named(statement, tuple(path.split("/")[:-1])):
+                    bindings.setdefault(name, []).append(Binding(meaning, conditional))
+            self._modules[path] = Module(path, bindings)
         return self._modules[path]
-
-    def _parse(self, path: str) -> ast.Module:
-        file = self.root / path
-        try:
-            if file.stat().st_size > MAX_BYTES:
-                raise TrainerError(f"{file}: larger than {MAX_BYTES} bytes; this is not a train script")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(file.read_bytes(), filename=path)
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as fault:
-            raise TrainerError(f"{file}: cannot be read as Python: {fault}") from fault
-        self.hashes[path] = content_hash(file)
-        return tree
 
     def resolve(self, module: Module, names: tuple[str, ...], hops: int = 0) -> Meaning | None:
         """What ``names[0].names[1]...`` means in a module; None where only running it would tell."""
@@ -135,14 +129,6 @@ class Modules:
         stem = "/".join(parts)
         paths = (f"{prefix}{stem}{end}" for prefix in self._prefixes for end in (".py", "/__init__.py"))
         return next((path for path in paths if (self.root / path).is_file()), None)
-
-
-def _bindings(tree: ast.Module, package: tuple[str, ...]) -> dict[str, list[Binding]]:
-    found: dict[str, list[Binding]] = {}
-    for statement, conditional in top_level(tree.body, conditional=False):
-        for name, meaning in named(statement, package):
-            found.setdefault(name, []).append(Binding(meaning, conditional))
-    return found
 
 
 def top_level(body: list[ast.stmt], *, conditional: bool) -> Iterator[tuple[ast.stmt, bool]]:
@@ -192,13 +178,21 @@ def _assigned(statement: ast.stmt) -> Iterator[tuple[str, Name]]:
                     yield target.id, None
 
 
+FAULTS = (OSError, SyntaxError, ValueError, RecursionError, MemoryError)
+"""What a file that is no Python, or cannot be read, raises."""
+
+
 def parsed(path: Path) -> ast.Module | None:
     """A file as a syntax tree; None for what is no Python, or cannot be read."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return _parse(path)
+    except FAULTS:
         return None
+
+
+def _parse(path: Path) -> ast.Module:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES} bytes; this is not a train script")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(path.read_bytes(), filename=path.name)

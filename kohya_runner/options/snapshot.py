@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,6 @@ from kohya_runner.options.script_options import Kind, Option, ScriptOptions, Typ
 from kohya_runner.text import did_you_mean
 
 if TYPE_CHECKING:
-    from kohya_runner.options.modules import Modules
     from kohya_runner.options.networks import Networks
     from kohya_runner.options.optimizers import Optimizers, Schedulers
 
@@ -66,7 +65,7 @@ def _found(
     kept = _kept(file, checkout) if file else None
     if kept and script in kept.scripts:
         return kept
-    found = _read(script, checkout, engine)
+    found = _read(checkout, engine, (script,))
     if file and write_cache:
         from kohya_runner.safe_files import write_text
 
@@ -80,14 +79,6 @@ def _must_exist(script: str, known: tuple[str, ...], where: str) -> None:
         raise TrainerError(f"{where}: no train scripts here", hint="name the folder of the trainer's checkout")
     if script not in known:
         raise TrainerError(f"{where} has no train script '{script}'", hint=did_you_mean(script, known))
-
-
-def _read(script: str, checkout: Path, engine: EngineInfo) -> Snapshot:
-    from kohya_runner.options.modules import Modules
-    from kohya_runner.options.reader import read_script
-
-    modules = Modules(checkout, engine.imports)
-    return _snapshot("", modules, {script: read_script(script, modules, engine)})
 
 
 def _kept(file: Path, checkout: Path) -> Snapshot | None:
@@ -129,32 +120,26 @@ def shipped(engine: EngineInfo) -> Snapshot:
 
 def read_checkout(checkout: Path, engine: EngineInfo, commit: str = "") -> Snapshot:
     """The options of every train script of a checkout; a ``TrainerError`` for the first that cannot be followed."""
-    from kohya_runner.options.modules import Modules
-    from kohya_runner.options.reader import read_script
-
-    modules = Modules(checkout, engine.imports)
-    found = {script: read_script(script, modules, engine) for script in train_scripts(checkout, engine)}
-    return _snapshot(commit, modules, found)
+    return _read(checkout, engine, train_scripts(checkout, engine), commit)
 
 
 def read_what_can_be(checkout: Path, engine: EngineInfo) -> Snapshot:
     """``read_checkout`` without the scripts that cannot be followed."""
+    return _read(checkout, engine, train_scripts(checkout, engine), "", TrainerError)
+
+
+def _read(
+    root: Path, engine: EngineInfo, scripts: Iterable[str], commit: str = "", *skipped: type[Exception]
+) -> Snapshot:
     from kohya_runner.options.modules import Modules
-    from kohya_runner.options.reader import read_script
-
-    modules = Modules(checkout, engine.imports)
-    found: dict[str, ScriptOptions] = {}
-    for script in train_scripts(checkout, engine):
-        with contextlib.suppress(TrainerError):
-            found[script] = read_script(script, modules, engine)
-    return _snapshot("", modules, found)
-
-
-def _snapshot(commit: str, modules: Modules, found: dict[str, ScriptOptions]) -> Snapshot:
     from kohya_runner.options.networks import read_networks
     from kohya_runner.options.optimizers import optimizer_files, read_optimizers
+    from kohya_runner.options.reader import read_script
 
-    root = modules.root
+    modules, found = Modules(root, engine.imports), dict[str, ScriptOptions]()
+    for script in scripts:
+        with contextlib.suppress(*skipped):
+            found[script] = read_script(script, modules, engine)
     own = {path.relative_to(root).as_posix(): content_hash(path) for path in optimizer_files(root)}
     sources = {**modules.hashes, **network_files(root), **own}
     return Snapshot(commit, dict(sorted(sources.items())), found, read_networks(root), *read_optimizers(root))

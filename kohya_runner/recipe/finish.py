@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 NOT_ALWAYS = ("images", "concept", "datasets")
 """Painted class images have no folder, folders of kohya's layout name their concept, some methods have no pictures."""
@@ -76,9 +76,20 @@ class Resume(Strict):
     )  # fmt: skip
 
 
+def matching(pattern: str, message: str) -> AfterValidator:
+    """A text of this form; otherwise the message is what is wrong with it."""
+
+    def check(text: str) -> str:
+        if not re.match(pattern, text, re.ASCII):
+            raise ValueError(message)
+        return text
+
+    return AfterValidator(check)
+
+
 Kind = Literal["json", "ntfy", "discord", "slack"]
 VARIABLE = "KOHYA_NOTIFY_URL"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+Variable = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z", "must be the name of an environment variable")]
 _KEPT_SECRET = re.compile(r"discord(?:app)?\.com/api/webhooks/|hooks\.slack\.com/", re.IGNORECASE)
 
 
@@ -114,13 +125,6 @@ def _address(url: str) -> str:
     return url
 
 
-def _variable(name: str) -> str:
-    if not _NAME.match(name):
-        message = "must be the name of an environment variable"
-        raise ValueError(message)
-    return name
-
-
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -128,16 +132,13 @@ class Notify(Strict):
     """Where a message goes when a run has ended, and in which shape."""
 
     url: Address | None = Field(None, description="https address; one that is a secret belongs into env")
-    env: Annotated[str, AfterValidator(_variable)] | None = Field(
-        None, description="the environment variable that holds the address"
-    )
+    env: Variable | None = Field(None, description="the environment variable that holds the address")
     kind: Kind = Field("json", description="json, or the shape that ntfy, Discord or Slack takes")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Notify:
         if (self.url is None) == (self.env is None):
-            message = f"needs one of url and env, such as {{env: {VARIABLE}}}"
-            raise ValueError(message)
+            raise ValueError(f"needs one of url and env, such as {{env: {VARIABLE}}}")
         return self
 
 
@@ -150,27 +151,25 @@ NotifyValue = Annotated[
 ]
 
 
-_REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,94}/[A-Za-z0-9](?:[\w.-]{0,94}\w)?\Z", re.ASCII)
-
-
-def _repository(name: str) -> str:
-    if not _REPOSITORY.match(name) or name.endswith(".git"):
-        message = "must be a repository of the Hub, such as user/name: letters, digits, '.', '_' and '-'"
-        raise ValueError(message)
-    return name
+Repository = Annotated[
+    str,
+    matching(
+        r"(?!.*(?:--|\.\.|\.git\Z))[A-Za-z0-9][\w.-]{0,94}/[A-Za-z0-9](?:[\w.-]{0,94}\w)?\Z",
+        "must be a repository of the Hub, such as user/name: letters, digits, '.', '_' and '-'",
+    ),
+]
 
 
 def _epoch(value: int | str) -> int | str:
     if value not in ("picked", "last", "all") and not (isinstance(value, int) and value > 0):
-        message = "must be picked, last, all, or the number of an epoch"
-        raise ValueError(message)
+        raise ValueError("must be picked, last, all, or the number of an epoch")
     return value
 
 
 class Publish(Strict):
     """What of a run goes to the Hub, and how (docs/publish.md)."""
 
-    repo: Annotated[str, AfterValidator(_repository)] = Field(description="the repository, user/name")
+    repo: Repository = Field(description="the repository, user/name")
     epoch: Annotated[int | str, AfterValidator(_epoch)] = Field(
         "picked", description="picked: by compare --pick, else suggested by the comparison, else the last one"
     )
@@ -179,14 +178,14 @@ class Publish(Strict):
     comfyui: bool = Field(False, description="a copy that ComfyUI reads, too, where it does not read the file itself")
     title: str | None = Field(None, description="of the card and the files; the recipe's name by default")
     trigger: tuple[str, ...] = Field((), strict=False, description="the words that call what was learnt")
-    base_model: Annotated[str, AfterValidator(_repository)] | None = Field(
+    base_model: Repository | None = Field(
         None, description="the base model's repository, where the recipe names a file"
     )
     license: str | None = Field(None, description="the base model's licence, where the Hub does not tell it")
 
 
 PublishValue = Annotated[
-    Annotated[str, AfterValidator(_repository), Tag("text")] | Annotated[Publish, Tag("mapping")],
+    Annotated[Repository, Tag("text")] | Annotated[Publish, Tag("mapping")],
     Discriminator(_kind_of_notify),
 ]
 
@@ -239,7 +238,7 @@ class Samples(Strict):
     every_n_steps: int | None = Field(None, ge=1, description="the same in steps")
 
 
-SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z", re.ASCII)
+SIZE = r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z"
 
 
 class Compare(Strict):
@@ -249,7 +248,9 @@ class Compare(Strict):
     negative: str | None = Field(None, description="the negative prompt for all of them")
     steps: int = Field(30, ge=1, le=1000, description="sampler steps")
     guidance: float = Field(7.5, ge=0, le=100, strict=False, description="classifier-free guidance scale")
-    size: str = Field("1024x1024", description="width x height in pixels")
+    size: Annotated[str, matching(SIZE, "must be WIDTHxHEIGHT, such as 1024x1024")] = Field(
+        "1024x1024", description="width x height in pixels"
+    )
     seeds: tuple[int, ...] = Field((42,), strict=False, min_length=1)
     strengths: tuple[float, ...] = Field((1.0,), strict=False, min_length=1, description="the LoRA's multipliers")
     sampler: str | None = Field(None, description="gen_img.py's sampler, for sd15, sd2 and sdxl; ddim by default")
@@ -260,23 +261,9 @@ class Compare(Strict):
         description="pictures to edit (flux_kontext, flux2, qwen_image_edit): one for each prompt, or one for all",
     )
     base: bool = Field(True, description="a column of the base model alone")
-    clip: str | None = Field(None, description="a folder with a CLIP model of transformers, for two more figures")
+    clip: Annotated[str, matching("~?/", "must be a whole path: it begins with / or ~/")] | None = Field(
+        None, description="a folder with a CLIP model of transformers, for two more figures"
+    )
     trigger: tuple[str, ...] = Field(
         (), strict=False, description="the LoRA's words: prompts without one measure bleed"
     )
-
-    @field_validator("size")
-    @classmethod
-    def _pixels(cls, value: str) -> str:
-        if not SIZE.match(value):
-            message = "must be WIDTHxHEIGHT, such as 1024x1024"
-            raise ValueError(message)
-        return value
-
-    @field_validator("clip")
-    @classmethod
-    def _whole_path(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("/", "~/")):
-            message = "must be a whole path: it begins with / or ~/"
-            raise ValueError(message)
-        return value

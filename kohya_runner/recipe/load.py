@@ -16,7 +16,8 @@ from kohya_runner.recipe.models import Dataset, Recipe
 from kohya_runner.recipe.template import Variables, has_template, render
 from kohya_runner.recipe.validate import Advice, no_advice, readable_datasets, validate
 from kohya_runner.slips import NO_RECIPE, other_file
-from kohya_runner.yamlio import Key, Node, Place, dotted, merge
+from kohya_runner.text import nearest
+from kohya_runner.yamlio import Key, Node, Place, merge
 
 MAX_EXTENDS = 16
 MAX_KEYS = 20
@@ -101,7 +102,7 @@ def load(
     if not path.is_file():
         raise UsageError(f"{path}: no such recipe", hint=_near(path))
     findings: list[Finding] = []
-    tree = _Files().read(path, (), findings)
+    tree = _Files(findings).read(path)
     if tree.value is None and findings:  # not even YAML: nothing else can be said
         return Loaded(path, tree, None, tuple(findings))
     tree = _override(tree, overrides, findings)
@@ -131,88 +132,74 @@ def raise_for(loaded: Loaded) -> Recipe:
 
 
 class _Files:
-    """The files of one load, each read once however often it is extended."""
+    """The files of one load, each read once however often it is extended, and what is wrong with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, findings: list[Finding]) -> None:
         self.trees: dict[Path, Node] = {}
+        self.findings = findings
 
-    def read(self, path: Path, chain: tuple[Path, ...], findings: list[Finding]) -> Node:
+    def read(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
         """The file merged over what it extends."""
         real = path.resolve()
         if real not in self.trees:
-            self.trees[real] = _read(path, chain, findings, self)
+            node = tree = self._parsed(path)
+            for base in reversed(self._bases(node, (*chain, real))):
+                tree = merge(base, tree)
+            self.trees[real] = tree
         return self.trees[real]
 
-
-def _read(path: Path, chain: tuple[Path, ...], findings: list[Finding], files: _Files) -> Node:
-    """The file merged over what it extends."""
-    place = Place(_shown(path), path.parent.absolute(), 1, 1)
-    weights = "a safetensors file" if path.suffix == ".safetensors" else ""
-    try:
-        text = "" if weights else path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as fault:
-        findings.append(
-            error("recipe.syntax", f"is not UTF-8 (byte {fault.start})", where=place.source, hint="save it as UTF-8")
-        )
-        return Node(None, place)
-    except OSError as fault:
-        findings.append(error("recipe.syntax", f"cannot be read: {fault.strerror}", where=place.source))
-        return Node(None, place)
-    other = weights or other_file(text)
-    if other:
-        findings.append(
-            error("recipe.kind", f"is {other}, not a recipe", where=str(place), hint=NO_RECIPE.format(file=path.name))
-        )
-        return Node(None, place)
-    node, problems = yamlio.parse(text, place.source, place.folder)
-    findings.extend(problems)
-    if node is None or not isinstance(node.value, dict):
+    def _parsed(self, path: Path) -> Node:
+        place = Place(_shown(path), path.parent.absolute(), 1, 1)
+        weights = "a safetensors file" if path.suffix == ".safetensors" else ""
+        text, fault = "", None
+        try:
+            text = "" if weights else path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as wrong:
+            said, hint = f"is not UTF-8 (byte {wrong.start})", "save it as UTF-8"
+            fault = error("recipe.syntax", said, where=place.source, hint=hint)
+        except OSError as wrong:
+            fault = error("recipe.syntax", f"cannot be read: {wrong.strerror}", where=place.source)
+        if other := weights or other_file(text):
+            hint = NO_RECIPE.format(file=path.name)
+            fault = error("recipe.kind", f"is {other}, not a recipe", where=str(place), hint=hint)
+        if fault is not None:
+            self.findings.append(fault)
+            return Node(None, place)
+        node, problems = yamlio.parse(text, place.source, place.folder)
+        self.findings.extend(problems)
         return node or Node(None, place)
-    tree = node
-    for base in reversed(_bases(node, (*chain, path.resolve()), findings, files)):
-        tree = merge(base, tree)
-    return tree
 
+    def _bases(self, node: Node, chain: tuple[Path, ...]) -> list[Node]:
+        """The trees that ``extends`` names, in order; a later one is laid on an earlier one."""
+        extends = node.child("extends")
+        if extends is None or extends.value is None:
+            return []
+        trees: list[Node] = []
+        for entry in extends.value if isinstance(extends.value, tuple) else (extends,):
+            target = self._base_file(entry, chain)
+            if target is not None:
+                base = self.read(target, chain)
+                trees = [merge(trees[0], base)] if trees else [base]
+        return trees
 
-def _bases(node: Node, chain: tuple[Path, ...], findings: list[Finding], files: _Files) -> list[Node]:
-    """The trees that ``extends`` names, in order; a later one is laid on an earlier one."""
-    extends = node.child("extends")
-    if extends is None or extends.value is None:
-        return []
-    named = extends.value if isinstance(extends.value, tuple) else (extends,)
-    trees: list[Node] = []
-    for entry in named:
-        target = _base_file(entry, chain, findings)
-        if target is not None:
-            base = files.read(target, chain, findings)
-            trees = [merge(trees[0], base)] if trees else [base]
-    return trees
-
-
-def _base_file(entry: Node, chain: tuple[Path, ...], findings: list[Finding]) -> Path | None:
-    """The file an ``extends`` entry means, if it can be used."""
-    if not isinstance(entry.value, str):
-        findings.append(error("recipe.extends", "extends: must name a recipe file", where=str(entry.place)))
+    def _base_file(self, entry: Node, chain: tuple[Path, ...]) -> Path | None:
+        """The file an ``extends`` entry means, if it can be used."""
+        text, hint = entry.value, ""
+        target = Path(os.path.normpath(entry.place.folder / str(text)))
+        if not isinstance(text, str):
+            problem = "must name a recipe file"
+        elif has_template(text):
+            problem = "variables do not work here: the file is read before they are known"
+        elif target.resolve() in chain:
+            problem = f"{text} extends itself, directly or through others"
+        elif len(chain) >= MAX_EXTENDS:
+            problem = f"more than {MAX_EXTENDS} levels"
+        elif not target.is_file():
+            problem, hint = f"there is no {_shown(target)}", _near(target) or "the path is relative to this file"
+        else:
+            return target
+        self.findings.append(error("recipe.extends", f"extends: {problem}", where=str(entry.place), hint=hint))
         return None
-    target = Path(os.path.normpath(entry.place.folder / entry.value))
-    problem = _chain_problem(entry.value, target, chain)
-    if problem:
-        findings.append(error("recipe.extends", f"extends: {problem}", where=str(entry.place)))
-        return None
-    if not target.is_file():
-        findings.append(error("recipe.extends", f"extends: there is no {_shown(target)}", where=str(entry.place),
-                              hint=_near(target) or "the path is relative to this file"))  # fmt: skip
-        return None
-    return target
-
-
-def _chain_problem(text: str, target: Path, chain: tuple[Path, ...]) -> str:
-    """Why a file may not be extended here, "" if it may."""
-    if has_template(text):
-        return "variables do not work here: the file is read before they are known"
-    if target.resolve() in chain:
-        return f"{text} extends itself, directly or through others"
-    return f"more than {MAX_EXTENDS} levels" if len(chain) >= MAX_EXTENDS else ""
 
 
 def _override(tree: Node, overrides: Sequence[str], findings: list[Finding]) -> Node:
@@ -268,11 +255,9 @@ def _line(finding: Finding) -> str:
 def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
     """In the order of the file, the ones without a position last; each once."""
 
-    def key(finding: Finding) -> tuple[str, int, int]:
+    def key(finding: Finding) -> tuple[str, list[int]]:
         source, _, tail = finding.where.partition(":")
-        line, _, column = tail.partition(":")
-        numbers = [int(n) if n.isdigit() else 0 for n in (line, column)]
-        return (source, *numbers)  # type: ignore[return-value]
+        return source, [int(part) if part.isdigit() else 0 for part in (*tail.split(":", 1), "")[:2]]
 
     return tuple(sorted(dict.fromkeys(findings), key=key))
 
@@ -287,12 +272,7 @@ def _shown(path: Path) -> str:
 
 
 def _near(path: Path) -> str:
-    from kohya_runner.text import nearest
-
     folder = path.parent
     files = [p.name for p in folder.glob("*.y*ml")] if folder.is_dir() else []
     best = nearest(path.name, files)
     return f"did you mean {folder / best}?" if best else ""
-
-
-__all__ = ["Loaded", "dotted", "load", "raise_for"]

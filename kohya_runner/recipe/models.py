@@ -85,8 +85,7 @@ class Captions(Strict):
         if value is None:
             return None
         if not re.match(r"\.?[A-Za-z0-9_]{1,20}\Z", value):
-            message = "must be an extension such as .txt"
-            raise ValueError(message)
+            raise ValueError("must be an extension such as .txt")
         return value if value.startswith(".") else f".{value}"
 
 
@@ -147,8 +146,7 @@ class AutoCaption(Strict):
     @model_validator(mode="after")
     def _one_maker(self) -> AutoCaption:
         if sum(maker is not None for maker in (self.template, self.tagger, self.endpoint)) != 1:
-            message = "say who makes the captions: one of template, tagger and endpoint"
-            raise ValueError(message)
+            raise ValueError("say who makes the captions: one of template, tagger and endpoint")
         return self
 
 
@@ -266,8 +264,6 @@ class Recipe(Strict):
     @classmethod
     def _file_name(cls, value: str) -> str:
         if not NAME.match(value):
-            message = (
-                "must be a file name: letters, digits, blanks, any of . , + @ ( ) [ ] _ - (it becomes --output_name)"
-            )
-            raise ValueError(message)
+            allowed = "letters, digits, blanks, any of . , + @ ( ) [ ] _ -"
+            raise ValueError(f"must be a file name: {allowed} (it becomes --output_name)")
         return value

@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field, ValidationError
 
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import finish, models
-from kohya_runner.recipe.finish import Budget
 from kohya_runner.tables import read_table
 from kohya_runner.text import MASK, SECRET, has_control, masked_option, nearest, shortened
 from kohya_runner.yamlio import Key, Node, dotted, scalar
@@ -212,36 +211,25 @@ def _real_path(location: tuple[Key, ...], tree: Node, *, missing: bool) -> tuple
     return tuple(path)
 
 
+_PLACES: Mapping[str, type[BaseModel]] = {
+    "": models.Recipe, "datasets": models.Dataset, "datasets.captions": models.Captions,
+    "compare": finish.Compare, "samples": finish.Samples, "budget": finish.Budget, "launch": models.Launch,
+    "finish": finish.Finish, "guard": finish.Guard, "resume": finish.Resume,
+}  # fmt: skip
+_DEEPER: Mapping[str, type[BaseModel]] = {
+    "model": models.RandomModel, "finish.notify": finish.Notify, "finish.publish": finish.Publish,
+}  # fmt: skip
+"""Where no key is looked for by its name alone."""
+
+
 def fields_at(path: tuple[Key, ...]) -> list[str]:
     """The keys allowed at a place of the recipe."""
-    model: Any = models.Recipe
-    for key in path:
-        if isinstance(key, int):
-            continue
-        model = _BELOW.get((model, key), model)
-    return list(model.model_fields)
-
-
-_BELOW: Mapping[tuple[type[BaseModel], str], type[BaseModel]] = {
-    (models.Recipe, "datasets"): models.Dataset,
-    (models.Dataset, "captions"): models.Captions,
-    (models.Recipe, "launch"): models.Launch,
-    (models.Recipe, "compare"): finish.Compare,
-    (models.Recipe, "samples"): finish.Samples,
-    (models.Recipe, "model"): models.RandomModel,
-    (models.Recipe, "budget"): Budget,
-    (models.Recipe, "finish"): finish.Finish,
-    (finish.Finish, "notify"): finish.Notify,
-    (finish.Finish, "publish"): finish.Publish,
-}
-_PLACES: Mapping[str, type[BaseModel]] = {
-    "": models.Recipe, "datasets.0.": models.Dataset, "datasets.0.captions.": models.Captions,
-    "compare.": finish.Compare, "samples.": finish.Samples, "budget.": Budget, "launch.": models.Launch,
-    "finish.": finish.Finish,
-    "guard.": finish.Guard, "resume.": finish.Resume,
-}  # fmt: skip
+    keys, known = [key for key in path if isinstance(key, str)], {**_PLACES, **_DEEPER}
+    above = (".".join(keys[:count]) for count in range(len(keys), -1, -1))
+    return list(next(known[place] for place in above if place in known).model_fields)
 
 
 def recipe_key(name: str) -> str:
     """Where in a recipe a key of this name stands, dotted; "" for nowhere."""
-    return next((f"{place}{name}" for place, model in _PLACES.items() if name in model.model_fields), "")
+    place = next((place for place, model in _PLACES.items() if name in model.model_fields), None)
+    return "" if place is None else f"{place}.{name}".lstrip(".").replace("datasets.", "datasets.0.")
