@@ -83,7 +83,8 @@ class Sources:
         spans = self.spans(anchor.file) if numbers else ()
         named = [n for n in numbers if any(name == anchor.function and a <= n <= b for name, a, b in spans)]
         for number in (*named, *numbers):
-            yield anchor._replace(line=number, function=function_at(spans, number))
+            around = ((a, name) for name, a, b in spans if a <= number <= b)
+            yield anchor._replace(line=number, function=max(around, default=(0, ""))[1])  # the innermost
         if "/" in anchor.file and anchor.function:
             yield from self._elsewhere(anchor)
 
@@ -135,12 +136,6 @@ def _below(node: ast.AST, outer: str) -> Iterator[Span]:
             yield from _below(child, f"{outer}{child.name}.")
         elif isinstance(child, ast.stmt):
             yield from _below(child, outer)
-
-
-def function_at(spans: tuple[Span, ...], number: int) -> str:
-    """The innermost function around a line."""
-    around = [(a, name) for name, a, b in spans if a <= number <= b]
-    return max(around)[1] if around else ""
 
 
 def encode_anchors(found: Mapping[str, Mapping[str, Mapping[str, Places]]]) -> str:

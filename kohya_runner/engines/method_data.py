@@ -29,16 +29,20 @@ HALF = ("fp16", "bf16")
 HALF_SCRIPTS = (
     "flux_train.py", "flux_train_control_net.py", "sdxl_train_control_net_lllite.py", "lumina_train.py", "sd3_train.py",
 )  # fmt: skip
-TRAINS_TEXT = {"train_db.py": True}  # unless stop_text_encoder_training says -1
 
 
 def method_shape(settings: ParsedOptions, support: Support) -> MethodShape:
     """What decides the size of a checkpoint."""
+    chosen = settings.get("save_precision")
+    width = WIDTH["bf16"] if trains_half(settings, support) else WIDTH["float"]  # as they are trained
+    if chosen is not None and "save_precision" not in support.inert:
+        width = WIDTH.get(str(chosen), WIDTH["float"])
+    by_default = support.script == "train_db.py" and settings.get("stop_text_encoder_training") != -1
     return MethodShape(
         family=support.family,
         output=support.output,
-        width=_width(settings, support),
-        text=_trains_text(settings, support),
+        width=width,
+        text=by_default or settings.on("train_text_encoder"),
         vectors=int(settings.get("num_vectors_per_token") or 1),
         embedding=int(settings.get("cond_emb_dim") or 0),
         rank=int(settings.get("network_dim") or 0),
@@ -55,11 +59,6 @@ def _dit_shape(settings: ParsedOptions) -> DitLlliteShape:
     return DitLlliteShape(**{field: settings.get(option) for field, option in names.items()})
 
 
-def _trains_text(settings: ParsedOptions, support: Support) -> bool:
-    by_default = TRAINS_TEXT.get(support.script, False) and settings.get("stop_text_encoder_training") != -1
-    return by_default or settings.on("train_text_encoder")
-
-
 def trains_half(settings: ParsedOptions, support: Support) -> bool:
     """Whether the trained weights are in half precision.
 
@@ -70,14 +69,6 @@ def trains_half(settings: ParsedOptions, support: Support) -> bool:
     always = support.script in HALF_SCRIPTS
     asked = settings.on("full_fp16") or (settings.on("full_bf16") and support.script not in IGNORES_FULL_BF16)
     return settings.get("mixed_precision") in HALF and (always or asked)
-
-
-def _width(settings: ParsedOptions, support: Support) -> int:
-    """Without save_precision weights are saved as they are trained."""
-    chosen = settings.get("save_precision")
-    if chosen is not None and "save_precision" not in support.inert:
-        return WIDTH.get(str(chosen), WIDTH["float"])
-    return WIDTH["bf16"] if trains_half(settings, support) else WIDTH["float"]
 
 
 def method_items(settings: ParsedOptions, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
@@ -119,21 +110,16 @@ def read_pairs(loaded: Loaded, support: Support, surveys: Sequence[Survey]) -> t
 
 
 def _conditions(loaded: Loaded, scans: Iterable[Scan]) -> tuple[Paired, ...]:
-    entries = {
-        (str(loaded.place("datasets", i, "images")), loaded.path_from(entry.images, "datasets", i, "images")): (
-            i,
-            entry,
-        )
-        for i, entry in loaded.datasets.items()
-    }
     from kohya_runner.dataset.edit import read_conditions
 
     found = []
-    for scan in scans:
-        index, entry = entries.get((scan.source.where, scan.source.folder), (0, None))
-        if entry is not None and entry.conditioning is not None:
-            path = ("datasets", index, "conditioning")
-            found.append(read_conditions(scan, loaded.path_from(entry.conditioning, *path), str(loaded.place(*path))))
+    for index, entry in loaded.datasets.items():
+        images, path = ("datasets", index, "images"), ("datasets", index, "conditioning")
+        here = (str(loaded.place(*images)), loaded.path_from(entry.images, *images))
+        for scan in (scan for scan in scans if (scan.source.where, scan.source.folder) == here):
+            if entry.conditioning is not None:
+                folder = loaded.path_from(entry.conditioning, *path)
+                found.append(read_conditions(scan, folder, str(loaded.place(*path))))
     return tuple(found)
 
 

@@ -98,7 +98,7 @@ class Context:
     @property
     def network_args(self) -> Mapping[str, str]:
         """``network_args`` as the script splits them: at the first '=' (train_network.py:1074)."""
-        return dict(_pairs(self.get("network_args")))
+        return dict(pairs(self.get("network_args")))
 
     @property
     def optimizers(self) -> Mapping[str, tuple[str, ...]]:
@@ -153,7 +153,7 @@ class Context:
 
     def literals(self, name: str) -> Mapping[str, Any]:
         """``optimizer_args`` and the like as the trainer reads them (library/optimizer.py:69)."""
-        found = {key: _literal(text) for key, text in _pairs(self.get(name))}
+        found = {key: _literal(text) for key, text in pairs(self.get(name))}
         return {key: value for key, value in found.items() if value is not UNREADABLE}
 
 
@@ -215,7 +215,8 @@ def shown(value: object) -> str:
             return str(value)
 
 
-def _pairs(items: object) -> list[tuple[str, str]]:
+def pairs(items: object) -> list[tuple[str, str]]:
+    """``key=value`` texts as the trainers split them: at the first '='."""
     texts = items if isinstance(items, list | tuple) else ()
     return [(key, text) for key, _, text in (str(item).partition("=") for item in texts)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,6 +41,16 @@ class StepsPlan:
     def checkpoints(self) -> tuple[str, ...]:
         """File names in the order in which they appear; the last epoch has no number."""
         return self.saves.checkpoints
+
+
+def bucket_counts(rows: Iterable[tuple[tuple[int, int], int, int]]) -> tuple[BucketCount, ...]:
+    """The buckets of (size, images, samples), sorted by size; what has one size is one of them."""
+    images: Counter[tuple[int, int]] = Counter()
+    samples: Counter[tuple[int, int]] = Counter()
+    for size, pictures, shown in rows:
+        images[size] += pictures
+        samples[size] += shown
+    return tuple(BucketCount(*size, images[size], samples[size]) for size in sorted(images))
 
 
 MOST_STEPS = 2_000_000
@@ -108,12 +119,8 @@ class _Shelf:
         self.most = max(self.most, len(self.present))
 
 
-def save_problems(settings: SaveSettings) -> tuple[Finding, ...]:
+def save_problems(settings: SaveSettings) -> Iterator[Finding]:
     """Cadences that end the trainer, or that leave nothing."""
-    return tuple(_save_problems(settings))
-
-
-def _save_problems(settings: SaveSettings) -> Iterator[Finding]:
     for name in ("save_every_n_epochs", "save_every_n_steps"):
         value = getattr(settings, name)
         # train_network.py:1811 and :1669 divide by it, the first only after a whole epoch
@@ -142,11 +149,12 @@ def _events(settings: SaveSettings, total: int, steps_per_epoch: int, epochs: in
 
     The last epoch has no numbered file (train_network.py:1811): ``<name>.safetensors`` is it.
     """
-    every = every_n_epochs(settings, epochs)
+    every, steps = every_n_epochs(settings, epochs), settings.save_every_n_steps
     for epoch in range(1, epochs + 1):
-        last = min(epoch * steps_per_epoch, total)
-        for step in _step_saves(settings, (epoch - 1) * steps_per_epoch, last):
-            yield from _after_step(settings, step)
+        before, last = (epoch - 1) * steps_per_epoch, min(epoch * steps_per_epoch, total)
+        if steps is not None:
+            for step in range(before // steps * steps + steps, last + 1, steps):
+                yield from _after_step(settings, steps, step)
         if every is not None and epoch % every == 0 and epoch < epochs:
             yield from _after_epoch(settings, every, epoch)
     if settings.save_state or settings.save_state_on_train_end:
@@ -166,17 +174,8 @@ def _has_ratio(settings: SaveSettings) -> bool:
     return settings.save_n_epoch_ratio is not None and settings.save_n_epoch_ratio > 0
 
 
-def _step_saves(settings: SaveSettings, before: int, last: int) -> range:
-    """The steps of one epoch, from ``before`` (exclusive) to ``last``, that are followed by a save."""
-    every = settings.save_every_n_steps
-    return range(0) if every is None else range(before // every * every + every, last + 1, every)
-
-
-def _after_step(settings: SaveSettings, step: int) -> Iterator[SaveEvent]:
+def _after_step(settings: SaveSettings, every: int, step: int) -> Iterator[SaveEvent]:
     """train_network.py:1669-1690 and library/checkpoint_io.py:85, :249."""
-    every = settings.save_every_n_steps
-    if every is None:
-        return
     yield SaveEvent("step", step, _checkpoint(settings, f"step{step:08d}"))
     if settings.save_state:
         yield SaveEvent("step", step, _state(settings, f"step{step:08d}"), state=True)

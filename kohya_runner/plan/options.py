@@ -169,11 +169,11 @@ def network_findings(opened: Opened, given: GivenOptions) -> Iterator[Finding]:
     module, packages = str(given.parsed.get("network_module") or ""), given.parsed.options.packages
     if packages.has(module):
         from kohya_runner.engines.foreign_networks import network_faults
+        from kohya_runner.engines.rule_context import pairs
 
-        where, items = opened.loaded.where("args", "network_args"), given.parsed.get("network_args") or ()
-        pairs = dict(str(item).split("=", 1) for item in items)
-        given_family = opened.support.family if opened.support else ""
-        for message, hint in network_faults(module, pairs, packages.sources, given_family):
+        where, items = opened.loaded.where("args", "network_args"), dict(pairs(given.parsed.get("network_args")))
+        family = opened.support.family if opened.support else ""
+        for message, hint in network_faults(module, items, packages.sources, family):
             yield error("args.lycoris", f"args.network_args: {message}", where=where, hint=hint)
 
 

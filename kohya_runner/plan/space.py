@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kohya_runner.dataset.survey import is_planned
 from kohya_runner.engines.arguments import ParsedOptions, optimizer_of
 from kohya_runner.engines.method_data import method_items, method_shape, trains_half
 from kohya_runner.engines.protocol import Models
+from kohya_runner.engines.rule_context import pairs
 from kohya_runner.engines.support import Support
 from kohya_runner.machine import disk as items
 from kohya_runner.machine import downloads
@@ -33,11 +34,12 @@ LOG_BYTES = 20_000_000
 
 def shape(settings: ParsedOptions, support: Support) -> LoraShape:
     """What decides the size of a checkpoint."""
-    network_args = _pairs(settings.given.get("network_args"))
+    network_args = dict(pairs(settings.given.get("network_args")))
+    conv = network_args.get("conv_dim", "")  # as the network module would read it (networks/lora.py:454)
     return LoraShape(
         family=support.architecture(settings.given),
         dim=int(settings.get("network_dim") or 4),
-        conv_dim=_whole(network_args.get("conv_dim", "")),
+        conv_dim=int(conv) if conv.strip().isascii() and conv.strip().isdecimal() else None,
         precision=settings.get("save_precision") or "float",
         text_encoder=not (settings.on("network_train_unet_only") or "network_train_unet_only" in support.implied),
         unet=not settings.on("network_train_text_encoder_only"),
@@ -52,23 +54,18 @@ PRODUCTS = {"networks.lokr": "lokr", "networks.loha": "loha"}
 FACTOR = re.compile(r"-?[0-9]{1,6}", re.ASCII)
 
 
-def _whole(text: str) -> int | None:
-    """The number the network module would read (networks/lora.py:454), None for what is none."""
-    return int(text) if text.strip().isascii() and text.strip().isdecimal() else None
-
-
-def _pairs(value: Any) -> dict[str, str]:
-    """``key=value`` texts as a mapping."""
-    return dict(item.split("=", 1) for item in value or () if "=" in item)
-
-
 def disk_items(
     settings: ParsedOptions, support: Support, *, steps: StepsPlan, layout: Layout, output: Path
 ) -> list[DiskItem]:
     """Checkpoints, states, cached latents and text encoder outputs, log."""
     buckets = [items.Bucket(b.width, b.height, b.images) for b in steps.buckets]
-    written = _lora_items if support.is_lora else method_items
-    found: list[DiskItem | None] = [*written(settings, support, steps, output)]
+    found: list[DiskItem | None] = []
+    if support.is_lora:
+        lora, saves, each = shape(settings, support), steps.saves, moments(optimizer_of(settings))
+        found.append(items.checkpoints(lora, saves.most_checkpoints, output))
+        found.append(items.states(lora, saves.most_states, output, moments=each) if saves.most_states else None)
+    else:
+        found += method_items(settings, support, steps, output)
     found.append(DiskItem("log", LOG_BYTES, output.parent))
     painted = [e.image for folder in layout.folders for e in folder.entries if is_planned(e.image)]
     if painted:
@@ -92,13 +89,6 @@ def _staged(settings: ParsedOptions, support: Support, steps: StepsPlan, layout:
     each = 2 if layout.conditions else 1
     latents = sum(b.images * each * (latent_bytes(name, b.width, b.height) or 0) for b in steps.buckets)
     return DiskItem("caches", latents + images * STAGED_TEXT.get(name, 0), layout.root)
-
-
-def _lora_items(settings: ParsedOptions, support: Support, steps: StepsPlan, output: Path) -> list[DiskItem]:
-    lora, saves = shape(settings, support), steps.saves
-    each = moments(optimizer_of(settings))
-    states = items.states(lora, saves.most_states, output, moments=each) if saves.most_states else None
-    return [i for i in (items.checkpoints(lora, saves.most_checkpoints, output), states) if i is not None]
 
 
 def model_items(  # noqa: PLR0913 - the models, and what is known of their files
@@ -151,25 +141,22 @@ def load_of(settings: ParsedOptions, support: Support, *, steps: StepsPlan, file
         whole=support.is_whole_model,
         half=whole and trains_half(settings, support),
         pixels=support.sequences * max((b.width * b.height for b in steps.buckets), default=0),
-        cached=_latents_in_memory(settings, support, steps) + _texts_in_memory(settings, support, steps),
+        cached=_in_memory(settings, support, steps),
         dtypes={seen.slot: seen.dtype for seen in files if seen.dtype},
     )
 
 
-def _latents_in_memory(settings: ParsedOptions, support: Support, steps: StepsPlan) -> int:
-    if not settings.on("cache_latents") or settings.on("cache_latents_to_disk"):
-        return 0
-    flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
-    each = ((b, latent_bytes(support.family, b.width, b.height, flip=flip, alpha_mask=alpha)) for b in steps.buckets)
-    return sum(bucket.images * (size or 0) for bucket, size in each)
-
-
-def _texts_in_memory(settings: ParsedOptions, support: Support, steps: StepsPlan) -> int:
-    if not settings.on("cache_text_encoder_outputs") or settings.on("cache_text_encoder_outputs_to_disk"):
-        return 0
-    tokens = text_tokens(support.family, settings.get)
-    one = text_bytes(support.family, max_tokens=tokens, fp16=settings.get("mixed_precision") == "fp16")
-    return sum(bucket.images for bucket in steps.buckets) * (one or 0)
+def _in_memory(settings: ParsedOptions, support: Support, steps: StepsPlan) -> int:
+    """Bytes of cached latents and text encoder outputs that are on no disk."""
+    total, family = 0, support.family
+    if settings.on("cache_latents") and not settings.on("cache_latents_to_disk"):
+        flip, alpha = settings.on("flip_aug"), settings.on("alpha_mask")
+        each = ((b, latent_bytes(family, b.width, b.height, flip=flip, alpha_mask=alpha)) for b in steps.buckets)
+        total += sum(bucket.images * (size or 0) for bucket, size in each)
+    if settings.on("cache_text_encoder_outputs") and not settings.on("cache_text_encoder_outputs_to_disk"):
+        tokens, fp16 = text_tokens(family, settings.get), settings.get("mixed_precision") == "fp16"
+        total += sum(b.images for b in steps.buckets) * (text_bytes(family, max_tokens=tokens, fp16=fp16) or 0)
+    return total
 
 
 CHECKPOINTS, STATES = "checkpoints", "training states"

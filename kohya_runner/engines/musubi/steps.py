@@ -7,7 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kohya_runner.engines.steps_plan import MOST_STEPS, BucketCount, SaveSettings, StepsPlan, plan_saves, save_problems
+from kohya_runner.engines.steps_plan import (
+    MOST_STEPS,
+    SaveSettings,
+    StepsPlan,
+    bucket_counts,
+    plan_saves,
+    save_problems,
+)
 from kohya_runner.findings import Finding, error
 
 Size = tuple[int, int]
@@ -120,7 +127,10 @@ def plan_steps(parts: Sequence[Part], length: MusubiLength) -> tuple[StepsPlan |
         images_per_epoch=sum(len(part.pictures) * part.repeats for part in parts),
         regularization_images=0, regularization_used=0, validation_images=0,
         batches_per_epoch=each, steps_per_epoch=steps, epochs=epochs, total=total,
-        buckets=_buckets(parts, counts),
+        buckets=bucket_counts(
+            (key[0], number, number * part.repeats)
+            for part, rows in zip(parts, counts, strict=True) for key, number in rows.items()
+        ),
         saves=plan_saves(length.saves, total=total, steps_per_epoch=steps, epochs=epochs),
     ), ()  # fmt: skip
 
@@ -138,16 +148,6 @@ def _counted(part: Part) -> Counter[tuple[Size, ...]]:
         bucket = part.buckets.bucket(size)
         keys.append((bucket, *(part.buckets.control(control, bucket) for control in controls)))
     return Counter(keys)
-
-
-def _buckets(parts: Sequence[Part], counts: Sequence[Counter[tuple[Size, ...]]]) -> tuple[BucketCount, ...]:
-    images: Counter[Size] = Counter()
-    samples: Counter[Size] = Counter()
-    for part, rows in zip(parts, counts, strict=True):
-        for key, number in rows.items():
-            images[key[0]] += number
-            samples[key[0]] += number * part.repeats
-    return tuple(BucketCount(*size, images[size], samples[size]) for size in sorted(images))
 
 
 def _problems(parts: Sequence[Part], length: MusubiLength) -> tuple[Finding, ...]:

@@ -161,11 +161,8 @@ def _problem(key: str, value: Any, options: ScriptOptions) -> tuple[str, str]:
     if problem or key in WITHOUT_ARGUMENT:
         return problem, ""
     text = ",".join(map(str, plain)) if isinstance(plain, list) else plain
-    return values.problem(options[argument], text) or _least(key, plain), ""
-
-
-def _least(key: str, value: Any) -> str:
-    return "must be 1 or more" if key == "batch_size" and value < 1 else ""
+    least = "must be 1 or more" if key == "batch_size" and plain < 1 else ""
+    return values.problem(options[argument], text) or least, ""
 
 
 def _alone(loaded: Loaded) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ def steps(values: Mapping[str, Any], name: str) -> tuple[StepsPlan | None, tuple
     """max_train_steps steps; after the last one there is the final file alone (train_leco.py:309)."""
     known = {field.name for field in fields(SaveSettings)} & {"save_model_as", "save_every_n_steps"}
     settings = SaveSettings(name, **{key: values[key] for key in known if values.get(key) is not None})
-    total, found = int(values.get("max_train_steps") or 0), save_problems(settings)
+    total, found = int(values.get("max_train_steps") or 0), tuple(save_problems(settings))
     if not 1 <= total <= MOST_STEPS:
         found += (error("steps.none", f"max_train_steps: {total}", hint="write an args.max_train_steps such as 500"),)
     if any(finding.severity is Severity.ERROR for finding in found):

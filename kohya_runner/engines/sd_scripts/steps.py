@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +25,7 @@ from kohya_runner.engines.steps_plan import (
     MOST_STEPS,
     BucketCount,
     StepsPlan,
+    bucket_counts,
     plan_saves,
     save_problems,
 )
@@ -45,7 +45,9 @@ def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan
     if any(finding.severity is Severity.ERROR for finding in findings):
         return None, tuple(dict.fromkeys(findings))
     made = [part.made() for part in parts]
-    findings += [f for part, one in zip(parts, made, strict=True) for f in _part_problems(part, one)]
+    for part, one in zip(parts, made, strict=True):
+        findings += _image_problems(one.found.samples, one.buckets, part.batching)
+        findings += _unused_classes(part.folders, one.found)
     batches = sum(one.batches for one in made)
     against = _against(batches, batching)
     if against is not None:
@@ -95,32 +97,30 @@ def _batches(counts: Sequence[BucketCount], batching: Batching) -> int:
     return sum(math.ceil(bucket.samples / batching.train_batch_size) for bucket in counts)
 
 
-def _part_problems(part: _Part, made: _Made) -> Iterator[Finding]:
-    yield from _image_problems(made.found.samples, made.buckets, part.batching)
-    yield from _unused_classes(part.folders, made.found)
-
-
 def _against(batches: int, batching: Batching) -> Finding | None:
     """What of the sums stands against a run."""
-    if not batches or _total(batches, batching) < 1:
-        return _nothing(batches)
-    if _total(batches, batching) > MOST_STEPS:
-        return _endless(_total(batches, batching))
-    if _total(batches, batching) // (batching.saves.save_every_n_steps or MOST_STEPS) > MOST_CHECKPOINTS:
-        return _too_many(batching.saves.save_every_n_steps or 0)
+    if not batches:
+        text = "no batch: the trainer says 'No data found' and ends with exit code 0"  # train_network.py:1561
+        return error("steps.none", text, hint="see the other findings about the datasets")
+    total, every = _total(batches, batching), batching.saves.save_every_n_steps
+    if total < 1:
+        hint = "write an args.max_train_epochs or args.max_train_steps of 1 or more"
+        return error("steps.none", "not one step would be taken", hint=hint)
+    if total > MOST_STEPS:
+        text = f"{total} optimization steps: at ten steps a second that takes {total // 36_000} hours"
+        return error("steps.endless", text, hint="lower args.max_train_epochs, args.max_train_steps or the repeats")
+    if total // (every or MOST_STEPS) > MOST_CHECKPOINTS:
+        text = f"save_every_n_steps is {every}: more than {MOST_CHECKPOINTS} checkpoints"
+        return error("steps.endless", text, hint="save less often")
     return None
 
 
 def count_buckets(samples: Sequence[Sample], made: Buckets) -> tuple[BucketCount, ...]:
     """The buckets that hold something, sorted by size as the trainer does (library/dataset.py:677)."""
-    images: Counter[tuple[int, int]] = Counter()
-    repeated: Counter[tuple[int, int]] = Counter()
-    for size, group in _by_size(samples).items():
-        choice = select(made, size)
-        if choice is not None:
-            images[choice[0]] += len(group)
-            repeated[choice[0]] += sum(sample.repeats for sample in group)
-    return tuple(BucketCount(*bucket, images[bucket], repeated[bucket]) for bucket in sorted(images))
+    chosen = {size: select(made, size) for size in {sample.entry.size for sample in samples}}
+    return bucket_counts(
+        (choice[0], 1, sample.repeats) for sample in samples if (choice := chosen[sample.entry.size]) is not None
+    )
 
 
 def _plan(made: Sequence[_Made], batching: Batching, *, exact: bool) -> StepsPlan:
@@ -139,20 +139,9 @@ def _plan(made: Sequence[_Made], batching: Batching, *, exact: bool) -> StepsPla
         steps_per_epoch=steps_per_epoch,
         epochs=epochs,
         total=total,
-        buckets=_together(made),
+        buckets=bucket_counts(((b.width, b.height), b.images, b.samples) for one in made for b in one.counts),
         saves=plan_saves(batching.saves, total=total, steps_per_epoch=steps_per_epoch, epochs=epochs),
         exact=exact,
-    )
-
-
-def _together(made: Sequence[_Made]) -> tuple[BucketCount, ...]:
-    """The buckets of all datasets; those of one size are shown as one."""
-    sizes = sorted({(bucket.width, bucket.height) for one in made for bucket in one.counts})
-    every = [bucket for one in made for bucket in one.counts]
-    same = [[bucket for bucket in every if (bucket.width, bucket.height) == size] for size in sizes]
-    return tuple(
-        BucketCount(*size, sum(b.images for b in group), sum(b.samples for b in group))
-        for size, group in zip(sizes, same, strict=True)
     )
 
 
@@ -161,24 +150,6 @@ def _total(batches: int, batching: Batching) -> int:
         return batching.max_train_steps
     steps = math.ceil(batches / batching.num_processes / batching.gradient_accumulation_steps)
     return batching.max_train_epochs * steps
-
-
-def _endless(total: int) -> Finding:
-    text = f"{total} optimization steps: at ten steps a second that takes {total // 36_000} hours"
-    return error("steps.endless", text, hint="lower args.max_train_epochs, args.max_train_steps or the repeats")
-
-
-def _too_many(every: int) -> Finding:
-    text = f"save_every_n_steps is {every}: more than {MOST_CHECKPOINTS} checkpoints"
-    return error("steps.endless", text, hint="save less often")
-
-
-def _nothing(batches: int) -> Finding:
-    if batches:
-        text = "not one step would be taken"
-        return error("steps.none", text, hint="write an args.max_train_epochs or args.max_train_steps of 1 or more")
-    text = "no batch: the trainer says 'No data found' and ends with exit code 0"  # train_network.py:1561
-    return error("steps.none", text, hint="see the other findings about the datasets")
 
 
 def _settings_problems(batching: Batching) -> Iterator[Finding]:
@@ -207,7 +178,9 @@ def _image_problems(samples: Sequence[Sample], made: Buckets, batching: Batching
     if batching.buckets.enable_bucket or batching.cache_latents or batching.face_crop:
         return
     width, height = batching.buckets.resolution
-    wrong = [s.entry for s in samples if not _fits(s.entry.size, (width, height), crop=batching.random_crop)]
+    large = {size for size in {s.entry.size for s in samples} if size[0] >= width and size[1] >= height}
+    fitting = large if batching.random_crop else {(width, height)}
+    wrong = [s.entry for s in samples if s.entry.size not in fitting]
     if wrong:  # library/dataset.py:1064-1077
         text = f"{counted(len(wrong), 'image')} not of exactly {width}x{height} pixels: {_named(wrong)}"
         hint = "write args.enable_bucket: true or args.cache_latents: true, without either the trainer does not resize"
@@ -223,10 +196,6 @@ def _unused_classes(folders: Sequence[Folder], found: Registered) -> Iterator[Fi
         text = f"{counted(len(unused), 'class image')} of {len(there)} are never trained: {_named(unused)}"
         hint = f"an epoch takes as many class images as training images, {found.training}: raise repeats, or take fewer"
         yield warning("dataset.classes_unused", text, hint=hint)
-
-
-def _fits(size: tuple[int, int], wanted: tuple[int, int], *, crop: bool) -> bool:
-    return size == wanted or (crop and size[0] >= wanted[0] and size[1] >= wanted[1])
 
 
 def _named(entries: Sequence[Entry]) -> str:
@@ -255,10 +224,3 @@ def _used(folders: Sequence[Folder], made: Buckets) -> set[tuple[int, int]]:
     """The buckets that any of the images goes to."""
     sizes = {entry.size for folder in folders for entry in folder.entries}
     return {choice[0] for size in sizes if (choice := select(made, size))}
-
-
-def _by_size(samples: Sequence[Sample]) -> dict[tuple[int, int], list[Sample]]:
-    groups: dict[tuple[int, int], list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.entry.size, []).append(sample)
-    return groups
