@@ -97,11 +97,9 @@ class ParsedOptions:
         return option.default if option else None
 
     def all(self) -> dict[str, Any]:
-        """Every option that has a value."""
         return {name: value for name in self.options if (value := self.get(name)) is not None}
 
     def on(self, name: str) -> bool:
-        """Whether a switch is on."""
         return self.get(name) is True
 
 
@@ -241,7 +239,6 @@ def cadence(epochs: int) -> int:
 
 
 def option_arg(options: ScriptOptions, name: str, value: Any, source: str) -> Arg:
-    """An option with its tokens."""
     return Arg(name, value, values.tokens(options[name], value), source)
 
 
@@ -276,7 +273,6 @@ def runner_options(
 
 
 def tokens(args: Iterable[Arg]) -> tuple[str, ...]:
-    """All tokens, in order."""
     return tuple(token for arg in args for token in arg.tokens)
 
 

@@ -164,7 +164,6 @@ class PaintWork:
         return None
 
     def finish(self, picture: Path | None) -> None:
-        """Tell what became of the cell that was begun."""
         cell, self.current = self.current, None
         if cell is None:
             return
@@ -194,7 +193,6 @@ class Prompter:
 
 
 def get_prompter(args: Any, _pipe: Any, networks: list[Any]) -> Prompter:
-    """The hook of gen_img.py."""
     return Prompter(PaintWork(args.prompter_module_args), Slot(networks[0]))
 
 

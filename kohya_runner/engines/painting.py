@@ -35,7 +35,6 @@ class Base:
         return None if value is None or value is True else str(value)
 
     def on(self, name: str) -> bool:
-        """Whether a switch was given."""
         return self.options.get(name) is True
 
     def given(self, *names: str) -> tuple[str, ...]:
@@ -87,7 +86,6 @@ class PictureRequest:
 
 
 def _as_it_is(path: Path, _folder: Path) -> Path:
-    """What most scripts read."""
     return path
 
 
@@ -128,7 +126,6 @@ class TrainingCommand:
 
     @property
     def base(self) -> Base:
-        """The base model as the training has it."""
         options = {arg.name: arg.value if arg.value is True else str(arg.value) for arg in self.args if arg.tokens}
         model = next(str(options[name]) for name in MODELS if name in options)
         return Base(self.family, model, options)

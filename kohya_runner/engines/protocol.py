@@ -201,7 +201,6 @@ class Engine(Protocol):
         return made
 
     def stages(self, resolved: ResolvedRecipe, arranged: Arranged) -> tuple[EarlierStage, ...]:
-        """The scripts that run before the training."""
         return ()
 
     def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
@@ -215,11 +214,9 @@ class Engine(Protocol):
         return parsed
 
     def class_painters(self) -> tuple[ClassPainter, ...]:
-        """Its scripts that paint class images, a row for each family."""
         return ()
 
     def painters(self) -> tuple[Painter, ...]:
-        """Its scripts that make pictures, a row for each family."""
         return ()
 
     def painter(self, base: Base) -> Painter | None:

@@ -67,7 +67,6 @@ class Context:
 
     @property
     def one_each(self) -> bool:
-        """Whether each of several machines has one process."""
         return self.machines > 1 and self.num_processes == self.machines
 
     @property
@@ -107,7 +106,6 @@ class Context:
 
     @property
     def packages(self) -> Packages:
-        """The packages of the trainer's Python."""
         return self.options.options.packages
 
     @property
@@ -131,11 +129,9 @@ class Context:
         return self.on("cache_latents") or self.on("cache_latents_to_disk")
 
     def get(self, name: str) -> Any:
-        """The value that will take effect."""
         return self.options.get(name)
 
     def on(self, name: str) -> bool:
-        """Whether a switch is on."""
         return self.options.on(name)
 
     def given(self, *names: str) -> tuple[str, ...]:
@@ -148,7 +144,6 @@ class Context:
         return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
     def listed(self, names: Iterable[str]) -> str:
-        """``name: value, name: value``."""
         return ", ".join(f"{name}: {shown(self.get(name))}" for name in names)
 
     def literals(self, name: str) -> Mapping[str, Any]:
@@ -190,7 +185,6 @@ class Rule:
         return ", ".join(anchor.place for anchor in anchors(self.engine, self.code))
 
     def concerns(self, context: Context) -> bool:
-        """Whether the rule is one of this engine, family and method."""
         if self.engine != context.engine:
             return False
         family, method = context.family, context.method
@@ -231,8 +225,6 @@ def _literal(text: str) -> object:
 
 
 class _Values(dict[str, str]):
-    """The values of a message's ``{option}`` places."""
-
     def __init__(self, context: Context, what: str) -> None:
         super().__init__(what=what)
         self._context = context
@@ -272,7 +264,6 @@ def _finding(rule: Rule, context: Context, what: str, upstream: str) -> Finding:
 
 
 def context_of(resolved: ResolvedRecipe, steps: StepsPlan | None) -> Context:
-    """What the rules between options look at."""
     prompts = resolved.parsed.get("sample_prompts")
     return Context(
         options=resolved.parsed,

@@ -54,7 +54,6 @@ def _code(code: Code) -> dict[str, Any]:
 
 
 def rules_markdown() -> str:
-    """The page ``docs/rules.md``."""
     parts = [HEAD]
     for subject, rows in SUBJECTS.items():
         parts.append(f"## {subject}\n\n| code | severity | families | methods | message | what to do | fails | line |")

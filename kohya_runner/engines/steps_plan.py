@@ -104,8 +104,6 @@ class SavePlan:
 
 @dataclass(slots=True)
 class _Shelf:
-    """What has been written and what of it is still there."""
-
     written: list[str] = field(default_factory=list)
     present: dict[str, None] = field(default_factory=dict)
     most: int = 0
@@ -133,7 +131,6 @@ def save_problems(settings: SaveSettings) -> Iterator[Finding]:
 
 
 def plan_saves(settings: SaveSettings, *, total: int, steps_per_epoch: int, epochs: int) -> SavePlan:
-    """The saves of a run from its start, and what they leave."""
     checkpoints, states = _Shelf(), _Shelf()
     events = tuple(_events(settings, total, steps_per_epoch, epochs))
     for event in events:

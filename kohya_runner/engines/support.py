@@ -34,7 +34,6 @@ class Component:
 
     @property
     def flag(self) -> str:
-        """The name of its option."""
         return self.option or self.name
 
 
@@ -84,22 +83,18 @@ class Support:
 
     @property
     def key(self) -> tuple[str, str]:
-        """How a recipe names this row."""
         return (self.family, self.method)
 
     @property
     def takes_dataset_options(self) -> bool:
-        """Whether the trainer takes options of one dataset alone."""
         return self.data == "folders"
 
     @property
     def is_lora(self) -> bool:
-        """Whether a checkpoint is a LoRA."""
         return self.output == "lora"
 
     @property
     def is_whole_model(self) -> bool:
-        """Whether a checkpoint is the whole model."""
         return self.output == "model"
 
     def architecture(self, options: Mapping[str, Any]) -> str:
@@ -112,11 +107,9 @@ class Support:
         return (own,) if own else self.tokenizers
 
     def flag_of(self, component: str) -> str:
-        """The name of a component's option."""
         return next((c.flag for c in self.components if c.name == component), component)
 
     def unset(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What the runner sets because the recipe does not."""
         return {name: value for name, value in self.added.items() if given.get(name) is None}
 
 

@@ -81,22 +81,18 @@ def _plain(name: str) -> str:
 
 
 def methods(family: str) -> tuple[str, ...]:
-    """The methods of one family."""
     return tuple(row.method for row in FAMILIES if row.family == family)
 
 
 def find(family: str, method: str) -> Support | None:
-    """The row of a family and a method."""
     return next((row for row in FAMILIES if row.key == (family, method)), None)
 
 
 def class_painters() -> tuple[ClassPainter, ...]:
-    """What paints class images with the families' base models."""
     return tuple(row for engine in ENGINES.values() for row in engine.class_painters())
 
 
 def painters() -> tuple[Painter, ...]:
-    """What paints with the families' base models."""
     return tuple(row for engine in ENGINES.values() for row in engine.painters())
 
 

@@ -53,7 +53,6 @@ class Row:
         return int((option(self.option) if self.option else 0) or usual) - self.marks
 
     def before(self, option: Option) -> str:
-        """What is read before every caption."""
         text = option("system_prompt") if self.system_prompt else ""
         return f"{text} {PROMPT_START} " if text else ""
 

@@ -85,7 +85,6 @@ def _options(old: Snapshot, new: Snapshot) -> dict[str, Any]:
 
 
 def _change(before: Option | None, after: Option | None) -> tuple[str, str] | None:
-    """What happened to one option of one script."""
     if before is None or after is None:
         return ("added", _takes(after)) if after else ("removed", _takes(before)) if before else None
     rows = [(field, getattr(before, field), getattr(after, field)) for field in FIELDS]

@@ -112,7 +112,6 @@ def plain_text(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a recipe would show it, short."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -51,8 +51,6 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of the checkout."""
-
     module: Module
     node: ast.FunctionDef
 

@@ -32,7 +32,6 @@ def read_networks(root: Path) -> Networks:
 
 
 def module_keys(path: Path) -> Mapping[str, str] | None:
-    """The keys of one module; None for a file that is none."""
     functions = _functions(path)
     if ENTRY not in functions:
         return None

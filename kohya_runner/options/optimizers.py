@@ -87,7 +87,6 @@ def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 
 def _passed(nodes: Iterable[ast.AST], function: str) -> tuple[str, ...]:
-    """The keywords of the first call of a function."""
     calls = (node for node in nodes if isinstance(node, ast.Call) and dotted(node.func) == (function,))
     return next((tuple(word.arg for word in call.keywords if word.arg) for call in calls), ())
 

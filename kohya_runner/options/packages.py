@@ -57,7 +57,6 @@ class Packages:
 
     @property
     def sources(self) -> PackageSources:
-        """The files of those."""
         if self._sources is None:
             from kohya_runner.options.package_sources import PackageSources
 

@@ -39,7 +39,6 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The flag to pass: the first long one."""
         return next((flag for flag in self.flags if flag.startswith("--")), self.flags[0])
 
 
@@ -72,19 +71,15 @@ class ScriptOptions(Mapping[str, Option]):
     _by_name: dict[str, Option] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Index the rows once."""
         object.__setattr__(self, "_by_name", {row.name: row for row in self.rows})
 
     def __getitem__(self, name: str) -> Option:
-        """The option of exactly this name, or a ``KeyError``."""
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:
-        """The names, in the parser's order."""
         return iter(self._by_name)
 
     def __len__(self) -> int:
-        """How many options the script has."""
         return len(self._by_name)
 
     def nearest(self, word: str) -> str | None:

@@ -108,13 +108,11 @@ class Snapshot:
 
 
 def shipped_file(engine: EngineInfo) -> Path:
-    """Where the package has the snapshot of an engine."""
     return Path(__file__).with_name(engine.snapshot)
 
 
 @lru_cache
 def shipped(engine: EngineInfo) -> Snapshot:
-    """The snapshot of an engine's pinned commit."""
     return decode(shipped_file(engine).read_text(encoding="utf-8"))
 
 
@@ -208,7 +206,6 @@ def _same(value: object, other: object) -> bool:
 
 
 def option_of(row: dict[str, Any]) -> Option:
-    """The reverse of ``row_of``."""
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     kind = str(given.get("kind", "one"))
     fields = {**_common(row["name"], kind), **given}

@@ -47,7 +47,6 @@ def fault(option: Option, value: object) -> BadValueError | None:
 
 
 def problem(option: Option, value: object) -> str | None:
-    """The same in words."""
     found = fault(option, value)
     return f"{found}; write {found.instead}" if found and found.instead else str(found) if found else None
 

@@ -131,7 +131,6 @@ class Assembled:
 
 
 def assemble(opened: Opened, given: GivenOptions, data: ReadData, recipe: Recipe, support: Support) -> Assembled:
-    """All of it, for options and data that could be read."""
     engine, room = opened.engine, opened.workspace
     resolved = ResolvedRecipe(opened.loaded, recipe, support, given.parsed, given.models, given.args, data.pairs)
     arranged = engine.arrange(resolved, data.scans, room.datasets / (opened.request.shared or recipe.name))

@@ -160,14 +160,11 @@ def child_environment() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class StageCommand:
-    """A process before the training, and what it does in words."""
-
     phase: str
     command: Command
 
 
 def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[StageCommand, ...], Command]:
-    """The stages in their order, and the training."""
     resolved = run.resolved
     launch, script = resolved.recipe.launch, resolved.support.script
     engine = opened.engine.INFO

@@ -28,8 +28,6 @@ from kohya_runner.yamlio import Key, dotted
 
 
 class Effect(str, Enum):
-    """What the value of a key makes happen."""
-
     IMPORT = "import"  # names Python code by module
     EXECUTE = "execute"  # names a program
     SEND = "send"  # something leaves this machine, or is fetched from where the value says
@@ -104,7 +102,6 @@ class Consents:
     workspace: Path | None = None
 
     def cover(self, key: str, value: object) -> bool:
-        """Whether a value of a key needs no further word."""
         return key in self.keys or f"{key}={value}" in self.keys
 
 
@@ -119,7 +116,6 @@ class Consequence:
     allowed: bool
 
     def finding(self) -> Finding | None:
-        """The error of a consequence that nobody has allowed."""
         if self.allowed:
             return None
         if self.effect is Effect.READ:
@@ -148,8 +144,6 @@ def consequences(loaded: Loaded, workspace: Workspace, consents: Consents) -> tu
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A recipe being read for its consequences."""
-
     loaded: Loaded
     workspace: Workspace
     consents: Consents

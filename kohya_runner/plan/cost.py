@@ -45,18 +45,15 @@ class TimePlan:
 
     @property
     def seconds(self) -> float | None:
-        """The whole run, from the trainer's start."""
         return self.speed.setup + self.steps * self.speed.seconds_per_step if self.speed else None
 
     @property
     def cost(self) -> float | None:
-        """None where speed or price is not known."""
         if self.seconds is None or self.price_per_hour is None:
             return None
         return self.seconds / HOUR * self.price_per_hour
 
     def __str__(self) -> str:
-        """For one row of the screen."""
         if self.speed is None or self.seconds is None:
             return f"{self.steps} steps; no time estimate yet: run `launch --rehearse` to measure the speed"
         money = "" if self.cost is None else f", costs about {self.cost:.2f} at {self.price_per_hour:g} an hour"
@@ -64,7 +61,6 @@ class TimePlan:
         return f"about {duration(self.seconds)}{money}   ({self.steps} steps, {pace})"
 
     def as_json(self) -> Mapping[str, object]:
-        """The ``time`` object of ``plan --json``."""
         return {
             "steps": self.steps,
             "seconds": self.seconds,
@@ -77,7 +73,6 @@ class TimePlan:
 
 
 def measured(views: Iterable[RunView], *, name: str, argv: Sequence[str], gpus: Iterable[str]) -> Speed | None:
-    """The speed on these GPUs, of ``speeds``."""
     return speeds(views, name=name, argv=argv).get(tuple(sorted(gpus)))
 
 
@@ -98,7 +93,6 @@ def speeds(views: Iterable[RunView], *, name: str, argv: Sequence[str]) -> dict[
 
 
 def machine_of(gpus: Sequence[str]) -> str:
-    """In words, of the names of its GPUs."""
     counts = {name: gpus.count(name) for name in gpus}
     return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items()) or "a CPU alone"
 

@@ -61,7 +61,6 @@ class ReadData:
 
 
 def read_data(opened: Opened, given: GivenOptions, support: Support, on_progress: Progress | None) -> ReadData:
-    """The datasets of a recipe, seen as its trainer sees them."""
     loaded, engine, parsed = opened.loaded, opened.engine, given.parsed
     found, faults = recipe_sources(opened, support)
     surveys = read_all(found, opened.request, opened.workspace, on_progress)

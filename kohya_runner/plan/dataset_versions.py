@@ -50,7 +50,6 @@ class WantedVersion:
 
     @property
     def steps(self) -> tuple[VersionStep, ...]:
-        """The steps that make it."""
         return (step_of(self.pictures, self.settings), *((self.captions.step(),) if self.captions else ()))
 
     def _is_current(self, folder: Path) -> bool:
@@ -121,7 +120,6 @@ class WantedVersion:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether ``images`` names a zip file."""
     return path.suffix.lower() == ".zip" and not path.is_dir()
 
 

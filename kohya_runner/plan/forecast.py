@@ -39,8 +39,6 @@ FILES = frozenset({"path", "hub_file"})
 
 @dataclass(frozen=True, slots=True)
 class ForecastInput:
-    """The run that is looked at."""
-
     loaded: Loaded
     support: Support
     parsed: ParsedOptions
@@ -61,7 +59,6 @@ class Rent:
     times: Mapping[tuple[str, ...], TimePlan]
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """(label, text) for the screen."""
         from kohya_runner.machine.memory_savings import described
 
         yield from described(self.classes, self.cards)
@@ -69,7 +66,6 @@ class Rent:
             yield "time", f"on {machine_of(gpus)}: {time}"
 
     def as_json(self) -> Mapping[str, object]:
-        """The object ``rent`` of ``plan --json``."""
         times = [{"gpus": list(gpus), **time.as_json()} for gpus, time in self.times.items()]
         return {"count": self.cards, "cards": [one.as_json() for one in self.classes], "times": times}
 
@@ -85,7 +81,6 @@ class Forecast:
     rent: Rent | None = None  # of a run for another machine
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """(label, text) for the screen."""
         for seen in self.files:
             yield "file", str(seen)
         if self.memory is not None and str(self.memory):
@@ -96,7 +91,6 @@ class Forecast:
             yield "time", str(self.time)
 
     def as_json(self) -> Mapping[str, object]:
-        """The objects ``models``, ``memory`` and ``time`` of ``plan --json``."""
         return {
             "models": [seen.as_json() for seen in self.files],
             "memory": self.memory.as_json() if self.memory else None,

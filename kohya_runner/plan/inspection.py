@@ -39,12 +39,10 @@ class Inspection:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All findings, the worst first."""
         return tuple(sorted((one.finding for one in self.page_findings), key=lambda f: ORDER.index(f.severity)))
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error."""
         return not any(finding.severity is Severity.ERROR for finding in self.findings)
 
     @property
@@ -123,7 +121,6 @@ def bucket_counts(views: Sequence[TrainerView]) -> tuple[tuple[str, int], ...]:
 
 
 def bucket_name(one: TrainerView) -> str:
-    """``832x1216``, "" where there is none."""
     return f"{one.bucket[0]}x{one.bucket[1]}" if one.bucket else ""
 
 
@@ -139,7 +136,6 @@ def token_lines(inspection: Inspection) -> Iterator[str]:
 
 
 def inspection_json(inspection: Inspection) -> dict[str, Any]:
-    """All of it as one JSON object."""
     codes = codes_by_image(inspection)
     return {
         "version": 1,
@@ -153,7 +149,6 @@ def inspection_json(inspection: Inspection) -> dict[str, Any]:
 
 
 def image_json(one: TrainerView, codes: Sequence[str] = ()) -> dict[str, Any]:
-    """What the trainer sees of one image."""
     traits = one.traits
     return {
         "path": printable(str(one.image.path)),

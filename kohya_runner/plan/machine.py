@@ -43,7 +43,6 @@ Progress = Callable[[str, int, int], None]
 
 
 def needs(resolved: ResolvedRecipe) -> MachineNeeds:
-    """What the options ask of a machine."""
     parsed, support, recipe = resolved.parsed, resolved.support, resolved.recipe
     batches = [entry.options.get("batch_size") for entry in resolved.loaded.datasets.values()]
     own = {"train_batch_size": max((n for n in batches if isinstance(n, int)), default=None)}

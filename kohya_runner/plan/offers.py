@@ -25,12 +25,10 @@ class CostRow:
 
     @property
     def priced(self) -> TimePlan | None:
-        """The time at the offer's price."""
         return replace(self.time, price_per_hour=self.offer.price) if self.time and self.offer else self.time
 
     @property
     def age(self) -> float | None:
-        """Seconds since the price was said."""
         return (self.now - self.offer.when).total_seconds() if self.offer and self.offer.when else None
 
     def cells(self) -> tuple[str, ...]:
@@ -51,7 +49,6 @@ class CostRow:
         )
 
     def as_json(self) -> Mapping[str, object]:
-        """One entry of ``machines`` in ``cost --json``."""
         offer = self.offer
         told = self.priced.as_json() if self.priced else {}
         keys = ("seconds", "seconds_per_step", "setup_seconds", "measured_in", "cost")

@@ -80,7 +80,6 @@ class GivenOptions:
     findings: tuple[Finding, ...]
 
     def with_packages(self, packages: Packages) -> GivenOptions:
-        """The same, with what the trainer's Python has."""
         options = replace(self.parsed.options, packages=packages)
         return replace(self, parsed=replace(self.parsed, options=options))
 

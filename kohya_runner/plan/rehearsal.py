@@ -62,7 +62,6 @@ def _rounds(steps: StepsPlan, given: dict[str, object]) -> int:
 
 
 def rehearsed(plan: Plan) -> Plan:
-    """The plan of the rehearsal of a plan that is ready."""
     ready, support = plan.ready, plan.support
     assert support is not None  # noqa: S101 - a plan that is ready has one
     options = options_for(support.script, plan.checkout.root if plan.checkout else None)

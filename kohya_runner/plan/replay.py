@@ -40,7 +40,6 @@ class Difference(NamedTuple):
     after: str
 
     def __str__(self) -> str:
-        """What it was and what it is."""
         before, after = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..." for text in self[2:])
         return f"{self.name}: was {before}, is {after}"
 
@@ -58,7 +57,6 @@ class RunFacts:
 
     @classmethod
     def of(cls, record: Record) -> RunFacts:
-        """As a run's record has them."""
         data, trainer = record.dataset, record.trainer
         return cls(
             _portable(record.options or after_script(record.argv)), str(data.get("content") or ""), _counts(data),
@@ -88,7 +86,6 @@ class RunFacts:
             yield Difference("GPU", "GPU", ", ".join(self.gpus) or "none", ", ".join(after.gpus) or "none")
 
     def compared(self, after: RunFacts) -> tuple[str, ...]:
-        """The kinds that are known of both."""
         sides = (self, after)
         known = {
             "trainer": all(side.trainer for side in sides),
@@ -99,7 +96,6 @@ class RunFacts:
 
 
 def _portable(tokens: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Options with the workspace's own folder taken out of paths."""
     return with_workspace(grouped(tokens), "<workspace>")
 
 
@@ -149,7 +145,6 @@ def _finding(kind: str, message: str, where: str) -> Finding:
 
 
 def _now(opened: Opened, run: Assembled, gpus: Sequence[Gpu], facts: Asked) -> RunFacts:
-    """The run as it is planned now."""
     request, images = opened.request, [e.image for f in run.arranged.layout.folders for e in f.entries]
     packages: dict[str, str] = {}
     try:

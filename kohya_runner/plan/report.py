@@ -132,7 +132,6 @@ def _steps(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _together(plan: Plan) -> str:
-    """How many images change the weights once."""
     given = {arg.name: arg.value for arg in plan.args}
     batch, times = given.get("train_batch_size"), given.get("gradient_accumulation_steps") or 1
     if not (isinstance(batch, int) and isinstance(times, int)):
@@ -154,7 +153,6 @@ def _trainer(plan: Plan) -> str:
 
 
 def verdict(plan: Plan) -> tuple[str, Severity]:
-    """In one line: whether this run can go."""
     errors = sum(f.severity is Severity.ERROR for f in plan.findings)
     warnings = sum(f.severity is Severity.WARNING for f in plan.findings)
     if plan.unprepared:

@@ -32,8 +32,6 @@ HINT = "put it back, launch without --resume to begin anew, or take it with --al
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The run as it would be now."""
-
     loaded: Loaded
     args: Sequence[Arg]
     layout: Layout
@@ -43,7 +41,6 @@ class Now:
 
     @property
     def world_size(self) -> int:
-        """Processes."""
         return self.loaded.recipe.launch.world if self.loaded.recipe else 1
 
 

@@ -134,7 +134,6 @@ def resume_args(
 
 
 def going_on(opened: Opened, given: GivenOptions, name: str) -> ResumePoint | None:
-    """The run that ``--resume`` goes on with."""
     if not opened.request.resume:
         return None
     from kohya_runner.record import ledger, resume_point

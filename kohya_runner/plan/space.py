@@ -33,7 +33,6 @@ LOG_BYTES = 20_000_000
 
 
 def shape(settings: ParsedOptions, support: Support) -> LoraShape:
-    """What decides the size of a checkpoint."""
     network_args = dict(pairs(settings.given.get("network_args")))
     conv = network_args.get("conv_dim", "")  # as the network module would read it (networks/lora.py:454)
     return LoraShape(
@@ -176,7 +175,6 @@ class DiskTimeline:
     end: int
 
     def as_json(self) -> Mapping[str, object]:
-        """One entry of ``disk.timeline`` in ``plan --json``."""
         return {
             "mount": self.mount or None,
             "free_bytes": self.free,
@@ -188,7 +186,6 @@ class DiskTimeline:
 
 
 def timelines(uses: Iterable[DiskUse], saves: SavePlan) -> Iterator[DiskTimeline]:
-    """One for each disk of a plan."""
     for use in uses:
         downloaded = sum(item.bytes for item in use.items if item.what not in (*CACHES, *WRITTEN))
         cached = downloaded + sum(item.bytes for item in use.items if item.what in CACHES)

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the person asked the command for."""
-
     recipe: Path
     overrides: tuple[str, ...] = ()
     workspace: str | None = None
@@ -92,7 +90,6 @@ class Plan:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stands against a launch."""
         whole = self.command is not None and self.steps is not None
         return whole and not any(f.severity is Severity.ERROR for f in self.findings)
 
@@ -104,13 +101,11 @@ class Plan:
 
     @property
     def commands(self) -> tuple[Command, ...]:
-        """All processes of the run in their order, the training last."""
         training = () if self.command is None else (self.command,)
         return (*(stage.command for stage in self.stages), *training)
 
     @property
     def ready(self) -> Ready:
-        """What a launch needs; only of a plan that is ``ok``."""
         if self.run_dir is None or self.command is None or self.layout is None or self.steps is None:
             raise UsageError(f"{self.request.recipe} is not ready to be launched")
         return Ready(self.run_dir, self.command, self.layout, self.steps)
@@ -122,5 +117,4 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """The recipe's name, or its file's where it has none."""
         return self.loaded.recipe.name if self.loaded.recipe else self.request.recipe.stem

@@ -37,7 +37,6 @@ class Budget(Strict):
 
     @property
     def has_limits(self) -> bool:
-        """Whether anything is refused at all."""
         return self.max_cost is not None or self.max_hours is not None
 
 
@@ -205,17 +204,14 @@ class Finish(Strict):
 
     @property
     def receiver(self) -> Notify | None:
-        """Where the message goes, None for nowhere."""
         return Notify(url=self.notify) if isinstance(self.notify, str) else self.notify
 
     @property
     def publication(self) -> Publish | None:
-        """What goes to the Hub, None for nothing."""
         return Publish(repo=self.publish) if isinstance(self.publish, str) else self.publish
 
     @property
     def pod(self) -> Literal["", "stop", "terminate"]:
-        """What becomes of the pod, "" for nothing."""
         return "stop" if self.stop_pod is True else self.stop_pod or ""
 
     def recorded(self) -> dict[str, Any]:

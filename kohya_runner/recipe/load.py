@@ -64,7 +64,6 @@ class Loaded:
         return node is not None and node.value is None
 
     def each_has(self, option: str) -> bool:
-        """Whether every dataset says it for itself."""
         entries = self.datasets.values()
         return bool(entries) and all(option in entry.options for entry in entries)
 
@@ -139,7 +138,6 @@ class _Files:
         self.findings = findings
 
     def read(self, path: Path, chain: tuple[Path, ...] = ()) -> Node:
-        """The file merged over what it extends."""
         real = path.resolve()
         if real not in self.trees:
             node = tree = self._parsed(path)
@@ -263,7 +261,6 @@ def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
 
 
 def _shown(path: Path) -> str:
-    """A path as short as it can be written from here."""
     try:
         relative = os.path.relpath(path)
     except OSError:  # the current folder is gone

@@ -226,7 +226,6 @@ class Launch(Strict):
 
     @property
     def world(self) -> int:
-        """Processes on all machines together."""
         return self.num_processes * (self.nodes or 1)
 
 

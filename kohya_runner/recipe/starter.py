@@ -187,8 +187,6 @@ def resolved_recipe(
 
 
 class _Reading(NamedTuple):
-    """A recipe being read with absolute paths."""
-
     loaded: Loaded
     paths: Collection[str]
     moved: Callable[[Path], str]

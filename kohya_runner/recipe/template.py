@@ -45,8 +45,6 @@ class _Env:
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What a recipe's expressions may name."""
-
     env: Mapping[str, str]
     recipe: Mapping[str, str]
     readable: Collection[str] = frozenset()  # variables beside READABLE
@@ -54,7 +52,6 @@ class Variables:
     silent: bool = False  # none at all
 
     def may_read(self, name: str) -> bool:
-        """Whether an expression may ask the environment for this variable."""
         known = name in self.readable or READABLE.fullmatch(name) is not None
         return self.by_user or (known and not self.silent)
 
@@ -64,7 +61,6 @@ class Variables:
 
 
 def has_template(text: str) -> bool:
-    """Whether the text asks for a variable."""
     return "{{" in text or "{%" in text or "{#" in text
 
 

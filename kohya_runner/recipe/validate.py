@@ -93,7 +93,6 @@ def _misspelt(detail: Any, details: list[Any]) -> bool:
 
 
 def no_advice(_tree: Node, _path: tuple[Key, ...]) -> str:
-    """Nothing is known of the trainer's options."""
     return ""
 
 
@@ -149,7 +148,6 @@ def written(node: Node, old: str, key: str) -> str:
 
 
 def shown_value(value: Any) -> str:
-    """A scalar, or a list of them, as a recipe has it."""
     return f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
 
 
@@ -223,7 +221,6 @@ _DEEPER: Mapping[str, type[BaseModel]] = {
 
 
 def fields_at(path: tuple[Key, ...]) -> list[str]:
-    """The keys allowed at a place of the recipe."""
     keys, known = [key for key in path if isinstance(key, str)], {**_PLACES, **_DEEPER}
     above = (".".join(keys[:count]) for count in range(len(keys), -1, -1))
     return list(next(known[place] for place in above if place in known).model_fields)

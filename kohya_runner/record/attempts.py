@@ -36,8 +36,6 @@ class Attempt(RecordPart):
 
 
 class Attempts(RecordPart):
-    """The whole file."""
-
     version: Literal[1] = 1
     attempts: tuple[Attempt, ...] = Field(default=(), strict=False)
 
@@ -63,7 +61,6 @@ def problem(run_dir: Path) -> str:
 
 
 def add(run_dir: Path, attempt: Attempt) -> None:
-    """Add an attempt."""
     _write(run_dir, (*read(run_dir).attempts, attempt))
 
 

@@ -30,17 +30,14 @@ class RunView:
 
     @property
     def run_id(self) -> str:
-        """The name of the run's folder."""
         return self.path.name
 
     @property
     def name(self) -> str:
-        """The name of the recipe, which is the folder above."""
         return self.path.parent.name
 
     @property
     def trainer(self) -> ProcessId | None:
-        """The trainer's process, where there ever was one."""
         return self.record.process if self.record else None
 
     @property
@@ -50,12 +47,10 @@ class RunView:
 
     @property
     def output_dir(self) -> Path:
-        """Where the checkpoints are."""
         return self.path / self.record.output_dir if self.record else RunPaths(self.path).output
 
     @property
     def runner(self) -> ProcessId | None:
-        """The process that watches, or watched."""
         return self.record.runner if self.record else None
 
 

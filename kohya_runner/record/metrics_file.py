@@ -146,7 +146,6 @@ class Metrics:
     marks: tuple[Mark, ...] = ()
 
     def of(self, kind: str) -> tuple[Mark, ...]:
-        """The marks of one kind."""
         return tuple(mark for mark in self.marks if mark.kind == kind)
 
 
@@ -154,7 +153,6 @@ class Appender:
     """Puts lines at the end of a file. A full disk loses none of the last ``BACKLOG`` of them and raises nothing."""
 
     def __init__(self, path: Path) -> None:
-        """The file need not be there yet."""
         self._path = path
         self._waiting: list[bytes] = []
         self._torn = _ends_torn(path)
@@ -192,7 +190,6 @@ class Reader:
     """Takes in a file that grows."""
 
     def __init__(self, path: Path) -> None:
-        """Begin at its beginning; it need not be there yet."""
         self._tail = Tail(path)
         self._rest = b""
         self._steps: dict[int, StepLine] = {}
@@ -200,7 +197,6 @@ class Reader:
         self._marks: list[Mark] = []
 
     def look(self) -> Metrics:
-        """Everything up to now."""
         for line in self._lines():
             if step := _step(line):
                 self._take(step)
@@ -231,7 +227,6 @@ class Reader:
 
 
 def read(run_dir: Path) -> Metrics:
-    """The metrics in a run's folder; empty where there is no file."""
     return Reader(RunPaths(run_dir).metrics).look()
 
 
@@ -270,7 +265,6 @@ def _whole(value: object) -> int | None:
 
 
 def json_number(value: Any) -> Any:
-    """A value as JSON has it."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

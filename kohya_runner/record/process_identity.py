@@ -71,7 +71,6 @@ def waits_of(pid: int) -> int | None:
 
 
 def group_of(pid: int) -> int | None:
-    """The process group of a process."""
     fields = stat_fields(pid)
     return int(fields[_GROUP]) if fields else None
 
@@ -83,7 +82,6 @@ def identify(pid: int) -> ProcessId:
 
 
 def this_process() -> ProcessId:
-    """The identity of the process that asks."""
     return identify(os.getpid())
 
 

@@ -57,8 +57,6 @@ class RecordPart(BaseModel):
 
 
 class RecordedTrainer(RecordPart):
-    """The trainer's sources and its Python."""
-
     path: str = ""
     commit: str = ""
     python: str = ""
@@ -203,7 +201,6 @@ class Record(RecordPart):
 
     @property
     def before(self) -> DoneBefore:
-        """What earlier attempts have done of the run."""
         offset = self.first_step if self.bar_offset is None else self.bar_offset
         return DoneBefore(offset, self.first_epoch, self.steps_planned, self.epoch_steps)
 
@@ -217,7 +214,6 @@ class Record(RecordPart):
         return value
 
     def changed(self, **values: Any) -> Record:
-        """With other values."""
         return self.model_copy(update=values)
 
 

@@ -140,17 +140,14 @@ class ResumePoint:
 
     @property
     def epoch(self) -> int:
-        """Epochs that are done."""
         return self.state.epoch
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt to come."""
         return max([self.record.attempt, *(a.number for a in self.known.attempts)]) + 1
 
     @property
     def log(self) -> str:
-        """Each attempt has a log of its own."""
         return attempt_log(self.attempt)
 
     def first_step(self, steps_per_epoch: int) -> int:
@@ -164,11 +161,9 @@ class ResumePoint:
 
     @property
     def output_name(self) -> str:
-        """What the trainer of this attempt calls its files."""
         return attempt_name(self.record.name, self.epoch) if self.state.way.recounts else self.record.name
 
     def as_json(self, steps_per_epoch: int) -> Mapping[str, object]:
-        """The ``resume`` object of ``plan --json``."""
         return {
             "run": f"{self.record.name}/{self.record.run_id}",
             "attempt": self.attempt,
@@ -179,7 +174,6 @@ class ResumePoint:
         }
 
     def __str__(self) -> str:
-        """For one row of the screen."""
         skipped = "".join(f"; {state.path.name} {state.problem}, so it is skipped" for state in self.broken)
         run = f"{self.record.name}/{self.record.run_id}"
         inside = "" if self.state.step is None else f", step {self.state.step}"

@@ -35,7 +35,6 @@ class RunPaths:
     """The files and folders of one run, ``runs/<name>/<run id>``."""
 
     def __init__(self, run_dir: Path) -> None:
-        """Nothing is read; the folder need not be there yet."""
         self.run_dir = run_dir
         self.name = run_dir.parent  # all runs of the recipe
         self.runs = run_dir.parent.parent  # all runs of the workspace
@@ -85,7 +84,6 @@ class ComparisonPaths:
     """The files and folders of a comparison, in a run's folder or beside the files that were named."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is read; the folder need not be there yet."""
         self.folder = folder
         self.result = folder / "compare.json"
         self.sheet = folder / "contact-sheet.png"
@@ -101,7 +99,6 @@ class PublicationPaths:
     """What ``publish`` writes, in a run's folder or in the workspace."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is read; the folder need not be there yet."""
         self.folder = folder
         self.page = folder / "publish.html"  # the card and the files, to look at
         self.copies = folder / "copies"  # what is uploaded, for as long as that takes

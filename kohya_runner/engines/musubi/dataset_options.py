@@ -40,7 +40,6 @@ class DatasetOptions:
 
     @property
     def known(self) -> bool:
-        """Whether there is a resolution."""
         return min(self.buckets.resolution) > 0
 
 

@@ -55,7 +55,6 @@ def unknown_8bit(context: Context) -> bool:
 
 
 def unknown_optimizer(context: Context) -> str:
-    """What to write instead of a name that torch.optim does not have."""
     kind, exact = str(context.get("optimizer_type") or ""), context.packages.classes(TORCH_OPTIMIZERS)
     here = kind.lower() in context.optimizers or kind in exact or not exact
     if not kind or here or "." in kind or kind.lower().endswith("8bit"):

@@ -46,7 +46,6 @@ class MusubiBuckets:
         return tuple(sorted(found))
 
     def bucket(self, size: Size) -> Size:
-        """A picture's bucket."""
         area = self.resolution[0] * self.resolution[1]
         if self.enable_bucket and self.bucket_no_upscale and size[0] * size[1] <= area:
             return _down(size[0]), _down(size[1])

@@ -96,8 +96,6 @@ MOST_ORDERED = 4
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An image and how often an epoch shows it."""
-
     entry: Entry
     repeats: int
 
@@ -115,15 +113,12 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How images are held out for validation."""
-
     share: float = 0.0
     validation_seed: int | None = None
     seed: int | None = None
 
     @property
     def by_chance(self) -> bool:
-        """Whether nothing fixes which images are held out."""
         return self.share > 0 and self.validation_seed is None and self.seed is None
 
 

@@ -61,7 +61,6 @@ def canonical(options: Mapping[str, Any]) -> str:
 
 
 def options_of(text: str) -> dict[str, Any]:
-    """The options of such a text."""
     return dict(json.loads(text)) if text else {}
 
 
@@ -181,7 +180,6 @@ def _dataset_key(options: Mapping[str, Any]) -> str:
 
 
 def rules_of(option: Callable[[str], Any], encoders: tuple[Encoder, ...] = ()) -> Callable[[Source], Rules]:
-    """How the pictures of each dataset are seen."""
 
     def rules(source: Source) -> Rules:
         own = _arguments(source.options)

@@ -190,7 +190,6 @@ CHROMA = Painter("flux", "flux_minimal_inference.py", _flux, _interactive("g 0 -
 
 
 def is_chroma(base: Base) -> bool:
-    """Whether a base model of the family flux is Chroma."""
     return base.family == "flux" and base.text("model_type") == "chroma"
 
 

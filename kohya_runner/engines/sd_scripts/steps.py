@@ -67,7 +67,6 @@ class _Part:
     batching: Batching
 
     def made(self) -> _Made:
-        """What it becomes."""
         buckets = make_buckets(self.batching.buckets)
         found = register(self.folders, _split(self.batching))
         counts = count_buckets(found.samples, buckets)
@@ -98,7 +97,6 @@ def _batches(counts: Sequence[BucketCount], batching: Batching) -> int:
 
 
 def _against(batches: int, batching: Batching) -> Finding | None:
-    """What of the sums stands against a run."""
     if not batches:
         text = "no batch: the trainer says 'No data found' and ends with exit code 0"  # train_network.py:1561
         return error("steps.none", text, hint="see the other findings about the datasets")

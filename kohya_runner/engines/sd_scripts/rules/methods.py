@@ -70,7 +70,6 @@ def _lumina_ignores(context: Context) -> str:
 
 
 def _is_folder(context: Context) -> bool:
-    """Whether the base model is a folder or a Hub id."""
     base = context.get("pretrained_model_name_or_path")
     return context.on("train_inpainting") and base is not None and Path(str(base)).suffix not in SINGLE_FILES
 

@@ -33,7 +33,6 @@ def families_of(module: str, keys: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def modules_for(family: str, networks: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """The trainer's modules that are made for a family."""
     return tuple(name for name, keys in networks.items() if family in families_of(name, keys))
 
 
