@@ -154,7 +154,8 @@ def from_recipe(
     for name, raw in given.items():
         where = loaded.where("args", name)
         option = options.get(name)
-        instead = engine.OWNED.get(name) or OWNED.get(name) or _component(name, support)
+        parts = (f"write components.{c.name}: {{value}}" for c in support.components if name in (c.name, c.flag))
+        instead = engine.OWNED.get(name) or OWNED.get(name) or next(parts, "")
         if instead:
             instead = instead.replace("{value}", shown_value(raw))
             findings.append(error("args.owned", f"args.{name}: is set by the runner", where=where, hint=instead))
@@ -179,11 +180,6 @@ def says_nothing(option: Option, value: object) -> bool:
     text = option.kind == "one" and option.type in ("str", "path")
     nothing = (value is False and text and option.choices is None) or (value == "" and option.name in PATHS)
     return nothing or (option.name == "max_token_length" and str(value) == "75")
-
-
-def _component(name: str, support: Support) -> str:
-    """What to write instead of an option that is a component of the family; "" for any other."""
-    return next((f"write components.{c.name}: {{value}}" for c in support.components if name in (c.name, c.flag)), "")
 
 
 def _unknown(loaded: Loaded, name: str, options: ScriptOptions, *, advise: bool) -> Finding:

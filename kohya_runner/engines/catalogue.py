@@ -82,27 +82,26 @@ def _rows(
     for engine, root in checkouts.items():
         own = (option for option, scripts in holders.values() if info_of(scripts[0]).name == engine)
         helps |= help_texts(root, own)
-    rows = [_row(option, tuple(names), helps.get(option.where, "")) for _, (option, names) in sorted(holders.items())]
+    rows = []
+    for _, (option, names) in sorted(holders.items()):
+        default = "" if option.default is None or option.kind == "switch" else str(option.default)
+        owned, said = OWNED.get(option.name, "").replace("{value}", "..."), helps.get(option.where, "")
+        rows.append(OptionRow(option.name, _takes(option), default, tuple(names), option.where, owned, said))
     named = [row for row in rows if all(word in row.name.lower() for word in words)]
     spoken = [word.replace("_", " ") for word in words]
     return tuple(named or (row for row in rows if all(word in row.help.lower() for word in spoken)))
 
 
-def _row(option: Option, names: tuple[str, ...], said: str) -> OptionRow:
-    default = "" if option.default is None or option.kind == "switch" else str(option.default)
-    owned = OWNED.get(option.name, "").replace("{value}", "...")
-    return OptionRow(option.name, _takes(option), default, names, option.where, owned, said)
+_PLAIN = {
+    "str": "text", "int": "whole number", "float": "number", "path": "path", "bool": "true or false",
+    "int_or_float": "steps, a fraction below 1, or N%", "whole_or_float": "steps, a fraction below 1, or N%",
+}  # fmt: skip
 
 
 def _takes(option: Option) -> str:
-    if option.kind == "switch":
-        return "true or false"
     if option.choices:
         return " | ".join(str(c) for c in option.choices if c is not None)
-    word = {"str": "text", "int": "whole number", "float": "number", "path": "path",
-            "int_or_float": "steps, a fraction below 1, or N%",
-            "whole_or_float": "steps, a fraction below 1, or N%", "bool": "true or false"}[option.type]  # fmt: skip
-    return f"list of {word}" if option.kind == "many" else word
+    return f"list of {_PLAIN[option.type]}" if option.kind == "many" else _PLAIN[option.type]
 
 
 class ModelRow(NamedTuple):
@@ -128,9 +127,10 @@ def models(family: str | None = None) -> tuple[ModelRow, ...]:
         other = table.other_family(family)
         what = f"{other[0]}, {other[1]}" if other else "not supported"
         raise UsageError(f"{family}: {what}", hint=did_you_mean(family, table.families()))
+    scripts = (", ".join(filter(None, (row.script, row.network_module))) for row in table.FAMILIES)
     ready = tuple(
-        ModelRow(row.family, row.method, row.title, "supported", f"{_with_module(row)}; {row.recipe}")
-        for row in table.FAMILIES
+        ModelRow(row.family, row.method, row.title, "supported", f"{script}; {row.recipe}")
+        for row, script in zip(table.FAMILIES, scripts, strict=True)
     )
     never = tuple(
         ModelRow(name, method, _title(name), "not available upstream", reason)
@@ -138,10 +138,6 @@ def models(family: str | None = None) -> tuple[ModelRow, ...]:
     )
     yet = tuple(ModelRow(name, "lora", title, NOT_YET, why) for name, (title, why) in table.OTHERS.items())
     return tuple(row for row in (*ready, *yet, *never, *substitutes()) if family in (None, row.family))
-
-
-def _with_module(row: Support) -> str:
-    return f"{row.script}, {row.network_module}" if row.network_module else row.script
 
 
 def _title(family: str) -> str:

@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from kohya_runner.engines.rule_context import reads
 from kohya_runner.options.constants import NotConstantError
 from kohya_runner.options.networks import kind_of, module_keys
 from kohya_runner.options.package_sources import PackageSources
@@ -50,7 +51,7 @@ def network_faults(
             yield f"{module} has no algorithm {text} {where}", did_you_mean(algorithm, algorithms, "algo: ")
         elif key == "preset":
             yield from ((f"{fault} {where}", hint) for fault, hint in _preset(text, sources))
-        elif kind in NUMBERS and not _reads(NUMBERS[kind], text):
+        elif kind in NUMBERS and not reads(NUMBERS[kind], text):
             yield f"{key}={text} is no number {where}", f"write a {'whole ' * (kind == 'int')}number"
 
 
@@ -66,14 +67,6 @@ def _names_twice(preset: str, sources: PackageSources) -> bool:
         return all(name in sources.texts(words[key], table) for key, name in zip(TARGETS, TWICE, strict=True))
     except (KeyError, NotConstantError):
         return False
-
-
-def _reads(convert: type, text: str) -> bool:
-    try:
-        convert(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _kind_in(sources: PackageSources, classes_of: str, algorithm: str, key: str) -> str:

@@ -215,6 +215,15 @@ def pairs(items: object) -> list[tuple[str, str]]:
     return [(key, text) for key, _, text in (str(item).partition("=") for item in texts)]
 
 
+def reads(convert: Callable[[str], object], text: str) -> bool:
+    """Whether a text is one of these values."""
+    try:
+        convert(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _literal(text: str) -> object:
     try:
         with warnings.catch_warnings():

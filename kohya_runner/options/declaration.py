@@ -89,8 +89,12 @@ def declared(call: ast.Call, value: Callable[[ast.expr], object], where: str) ->
     if unknown:
         raise NotConstantError(call, f"add_argument has a keyword this version does not know: {', '.join(unknown)}")
     given = {name: value(node) for name, node in keywords.items() if name in READ}
-    flags = tuple(_flag(call, value(node)) for node in call.args)
-    name = given.get("dest") or _name(flags)
+    read = [value(node) for node in call.args]
+    flags = tuple(flag for flag in read if isinstance(flag, str))
+    if len(flags) != len(read):
+        raise NotConstantError(call, f"cannot follow {read!r}: an option is a text")
+    first = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
+    name = given.get("dest") or first.lstrip("-").replace("-", "_")  # what argparse calls the value
     if not flags or not isinstance(name, str):
         raise NotConstantError(call, "cannot tell the name of this option")
     try:
@@ -158,15 +162,3 @@ def _keywords(call: ast.Call) -> dict[str, ast.expr]:
     if any(keyword.arg is None for keyword in call.keywords) or any(isinstance(a, ast.Starred) for a in call.args):
         raise NotConstantError(call, "cannot follow * and ** in add_argument")
     return {str(keyword.arg): keyword.value for keyword in call.keywords}
-
-
-def _flag(call: ast.Call, flag: object) -> str:
-    if not isinstance(flag, str):
-        raise NotConstantError(call, f"cannot follow {flag!r}: an option is a text")
-    return flag
-
-
-def _name(flags: tuple[str, ...]) -> str:
-    """What argparse calls the value: the first long flag, else the first."""
-    first = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
-    return first.lstrip("-").replace("-", "_")

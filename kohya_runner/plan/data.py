@@ -100,25 +100,22 @@ def tokenizer_places(room: Workspace, stated: object, model: object = None) -> t
     return (*own, *made, Path(room.environment()["HF_HUB_CACHE"]))
 
 
-def recipe_sources(opened: Opened, support: Support) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
-    """The sources of a recipe, with the captions' extension that the trainer will look for."""
-    found, faults = sources(
-        opened.loaded, opened.loaded.caption_extension, opened.workspace, partial(opened.engine.own_options, support)
-    )
-    return _bounded(opened, found), faults
+def recipe_sources(opened: Opened, support: Support | None) -> tuple[tuple[Source, ...], tuple[Finding, ...]]:
+    """The sources of a recipe, with the captions' extension that the trainer will look for.
 
-
-def _bounded(opened: Opened, found: tuple[Source, ...]) -> tuple[Source, ...]:
-    """The sources with the folders that their links may lead into: the recipe's own, and those of the settings."""
-    roots = (opened.loaded.place("datasets").folder, *user_settings(opened.environ).folders)
-    return tuple(replace(source, roots=roots, follow="dataset.link" in opened.request.allow) for source in found)
+    Their links may lead into the recipe's own folder, and those of the settings.
+    """
+    loaded, own = opened.loaded, partial(opened.engine.own_options, support)
+    found, faults = sources(loaded, loaded.caption_extension, opened.workspace, own)
+    roots = (loaded.place("datasets").folder, *user_settings(opened.environ).folders)
+    follow = "dataset.link" in opened.request.allow
+    return tuple(replace(source, roots=roots, follow=follow) for source in found), faults
 
 
 def read_without_options(opened: Opened, on_progress: Progress | None) -> ReadData:
     """The datasets of a recipe whose family or options are not known, as far as they can be read."""
-    loaded, engine = opened.loaded, opened.engine
-    found, faults = sources(loaded, loaded.caption_extension, opened.workspace, partial(engine.own_options, None))
-    surveys = read_all(_bounded(opened, found), opened.request, opened.workspace, on_progress)
+    found, faults = recipe_sources(opened, None)
+    surveys = read_all(found, opened.request, opened.workspace, on_progress)
     scans = tuple(one.scan for one in surveys)
     return ReadData(scans, (), (*faults, *edit_problems(surveys), *check_datasets(scans)))
 
@@ -184,10 +181,12 @@ def sources(
         if concept:
             where = str(loaded.place("datasets", index, "concept"))
             faults.append(error("recipe.value", f"datasets.{index}.concept: {concept}", where=where))
-        faults += _regex(loaded, index, entry)
-        away = [_away(loaded, index, key) for key in ("images", "conditioning")]
-        if any(away):
-            faults += [one for one in away if one]
+        pattern = entry.captions.matches
+        if pattern is not None and (problem := regex_problem(pattern)) is not None:
+            where = str(loaded.place("datasets", index, "captions", "matches"))
+            faults.append(error("recipe.value", f"datasets.{index}.captions.matches: {problem}", where=where))
+        if away := _away(loaded, index):
+            faults += away
             continue
         version: Path | Finding | None = None
         if entry.prepare is not None or entry.caption is not None:
@@ -207,11 +206,14 @@ def sources(
     return tuple(found), (*faults, *commands.findings(loaded, workspace))
 
 
-def _away(loaded: Loaded, index: int, key: str) -> Finding | None:
+def _away(loaded: Loaded, index: int) -> list[Finding]:
     """An error for an address or a Windows path: no folder of this machine."""
-    said = elsewhere(loaded.datasets[index].model_dump()[key] or "", f"datasets.{index}.{key}")
-    where = str(loaded.place("datasets", index, key))
-    return error("dataset.missing", f"datasets.{index}.{key}: {said[0]}", where=where, hint=said[1]) if said else None
+    entry, found = loaded.datasets[index], []
+    for key, text in (("images", entry.images), ("conditioning", entry.conditioning)):
+        if said := elsewhere(text or "", f"datasets.{index}.{key}"):
+            where = str(loaded.place("datasets", index, key))
+            found.append(error("dataset.missing", f"datasets.{index}.{key}: {said[0]}", where=where, hint=said[1]))
+    return found
 
 
 def _sources(loaded: Loaded, index: int, extension: str, workspace: Workspace, own: OwnOptions) -> Iterator[Source]:
@@ -250,28 +252,11 @@ def _rows_faults(source: Source) -> list[Finding]:
     return list(read_rows(source.metadata).findings())
 
 
-def _regex(loaded: Loaded, index: int, entry: Dataset) -> list[Finding]:
-    pattern = entry.captions.matches
-    problem = regex_problem(pattern) if pattern is not None else None
-    if problem is None:
-        return []
-    where = str(loaded.place("datasets", index, "captions", "matches"))
-    return [error("recipe.value", f"datasets.{index}.captions.matches: {problem}", where=where)]
-
-
 def _source(loaded: Loaded, index: int, entry: Dataset, extension: str, own: OwnOptions) -> Source:
     captions = entry.captions
     usable = captions.matches is not None and regex_problem(captions.matches) is None
-    rules = CaptionRules(
-        extension=captions.extension or extension,
-        starts_with=captions.starts_with,
-        contains_any=captions.contains_any,
-        contains_all=captions.contains_all,
-        matches=captions.matches if usable else None,
-        max_tokens=captions.max_tokens,
-        optional=captions.optional,
-        ignored=captions.ignored,
-    )
+    said = captions.model_dump() | {"extension": captions.extension or extension}
+    rules = CaptionRules(**(said if usable else said | {"matches": None}))
     path = loaded.path_from(entry.images, "datasets", index, "images")
     listed = is_rows_file(path) and not is_edit_file(path)
     return Source(

@@ -16,7 +16,6 @@ from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, error
 from kohya_runner.hub import Access
 from kohya_runner.machine.device_checks import MachineNeeds
-from kohya_runner.machine.downloads import HubFile
 from kohya_runner.machine.memory_checks import MemoryPlan, memory_plan, swap_bytes, vram_settings
 from kohya_runner.plan import space
 from kohya_runner.plan.cost import TimePlan, budget_findings, machine_of, speeds
@@ -206,8 +205,11 @@ def hub_answers(
     facts = hub.hub_facts([need.repo for need in wanted if not need.cached], access)
     files = {(fact.repo, name): size for fact in facts for name, size in fact.files}
     known = {f.target: files[f.file.repo, f.file.path] for f in models.fetches if (f.file.repo, f.file.path) in files}
-    absent = tuple(_absent(f.file, fact) for f in models.fetches for fact in facts if _lacks(fact, f))
-    return (*hub.hub_findings(wanted, facts, access), *absent), known
+    found = list(hub.hub_findings(wanted, facts, access))
+    for file, fact in ((f.file, fact) for f in models.fetches for fact in facts if _lacks(fact, f)):
+        hint = did_you_mean(file.path, dict(fact.files)) or f"see {hub.ENDPOINT}/{file.repo}/tree/main"
+        found.append(error("hub.missing", f"{file.repo} has no file {file.path}", where=file.where, hint=hint))
+    return tuple(found), known
 
 
 def _lacks(fact: hub.HubFact, fetch: Fetch) -> bool:
@@ -215,11 +217,6 @@ def _lacks(fact: hub.HubFact, fetch: Fetch) -> bool:
     file = fetch.file
     named = fact.repo == file.repo and file.revision in (None, "main") and not fetch.target.exists()
     return named and bool(fact.files) and file.path not in dict(fact.files)
-
-
-def _absent(file: HubFile, fact: hub.HubFact) -> Finding:
-    hint = did_you_mean(file.path, dict(fact.files)) or f"see {hub.ENDPOINT}/{file.repo}/tree/main"
-    return error("hub.missing", f"{file.repo} has no file {file.path}", where=file.where, hint=hint)
 
 
 def hub_for_another(

@@ -34,7 +34,10 @@ def form_findings(loaded: Loaded, support: Support) -> tuple[Finding, ...]:
         if name == VAE and VAE in options_for(support.script, None):
             continue
         if not any(known.name == name for known in support.components):
-            found.append(_unknown(name, ref, support))
+            names = [c.name for c in support.components]
+            hint = did_you_mean(name, names) if names else f"family {support.family} has none: leave it out"
+            message = f"components.{name}: no component of family {support.family}"
+            found.append(error("recipe.component", message, where=ref.where, hint=hint))
         elif address := _address(ref, f"components.{name}"):
             found.append(address)
         elif ref.kind == "hub":
@@ -96,13 +99,6 @@ def _shipped(support: Support) -> dict[str, str]:
 def _line(key: str, support: Support) -> str:
     files = _shipped(support)
     return f"write {key}: {files[key]}" if key in files else f"write {key}: followed by the path of a .safetensors file"
-
-
-def _unknown(name: str, ref: Reference, support: Support) -> Finding:
-    names = [c.name for c in support.components]
-    hint = did_you_mean(name, names) if names else f"family {support.family} has none: leave it out"
-    message = f"components.{name}: no component of family {support.family}"
-    return error("recipe.component", message, where=ref.where, hint=hint)
 
 
 def _missing(loaded: Loaded, support: Support) -> list[Finding]:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kohya_runner import errors
-from kohya_runner.engines.arguments import Command
 from kohya_runner.findings import Severity, finding_json
 from kohya_runner.plan import commands
 from kohya_runner.plan.space import timelines
@@ -24,7 +23,10 @@ def rows(plan: Plan) -> Iterator[tuple[str, str]]:
     mode = "   PRACTICE: nothing is trained" if plan.request.practice else ""
     yield "run", f"{plan.name}   {kind}{mode}"
     if plan.loaded.recipe is not None:
-        yield "model", _model(plan)
+        model = plan.loaded.recipe.model
+        fetched = f"   {len(plan.fetches)} file(s) to fetch first" if plan.fetches else ""
+        random = "" if isinstance(model, str) else f"random weights ({model.random}): it paints nothing"
+        yield "model", f"{random or model}{fetched}"
     yield from _data(plan)
     yield from _steps(plan)
     if plan.series is not None:
@@ -76,16 +78,6 @@ def volume_gb(plan: Plan) -> int:
     written = sum(use.needed for use in plan.disk.uses) if plan.disk else 0
     brought = sum(image.bytes for scan in plan.scans for image in scan.images)
     return 10 * math.ceil((written + brought) * 4 / 3 / VOLUME_STEP)
-
-
-def _model(plan: Plan) -> str:
-    recipe = plan.loaded.recipe
-    assert recipe is not None  # noqa: S101 - the caller asked
-    name = (
-        recipe.model if isinstance(recipe.model, str) else f"random weights ({recipe.model.random}): it paints nothing"
-    )
-    fetched = f"   {len(plan.fetches)} file(s) to fetch first" if plan.fetches else ""
-    return f"{name}{fetched}"
 
 
 def _data(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -174,7 +166,10 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "ok": plan.ok,
         "recipe": _recipe(plan),
         "consequences": [{**asdict(one), "effect": one.effect.value} for one in plan.consequences],
-        "commands": [_command(c) for c in (*(s.command for s in commands.stages(plan)), *plan.commands)],
+        "commands": [
+            {"argv": [masked_text(token) for token in c.argv], "cwd": str(c.cwd), "env": masked(c.env)}
+            for c in (*(stage.command for stage in commands.stages(plan)), *plan.commands)
+        ],
         "dataset": _dataset(plan),
         "steps": _steps_json(plan),
         "resume": plan.series.as_json(plan.steps.steps_per_epoch) if plan.series and plan.steps else None,
@@ -204,7 +199,10 @@ def _recipe(plan: Plan) -> dict[str, Any]:
     for path, node in plan.loaded.tree.leaves():
         if node.value is not None:
             value = masked_option(str(path[-1]) if path else "", node.plain())
-            _put(resolved, path, {"value": value, "source": str(node.place)})
+            into = resolved
+            for key in path[:-1]:  # lists become objects keyed by index, so that each entry can carry its source
+                into = into.setdefault(str(key), {})
+            into |= {str(key): {"value": value, "source": str(node.place)} for key in path[-1:]}
     for arg in plan.args:
         if arg.source.startswith("runner"):
             resolved.setdefault("args", {})[arg.name] = {"value": arg.value, "source": arg.source}
@@ -220,16 +218,7 @@ def _put_defaults(into: dict[str, Any], values: Mapping[str, Any], path: tuple[s
             into[key] = {"value": value, "source": "default"}
 
 
-def _put(into: Any, path: tuple[Any, ...], leaf: Any) -> None:
-    """``leaf`` at ``path``; lists become objects keyed by index, so that each entry can carry its source."""
-    for key in path[:-1]:
-        into = into.setdefault(str(key), {})
-    if path:
-        into[str(path[-1])] = leaf
-
-
-def _command(command: Command) -> dict[str, Any]:
-    return {"argv": [masked_text(token) for token in command.argv], "cwd": str(command.cwd), "env": masked(command.env)}
+FOLDER_KEYS = ("name", "images", "captions", "repeats", "regularization")
 
 
 def _dataset(plan: Plan) -> dict[str, Any]:
@@ -238,16 +227,7 @@ def _dataset(plan: Plan) -> dict[str, Any]:
     return {
         "images": sum(len(scan.images) for scan in plan.scans),
         "captions": sum(image.caption is not None for scan in plan.scans for image in scan.images),
-        "folders": [
-            {
-                "name": f.name,
-                "images": f.images,
-                "captions": f.captions,
-                "repeats": f.repeats,
-                "regularization": f.regularization,
-            }
-            for f in folders
-        ],
+        "folders": [{name: getattr(folder, name) for name in FOLDER_KEYS} for folder in folders],
         "conditions": sum(folder.images for folder in plan.layout.conditions) if plan.layout else 0,
         "buckets": [{"width": b.width, "height": b.height, "images": b.images} for b in buckets],
     }

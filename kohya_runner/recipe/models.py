@@ -56,11 +56,10 @@ class RandomModel(Strict):
     random: Literal["sd15", "sdxl"]
 
 
-def _kind_of_model(value: Any) -> str:
-    return "random" if isinstance(value, (dict, RandomModel)) else "text"
-
-
-Model = Annotated[Annotated[str, Tag("text")] | Annotated[RandomModel, Tag("random")], Discriminator(_kind_of_model)]
+Model = Annotated[
+    Annotated[str, Tag("text")] | Annotated[RandomModel, Tag("random")],
+    Discriminator(lambda value: "random" if isinstance(value, (dict, RandomModel)) else "text"),
+]
 """A Hub id, a path, ``hf://org/repo/file`` or ``{random: sd15}``."""
 
 
@@ -150,10 +149,6 @@ class AutoCaption(Strict):
         return self
 
 
-def _no_captions(value: Any) -> Any:
-    return {"optional": True, "ignored": True} if value == "none" else value
-
-
 class Dataset(Strict):
     """One folder of pictures and how often an epoch shows them."""
 
@@ -179,9 +174,9 @@ class Dataset(Strict):
         description="ControlNet: the folder of condition images, one for each picture, under the same name",
         min_length=1,
     )
-    captions: Annotated[Captions, BeforeValidator(_no_captions)] = Field(
-        Captions(), description="what captions are like; `none` where there are none on purpose"
-    )
+    captions: Annotated[
+        Captions, BeforeValidator(lambda value: {"optional": True, "ignored": True} if value == "none" else value)
+    ] = Field(Captions(), description="what captions are like; `none` where there are none on purpose")
     prepare: Prepare | None = Field(None, description="make a version that trains of raw pictures first")
     caption: AutoCaption | None = Field(None, description="caption the pictures in a version of their own")
     options: dict[str, OptionValue] = Field(
@@ -229,16 +224,12 @@ class Launch(Strict):
         return self.num_processes * (self.nodes or 1)
 
 
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 class Recipe(Strict):
     """One training run, stated."""
 
     name: str = Field(description="becomes --output_name and the name of the run")
-    extends: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
-        (), strict=False, description="recipes this one builds on, relative to this file"
+    extends: Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = (
+        Field((), strict=False, description="recipes this one builds on, relative to this file")
     )
     family: str = Field(description="the model family, see: kohya-runner models")
     method: str = Field("lora", description="what is trained, see: kohya-runner models")

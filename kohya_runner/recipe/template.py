@@ -166,8 +166,11 @@ def _name_fault(name: str, variables: Variables, *, alone: bool) -> tuple[str, s
 
 
 def _env_fault(node: nodes.Getattr | nodes.Getitem, variables: Variables) -> tuple[str, str] | None:
-    name = _env_name(node)
-    if name is None:
+    from jinja2 import nodes
+
+    name = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+    of_env = isinstance(node.node, nodes.Name) and node.node.name == "env"
+    if not (of_env and isinstance(name, str) and _VARIABLE.match(name)):
         return ("only env has names below it", "write {{ name }} or {{ env.NAME }}")
     if SECRET.search(name):
         return (
@@ -178,13 +181,3 @@ def _env_fault(node: nodes.Getattr | nodes.Getitem, variables: Variables) -> tup
         hint = "write the address, or {env: NAME}" if variables.silent else f"allow it in your settings: env: [{name}]"
         return (f"env.{name} is not a variable that a recipe may read", hint)
     return None
-
-
-def _env_name(node: nodes.Getattr | nodes.Getitem) -> str | None:
-    """The variable that ``env.NAME`` or ``env['NAME']`` asks for; None for anything else."""
-    from jinja2 import nodes
-
-    if not (isinstance(node.node, nodes.Name) and node.node.name == "env"):
-        return None
-    name = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
-    return name if isinstance(name, str) and _VARIABLE.match(name) else None

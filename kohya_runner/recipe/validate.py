@@ -169,16 +169,13 @@ def _words(detail: Any, name: str, value: Any) -> tuple[str, str]:
     if kind == "too_long" and name == "datasets":
         return "this method trains without pictures", "leave datasets out"
     if kind == "value_error":
-        return str(context.get("error")), _named(name, value)
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", str(value).rpartition("/")[2]).strip("_.-")
+        good = name == "name" and models.NAME.match(plain)
+        return str(context.get("error")), f"write name: {plain}" if good else ""
     if kind in {"greater_than_equal", "less_than_equal"}:
         limit = f"{context.get('ge', context.get('le')):g} or {'more' if kind[0] == 'g' else 'less'}"
         return f"must be {limit}", f"write {name}: {limit}"
     return str(detail["msg"]).replace("Input should", "must").replace("input", "value"), ""
-
-
-def _named(name: str, value: Any) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", str(value).rpartition("/")[2]).strip("_.-") if name == "name" else ""
-    return f"write name: {plain}" if models.NAME.match(plain) else ""
 
 
 def _corrected(kind: str, value: Any) -> str:

@@ -98,19 +98,13 @@ def _read(state: TrainingState) -> TrainingState:
     if not state.way.numbers:
         return replace(state, problem=_missing(state))
     try:
-        said, counted = _numbers(state.path / state.way.numbers)
+        with open_file(state.path / state.way.numbers) as opened:
+            value = json.loads(opened.read(LARGEST))
+        said, counted = int(value["current_epoch"]), int(value["current_step"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return replace(state, problem=f"has no readable {state.way.numbers}")
     problem = _missing(state) or ("" if said == state.epoch else f"says it is of epoch {said}")
     return replace(state, counted=counted, problem=problem)
-
-
-def _numbers(file: Path) -> tuple[int, int]:
-    if file.stat().st_size > LARGEST:
-        raise ValueError(file)
-    with open_file(file) as opened:
-        value = json.load(opened)
-    return int(value["current_epoch"]), int(value["current_step"])
 
 
 def _missing(state: TrainingState) -> str:

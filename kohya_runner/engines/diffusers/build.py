@@ -55,7 +55,8 @@ def plan_steps(rows: int, length: ExampleLength, final: str) -> tuple[StepsPlan 
     steps = math.ceil(batches / length.gradient_accumulation_steps)
     total = length.num_train_epochs * steps if length.max_train_steps is None else length.max_train_steps
     if not 1 <= total <= MOST_STEPS or total // length.checkpointing_steps > MOST_CHECKPOINTS:
-        text = "not one step would be taken" if total < 1 else f"{total} steps, a checkpoint each {_each(length)}"
+        many = f"{total} steps, a checkpoint each {length.checkpointing_steps} of them: more than anybody keeps"
+        text = "not one step would be taken" if total < 1 else many
         return None, (error("steps.none" if total < 1 else "steps.endless", text),)
     return StepsPlan(
         images_per_epoch=samples, regularization_images=0, regularization_used=0, validation_images=0,
@@ -63,10 +64,6 @@ def plan_steps(rows: int, length: ExampleLength, final: str) -> tuple[StepsPlan 
         buckets=(BucketCount(length.resolution, length.resolution, samples, samples),),
         saves=_saves(length, total, final),
     ), ()  # fmt: skip
-
-
-def _each(length: ExampleLength) -> str:
-    return f"{length.checkpointing_steps} of them: more than anybody keeps"
 
 
 def _problems(rows: int, length: ExampleLength) -> Iterator[Finding]:
@@ -164,18 +161,14 @@ def own_findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | 
         text = f"{resolved.support.script} takes a folder in diffusers' form or a Hub id, not the file {model.base}"
         hint = "write the Hub id, such as stable-diffusion-v1-5/stable-diffusion-v1-5, or save the file as a folder"
         yield error("model.form", text, where=loaded.where("model"), hint=hint)
-    yield from _squeezed(layout)
-    if numbers is not None:
-        yield from _last_batch(resolved, numbers)
-
-
-def _squeezed(layout: Layout) -> Iterator[Finding]:
-    """Both pictures are resized to a square, whatever their shape (train_instruct_pix2pix.py:416, _sdxl.py:476)."""
+    # both pictures are resized to a square, whatever their shape (train_instruct_pix2pix.py:416, _sdxl.py:476)
     odd = [e.image.path for folder in layout.folders for e in folder.entries if e.size[0] != e.size[1]]
     if odd:
         text = f"{counted(len(odd), 'picture')} not square, which the script squeezes to a square: {names(odd)}"
         hint = "cut or pad them to squares, input and output alike"
         yield warning("image.edit_squeezed", text, where=str(odd[0]) if len(odd) == 1 else "", hint=hint)
+    if numbers is not None:
+        yield from _last_batch(resolved, numbers)
 
 
 FULL_BATCHES = ("train_instruct_pix2pix_sdxl.py",)

@@ -82,16 +82,14 @@ def read_options(loaded: Loaded) -> tuple[dict[int, DatasetOptions], tuple[Findi
             if not problem and value is not None:
                 values[key] = KEYS[key][0](value)
         if entry.options.get("resolution") is None:
-            faults.append(_missing(loaded, index))
-        found[index] = _options(values)
+            text = f"datasets.{index}.options.resolution is missing: "
+            text += "the trainer would take 960x544 (dataset/config_utils.py:34)"
+            hint = f"write datasets.{index}.options: {{resolution: 1024, enable_bucket: true}}"
+            faults.append(error("args.missing", text, where=str(loaded.place("datasets", index)), hint=hint))
+        given = tuple((key, list(v) if isinstance(v, tuple) else v) for key, v in sorted(values.items()))
+        batch_size = values.pop("batch_size", 1)
+        found[index] = DatasetOptions(MusubiBuckets(**{"resolution": (0, 0)} | values), batch_size, given)
     return found, tuple(faults)
-
-
-def _missing(loaded: Loaded, index: int) -> Finding:
-    default = "the trainer would take 960x544 (dataset/config_utils.py:34)"
-    text = f"datasets.{index}.options.resolution is missing: {default}"
-    hint = f"write datasets.{index}.options: {{resolution: 1024, enable_bucket: true}}"
-    return error("args.missing", text, where=str(loaded.place("datasets", index)), hint=hint)
 
 
 def _fault(loaded: Loaded, index: int, key: str, value: Any) -> Finding | None:
@@ -104,12 +102,6 @@ def _fault(loaded: Loaded, index: int, key: str, value: Any) -> Finding | None:
     if value is None or read(value) is not None:
         return None
     return error("recipe.value", f"{name}: must be {words}", where=where)
-
-
-def _options(values: Mapping[str, Any]) -> DatasetOptions:
-    buckets = {key: value for key, value in values.items() if key != "batch_size"}
-    given = tuple((key, list(v) if isinstance(v, tuple) else v) for key, v in sorted(values.items()))
-    return DatasetOptions(MusubiBuckets(**{"resolution": (0, 0), **buckets}), values.get("batch_size", 1), given)
 
 
 def of_folder(loaded: Loaded, options: Mapping[int, DatasetOptions], folder: Folder) -> DatasetOptions:

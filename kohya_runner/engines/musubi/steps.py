@@ -115,7 +115,9 @@ def plan_steps(parts: Sequence[Part], length: MusubiLength) -> tuple[StepsPlan |
     ) if not found else 0  # fmt: skip
     if not batches:
         return None, found or (error("steps.none", "no batch: there is no picture to train on"),)
-    total = _total(batches, length)
+    total = length.max_train_steps
+    if length.max_train_epochs is not None:
+        total = length.max_train_epochs * math.ceil(batches / length.num_processes / length.gradient_accumulation_steps)
     if not 1 <= total <= MOST_STEPS:
         text = "not one step would be taken" if total < 1 else f"{total} optimization steps: more than anybody trains"
         return None, (error("steps.none" if total < 1 else "steps.endless", text),)
@@ -132,12 +134,6 @@ def plan_steps(parts: Sequence[Part], length: MusubiLength) -> tuple[StepsPlan |
         ),
         saves=plan_saves(length.saves, total=total, steps_per_epoch=steps, epochs=epochs),
     ), ()  # fmt: skip
-
-
-def _total(batches: int, length: MusubiLength) -> int:
-    if length.max_train_epochs is None:
-        return length.max_train_steps
-    return length.max_train_epochs * math.ceil(batches / length.num_processes / length.gradient_accumulation_steps)
 
 
 def _counted(part: Part) -> Counter[tuple[Size, ...]]:

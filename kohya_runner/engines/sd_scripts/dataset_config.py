@@ -166,17 +166,14 @@ def _problem(key: str, value: Any, options: ScriptOptions) -> tuple[str, str]:
 
 def _alone(loaded: Loaded) -> Iterator[Finding]:
     """Class images are measured by the pictures of their own dataset (library/dreambooth_dataset.py:329)."""
-    made = {i: _dataset_key(entry.options) for i, entry in loaded.datasets.items()}
+    usables = {i: options_of(usable(entry.options)) for i, entry in loaded.datasets.items()}
+    made = {i: canonical({k: v for k, v in own.items() if KEYS[k].per_dataset}) for i, own in usables.items()}
     trained = {made[i] for i, entry in loaded.datasets.items() if not entry.regularization}
     for index, entry in loaded.datasets.items():
         if trained and entry.regularization and made[index] not in trained:
             text = "class images with a resolution, batch size or buckets that no dataset of the subject has"
             hint = "give them the options of the subject's dataset, or none"
             yield error("dataset.options", text, where=loaded.where("datasets", index, "options"), hint=hint)
-
-
-def _dataset_key(options: Mapping[str, Any]) -> str:
-    return canonical({key: value for key, value in options_of(usable(options)).items() if KEYS[key].per_dataset})
 
 
 def rules_of(option: Callable[[str], Any], encoders: tuple[Encoder, ...] = ()) -> Callable[[Source], Rules]:

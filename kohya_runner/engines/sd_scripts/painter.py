@@ -69,15 +69,15 @@ def _flux(base: Base, job: PaintJob) -> tuple[str, ...]:
     masks = ("--apply_t5_attn_mask",) if chroma else base.switches("apply_t5_attn_mask")
     return (
         f"--ckpt_path={base.model}", *base.given("clip_l", "t5xxl", "ae"), f"--dtype={_float(base)}", *small, *chroma,
-        *masks, *_offload(job), f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
+        *masks, *_minimal(job),
     )  # fmt: skip
 
 
 def _sd3(base: Base, job: PaintJob) -> tuple[str, ...]:
     masks = base.switches("apply_lg_attn_mask", "apply_t5_attn_mask")
     return (
-        f"--ckpt_path={base.model}", *base.given("clip_l", "clip_g", "t5xxl"), *_half(base), *masks, *_offload(job),
-        f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
+        f"--ckpt_path={base.model}", *base.given("clip_l", "clip_g", "t5xxl"), *_half(base), *masks,
+        *_minimal(job),
     )  # fmt: skip
 
 
@@ -85,8 +85,8 @@ def _lumina(base: Base, job: PaintJob) -> tuple[str, ...]:
     kinds = (f"--{name}={_float(base)}" for name in ("dtype", "gemma2_dtype", "ae_dtype"))
     return (
         f"--pretrained_model_name_or_path={base.model}", f"--gemma2_path={base.text('gemma2')}",
-        f"--ae_path={base.text('ae')}", *kinds, *base.given("discrete_flow_shift", "system_prompt"), *_offload(job),
-        f"--output_dir={job.outdir}", *_slotted(job), "--interactive",
+        f"--ae_path={base.text('ae')}", *kinds, *base.given("discrete_flow_shift", "system_prompt"),
+        *_minimal(job),
     )  # fmt: skip
 
 
@@ -104,13 +104,10 @@ def _anima(base: Base, job: PaintJob) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _slotted(job: PaintJob) -> tuple[str, ...]:
+def _minimal(job: PaintJob) -> tuple[str, ...]:
     """A LoRA whose weights are exchanged; none where the base model alone paints."""
-    return ("--lora_weights", f"{job.weights};1.0") if job.weights else ()
-
-
-def _offload(job: PaintJob) -> tuple[str, ...]:
-    return ("--offload",) if job.small_gpu else ()
+    slot = ("--lora_weights", f"{job.weights};1.0") if job.weights else ()
+    return (*(("--offload",) if job.small_gpu else ()), f"--output_dir={job.outdir}", *slot, "--interactive")
 
 
 def _float(base: Base) -> str:

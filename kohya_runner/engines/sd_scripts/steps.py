@@ -207,7 +207,8 @@ def _chance(part: _Part, made: _Made, *, ordered: bool) -> Finding | None:
         if _batches(count_buckets(register(order, split).samples, made.buckets), part.batching) != made.batches:
             text = "the number of batches depends on the order in which the file system lists the folders"
             return info("steps.order", f"{text}: the plan may be off by a few")
-    if split.by_chance and len(_used(part.folders, made.buckets)) > 1:
+    sizes = {entry.size for folder in part.folders for entry in folder.entries}
+    if split.by_chance and len({choice[0] for size in sizes if (choice := select(made.buckets, size))}) > 1:
         text = "chance decides which images are held out, and so how many batches there are"
         hint = "write args.validation_seed and args.seed"
         return info("steps.validation", f"{text}: the plan may be off by a few", hint=hint)
@@ -216,9 +217,3 @@ def _chance(part: _Part, made: _Made, *, ordered: bool) -> Finding | None:
 
 def _split(batching: Batching) -> Split:
     return Split(batching.validation_split, batching.validation_seed, batching.seed)
-
-
-def _used(folders: Sequence[Folder], made: Buckets) -> set[tuple[int, int]]:
-    """The buckets that any of the images goes to."""
-    sizes = {entry.size for folder in folders for entry in folder.entries}
-    return {choice[0] for size in sizes if (choice := select(made, size))}

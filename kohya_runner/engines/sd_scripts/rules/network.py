@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from kohya_runner.engines.rule_context import Context
+from kohya_runner.engines.rule_context import Context, reads
 from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.text import did_you_mean
@@ -100,7 +100,7 @@ def _unknown(context: Context) -> str:
 
 def _unreadable(context: Context) -> str:
     return ", ".join(
-        f"{key}={text}" for key, text, kind in _typed(context) if not _reads(CONVERTERS.get(kind, str), text)
+        f"{key}={text}" for key, text, kind in _typed(context) if not reads(CONVERTERS.get(kind, str), text)
     )
 
 
@@ -114,14 +114,6 @@ def _typed(context: Context) -> Iterator[tuple[str, str, str]]:
     known = context.network_keys
     if not context.on("dim_from_weights"):
         yield from ((key, text, known[key]) for key, text in context.network_args.items() if key in known)
-
-
-def _reads(convert: Callable[[str], object], text: str) -> bool:
-    try:
-        convert(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _ints(text: str) -> list[int]:
@@ -232,7 +224,7 @@ def _selects(selection: str | None, total: int) -> bool:
         return True
     for part in str(selection).split(","):
         ends = part.split("-")
-        if len(ends) > 2 or not all(_reads(int, end) for end in ends):
+        if len(ends) > 2 or not all(reads(int, end) for end in ends):
             return False
         low, high = int(ends[0]), int(ends[-1])
         if not 0 <= low <= high < total:
@@ -247,13 +239,13 @@ def _one_way(context: Context, first: str, second: str) -> bool:
 def _unit(context: Context) -> str:
     unit = context.network_args.get("unit", "1")
     dim = context.get("network_dim") or 4
-    divides = not _reads(int, unit) or (int(unit) and dim % int(unit) == 0)
+    divides = not reads(int, unit) or (int(unit) and dim % int(unit) == 0)
     return "" if context.network_module != "networks.dylora" or divides else f"unit={unit}, network_dim: {dim}"
 
 
 def _dylora_conv(context: Context) -> str:
     conv, dim = context.network_args.get("conv_dim"), context.get("network_dim") or 4
-    wrong = conv is not None and _reads(int, conv) and int(conv) != dim
+    wrong = conv is not None and reads(int, conv) and int(conv) != dim
     return f"conv_dim={conv}, network_dim: {dim}" if wrong and context.network_module == "networks.dylora" else ""
 
 
@@ -279,7 +271,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "network_args_conv_alpha": lambda c: "conv_alpha" in c.network_keys and _one_way(c, "conv_alpha", "conv_dim"),
     "network_args_conv_flux": lambda c: _own_key(c, "conv_dim", WITHOUT_CONV) is not None,
     "network_args_rank_dropout": lambda c: (
-        _reads(float, text := c.network_args.get("rank_dropout", "")) and math.isclose(float(text), 1.0)
+        reads(float, text := c.network_args.get("rank_dropout", "")) and math.isclose(float(text), 1.0)
     ),
     "network_args_in_dims": _list_lengths,
     "network_args_train_blocks": _train_blocks,
