@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from kohya_runner.diagnosis.events import OtherBar, Step
 from kohya_runner.text import number
@@ -34,6 +35,8 @@ _PREFIXES = re.compile(
 _CONTAINER = re.compile(r"[a-zA-Z][\w.-]{0,62}(?:-\d{1,3})?\s{1,30}\| ?")
 _POD = re.compile(r"\[(?:pod/)?[\w.-]{1,80}/[\w.-]{1,80}\] ?")  # kubectl --prefix, stern
 _QUOTED = re.compile(r"> ?")
+_HEADER = "Traceback (most recent call last):"
+_OWN = re.compile(r"(?!\[(?:rank|default)?\d)(?=.*\S).{1,80}")  # the mark of a rank is no prefix
 _MOST = 4
 _FEW = 400  # lines of the log's beginning that tell whether all of it stands behind a container's name
 
@@ -44,10 +47,16 @@ _POWERSHELL = re.compile(
 
 
 def shared(lines: list[str]) -> tuple[re.Pattern[str], ...]:
-    """The prefixes that most of the first lines have: a container's name and a quotation mark prove nothing alone."""
+    """The prefixes that most of the first lines have: a container's name and a quotation mark prove nothing alone.
+
+    What stands before a traceback's header and before its first frame too is some program's prefix, whatever it is.
+    """
+    heads = [(line.partition(_HEADER)[0], after) for line, after in pairwise(lines) if _HEADER in line]
+    own = {head for head, after in heads if _OWN.fullmatch(head) and after.startswith(f"{head}  File ")}
     some = [line for line in lines[:_FEW] if line.strip()]
     kinds = (_CONTAINER, _POD, _QUOTED)
-    return tuple(kind for kind in kinds if some and sum(bool(kind.match(line)) for line in some) > 0.8 * len(some))
+    most = (kind for kind in kinds if some and sum(bool(kind.match(line)) for line in some) > 0.8 * len(some))
+    return (*(re.compile(re.escape(head)) for head in sorted(own)[:_MOST]), *most)
 
 
 def without(line: str, common: tuple[re.Pattern[str], ...]) -> str:

@@ -147,7 +147,7 @@ def test_the_cause_of_a_chain_counts_and_its_end_is_told():
 
 def test_a_cause_that_says_much_goes_before_one_that_says_little():
     said = "WARNING  failed to get image size: /data/9.png, error: cannot identify image file '/data/9.png'\n"
-    found = of(said + raised("ZeroDivisionError: division by zero"))
+    found = of(said + raised("ZeroDivisionError: division by zero", "aspect_ratio = width / height"))
     assert [cause.code for cause in found.causes] == ["picture-broken", "zero-division"]
     assert "/data/9.png" in found.causes[0].line
 

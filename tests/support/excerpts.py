@@ -106,8 +106,8 @@ EXCERPTS = {
     "device": raised("RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0"),
     "huber-schedule": raised("NotImplementedError: Huber schedule 'snr' is not supported with the current model."),
     "resolution-value": raised("ValueError: invalid literal for int() with base 10: '512x512'"),
-    "zero-interval": raised("ZeroDivisionError: integer modulo by zero"),
-    "zero-division": raised("ZeroDivisionError: division by zero"),
+    "zero-interval": raised("ZeroDivisionError: integer modulo by zero", "if global_step % args.save_every_n_steps == 0:"),
+    "zero-division": raised("ZeroDivisionError: division by zero", "aspect_ratio = width / height"),
     "sample-prompts": raised(
         "TypeError: stat: path should be string, bytes, os.PathLike or integer, not NoneType", "os.path.isfile(path)"
     ),
