@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -110,6 +111,14 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, 0)
+
+
+def kept_away(fault: BaseException) -> bool:
+    """Whether the system refused or failed to read what is there: that says nothing of what is in it."""
+    return isinstance(fault, OSError) and fault.errno not in (*ABSENT, None, errno.EINVAL)
+
+
 class UnsafePathError(OSError):
     """A path that leads out of its folder, or to something that is no file."""
 
@@ -162,6 +171,13 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         raise UnsafePathError(0, special(path) or "is no file", str(path))
     os.set_blocking(handle, True)
     return os.fdopen(handle, "rb")
+
+
+def readable(path: Path) -> Path:
+    """The path; ``OSError`` where something is there that cannot be read: that is not an empty file."""
+    with suppress(FileNotFoundError):
+        open_file(path).close()
+    return path
 
 
 def open_for_write(path: Path, flags: int = os.O_TRUNC, mode: int = 0o600) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kohya_runner.artefact.model_identity import identify
 from kohya_runner.artefact.safetensors_header import PRACTICE, ExpectedTensor, Header, HeaderError, read_header
+from kohya_runner.safe_files import kept_away
 from kohya_runner.tables import read_table
 
 
@@ -91,8 +92,9 @@ def judge(
     """
     try:
         status = final.stat()
-    except OSError:
-        return f"{final.name} was not written"
+    except OSError as fault:
+        kept = kept_away(fault)
+        return f"{final.name} cannot be read: {fault.strerror}" if kept else f"{final.name} was not written"
     if mark(status) == earlier:
         return f"{final.name} is older than this run"
     if final.suffix != ".safetensors":

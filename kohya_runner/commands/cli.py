@@ -136,7 +136,7 @@ def launch(dry_run: bool, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     only_ahead = choices.pop("prepare")
     request = Request(deep=not (dry_run or only_ahead), **choices)
     if only_ahead and not dry_run:
-        return launch_cli.ahead(request, as_json=as_json)
+        return launch_cli.ahead(request, OnOptions(**there), as_json=as_json)
     return launch_cli.launch(
         request,
         launch_cli.LaunchOptions(dry_run=dry_run, as_json=as_json, there=OnOptions(**there), **others),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from kohya_runner.commands import remote
 from kohya_runner.diagnosis.diagnose import Diagnosis, lines, of_run
 from kohya_runner.diagnosis.diagnose import diagnose as of_log
 from kohya_runner.diagnosis.lines import read_log
@@ -46,6 +47,7 @@ def _found(what: str | None, workspace: str | None) -> tuple[Diagnosis, str, boo
             return of_log(read_log(file)), what, False
     if what and "\0" in what:
         raise UsageError("a name cannot hold a zero byte")
+    remote.refresh(workspace, what)
     view = views.one_run(workspace, what)
     if view.record is None:
         raise UsageError(f"{view.path}: {view.problem}")

@@ -130,8 +130,11 @@ def _elsewhere(request: Request, options: LaunchOptions) -> int:
     return remote.send(made, options.there, dry_run=options.dry_run, detach=options.detach, as_json=options.as_json)
 
 
-def ahead(request: Request, *, as_json: bool) -> int:
+def ahead(request: Request, there: OnOptions, *, as_json: bool) -> int:
     """Fetch the models and lay the dataset out while, or before, the trainer is installed."""
+    if stray := ("--on",) if there.on is not None else there.stray:
+        hint = "a place fetches for itself: leave one of the two out"
+        raise UsageError(f"{', '.join(stray)}: not with --prepare, which is for this machine", hint=hint)
     raise_on_stop()
     made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
     against = tuple(f for f in made.findings if f.severity is Severity.ERROR and f.stage != "trainer")

@@ -20,11 +20,13 @@ from kohya_runner.plan.value import Plan
 from kohya_runner.record import ledger
 from kohya_runner.record.metrics_file import read
 from kohya_runner.record.record import LIVE
+from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import detached, takeover, views
 from kohya_runner.run.event_files import event_file, step_json
 from kohya_runner.run.run_status import RunStatus, StatusReader
 from kohya_runner.run.stop_request import When, raise_on_stop
 from kohya_runner.run.stop_sequence import Grace
+from kohya_runner.safe_files import readable
 from kohya_runner.show import console, watch_lines
 from kohya_runner.show.live_page import LivePage
 from kohya_runner.show.run_page import write
@@ -178,7 +180,9 @@ def stop(run: str | None, workspace: str | None, when: When | None, no_wait: boo
 @click.option("--output", type=click.Path(), callback=as_path, help="The file to write; report.html in its folder.")
 def report(run: str | None, workspace: str | None, output: Any) -> None:
     """Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings."""
+    remote.refresh(workspace, run)
     view = ledger.find(views.runs_folder(workspace), run)
+    readable(RunPaths(view.path).metrics)
     console.note(f"wrote {write(view, output)}")
 
 
@@ -189,7 +193,9 @@ def report(run: str | None, workspace: str | None, output: Any) -> None:
               help="Write them as an event file into this folder.")  # fmt: skip
 def metrics(run: str | None, workspace: str | None, tensorboard: Any) -> None:
     """Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard."""
+    remote.refresh(workspace, run)
     view = ledger.find(views.runs_folder(workspace), run)
+    readable(RunPaths(view.path).metrics)
     found = read(view.path)
     if tensorboard is not None:
         console.note(f"wrote {event_file(view, found, tensorboard)}")

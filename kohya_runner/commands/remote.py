@@ -167,7 +167,7 @@ def _rendered(made: Plan, place: RemotePlace, ask: Ask, offer: RemoteOffer, fold
 
 def stays_in(runs: Path) -> bool:
     """Whether any run is or was at a place, without reading one."""
-    return any(RunPaths(path).remote.exists() for path in runs.glob("*/*"))
+    return any(os.path.lexists(RunPaths(path).remote) for path in ledger.folders(runs))
 
 
 def stay_of(workspace: str | None, word: str | None) -> Stays | None:
@@ -253,9 +253,11 @@ def runs_remote(workspace: str | None, *, as_json: bool) -> None:
 
     found = []
     for stays in all_of(views.runs_folder(workspace), dict(os.environ), console.note):
-        with told():
-            stays.look()
-        found.append(stays.now())
+        with told():  # of one that cannot be read, too: what is billed is told all the same
+            try:
+                stays.look()
+            finally:
+                found.append(stays.now())
     settings = user_settings(os.environ)
     named = {place.name: place for place in places(settings)}
     asked = {place.name: place for place in with_kinds_alone(named.values())}

@@ -136,13 +136,13 @@ def assemble(opened: Opened, given: GivenOptions, data: ReadData, recipe: Recipe
     arranged = engine.arrange(resolved, data.scans, room.datasets / (opened.request.shared or recipe.name))
     states = resume_options.wanted(opened.loaded, asked=opened.request.resume)
     steps, counted, saving = _numbers(engine, resolved, arranged.layout, states)
-    series = resume_options.going_on(opened, given, recipe.name)
+    series, unread = resume_options.going_on(opened, given, recipe.name)
     run_dir = series.path if series else next_run(room.runs / recipe.name)
     whole = resolved.with_args(engine.arguments(resolved, arranged, RunPaths(run_dir), saving))
     stages = engine.stages(whole, arranged)
     found = [*arranged.findings, *counted, *engine.findings(whole, arranged, steps)]
     options, asked = whole.parsed.options, opened.request.resume
-    found += resume_options.unreadable(opened, given, recipe.name)
+    found += unread
     found += resume_options.findings(opened.loaded, engine, options, recipe.args, steps, asked=asked)
     final = whole
     if series is not None and steps is not None:

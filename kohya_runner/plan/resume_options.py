@@ -133,28 +133,34 @@ def resume_args(
     return (*args, *(option_arg(settings.options, name, value, source) for name, value in chosen.items()))
 
 
-def going_on(opened: Opened, given: GivenOptions, name: str) -> ResumePoint | None:
-    if not opened.request.resume:
-        return None
-    from kohya_runner.record import ledger, resume_point
-
-    views, way = ledger.runs(opened.workspace.runs), way_of(given.parsed.options, opened.engine.RESUME_WAYS)
-    return resume_point.find(views, name, way, practice=opened.request.practice)
-
-
-def unreadable(opened: Opened, given: GivenOptions, name: str) -> Iterator[Finding]:
-    """A newest run whose record cannot be read is not taken for none: its states are what ``--resume`` is asked for."""
-    if not opened.request.resume:
-        return
+def going_on(opened: Opened, given: GivenOptions, name: str) -> tuple[ResumePoint | None, tuple[Finding, ...]]:
+    """The run that ``--resume`` goes on with, and what cannot be read of the newest one: that is not taken for none."""
+    asked = opened.request.resume
+    if not asked and not opened.workspace.runs.is_dir():
+        return None, ()
     from kohya_runner.record import attempts, ledger, resume_point
 
+    views = ledger.runs(opened.workspace.runs)
+    if not asked:
+        return None, tuple(
+            warning("disk.record", f"{one.problem}; whether this run was done before is not known", where=str(one.path))
+            for one in views if one.name == name and one.state == "unreadable"
+        )  # fmt: skip
     way = way_of(given.parsed.options, opened.engine.RESUME_WAYS)
-    if found := resume_point.unreadable(ledger.runs(opened.workspace.runs), name, way):
-        view, states = found
-        left = f"it left the whole state {states[0]}" if states else "it left no whole state"
-        message = f"{attempts.problem(view.path) if view.record else view.problem}; {left}"
-        hint = "put the file back from a copy; or begin anew, in a folder of its own, with --allow disk.record"
-        yield (error if states else warning)("disk.record", message, where=str(view.path), hint=hint if states else "")
+    hint = "put the file back from a copy; or begin anew, in a folder of its own, with --allow disk.record"
+    try:
+        found = resume_point.unreadable(views, name, way)
+        if found is None:
+            return resume_point.find(views, name, way, practice=opened.request.practice), ()
+    except OSError as fault:
+        message = f"what the last run saved cannot be read: {fault.strerror}"
+        hint = "make it readable, or begin anew, in a folder of its own, with --allow disk.record"
+        return None, (error("disk.record", message, where=str(fault.filename), hint=hint),)
+    view, states = found
+    left = f"it left the whole state {states[0]}" if states else "it left no whole state"
+    message = f"{attempts.problem(view.path) if view.record else view.problem}; {left}"
+    kind = error if states else warning
+    return None, (kind("disk.record", message, where=str(view.path), hint=hint if states else ""),)
 
 
 def ahead(steps: StepsPlan, series: ResumePoint | None) -> StepsPlan:

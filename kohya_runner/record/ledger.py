@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,21 +56,33 @@ class RunView:
 
 def runs(*runs_dirs: Path) -> tuple[RunView, ...]:
     """All runs, the oldest first. ``OSError`` where a folder is there and cannot be read: that is not "no runs"."""
-    found = (path for folder in runs_dirs for name in _folders(folder) for path in _folders(name))
-    return tuple(sorted(map(view, filter(_is_run, found)), key=_age))
+    return tuple(sorted(map(view, filter(_is_run, folders(*runs_dirs))), key=_age))
+
+
+def folders(*runs_dirs: Path) -> Iterator[Path]:
+    """All that may be runs; ``OSError`` as of ``runs``."""
+    return (path for folder in runs_dirs for name in _folders(folder) for path in _folders(name))
 
 
 def _folders(path: Path) -> list[Path]:
     try:
-        return [inner for inner in path.iterdir() if inner.is_dir()]
+        return [
+            inner for inner in path.iterdir()
+            if inner.is_dir() or (inner.is_symlink() and not inner.exists() and inner.name[0] != ".")
+        ]  # fmt: skip
     except FileNotFoundError:
+        if path.is_symlink():  # to a volume that is away
+            raise
         return []
 
 
 def _is_run(path: Path) -> bool:
     """Whether it has a record, or is called as a run is and holds what a trainer writes."""
     paths = RunPaths(path)
-    if paths.record.exists() or paths.record.is_symlink() or paths.remote.exists():
+    try:
+        if paths.record.exists() or paths.record.is_symlink() or paths.remote.exists() or not path.exists():
+            return True
+    except OSError:  # ``view`` says it, and the other runs are shown
         return True
     return path.name.isdecimal() and (paths.output.is_dir() or paths.newest_log().is_file())
 
@@ -78,14 +90,20 @@ def _is_run(path: Path) -> bool:
 def view(run_dir: Path) -> RunView:
     """One run, whatever state its folder is in."""
     paths = RunPaths(run_dir)
-    away = read_json(paths.remote) if paths.remote.exists() else {}
+    try:
+        here, away = paths.record.exists(), read_json(paths.remote)
+        damaged = not away and paths.remote.exists()
+    except OSError as fault:
+        return RunView(run_dir, "unreadable", problem=f"{run_dir}: {fault.strerror}")
     phase, told = str(away.get("phase")), f"at {away.get('place')}: {away.get('said') or away.get('note')}"
-    if away and not paths.record.exists():
+    if away and not here:
         return RunView(run_dir, AWAY.get(phase, "failed"), problem=f"{phase} {told}")
     try:
         record = records.read(run_dir)
     except RecordError as fault:
         return RunView(run_dir, "unreadable", problem=fault.message)
+    if damaged and record.state in UNDER_WAY:  # whose processes these are is not known
+        return RunView(run_dir, "unreadable", problem=f"{paths.remote}: cannot be read")
     if away and record.state in UNDER_WAY:  # its processes are another machine's
         return RunView(run_dir, record.state if phase in AWAY else "lost", record, f"{phase} {told}")
     state, problem = _effective(run_dir, record)

@@ -24,7 +24,7 @@ from kohya_runner.record.attempts import Attempts
 from kohya_runner.record.ledger import RunView
 from kohya_runner.record.record import CUT, Record
 from kohya_runner.record.run_paths import ResumeWay, attempt_log, attempt_name
-from kohya_runner.safe_files import open_file
+from kohya_runner.safe_files import kept_away, open_file
 
 ZIPS = ("optimizer.bin", "scheduler.bin")
 """What torch.save wrote: a zip has its directory at the end, so a truncated one is not recognised."""
@@ -50,11 +50,15 @@ class TrainingState:
 
 
 def states_of(output_dir: Path, name: str, way: ResumeWay, steps_per_epoch: int = 1) -> tuple[TrainingState, ...]:
-    """The states with a number in their name, the newest first."""
+    """The states with a number in their name, the newest first.
+
+    Raises:
+        OSError: one is there and the system does not let it be read; that is neither none nor a broken one.
+    """
     pattern = re.compile(way.folder.format(name=re.escape(name)))
     try:
         found = [(path, pattern.fullmatch(path.name)) for path in output_dir.iterdir() if path.is_dir()]
-    except OSError:
+    except FileNotFoundError:
         return ()
     read = [_read(_named(path, way, match, steps_per_epoch)) for path, match in found if match]
     return tuple(sorted(read, key=lambda state: (-state.epoch, -(state.step or 0))))
@@ -80,7 +84,8 @@ def checked(state: TrainingState) -> TrainingState:
             return replace(state, problem=f"contains a damaged {name}: it does not hold what its checksums say")
     try:
         found = examine(state.path / state.way.weights)
-    except (HeaderError, OSError):
+    except (HeaderError, OSError) as fault:
+        _unless_kept_away(fault)
         return replace(state, problem=f"contains no readable {state.way.weights}")
     return replace(state, problem=found.problem)
 
@@ -89,8 +94,14 @@ def _sums_hold(path: Path) -> bool:
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, struct.error):
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, struct.error) as fault:
+        _unless_kept_away(fault)
         return False
+
+
+def _unless_kept_away(fault: BaseException) -> None:
+    if kept_away(fault):
+        raise fault
 
 
 def _read(state: TrainingState) -> TrainingState:
@@ -101,7 +112,8 @@ def _read(state: TrainingState) -> TrainingState:
         with open_file(state.path / state.way.numbers) as opened:
             value = json.loads(opened.read(LARGEST))
         said, counted = int(value["current_epoch"]), int(value["current_step"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        _unless_kept_away(fault)
         return replace(state, problem=f"has no readable {state.way.numbers}")
     problem = _missing(state) or ("" if said == state.epoch else f"says it is of epoch {said}")
     return replace(state, counted=counted, problem=problem)
@@ -119,6 +131,7 @@ def _missing(state: TrainingState) -> str:
                 return f"contains no complete {name}"
         return "" if (path / LAST_OF_STATE).stat().st_size else f"contains an empty {LAST_OF_STATE}"
     except (HeaderError, OSError) as fault:
+        _unless_kept_away(fault)
         return f"is incomplete: {getattr(fault, 'filename', '') or weights}"
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from kohya_runner.errors import RunExistsError
+from kohya_runner.errors import RemoteError, RunExistsError
 from kohya_runner.plan.value import Plan
 from kohya_runner.record.run_paths import RunPaths, claim, next_run
 from kohya_runner.remote import stay as stays
@@ -62,7 +62,12 @@ def claimed(plan: Plan, place: RemotePlace, ask: Ask, offer: RemoteOffer) -> Pat
 
 def asked_for(folder: Path) -> tuple[Job, RemoteOffer]:
     """What was asked of the place; the pack is where the run's folder is now."""
-    job, offer = JOB.validate_json(RunPaths(folder).remote_job.read_bytes())
+    file = RunPaths(folder).remote_job
+    try:
+        job, offer = JOB.validate_json(file.read_bytes())
+    except (OSError, ValidationError) as fault:
+        hint = f"give it up with: kohya-runner stop {folder.parent.name}/{folder.name}"
+        raise RemoteError(f"{file}: cannot be read: {str(fault).splitlines()[0]}", hint=hint) from None
     return replace(job, pack=RunPaths(folder).pack), offer
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kohya_runner.errors import RemoteError
+from kohya_runner.record import ledger
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.remote.place import Stay
-from kohya_runner.safe_files import PRIVATE, open_for_write, write_text
+from kohya_runner.safe_files import PRIVATE, open_for_write, status, write_text
 
 
 def read(run_dir: Path) -> Stay | None:
@@ -38,8 +39,9 @@ def write(run_dir: Path, stay: Stay) -> None:
 
 def folders(runs: Path) -> tuple[Path, ...]:
     """The folders of all runs of a workspace that are, or were, on another machine, the oldest first."""
-    found = [path for path in runs.glob("*/*") if RunPaths(path).remote.is_file()]
-    return tuple(sorted(found, key=lambda path: RunPaths(path).remote_job.stat().st_mtime))
+    found = [path for path in ledger.folders(runs) if os.path.isfile(RunPaths(path).remote)]
+    dated = [(there.st_mtime if (there := status(RunPaths(path).remote_job)) else 0.0, path) for path in found]
+    return tuple(path for _, path in sorted(dated))
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stop_request import When
 from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.run.takeover import FROZEN, Pulse, adopt_run, judge_ended, stop_run
+from kohya_runner.safe_files import readable
 from kohya_runner.text import duration
 
 FOLLOW_SECONDS = 0.5
@@ -75,9 +76,11 @@ def exit_code(view: RunView) -> int:
 
 def log_lines(view: RunView, count: int, *, follow: bool) -> Iterator[str]:
     """The last lines of the trainer's log, then, if asked for, the new ones as they come."""
-    log = view.log
+    log = readable(view.log)
     if view.record is None and not log.is_file():
         raise UsageError(f"{view.problem}, and there is no {log.name} beside it")
+    if view.state not in LIVE and not log.is_file():
+        raise UsageError(f"{log}: there is no log", hint=view.problem)
     tail, rest = Tail(log, log.stat().st_size if log.is_file() else 0), b""
     yield from last_lines(log, count)
     while follow:
