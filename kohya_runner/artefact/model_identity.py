@@ -14,7 +14,6 @@ from kohya_runner.artefact.safetensors_header import Header
 
 Shape = tuple[int, ...]
 
-
 MODEL_PREFIXES = ("model.diffusion_model.", "net.")
 """What single files put before the denoiser's names (library/flux_utils.py:59, library/anima_utils.py:106)."""
 LORA_PARTS = (
@@ -278,7 +277,6 @@ ORIGINALS = {
     64: "take the VAE of tencent/HunyuanImage-2.1, or ComfyUI's repackaged one",
 }
 """The autoencoder in the layout that is read, by its latent's channels."""
-
 
 RULES: tuple[Callable[[_Names], Identity | None], ...] = (
     _addition, _unet, _diffusers_unet, _flux, _diffusers_transformer, _sd3, _musubi_transformers,

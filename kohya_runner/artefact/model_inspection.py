@@ -187,7 +187,6 @@ ON_TOP = {
     "chroma": "write args.model_type: chroma for Chroma",
 }  # fmt: skip
 
-
 ON_TOP_OF: Mapping[str, tuple[str, ...]] = {"chroma": ("flux",)}
 """Families for which the advice holds, where not for all."""
 

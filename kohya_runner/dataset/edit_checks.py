@@ -18,7 +18,6 @@ from kohya_runner.text import counted, nearest, printable, shortened
 
 Check = Callable[[EditSet], Iterator[Finding]]
 
-
 MOST = 20
 """Findings of one kind that are told one by one."""
 

@@ -21,7 +21,6 @@ from kohya_runner.text import repeats_and_token
 
 Size = tuple[int, int]
 
-
 EDITS = ("metadata.jsonl", "metadata.json")
 CONTROLS = ("control", "controls", "conditioning", "condition", "source", "sources", "input", "inputs", "before")
 TARGETS = ("target", "targets", "output", "outputs", "after", "edited", "images", "")

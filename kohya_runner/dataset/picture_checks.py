@@ -14,7 +14,6 @@ from kohya_runner.text import counted
 Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
 AcrossCheck = Callable[[Sequence[TrainerView]], Iterator[PageFinding]]
 
-
 SMOOTH = ("lanczos", "lanczos4", "bilinear", "linear", "bicubic", "cubic", "area", "box")
 """Interpolations that blur small art when it grows. ``box`` and ``area`` blur wherever the factor is not whole."""
 ENLARGED = 1.5

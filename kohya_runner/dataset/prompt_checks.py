@@ -13,7 +13,6 @@ from kohya_runner.text import counted, shortened
 
 Check = Callable[[Sequence[TrainerView], Rules], Iterator[PageFinding]]
 
-
 _CHOICE = re.compile(r"(?<!\{)\{[^{}|]*\|[^{}]*\}(?!\})")
 _WORDS = re.compile(r"[\w']+")
 ALIKE, NEARLY_ALL = 8, 0.9  # captions, and their share, that make a first tag one which all should have

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-
 AHEAD = 32
 """Pictures that are read before they are asked for: enough to keep all cores busy, few enough to be no memory."""
 CHUNK = 400

@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kohya_runner.dataset.tokenizer_files import Tokenizer
 
-
 Weights = Iterator[tuple[int, int]]  # where a piece of the text begins, and its tokens
-
 
 _PIECES = re.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+", re.IGNORECASE

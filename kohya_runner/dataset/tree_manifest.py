@@ -19,7 +19,6 @@ from kohya_runner.dataset.layout import VERSION, Layout, caption_sha256, head
 
 _Known = dict[tuple[str, str], list[tuple[Path, str]]]  # (image, prompt) -> caches and what follows their stem
 
-
 SETTLED = 10.0
 """Seconds after which an unfinished cache file is one that nobody is writing any more."""
 

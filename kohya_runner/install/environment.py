@@ -32,7 +32,6 @@ from kohya_runner.workspace import is_network_mount
 
 Say = Callable[[str], None]
 
-
 NOT_FOR_PIP = frozenset({"PIP_BREAK_SYSTEM_PACKAGES", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_CONSTRAINT",
                          "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"})  # fmt: skip
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 Check = Callable[[MachineNeeds, HostFacts, TrainerFacts], Iterable[Finding]]
 
-
 MANY = 5
 
 

@@ -34,7 +34,6 @@ PASSED: dict[str, frozenset[str]] = {
 }
 """Components given to from_pretrained as None, which diffusers then leaves out of the download."""
 
-
 FP16_VARIANTS = ("sdxl",)
 """Families of which the trainer asks for half-size files of a Hub id."""
 

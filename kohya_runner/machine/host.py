@@ -18,7 +18,6 @@ from kohya_runner.text import number
 
 Run = Callable[[tuple[str, ...]], str | None]
 
-
 QUERY = (
     "nvidia-smi",
     "--query-gpu=name,memory.total,memory.used,compute_cap,driver_version",

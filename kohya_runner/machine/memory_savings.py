@@ -15,7 +15,6 @@ from kohya_runner.text import size
 
 Change = tuple[str, Mapping[str, Any]]
 
-
 _NAME = re.compile(r"(\w+): ")
 LEAST = 100 * 10**6
 """Bytes; a line that saves less is not worth writing."""

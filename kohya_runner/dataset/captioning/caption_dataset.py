@@ -21,7 +21,6 @@ from kohya_runner.safe_files import copy_file, is_inside, write_bytes
 if TYPE_CHECKING:
     from kohya_runner.dataset.captioning.caption_text import CaptionSettings
 
-
 Captioner = Callable[[Sequence[CaptionJob], Path], Iterator[tuple[CaptionJob, str | Failure]]]
 
 

@@ -25,7 +25,6 @@ from kohya_runner.text import did_you_mean, repeats_and_token
 if TYPE_CHECKING:
     from jinja2 import Template, nodes
 
-
 KEY = "KOHYA_CAPTION_API_KEY"
 """The variable with the endpoint's key."""
 PROMPT = "Describe this picture in one sentence, as the caption of a training picture. Answer with the caption alone."

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _Todo = queue.SimpleQueue[CaptionJob]
 
-
 TRIES = 4  # of one picture
 LONGEST_WAIT = 300.0  # seconds that a server may ask for
 LONGEST_ANSWER = 1 << 20

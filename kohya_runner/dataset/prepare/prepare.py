@@ -37,9 +37,7 @@ from kohya_runner.safe_files import copy_file, write_bytes
 if TYPE_CHECKING:
     import PIL.Image
 
-
 Progress = Callable[[int, int], None]
-
 
 VERB = "prepare"
 SUFFIX = {"png": ".png", "jpeg": ".jpg"}

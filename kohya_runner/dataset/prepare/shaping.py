@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 
-
 Style = Literal["photos", "pixel_art", "as_is"]  # the last is what a recipe's caption makes: files as they are
 NO_GRID = "no pixel grid found"
 SMALL = "smaller than its bucket"
