@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,15 +25,15 @@ class Code(NamedTuple):
         return self.name.partition(".")[0]
 
 
-def _code(name: str, said: str) -> Code:
-    severities, _, summary = said.partition(": ")
-    return Code(name, tuple(severities.split(" or ")), summary)
-
-
 _HELD: Mapping[str, Mapping[str, str]] = read_table(Path(__file__).with_name("findings.toml"))
 STAGES = tuple(_HELD)
 """The first half of every code, in the order of a run."""
-TABLE = tuple(_code(f"{stage}.{name}", said) for stage, codes in _HELD.items() for name, said in codes.items())
+TABLE = tuple(
+    Code(f"{stage}.{name}", tuple(severities.split(" or ")), summary)
+    for stage, codes in _HELD.items()
+    for name, said in codes.items()
+    for severities, _, summary in [said.partition(": ")]
+)
 CODES = {code.name: code for code in TABLE}
 
 
@@ -71,27 +72,15 @@ def finding_json(finding: Finding) -> dict[str, str]:
     return {**asdict(finding), "severity": finding.severity.value}
 
 
-def error(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
-    """A finding that stops the launch."""
-    return _finding(Severity.ERROR, code, message, where, hint)
-
-
-def warning(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
-    """A finding the user should read before the launch."""
-    return _finding(Severity.WARNING, code, message, where, hint)
-
-
-def info(code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
-    """A finding that is good to know."""
-    return _finding(Severity.INFO, code, message, where, hint)
-
-
-def _finding(severity: Severity, code: str, message: str, where: str, hint: str) -> Finding:
+def _finding(severity: Severity, code: str, message: str, *, where: str = "", hint: str = "") -> Finding:
     """A finding with a code of the table; another code, or another severity, is a bug of ours."""
     if severity.value not in CODES[code].severities:
         raise ValueError(f"findings.toml does not know {code} as {severity.value}")
     return Finding(severity, code, message, where, hint)
 
+
+error, warning, info = (partial(_finding, severity) for severity in Severity)
+"""A finding that stops the launch, one to be read before it, one that is good to know."""
 
 NEVER_ALLOWED = ("recipe.", "args.value", "args.unknown", "args.owned", "args.missing", "steps.none",
                  "trainer.missing")  # fmt: skip

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from kohya_runner.findings import Finding, error, warning
 from kohya_runner.safe_files import read_text
@@ -131,6 +132,25 @@ def _may_read(repo: str, files: tuple[tuple[str, int], ...], reach: Access) -> t
     return "ok", ""
 
 
+def get_into(  # noqa: PLR0913 - what http_get takes
+    file: BinaryIO, url: str, reach: Access, *, headers: Mapping[str, str] = MappingProxyType({}), resume_size: int = 0,
+    expected_size: int | None = None,
+) -> None:  # fmt: skip
+    """A download as huggingface_hub does it, without its bars; no token for a storage host."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    if hasattr(constants, "HF_HUB_ENABLE_HF_TRANSFER"):
+        # RunPod's images switch hf_transfer on; huggingface_hub 0.34 then fails where it is not installed
+        constants.HF_HUB_ENABLE_HF_TRANSFER = False
+    own = url.startswith(reach.endpoint + "/")
+    sent = {**build_hf_headers(token=(reach.token or False) if own else False), **headers}
+    http_get(url, file, headers=sent, resume_size=resume_size, expected_size=expected_size)
+
+
 def hub_faults() -> tuple[type[Exception], ...]:
     """What huggingface_hub lets through: OSError where it uses requests (before 1.0), HTTPError of httpx since."""
     from huggingface_hub.errors import HfHubHTTPError
@@ -186,16 +206,13 @@ def hub_findings(needs: Iterable[HubNeed], facts: Iterable[HubFact], reach: Acce
     faults = [(need, fact) for need, fact in open_needs if fact.status != "ok"]
     offline = [(need, fact) for need, fact in faults if fact.status == "offline"]
     alone = [pair for pair in faults if pair not in offline or len(offline) == 1]
-    together = (_all_offline(offline, reach),) if len(offline) > 1 else ()
-    return (*together, *(hub_finding(need, fact, reach) for need, fact in alone))
-
-
-def _all_offline(offline: list[tuple[HubNeed, HubFact]], reach: Access) -> Finding:
-    """One error where the Hub cannot be reached, whatever is wanted of it."""
-    names = ", ".join(dict.fromkeys(f"{need.what} {need.repo}" for need, _ in offline))
-    where = next((need.where for need, _ in offline if need.where), "")
-    text = f"not in the cache, and the Hub cannot be reached ({offline[0][1].detail}): {names}"
-    return error("hub.offline", text, where=where, hint=_offline_hint(reach))
+    found = [hub_finding(need, fact, reach) for need, fact in alone]
+    if len(offline) > 1:  # one error, whatever is wanted of the Hub
+        names = ", ".join(dict.fromkeys(f"{need.what} {need.repo}" for need, _ in offline))
+        where = next((need.where for need, _ in offline if need.where), "")
+        text = f"not in the cache, and the Hub cannot be reached ({offline[0][1].detail}): {names}"
+        found.insert(0, error("hub.offline", text, where=where, hint=_offline_hint(reach)))
+    return tuple(found)
 
 
 def _offline_hint(reach: Access) -> str:
@@ -211,15 +228,17 @@ def hub_finding(need: HubNeed, fact: HubFact, reach: Access) -> Finding:
     subject = f"{need.what} {need.repo}"
     match fact.status:
         case "unauthorized":
-            return error(
-                "hub.unauthorized", f"{subject}: {_refused(reach)} (401)", where=need.where, hint=_login(need, reach)
-            )
+            why = "the Hub refuses the token: invalid or expired" if reach.token else "needs a token"
+            hint = f"set HF_TOKEN to a valid token ({reach.endpoint}/settings/tokens) and accept the licence at "
+            hint += f"{reach.endpoint}/{need.repo} if it has one"
+            return error("hub.unauthorized", f"{subject}: {why} (401)", where=need.where, hint=hint)
         case "gated":
             return error("hub.gated", f"{subject} is gated and this token has no access (403)", where=need.where,
                          hint=f"accept its licence at {reach.endpoint}/{need.repo} as the owner of HF_TOKEN; "
                               "a fine-grained token also needs read access to gated repositories")  # fmt: skip
         case "missing":
-            return error("hub.missing", f"{subject} is not on the Hub: {_missing(fact, reach)}", where=need.where,
+            why = fact.detail if reach.token is None else "missing, or private to another account"
+            return error("hub.missing", f"{subject} is not on the Hub: {why}", where=need.where,
                          hint="check the name; a file of yours needs its path, a private one HF_TOKEN")  # fmt: skip
         case "offline":
             return error("hub.offline", f"{subject} is not in the cache and the Hub cannot be reached ({fact.detail})",
@@ -227,18 +246,3 @@ def hub_finding(need: HubNeed, fact: HubFact, reach: Access) -> Finding:
         case "ok" | "error":
             text = f"{subject}: the Hub answered {fact.detail}"
             return error("hub.error", text, where=need.where, hint="try again later")
-
-
-def _refused(reach: Access) -> str:
-    return "the Hub refuses the token: invalid or expired" if reach.token else "needs a token"
-
-
-def _login(need: HubNeed, reach: Access) -> str:
-    where = f"{reach.endpoint}/settings/tokens"
-    return (
-        f"set HF_TOKEN to a valid token ({where}) and accept the licence at {reach.endpoint}/{need.repo} if it has one"
-    )
-
-
-def _missing(fact: HubFact, reach: Access) -> str:
-    return fact.detail if reach.token is None else "missing, or private to another account"

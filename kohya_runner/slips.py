@@ -54,7 +54,8 @@ def other_file(text: str) -> str:
         with suppress(ValueError, RecursionError):
             keys = json.loads(text)
         held = keys if isinstance(keys, dict) else {}
-        return "a notebook" if "cells" in held else "the settings of the kohya_ss GUI (JSON)" if _is_gui(held) else ""
+        gui = "family" not in held and sum(key in held for key in GUI) > 1
+        return "a notebook" if "cells" in held else "the settings of the kohya_ss GUI (JSON)" if gui else ""
     if text.startswith("#!") or _SHELL.search(text):
         return "a shell script"
     if not _KEYED.search(text) and (_TABLE.search(text) or _ASSIGNED.search(text)):
@@ -65,10 +66,6 @@ def other_file(text: str) -> str:
         "a configuration of ai-toolkit": {"job", "config"},
     }
     return next((what for what, keys in known.items() if keys <= tops and "family" not in tops), "")
-
-
-def _is_gui(keys: dict[str, object]) -> bool:
-    return "family" not in keys and sum(key in keys for key in GUI) > 1
 
 
 def colour(value: str, rest: str) -> str:

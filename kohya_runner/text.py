@@ -173,7 +173,12 @@ def visible(text: str) -> str:
 
 def visible_json(text: str) -> str:
     """JSON with the same characters as its own escapes: what reads it gets them back."""
-    return _UNSEEN.sub(lambda found: "".join(map(r"\u{:04x}".format, _units(found.group()))), text)
+
+    def escaped(found: re.Match[str]) -> str:
+        data = found.group().encode("utf-16-be", "surrogatepass")
+        return "".join(f"\\u{data[i : i + 2].hex()}" for i in range(0, len(data), 2))
+
+    return _UNSEEN.sub(escaped, text)
 
 
 def plain(text: str) -> str:
@@ -184,11 +189,6 @@ def plain(text: str) -> str:
 def has_control(text: str) -> bool:
     """Whether a text holds a control character (C0, C1): no argument of a program needs one."""
     return any(ord(sign) < 0x20 or 0x7F <= ord(sign) < 0xA0 for sign in text)
-
-
-def _units(sign: str) -> tuple[int, ...]:
-    data = sign.encode("utf-16-be", "surrogatepass")
-    return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
 
 
 def _code(found: re.Match[str]) -> str:

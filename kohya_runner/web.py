@@ -38,49 +38,36 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def post(
-    url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = SECONDS, longest: int = _ANSWER
+    url: str, body: bytes | None, headers: Mapping[str, str], *, seconds: float = SECONDS, longest: int = _ANSWER
 ) -> Answer:
-    """Send it and wait for the answer, ``seconds`` at most in all; ``longest`` bytes of it are read."""
-    return _answered(url, body, headers, (seconds, longest))
+    """Send it, or get the address where there is nothing to send (None), and wait, ``seconds`` at most in all.
 
-
-def get(url: str, headers: Mapping[str, str], *, seconds: float = SECONDS, longest: int = _ANSWER) -> Answer:
-    """The same, with nothing to send."""
-    return _answered(url, None, headers, (seconds, longest))
-
-
-def _answered(url: str, body: bytes | None, headers: Mapping[str, str], limits: tuple[float, int]) -> Answer:
-    """In a thread of its own: a server that sends a byte now and then passes every timeout of a socket."""
+    ``longest`` bytes of the answer are read. A thread of its own waits: a server that sends a byte now and then passes
+    every timeout of a socket.
+    """
     answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(_ask(url, body, headers, limits)), daemon=True)
+    thread = threading.Thread(target=lambda: answers.append(_ask(url, body, headers, seconds, longest)), daemon=True)
     thread.start()
-    thread.join(limits[0] + 0.5)
+    thread.join(seconds + 0.5)
     return answers[0] if answers else Answer(0, "no answer in time")
 
 
-def _ask(url: str, body: bytes | None, headers: Mapping[str, str], limits: tuple[float, int]) -> Answer:
-    seconds, longest = limits
+def _ask(url: str, body: bytes | None, headers: Mapping[str, str], seconds: float, longest: int) -> Answer:
     try:
         request = urllib.request.Request(  # noqa: S310 - the schemes are checked where the address is read
             url, data=body, headers={"User-Agent": "kohya-runner", **headers}, method="GET" if body is None else "POST"
         )
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=seconds) as response:
-            said = response.read(longest).decode("utf-8", "replace")
-            return Answer(int(response.status), text=said)
+            return Answer(int(response.status), text=response.read(longest).decode("utf-8", "replace"))
     except urllib.error.HTTPError as fault:
-        return _refused(fault)
+        with fault:
+            text = ""
+            with contextlib.suppress(OSError, HTTPException):
+                text = fault.read(_ANSWER).decode("utf-8", "replace")
+            return Answer(fault.code, f"HTTP {fault.code}", text, fault.headers.get("Retry-After", ""))
     except urllib.error.URLError as fault:
         reason = fault.reason
         return Answer(0, str(getattr(reason, "strerror", None) or type(reason).__name__))
     except (OSError, ValueError, HTTPException) as fault:
         return Answer(0, getattr(fault, "strerror", None) or type(fault).__name__)
-
-
-def _refused(fault: urllib.error.HTTPError) -> Answer:
-    with fault:
-        said = b""
-        with contextlib.suppress(OSError, HTTPException):
-            said = fault.read(_ANSWER)
-        after = fault.headers.get("Retry-After", "")
-        return Answer(fault.code, f"HTTP {fault.code}", said.decode("utf-8", "replace"), after)

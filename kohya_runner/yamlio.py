@@ -239,7 +239,8 @@ def parse(text: str, source: str, folder: Path) -> tuple[Node | None, tuple[Find
     except MarkedYAMLError as fault:
         return None, (_syntax(fault, text, top),)
     except (YAMLError, ValueError) as fault:
-        return None, (error("recipe.syntax", f"cannot be read as YAML: {_first_line(fault)}", where=str(top)),)
+        first = (str(fault).strip().splitlines() or ["unknown"])[0]
+        return None, (error("recipe.syntax", f"cannot be read as YAML: {first}", where=str(top)),)
     except (_TooLargeError, RecursionError):
         return None, (error("recipe.syntax", "too many or too deeply nested values", where=str(top),
                             hint="aliases (*name) count each time they are used"),)  # fmt: skip
@@ -290,7 +291,3 @@ def _syntax(fault: MarkedYAMLError, text: str, top: Place) -> Finding:
     if "\\t" not in what and (meant := slip(text, place.line, begun, what)):
         place, what, hint = replace(top, line=meant.line, column=meant.column), meant.what, meant.instead
     return error("recipe.syntax", f"not valid YAML: {what}", where=str(place), hint=hint)
-
-
-def _first_line(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or ["unknown"])[0]

@@ -71,16 +71,6 @@ class Architecture:
         )
 
 
-def _halves(blocks: int, _: int, __: int) -> tuple[int, int]:
-    """library/flux_models.py:972 of sd-scripts."""
-    return blocks // 2, (blocks - blocks // 2) * 2
-
-
-def _halves_and_one(blocks: int, _: int, __: int) -> tuple[int, int]:
-    """flux/flux_models.py:958 of musubi-tuner."""
-    return blocks // 2, (blocks - blocks // 2) * 2 + 1 if blocks else 0
-
-
 def _in_proportion(blocks: int, double: int, single: int) -> tuple[int, int]:
     """flux_2/flux2_models.py:511 of musubi-tuner."""
     ratio = single / double
@@ -92,8 +82,11 @@ def _in_proportion(blocks: int, double: int, single: int) -> tuple[int, int]:
 
 
 SPLITS: Mapping[str, Callable[[int, int, int], tuple[int, int]]] = {
-    "halves": _halves, "halves and one": _halves_and_one, "in proportion": _in_proportion,
-}  # fmt: skip
+    "halves": lambda blocks, _, __: (blocks // 2, (blocks - blocks // 2) * 2),
+    "halves and one": lambda blocks, _, __: (blocks // 2, (blocks - blocks // 2) * 2 + 1 if blocks else 0),
+    "in proportion": _in_proportion,
+}
+"""library/flux_models.py:972 of sd-scripts, flux/flux_models.py:958 of musubi-tuner, and the one above."""
 
 FAMILIES: Mapping[str, Mapping[str, Any]] = read_table(Path(__file__).with_name("families.toml"))
 """What is known of each family and of its variants; the file says what its keys mean."""

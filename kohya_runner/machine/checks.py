@@ -6,6 +6,7 @@ Is it there, is it the tested commit, does it import, does it have the packages 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from kohya_runner.machine import device_checks
 from kohya_runner.machine.device_checks import (
     MODULE,
     PACKAGE_OF,
+    PACKAGES_TABLE,
     UNET_FAMILIES,
     MachineNeeds,
     TrainerFacts,
@@ -84,51 +86,23 @@ def imports(_: MachineNeeds, __: HostFacts, trainer: TrainerFacts) -> Iterator[F
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A package that the trainer imports when an option asks for it; ``line`` is where."""
+    """A package that the trainer imports for some values of an option (a pattern); ``line`` is where."""
 
     package: str
     option: str
+    value: str
     line: str
-    applies: Callable[[MachineNeeds], bool]
     instead: str
 
-
-def _by_name(*names: str) -> Callable[[MachineNeeds], bool]:
-    return lambda needs: needs.optimizer.lower() in names
-
-
-def _prefix(name: str) -> Callable[[MachineNeeds], bool]:
-    return lambda needs: needs.optimizer.lower().startswith(name)
-
-
-def _suffix(name: str) -> Callable[[MachineNeeds], bool]:
-    return lambda needs: needs.optimizer.lower().endswith(name)
+    def applies(self, needs: MachineNeeds) -> bool:
+        """Whether this run asks for it; an optimizer is named in whatever case."""
+        if self.option == "xformers":
+            return needs.xformers and needs.family in UNET_FAMILIES
+        said = needs.optimizer.lower() if self.option == "optimizer_type" else str(needs.args.get(self.option))
+        return re.fullmatch(self.value, said) is not None
 
 
-def _logs_to(name: str) -> Callable[[MachineNeeds], bool]:
-    return lambda needs: needs.args.get("log_with") in {name, "all"}
-
-
-def _xformers(needs: MachineNeeds) -> bool:
-    return needs.xformers and needs.family in UNET_FAMILIES
-
-
-ADAMW = "optimizer_type: AdamW"
-OPTIMIZER = "library/optimizer.py"
-
-REQUIREMENTS: tuple[Requirement, ...] = (
-    Requirement(
-        "xformers", "xformers", "library/model_io.py:141", _xformers, "sdpa: true in place of args.xformers: true"
-    ),
-    Requirement("bitsandbytes", "optimizer_type", f"{OPTIMIZER}:103", _suffix("8bit"), ADAMW),
-    Requirement("bitsandbytes", "optimizer_type", f"{OPTIMIZER}:154", _by_name("pagedadamw"), ADAMW),
-    Requirement("bitsandbytes", "optimizer_type", f"{OPTIMIZER}:168", _by_name("pagedadamw32bit"), ADAMW),
-    Requirement("lion-pytorch", "optimizer_type", f"{OPTIMIZER}:94", _by_name("lion"), ADAMW),
-    Requirement("dadaptation", "optimizer_type", f"{OPTIMIZER}:216", _prefix("dadapt"), "optimizer_type: Prodigy"),
-    Requirement("prodigyopt", "optimizer_type", f"{OPTIMIZER}:250", _by_name("prodigy"), ADAMW),
-    Requirement("schedulefree", "optimizer_type", f"{OPTIMIZER}:313", _suffix("schedulefree"), ADAMW),
-    Requirement("wandb", "log_with", "library/accelerator_setup.py:108", _logs_to("wandb"), "log_with: tensorboard"),
-)
+REQUIREMENTS = tuple(Requirement(**row) for row in PACKAGES_TABLE["requirements"])
 """What the trainer imports only for some options; everything else is in its requirements.txt."""
 
 
@@ -163,14 +137,10 @@ def packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterat
         known_missing = row.package in trainer.versions and trainer.versions[row.package] is None
         if known_missing and row.package not in said and row.applies(needs):
             said.add(row.package)
-            yield _missing(row, needs)
-
-
-def _missing(row: Requirement, needs: MachineNeeds) -> Finding:
-    value = f" {needs.optimizer}" if row.option == "optimizer_type" else ""
-    message = f"{row.option}{value} needs {row.package}, which the trainer's Python does not have ({row.line})"
-    hint = f"install {row.package} there, or write args.{row.instead}"
-    return error("trainer.package", message, where=needs.place(row.option), hint=hint)
+            value = f" {needs.optimizer}" if row.option == "optimizer_type" else ""
+            message = f"{row.option}{value} needs {row.package}, which the trainer's Python does not have ({row.line})"
+            hint = f"install {row.package} there, or write args.{row.instead}"
+            yield error("trainer.package", message, where=needs.place(row.option), hint=hint)
 
 
 PREFETCH = 2
@@ -215,17 +185,13 @@ def full_precision_download(needs: MachineNeeds, _: HostFacts, __: TrainerFacts)
 
 def _example_bytes(needs: MachineNeeds) -> int:
     """One image of a batch: its latents where they are cached, else its pixels."""
-    width, height = _resolution(needs.args.get("resolution"))
+    value = needs.args.get("resolution")  # 512, "1024,768" or [1024, 768]
+    parts = value if isinstance(value, (list, tuple)) else str(value or SIDE).split(",")
+    sides = [whole(part, SIDE) for part in parts] or [SIDE]
+    width, height = sides[0], sides[-1]
     cached = needs.args.get("cache_latents") is True or needs.args.get("cache_latents_to_disk") is True
     latents = latent_bytes(needs.family, width, height) if cached else None
     return latents if latents is not None else width * height * IMAGE_BYTES
-
-
-def _resolution(value: object) -> tuple[int, int]:
-    """512, "1024,768" or [1024, 768] as width and height."""
-    parts = value if isinstance(value, (list, tuple)) else str(value or SIDE).split(",")
-    sides = [whole(part, SIDE) for part in parts] or [SIDE]
-    return sides[0], sides[-1]
 
 
 def is_pinned(checkout: Checkout | None) -> bool:

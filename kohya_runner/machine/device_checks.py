@@ -93,10 +93,10 @@ class TrainerFacts:
     engine: EngineInfo = field(kw_only=True)
 
 
-_TABLE = read_table(Path(__file__).with_name("packages.toml"))
-PACKAGE_OF: Mapping[str, str] = _TABLE["packages"]
+PACKAGES_TABLE = read_table(Path(__file__).with_name("packages.toml"))
+PACKAGE_OF: Mapping[str, str] = PACKAGES_TABLE["packages"]
 """Module -> the package of the field that has it."""
-IMPORTED: Mapping[str, Mapping[str, str]] = _TABLE["imported"]
+IMPORTED: Mapping[str, Mapping[str, str]] = PACKAGES_TABLE["imported"]
 """Option -> value, as a recipe writes it -> the module that it imports."""
 OWN_MODULES = ("networks", "musubi_tuner", "library", "torch", "transformers", "diffusers")
 """What a value may begin with that is always there."""

@@ -81,45 +81,30 @@ def disk_plan(items: Iterable[DiskItem], filesystems: Iterable[FileSystem]) -> D
 
 
 def _judge(use: DiskUse, systems: tuple[FileSystem, ...]) -> tuple[Finding, ...]:
-    small = _is_small_root(use.system)
+    system, free = use.system, use.free
     if use.needed == 0:
         return ()
-    if use.free is None:
-        return (_unknown(use),)
-    if use.needed > use.free:
-        return (_small_root(use, systems, fits=False) if small else _full(use),)
-    if small:
-        return (_small_root(use, systems, fits=True),)
-    return (_tight(use, use.free),) if use.needed > use.free * TIGHT else ()
-
-
-def _is_small_root(system: FileSystem | None) -> bool:
-    return system is not None and system.mount == Path("/") and (system.total_bytes or SMALL_ROOT) < SMALL_ROOT
-
-
-def _full(use: DiskUse) -> Finding:
-    return error("disk.full", f"{_sum(use)}, {_free(use)}", where=use.where, hint=what_would_fit(use))
-
-
-def _tight(use: DiskUse, free: int) -> Finding:
-    left = f"{size(free - use.needed)} would be left of {size(free)} on {_mount(use)}"
-    return warning("disk.tight", f"{_sum(use)}; {left}", where=use.where, hint=what_would_fit(use))
-
-
-def _unknown(use: DiskUse) -> Finding:
-    why = "its quota cannot be read" if use.system else "its file system could not be read"
-    hint = "set KOHYA_RUNNER_VOLUME_GB to the volume's size in GB" if use.system else "make the folder first"
-    return warning("disk.unknown", f"{_sum(use)}; {why}", where=use.where, hint=hint)
-
-
-def _small_root(use: DiskUse, systems: tuple[FileSystem, ...], *, fits: bool) -> Finding:
-    roomy = [s for s in systems if s is not use.system and (s.free_bytes or 0) > use.needed]
-    place = f" (such as {roomy[0].mount})" if roomy else ""
-    total = size(use.system.total_bytes or 0) if use.system else ""
-    message = f"{_sum(use)} on the small root disk ({total} in all), {_free(use)}"
-    hint = f"write workspace: FOLDER, one on the big disk{place}, or set KOHYA_WORKSPACE"
-    make = warning if fits else error
-    return make("disk.cache_small", message, where=use.where, hint=hint)
+    parts = sorted(use.items, key=lambda item: -item.bytes)
+    detail = ", ".join(f"{item.what} {size(item.bytes)}" for item in parts if item.bytes)
+    total = f"the run writes about {size(use.needed)} ({detail})"
+    if system is None or free is None:
+        why = "its quota cannot be read" if system else "its file system could not be read"
+        hint = "set KOHYA_RUNNER_VOLUME_GB to the volume's size in GB" if system else "make the folder first"
+        return (warning("disk.unknown", f"{total}; {why}", where=use.where, hint=hint),)
+    room = f"{size(free)} free on {system.mount}"
+    if system.mount == Path("/") and (system.total_bytes or SMALL_ROOT) < SMALL_ROOT:
+        roomy = [s for s in systems if s is not system and (s.free_bytes or 0) > use.needed]
+        place = f" (such as {roomy[0].mount})" if roomy else ""
+        text = f"{total} on the small root disk ({size(system.total_bytes or 0)} in all), {room}"
+        hint = f"write workspace: FOLDER, one on the big disk{place}, or set KOHYA_WORKSPACE"
+        make = error if use.needed > free else warning
+        return (make("disk.cache_small", text, where=use.where, hint=hint),)
+    if use.needed > free:
+        return (error("disk.full", f"{total}, {room}", where=use.where, hint=what_would_fit(use)),)
+    if use.needed > free * TIGHT:
+        left = f"{size(free - use.needed)} would be left of {size(free)} on {system.mount}"
+        return (warning("disk.tight", f"{total}; {left}", where=use.where, hint=what_would_fit(use)),)
+    return ()
 
 
 def what_would_fit(use: DiskUse) -> str:
@@ -135,20 +120,6 @@ def what_would_fit(use: DiskUse) -> str:
         return "write " + " and ".join(f"args.{line}" for line, _ in best.values()) + f": then {size(least)} are needed"
     missing = use.needed - free
     return f"free {size(missing)} or write workspace: FOLDER, on a bigger disk" if missing > 0 else ""
-
-
-def _sum(use: DiskUse) -> str:
-    parts = sorted(use.items, key=lambda item: -item.bytes)
-    detail = ", ".join(f"{item.what} {size(item.bytes)}" for item in parts if item.bytes)
-    return f"the run writes about {size(use.needed)} ({detail})"
-
-
-def _free(use: DiskUse) -> str:
-    return f"{size(use.free or 0)} free on {_mount(use)}"
-
-
-def _mount(use: DiskUse) -> str:
-    return str(use.system.mount) if use.system else "an unknown disk"
 
 
 def _use_json(use: DiskUse) -> Mapping[str, object]:

@@ -63,16 +63,23 @@ def doctor(
         return Report((), fault.findings or (error("trainer.missing", fault.message, hint=fault.hint),))
     room = workspaces.choose(workspace, str(settings.workspace) if settings.workspace else None, env, Path.cwd())
     host = read_host((room.root,), environ=env)
+    system = host.filesystem_of(room.root)
+    free = size(system.free_bytes if system else None)
     facts, deep, broken = _look(checkout, python)
     trainer = trainer_facts(default, checkout, python, facts, deep)
     reach = hub.access(env)
     answer = hub.hub_facts(["stabilityai/stable-diffusion-xl-base-1.0"], reach)[0]
-    rows = (*_machine_rows(host), *_trainer_rows(default, checkout, python, facts, deep), *_disk_rows(room, host),
+    rows = (*_machine_rows(host), *_trainer_rows(default, checkout, python, facts, deep),
+            ("workspace", f"{room.root}: {free} free ({f'{system.kind} on {system.mount}' if system else 'unknown'})"),
             *_other_rows([engine for engine in engines if engine is not default], env, settings),
             ("Hub", "reachable" if answer.status == "ok" else f"{answer.status}: {answer.detail}"),
             ("Hub token", "set" if reach.token else "none (gated models need one: HF_TOKEN)"))  # fmt: skip
     found = broken or machine_findings(MachineNeeds("sdxl"), host, trainer)
-    return Report(rows, (*found, *_room(room, host)))
+    if system and system.free_bytes is not None and system.free_bytes < ROOMY:
+        text = f"{free} free in {room.root}: an SDXL run with its model and ten checkpoints takes about {size(ROOMY)}"
+        hint = "choose another disk with --workspace or KOHYA_WORKSPACE"
+        found = (*found, warning("disk.tight", text, hint=hint))
+    return Report(rows, found)
 
 
 def _look(
@@ -132,18 +139,3 @@ def _other_rows(
         if checkout is not None:
             commit = f"{(checkout.commit or 'unknown')[:10]}{'' if checkout.pinned else ', not the tested commit'}"
             yield engine.name, f"{commit} in {checkout.root}; {python.path if python else 'no Python for it yet'}"
-
-
-def _disk_rows(room: workspaces.Workspace, host: HostFacts) -> Iterator[tuple[str, str]]:
-    system = host.filesystem_of(room.root)
-    free = size(system.free_bytes) if system and system.free_bytes is not None else "unknown"
-    kind = f"{system.kind} on {system.mount}" if system else "unknown"
-    yield "workspace", f"{room.root}: {free} free ({kind})"
-
-
-def _room(room: workspaces.Workspace, host: HostFacts) -> Iterator[Finding]:
-    system = host.filesystem_of(room.root)
-    if system and system.free_bytes is not None and system.free_bytes < ROOMY:
-        need = f"an SDXL run with its model and ten checkpoints takes about {size(ROOMY)}"
-        message = f"{size(system.free_bytes)} free in {room.root}: {need}"
-        yield warning("disk.tight", message, hint="choose another disk with --workspace or KOHYA_WORKSPACE")

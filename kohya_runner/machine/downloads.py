@@ -26,6 +26,7 @@ TOKENIZERS = 5 * 10**6
 """Each tokenizer is a few MB (strategy_sd.py:19-34)."""
 
 WEIGHTS = (".safetensors", ".bin")
+WEIGHT_STEMS = frozenset({"model", "diffusion_pytorch_model", "pytorch_model"})
 SMALL = (".json", ".txt", ".model")
 PASSED: dict[str, frozenset[str]] = {
     "sd15": frozenset({"tokenizer", "safety_checker"}),
@@ -61,7 +62,8 @@ def pipeline_files(names: Collection[str], *, family: str, fp16: bool) -> tuple[
     passed = PASSED.get(family, frozenset())
     inside = [name for name in names if name.count("/") == 1 and name.partition("/")[0] not in passed]
     small = [name for name in inside if name.endswith(SMALL)]
-    weights = [name for name in inside if _is_weight(name)]
+    stems = {name: name.rpartition("/")[2].partition(".")[0].partition("-")[0] for name in inside}
+    weights = [name for name in inside if name.endswith(WEIGHTS) and stems[name] in WEIGHT_STEMS]
     suffix = next((s for s in WEIGHTS if any(name.endswith(s) for name in weights)), "")
     folders = {name.partition("/")[0] for name in weights}
     chosen = [name for folder in folders for name in _of_folder(folder, weights, suffix, fp16=fp16)]
@@ -72,11 +74,6 @@ def _of_folder(folder: str, weights: Collection[str], suffix: str, *, fp16: bool
     here = [name for name in weights if name.startswith(f"{folder}/") and name.endswith(suffix)]
     half = [name for name in here if _variant(name) == "fp16"]
     return half if fp16 and half else [name for name in here if not _variant(name)]
-
-
-def _is_weight(name: str) -> bool:
-    stem = name.rpartition("/")[2].partition(".")[0].partition("-")[0]
-    return name.endswith(WEIGHTS) and stem in {"model", "diffusion_pytorch_model", "pytorch_model"}
 
 
 def _variant(name: str) -> str:

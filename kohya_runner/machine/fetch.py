@@ -23,7 +23,7 @@ from kohya_runner.artefact.file_hash import Remote
 from kohya_runner.artefact.model_file import SAFETENSORS, safetensors_fault
 from kohya_runner.errors import PreflightError
 from kohya_runner.findings import Finding, error
-from kohya_runner.hub import TIMEOUT, Access, HubFact, HubNeed, hub_faults, hub_finding, status_of
+from kohya_runner.hub import TIMEOUT, Access, HubFact, HubNeed, get_into, hub_faults, hub_finding, status_of
 from kohya_runner.machine.downloads import HubFile, cached_files, local_path
 from kohya_runner.text import size
 
@@ -69,7 +69,9 @@ def fetch(
     for ref, remote in remotes.items():
         if isinstance(remote, file_hash.Remote) and not _adopted(targets[ref], remote, clock):
             _download(ref, targets[ref], remote, reach=reach, on_progress=on_progress)
-            _verify(ref, targets[ref], remote, clock)
+            if not file_hash.matches(targets[ref], remote):  # never loaded
+                raise _damaged(ref, f"set aside as {file_hash.set_aside(targets[ref], clock)}")
+            file_hash.record(targets[ref], remote)
     return tuple(targets[ref] for ref in wanted)
 
 
@@ -123,16 +125,12 @@ def _remote(ref: HubFile, target: Path, reach: Access) -> Remote | Finding | Non
         told = get_hf_file_metadata(url, token=reach.token or False, timeout=TIMEOUT, endpoint=reach.endpoint)
     except hub_faults() as fault:
         status, detail = status_of(fault, reach)
-        if status == "offline" and _whole(target):
+        by_hand = target.is_file() and target.suffix == SAFETENSORS
+        if status == "offline" and by_hand and not safetensors_fault(target):
             return None
         need = HubNeed(ref.repo, f"file {ref.path} of", ref.where)
         return hub_finding(need, HubFact(ref.repo, status, detail), reach)
     return file_hash.Remote(told.location or url, told.size or 0, told.etag or "", told.commit_hash or "")
-
-
-def _whole(target: Path) -> bool:
-    """Whether a safetensors file put there by hand ends where its header says."""
-    return target.is_file() and target.suffix == SAFETENSORS and not safetensors_fault(target)
 
 
 def _adopted(target: Path, remote: Remote, clock: Callable[[], float]) -> bool:
@@ -163,10 +161,6 @@ def _download(
 
 def _get(file: CountingFile, remote: Remote, reach: Access, report: Callable[[int], None]) -> None:
     """Append what is missing; a connection that breaks is tried again, as huggingface_hub does for some breaks only."""
-    from huggingface_hub.utils._headers import build_hf_headers
-
-    own = remote.url.startswith(reach.endpoint + "/")
-    headers = build_hf_headers(token=(reach.token or False) if own else False)  # no token for a storage host
     if file.seek(0, os.SEEK_END) > remote.size:
         file.seek(0)
         file.truncate()
@@ -175,27 +169,12 @@ def _get(file: CountingFile, remote: Remote, reach: Access, report: Callable[[in
     tries = 0
     while file.tell() < remote.size:
         try:
-            _append(file, remote, headers)
+            get_into(file, remote.url, reach, resume_size=file.tell(), expected_size=remote.size)
         except hub_faults() as fault:  # noqa: PERF203 - a round is megabytes
             tries += 1
-            if tries == TRIES or _is_full(fault) or status_of(fault, reach)[0] != "offline":
+            full = isinstance(fault, OSError) and fault.errno in FULL_DISK
+            if tries == TRIES or full or status_of(fault, reach)[0] != "offline":
                 raise
-
-
-def _append(file: CountingFile, remote: Remote, headers: dict[str, str]) -> None:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    disable_progress_bars()
-    if hasattr(constants, "HF_HUB_ENABLE_HF_TRANSFER"):
-        # RunPod's images switch hf_transfer on; huggingface_hub 0.34 then fails where it is not installed.
-        constants.HF_HUB_ENABLE_HF_TRANSFER = False
-    http_get(remote.url, file, resume_size=file.tell(), headers=headers, expected_size=remote.size)
-
-
-def _is_full(fault: Exception) -> bool:
-    return isinstance(fault, OSError) and fault.errno in FULL_DISK
 
 
 class CountingFile(io.FileIO):
@@ -227,32 +206,18 @@ def _locked(partial: Path) -> Iterator[CountingFile]:
 
 def _stopped(ref: HubFile, partial: Path, fault: Exception, reach: Access) -> PreflightError:
     """The same findings as the checks', with what is kept for the next try."""
-    if isinstance(fault, OSError) and fault.errno in FULL_DISK:
-        finding = error(
-            "disk.full",
-            f"{ref.text}: {fault.strerror}",
-            where=str(partial.parent),
-            hint="free some room, then start again",
-        )
-        return PreflightError(str(finding), findings=(finding,))
     status, detail = status_of(fault, reach)
-    if status != "offline":
-        finding = hub_finding(
-            HubNeed(ref.repo, f"file {ref.path} of", ref.where), HubFact(ref.repo, status, detail), reach
-        )
-        return PreflightError(str(finding), findings=(finding,))
-    kept = size(partial.stat().st_size) if partial.exists() else "nothing"
-    finding = error("hub.offline", f"{ref.text}: the connection broke ({detail}); {kept} kept", where=ref.where,
-                    hint="start again: it goes on from there")  # fmt: skip
+    if isinstance(fault, OSError) and fault.errno in FULL_DISK:
+        text, hint = f"{ref.text}: {fault.strerror}", "free some room, then start again"
+        finding = error("disk.full", text, where=str(partial.parent), hint=hint)
+    elif status != "offline":
+        need = HubNeed(ref.repo, f"file {ref.path} of", ref.where)
+        finding = hub_finding(need, HubFact(ref.repo, status, detail), reach)
+    else:
+        kept = size(partial.stat().st_size) if partial.exists() else "nothing"
+        text, hint = f"the connection broke ({detail}); {kept} kept", "start again: it goes on from there"
+        finding = error("hub.offline", f"{ref.text}: {text}", where=ref.where, hint=hint)
     return PreflightError(str(finding), findings=(finding,))
-
-
-def _verify(ref: HubFile, target: Path, remote: Remote, clock: Callable[[], float]) -> None:
-    """Record a right file; set a wrong one aside, so that it is never loaded."""
-    if file_hash.matches(target, remote):
-        file_hash.record(target, remote)
-        return
-    raise _damaged(ref, f"set aside as {file_hash.set_aside(target, clock)}")
 
 
 def _damaged(ref: HubFile, done: str) -> PreflightError:

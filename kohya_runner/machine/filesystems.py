@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kohya_runner.findings import Finding, error
@@ -77,16 +77,13 @@ def _read(
         is_network=kind in NETWORK_TYPES or source.startswith("mfs#"),
         paths=paths,
     )
-    return _with_quota(plain, environ.get(QUOTA_VARIABLE), clock) if plain.has_quota else plain
-
-
-def _with_quota(plain: FileSystem, declared: str | None, clock: Callable[[], float]) -> FileSystem:
-    """The declared size less what is there; unknown where nothing is declared: ``df`` shows the whole cluster."""
-    gigabytes = number(declared)
+    if not plain.has_quota:
+        return plain
+    # the declared size less what is there; unknown where nothing is declared: ``df`` shows the whole cluster
+    gigabytes = number(environ.get(QUOTA_VARIABLE))
     total = None if gigabytes is None else int(gigabytes * 10**9)
     used = used_bytes(plain.mount, clock() + MEASURE_SECONDS, clock) if total is not None else None
-    free = max(0, total - used) if total is not None and used is not None else None
-    return FileSystem(plain.mount, plain.kind, plain.source, free, total, plain.is_network, plain.paths)
+    return replace(plain, free_bytes=None if total is None or used is None else max(0, total - used), total_bytes=total)
 
 
 def used_bytes(root: Path, deadline: float, clock: Callable[[], float]) -> int | None:
@@ -111,26 +108,22 @@ def link_findings(room: Workspace, name: str, folders: tuple[Path, ...]) -> Iter
     runs, rehearsals = room.runs / name, room.rehearsals / name
     cache = {Path(path) for path in room.environment().values()}
     places = [*sorted(cache), room.models, room.datasets / name, runs, rehearsals]
-    within = [folder for run in (runs, rehearsals) for folder in (run, *_folders(run))]
-    places += [Path(link) for folder in within for link in _links(folder)]
+    within = [folder for run in (runs, rehearsals) for folder in (run, *_below(run, links=False))]
+    places += [link for folder in within for link in _below(folder, links=True)]
     for link in dict.fromkeys(found for place in places if (found := link_out(room.root, place))):
         if not is_inside(link, (room.root, *folders)):
             hint = "remove the link; or name the folder it leads to in your settings: folders: [...]"
             yield error("disk.link", f"{link} is a link that leads out of the workspace", hint=hint)
 
 
-def _links(folder: Path) -> list[str]:
+def _below(folder: Path, *, links: bool) -> list[Path]:
+    """The links, or the folders, that stand in a folder."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.path for entry in entries if entry.is_symlink())
-    except OSError:
-        return []
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+            chosen = (
+                entry for entry in entries if (entry.is_symlink() if links else entry.is_dir(follow_symlinks=False))
+            )
+            return sorted(Path(entry.path) for entry in chosen)
     except OSError:
         return []
 

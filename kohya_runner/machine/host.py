@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from kohya_runner.machine.filesystems import FileSystem, find_filesystem, read_filesystems
 from kohya_runner.safe_files import read_text
@@ -57,7 +56,9 @@ def read_gpus(environ: Mapping[str, str], run: Run) -> tuple[Gpu, ...]:
 def parse(text: str) -> tuple[Gpu, ...]:
     """One GPU per line of five fields; other lines (warnings, error texts) are left out."""
     rows = (tuple(field.strip() for field in line.split(",")) for line in text.splitlines())
-    return tuple(_gpu(row) for row in rows if len(row) == len(("name", "total", "used", "capability", "driver")))
+    return tuple(
+        Gpu(row[0], _mebibytes(row[1]), _mebibytes(row[2]), _version(row[3]), row[4]) for row in rows if len(row) == 5
+    )
 
 
 def visible(gpus: tuple[Gpu, ...], devices: str | None) -> tuple[Gpu, ...]:
@@ -73,11 +74,6 @@ def visible(gpus: tuple[Gpu, ...], devices: str | None) -> tuple[Gpu, ...]:
         else:
             break
     return tuple(shown)
-
-
-def _gpu(row: tuple[str, ...]) -> Gpu:
-    name, total, used, capability, driver = row
-    return Gpu(name, _mebibytes(total), _mebibytes(used), _version(capability), driver)
 
 
 def _mebibytes(text: str) -> int | None:
@@ -111,9 +107,7 @@ class PeakGpuMemory:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Look no more."""
         self._ended.set()
         if self._thread.is_alive():
@@ -159,8 +153,12 @@ def total(root: Path = ROOT) -> int | None:
 
 def _levels(root: Path) -> tuple[tuple[int, int], ...]:
     """Bytes left and bytes in all, of the machine and of each control group that has a limit."""
-    second, first = map(_group, _groups(root)), map(_group_v1, _groups_v1(root))
-    return tuple(pair for pair in (_machine(root), *second, *first) if pair is not None)
+    free, total = (_field(root / "proc/meminfo", name) for name in ("MemAvailable:", "MemTotal:"))
+    machine = (free * _KIB, total * _KIB) if free is not None and total else None
+    second = (_left(folder, "memory.max", "memory.current", "inactive_file") for folder in _groups(root))
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    first = (_left(folder, *names) for folder in _groups_v1(root))
+    return tuple(pair for pair in (machine, *second, *first) if pair is not None)
 
 
 def _groups(root: Path) -> tuple[Path, ...]:
@@ -180,26 +178,12 @@ def _own(root: Path, controller: str) -> str:
     return next((path.strip("/") for _, names, path in named if controller in names.split(",")), "")
 
 
-def _machine(root: Path) -> tuple[int, int] | None:
-    free, total = (_field(root / "proc/meminfo", name) for name in ("MemAvailable:", "MemTotal:"))
-    return (free * _KIB, total * _KIB) if free is not None and total else None
-
-
-def _group(folder: Path) -> tuple[int, int] | None:
-    return _left(folder / "memory.max", folder / "memory.current", folder / "memory.stat", "inactive_file")
-
-
-def _group_v1(folder: Path) -> tuple[int, int] | None:
-    limit, used = folder / "memory.limit_in_bytes", folder / "memory.usage_in_bytes"
-    return _left(limit, used, folder / "memory.stat", "total_inactive_file")
-
-
-def _left(limit: Path, used: Path, stat: Path, cache: str) -> tuple[int, int] | None:
+def _left(group: Path, limit: str, used: str, cache: str) -> tuple[int, int] | None:
     """Pages of files that nobody uses count as used, and are given back when they are needed."""
-    total, taken = _number(limit), _number(used)
+    total, taken = _number(group / limit), _number(group / used)
     if total is None or taken is None or total >= _UNLIMITED:
         return None
-    return max(0, total - taken + (_field(stat, cache) or 0)), total
+    return max(0, total - taken + (_field(group / "memory.stat", cache) or 0)), total
 
 
 def _field(file: Path, name: str) -> int | None:

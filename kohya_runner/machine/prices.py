@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kohya_runner.errors import PreflightError, RemoteError, UsageError
 from kohya_runner.machine.runpod_api import RunPodApi, plain_card
+from kohya_runner.text import number
 
 _MEMORY = re.compile(r"SizeInMiB\D+(\d+)")
 _LEAST_MIB = 1000  # SkyPilot's catalogue of RunPod has GB in a field of MiB (fetch_runpod.py, get_gpu_info)
@@ -45,19 +46,15 @@ def given(texts: Iterable[str], source: str, count: int) -> tuple[Offer, ...]:
     Raises:
         UsageError: it is none.
     """
-    return tuple(_given(text, source, count) for text in texts)
-
-
-def _given(text: str, source: str, count: int) -> Offer:
-    card, _, number = text.rpartition("=")
-    try:
-        price = float(number)
-    except ValueError:
-        price = -1.0
-    if not 0 < price < 1e6:
-        hint = 'write 0.44, or with its card "NVIDIA L4=0.44": an hour of the whole machine'
-        raise UsageError(f"{source}: {text!r} is no price", hint=hint)
-    return Offer(card.strip(), count, price, source)
+    offers = []
+    for text in texts:
+        card, _, said = text.rpartition("=")
+        price = _price(said)
+        if price is None:
+            hint = 'write 0.44, or with its card "NVIDIA L4=0.44": an hour of the whole machine'
+            raise UsageError(f"{source}: {text!r} is no price", hint=hint)
+        offers.append(Offer(card.strip(), count, price, source))
+    return tuple(offers)
 
 
 def sky_folder(environ: Mapping[str, str]) -> Path | None:
@@ -84,8 +81,8 @@ def _sky_rows(file: Path, count: int) -> Iterator[Offer]:
         when = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
         with file.open(encoding="utf-8", newline="") as text:
             for row in csv.DictReader(text):
-                card, price = row.get("AcceleratorName") or "", _number(row.get("Price"))
-                if card and price and _number(row.get("AcceleratorCount")) == count:
+                card, price = row.get("AcceleratorName") or "", _price(row.get("Price"))
+                if card and price and _price(row.get("AcceleratorCount")) == count:
                     mib = _MEMORY.search(row.get("GpuInfo") or "")
                     size = int(mib[1]) if mib else None
                     gb = size if size is None or size < _LEAST_MIB else round(size / 1024)
@@ -94,12 +91,9 @@ def _sky_rows(file: Path, count: int) -> Iterator[Offer]:
         raise PreflightError(f"{file}: cannot be read: {fault}", hint="sky renews it: sky show-gpus") from None
 
 
-def _number(text: object) -> float | None:
-    try:
-        number = float(str(text))
-    except ValueError:
-        return None
-    return number if 0 < number < 1e6 else None
+def _price(text: object) -> float | None:
+    found = number(text)
+    return found if found is not None and 0 < found < 1e6 else None
 
 
 def runpod(environ: Mapping[str, str], count: int) -> tuple[Offer, ...]:

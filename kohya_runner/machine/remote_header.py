@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from kohya_runner.artefact.model_file import SAFETENSORS
 from kohya_runner.artefact.model_inspection import SHA256, Inspected, with_header
 from kohya_runner.artefact.safetensors_header import LENGTH, Header, HeaderError, read_header
-from kohya_runner.hub import PARALLEL, TIMEOUT, Access, hub_faults
+from kohya_runner.hub import PARALLEL, TIMEOUT, Access, get_into, hub_faults
 
 if TYPE_CHECKING:
     from kohya_runner.machine.downloads import HubFile
@@ -102,17 +102,7 @@ class _Beginning(io.BytesIO):
 
 
 def _beginning(url: str, reach: Access, most: int) -> bytes:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils._headers import build_hf_headers
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    disable_progress_bars()
-    if hasattr(constants, "HF_HUB_ENABLE_HF_TRANSFER"):
-        constants.HF_HUB_ENABLE_HF_TRANSFER = False  # RunPod's images switch it on; huggingface_hub 0.34 then fails
-    own = url.startswith(reach.endpoint + "/")
-    headers = build_hf_headers(token=(reach.token or False) if own else False)  # no token for a storage host
     file = _Beginning(most)
     with contextlib.suppress(_EnoughError):
-        http_get(url, file, headers={**headers, "Range": f"bytes=0-{most - 1}"})
+        get_into(file, url, reach, headers={"Range": f"bytes=0-{most - 1}"})
     return file.getvalue()

@@ -206,11 +206,9 @@ class RunPodApi:
     def _once(self, path: str, body: Mapping[str, object] | None) -> tuple[int, Any, str, float | None]:
         """Status, JSON (None where it is none), what an error says (RFC 9457), Retry-After."""
         url, headers = f"{self.url}/{path}", {"Authorization": f"Bearer {self.key}", "Accept": "application/json"}
-        if body is None:
-            answer = web.get(url, headers, seconds=_SECONDS, longest=_LARGEST)
-        else:
-            headers["Content-Type"] = "application/json"
-            answer = web.post(url, json.dumps(body).encode(), headers, seconds=_SECONDS, longest=_LARGEST)
+        headers |= {} if body is None else {"Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        answer = web.post(url, data, headers, seconds=_SECONDS, longest=_LARGEST)
         try:
             value = {} if answer.status == 204 else json.loads(answer.text)
         except ValueError:
