@@ -70,12 +70,13 @@ def captions_by_stem(source: facts.Source, names: Iterable[str]) -> Mapping[str,
     for name in () if source.captions.ignored else names:
         if stem(name) not in chosen or name.endswith(facts.dotted(source.captions.extension)):
             chosen[stem(name)] = name
-    return {stem: _caption_of_image(source, source.folder / name) for stem, name in chosen.items()}
+    paths = {stem: source.folder / name for stem, name in chosen.items()}
+    return {stem: _unreadable(path, why) if (why := source.refuses(path)) else read_caption(path)
+            for stem, path in paths.items()}  # fmt: skip
 
 
-def _caption_of_image(source: facts.Source, path: Path) -> facts.Caption:
-    why = source.refuses(path)
-    return facts.Caption(path, "", 0, "", problem=f"unreadable: {why}") if why else read_caption(path)
+def _unreadable(path: Path, why: str) -> facts.Caption:
+    return facts.Caption(path, "", 0, "", problem=f"unreadable: {why}")
 
 
 def images_in(folder: Path) -> int:
@@ -101,13 +102,13 @@ def read_caption(path: Path) -> facts.Caption:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
-            return facts.Caption(path, "", 0, "", problem="unreadable: is not a regular file")
+            return _unreadable(path, "is not a regular file")
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
-        return facts.Caption(path, "", 0, "", problem=f"unreadable: {error.strerror or error}")
+        return _unreadable(path, error.strerror or str(error))
     if len(data) > LARGEST:
-        return facts.Caption(path, "", 0, "", problem="unreadable: larger than a megabyte, too large for a caption")
+        return _unreadable(path, "larger than a megabyte, too large for a caption")
     digest = hashlib.sha256(data).hexdigest()
     try:
         text = data.decode()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from kohya_runner.dataset.caption_checks import about
 from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.facts import IMAGE_EXTENSIONS, Caption, CaptionRules, Image, Scan, Source
 from kohya_runner.dataset.metadata_rows import INPUT, INSTRUCTION, OUTPUT, MetadataRow, MetadataRows, read_rows
@@ -235,22 +236,11 @@ def check_pairs(paired: Paired, *, buckets: bool, sizes: bool = True) -> Iterato
         text = f"{printable(str(paired.conditions.source.folder))}: {paired.conditions.problem}"
         yield error("dataset.conditioning", text, where=where, hint="name the folder that holds the condition images")
         return
-    yield from _unreadable(paired)
-    yield from _alone(paired, where)
-    if sizes:
-        yield from _sizes(paired, buckets=buckets)
-    yield from _same_file(paired)
-
-
-def _unreadable(paired: Paired) -> Iterator[Finding]:
     broken = [image for image in paired.conditions.images if image.problem]
     if broken:
         paths = [image.path for image in broken]
         text = f"{counted(len(paths), 'condition image')} cannot be used: {names(paths)}: {broken[0].problem}"
         yield error("image.condition", text, where=paired.conditions.source.place(paths), hint="replace or remove")
-
-
-def _alone(paired: Paired, where: str) -> Iterator[Finding]:
     partners = paired.partners
     missing = [image.path for image in paired.pictures.images if image.path not in partners and not image.problem]
     if missing:  # AssertionError in library/controlnet_dataset.py:153
@@ -261,33 +251,19 @@ def _alone(paired: Paired, where: str) -> Iterator[Finding]:
     if surplus:
         text = f"{counted(len(surplus), 'condition image')} without a picture: {names(surplus)}"
         yield warning("dataset.pair_surplus", text, where=where, hint="they are left out")
-
-
-def _sizes(paired: Paired, *, buckets: bool) -> Iterator[Finding]:
-    pairs = [(image, paired.partners[image.path]) for image in paired.pictures.images if image.path in paired.partners]
+    pairs = [(image, partners[image.path]) for image in paired.pictures.images if image.path in partners]
     if buckets:  # AssertionError at the first batch, library/controlnet_dataset.py:199
         odd = [image.path for image, partner in pairs if image.size != partner.size]
         text = "that differ in size from their condition image, which the trainer refuses with enable_bucket"
-        make = error
     else:
         odd = [image.path for image, partner in pairs if _ratio(image) != _ratio(partner)]
         text = "that differ in shape from their condition image, which is squeezed to fit"
-        make = warning
-    if odd:
-        hint = "save both in one size"
-        message = f"{counted(len(odd), 'picture')} {text}: {names(odd)}"
-        yield make("image.pair_size", message, where=paired.pictures.source.place(odd), hint=hint)
-
-
-def _same_file(paired: Paired) -> Iterator[Finding]:
-    partners = paired.partners
-    images = (image for image in paired.pictures.images if image.sha256 and image.path in partners)
-    same = [image.path for image in images if image.sha256 == partners[image.path].sha256]
-    if same:
-        text = f"{counted(len(same), 'picture')} that are their own condition image: {names(same)}"
-        yield warning(
-            "image.pair_same", text, where=paired.pictures.source.place(same), hint="there is nothing to learn from"
-        )
+    if sizes:
+        make, hint = error if buckets else warning, "save both in one size"
+        yield from about(make, "image.pair_size", paired.pictures, odd, "picture", text, hint)
+    same = [image.path for image, partner in pairs if image.sha256 and image.sha256 == partner.sha256]
+    text, hint = "that are their own condition image", "there is nothing to learn from"
+    yield from about(warning, "image.pair_same", paired.pictures, same, "picture", text, hint)
 
 
 def _ratio(image: Image) -> float:

@@ -10,7 +10,7 @@ sd-scripts looks for no caption but the one beside it (library/dreambooth_datase
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,11 +73,16 @@ class EditFolder:
 
 def with_edits(layout: Layout, edits: Iterable[EditSet], *, fit: bool = True) -> Layout:
     """The layout as edit pairs alone. ``fit``: a picture before the edit is given the size of the one after it."""
-    numbered = _numbered(edits)
+    every = [(edit.source.repeats, pair) for edit in edits for pair in edit.usable]
+    digits = max(DIGITS, len(str(len(every))))  # stems are unique over all datasets
+    numbered = [(repeats, f"{number:0{digits}d}", pair) for number, (repeats, pair) in enumerate(every, start=1)]
     folders, conditions = [], []
     for repeats in sorted({repeats for repeats, _, _ in numbered}):
         chosen = [(name, pair) for number, name, pair in numbered if number == repeats]
-        targets = tuple(_target(name, pair, layout.caption_extension) for name, pair in chosen)
+        targets = tuple(
+            Entry(f"{name}{image.path.suffix.lower()}", image, f"{name}{layout.caption_extension}", written=True)
+            for name, image in ((name, pair.target) for name, pair in chosen)
+        )
         controls = tuple(entry for name, pair in chosen for entry in _controls(name, pair, fit=fit))
         folders.append(Folder(CONCEPT, repeats, regularization=False, entries=targets))
         conditions.append(Folder(CONCEPT, repeats, regularization=False, entries=controls, conditions=True))
@@ -95,18 +100,6 @@ def edit_folders(layout: Layout) -> tuple[EditFolder, ...]:
         )
         for folder, control in zip(layout.folders, layout.conditions, strict=True)
     )  # fmt: skip
-
-
-def _numbered(edits: Iterable[EditSet]) -> Sequence[tuple[int, str, EditPair]]:
-    """Every usable pair with its repeats and its stem; stems are unique over all datasets."""
-    every = [(edit.source.repeats, pair) for edit in edits for pair in edit.usable]
-    digits = max(DIGITS, len(str(len(every))))
-    return [(repeats, f"{number:0{digits}d}", pair) for number, (repeats, pair) in enumerate(every, start=1)]
-
-
-def _target(stem: str, pair: EditPair, caption_extension: str) -> Entry:
-    image = pair.target
-    return Entry(f"{stem}{image.path.suffix.lower()}", image, f"{stem}{caption_extension}", written=True)
 
 
 def _controls(stem: str, pair: EditPair, *, fit: bool) -> Iterator[Entry]:

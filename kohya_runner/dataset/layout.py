@@ -138,11 +138,11 @@ def _entries(images: list[tuple[Image, str]], caption_extension: str) -> tuple[E
     digits = next(n for n in DIGITS if len({digest[:n] for digest in hashes}) == len(hashes) or n == DIGITS[-1])
     entries = []
     for (image, _), digest in zip(images, hashes, strict=True):
-        extension = image.path.suffix
+        usable = image.caption is not None and image.caption.problem in ("", CAPTION_BLANK)
         laid_out = f"{digest[:digits]}-{_plain(stem(image.path.name))}"
-        caption = f"{laid_out}{caption_extension}" if _has_caption(image) else ""
+        caption = f"{laid_out}{caption_extension}" if usable else ""
         written = image.caption is not None and image.caption.written is not None
-        entries.append(Entry(f"{laid_out}{extension.lower()}", image, caption, written=written))
+        entries.append(Entry(f"{laid_out}{image.path.suffix.lower()}", image, caption, written=written))
     return tuple(sorted(entries, key=lambda entry: entry.name))
 
 
@@ -150,10 +150,6 @@ def _plain(stem: str) -> str:
     """The stem in a form that every log and file takes; of a very long one the end, where face positions stand."""
     printable = "".join(sign if sign.isprintable() else "_" for sign in stem)
     return printable.encode()[-LONGEST_STEM:].decode("utf-8", "ignore")
-
-
-def _has_caption(image: Image) -> bool:
-    return image.caption is not None and image.caption.problem in ("", CAPTION_BLANK)
 
 
 def head(name: str) -> str:
@@ -174,14 +170,8 @@ def tree_key(folders: tuple[Folder, ...], settings_key: str, metadata: str = "")
         digest.update(f"{folder.regularization}\0{folder.name}\0{folder.options}".encode())
         for entry in folder.entries:
             caption = str(entry.image.caption.path) if entry.image.caption else ""
-            parts = (
-                entry.name,
-                str(entry.image.path),
-                entry.image.sha256,
-                entry.caption,
-                caption,
-                caption_sha256(entry),
-            )
+            image = entry.image
+            parts = (entry.name, str(image.path), image.sha256, entry.caption, caption, caption_sha256(entry))
             digest.update(os.fsencode("\0".join(parts) + "\n"))
     return digest.hexdigest()[:12]
 
@@ -216,16 +206,11 @@ def with_metadata(layout: Layout) -> Layout:
     Its keys are relative to --train_data_dir (library/finetuning_dataset.py:126). The size is always given: without it
     the trainer takes a cached latent for the picture itself on the second run (library/finetuning_dataset.py:167-180).
     """
-    rows = {
-        f"{folder.name}/{entry.name}": {"caption": _trained_text(folder, entry), "image_size": list(entry.size)}
-        for folder in layout.folders
-        for entry in folder.entries
-    }
-    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-    return replace(layout, metadata=text, key=tree_key(layout.folders, layout.settings_key, text))
-
-
-def _trained_text(folder: Folder, entry: Entry) -> str:
-    """What the trainer would read from the folder: the caption's first line, else the class token."""
-    caption = entry.image.caption if entry.caption else None
-    return folder.concept if caption is None else caption.text
+    rows: dict[str, dict[str, object]] = {}
+    for folder in layout.folders:
+        for entry in folder.entries:  # what the trainer would read from the folder: the first line, or the class token
+            caption = entry.image.caption if entry.caption else None
+            text = folder.concept if caption is None else caption.text
+            rows[f"{folder.name}/{entry.name}"] = {"caption": text, "image_size": list(entry.size)}
+    made = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    return replace(layout, metadata=made, key=tree_key(layout.folders, layout.settings_key, made))

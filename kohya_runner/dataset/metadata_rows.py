@@ -78,7 +78,7 @@ def parse_rows(
         return MetadataRows(faults=(Fault(f"{name}:1:1", f"is not UTF-8 (byte {fault.start})", "save it as UTF-8"),))
     if len(data) > LARGEST:
         return MetadataRows(faults=(Fault(f"{name}:1:1", f"is larger than {size(LARGEST)}"),))
-    keyed = keyed_rows if text.lstrip().startswith("{") and text.strip() != "{}" else _entries
+    keyed = keyed_rows if text.lstrip().startswith("{") and text.strip() != "{}" else _listed_rows
     usual = _lines if name.lower().endswith(".jsonl") else keyed
     found = tuple((parse or usual)(name, text))
     return MetadataRows(
@@ -121,7 +121,8 @@ def _first(path: Path) -> MetadataRow | None:
     return row if isinstance(row, MetadataRow) else None
 
 
-def _entries(name: str, text: str) -> Iterator[MetadataRow | Fault]:
+def _listed_rows(name: str, text: str) -> Iterator[MetadataRow | Fault]:
+    """Of one JSON list: a fault ends the reading, as nobody knows where the next entry begins."""
     return _Page(name, text).entries()
 
 
@@ -151,10 +152,11 @@ class _Page:
         return row
 
     def entries(self) -> Iterator[MetadataRow | Fault]:
-        """Of one JSON list: a fault ends the reading, as nobody knows where the next entry begins."""
         position = self._skip(0)
         try:
-            position = self._opened(position)
+            if self.text[position : position + 1] != "[":
+                raise _NoJsonError(position, "is not a list of objects")  # noqa: TRY301 - told below
+            position = self._skip(position + 1)
             while self.text[position : position + 1] != "]":
                 row, position = self._row(position)
                 yield row
@@ -163,12 +165,6 @@ class _Page:
         except _NoJsonError as fault:
             hint = "write a list of objects, or one object a line as .jsonl"
             yield Fault(self.place(fault.position), fault.what, hint)
-
-    def _opened(self, position: int) -> int:
-        """Past the bracket of a list."""
-        if self.text[position : position + 1] != "[":
-            raise _NoJsonError(position, "is not a list of objects")
-        return self._skip(position + 1)
 
     def _end(self, position: int, what: str) -> None:
         """Nothing but blanks may follow."""
@@ -189,7 +185,12 @@ class _Page:
             if key in keys:
                 raise _NoJsonError(position, f"names '{printable(key)}' twice")
             keys[key], places[key] = self.place(position), self.place(value_at)
-            values[key], position = self._value(value_at)
+            try:
+                values[key], position = _DECODER.raw_decode(self.text, value_at)
+            except json.JSONDecodeError as fault:
+                raise _NoJsonError(fault.pos, f"is not valid JSON: {fault.msg}") from None
+            except RecursionError:
+                raise _NoJsonError(value_at, "is nested too deeply") from None
             position = self._after_item(position, "}")
         return MetadataRow(self._line(begin) + self.first, self.place(begin), values, keys, places), position + 1
 
@@ -204,14 +205,6 @@ class _Page:
         if self.text[colon : colon + 1] != ":":
             raise _NoJsonError(colon, "has no ':' after a key")
         return key, self._skip(colon + 1)
-
-    def _value(self, position: int) -> tuple[Any, int]:
-        try:
-            return _DECODER.raw_decode(self.text, position)
-        except json.JSONDecodeError as fault:
-            raise _NoJsonError(fault.pos, f"is not valid JSON: {fault.msg}") from None
-        except RecursionError:
-            raise _NoJsonError(position, "is nested too deeply") from None
 
     def _after_item(self, position: int, closing: str) -> int:
         """Past the comma, or at the closing bracket."""

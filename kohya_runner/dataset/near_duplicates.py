@@ -7,7 +7,7 @@ that ten thousand frames of one film cost little more than ten thousand differen
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from operator import sub
@@ -43,7 +43,9 @@ class _Known:
         for group in self.signatures.get(candidate.signature, ()):
             if _near(group.ratio, candidate.ratio):
                 return group
-        return next((group for group in _close(self.cells, candidate.quarters) if _same(group, candidate)), None)
+        ranges = [range((q - QUARTER) // CELL, (q + QUARTER) // CELL + 1) for q in candidate.quarters]
+        close = (group for cell in product(*ranges) for group in self.cells.get(cell, ()))
+        return next((group for group in close if _same(group, candidate)), None)
 
     def add(self, candidate: _Group) -> None:
         self.signatures[candidate.signature].append(candidate)
@@ -79,12 +81,6 @@ def near(pictures: Iterable[TrainerView]) -> tuple[tuple[TrainerView, ...], ...]
             groups.append(group)
         group.others.append(view)
     return tuple((group.first, *(group.others or ())) for group in groups)
-
-
-def _close(cells: dict[tuple[int, ...], list[_Group]], quarters: Sequence[int]) -> Iterator[_Group]:
-    ranges = [range((q - QUARTER) // CELL, (q + QUARTER) // CELL + 1) for q in quarters]
-    for cell in product(*ranges):
-        yield from cells.get(cell, ())
 
 
 def _same(one: _Group, other: _Group) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from kohya_runner.dataset.buckets import Buckets, make_buckets, select
+from kohya_runner.dataset.buckets import make_buckets, select
 from kohya_runner.dataset.near_duplicates import exact, near
 from kohya_runner.dataset.trainer_view import PageFinding, Rules, TrainerView, named, page_finding, some
 from kohya_runner.findings import error, info, warning
@@ -121,16 +121,12 @@ def webp(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     if rules.buckets is None:
         return
     made = make_buckets(rules.buckets)
-    wrong = [one for one in views if one.traits and one.traits.short and _bucket(made, one) != one.bucket]
+    short = [(one, select(made, one.size)) for one in views if one.traits and one.traits.short]
+    wrong = [one for one, choice in short if (choice[0] if choice else None) != one.bucket]
     if wrong:
         text = f"{counted(len(wrong), 'WebP image')} that the trainer measures one pixel too small, and puts into"
         hint = "save as PNG, or as WebP without metadata, alpha and animation"
         yield page_finding(warning, "image.webp_size", f"{text} a smaller bucket: {named(wrong)}", wrong, hint=hint)
-
-
-def _bucket(made: Buckets, one: TrainerView) -> tuple[int, int] | None:
-    choice = select(made, one.size)
-    return choice[0] if choice else None
 
 
 def aspect(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:

@@ -28,9 +28,12 @@ def truncated(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFindin
         certain = [one for one in views if one.counts[index].fewest > limit]
         if certain:
             longest = max(certain, key=lambda one: one.counts[index].fewest)
+            far, cut = longest.counts[index], longest.counts[index].cut or 0
+            where = "after" if far.exact else "after, at the earliest,"
             text = (
                 f"{counted(len(certain), 'caption')} longer than the {limit} tokens of {name}: "
-                f"{named(certain)}; the longest has {longest.counts[index].shown} and is cut {_end(longest, index)}"
+                f"{named(certain)}; the longest has {far.shown} and is cut {where} "
+                f"{shortened('…' + longest.caption[max(0, cut - TAIL) : cut])}"
             )
             hint = "shorten" + _length_that_fits(encoder, [one.counts[index] for one in certain])
             # beside T5 CLIP gives no more than one vector, and long captions are usual
@@ -87,7 +90,7 @@ def trigger(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]
         return
     groups = triggers(written)
     for words in groups:
-        without = [one for one in written if not any(_holds(one.caption, word) for word in words)]
+        without = [one for one in written if not any(word in one.caption for word in words)]
         meant = {id(one): near for one in without if (near := misspelt(one.caption, words))}
         wrong = [one for one in without if id(one) in meant]
         if wrong:
@@ -110,7 +113,7 @@ def triggers(views: Sequence[TrainerView]) -> tuple[tuple[str, ...], ...]:
         return stated
     concept = views[0].source.concept
     forms = tuple(dict.fromkeys((concept, concept.replace("_", " "))))
-    having = sum(1 for one in views if any(_holds(one.caption, form) for form in forms))
+    having = sum(1 for one in views if any(form in one.caption for form in forms))
     close = sum(1 for one in views if misspelt(one.caption, forms)) if having else 0
     return (forms,) if having and (having + close) >= USUAL * len(views) else ()
 
@@ -143,17 +146,6 @@ def distance(one: str, other: str, most: int) -> int:
         if min(row) > most:
             return most + 1
     return row[-1]
-
-
-def _holds(text: str, word: str) -> bool:
-    return word in text
-
-
-def _end(one: TrainerView, index: int) -> str:
-    counted_so = one.counts[index]
-    cut = counted_so.cut or 0
-    where = "after" if counted_so.exact else "after, at the earliest,"
-    return f"{where} {shortened('…' + one.caption[max(0, cut - TAIL) : cut])}"
 
 
 def kept(text: str, count: Count) -> tuple[str, str]:

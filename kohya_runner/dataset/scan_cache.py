@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+import PIL
 from typing_extensions import Self
 
 from kohya_runner.dataset.facts import Image
@@ -57,9 +57,7 @@ class ScanCache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.flush()
         self._close()
 
@@ -162,7 +160,8 @@ class ScanCache:
 
     def _prepared(self, database: sqlite3.Connection) -> sqlite3.Connection | None:
         """The tables of this version; of another one's a reader makes nothing."""
-        wanted = _version()
+        major, minor = (int(part) for part in PIL.__version__.split(".")[:2])
+        wanted = VERSION * 1_000_000 + major * 1_000 + minor
         found = database.execute("PRAGMA user_version").fetchone()[0]
         if self.readonly:
             if found != wanted:
@@ -179,41 +178,20 @@ class ScanCache:
             database.execute(_TABLE)
         return database
 
-    def _guarded(self) -> _Guard:
-        return _Guard(self)
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Whatever SQLite says ends the keeping, never the check."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.problem = str(error)
+            self._close()
 
     def _close(self) -> None:
         if self._database is not None:
             with suppress(sqlite3.Error):
                 self._database.close()
         self._database = None
-
-
-class _Guard:
-    """Whatever SQLite says ends the keeping, never the check."""
-
-    def __init__(self, cache: ScanCache) -> None:
-        self.cache = cache
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, sqlite3.Error):
-            return False
-        self.cache.problem = str(error)
-        self.cache._close()  # noqa: SLF001 - the other half of the class
-        return True
-
-
-def _version() -> int:
-    """This module's and Pillow's: another Pillow may read other files, or read them otherwise."""
-    import PIL
-
-    major, minor = (int(part) for part in PIL.__version__.split(".")[:2])
-    return VERSION * 1_000_000 + major * 1_000 + minor
 
 
 def _picture(path: Path, row: Sequence[Any]) -> Picture:

@@ -112,7 +112,10 @@ def pictures(
             warnings.simplefilter("ignore")  # of a decoder about a file: a finding says it
             for done, item in enumerate(_ahead(pool, (folder, names), cache, refuses), start=1):
                 fresh = isinstance(item, Future)
-                yield (_kept(item.result(), cache) if isinstance(item, Future) else item), fresh
+                picture, before, after = item.result() if isinstance(item, Future) else (item, None, None)
+                if cache is not None:
+                    cache.keep(picture, before, after)
+                yield picture, fresh
                 if progress is not None:
                     progress(done, len(names))
     finally:
@@ -154,13 +157,6 @@ def _read(path: Path, look: Callable[[str], Stamp | None]) -> _Read:
     before = look(str(path))
     picture = read_picture(path)
     return picture, before, look(str(path))
-
-
-def _kept(read: _Read, cache: ScanCache | None) -> Picture:
-    picture, before, after = read
-    if cache is not None:
-        cache.keep(picture, before, after)
-    return picture
 
 
 def cores() -> int:

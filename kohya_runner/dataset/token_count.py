@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,8 +154,15 @@ def count(encoder: Encoder, text: str) -> Count:
         return _counted(encoder, encoder.files, text)
     weights = list(_clip(text, encoder.merges) if encoder.kind == "clip" else ESTIMATES[encoder.kind](text))
     most = sum(number for _, number in weights)
-    fewest = most if _is_exact(encoder, text) else min(most, (_fewest if encoder.kind == "clip" else _words)(text))
-    return Count(encoder.name, encoder.limit, fewest, most, _cut(weights, encoder.limit))
+    by_merges = encoder.kind == "clip" and encoder.merges is not None and not _CHANGED.search(text)
+    fewest = most
+    if encoder.kind == "clip" and not by_merges:
+        fewest = min(most, sum(_word(found[0]).fewest for found in _WORD.finditer(text)))
+    elif encoder.kind not in ("clip", QUOTED):  # no token reaches over a blank
+        fewest = min(most, sum(1 for word in text.split() if _has_letter(word)))
+    reached = zip(accumulate(number for _, number in weights), weights, strict=True)
+    cut = next((start for total, (start, _) in reached if total > encoder.limit), None)
+    return Count(encoder.name, encoder.limit, fewest, most, cut)
 
 
 def _counted(encoder: Encoder, files: Tokenizer, text: str) -> Count:
@@ -166,21 +173,6 @@ def _counted(encoder: Encoder, files: Tokenizer, text: str) -> Count:
     own, room = len(spans) - taken, max(0, encoder.limit - taken)
     cut = max(0, spans[taken + room][0] - begin) if own > room else None
     return Count(encoder.name, room, own, own, cut)
-
-
-def _is_exact(encoder: Encoder, text: str) -> bool:
-    if encoder.kind == QUOTED:
-        return True
-    return encoder.kind == "clip" and encoder.merges is not None and not _CHANGED.search(text)
-
-
-def _cut(weights: list[tuple[int, int]], limit: int) -> int | None:
-    total = 0
-    for start, number in weights:
-        total += number
-        if total > limit:
-            return start
-    return None
 
 
 def _clip(text: str, merges: Merges | None) -> Weights:
@@ -212,10 +204,6 @@ def _word(word: str) -> _Word:
     return _Word(len(pieces), pieces=pieces)
 
 
-def _fewest(text: str) -> int:
-    return sum(_word(found[0]).fewest for found in _WORD.finditer(text))
-
-
 def _has_letter(word: str) -> bool:
     return any(sign.isascii() and sign.isalnum() for sign in word)
 
@@ -239,11 +227,6 @@ def _quoted(text: str) -> Weights:
         for found in pattern.finditer(text):
             yield found.start(1), len('Text "". ')
             yield from ((found.start(1) + n, len(sign.encode("utf-8", "replace"))) for n, sign in enumerate(found[1]))
-
-
-def _words(text: str) -> int:
-    """No token reaches over a blank."""
-    return sum(1 for word in text.split() if _has_letter(word))
 
 
 ESTIMATES: Mapping[str, Callable[[str], Weights]] = {"t5": _t5, "bytes": _bytes, QUOTED: _quoted}

@@ -165,7 +165,8 @@ def _from_pieces(folder: Path) -> Any:
         raise ValueError("not a unigram model")
     extra = [(f"<extra_id_{number}>", 0.0) for number in reversed(range(T5_EXTRA))]
     made = Tokenizer(models.Unigram([*pieces.scores, *extra], unk_id=pieces.unknown, byte_fallback=False))
-    _add(made, _added_pieces(pieces))
+    # marks and what the makers chose; the unknown one counts as a mark (models/t5/tokenization_t5_fast.py:88)
+    _add(made, [*pieces.added, (pieces.scores[pieces.unknown][0], True)])
     steps: list[Any] = [normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
     made.normalizer = normalizers.Sequence(
         [normalizers.Precompiled(pieces.charsmap), *steps] if pieces.charsmap else steps
@@ -174,12 +175,6 @@ def _from_pieces(folder: Path) -> Any:
     # sentinels are added tokens: one anywhere in a text is a token of its own (models/t5/tokenization_t5_fast.py)
     _add(made, [(name, True) for name, _ in extra])
     return made
-
-
-def _added_pieces(pieces: SentencePiece) -> list[tuple[str, bool]]:
-    """Marks and what the makers chose; the unknown one counts as a mark (models/t5/tokenization_t5_fast.py:88)."""
-    unknown = pieces.scores[pieces.unknown][0]
-    return [*pieces.added, (unknown, True)]
 
 
 def _from_merges(folder: Path) -> Any:
