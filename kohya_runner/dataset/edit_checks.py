@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,24 +23,21 @@ MOST = 20
 
 ALSO_CALLED: Mapping[str, list[str]] = read_table(Path(__file__).with_name("edit_keys.toml"))
 """What other datasets call the three."""
+KINDS = {"NoneType": "null", "bool": "true or false", "int": "a number", "float": "a number", "list": "a list"}
 
 
 def check_edits(edit: EditSet) -> tuple[Finding, ...]:
     """All problems in the rows of one metadata file."""
-    found = [finding for check in EDIT_CHECKS for finding in check(edit)]
-    return tuple(_few(found))
-
-
-def _few(found: Iterable[Finding]) -> Iterator[Finding]:
-    """The same findings; of a kind with very many, the last one told says how many more there are."""
     by_kind: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for finding in found:
-        by_kind[finding.code, finding.severity.value].append(finding)
+    for check in EDIT_CHECKS:
+        for finding in check(edit):
+            by_kind[finding.code, finding.severity.value].append(finding)
+    told: list[Finding] = []
     for group in by_kind.values():
-        yield from group[: MOST - 1]
-        for last in group[MOST - 1 : MOST]:
-            rest = len(group) - MOST
-            yield replace(last, message=f"{last.message} (and {rest} more of this kind)") if rest else last
+        told += group[:MOST]
+        if rest := len(group[MOST:]):
+            told[-1] = replace(told[-1], message=f"{told[-1].message} (and {rest} more of this kind)")
+    return tuple(told)
 
 
 def unreadable_file(edit: EditSet) -> Iterator[Finding]:
@@ -72,7 +69,7 @@ def keys_of_rows(edit: EditSet) -> Iterator[Finding]:
             if key not in row.values:
                 yield error("dataset.edit_key", f"'{key}' is missing", where=row.place, hint=_meant(row, key))
             elif odd := [value for value in stated(row, key) if not isinstance(value, str)]:
-                text = f"'{key}' must be text, it is {_kind(odd[0])}"
+                text = f"'{key}' must be text, it is {KINDS.get(type(odd[0]).__name__, 'an object')}"
                 yield error("dataset.edit_key", text, where=row.where(key), hint='write it in "double quotes"')
 
 
@@ -82,11 +79,6 @@ def _meant(row: MetadataRow, key: str) -> str:
     synonym = next((name for name in others if name.lower() in ALSO_CALLED[key]), None)
     best = synonym or nearest(key, others)
     return f"rename '{printable(best)}' to '{key}'" if best else f'add "{key}": ...'
-
-
-def _kind(value: object) -> str:
-    names = {"NoneType": "null", "bool": "true or false", "int": "a number", "float": "a number", "list": "a list"}
-    return names.get(type(value).__name__, "an object")
 
 
 def unknown_keys(edit: EditSet) -> Iterator[Finding]:

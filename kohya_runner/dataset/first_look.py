@@ -11,7 +11,7 @@ from pathlib import Path
 import PIL.Image
 
 from kohya_runner.dataset.captions import images_in, is_edit_file
-from kohya_runner.dataset.facts import CaptionRules, Source
+from kohya_runner.dataset.facts import Source
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.picture import FORMATS
 from kohya_runner.dataset.prompt_checks import ALIKE, NEARLY_ALL
@@ -55,11 +55,10 @@ class FolderPart:
 
 def look(folder: Path, name: str) -> tuple[FolderPart, ...]:
     """The datasets of a folder, at least one; ``name`` is the concept where nothing says another."""
-    return tuple(replace(part, survey=read_source(_source(part), None)) for part in _parts(folder, name))
-
-
-def _source(part: FolderPart) -> Source:
-    return Source(part.images, part.concept, captions=CaptionRules(), regularization=part.regularization)
+    parts = [
+        (part, Source(part.images, part.concept, regularization=part.regularization)) for part in _parts(folder, name)
+    ]
+    return tuple(replace(part, survey=read_source(source, None)) for part, source in parts)
 
 
 def _parts(folder: Path, name: str) -> list[FolderPart]:

@@ -104,15 +104,10 @@ def level(scan: Scan) -> Iterator[Finding]:
     name, images = filled[0]
     text = f"{printable(str(scan.source.folder))} contains no images, but its subfolders do"
     folder = printable(str(scan.source.folder / name))
-    repeats, token = repeats_and_token(name)
-    yield error(
-        "dataset.level",
-        text,
-        where=scan.source.where,
-        hint="write layout: kohya beside images: each N_concept folder is a dataset then"
-        if repeats and token
-        else f"give each its own entry under datasets, as images: {folder} ({counted(images, 'image')})",
-    )
+    hint = f"give each its own entry under datasets, as images: {folder} ({counted(images, 'image')})"
+    if all(repeats_and_token(name)):
+        hint = "write layout: kohya beside images: each N_concept folder is a dataset then"
+    yield error("dataset.level", text, where=scan.source.where, hint=hint)
 
 
 def empty(scan: Scan) -> Iterator[Finding]:
@@ -130,16 +125,11 @@ def count(scan: Scan) -> Iterator[Finding]:
         return
     images = len(scan.images)
     captions = len({image.caption.path for image in scan.images if image.caption}) + len(scan.orphans)
-    if scan.source.regularization:
-        if images != expected:
-            yield error(
-                "dataset.count", f"expected {counted(expected, 'image')}, found {images}", where=scan.source.where
-            )
-    elif (images, captions) != (expected, expected):
-        text = (
-            f"expected {counted(expected, 'image')} and {counted(expected, 'caption')}, found {images} and {captions}"
-        )
-        yield error("dataset.count", text, where=scan.source.where)
+    wanted, found = f"expected {counted(expected, 'image')}", f"found {images}"
+    if not scan.source.regularization:
+        wanted, found = f"{wanted} and {counted(expected, 'caption')}", f"{found} and {captions}"
+    if images != expected or (captions != expected and not scan.source.regularization):
+        yield error("dataset.count", f"{wanted}, {found}", where=scan.source.where)
 
 
 def other_pictures(scan: Scan) -> Iterator[Finding]:

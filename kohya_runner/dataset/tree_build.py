@@ -68,7 +68,7 @@ def is_intact(layout: Layout) -> bool:
         return False
     if not all(_is_made(layout, part, found) for part in written_files.parts(layout)):
         return False
-    beside = all(_holds(path, text) for path, text in _beside(layout))
+    beside = all(safe_files.read_text(path) == text for path, text in _beside(layout))
     return beside and all(written_files.leads_to(path, source, size) for path, source, size in _files(layout))
 
 
@@ -78,13 +78,6 @@ def _beside(layout: Layout) -> Iterator[tuple[Path, str]]:
         yield layout.tree / layout.metadata_name, layout.metadata
     if layout.config:
         yield layout.tree / CONFIG, layout.config
-
-
-def _holds(path: Path, text: str) -> bool:
-    try:
-        return path.read_bytes() == text.encode()
-    except OSError:
-        return False
 
 
 def _is_made(layout: Layout, part: written_files.WrittenFile, found: manifest.Manifest) -> bool:
@@ -101,7 +94,8 @@ def prune(root: Path, keep: Collection[str]) -> tuple[Path, ...]:
     """Remove the trees below a recipe's folder whose key is not in ``keep``, and long abandoned halves of trees."""
     removed = []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        old = _TREE.fullmatch(path.name) is not None and path.name not in keep and _is_ours(path)
+        built = manifest.read(path) if _TREE.fullmatch(path.name) and path.name not in keep else None
+        old = built is not None and built.key == path.name  # its name alone may be anybody's
         abandoned = _UNFINISHED.fullmatch(path.name) and time.time() - path.lstat().st_mtime > ABANDONED
         if (old or abandoned) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -109,21 +103,16 @@ def prune(root: Path, keep: Collection[str]) -> tuple[Path, ...]:
     return tuple(removed)
 
 
-def _is_ours(tree: Path) -> bool:
-    """Whether a folder is a tree that was built here: its manifest says so, its name alone may be anybody's."""
-    found = manifest.read(tree)
-    return found is not None and found.key == tree.name
-
-
 def _built(layout: Layout, partial: Path, ways: tuple[written_files.LinkMethod, ...]) -> BuiltTree:
     shutil.rmtree(partial, ignore_errors=True)
     for folder in (*layout.folders, *layout.conditions):
-        _below(layout, folder, partial).mkdir(parents=True, exist_ok=True)
+        (partial / layout.folder_path(folder).relative_to(layout.tree)).mkdir(parents=True, exist_ok=True)
     if not layout.edits:
         (partial / "train").mkdir(parents=True, exist_ok=True)
     for path, source, size in _files(layout):
         ways = written_files.place(source, partial / path.relative_to(layout.tree), size, ways)
-    carried = carry_over(_older(layout), layout, partial)
+    trees = (path for path in _children(layout.root) if _TREE.fullmatch(path.name))  # the one to be replaced, too
+    carried = carry_over((found for found in map(manifest.read, trees) if found is not None), layout, partial)
     for path, text in _beside(layout):
         safe_files.write_text(partial / path.relative_to(layout.tree), text)
     made = {
@@ -202,16 +191,6 @@ def _strays_in(path: Path, folder: Folder) -> Iterator[Path]:
 
 def _children(path: Path) -> tuple[Path, ...]:
     return tuple(sorted(path.iterdir())) if path.is_dir() else ()
-
-
-def _older(layout: Layout) -> tuple[manifest.Manifest, ...]:
-    """The trees of this recipe that are there, the one to be replaced included."""
-    trees = (path for path in _children(layout.root) if _TREE.fullmatch(path.name))
-    return tuple(found for found in map(manifest.read, trees) if found is not None)
-
-
-def _below(layout: Layout, folder: Folder, tree: Path) -> Path:
-    return tree / layout.folder_path(folder).relative_to(layout.tree)
 
 
 def _flush(directory: Path) -> None:

@@ -8,13 +8,13 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kohya_runner import safe_files
-from kohya_runner.dataset.facts import Entry, Folder
+from kohya_runner.dataset.facts import Entry
 from kohya_runner.dataset.layout import VERSION, Layout, caption_sha256, head
 
 _Known = dict[tuple[str, str], list[tuple[Path, str]]]  # (image, prompt) -> caches and what follows their stem
@@ -43,8 +43,10 @@ def carry_over(old: Iterable[Manifest], layout: Layout, tree: Path) -> int:
     carried = 0
     for folder in layout.folders:
         target = tree / layout.folder_path(folder).relative_to(layout.tree)
-        for stem, wanted in _wanted(folder):
-            for key in wanted:
+        for entry in folder.entries:
+            stem = os.path.splitext(entry.name)[0]  # noqa: PTH122 - what the trainer splits with
+            content = entry.image.sha256 + folder.options
+            for key in ((content, ""), (content, _prompt(caption_sha256(entry), folder.concept))):  # latents, texts
                 carried += sum(_adopt(cache, target / f"{stem}{end}") for cache, end in known.get(key, ()))
     return carried
 
@@ -83,15 +85,6 @@ def _by_start(folder: Path) -> dict[str, list[str]]:
         if name.endswith(".npz"):
             found.setdefault(head(name), []).append(name)
     return found
-
-
-def _wanted(folder: Folder) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
-    """Each image's stem, with what its latents and its text encoder outputs depend on."""
-    for entry in folder.entries:
-        caption = entry.image.caption.sha256 if entry.caption and entry.image.caption else ""
-        stem = os.path.splitext(entry.name)[0]  # noqa: PTH122 - what the trainer splits with
-        content = entry.image.sha256 + folder.options
-        yield stem, ((content, ""), (content, _prompt(caption, folder.concept)))
 
 
 def _prompt(caption_sha256: str, concept: str) -> str:
@@ -157,18 +150,11 @@ def write(layout: Layout, tree: Path, made: Mapping[str, int] | None = None) -> 
 
 def _described(entry: Entry) -> dict[str, Any]:
     image = entry.image
-    facts: dict[str, Any] = {
-        "source": str(image.path),
-        "sha256": image.sha256,
-        "bytes": image.bytes,
-        "width": image.width,
-        "height": image.height,
-    }
+    facts: dict[str, Any] = {"source": str(image.path), "sha256": image.sha256, "bytes": image.bytes}
+    facts |= {"width": image.width, "height": image.height}
     if entry.caption and image.caption:
-        facts["caption"] = entry.caption
-        facts["caption_source"] = str(image.caption.path)
-        facts["caption_sha256"] = caption_sha256(entry)
-        facts["caption_bytes"] = image.caption.bytes
+        facts |= {"caption": entry.caption, "caption_source": str(image.caption.path)}
+        facts |= {"caption_sha256": caption_sha256(entry), "caption_bytes": image.caption.bytes}
     return facts
 
 
@@ -179,16 +165,11 @@ def read(tree: Path) -> Manifest | None:
         if value["version"] != VERSION:
             return None
         images = tuple(
-            Laid(
-                tree / folder["path"] / name,
-                facts["sha256"],
-                facts.get("caption_sha256", ""),
-                folder["concept"],
-                folder.get("options", ""),
-            )
+            Laid(tree / folder["path"] / name, facts["sha256"], facts.get("caption_sha256", ""), folder["concept"],
+                 folder.get("options", ""))
             for folder in value["folders"]
             for name, facts in folder["files"].items()
-        )
+        )  # fmt: skip
         return Manifest(value["key"], value["settings_key"], images, value.get("made", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -100,7 +100,13 @@ def make(part: WrittenFile, target: Path) -> int:
     Raises:
         DatasetError: the picture is no longer what was read.
     """
-    data = caption_bytes(part.entry) if part.caption else _picture(part.entry)
+    entry = part.entry
+    if part.caption or entry.fit is None:
+        data = caption_bytes(entry)
+    elif (there := safe_files.status(entry.image.path)) is None or there.st_size != entry.image.bytes:
+        raise DatasetError(f"{entry.image.path} has changed since it was read", hint="run the command again")
+    else:
+        data = fitted(entry.image.path, entry.fit)
     safe_files.write_bytes(target, data)
     return len(data)
 
@@ -111,14 +117,6 @@ def caption_bytes(entry: Entry) -> bytes:
     if caption is not None and caption.written is not None:
         return caption.written.encode()
     return f"{caption.text if caption else ''}\n".encode()
-
-
-def _picture(entry: Entry) -> bytes:
-    assert entry.fit is not None  # noqa: S101 - the caller chose it by that
-    path, size = entry.image.path, entry.image.bytes
-    if not path.is_file() or path.stat().st_size != size:
-        raise DatasetError(f"{path} has changed since it was read", hint="run the command again")
-    return fitted(path, entry.fit)
 
 
 def fitted(path: Path, size: tuple[int, int]) -> bytes:

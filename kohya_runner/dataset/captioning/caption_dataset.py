@@ -157,21 +157,30 @@ class _Work:
     def done(self, captioner: Captioner) -> Captioned:
         kept, todo = [], []
         for made in sorted(self.made.values(), key=lambda one: one.file):
-            if self._is_changed(made) and not self.settings.overwrite:
+            written, given = digest(self._text_of(made)), digest(self._origin(made))
+            changed = made.caption_sha256 and written not in ("", made.caption_sha256)  # in the version, by a person
+            by_hand = given not in ("", self.ours.get(made.file))
+            if changed and not self.settings.overwrite:
                 kept.append(made.file)
-            elif self._is_by_hand(made) and not self.settings.overwrite:
+            elif by_hand and not self.settings.overwrite:
                 kept.append(made.file)
                 self._copy(made)
                 self.journal.add(replace(made, caption_sha256=""))
             elif (
                 made.source not in self.journal.pictures
-                or made.caption_sha256 != digest(self._text_of(made))
-                or (not made.caption_sha256)
+                or made.caption_sha256 in ("", None)
+                or written != made.caption_sha256
             ):
                 todo.append(made)
-        findings = [
-            self._result(one, text) for one, text in (captioner(self._wanted(todo), self.target) if todo else ())
-        ]
+        jobs = tuple(
+            CaptionJob(
+                self.target / one.file,
+                one.source.rsplit("/", 2)[-2] if "/" in one.source else "",
+                read_caption(self._origin(one)).text,
+            )
+            for one in todo
+        )
+        findings = [self._result(one, text) for one, text in (captioner(jobs, self.target) if todo else ())]
         faults = tuple(found for found in findings if found is not None)
         known = len(self.made) - len(kept) - len(todo)
         return Captioned(self.target, len(todo) - len(faults), known, tuple(kept), faults)
@@ -182,23 +191,10 @@ class _Work:
     def _origin(self, made: MadePicture) -> Path:
         return (self.folder / made.file).with_suffix(".txt")
 
-    def _is_changed(self, made: MadePicture) -> bool:
-        """Whether a person changed in the version what was written there."""
-        return bool(made.caption_sha256) and digest(self._text_of(made)) not in ("", made.caption_sha256)
-
-    def _is_by_hand(self, made: MadePicture) -> bool:
-        return digest(self._origin(made)) not in ("", self.ours.get(made.file))
-
     def _copy(self, made: MadePicture) -> None:
         origin, text = self._origin(made), self._text_of(made)
         if digest(origin) not in ("", digest(text)):
             write_bytes(text, origin.read_bytes())
-
-    def _wanted(self, todo: list[MadePicture]) -> tuple[CaptionJob, ...]:
-        return tuple(
-            CaptionJob(self.target / one.file, _parent(one.source), read_caption(self._origin(one)).text)
-            for one in todo
-        )
 
     def _result(self, one: CaptionJob, text: str | Failure) -> Finding | None:
         """Write the caption; a finding where there is none, and what was there stays."""
@@ -213,7 +209,3 @@ class _Work:
         self.journal.add(replace(made, caption_sha256=hashlib.sha256(data).hexdigest()))
         write_bytes(self._text_of(made), data)
         return None
-
-
-def _parent(source: str) -> str:
-    return source.rsplit("/", 2)[-2] if "/" in source else ""

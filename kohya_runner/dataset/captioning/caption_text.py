@@ -125,7 +125,11 @@ class CaptionTemplate:
         from jinja2 import TemplateError
 
         try:
-            text = self.template.render(_values(wanted, colours=self.colours))
+            stem, folder = wanted.path.stem, repeats_and_token(wanted.folder)[1] or wanted.folder
+            parts = [part for part in re.split(r"[_\-\s.]+", stem) if part]
+            words = " ".join(part for part in parts if not part.isdigit())
+            known = {"stem": stem, "parts": parts, "folder": folder, "caption": wanted.caption, "words": words}
+            text = self.template.render(known | _measured(wanted.path) if self.colours else known)
         except (TemplateError, TypeError, ValueError, OverflowError, OSError, SyntaxError) as fault:
             return Failure(f"the template cannot be filled in: {fault}")
         return text if len(text) <= MAX_LENGTH else Failure(f"the caption is longer than {MAX_LENGTH} characters")
@@ -168,15 +172,6 @@ def _fault(node: nodes.Node) -> tuple[str, str]:
     if isinstance(node, nodes.Call) and not (isinstance(node.node, nodes.Name) and node.node.name == "palette"):
         return "nothing but palette can be called", "write {{ palette(3) }}"
     return "", ""
-
-
-def _values(wanted: CaptionJob, *, colours: bool) -> Mapping[str, object]:
-    stem = wanted.path.stem
-    parts = [part for part in re.split(r"[_\-\s.]+", stem) if part]
-    folder = repeats_and_token(wanted.folder)[1] or wanted.folder
-    known = {"stem": stem, "parts": parts, "folder": folder, "caption": wanted.caption,
-             "words": " ".join(part for part in parts if not part.isdigit())}  # fmt: skip
-    return known | _measured(wanted.path) if colours else known
 
 
 def _measured(path: Path) -> dict[str, object]:

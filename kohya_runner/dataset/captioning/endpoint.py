@@ -133,7 +133,9 @@ class _Asking:
             answer = web.post(
                 f"{url}/chat/completions", body, self._headers, seconds=place.seconds, longest=LONGEST_ANSWER
             )
-            read = _read(answer) if answer.ok else Failure(self._said(answer), of_server=True)
+            words = shortened(" ".join(answer.text.split())) if answer.text.strip() else ""
+            why = self._safe(f"{answer.reason}: {words}" if words else answer.reason)
+            read = _read(answer) if answer.ok else Failure(why, of_server=True)
             self._keep({"file": wanted.file, "key": key, "request": request}, answer, read)
             if isinstance(read, str):
                 return read
@@ -177,11 +179,6 @@ class _Asking:
         self._later(seconds)
         return None
 
-    def _said(self, answer: web.Answer) -> str:
-        """Why there is no caption, in the server's words, less the key."""
-        words = " ".join(answer.text.split())
-        return self._safe(f"{answer.reason}: {shortened(words)}" if words else answer.reason)
-
     def _safe(self, text: str) -> str:
         return text.replace(self.key, MASK) if self.key else text
 
@@ -197,8 +194,7 @@ class _Asking:
         with self._lock:
             self.waiting -= 1
             self._count(line)
-            file = os.fdopen(open_for_write(self._file, os.O_APPEND, 0o644), "ab")
-            with file:
+            with os.fdopen(open_for_write(self._file, os.O_APPEND, 0o644), "ab") as file:
                 file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode("utf-8", "replace"))
                 file.flush()
                 os.fsync(file.fileno())

@@ -7,8 +7,9 @@ import io
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,12 @@ class ImportLayout:
 
 def read_layout(files: SourceFiles, listing: Path | None, split_by: str) -> ImportLayout:
     """The pictures of a source; only those that a metadata file names where one is named."""
-    pictures = {name for name in files.sizes if _is_picture(name)}
+    pictures = {name for name in files.sizes if captions.is_image(posixpath.basename(name))
+                or posixpath.splitext(name)[1].lower() in OTHER_PICTURES}  # fmt: skip
     named = sorted(name for name in files.sizes if METADATA.fullmatch(posixpath.basename(name)))
-    read = [("", _listing(listing))] if listing else [(name, _member(files, name)) for name in named]
+    read = [("", _rows(printable(str(listing)), lambda: _content(listing)))] if listing else [
+        (name, _rows(files.place(name), partial(files.read, name, metadata_rows.LARGEST))) for name in named
+    ]  # fmt: skip
     rows, faults = dict[str, MetadataRow](), [fault for _, one in read for fault in one.faults]
     finder = _Finder(pictures)
     for name, row in ((name, row) for name, one in read for row in one.rows):
@@ -65,39 +69,29 @@ def read_layout(files: SourceFiles, listing: Path | None, split_by: str) -> Impo
         elif rows.setdefault(found, row) is not row:
             faults.append(Fault(row.place, f"names {printable(found)} again, which {rows[found].place} names already"))
     chosen = sorted(rows if listing else pictures)
-    items = [_item(files, name, rows.get(name), split_by) for name in chosen]
+    items = []
+    for name in chosen:
+        values = rows[name].values if name in rows else {}
+        text, fault = _caption(values)
+        beside = next((f"{stem(name)}{end}" for end in BESIDE if f"{stem(name)}{end}" in files.sizes), "")
+        items.append(ImportItem(name, text, beside, _folder(name, values, split_by), fault))
     wrong = [Fault(rows[one.name].place, one.fault) for one in items if one.fault]
     used = {*pictures, *named, *(item.beside for item in items)}
     others = () if listing else tuple(sorted(files.sizes.keys() - used))
     return ImportLayout(tuple(items), (*faults, *wrong), others)
 
 
-def _item(files: SourceFiles, name: str, row: MetadataRow | None, split_by: str) -> ImportItem:
-    text, fault = _caption(row.values) if row else (None, "")
-    beside = next((f"{stem(name)}{end}" for end in BESIDE if f"{stem(name)}{end}" in files.sizes), "")
-    return ImportItem(name, text, beside, _folder(name, row.values if row else {}, split_by), fault)
+def _content(path: Path) -> bytes:
+    with open_file(path) as file:
+        return file.read(metadata_rows.LARGEST + 1)
 
 
-def _is_picture(name: str) -> bool:
-    return captions.is_image(posixpath.basename(name)) or posixpath.splitext(name)[1].lower() in OTHER_PICTURES
-
-
-def _listing(path: Path) -> MetadataRows:
+def _rows(place: str, content: Callable[[], bytes]) -> MetadataRows:
     try:
-        with open_file(path) as file:
-            return _rows(printable(str(path)), file.read(metadata_rows.LARGEST + 1))
-    except OSError as fault:
-        return MetadataRows(faults=(Fault(f"{path}:1:1", f"cannot be read: {fault.strerror or fault}"),))
-
-
-def _member(files: SourceFiles, name: str) -> MetadataRows:
-    try:
-        return _rows(files.place(name), files.read(name, metadata_rows.LARGEST))
-    except UnreadableError as fault:
-        return MetadataRows(faults=(Fault(f"{files.place(name)}:1:1", str(fault)),))
-
-
-def _rows(place: str, data: bytes) -> MetadataRows:
+        data = content()
+    except (OSError, UnreadableError) as fault:
+        why = f"cannot be read: {fault.strerror or fault}" if isinstance(fault, OSError) else str(fault)
+        return MetadataRows(faults=(Fault(f"{place}:1:1", why),))
     ending = posixpath.splitext(place)[1].lower()
     if ending == ".parquet":
         what = "is Parquet, which is not read: save it as metadata.jsonl"

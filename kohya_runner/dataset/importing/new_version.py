@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from kohya_runner.dataset import captions
 from kohya_runner.dataset.caption_rows import CaptionRows
 from kohya_runner.dataset.facts import ENTRIES
-from kohya_runner.dataset.importing.layouts import ENDINGS, ImportItem, ImportLayout, read_layout
+from kohya_runner.dataset.importing.layouts import ENDINGS, ImportItem, read_layout
 from kohya_runner.dataset.importing.source_files import SourceFiles, UnreadableError, ZipFiles, open_source
 from kohya_runner.dataset.layout import concept_problem
 from kohya_runner.dataset.prepare import manifest
@@ -94,7 +94,11 @@ def import_dataset(request: ImportRequest, on_progress: Progress | None = None) 
         wanted += [
             _Wanted(files, replace(one, folder="" if request.flat else one.folder or own)) for one in layout.items
         ]
-        findings += _faults(files, layout)
+        findings += CaptionRows(faults=tuple((fault.where, fault.what) for fault in layout.faults)).findings()
+        if layout.others:
+            others = [Path(name) for name in layout.others]
+            text = f"{counted(len(others), 'file')} that are neither pictures nor captions: {names(others)}"
+            findings.append(info("dataset.strays", text, where=str(files.path)))
         if listing is None:
             findings += _refused(files)
             aside += [SetAside(files.place(name), why) for name, why in files.refused.items()]
@@ -112,14 +116,6 @@ def import_dataset(request: ImportRequest, on_progress: Progress | None = None) 
     return ImportedDataset(target, made, copied, entries, tuple(findings))
 
 
-def _faults(files: SourceFiles, layout: ImportLayout) -> Iterator[Finding]:
-    yield from CaptionRows(faults=tuple((fault.where, fault.what) for fault in layout.faults)).findings()
-    if layout.others:
-        others = [Path(name) for name in layout.others]
-        text = f"{counted(len(others), 'file')} that are neither pictures nor captions: {names(others)}"
-        yield info("dataset.strays", text, where=str(files.path))
-
-
 def _refused(files: SourceFiles) -> Iterator[Finding]:
     """A finding for each reason; the manifest has each file."""
     for why in dict.fromkeys(files.refused.values()):
@@ -130,12 +126,13 @@ def _refused(files: SourceFiles) -> Iterator[Finding]:
 
 
 def _named(wanted: Sequence[_Wanted], name: str) -> list[_Wanted]:
-    """Each with a name of its own, and a stem of its own for its caption."""
+    """Each with a stem of its own for its caption, short enough for a disk and without signs that nobody sees."""
     rest = f"1_{'pictures' if concept_problem(name) else name}" if any(one.item.folder for one in wanted) else ""
     used, last = set[str](), dict[str, int]()
     named = []
     for one in wanted:
-        path = PurePosixPath(one.item.folder or rest, _shown(PurePosixPath(one.item.name).stem))
+        plain = "".join(c if c.isprintable() else "_" for c in PurePosixPath(one.item.name).stem).lstrip(".") or "_"
+        path = PurePosixPath(one.item.folder or rest, plain.encode()[:LONGEST].decode("utf-8", "ignore"))
         key = str(path).casefold()
         while key in used:
             last[str(path)] = last.get(str(path), 1) + 1
@@ -144,12 +141,6 @@ def _named(wanted: Sequence[_Wanted], name: str) -> list[_Wanted]:
         number = f"_{last[str(path)]}" if str(path) in last else ""
         named.append(replace(one, file=f"{path}{number}{PurePosixPath(one.item.name).suffix.lower()}"))
     return named
-
-
-def _shown(stem: str) -> str:
-    """A name without signs that nobody sees, and short enough for a disk."""
-    plain = "".join(sign if sign.isprintable() else "_" for sign in stem).lstrip(".") or "_"
-    return plain.encode()[:LONGEST].decode("utf-8", "ignore")
 
 
 def _written(

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kohya_runner.dataset import near_duplicates
 from kohya_runner.dataset.captions import is_image
@@ -33,9 +32,6 @@ from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.errors import DatasetError, UsageError
 from kohya_runner.findings import Finding
 from kohya_runner.safe_files import copy_file, write_bytes
-
-if TYPE_CHECKING:
-    import PIL.Image
 
 Progress = Callable[[int, int], None]
 
@@ -62,8 +58,7 @@ def _suffix(settings: PrepareSettings) -> str:
 
 def step_of(source: Path, settings: PrepareSettings) -> VersionStep:
     """The step as the manifest has it."""
-    told = asdict(settings) | {"source": str(source)}
-    return VersionStep(VERB, told)
+    return VersionStep(VERB, asdict(settings) | {"source": str(source)})
 
 
 def prepare(source: Path, folder: Path, settings: PrepareSettings, *, progress: Progress | None = None) -> Prepared:
@@ -203,19 +198,15 @@ def _written(raw: Raw, folder: Path, settings: PrepareSettings, data: bytes) -> 
     made, more = shaped(picture, settings, focus)
     what = (*what, *odd, *more)
     if what or kind not in _VERBATIM[settings.format]:
-        data = _encoded(made, settings)
+        buffer = BytesIO()
+        if settings.format == "jpeg":
+            made.save(buffer, "JPEG", quality=95, subsampling=0)
+        else:
+            made.save(buffer, "PNG", compress_level=1 if settings.style == "photos" else 6)
+        data = buffer.getvalue()
     write_bytes(folder / raw.name, data, flush=False)
     near = signature(made).hex() if settings.style == "photos" else ""
     return MadePicture(raw.name, str(raw.path), bytes=len(data), what=what, size=made.size, signature=near)
-
-
-def _encoded(picture: PIL.Image.Image, settings: PrepareSettings) -> bytes:
-    buffer = BytesIO()
-    if settings.format == "jpeg":
-        picture.save(buffer, "JPEG", quality=95, subsampling=0)
-    else:
-        picture.save(buffer, "PNG", compress_level=1 if settings.style == "photos" else 6)
-    return buffer.getvalue()
 
 
 def _beside(source: Path, target: Path, known: MadePicture | None) -> str:

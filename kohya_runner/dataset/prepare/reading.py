@@ -118,15 +118,12 @@ def _rgb(picture: PIL.Image.Image, profile: bytes | None) -> tuple[PIL.Image.Ima
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
             if "srgb" in (ImageCms.getProfileDescription(source) or "").lower():
                 return picture.convert("RGB"), what
-            made = ImageCms.profileToProfile(picture.convert(mode), source, _srgb(), outputMode="RGB")
+            srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+            made = ImageCms.profileToProfile(picture.convert(mode), source, srgb, outputMode="RGB")
             if made is not None:
                 return made, [*what, "profile to sRGB"]
         what.append("its colour profile cannot be used")
     return picture if picture.mode == "RGB" else picture.convert("RGB"), what
-
-
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def _eight_bits(picture: PIL.Image.Image) -> PIL.Image.Image:

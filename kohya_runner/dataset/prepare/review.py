@@ -11,7 +11,7 @@ from typing import Any
 
 from kohya_runner.errors import UsageError
 from kohya_runner.safe_files import open_file, write_json
-from kohya_runner.text import LONGEST, has_control, shortened
+from kohya_runner.text import LONGEST, has_control, printable, shortened
 
 FORMAT = 1
 LARGEST = 64 << 20  # bytes of a review
@@ -73,18 +73,9 @@ def _faults(value: Any) -> Iterator[str]:
     yield from faults
     if not faults:
         for stem in (*value["reject"], *value["captions"]):
-            if not isinstance(stem, str) or _leads_out(stem):
+            odd = not isinstance(stem, str) or posixpath.normpath(f"./{stem}") != stem or "\0" in stem
+            if odd or stem.startswith(("/", "../")) or stem in (".", ".."):
                 yield f"{shortened(str(stem))} is no picture of a folder"
         for stem, text in value["captions"].items():
-            if not isinstance(text, str) or has_control(" ".join(text.split())) or not _encodes(text):
+            if not isinstance(text, str) or has_control(" ".join(text.split())) or printable(text) != text:
                 yield f"the caption of {shortened(stem)} is no text"
-
-
-def _leads_out(stem: str) -> bool:
-    return (
-        posixpath.normpath(f"./{stem}") != stem or stem.startswith(("/", "../")) or stem in (".", "..") or "\0" in stem
-    )
-
-
-def _encodes(text: str) -> bool:
-    return text.encode("utf-8", "replace").decode() == text
