@@ -6,7 +6,6 @@ comfyui.json; biases alone are not among them. The models are those of full size
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 from kohya_runner.artefact.lora import ALIKE, inspect
 from kohya_runner.artefact.model_identity import identify
 from kohya_runner.artefact.safetensors_header import read_header
+from kohya_runner.safe_files import read_json
 
 _BRACES = re.compile(r"\{([\d,-]+)\}")
 
@@ -42,8 +42,7 @@ class ComfyNames:
 @cache
 def table() -> dict[str, Any]:
     """The names that are facts, by family, and the endings that its adapters read."""
-    held: dict[str, Any] = json.loads(Path(__file__).with_name("comfyui.json").read_text(encoding="utf-8"))
-    return held
+    return read_json(Path(__file__).with_name("comfyui.json"))
 
 
 @cache
@@ -63,14 +62,10 @@ def known_names(family: str) -> frozenset[str]:
 def _expanded(pattern: str) -> Iterator[str]:
     """``a.{0-1}.b`` is ``a.0.b`` and ``a.1.b``."""
     parts = _BRACES.split(pattern)
-    for numbers in product(*(tuple(_numbers(text)) for text in parts[1::2])):
+    runs = [[run.partition("-") for run in text.split(",")] for text in parts[1::2]]
+    choices = ([n for first, _, last in one for n in range(int(first), int(last or first) + 1)] for one in runs)
+    for numbers in product(*choices):
         yield "".join(text for pair in zip(parts[::2], (*map(str, numbers), ""), strict=True) for text in pair)
-
-
-def _numbers(text: str) -> Iterator[int]:
-    for run in text.split(","):
-        first, _, last = run.partition("-")
-        yield from range(int(first), int(last or first) + 1)
 
 
 def comfy_names(path: Path, family: str = "") -> ComfyNames:
@@ -82,8 +77,6 @@ def comfy_names(path: Path, family: str = "") -> ComfyNames:
         return ComfyNames()
     endings = sorted(table()["suffixes"], key=len, reverse=True)
     bases = {key: tuple(key.removesuffix(end) for end in endings if key.endswith(end)) for key in found.names}
-    lost = {
-        row: tuple(key for key in found.names if known_names(row).isdisjoint(bases[key])) for row in rows
-    }  # fmt: skip
+    lost = {row: tuple(key for key in found.names if known_names(row).isdisjoint(bases[key])) for row in rows}
     best = min(rows, key=lambda row: len(lost[row]))
     return ComfyNames(best, len(found.names), lost[best])

@@ -6,9 +6,11 @@ A file of gigabytes is read once: as long as the file system says that it is the
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +40,9 @@ class Hashes:
         before = stamp(str(path))
         if before is None:
             return ""
-        row = self._rows().get(str(path.absolute()), {})
+        if self._known is None:
+            self._known = _loaded(self.folder / NAME)
+        row = self._known.get(str(path.absolute()), {})
         if row.get("stamp") == before.text:
             return row.get("sha256", "")
         try:
@@ -49,22 +53,10 @@ class Hashes:
             return ""
         after = stamp(str(path))
         if self.thorough and before.settled and after is not None and after.text == before.text:
-            self._keep(path, before.text, found)
+            self._known = {**_loaded(self.folder / NAME), str(path.absolute()): {"stamp": before.text, "sha256": found}}
+            with suppress(OSError):  # it costs the time to read it once more, nothing else
+                write_json(self.folder / NAME, {"version": VERSION, "files": self._known})
         return found
-
-    def _rows(self) -> dict[str, dict[str, str]]:
-        if self._known is None:
-            self._known = _loaded(self.folder / NAME)
-        return self._known
-
-    def _keep(self, path: Path, text: str, found: str) -> None:
-        rows = {**_loaded(self.folder / NAME), str(path.absolute()): {"stamp": text, "sha256": found}}
-        self._known = rows
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / NAME, {"version": VERSION, "files": rows})
-        except OSError:
-            return  # it costs the time to read it once more, nothing else
 
 
 def _loaded(file: Path) -> dict[str, dict[str, str]]:
@@ -107,15 +99,16 @@ def record_path(target: Path) -> Path:
 def is_recorded(target: Path) -> bool:
     """Whether the file was checked before and has not changed since (size and modification time)."""
     there = status(target)
-    expected = there and {"version": VERSION, "size": there.st_size, "mtime_ns": there.st_mtime_ns}
-    return expected is not None and expected.items() <= read_json(record_path(target)).items()
+    return there is not None and _facts(there).items() <= read_json(record_path(target)).items()
 
 
 def record(target: Path, remote: Remote) -> None:
     """Remember that the file is right."""
-    there = target.stat()
-    facts = {"version": VERSION, "size": there.st_size, "mtime_ns": there.st_mtime_ns}
-    write_json(record_path(target), {**facts, "etag": remote.etag, "commit": remote.commit})
+    write_json(record_path(target), {**_facts(target.stat()), "etag": remote.etag, "commit": remote.commit})
+
+
+def _facts(there: os.stat_result) -> dict[str, int]:
+    return {"version": VERSION, "size": there.st_size, "mtime_ns": there.st_mtime_ns}
 
 
 def matches(target: Path, remote: Remote) -> bool:
@@ -133,9 +126,8 @@ def matches(target: Path, remote: Remote) -> bool:
 def set_aside(target: Path, clock: Callable[[], float]) -> Path:
     """Rename a wrong file so that nothing loads it; its record goes."""
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(clock()))
-    names = (
-        target.with_name(f"{target.name}.broken-{moment}{suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 100)))
-    )
+    suffixes = ("", *(f"-{n}" for n in range(2, 100)))
+    names = (target.with_name(f"{target.name}.broken-{moment}{suffix}") for suffix in suffixes)
     aside = next(name for name in names if not name.exists())
     target.rename(aside)
     record_path(target).unlink(missing_ok=True)

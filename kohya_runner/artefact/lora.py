@@ -105,16 +105,6 @@ def judge(
     return _content_problem(found, expected_modules, practice=practice)
 
 
-def _lacks(found: Artefact, holds: ExpectedTensor) -> str:
-    """What this file lacks to be a checkpoint of its method; "" if nothing."""
-    shapes = [shape for name, shape in zip(found.names, found.shapes, strict=True) if name.startswith(holds.begin)]
-    if not shapes:
-        return f"contains no tensor {holds.begin}..."
-    if holds.channels and not any(shape[1:2] == (holds.channels,) for shape in shapes):
-        return f"reads {shapes[0][1] if len(shapes[0]) > 1 else 0} channels, not {holds.channels}"
-    return ""
-
-
 def _content_problem(found: Artefact, expected_modules: int | None, *, practice: bool) -> str:
     if found.problem:
         return f"{found.path.name} {found.problem}"
@@ -122,6 +112,16 @@ def _content_problem(found: Artefact, expected_modules: int | None, *, practice:
         return f"{found.path.name} is a practice file, not a trained model"
     if expected_modules is not None and found.modules != expected_modules:
         return f"{found.path.name} contains {found.modules} modules, the trainer made {expected_modules}"
+    return ""
+
+
+def _lacks(found: Artefact, holds: ExpectedTensor) -> str:
+    """What this file lacks to be a checkpoint of its method; "" if nothing."""
+    shapes = [shape for name, shape in zip(found.names, found.shapes, strict=True) if name.startswith(holds.begin)]
+    if not shapes:
+        return f"contains no tensor {holds.begin}..."
+    if holds.channels and not any(shape[1:2] == (holds.channels,) for shape in shapes):
+        return f"reads {shapes[0][1] if len(shapes[0]) > 1 else 0} channels, not {holds.channels}"
     return ""
 
 
@@ -149,11 +149,15 @@ _KEYS = ("ss_base_model_version", "modelspec.architecture")
 def family_of(header: Header) -> str:
     """A family of ``families.TABLE`` or another known one; "" where nothing tells."""
     names = {tensor.name.replace(".", "_"): tensor.shape for tensor in header.tensors}
-    what, said = identify(header), _said(header.metadata)
+    values = [header.metadata.get(key, "") for key in _KEYS]  # the trainer's own words
+    said = next((family for value in values for begin, family in SAID.items() if value.startswith(begin)), "")
+    what = identify(header)
     if what is not None and what.key not in ("lora", "embedding", "controlnet"):
         return said if said in ALIKE.get(what.key, ()) else what.key
     told = (family for family, parts in NAMES.items() if any(part in name for part in parts for name in names))
-    found = _by_shape(names) or next(told, "")
+    widths = {shape[1] for name, shape in names.items() if name.endswith(_CROSS) and len(shape) > 1}
+    by_shape = {CONTEXT.get(width, "") for width in widths}
+    found = (by_shape.pop() if len(by_shape) == len(widths) == 1 else "") or next(told, "")
     return said if found in ALIKE and said in ALIKE[found] else found or said
 
 
@@ -161,20 +165,6 @@ def is_lora(header: Header) -> bool:
     """Whether the file goes on top of a model as a LoRA of any kind."""
     what = identify(header)
     return what is not None and what.key == "lora"
-
-
-def _by_shape(names: Mapping[str, tuple[int, ...]]) -> str:
-    widths = {shape[1] for name, shape in names.items() if name.endswith(_CROSS) and len(shape) > 1}
-    known = {CONTEXT[width] for width in widths if width in CONTEXT}
-    return known.pop() if len(known) == len(widths) == 1 else ""
-
-
-def _said(metadata: Mapping[str, str]) -> str:
-    for value in filter(None, (metadata.get(key, "") for key in _KEYS)):
-        for begin, family in SAID.items():
-            if value.startswith(begin):
-                return family
-    return ""
 
 
 _MODULE = re.compile(

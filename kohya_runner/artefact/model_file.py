@@ -104,7 +104,10 @@ class LocalModel:
 def model_findings(model: LocalModel) -> tuple[Finding, ...]:
     """At most one finding: missing, a link that the trainer does not follow, or a file that is not what it says."""
     if not os.path.exists(model.path):
-        return (_missing(model),)
+        dangling = model.path.is_symlink()
+        what = f"is a link to {model.path.readlink()}, which does not exist" if dangling else "does not exist"
+        hint = "write a path that exists, a Hub id (org/repo), or hf://org/repo/file.safetensors"
+        return (error("model.missing", f"{model.what} {model.path} {what}", where=model.where, hint=hint),)
     link = _link_fault(model)
     if link:
         hint = f"write hf://ORG/REPO/{model.path.name}, which fetches a real file, or copy the file"
@@ -114,13 +117,6 @@ def model_findings(model: LocalModel) -> tuple[Finding, ...]:
         what, hint = fault
         return (error("model.format", f"{model.what} {model.path} {what}", where=model.where, hint=hint),)
     return ()
-
-
-def _missing(model: LocalModel) -> Finding:
-    dangling = model.path.is_symlink()
-    what = f"is a link to {model.path.readlink()}, which does not exist" if dangling else "does not exist"
-    hint = "write a path that exists, a Hub id (org/repo), or hf://org/repo/file.safetensors"
-    return error("model.missing", f"{model.what} {model.path} {what}", where=model.where, hint=hint)
 
 
 READS_LINK_ONCE = {"sdxl": "library/sdxl_train_util.py:79"}
@@ -184,10 +180,8 @@ def _content_fault(model: LocalModel, head: bytes) -> tuple[str, str] | None:
     length = int.from_bytes(head[:LENGTH], "little")
     holds_safetensors = head[LENGTH : LENGTH + 1] == b"{" and length <= MAX_HEADER
     if by_extension and suffix != SAFETENSORS and holds_safetensors:
-        return (
-            f"contains safetensors but is named {suffix or 'without extension'}",
-            "rename it to .safetensors (library/model_util.py:964)",
-        )
+        what = f"contains safetensors but is named {suffix or 'without extension'}"
+        return what, "rename it to .safetensors (library/model_util.py:964)"
     if suffix == SAFETENSORS or holds_safetensors or not by_extension:
         fault = safetensors_fault(model.path)
         return (fault, "download it again, or write hf://org/repo/file.safetensors") if fault else None

@@ -7,6 +7,7 @@ anima_utils.py). What is not known is None: nothing is said against it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -56,7 +57,9 @@ class _Names:
 
 def identify(header: Header) -> Identity | None:
     """What the file holds; None where it is none of the known."""
-    names = _names({tensor.name: tensor.shape for tensor in header.tensors})
+    raw = {tensor.name: tensor.shape for tensor in header.tensors}
+    prefix = next((p for p in MODEL_PREFIXES if any(name.startswith(p) for name in raw)), "")
+    names = _Names(raw, {name.removeprefix(prefix): shape for name, shape in raw.items()})
     found = next((identity for rule in RULES if (identity := rule(names)) is not None), None)
     if found is None or found.fault:
         return found
@@ -66,15 +69,10 @@ def identify(header: Header) -> Identity | None:
 
 def main_dtype(header: Header) -> str:
     """The type that most of the bytes have: ``BF16``; "" for an empty file."""
-    sizes: dict[str, int] = {}
+    sizes: Counter[str] = Counter()
     for tensor in header.tensors:
-        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.end - tensor.begin
-    return max(sizes, key=lambda dtype: sizes[dtype], default="")
-
-
-def _names(raw: Mapping[str, Shape]) -> _Names:
-    prefix = next((p for p in MODEL_PREFIXES if any(name.startswith(p) for name in raw)), "")
-    return _Names(raw, {name.removeprefix(prefix): shape for name, shape in raw.items()})
+        sizes[tensor.dtype] += tensor.end - tensor.begin
+    return max(sizes, key=sizes.__getitem__, default="")
 
 
 def _encoding_fault(names: _Names) -> tuple[str, str] | None:
@@ -116,11 +114,14 @@ PARTS = {
 
 
 def _unet(names: _Names) -> Identity | None:
-    shape = names.bare.get(UNET_KEY)
+    shape = names.bare.get(UNET_KEY) or names.bare.get(UNET_KEY_DIFFUSERS)
     known = CONTEXT.get(shape[1]) if shape is not None and len(shape) == 2 else None
     if known is None:
         return None
     key, name = known
+    if UNET_KEY not in names.bare:
+        fault = "is in diffusers' layout, one part of a folder; as a file the trainer reads the original layout alone"
+        return Identity(key, f"{name} U-Net", fault, "name the folder, its Hub id, or the single-file checkpoint")
     channels = (names.bare.get("input_blocks.0.0.weight") or (0, UNET_CHANNELS))[1]
     if channels not in (UNET_CHANNELS, INPAINTING_CHANNELS):
         fault = f"has {channels} input channels, the trainer's U-Net {UNET_CHANNELS} or {INPAINTING_CHANNELS}"
@@ -131,15 +132,6 @@ def _unet(names: _Names) -> Identity | None:
         return Identity(key, f"{name} U-Net alone", fault, "take the whole checkpoint (several GB)")
     kind = "inpainting checkpoint" if channels == INPAINTING_CHANNELS else "checkpoint"
     return Identity(key, f"{name} {kind}", channels=channels)
-
-
-def _diffusers_unet(names: _Names) -> Identity | None:
-    shape = names.bare.get(UNET_KEY_DIFFUSERS)
-    known = CONTEXT.get(shape[1]) if shape is not None and len(shape) == 2 else None
-    if known is None:
-        return None
-    fault = "is in diffusers' layout, one part of a folder; as a file the trainer reads the original layout alone"
-    return Identity(known[0], f"{known[1]} U-Net", fault, "name the folder, its Hub id, or the single-file checkpoint")
 
 
 FLUX_CHANNELS = 64
@@ -164,10 +156,9 @@ def _diffusers_transformer(names: _Names) -> Identity | None:
     """The trainer converts FLUX.1 in diffusers' layout itself (library/flux_utils.py:62); SD3 it does not."""
     if "transformer_blocks.0.attn.add_k_proj.weight" not in names.bare:
         return None
-    if (
-        "single_transformer_blocks.0.attn.to_k.weight" in names.bare
-        and "time_text_embed.text_embedder.linear_1.weight" in names.bare
-    ):
+    if {"single_transformer_blocks.0.attn.to_k.weight", "time_text_embed.text_embedder.linear_1.weight"} <= {
+        *names.bare
+    }:
         return Identity("flux", "a FLUX.1 model in diffusers' layout")
     if "pos_embed.proj.weight" in names.bare and "context_embedder.weight" in names.bare:
         fault = "is in diffusers' layout, which the trainer does not read (library/sd3_utils.py:90)"
@@ -279,7 +270,7 @@ ORIGINALS = {
 """The autoencoder in the layout that is read, by its latent's channels."""
 
 RULES: tuple[Callable[[_Names], Identity | None], ...] = (
-    _addition, _unet, _diffusers_unet, _flux, _diffusers_transformer, _sd3, _musubi_transformers,
+    _addition, _unet, _flux, _diffusers_transformer, _sd3, _musubi_transformers,
     _other_transformers, _clip, _language_model, _autoencoder,
 )  # fmt: skip
 """In this order: what goes on top of a model first, whole models before their parts."""

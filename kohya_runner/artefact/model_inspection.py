@@ -63,9 +63,8 @@ class Inspected:
 
 def inspect_file(slot: str, path: Path, where: str = "", hashes: Hashes | None = None) -> Inspected | None:
     """A file on this machine; None where it is not a readable model file (``model_file`` says why)."""
-    etag = (
-        read_json(record_path(path)).get("etag") if is_recorded(path) else ""
-    )  # what a fetched file was checked against
+    # what a fetched file was checked against
+    etag = read_json(record_path(path)).get("etag") if is_recorded(path) else ""
     told = etag if isinstance(etag, str) and SHA256.fullmatch(etag) else ""
     sha256 = told or (hashes.of(path) if hashes else "")
     try:
@@ -92,12 +91,8 @@ class Wanted:
     any_layout: bool = False  # its loader converts diffusers' layout, too (zimage/zimage_autoencoder.py:426)
 
 
-def _wanted(keys: list[str], what: str, loader: str = "", **more: bool) -> Wanted:
-    return Wanted(frozenset(keys), what, loader, **more)
-
-
 SLOTS: dict[tuple[str, str], Wanted] = {
-    (family, slot): _wanted(**row)
+    (family, slot): Wanted(**row | {"keys": frozenset(row["keys"])})
     for family, slots in read_table(Path(__file__).with_name("slots.toml")).items()
     for slot, row in slots.items()
 }

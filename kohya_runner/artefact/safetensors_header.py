@@ -94,17 +94,17 @@ def read_header(path: Path) -> Header:
         raise HeaderError("has a safetensors header that is not JSON") from None
     if not isinstance(value, dict):
         raise HeaderError("has a safetensors header that is not an object")
-    metadata = _metadata(value.pop("__metadata__", None))
-    tensors = tuple(sorted((_tensor(name, row) for name, row in value.items()), key=lambda t: (t.begin, t.end)))
-    return Header(tensors, metadata, LENGTH + len(data) + _end(tensors))
-
-
-def _metadata(value: object) -> Mapping[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+    metadata = value.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise HeaderError("has metadata that is not text")
-    return value
+    tensors = tuple(sorted((_tensor(name, row) for name, row in value.items()), key=lambda t: (t.begin, t.end)))
+    end = 0
+    for tensor in tensors:  # one after the other
+        if tensor.begin != end:
+            raise HeaderError(f"declares tensor '{tensor.name[:80]}' with a gap or an overlap before it")
+        end = tensor.end
+    return Header(tensors, metadata, LENGTH + len(data) + end)
 
 
 def _tensor(name: str, row: Any) -> Tensor:
@@ -126,13 +126,3 @@ def _counts(value: object) -> tuple[int, ...] | None:
         return None
     numbers = tuple(n for n in value if type(n) is int and 0 <= n <= LARGEST)
     return numbers if len(numbers) == len(value) else None
-
-
-def _end(tensors: tuple[Tensor, ...]) -> int:
-    """Where the last tensor ends; they must lie one after the other."""
-    end = 0
-    for tensor in tensors:
-        if tensor.begin != end:
-            raise HeaderError(f"declares tensor '{tensor.name[:80]}' with a gap or an overlap before it")
-        end = tensor.end
-    return end

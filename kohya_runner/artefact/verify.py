@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def _read(path: Path, family: str, modules: int, *, practice: bool) -> Verified:
         ranks=ranks(header),
         dtype=main_dtype(header),
         sha256=content.sha256,
-        training=training_facts(header.metadata),
+        training=_training(header.metadata),
         problems=tuple(filter(None, (content.problem, "is a practice file, not a trained model" if practice else ""))),
         notes=(ups,) if 0 < content.zero < content.ups else (),
     )
@@ -119,23 +120,16 @@ def ranks(header: Header) -> tuple[int, ...]:
     return tuple(rank for rank, _ in counted.most_common())
 
 
-def training_facts(metadata: Mapping[str, str]) -> dict[str, str]:
+def _training(metadata: Mapping[str, str]) -> dict[str, str]:
     """What the file says of its training; a stranger's words, cut where they are long."""
     said = {name: metadata[key] for name, key in FACTS.items() if metadata.get(key) not in (None, "", "None")}
-    folders = _folders(metadata.get("ss_dataset_dirs", ""))
-    return {
-        name: printable(text)[:LONGEST] for name, text in {**said, **({"datasets": folders} if folders else {})}.items()
-    }
-
-
-def _folders(text: str) -> str:
-    """``10_cat (20 images)`` of the JSON that the trainer writes."""
-    try:
-        value = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return ""
-    rows = value.items() if isinstance(value, dict) else ()
-    return ", ".join(f"{name} ({row.get('img_count')} images)" for name, row in rows if isinstance(row, dict))
+    folders: object = {}
+    with suppress(ValueError, RecursionError):
+        folders = json.loads(metadata.get("ss_dataset_dirs") or "{}")
+    rows = folders.items() if isinstance(folders, dict) else ()
+    shown = ", ".join(f"{name} ({row.get('img_count')} images)" for name, row in rows if isinstance(row, dict))
+    said |= {"datasets": shown} if shown else {}
+    return {name: printable(text)[:LONGEST] for name, text in said.items()}
 
 
 def _other(path: Path) -> Verified:

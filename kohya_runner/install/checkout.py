@@ -113,18 +113,15 @@ def find_python(
     )
     for value, who in named:
         if value:
-            return _named_python(_absolute(value), who)
+            path = _absolute(value)
+            if path.is_file() and os.access(path, os.X_OK):
+                return TrainerPython(path, who)
+            inside = path / "bin" / "python"
+            hint = f"write {inside}" if inside.is_file() else "name the python executable of the trainer's environment"
+            raise TrainerError(f"{who} names {path}, which is not an executable file", hint=hint)
     if recorded is not None and os.access(recorded, os.X_OK):
         return TrainerPython(recorded, "kohya-runner setup", own=True)
     return None
-
-
-def _named_python(path: Path, who: str) -> TrainerPython:
-    if path.is_file() and os.access(path, os.X_OK):
-        return TrainerPython(path, who)
-    inside = path / "bin" / "python"
-    hint = f"write {inside}" if inside.is_file() else "name the python executable of the trainer's environment"
-    raise TrainerError(f"{who} names {path}, which is not an executable file", hint=hint)
 
 
 def _absolute(value: str | Path) -> Path:
@@ -133,26 +130,17 @@ def _absolute(value: str | Path) -> Path:
 
 def commit_of(root: Path) -> str | None:
     """The commit that is checked out, read from git's own files; None where there is no git."""
-    git = _git_folder(root)
-    head = _text(git / "HEAD") if git else None
-    if git is None or head is None:
-        return None
+    git = root / ".git"
+    if not git.is_dir():  # of a submodule or worktree it is a file that points to it
+        named, found, pointer = _text(git).partition("gitdir: ")
+        if named or not found:
+            return None
+        git = root / pointer
+    head = _text(git / "HEAD")
     if not head.startswith("ref: "):
         return head if _SHA.match(head) else None
-    return _resolve(git, head.removeprefix("ref: "))
-
-
-def _git_folder(root: Path) -> Path | None:
-    """``.git`` itself, or what the ``.git`` file of a submodule or worktree points to."""
-    git = root / ".git"
-    if git.is_dir():
-        return git
-    pointer = _text(git) or ""
-    return root / pointer.removeprefix("gitdir: ") if pointer.startswith("gitdir: ") else None
-
-
-def _resolve(git: Path, ref: str) -> str | None:
-    """A branch's commit: a file of its own, or a line of packed-refs; a worktree shares the main folder's."""
+    # a branch's commit: a file of its own, or a line of packed-refs; a worktree shares the main folder's
+    ref = head.removeprefix("ref: ")
     common = git / (_text(git / "commondir") or ".")
     for folder in (git, common):
         loose = _text(folder / ref)

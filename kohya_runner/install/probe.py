@@ -253,7 +253,10 @@ def _ask(
     try:
         found = json.loads(done.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):
-        raise TrainerError(f"{python} is broken: {_complaint(done)}", hint=hint) from None
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        end = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
+        said = f"{end}: {lines[-1][:LONGEST_COMPLAINT]}" if lines else f"{end} and no output"
+        raise TrainerError(f"{python} is broken: {said}", hint=hint) from None
     if not isinstance(found, dict):
         raise TrainerError(f"{python} is not a Python: it printed {done.stdout.strip()[:80]!r}", hint=hint)
     return found
@@ -275,10 +278,3 @@ def _answer(
         except BaseException:
             process.kill()
             raise
-
-
-def _complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """How the process ended, and the last thing it said."""
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    end = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    return f"{end}: {lines[-1][:LONGEST_COMPLAINT]}" if lines else f"{end} and no output"
