@@ -11,6 +11,7 @@ A prefix is taken off only where it cannot be the trainer's own text, line by li
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -35,6 +36,8 @@ _PREFIXES = re.compile(
 _CONTAINER = re.compile(r"[a-zA-Z][\w.-]{0,62}(?:-\d{1,3})?\s{1,30}\| ?")
 _POD = re.compile(r"\[(?:pod/)?[\w.-]{1,80}/[\w.-]{1,80}\] ?")  # kubectl --prefix, stern
 _QUOTED = re.compile(r"> ?")
+_LABEL = re.compile(r"(?!steps:)\S[^%|]{0,60}?[:\]>] ")
+_LABELS = re.compile(_LABEL.pattern + r"\S[^%|]{0,60}?[:\]>] ")
 _HEADER = "Traceback (most recent call last):"
 _OWN = re.compile(r"(?!\[(?:rank|default)?\d)(?=.*\S).{1,80}")  # the mark of a rank is no prefix
 _MOST = 4
@@ -49,14 +52,16 @@ _POWERSHELL = re.compile(
 def shared(lines: list[str]) -> tuple[re.Pattern[str], ...]:
     """The prefixes that most of the first lines have: a container's name and a quotation mark prove nothing alone.
 
-    What stands before a traceback's header and before its first frame too is some program's prefix, whatever it is.
+    What stands before a traceback's header and first frame, or before most lines, is some program's, whatever it is.
     """
     heads = [(line.partition(_HEADER)[0], after) for line, after in pairwise(lines) if _HEADER in line]
     own = {head for head, after in heads if _OWN.fullmatch(head) and after.startswith(f"{head}  File ")}
     some = [line for line in lines[:_FEW] if line.strip()]
+    labels = Counter(match[0] for label in (_LABEL, _LABELS) for line in some if (match := label.match(line)))
+    own |= {head for head, times in labels.items() if times > max(4, 0.8 * len(some)) and _OWN.fullmatch(head)}
     kinds = (_CONTAINER, _POD, _QUOTED)
     most = (kind for kind in kinds if some and sum(bool(kind.match(line)) for line in some) > 0.8 * len(some))
-    return (*(re.compile(re.escape(head)) for head in sorted(own)[:_MOST]), *most)
+    return (*(re.compile(re.escape(head)) for head in sorted(own, key=len, reverse=True)[:_MOST]), *most)
 
 
 def without(line: str, common: tuple[re.Pattern[str], ...]) -> str:

@@ -45,6 +45,8 @@ WAYS = {
     "date and level": each("2026-11-30 11:40:42,123 - INFO - "),
     "a quoted mail": each("> "),
     "a gui of musubi-tuner": each("Training STDERR: "),
+    "srun --label": each("0: "),
+    "a wrapper that nobody knows": each("[Some Node] TRAINER: "),
     "crlf": lambda text: text.replace("\n", "\r\n"),
     "colours": each("\x1b[32m"),
     "a rank": each("[rank0]: "),
