@@ -15,15 +15,8 @@ from kohya_runner.importing.setup import Setup, Subset
 from kohya_runner.options.keyvalues import DECIMAL, INTEGER
 from kohya_runner.text import SECRET_OPTIONS
 
-_MARKS = (
-    "LoRA_type",
-    "max_resolution",
-    "lr_warmup",
-    "model_list",
-    "train_on_input",
-    "noise_offset_type",
-    "save_as_bool",
-)
+_MARKS = ("LoRA_type", "max_resolution", "lr_warmup", "model_list", "train_on_input", "noise_offset_type",
+          "save_as_bool")  # fmt: skip
 CHROMA = "chroma"
 
 
@@ -35,7 +28,7 @@ def is_gui(data: Mapping[str, Any]) -> bool:
 def read(data: Mapping[str, Any], setup: Setup) -> None:
     """What was really passed, and a note for each key that was not."""
     form = _numbers({key: value for key, value in data.items() if value is not None})
-    family, prefixes = _model(form)
+    family, prefixes = next((row for key, row in tables()["models"].items() if form.get(key) is True), ("", []))
     setup.method = _tab(form)
     names = tables()["scripts"][setup.method]
     setup.script = names["*" if family else ""].format(family)
@@ -48,9 +41,14 @@ def read(data: Mapping[str, Any], setup: Setup) -> None:
     if form.get("model_type") == CHROMA and "ae" in form:
         setup.update({"apply_t5_attn_mask": True, "guidance_scale": float(form.get("guidance_scale", 0))})
     workers = form.get("max_data_loader_n_workers", "")
-    extra = str(form.get("additional_parameters") or "").replace('"', "").split()
-    setup.update(read_words([*extra, *(["--max_data_loader_n_workers", str(workers)] if workers != "" else [])], setup))
-    _launch(form, setup)
+    more = str(form.get("additional_parameters") or "").replace('"', "").split()
+    setup.update(read_words([*more, *(["--max_data_loader_n_workers", str(workers)] if workers != "" else [])], setup))
+    for name in tables()["launch"].split():
+        if form.get(name) not in (None, "", False, 0):
+            setup.launch[name] = form[name]
+    extra = str(form.get("extra_accelerate_launch_args") or "").replace('"', "")
+    if extra:
+        setup.note("extra_accelerate_launch_args", f"{extra}: see launch.accelerate")
     _folders(form, setup)
 
 
@@ -64,19 +62,10 @@ def _numbers(form: Form) -> Form:
         if isinstance(value, str) and value == "" and key in _EMPTY:
             found[key] = _EMPTY[key]
         elif isinstance(value, str) and key != "output_name" and not key.startswith("block_"):
-            found[key] = _number(value)
+            found[key] = int(value) if INTEGER.match(value) else float(value) if DECIMAL.match(value) else value
         else:
             found[key] = value
     return found
-
-
-def _number(text: str) -> Any:
-    return int(text) if INTEGER.match(text) else float(text) if DECIMAL.match(text) else text
-
-
-def _model(form: Form) -> tuple[str, list[str]]:
-    found = [row for key, row in tables()["models"].items() if form.get(key) is True]
-    return (found[0][0], found[0][1]) if found else ("", [])
 
 
 def _tab(form: Form) -> str:
@@ -148,9 +137,8 @@ def _specials(form: Form, family: str, setup: Setup) -> Form:
     if setup.method in ("lora", "textual_inversion") and form.get("save_model_as") not in (None, "safetensors", "ckpt"):
         given["save_model_as"] = "safetensors"
     if form.get("stop_text_encoder_training"):
-        setup.note(
-            "stop_text_encoder_training", "a share of all steps in the GUI, and ignored by it for a LoRA: left out"
-        )
+        why = "a share of all steps in the GUI, and ignored by it for a LoRA: left out"
+        setup.note("stop_text_encoder_training", why)
     if form.get("anima_attn_mode") == "torch":
         given["attn_mode"] = None
     _length(form, given, setup)
@@ -159,14 +147,9 @@ def _specials(form: Form, family: str, setup: Setup) -> Form:
         network_options(form, family, given, setup)
     elif setup.method == "textual_inversion":
         template = str(form.get("template", ""))
-        given |= {
-            "use_object_template": "object" in template or None,
-            "use_style_template": "style" in template or None,
-        }
+        given |= {f"use_{kind}_template": kind in template or None for kind in ("object", "style")}
     elif family in tables()["two_encoders"]:
-        given["train_text_encoder"] = (
-            number(form, "learning_rate_te1") > 0 or number(form, "learning_rate_te2") > 0 or None
-        )
+        given["train_text_encoder"] = any(number(form, f"learning_rate_te{n}") > 0 for n in (1, 2)) or None
         given["learning_rate_te"] = None
     return given
 
@@ -203,15 +186,6 @@ def _samples(form: Form, given: Form, setup: Setup) -> None:
         setup.prompts = tuple(prompts)
     elif prompts:
         setup.note("sample_prompts", "neither sample_every_n_epochs nor sample_every_n_steps: never painted")
-
-
-def _launch(form: Form, setup: Setup) -> None:
-    for name in tables()["launch"].split():
-        if form.get(name) not in (None, "", False, 0):
-            setup.launch[name] = form[name]
-    extra = str(form.get("extra_accelerate_launch_args") or "").replace('"', "")
-    if extra:
-        setup.note("extra_accelerate_launch_args", f"{extra}: see launch.accelerate")
 
 
 def _folders(form: Form, setup: Setup) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from kohya_runner.importing.setup import Setup
+from kohya_runner.safe_files import read_json
 
 Form: TypeAlias = dict[str, Any]
 
 
-@lru_cache(maxsize=1)
+@cache
 def tables() -> dict[str, Any]:
     """What the GUI's own code says of its keys."""
-    found: dict[str, Any] = json.loads(Path(__file__).with_name("gui.json").read_text(encoding="utf-8"))
-    return found
+    return read_json(Path(__file__).with_name("gui.json"))
 
 
 def number(form: Form, key: str) -> float:
@@ -26,14 +25,7 @@ def number(form: Form, key: str) -> float:
 
 
 def network_options(form: Form, family: str, given: Form, setup: Setup) -> None:
-    """What only the LoRA tab has."""
-    _noise(form, given, setup)
-    _rates(form, family, given, setup)
-    _network(form, family, given, setup)
-
-
-def _noise(form: Form, given: Form, setup: Setup) -> None:
-    """Only one pair of the two counts."""
+    """What only the LoRA tab has; of the two pairs for noise one counts."""
     pairs = {"Original": ("noise_offset", "noise_offset_random_strength", "adaptive_noise_scale"),
              "Multires": ("multires_noise_iterations", "multires_noise_discount")}  # fmt: skip
     chosen = str(form.get("noise_offset_type") or "Original")
@@ -44,9 +36,6 @@ def _noise(form: Form, given: Form, setup: Setup) -> None:
                 setup.note(name, f"{form[name]} was not passed: noise_offset_type is {chosen}")
         if kind == chosen == "Multires" and not form.get(names[0]):
             given[names[1]] = form.get(names[1])
-
-
-def _rates(form: Form, family: str, given: Form, setup: Setup) -> None:
     encoder, unet, t5 = (number(form, name) for name in ("text_encoder_lr", "unet_lr", "t5xxl_lr"))
     given["text_encoder_lr"] = [encoder, t5 if t5 > 0 else encoder] if encoder > 0 else None
     given["unet_lr"] = unet or None
@@ -57,6 +46,7 @@ def _rates(form: Form, family: str, given: Form, setup: Setup) -> None:
     elif known and unet == 0 and encoder != 0:
         given["network_train_text_encoder_only"] = True
         setup.note("network_train_text_encoder_only", "unet_lr is 0")
+    _network(form, family, given, setup)
 
 
 def _network(form: Form, family: str, given: Form, setup: Setup) -> None:
@@ -107,5 +97,4 @@ def _native(name: str, kind: str, form: Form) -> bool:
 
 def _argument(item: str, values: Form) -> str:
     name, _, source = item.partition("<")
-    value = values.get(source or name)
-    return f"{name}={value}"
+    return f"{name}={values.get(source or name)}"

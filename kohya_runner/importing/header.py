@@ -18,6 +18,7 @@ from kohya_runner.text import repeats_and_token
 
 RENAMED = {"batch_size_per_device": "train_batch_size", "debiased_estimation": "debiased_estimation_loss",
            "sd_model_name": "pretrained_model_name_or_path", "vae_name": "vae", "new_sd_model_hash": ""}  # fmt: skip
+SHORT = ("torch", "bitsandbytes", "transformers", "prodigyopt", "dadaptation", "lion")
 PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "float"}
 ABSENT = (
     "says nothing of attention (xformers, sdpa), workers, the scheduler's cycles, caches on disk, captions' extension, "
@@ -34,10 +35,9 @@ def read_lora(path: Path, setup: Setup) -> None:
     if found.practice:
         raise RecipeError(f"{path}: is a practice file: nothing was trained in it")
     if not said or row is None:
-        silent = "" if said else "has no ss_ keys: it does not say how it was trained"
-        raise RecipeError(
-            f"{path}: {found.problem or silent or f'is a LoRA for {found.family}, which is not supported'}"
-        )
+        other = f"is a LoRA for {found.family}, which is not supported"
+        silent = other if said else "has no ss_ keys: it does not say how it was trained"
+        raise RecipeError(f"{path}: {found.problem or silent}")
     setup.script = setup.script or row.script
     setup.method, setup.terse = "lora", True
     setup.open = {"caption_extension", "save_every_n_epochs", "save_model_as"}
@@ -77,19 +77,11 @@ def _options(said: Mapping[str, Any], setup: Setup) -> Iterator[tuple[str, Any]]
             yield name, list(value) if isinstance(value, tuple) else value
     optimizer = re.fullmatch(r"([\w.]+)(?:\((.*)\))?", str(said.get("optimizer", "")))
     if optimizer:
-        yield "optimizer_type", _optimizer(optimizer[1])
+        # its class as an option takes it: the trainer's own names are short (library/optimizer.py)
+        module, _, last = optimizer[1].rpartition(".")
+        yield "optimizer_type", last if module.startswith(SHORT) else optimizer[1]
         if optimizer[2]:
             yield "optimizer_args", re.split(r",(?=\w+=)", optimizer[2])
-
-
-def _optimizer(name: str) -> str:
-    """Its class as an option takes it: the trainer's own names are short (library/optimizer.py)."""
-    module, _, last = name.rpartition(".")
-    return (
-        last
-        if module.startswith(("torch", "bitsandbytes", "transformers", "prodigyopt", "dadaptation", "lion"))
-        else name
-    )
 
 
 def _length(said: Mapping[str, Any], setup: Setup) -> Iterator[tuple[str, Any]]:

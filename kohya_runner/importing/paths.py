@@ -31,20 +31,14 @@ class Places:
         absolute = plain.startswith(("/", "~")) or re.match(r"[A-Za-z]:/|//", plain)
         if absolute and os.path.exists(os.path.expanduser(plain)):  # noqa: PTH111 - ~nobody raises nothing
             return plain
-        if self.base is not None:
-            return self._below(self.base, plain)
-        return plain if absolute else self._shown(self.beside / plain)
-
-    def _below(self, base: Path, plain: str) -> str:
-        """The longest end of the path that is there; else its last part, which the plan will miss."""
-        parts = [
-            part for part in PurePosixPath(re.sub(r"^[A-Za-z]:", "", plain)).parts if part not in ("/", "//", ".", "..")
-        ]
-        tails = [base.joinpath(*parts[number:]) for number in range(len(parts))]
+        if self.base is None:
+            return plain if absolute else self._shown(self.beside / plain)
+        # the longest end of the path that is there; else its last part, which the plan will miss
+        named = PurePosixPath(re.sub(r"^[A-Za-z]:", "", plain)).parts
+        parts = [part for part in named if part not in ("/", "//", ".", "..")]
+        tails = [self.base.joinpath(*parts[number:]) for number in range(len(parts))] or [self.base]
         there = next((one for one in tails if one.exists()), None)
-        return self._shown(
-            there or tails[0 if not plain.startswith("/") and ":" not in plain else -1] if tails else base
-        )
+        return self._shown(there or tails[0 if not plain.startswith("/") and ":" not in plain else -1])
 
     def _shown(self, path: Path) -> str:
         """Relative where that stays near: a recipe moves with its folder."""

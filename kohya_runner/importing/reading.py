@@ -57,15 +57,19 @@ def classify(path: Path, content: bytes) -> Foreign:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("cp1252", "replace")
-    found = _table(path, text) if text.lstrip()[:1] == "{" else _toml(path, text) or _yaml(path, text)
-    if found is None and text.lstrip()[:1] != "{":
-        found = Foreign(path, "script", {}, text)
-    if found is None:
-        raise RecipeError(f"{path}: not a file that can be imported", hint=NOT_KNOWN)
-    return found
+    if text.lstrip()[:1] == "{":
+        return _table(path, text)
+    if found := _toml(path, text):
+        return found
+    if re.search(r"^compute_environment:", text, re.MULTILINE):
+        node, _ = yamlio.parse(text, str(path), path.parent)
+        data = node.plain() if node is not None else None
+        if isinstance(data, dict):
+            return Foreign(path, "accelerate", data)
+    return Foreign(path, "script", {}, text)
 
 
-def _table(path: Path, text: str) -> Foreign | None:
+def _table(path: Path, text: str) -> Foreign:
     try:
         data = json.loads(text)
     except ValueError as fault:
@@ -76,7 +80,9 @@ def _table(path: Path, text: str) -> Foreign | None:
         return Foreign(path, "datasets", data)
     if gui.is_gui(data) or "pretrained_model_name_or_path" in data:
         return Foreign(path, "gui", data)
-    return Foreign(path, "accelerate", data) if "compute_environment" in data else None
+    if "compute_environment" in data:
+        return Foreign(path, "accelerate", data)
+    raise RecipeError(f"{path}: not a file that can be imported", hint=NOT_KNOWN)
 
 
 def _toml(path: Path, text: str) -> Foreign | None:
@@ -92,21 +98,13 @@ def _toml(path: Path, text: str) -> Foreign | None:
     return Foreign(path, kind, data)
 
 
-def _yaml(path: Path, text: str) -> Foreign | None:
-    if not re.search(r"^compute_environment:", text, re.MULTILINE):
-        return None
-    node, _ = yamlio.parse(text, str(path), path.parent)
-    data = node.plain() if node is not None else None
-    return Foreign(path, "accelerate", data) if isinstance(data, dict) else None
-
-
 def read(files: Sequence[Foreign], script: str | None = None) -> Setup:
     """The one set-up that the files are; a file that another one names is found by its name, beside it too."""
     for kind in ("script", "gui", "easy", "config", "lora", "datasets"):
         mains = [one for one in files if one.kind == kind]
         for main in mains:
             setup = Setup(main.path, TITLES[main.kind], script=script or "")
-            if _READERS[kind](main, files, setup):
+            if _taken(main, files, setup):
                 unused = [one.path.name for one in files if one is not main and one.kind == main.kind]
                 if unused:
                     setup.note(", ".join(unused), f"not used: {main.path.name} comes first")
@@ -139,20 +137,17 @@ def _of_script(main: Foreign, files: Sequence[Foreign], setup: Setup) -> bool:
     given = read_words(first.words, setup)
     config = given.pop("config_file", None)
     if config is not None:
-        _named_config(str(config), main, files, setup)
+        name = str(config)
+        named = _find(name if name.endswith(".toml") else f"{name}.toml", main, files)
+        if named is not None:
+            setup.update(dict(toml_files.config_file(named.data, setup)))
+        else:
+            why = "is not here: its options are missing: name it beside the script"
+            setup.note("config_file", f"{name.replace(OPEN, '')} {why}")
     _launcher_file(main, files, setup)
     setup.update(given)
     _named_datasets(main, files, setup)
     return True
-
-
-def _named_config(name: str, main: Foreign, files: Sequence[Foreign], setup: Setup) -> None:
-    found = _find(name if name.endswith(".toml") else f"{name}.toml", main, files)
-    if found is None:
-        shown = name.replace(OPEN, "")
-        setup.note("config_file", f"{shown} is not here: its options are missing: name it beside the script")
-        return
-    setup.update(dict(toml_files.config_file(found.data, setup)))
 
 
 def _launcher_file(main: Foreign, files: Sequence[Foreign], setup: Setup) -> None:
@@ -194,51 +189,35 @@ def _find(name: str, main: Foreign, files: Sequence[Foreign]) -> Foreign | None:
     return None
 
 
-def _of_gui(main: Foreign, files: Sequence[Foreign], setup: Setup) -> bool:
-    gui.read(main.data, setup)
+def _taken(main: Foreign, files: Sequence[Foreign], setup: Setup) -> bool:
+    """Whether a file is a set-up, read into it; a script may hold no command that trains."""
+    data = main.data
+    match main.kind:
+        case "script":
+            return _of_script(main, files, setup)
+        case "gui":
+            gui.read(data, setup)
+        case "easy":
+            inner = (t.get(k) or {} for t in data.values() if isinstance(t, Mapping) for k in ("args", "dataset_args"))
+            guess_script({**toml_files.flat(data), **dict(pair for one in inner for pair in one.items())}, setup)
+            toml_files.easy(data, setup)
+        case "config":
+            guess_script(toml_files.flat(data), setup)
+            setup.update(dict(toml_files.config_file(data, setup)))
+        case "lora":
+            from kohya_runner.importing.header import read_lora
+
+            read_lora(main.path, setup)
+            return True
+        case "datasets":
+            guess_script({}, setup)
+            toml_files.datasets(data, setup)
+            return True
+        case "accelerate":
+            return False
     _named_datasets(main, files, setup)
     return True
 
-
-def _of_easy(main: Foreign, files: Sequence[Foreign], setup: Setup) -> bool:
-    guess_script({**toml_files.flat(main.data), **_inner(main.data)}, setup)
-    toml_files.easy(main.data, setup)
-    _named_datasets(main, files, setup)
-    return True
-
-
-def _inner(data: Mapping[str, Any]) -> dict[str, Any]:
-    tables = [
-        table.get(key) or {}
-        for table in data.values()
-        if isinstance(table, Mapping)
-        for key in ("args", "dataset_args")
-    ]
-    return {key: value for table in tables for key, value in table.items()}
-
-
-def _of_config(main: Foreign, files: Sequence[Foreign], setup: Setup) -> bool:
-    guess_script(toml_files.flat(main.data), setup)
-    setup.update(dict(toml_files.config_file(main.data, setup)))
-    _named_datasets(main, files, setup)
-    return True
-
-
-def _of_datasets(main: Foreign, _: Sequence[Foreign], setup: Setup) -> bool:
-    guess_script({}, setup)
-    toml_files.datasets(main.data, setup)
-    return True
-
-
-def _of_lora(main: Foreign, _: Sequence[Foreign], setup: Setup) -> bool:
-    from kohya_runner.importing.header import read_lora
-
-    read_lora(main.path, setup)
-    return True
-
-
-_READERS = {"script": _of_script, "gui": _of_gui, "easy": _of_easy, "config": _of_config, "lora": _of_lora,
-            "datasets": _of_datasets}  # fmt: skip
 
 _MODULES = {"networks.lora_flux": "flux", "networks.oft_flux": "flux", "networks.lora_sd3": "sd3",
             "networks.lora_lumina": "lumina", "networks.lora_anima": "anima",

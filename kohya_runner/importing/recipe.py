@@ -207,7 +207,8 @@ class RecipeWriter:
         processes = launch.pop("num_processes", None)
         number = int(processes) if str(processes or "").isdigit() else 1
         own = {name: value for name, value in launch.items() if name not in FOLLOWS and value not in ("", False)}
-        kept = {name: _typed(value) for name, value in own.items() if name not in LAUNCHER_INSTEAD}
+        kept = {name: int(str(value)) if str(value).isdigit() else value
+                for name, value in own.items() if name not in LAUNCHER_INSTEAD}  # fmt: skip
         if kept.get("dynamo_backend") == "no":
             kept = {name: value for name, value in kept.items() if not name.startswith("dynamo")}
         dropped = {name: value for name, value in own.items() if name in LAUNCHER_INSTEAD and name not in DERIVED}
@@ -233,20 +234,12 @@ def writer(setup: Setup, places: Places) -> RecipeWriter:
     """The writer of a set-up; a ``RecipeError`` for a script that no family has."""
     rows = [row for row in table.FAMILIES if row.script == setup.script]
     wanted = "sd2" if setup.given.get("v2") else "sd15"
-    chosen = (
-        [row for row in rows if row.method == setup.method]
-        or [row for row in rows if row.method != "dreambooth"]
-        or rows
-    )
+    plain_rows = [row for row in rows if row.method != "dreambooth"]
+    chosen = [row for row in rows if row.method == setup.method] or plain_rows or rows
     chosen = [row for row in chosen if row.family == wanted] or chosen
     if not chosen:
         raise RecipeError(f"{setup.source}: {setup.script} is not supported", hint="see: kohya-runner models")
     return RecipeWriter(setup, places, chosen[0])
-
-
-def _typed(value: Any) -> Any:
-    text = str(value)
-    return int(text) if text.isdigit() else value
 
 
 def _text(value: str) -> str:
