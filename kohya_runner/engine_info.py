@@ -42,17 +42,14 @@ class EngineInfo:
 
     @property
     def submodule(self) -> Path:
-        """Where the project's clone has it."""
         return Path("vendor") / self.name
 
     @property
     def variable(self) -> str:
-        """The environment variable that names its sources."""
         return f"KOHYA_RUNNER_{self.setting.upper()}"
 
     @property
     def python_variable(self) -> str:
-        """The environment variable that names its Python."""
         return f"KOHYA_RUNNER_{self.python_setting.upper()}"
 
     @property
@@ -71,7 +68,6 @@ class EngineInfo:
         return "trainer" if self.default else f"trainer-{self.name}"
 
     def script_path(self, script: str) -> str:
-        """A script's path inside the checkout."""
         return f"{self.folder}/{script}" if self.folder else script
 
     def env(self, root: Path) -> Mapping[str, str]:

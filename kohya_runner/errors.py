@@ -109,7 +109,6 @@ STAGE_ERRORS: tuple[tuple[frozenset[str], type[RunnerError]], ...] = (
 
 
 def error_for(stages: Iterable[str]) -> type[RunnerError]:
-    """The error class for a set of stages that hold errors."""
     present = set(stages)
     return next((kind for row, kind in STAGE_ERRORS if row & present), PreflightError)
 

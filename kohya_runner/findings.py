@@ -21,7 +21,6 @@ class Code(NamedTuple):
 
     @property
     def stage(self) -> str:
-        """The part before the dot."""
         return self.name.partition(".")[0]
 
 
@@ -57,7 +56,6 @@ class Finding:
 
     @property
     def stage(self) -> str:
-        """The part of the code before its first dot."""
         return self.code.partition(".")[0]
 
     def __str__(self) -> str:

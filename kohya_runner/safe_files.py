@@ -64,7 +64,6 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644, *, flush: bool = Tru
 
 
 def write_text(path: Path, text: str, mode: int = 0o644) -> None:
-    """``write_bytes`` of UTF-8 text."""
     write_bytes(path, text.encode(), mode)
 
 

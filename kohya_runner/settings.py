@@ -36,7 +36,6 @@ class UserSettings:
     )  # each a mapping with a kind; remote/kinds.py reads the rest
 
     def path(self, key: str) -> Path | None:
-        """What stands under a key."""
         return self.paths.get(key)
 
     @property

@@ -75,7 +75,6 @@ def masked(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def masked_option(name: str, value: Any) -> Any:
-    """An option's value as it may be shown."""
     if name.lower() in SECRET_OPTIONS or name.lower().endswith(("api_key", "_secret", "_password")):
         return MASK
     return masked_text(value) if isinstance(value, str) else value
@@ -197,7 +196,6 @@ def _code(found: re.Match[str]) -> str:
 
 
 def package_name(requirement: str) -> str:
-    """The name alone of ``lycoris-lora==4.1.3``."""
     return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 

@@ -26,7 +26,6 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether the receiver accepted it."""
         return 200 <= self.status < 300
 
 

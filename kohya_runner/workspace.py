@@ -23,7 +23,6 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        """What the trainer and its libraries may download or compile."""
         return self.root / "cache"
 
     @property
@@ -33,12 +32,10 @@ class Workspace:
 
     @property
     def datasets(self) -> Path:
-        """Laid-out training folders."""
         return self.root / "datasets"
 
     @property
     def runs(self) -> Path:
-        """One folder per run: ``<name>/<run id>``."""
         return self.root / "runs"
 
     @property

@@ -34,7 +34,6 @@ class Place:
     by_user: bool = False  # on the command line: not a stranger's, whatever the source is called
 
     def __str__(self) -> str:
-        """``file:line:column``, or the source alone."""
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
 
 
@@ -47,7 +46,6 @@ class Node:
     key_place: Place | None = None
 
     def plain(self) -> Plain:
-        """The value as ordinary lists, mappings and scalars."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, tuple):
@@ -55,7 +53,6 @@ class Node:
         return self.value
 
     def child(self, key: Key) -> Node | None:
-        """The child under a mapping key or a list index."""
         if isinstance(self.value, dict):
             return self.value.get(str(key))
         if isinstance(self.value, tuple) and isinstance(key, int) and 0 <= key < len(self.value):

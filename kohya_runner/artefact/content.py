@@ -74,7 +74,6 @@ def examining(path: Path) -> Iterator[Content | None]:
 
 
 def examine(path: Path) -> Content:
-    """All of it at once."""
     *_, found = examining(path)
     assert found is not None  # noqa: S101 - what comes last
     return found
@@ -91,8 +90,6 @@ def _pieces(file: BinaryIO, tensor: Tensor) -> Iterator[bytes]:
 
 
 class _Tally:
-    """Counts tensor by tensor."""
-
     def __init__(self, tensors: int) -> None:
         self._tensors = tensors
         self._nonfinite: list[str] = []

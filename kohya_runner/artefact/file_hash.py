@@ -68,7 +68,6 @@ def _loaded(file: Path) -> dict[str, dict[str, str]]:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file, read in pieces."""
     return _digest(path, hashlib.sha256())
 
 

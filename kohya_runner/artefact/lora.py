@@ -37,7 +37,6 @@ class Artefact:
 
     @property
     def complete(self) -> bool:
-        """Whether the file is all that its header declares."""
         return not self.problem
 
     @property

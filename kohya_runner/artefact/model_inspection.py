@@ -40,7 +40,6 @@ class Inspected:
     problem: str = ""
 
     def as_json(self) -> Mapping[str, object]:
-        """For ``plan --json``."""
         known = self.identity
         return {
             "slot": self.slot,

@@ -47,11 +47,9 @@ class Verified:
 
     @property
     def ok(self) -> bool:
-        """Whether the file can be used."""
         return not self.problems
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
         return {
             "file": str(self.path), "ok": self.ok, "what": self.what, "family": self.family or None,
             "bytes": self.bytes, "modules": self.modules, "ranks": list(self.ranks), "dtype": self.dtype,

@@ -48,7 +48,6 @@ def missing(scan: Scan) -> Iterator[Finding]:
 
 
 def orphan(scan: Scan) -> Iterator[Finding]:
-    """Captions whose image is not there."""
     return about(warning, "caption.orphan", scan, scan.orphans, "caption", "without an image")
 
 
@@ -71,7 +70,6 @@ def encoding(scan: Scan) -> Iterator[Finding]:
 
 
 def unreadable(scan: Scan) -> Iterator[Finding]:
-    """Files that cannot be opened."""
     told = [caption for caption in _captions(scan) if caption.problem.startswith("unreadable")]
     bad = [caption for caption in told if not caption.problem.endswith(LINK)]
     if bad:
@@ -96,7 +94,6 @@ def bom(scan: Scan) -> Iterator[Finding]:
 
 
 def starts_with(scan: Scan) -> Iterator[Finding]:
-    """The recipe's ``captions.starts_with``."""
     start = scan.source.captions.starts_with
     if start is not None:
         rule = f"not beginning with {shortened(start)}"
@@ -104,7 +101,6 @@ def starts_with(scan: Scan) -> Iterator[Finding]:
 
 
 def contains_any(scan: Scan) -> Iterator[Finding]:
-    """The recipe's ``captions.contains_any``."""
     words = scan.source.captions.contains_any
     if words:
         rule = f"with none of {', '.join(map(shortened, words))}"
@@ -112,7 +108,6 @@ def contains_any(scan: Scan) -> Iterator[Finding]:
 
 
 def contains_all(scan: Scan) -> Iterator[Finding]:
-    """The recipe's ``captions.contains_all``."""
     words = scan.source.captions.contains_all
     if words:
         rule = f"without {' and '.join(map(shortened, words))}"

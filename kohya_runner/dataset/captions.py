@@ -161,12 +161,10 @@ SUFFIXES = (".json", ".jsonl")
 
 
 def is_rows_file(path: Path) -> bool:
-    """Whether ``images`` names a metadata file and not a folder."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def is_edit_file(path: Path) -> bool:
-    """Whether it names a metadata file of edits."""
     if not is_rows_file(path):
         return False
     from kohya_runner.dataset.metadata_rows import is_edit

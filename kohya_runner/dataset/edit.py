@@ -54,7 +54,6 @@ class EditPair:
 
     @property
     def controls(self) -> tuple[Image, ...]:
-        """All pictures before the edit, in the order of the row."""
         return (self.control, *(picture.image for picture in self.more if picture is not None))
 
     @property
@@ -129,7 +128,6 @@ def path_problem(text: str) -> str:
 
 
 def is_known_kind(image: Image) -> bool:
-    """Whether its name has an extension that every trainer reads."""
     return image.path.suffix.lower() in IMAGE_EXTENSIONS
 
 

@@ -27,7 +27,6 @@ KINDS = {"NoneType": "null", "bool": "true or false", "int": "a number", "float"
 
 
 def check_edits(edit: EditSet) -> tuple[Finding, ...]:
-    """All problems in the rows of one metadata file."""
     by_kind: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for check in EDIT_CHECKS:
         for finding in check(edit):
@@ -47,7 +46,6 @@ def unreadable_file(edit: EditSet) -> Iterator[Finding]:
 
 
 def no_rows(edit: EditSet) -> Iterator[Finding]:
-    """A file with nothing in it."""
     if not edit.rows.rows and not edit.rows.faults:
         text = f"no rows in {printable(str(edit.source.folder))}"
         hint = 'write one a line: {"input_image": "a.png", "instruction": "...", "output_image": "b.png"}'
@@ -55,7 +53,6 @@ def no_rows(edit: EditSet) -> Iterator[Finding]:
 
 
 def expected(edit: EditSet) -> Iterator[Finding]:
-    """Exactly as many pairs as the recipe says."""
     wanted, found = edit.source.expect, len(edit.usable)
     if wanted not in (None, found):
         text = f"expected {wanted} edit pairs, found {found} of {counted(len(edit.pairs), 'row')} usable"

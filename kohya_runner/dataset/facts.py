@@ -126,7 +126,6 @@ class Image:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
         return self.width, self.height
 
 
@@ -154,7 +153,6 @@ class Entry:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
         return self.image.size
 
 

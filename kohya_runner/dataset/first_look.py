@@ -44,12 +44,10 @@ class FolderPart:
 
     @property
     def sizes(self) -> list[Size]:
-        """Of each picture that can be read."""
         return [(one.width, one.height) for one in self.survey.scan.images if not one.problem]
 
     @property
     def captions(self) -> list[str]:
-        """The captions that there are."""
         return [one.caption.text for one in self.survey.scan.images if one.caption and not one.caption.problem]
 
 

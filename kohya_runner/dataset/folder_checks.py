@@ -63,7 +63,6 @@ PILLOW_LIMIT = 89_478_485  # pixels: above it Pillow warns, above twice of it it
 
 
 def edit_problems(surveys: Iterable[Survey]) -> Iterator[Finding]:
-    """Problems in the edit pairs."""
     for one in surveys:
         if one.edit is not None:
             from kohya_runner.dataset.edit_checks import check_edits
@@ -84,7 +83,6 @@ def checks_of(scan: Scan) -> tuple[Check, ...]:
 
 
 def missing(scan: Scan) -> Iterator[Finding]:
-    """A folder that cannot be listed."""
     if scan.problem:
         text = f"{printable(str(scan.source.folder))}: {scan.problem}"
         beside = [path.name for path in scan.source.folder.parent.glob("*") if path.is_dir()]
@@ -111,7 +109,6 @@ def level(scan: Scan) -> Iterator[Finding]:
 
 
 def empty(scan: Scan) -> Iterator[Finding]:
-    """A folder without any image, at any level."""
     if not scan.problem and not scan.images and not any(images for _, images in scan.subfolders):
         extensions = ", ".join(IMAGE_FORMATS)
         text = f"no images in {printable(str(scan.source.folder))}"
@@ -140,7 +137,6 @@ def other_pictures(scan: Scan) -> Iterator[Finding]:
 
 
 def strays(scan: Scan) -> Iterator[Finding]:
-    """Files that are neither image nor caption."""
     ours = {MANIFEST, ENTRIES, facts.ANSWERS, *(stem(image.path.name) + FOCUS for image in scan.images)}
     found = [path for path in scan.strays if path.suffix.lower() not in OTHER_PICTURES and path.name not in ours]
     return about(info, "dataset.strays", scan, found, "file", "that the trainer does not read")

@@ -49,7 +49,6 @@ class Layout:
 
     @property
     def tree(self) -> Path:
-        """The folder that holds it all."""
         return self.root / self.key
 
     @property
@@ -79,7 +78,6 @@ class Layout:
         return self.tree / "reg" if any(folder.regularization for folder in self.folders) else None
 
     def folder_path(self, folder: Folder) -> Path:
-        """Where a folder of this layout is."""
         if self.edits:
             return self.tree / folder.name / ("control" if folder.conditions else "target")
         kind = "conditions" if folder.conditions else "reg" if folder.regularization else "train"
@@ -159,7 +157,6 @@ def head(name: str) -> str:
 
 
 def caption_sha256(entry: Entry) -> str:
-    """The hash of the laid-out caption, "" for none."""
     return entry.image.caption.sha256 if entry.caption and entry.image.caption else ""
 
 

@@ -230,7 +230,6 @@ class _Page:
         return self._last
 
     def place(self, position: int) -> str:
-        """``file:line:column``, from 1."""
         line = self._line(position)
         return f"{self.name}:{line + self.first}:{position - self._lines[line] + 1}"
 

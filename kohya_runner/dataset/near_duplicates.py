@@ -53,7 +53,6 @@ class _Known:
 
 
 def exact(pictures: Iterable[TrainerView]) -> tuple[tuple[TrainerView, ...], ...]:
-    """Groups of files with the same bytes."""
     groups: dict[str, list[TrainerView]] = defaultdict(list)
     for view in pictures:
         if not view.image.problem:

@@ -45,7 +45,6 @@ def alpha(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
 
 
 def animated(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
-    """Of an animation the first frame."""
     moving = [one for one in views if one.traits and one.traits.animated]
     text, hint = "with several frames, only the first is used", "save the frames you want as single pictures"
     return some(warning, "image.animated", moving, "image", text, hint)
@@ -130,14 +129,12 @@ def webp(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
 
 
 def aspect(views: Sequence[TrainerView], _rules: Rules) -> Iterator[PageFinding]:
-    """Panoramas and banners."""
     odd = [one for one in views if min(one.size) > 0 and max(one.size) / min(one.size) >= EXTREME]
     text = f"more than {EXTREME:g} times as long as wide"
     return some(info, "image.aspect", odd, "image", text, "cut them into pieces")
 
 
 def same_bytes(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
-    """The same file twice: it counts twice in every epoch."""
     groups = exact(views)
     if groups:
         text = f"{counted(len(groups), 'picture')} more than once, byte for byte: {_grouped(groups)}"
@@ -147,7 +144,6 @@ def same_bytes(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
 
 
 def same_look(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
-    """The same picture saved twice, or two frames of one film."""
     groups = near(views)
     if groups:
         text = f"{counted(len(groups), 'group')} of nearly the same picture: {_grouped(groups)}"
@@ -157,7 +153,6 @@ def same_look(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
 
 
 def balance(views: Sequence[TrainerView]) -> Iterator[PageFinding]:
-    """How the concepts share an epoch."""
     shown: dict[str, int] = {}
     for one in views:
         if not one.source.regularization and not one.image.problem:

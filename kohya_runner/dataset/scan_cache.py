@@ -62,7 +62,6 @@ class ScanCache:
         self._close()
 
     def stamp(self, path: str) -> Stamp | None:
-        """The stamp of a file by this cache's clock."""
         return stamp(path, self.clock())
 
     def known(self, folder: Path, names: Collection[str]) -> Mapping[str, Picture]:
@@ -107,7 +106,6 @@ class ScanCache:
                 self._database.executemany("DELETE FROM pictures WHERE folder = ? AND name = ?", gone)
 
     def flush(self) -> None:
-        """Write what is waiting, in one transaction."""
         rows, self._pending = self._pending, []
         if self._database is None or not rows:
             return

@@ -195,11 +195,9 @@ class ClassImages:
         return tuple(f"class_{number:06d}.png" for number in range(self.count))
 
     def missing(self) -> tuple[str, ...]:
-        """Those that are not there yet."""
         return tuple(name for name in self.names if not os.path.isfile(self.folder / name))
 
     def seed(self, name: str) -> int:
-        """The seed of a picture."""
         return int(name.removeprefix("class_").removesuffix(".png"))
 
     def planned(self, name: str) -> Image:
@@ -214,5 +212,4 @@ class ClassImages:
 
 
 def is_planned(image: Image) -> bool:
-    """Whether a picture is not there yet."""
     return image.sha256.startswith(PLANNED)

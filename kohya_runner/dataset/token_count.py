@@ -135,7 +135,6 @@ class Count:
 
     @property
     def exact(self) -> bool:
-        """Whether it was counted and not estimated."""
         return self.fewest == self.most
 
     @property

@@ -28,7 +28,6 @@ class PageFinding:
 
 
 def page_finding(say: Say, code: str, text: str, views: Sequence[TrainerView], *, hint: str = "") -> PageFinding:
-    """A finding about some images of one folder."""
     paths = tuple(one.image.path for one in views)
     return PageFinding(say(code, text, where=views[0].source.place(paths), hint=hint), paths)
 
@@ -42,7 +41,6 @@ def some(  # noqa: PLR0913, PLR0917 - a finding, and of what
 
 
 def named(views: Sequence[TrainerView]) -> str:
-    """The names of the first few files."""
     return names([one.image.path for one in views])
 
 
@@ -118,7 +116,6 @@ class TrainerView:
 
     @property
     def size(self) -> Size:
-        """Width and height of the file."""
         return self.image.size
 
     @property
@@ -136,7 +133,6 @@ class TrainerView:
 
     @property
     def lost_pixels(self) -> int:
-        """The same in pixels of the file."""
         return round(self.lost * self.image.width * self.image.height)
 
     @property

@@ -69,7 +69,6 @@ class _Script:
 
     @property
     def runs(self) -> bool | None:
-        """Whether this place runs."""
         states = [branch.runs for branch in self.stack]
         return False if False in states else None if None in states else True
 

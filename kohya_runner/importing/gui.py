@@ -21,7 +21,6 @@ CHROMA = "chroma"
 
 
 def is_gui(data: Mapping[str, Any]) -> bool:
-    """Whether these are the keys of the GUI."""
     return sum(mark in data for mark in _MARKS) > 1 or "LoRA_type" in data
 
 

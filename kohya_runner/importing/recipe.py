@@ -48,7 +48,6 @@ class RecipeWriter:
     components: dict[str, str] = field(default_factory=dict)
 
     def text(self, output: str) -> str:
-        """The whole recipe."""
         for name, value in self.setup.given.items():
             self._take(name, value)
         datasets = () if self.support.method in WITHOUT_DATASETS else self._datasets()

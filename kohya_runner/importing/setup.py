@@ -55,11 +55,9 @@ class Setup:
 
     @property
     def options(self) -> ScriptOptions:
-        """The options of the script."""
         return options_for(self.script, None)
 
     def note(self, key: str, text: str) -> None:
-        """Say something of a key, once."""
         if (said := ImportNote(key, text)) not in self.notes:
             self.notes.append(said)
 

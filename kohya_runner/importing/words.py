@@ -57,7 +57,6 @@ def dialect_of(text: str) -> Dialect:
 
 
 def without_prompts(text: str) -> str:
-    """What somebody pasted, without the prompts of their terminal."""
     return _PROMPT.sub("", text.replace("\r\n", "\n"))
 
 

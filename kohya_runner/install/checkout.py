@@ -47,7 +47,6 @@ class TrainerPython:
 
 
 def is_checkout(root: Path, engine: EngineInfo) -> bool:
-    """Whether the folder holds the engine."""
     return all((root / mark).is_file() for mark in engine.marks)
 
 

@@ -111,7 +111,6 @@ def requirement_lines(text: str, *, has_libgl: bool = True) -> tuple[str, ...]:
 
 
 def requirement_names(text: str) -> tuple[str, ...]:
-    """The distributions that the requirements name."""
     return tuple(re.split(r"[\[=<>~!; ]", line, maxsplit=1)[0] for line in requirement_lines(text))
 
 
@@ -155,7 +154,6 @@ class PythonFacts:
 
     @property
     def minor(self) -> str:
-        """``3.11``."""
         return ".".join(self.python.split(".")[:2])
 
 

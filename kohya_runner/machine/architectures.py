@@ -41,7 +41,6 @@ class Architecture:
 
     @property
     def text_parameters(self) -> int:
-        """All text encoders together."""
         return sum(count for _, count in self.text)
 
     def split(self, blocks: int) -> tuple[int, int]:

@@ -43,7 +43,6 @@ MANY = 5
 
 
 def setup_hint(engine: EngineInfo) -> str:
-    """The command that installs the trainer."""
     return "run 'kohya-runner setup'" if engine.default else f"run 'kohya-runner setup --engine {engine.name}'"
 
 

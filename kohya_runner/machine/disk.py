@@ -37,17 +37,14 @@ class DiskUse:
 
     @property
     def needed(self) -> int:
-        """Bytes."""
         return sum(item.bytes for item in self.items)
 
     @property
     def free(self) -> int | None:
-        """Bytes, None where they cannot be known."""
         return self.system.free_bytes if self.system else None
 
     @property
     def where(self) -> str:
-        """The first path that will be written."""
         return str(self.items[0].path)
 
 

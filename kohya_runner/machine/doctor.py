@@ -35,11 +35,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 where a run can be started here."""
         return exit_code(self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """The report as one object."""
         found = [finding_json(f) for f in self.findings]
         return {"version": 1, "ok": not self.exit_code, "parts": dict(self.rows), "findings": found}
 

@@ -87,7 +87,6 @@ TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.m
 
 
 def repo_folder(cache: Path, repo: str) -> Path:
-    """Where huggingface_hub keeps a model repository."""
     return cache / f"models--{repo.replace('/', '--')}"
 
 
@@ -145,7 +144,6 @@ class HubFile:
 
     @property
     def text(self) -> str:
-        """As it is written in a recipe."""
         return f"{SCHEME}{self.repo}/{self.path}" + (f"@{self.revision}" if self.revision else "")
 
 

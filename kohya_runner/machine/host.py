@@ -93,7 +93,6 @@ class PeakGpuMemory:
     """The most ``memory.used`` of any GPU, other programs' too; None where nvidia-smi says nothing."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """``environ`` decides which GPUs are looked at."""
         self.before: int | None = None
         self.peak: int | None = None
         self._environ = environ
@@ -101,14 +100,12 @@ class PeakGpuMemory:
         self._thread = threading.Thread(target=self._look_on, daemon=True)
 
     def __enter__(self) -> PeakGpuMemory:  # noqa: PYI034 - Self is of Python 3.11
-        """Begin to look."""
         self.before = self.peak = self._used()
         if self.peak is not None:
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Look no more."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -211,7 +208,6 @@ class HostFacts:
     gpus: tuple[Gpu, ...] = ()
 
     def filesystem_of(self, path: Path) -> FileSystem | None:
-        """See ``find_filesystem``."""
         return find_filesystem(self.filesystems, path)
 
 

@@ -57,7 +57,6 @@ class MemoryPlan:
     findings: tuple[Finding, ...] = ()
 
     def __str__(self) -> str:
-        """For one row of the screen."""
         parts = []
         if self.vram is not None:
             have = f" of {size(self.gpu_bytes)}" if self.gpu_bytes is not None else ""
@@ -101,7 +100,6 @@ def memory_plan(needs: MachineNeeds, load: Load, host: HostFacts | None, *, swap
 
 
 def swap_bytes(meminfo: Path = MEMINFO) -> int:
-    """The machine's swap space; 0 where it cannot be read."""
     try:
         lines = meminfo.read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("SwapTotal:"))
@@ -110,7 +108,6 @@ def swap_bytes(meminfo: Path = MEMINFO) -> int:
 
 
 def vram_settings(needs: MachineNeeds, load: Load) -> memory_use.VramSettings:
-    """The options that decide over the GPU's memory."""
     on = frozenset(name for name, value in needs.args.items() if value is True)
     return memory_use.VramSettings(
         family=needs.family,

@@ -140,7 +140,6 @@ class CardClass:
     lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """``24 GB (L4, ...)``."""
         return f"{self.gb} GB ({self.examples})"
 
     def as_json(self) -> Mapping[str, object]:

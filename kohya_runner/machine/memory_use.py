@@ -81,7 +81,6 @@ class VramEstimate:
 
     @property
     def total(self) -> int:
-        """Bytes."""
         return sum(self.parts.values())
 
 
@@ -123,7 +122,6 @@ def _text_caching(settings: VramSettings, shape: Architecture) -> dict[str, int]
 
 
 def trained_label(settings: VramSettings) -> str:
-    """What the trained part is called."""
     return "LoRA, gradients, optimizer" if settings.network else "weights, gradients, optimizer"
 
 
@@ -229,7 +227,6 @@ class RamEstimate:
 
     @property
     def total(self) -> int:
-        """Bytes."""
         return sum(self.parts.values())
 
 

@@ -94,7 +94,6 @@ class _Beginning(io.BytesIO):
         self.most = most
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
-        """Write, up to the limit."""
         super().write(data[: self.most - self.tell()])
         if self.tell() >= self.most:
             raise _EnoughError

@@ -33,7 +33,6 @@ class Rendezvous:
     source: str = ""
 
     def __str__(self) -> str:
-        """In words."""
         return f"machine {self.rank} of 0 to {self.machines - 1}, meeting at {self.address}:{self.port} ({self.source})"
 
 

@@ -49,7 +49,6 @@ def runpod_api(environ: Mapping[str, str]) -> str:
 
 
 def runpod_key(environ: Mapping[str, str]) -> str:
-    """The key of the environment, "" where there is none."""
     return next((value for name in RUNPOD_KEYS if (value := environ.get(name, "").strip())), "")
 
 
@@ -111,7 +110,6 @@ class GpuType(BaseModel):
 
     @property
     def clouds(self) -> tuple[Cloud, ...]:
-        """Where it is rented at a price."""
         there: dict[Cloud, bool] = {"secure": self.secure, "community": self.community}
         return tuple(cloud for cloud in CLOUDS if there[cloud] and self.price.get(cloud, 0.0) > 0)
 
@@ -146,7 +144,6 @@ class RunPodApi:
         return self._list("pods", "pods", RentedPod)
 
     def volumes(self) -> tuple[NetworkVolume, ...]:
-        """The account's network volumes."""
         return self._list("network-volumes", "networkVolumes", NetworkVolume)
 
     def pod(self, pod_id: str) -> RentedPod | None:

@@ -271,7 +271,6 @@ def lllite_parameters(embedding: int, rank: int) -> int:
 
 
 def checkpoint_bytes(shape: MethodShape) -> int | None:
-    """One checkpoint in bytes."""
     model = ARCHITECTURES.get(shape.family)
     if shape.output != "model":
         trained = trained_parameters(shape)

@@ -36,7 +36,6 @@ class Captioned:
 
 
 def by_template(text: str) -> Captioner:
-    """Fills the template in for each picture."""
     template = read_template(text)
 
     return lambda wanted, _folder: ((one, template.of(one)) for one in wanted)

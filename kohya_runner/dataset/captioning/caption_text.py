@@ -42,7 +42,6 @@ class CaptionJob:
 
     @property
     def file(self) -> str:
-        """Its name."""
         return self.path.name
 
 

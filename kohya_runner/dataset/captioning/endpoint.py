@@ -96,7 +96,6 @@ class _Asking:
         self._remember()
 
     def work(self, todo: _Todo, done: _Done) -> None:
-        """One thread's share."""
         while not self.stop.is_set():
             try:
                 one = todo.get_nowait()

@@ -40,7 +40,6 @@ class ImportRequest:
 
     @property
     def step(self) -> VersionStep:
-        """The step of the manifest."""
         settings = {"sources": [str(path) for path in self.sources], "images": str(self.images or ""),
                     "split_by": self.split_by, "merge": self.merge}  # fmt: skip
         return VersionStep("import", settings)
@@ -67,12 +66,10 @@ class _Wanted:
 
     @property
     def place(self) -> str:
-        """Its name in the manifest."""
         return self.files.place(self.item.name)
 
     @property
     def stamp(self) -> str:
-        """Of the source."""
         return self.files.stamp(self.item.name)
 
 

@@ -65,7 +65,6 @@ class SourceFiles:
         return source_stamp(self.path / name)
 
     def open(self, name: str) -> IO[bytes]:
-        """The file, for reading."""
         return open_file(self.path / name)
 
     def read(self, name: str, most: int = LARGEST) -> bytes:

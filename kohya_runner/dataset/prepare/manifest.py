@@ -132,12 +132,10 @@ class Journal:
             self._write("step", step)
 
     def add(self, one: MadePicture | SetAside) -> None:
-        """One more that is done: it is not done again."""
         self._write("picture" if isinstance(one, MadePicture) else "set aside", one)
         self._keep(one)
 
     def close(self) -> None:
-        """Whatever was added is kept for the next run."""
         self._file.close()
 
     def _write(self, kind: str, one: MadePicture | SetAside | VersionStep) -> None:
@@ -249,7 +247,6 @@ def versions(root: Path) -> tuple[Path, ...]:
 
 
 def next_version(root: Path) -> Path:
-    """The folder after the last one; it is made."""
     last = versions(root)
     folder = root / f"{int(last[-1].name) + 1 if last else 1:03d}"
     folder.mkdir(parents=True)

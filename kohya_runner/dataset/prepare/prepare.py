@@ -57,7 +57,6 @@ def _suffix(settings: PrepareSettings) -> str:
 
 
 def step_of(source: Path, settings: PrepareSettings) -> VersionStep:
-    """The step as the manifest has it."""
     return VersionStep(VERB, asdict(settings) | {"source": str(source)})
 
 

@@ -28,7 +28,6 @@ class Review:
 
 
 def write_review(path: Path, review: Review) -> None:
-    """Keep the marks, in one step."""
     write_json(path, {"version": FORMAT, **asdict(review)})
 
 
