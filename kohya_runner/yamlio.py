@@ -190,17 +190,14 @@ class _Reader:
             place = Place(self.source, self.folder, mark.line + 1, column)
             self.problem(place, f"'{found}' is read as a comment", f'put the whole value in quotes: "{whole}"')
 
-    def _text(self, text: str, place: Place) -> str:
-        """A text that can be an argument of a process: no NUL, no invalid character."""
-        if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
-            self.problem(place, "holds a NUL or half a character", "take it out: no file or argument can hold it")
-            return ""
-        return text
-
     def _scalar(self, node: Any, place: Place) -> Scalar:
         kind = str(node.tag).removeprefix(_TAG)
         if kind in _KEPT_AS_TEXT:
-            return self._text(str(node.value), place)
+            text = str(node.value)
+            if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):  # no argument of a process
+                self.problem(place, "holds a NUL or half a character", "take it out: no file or argument can hold it")
+                return ""
+            return text
         if kind not in {"null", "bool", "int", "float"}:
             self.problem(place, f"the tag '{node.tag}' is not allowed in a recipe", "write the plain value")
             return None

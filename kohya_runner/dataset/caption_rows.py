@@ -14,7 +14,7 @@ from typing import Any
 
 from kohya_runner.dataset import metadata_rows
 from kohya_runner.dataset.captions import caption_from_text, is_image
-from kohya_runner.dataset.facts import IMAGE_FORMATS, Caption, Image, Scan, Source
+from kohya_runner.dataset.facts import IMAGE_FORMATS, Image, Scan, Source
 from kohya_runner.dataset.metadata_rows import PICTURE
 from kohya_runner.findings import Finding, error
 from kohya_runner.text import printable
@@ -68,16 +68,11 @@ def read_rows(path: Path) -> CaptionRows:
     return CaptionRows(tuple(rows[name] for name in sorted(rows)), tuple(faults))
 
 
-def surveyed_captions(rows: CaptionRows) -> dict[str, Caption]:
-    """The captions by the picture's name; they are written into the laid-out tree."""
-    return {row.name: caption_from_text(row.caption, row.where) for row in rows.rows if row.caption is not None}
-
-
 def scan_of(source: Source, rows: CaptionRows, images: tuple[Image, ...]) -> Scan:
     """The scan that a folder with these pictures and captions would give."""
-    captions = surveyed_captions(rows)
     named = zip(images, rows.rows, strict=True)
-    return Scan(source, tuple(replace(image, caption=captions.get(row.name)) for image, row in named))
+    captions = ((i, None if r.caption is None else caption_from_text(r.caption, r.where)) for i, r in named)
+    return Scan(source, tuple(replace(image, caption=caption) for image, caption in captions))
 
 
 def _row(where: str, value: Mapping[str, Any], folder: Path) -> CaptionRow | str:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,14 @@ class ScanCache:
         found: dict[str, Picture] = {}
         asked = list(names)
         for start in range(0, len(asked), ASKED):
-            for row in self._rows(folder, asked[start : start + ASKED]):
-                name = os.fsdecode(row[0])
+            for encoded, then, *row in self._rows(folder, asked[start : start + ASKED]):
+                name = os.fsdecode(encoded)
                 now = stamp(f"{folder}/{name}")
-                if now is not None and now.text == row[1]:
-                    found[name] = _picture(folder / name, row)
+                if now is not None and now.text == then:
+                    width, height, size, digest, kind, mode, animated, turned, clear, clipped, signature, short = row
+                    image = Image(folder / name, width, height, size, digest, format=kind)
+                    traits = Traits(mode, bool(animated), turned, clear, bool(clipped), signature, bool(short))
+                    found[name] = Picture(image, traits)
         return found
 
     def keep(self, picture: Picture, before: Stamp | None, after: Stamp | None) -> None:
@@ -84,13 +88,9 @@ class ScanCache:
         at_rest = before is not None and after is not None and before.text == after.text and before.settled
         if self._database is None or self.readonly or traits is None or before is None or not at_rest:
             return
-        self._pending.append(
-            (
-                os.fsencode(image.path.parent), os.fsencode(image.path.name), before.text, image.width, image.height,
-                image.bytes, image.sha256, image.format, traits.mode, traits.animated, traits.orientation,
-                traits.transparent, traits.clipped, traits.signature, traits.short,
-            )
-        )  # fmt: skip
+        place = (os.fsencode(image.path.parent), os.fsencode(image.path.name), before.text)
+        facts = (image.width, image.height, image.bytes, image.sha256, image.format)
+        self._pending.append((*place, *facts, *astuple(traits)))
         if len(self._pending) >= BATCH:
             self.flush()
 
@@ -190,9 +190,3 @@ class ScanCache:
             with suppress(sqlite3.Error):
                 self._database.close()
         self._database = None
-
-
-def _picture(path: Path, row: Sequence[Any]) -> Picture:
-    _, _, width, height, size, digest, kind, mode, animated, orientation, transparent, clipped, signature, short = row
-    image = Image(path, width, height, size, digest, format=kind)
-    return Picture(image, Traits(mode, bool(animated), orientation, transparent, bool(clipped), signature, bool(short)))

@@ -27,16 +27,12 @@ class LinkMethod:
     make: Callable[[Path, Path], object]
 
 
-def _hard_link(source: Path, target: Path) -> None:
-    os.link(os.path.realpath(source), target)  # link(2) itself does not follow symlinks
-
-
 LINK_METHODS = (
     LinkMethod("symlink", os.symlink),
-    LinkMethod("hard link", _hard_link),
+    LinkMethod("hard link", lambda source, target: os.link(os.path.realpath(source), target)),
     LinkMethod("copy", shutil.copyfile),
 )
-"""In the order of preference."""
+"""In the order of preference; link(2) itself does not follow symlinks."""
 
 
 def place(source: Path, target: Path, size: int, ways: tuple[LinkMethod, ...]) -> tuple[LinkMethod, ...]:
@@ -56,8 +52,7 @@ def place(source: Path, target: Path, size: int, ways: tuple[LinkMethod, ...]) -
         if found != size:
             raise DatasetError(f"{source} has changed since it was read", hint="run the command again")
         return ways[number:]
-    message = "no way to place a file"
-    raise ValueError(message)
+    raise ValueError("no way to place a file")
 
 
 def leads_to(target: Path, source: Path, size: int) -> bool:

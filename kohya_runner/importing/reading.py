@@ -14,7 +14,7 @@ from kohya_runner import yamlio
 from kohya_runner.engines.table import all_scripts
 from kohya_runner.errors import RecipeError, UsageError
 from kohya_runner.importing import gui, toml_files
-from kohya_runner.importing.branches import statements
+from kohya_runner.importing.branches import script_of, statements
 from kohya_runner.importing.command_line import (
     base_name,
     invocations,
@@ -23,7 +23,6 @@ from kohya_runner.importing.command_line import (
     read_words,
     told_variable,
 )
-from kohya_runner.importing.notebook import script_of
 from kohya_runner.importing.setup import OPEN, Setup
 from kohya_runner.importing.words import Dialect
 from kohya_runner.text import did_you_mean

@@ -6,7 +6,6 @@ import os
 import shlex
 from collections.abc import Iterator
 
-from kohya_runner.dataset.facts import Folder
 from kohya_runner.dataset.layout import Layout
 from kohya_runner.engines.arguments import Command
 from kohya_runner.plan.value import Plan
@@ -49,17 +48,14 @@ def _folders(layout: Layout) -> Iterator[str]:
         place = f'"$DATA"/{shlex.quote(os.path.relpath(layout.folder_path(folder), layout.tree))}'
         yield f"mkdir -p {place}"
         if exact or any(entry.written for entry in folder.entries):
-            yield from _pictures(folder, place)
+            for entry in folder.entries:
+                yield f"ln -sf {shlex.quote(str(entry.image.path))} {place}/{shlex.quote(entry.name)}"
+                if entry.caption and entry.image.caption is not None:
+                    caption = f"{place}/{shlex.quote(entry.caption)}"
+                    yield f"printf '%s\\n' {shlex.quote(entry.image.caption.text)} > {caption}"
         else:
             for parent in sorted({entry.image.path.parent for entry in folder.entries}):
                 yield f"ln -sf {shlex.quote(str(parent))}/* {place}/"
-
-
-def _pictures(folder: Folder, place: str) -> Iterator[str]:
-    for entry in folder.entries:
-        yield f"ln -sf {shlex.quote(str(entry.image.path))} {place}/{shlex.quote(entry.name)}"
-        if entry.caption and entry.image.caption is not None:
-            yield f"printf '%s\\n' {shlex.quote(entry.image.caption.text)} > {place}/{shlex.quote(entry.caption)}"
 
 
 def _written(path: str, text: str, places: dict[str, str]) -> Iterator[str]:

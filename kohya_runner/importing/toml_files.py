@@ -96,6 +96,7 @@ def datasets(data: Table, setup: Setup) -> None:
         {**general, **settings, **subset}.get("caption_extension", setup.given.get("caption_extension"))
         for settings, subset in subsets
     }
+    above = {**setup.given, **lifted}  # an option of a subset that says only what holds without it is left out
     for settings, subset in subsets:
         whole = {**general, **settings, **subset}
         fields = {field: whole[key] for key, field in SUBSET_KEYS.items() if whole.get(key) not in (None, "")}
@@ -105,8 +106,9 @@ def datasets(data: Table, setup: Setup) -> None:
         options = {
             key: value
             for key, value in {**below, **settings, **subset}.items()
-            if key not in SUBSET_KEYS and value is not None and not _same(key, value, {**setup.given, **lifted})
-        }
+            if key not in SUBSET_KEYS and value is not None
+            and (type(value), value) != (type(said := above.get(_argument(key), _DEFAULTS.get(key, False))), said)
+        }  # fmt: skip
         setup.subsets.append(Subset(**{"images": "", **fields, "options": options}))
     extension = next(iter(extensions)) if len(extensions) == 1 and not any(own) else None
     setup.update(lifted | ({"caption_extension": extension} if extension else {}))
@@ -118,12 +120,6 @@ def _argument(key: str) -> str:
 
 _DEFAULTS = {"keep_tokens": 0, "caption_dropout_rate": 0, "caption_tag_dropout_rate": 0,
              "caption_dropout_every_n_epochs": 0, "token_warmup_min": 1, "token_warmup_step": 0}  # fmt: skip
-
-
-def _same(key: str, value: Any, given: Table) -> bool:
-    """Whether an option of a subset says only what holds without it."""
-    beside = given.get(_argument(key), _DEFAULTS.get(key, False))
-    return type(beside) is type(value) and bool(beside == value)
 
 
 def config_file(data: Table, setup: Setup) -> Iterator[tuple[str, Any]]:

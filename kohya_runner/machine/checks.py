@@ -221,22 +221,10 @@ def trainer_facts(
 
 
 CHECKS: tuple[Check, ...] = (
-    sources_and_python,
-    commit,
-    edited,
-    imports,
-    packages,
-    recipe_packages,
-    named_packages,
-    device_checks.driver,
-    device_checks.no_gpu,
-    device_checks.old_gpu,
-    device_checks.new_gpu,
-    device_checks.count,
-    device_checks.busy,
-    shared_memory,
-    full_precision_download,
-)
+    sources_and_python, commit, edited, imports, packages, recipe_packages, named_packages, device_checks.driver,
+    device_checks.no_gpu, device_checks.old_gpu, device_checks.new_gpu, device_checks.count, device_checks.busy,
+    shared_memory, full_precision_download,
+)  # fmt: skip
 
 
 def machine_findings(needs: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> tuple[Finding, ...]:

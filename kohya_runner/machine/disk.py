@@ -63,7 +63,17 @@ class DiskPlan:
             "free_bytes": None if None in free else sum(value or 0 for value in free),
             "needed_bytes": sum(use.needed for use in self.uses),
             "items": [{"what": item.what, "bytes": item.bytes, "path": str(item.path)} for item in items],
-            "filesystems": [_use_json(use) for use in self.uses],
+            "filesystems": [
+                {
+                    "mount": str(use.system.mount) if use.system else None,
+                    "type": use.system.kind if use.system else None,
+                    "network": use.system.is_network if use.system else None,
+                    "free_bytes": use.free,
+                    "total_bytes": use.system.total_bytes if use.system else None,
+                    "needed_bytes": use.needed,
+                }
+                for use in self.uses
+            ],
         }
 
 
@@ -117,18 +127,6 @@ def what_would_fit(use: DiskUse) -> str:
         return "write " + " and ".join(f"args.{line}" for line, _ in best.values()) + f": then {size(least)} are needed"
     missing = use.needed - free
     return f"free {size(missing)} or write workspace: FOLDER, on a bigger disk" if missing > 0 else ""
-
-
-def _use_json(use: DiskUse) -> Mapping[str, object]:
-    system = use.system
-    return {
-        "mount": str(system.mount) if system else None,
-        "type": system.kind if system else None,
-        "network": system.is_network if system else None,
-        "free_bytes": use.free,
-        "total_bytes": system.total_bytes if system else None,
-        "needed_bytes": use.needed,
-    }
 
 
 KEEP = 3

@@ -28,11 +28,7 @@ TOKENIZERS = 5 * 10**6
 WEIGHTS = (".safetensors", ".bin")
 WEIGHT_STEMS = frozenset({"model", "diffusion_pytorch_model", "pytorch_model"})
 SMALL = (".json", ".txt", ".model")
-PASSED: dict[str, frozenset[str]] = {
-    "sd15": frozenset({"tokenizer", "safety_checker"}),
-    "sd2": frozenset({"tokenizer", "safety_checker"}),
-    "sdxl": frozenset({"tokenizer"}),
-}
+PASSED = {"sd15": ("tokenizer", "safety_checker"), "sd2": ("tokenizer", "safety_checker"), "sdxl": ("tokenizer",)}
 """Components given to from_pretrained as None, which diffusers then leaves out of the download."""
 
 FP16_VARIANTS = ("sdxl",)
@@ -59,21 +55,19 @@ def pipeline_files(names: Collection[str], *, family: str, fp16: bool) -> tuple[
     Small files and weights of the component folders: safetensors if there are any, else pickles; of each folder the
     fp16 variant where it is asked for and there.
     """
-    passed = PASSED.get(family, frozenset())
+    passed = PASSED.get(family, ())
     inside = [name for name in names if name.count("/") == 1 and name.partition("/")[0] not in passed]
     small = [name for name in inside if name.endswith(SMALL)]
     stems = {name: name.rpartition("/")[2].partition(".")[0].partition("-")[0] for name in inside}
     weights = [name for name in inside if name.endswith(WEIGHTS) and stems[name] in WEIGHT_STEMS]
     suffix = next((s for s in WEIGHTS if any(name.endswith(s) for name in weights)), "")
     folders = {name.partition("/")[0] for name in weights}
-    chosen = [name for folder in folders for name in _of_folder(folder, weights, suffix, fp16=fp16)]
+    chosen: list[str] = []
+    for folder in folders:
+        here = [name for name in weights if name.startswith(f"{folder}/") and name.endswith(suffix)]
+        half = [name for name in here if fp16 and _variant(name) == "fp16"]
+        chosen += half or [name for name in here if not _variant(name)]
     return tuple(sorted({*small, *chosen, *(name for name in names if name == "model_index.json")}))
-
-
-def _of_folder(folder: str, weights: Collection[str], suffix: str, *, fp16: bool) -> list[str]:
-    here = [name for name in weights if name.startswith(f"{folder}/") and name.endswith(suffix)]
-    half = [name for name in here if _variant(name) == "fp16"]
-    return half if fp16 and half else [name for name in here if not _variant(name)]
 
 
 def _variant(name: str) -> str:

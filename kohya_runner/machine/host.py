@@ -17,11 +17,8 @@ from kohya_runner.text import number
 
 Run = Callable[[tuple[str, ...]], str | None]
 
-QUERY = (
-    "nvidia-smi",
-    "--query-gpu=name,memory.total,memory.used,compute_cap,driver_version",
-    "--format=csv,noheader,nounits",
-)
+QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,memory.used,compute_cap,driver_version",
+         "--format=csv,noheader,nounits")  # fmt: skip
 TIMEOUT = 10.0
 """Seconds; a hung driver makes nvidia-smi hang."""
 

@@ -101,12 +101,16 @@ def estimate(settings: VramSettings) -> VramEstimate | None:
 
 
 def _training(settings: VramSettings, shape: Architecture) -> dict[str, int]:
+    vae = 4 if settings.no_half_vae else settings.weight
+    # pictures go through the autoencoder at every step where their latents are not cached
+    encoding = 0 if settings.cache_latents else settings.batch * settings.pixels * ENCODE_BYTES * vae // 2
+    text_activations = settings.batch * TEXT_TRAINING if settings.train_text else 0
     parts = {
         "base model": _denoiser(settings, shape),
         "text encoders": _text(settings, shape),
-        "autoencoder": 0 if settings.cache_latents else shape.autoencoder * _autoencoder_weight(settings),
+        "autoencoder": 0 if settings.cache_latents else shape.autoencoder * vae,
         trained_label(settings): _trained(settings),
-        "activations": max(_activations(settings, shape), _encoding(settings)) + _text_activations(settings),
+        "activations": max(_activations(settings, shape), encoding) + text_activations,
         "CUDA": WORKSPACE,
     }
     return {name: size for name, size in parts.items() if size}
@@ -143,27 +147,12 @@ def _text(settings: VramSettings, shape: Architecture) -> int:
     return sum(count for name, count in shape.text if name.startswith("clip")) * settings.weight
 
 
-def _autoencoder_weight(settings: VramSettings) -> int:
-    return 4 if settings.no_half_vae else settings.weight
-
-
 def _trained(settings: VramSettings) -> int:
     """Weights and gradients in fp32 unless everything is half, and the optimizer's moments."""
     width = 2 if settings.full_half else 4
     each = width * (1 if settings.fused else 2) + moments(settings.optimizer)
     swapped = ARCHITECTURES[settings.family].swapped(settings.blocks_to_swap) if settings.whole else 0
     return settings.lora * each - swapped * width
-
-
-def _encoding(settings: VramSettings) -> int:
-    """Pictures go through the autoencoder at every step where their latents are not cached."""
-    if settings.cache_latents:
-        return 0
-    return settings.batch * settings.pixels * ENCODE_BYTES * _autoencoder_weight(settings) // 2
-
-
-def _text_activations(settings: VramSettings) -> int:
-    return settings.batch * TEXT_TRAINING if settings.train_text else 0
 
 
 def _activations(settings: VramSettings, shape: Architecture) -> int:
@@ -266,14 +255,11 @@ def _unet_models(settings: VramSettings, use: HostUse, shape: Architecture) -> d
 def _transformer_models(settings: VramSettings, use: HostUse, shape: Architecture) -> dict[str, int]:
     """Files are mapped; what has another type than the training's is copied (library/safetensors_utils.py:315)."""
     base = shape.denoiser * (1 if settings.fp8 else settings.weight)
-    text = sum(count * _text_width(settings, use, name) for name, count in shape.text)
+    widths = {name: settings.weight for name, _ in shape.text}
+    if settings.fp8_text and "t5xxl" in widths:  # with fp8_base T5 stays as its file has it (flux_train_network.py:147)
+        widths["t5xxl"] = WIDTHS.get(use.dtypes.get("t5xxl", ""), 2)
+    text = sum(count * widths[name] for name, count in shape.text)
     rest = {"autoencoder": shape.autoencoder * settings.weight}
     if settings.family in LOADED_LATE:
         return {"base model" if base > text else "text encoders": max(base, text), **rest}
     return {"base model": base, "text encoders": text, **rest}
-
-
-def _text_width(settings: VramSettings, use: HostUse, name: str) -> int:
-    """With fp8_base T5 stays as its file has it (flux_train_network.py:147)."""
-    as_it_is = WIDTHS.get(use.dtypes.get(name, ""), 2)
-    return as_it_is if settings.fp8_text and name == "t5xxl" else settings.weight

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from kohya_runner.machine.architectures import ARCHITECTURES, FAMILIES, Architecture
+from kohya_runner.machine.architectures import ARCHITECTURES, FAMILIES
 
 Precision = Literal["float", "fp16", "bf16"]
 WIDTH: dict[str, int] = {"float": 4, "fp16": 2, "bf16": 2}
@@ -213,18 +213,14 @@ class DitLlliteShape:
     @property
     def parameters(self) -> int:
         """A trunk of convolutions that reads the condition, and linear layers for each module."""
-        modules = ANIMA_BLOCKS * sum(count for part, count in LLLITE_LAYERS.items() if part in self._parts)
+        sets = {"self_attn_q": 1, "self_attn_qkv": 2, "self_attn_qkv_cross_q": 3}
+        parts = [*LLLITE_LAYERS][: sets.get(self.layers, 0)] or [part.strip() for part in self.layers.split(",")]
+        modules = ANIMA_BLOCKS * sum(count for part, count in LLLITE_LAYERS.items() if part in parts)
         e, m, c, half = self.embedding, self.mlp, self.trunk, self.trunk // 2
         one = 2 * ANIMA_WIDTH * m + m + (m + e) * m + m + 2 * m * (e + 1) + ANIMA_WIDTH
         trunk = 16 * self.channels * half + 9 * half**2 + 16 * half * c + 6 * half + 3 * c + c * e + 3 * e
         pools = 34 * c**2 + 18 * c if self.aspp else 0
         return modules * (one + e) + trunk + self.blocks * (18 * c**2 + 6 * c) + pools
-
-    @property
-    def _parts(self) -> tuple[str, ...]:
-        sets = {"self_attn_q": 1, "self_attn_qkv": 2, "self_attn_qkv_cross_q": 3}
-        known = tuple(LLLITE_LAYERS)
-        return known[: sets[self.layers]] if self.layers in sets else tuple(map(str.strip, self.layers.split(",")))
 
 
 ANIMA_BLOCKS, ANIMA_WIDTH = 28, 2048
@@ -251,23 +247,21 @@ def trained_parameters(shape: MethodShape) -> int | None:
     model = ARCHITECTURES.get(shape.family)
     match shape.output:
         case "model" if model is not None:
-            return model.denoiser + (_text_parameters(shape.family, model) if shape.text else 0)
+            only = TRAINED_TEXT.get(shape.family)
+            trained = sum(count for name, count in model.text if only is None or name in only)
+            return model.denoiser + (trained if shape.text else 0)
         case "controlnet":
             return CONTROLNETS.get(shape.family)
         case "lllite" if shape.dit is not None:
             return shape.dit.parameters
         case "lllite":
-            return lllite_parameters(shape.embedding, shape.rank)
+            linear = 2 * LLLITE_INPUTS * shape.rank + LLLITE_INPUTS  # of every module, and what reads the condition
+            linear += LLLITE_MODULES * shape.rank * (shape.rank + shape.embedding + 2)
+            return linear + 848 * shape.embedding**2 + 3528 * shape.embedding
         case "embedding" if shape.family in EMBEDDINGS:
             return shape.vectors * EMBEDDINGS[shape.family]
         case _:
             return None
-
-
-def lllite_parameters(embedding: int, rank: int) -> int:
-    """The linear layers of every module, and the convolutions that read the condition."""
-    linear = 2 * LLLITE_INPUTS * rank + LLLITE_INPUTS + LLLITE_MODULES * rank * (rank + embedding + 2)
-    return linear + 848 * embedding**2 + 3528 * embedding
 
 
 def checkpoint_bytes(shape: MethodShape) -> int | None:
@@ -280,11 +274,6 @@ def checkpoint_bytes(shape: MethodShape) -> int | None:
     parts = {"text": model.text_parameters, "autoencoder": model.autoencoder}
     beside = sum(parts[part] for part in SAVED_BESIDE.get(shape.family, parts))
     return (model.denoiser + beside) * shape.width + HEADER
-
-
-def _text_parameters(family: str, model: Architecture) -> int:
-    trained = TRAINED_TEXT.get(family)
-    return sum(count for name, count in model.text if trained is None or name in trained)
 
 
 def method_state_bytes(shape: MethodShape, moments: int = ADAMW_MOMENTS) -> int | None:

@@ -54,17 +54,14 @@ class CaptionEdit:
             line = re.sub(pattern, new, line)
         line = " ".join(line.split("\n"))
         if self.remove or self.dedupe or self.sort or self.order:
-            line = ", ".join(self._tags([tag for part in line.split(",") if (tag := part.strip())]))
+            tags = [tag for part in line.split(",") if (tag := part.strip()) and tag not in self.remove]
+            tags = list(dict.fromkeys(tags)) if self.dedupe else tags
+            tags = sorted(tags, key=str.lower) if self.sort else tags
+            first = [tag for wanted in self.order for tag in tags if tag == wanted]
+            line = ", ".join([*first, *(tag for tag in tags if tag not in self.order)])
         line = line if line.startswith(self.prefix) else self.prefix + line
         line = line if line.endswith(self.suffix) else line + self.suffix
         return with_trigger(line, self.trigger)
-
-    def _tags(self, tags: list[str]) -> list[str]:
-        tags = [tag for tag in tags if tag not in self.remove]
-        tags = list(dict.fromkeys(tags)) if self.dedupe else tags
-        tags = sorted(tags, key=str.lower) if self.sort else tags
-        first = [tag for wanted in self.order for tag in tags if tag == wanted]
-        return first + [tag for tag in tags if tag not in self.order]
 
 
 @dataclass(frozen=True, slots=True)

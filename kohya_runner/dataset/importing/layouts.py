@@ -56,7 +56,7 @@ def read_layout(files: SourceFiles, listing: Path | None, split_by: str) -> Impo
     pictures = {name for name in files.sizes if captions.is_image(posixpath.basename(name))
                 or posixpath.splitext(name)[1].lower() in OTHER_PICTURES}  # fmt: skip
     named = sorted(name for name in files.sizes if METADATA.fullmatch(posixpath.basename(name)))
-    read = [("", _rows(printable(str(listing)), lambda: _content(listing)))] if listing else [
+    read = [("", _rows(printable(str(listing)), partial(_content, listing)))] if listing else [
         (name, _rows(files.place(name), partial(files.read, name, metadata_rows.LARGEST))) for name in named
     ]  # fmt: skip
     rows, faults = dict[str, MetadataRow](), [fault for _, one in read for fault in one.faults]

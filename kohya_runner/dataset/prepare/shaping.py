@@ -88,7 +88,9 @@ def _photo(picture: PIL.Image.Image, settings: PrepareSettings, focus: tuple[flo
     bucket, wanted = chosen
     what: tuple[str, ...] = ()
     if settings.crop or focus is not None:
-        picture, what = _cropped(picture, crop_box(picture.size, bucket, focus or CENTRE))
+        left, top, right, bottom = map(round, crop_box(picture.size, bucket, focus or CENTRE))
+        if (left, top, right, bottom) != (0, 0, *picture.size):
+            picture, what = picture.crop((left, top, right, bottom)), (f"cropped to {left},{top},{right},{bottom}",)
         wanted = bucket
     if wanted[0] > picture.width or wanted[1] > picture.height:
         return picture, (*what, f"{SMALL} {_text(bucket)}")
@@ -96,13 +98,6 @@ def _photo(picture: PIL.Image.Image, settings: PrepareSettings, focus: tuple[flo
         return picture, what
     small = picture.resize(wanted, PIL.Image.Resampling.LANCZOS)
     return small, (*what, f"{_text(picture.size)} to {_text(wanted)}")
-
-
-def _cropped(picture: PIL.Image.Image, box: Box) -> Shaped:
-    left, top, right, bottom = (round(side) for side in box)
-    if (left, top, right, bottom) == (0, 0, *picture.size):
-        return picture, ()
-    return picture.crop((left, top, right, bottom)), (f"cropped to {left},{top},{right},{bottom}",)
 
 
 def crop_box(size: Size, bucket: Size, focus: tuple[float, float]) -> Box:
@@ -128,14 +123,11 @@ def version_findings(version: DatasetVersion) -> Iterator[Finding]:
         yield info("image.set_aside", text, hint="the manifest says of which; --keep-near keeps what only looks alike")
     told = (
         (NO_GRID, "the pixel grid is not known, they are kept as they are", "crop them to the sprite alone"),
-        (
-            SMALL,
-            "smaller than their bucket, and not enlarged",
-            "write args.bucket_no_upscale: true, or a smaller --size",
-        ),
+        (SMALL, f"{SMALL.replace('its', 'their')}, and not enlarged",
+         "write args.bucket_no_upscale: true, or a smaller --size"),
         ("its focus", "the focus is not two numbers from 0 to 1, such as 0.5 0.25", "correct the .focus file"),
         ("its colour profile", "the colour profile cannot be used; the colours are as they stand", "look at them"),
-    )
+    )  # fmt: skip
     for begin, text, hint in told:
         found = [Path(one.file) for one in version.pictures if any(what.startswith(begin) for what in one.what)]
         if found:
@@ -184,8 +176,7 @@ def _drawn(raw: Raw, settings: PrepareSettings) -> PIL.Image.Image:
     focus = raw.focus()[0] or CENTRE
     small = ImageOps.contain(picture, (SIDE - 8, SIDE - 24))
     if chosen is not None:
-        box = crop_box(small.size, chosen[0], focus)
-        left, top, right, bottom = (round(side) for side in box)
+        left, top, right, bottom = map(round, crop_box(small.size, chosen[0], focus))
         dark = small.point(lambda value: value // 4)
         dark.paste(small.crop((left, top, right, bottom)), (left, top))
         small = dark
