@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.dataset.token_count import Encoder, Merges, alike, count, read_merges
-from kohya_runner.engines import support as rows
 from kohya_runner.engines import table
-from kohya_runner.engines.text_encoders import encoders, find_merges
+from kohya_runner.engines.text_encoders import encoders
 
 MERGES = "#version: 0.2\nc a\nca t</w>\np i\npi x\n"
 
@@ -69,9 +68,12 @@ def test_a_file_that_is_no_text_is_no_tokenizer(odd_path: Path):
 def test_merges_are_found_in_the_options_folder_and_in_the_hub_cache(odd_path: Path):
     merges(odd_path / "own" / "openai_clip-vit-large-patch14")
     merges(odd_path / "hub" / "models--openai--clip-vit-large-patch14" / "snapshots" / "abc")
-    assert find_merges(rows.CLIP_L, (odd_path / "own",)) is not None
-    assert find_merges(rows.CLIP_L, (odd_path / "hub",)) is not None
-    assert find_merges(rows.CLIP_G, (odd_path / "own", odd_path / "hub")) is None
+    support = table.find("sdxl", "lora")
+    assert support is not None
+    for places in ((odd_path / "own",), (odd_path / "hub",), (odd_path / "own", odd_path / "hub")):
+        clip_l, clip_g = encoders(support, {}.get, places=places)
+        assert clip_l.merges is not None
+        assert clip_g.merges is None
 
 
 @pytest.mark.parametrize(
