@@ -118,6 +118,20 @@ def kept_away(fault: BaseException) -> bool:
     return isinstance(fault, OSError) and fault.errno not in (*ABSENT, None, errno.EINVAL)
 
 
+@contextmanager
+def locked_now(path: Path) -> Iterator[bool]:
+    """Whether this process has the lock for the block; never waits. Some network volumes cannot lock: then it has."""
+    with os.fdopen(open_for_write(path), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            pass
+        yield True
+
+
 class UnsafePathError(OSError):
     """A path that leads out of its folder, or to something that is no file."""
 

@@ -31,48 +31,27 @@ _FRESH = click.option("--fresh", is_flag=True, help="Read every picture again, w
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, nothing else.")
 
 
-LATER = {
-    "compare": (
-        "compare",
-        "Paint the same prompts with every epoch, and pick by looking (the latest run, or what is named).",
-    ),
-    "cost": ("cost", "What a run costs: card, price, time and money, as far as each was measured or asked."),
-    "dataset": ("dataset", "What the trainer will really see of the pictures and captions."),
-    "diagnose": (
-        "diagnose",
-        (
-            "Why did it fail? Reads any log of sd-scripts, kohya_ss's too; - is stdin, a name is a run "
-            "(default: the latest)."
-        ),
-    ),
-    "export": (
-        "importing", "Print the plain command of a recipe with its folders: a script that needs no kohya-runner."
-    ),
-    "import": (
-        "importing", "Make a recipe of what you have: kohya_ss settings, TOML, a script, a notebook, a LoRA."
-    ),
-    "metrics": (
-        "live", "Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard."
-    ),
-    "publish": (
-        "publish", "Publish LoRA files to the Hub with a model card, or copy them: a run's picked epoch, or files."
-    ),
-    "report": (
-        "live", "Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings."
-    ),
-    "setup": (
-        "trainer", "Get the trainer's sources and build its environment; does nothing where both are there."
-    ),
-    "sweep": ("sweep", "Train a recipe with each combination of values in turn, and compare the results."),
-    "stop": ("live", "Stop a run now, after the step or after the next save; a second request stops harder."),
-    "upstream": (
-        "trainer", "What changed between two checkouts of a trainer (or REPOSITORY@COMMIT), and the rules it touches."
-    ),
-    "verify": (
-        "verify", "Open LoRA files, ours or not: what they are, how they were trained, what is wrong with them."
-    ),
-    "watch": ("live", "Watch a run live; q or Ctrl-C leaves it alone."),
-}  # fmt: skip
+_SAID = {
+    "compare": "Paint the same prompts with every epoch, and pick by looking (the latest run, or what is named).",
+    "cost": "What a run costs: card, price, time and money, as far as each was measured or asked.",
+    "dataset": "What the trainer will really see of the pictures and captions.",
+    "diagnose": "Why did it fail? Reads any log of sd-scripts, kohya_ss's too; - is stdin, a name is a run "
+    "(default: the latest).",
+    "export": "Print the plain command of a recipe with its folders: a script that needs no kohya-runner.",
+    "import": "Make a recipe of what you have: kohya_ss settings, TOML, a script, a notebook, a LoRA.",
+    "metrics": "Loss, speed and learning rates of a run, a JSON object for each step, or for TensorBoard.",
+    "publish": "Publish LoRA files to the Hub with a model card, or copy them: a run's picked epoch, or files.",
+    "report": "Write one self-contained HTML page about a run: recipe, curves, samples, checkpoints, timings.",
+    "setup": "Get the trainer's sources and build its environment; does nothing where both are there.",
+    "sweep": "Train a recipe with each combination of values in turn, and compare the results.",
+    "stop": "Stop a run now, after the step or after the next save; a second request stops harder.",
+    "upstream": "What changed between two checkouts of a trainer (or REPOSITORY@COMMIT), and the rules it touches.",
+    "verify": "Open LoRA files, ours or not: what they are, how they were trained, what is wrong with them.",
+    "watch": "Watch a run live; q or Ctrl-C leaves it alone.",
+}
+_MODULES = dict.fromkeys(("export", "import"), "importing") | dict.fromkeys(("setup", "upstream"), "trainer")
+_MODULES |= dict.fromkeys(("metrics", "report", "stop", "watch"), "live")
+LATER = {name: (_MODULES.get(name, name), said) for name, said in _SAID.items()}
 """Commands that are imported when they are called: their module, and what --help says of them."""
 
 

@@ -65,7 +65,11 @@ def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None
     if images is not None:
         if named.targets or pick is not None:
             raise UsageError("--images goes alone", hint="leave the run and --pick out")
-        return _samples(images, named.output, as_json=as_json)
+        from kohya_runner.compare.samples import compare_images
+
+        output = named.output.absolute() if named.output else None
+        show(compare_images(images.absolute(), output), as_json=as_json)
+        return 0
     if pick is not None:
         return _pick(named, pick, as_json=as_json)
     return _sweep(named, choices, sd_scripts, as_json=as_json)
@@ -80,13 +84,6 @@ def _sweep(named: Any, choices: dict[str, Any], sd_scripts: str | None, *, as_js
         found = compared(named, SweepOptions(**choices), sd_scripts=sd_scripts, say=screen.event)
     show(found, as_json=as_json)
     return FAILED if found.failed else 0
-
-
-def _samples(folder: Any, output: Any, *, as_json: bool) -> int:
-    from kohya_runner.compare.samples import compare_images
-
-    show(compare_images(folder.absolute(), output.absolute() if output else None), as_json=as_json)
-    return 0
 
 
 def _pick(named: Any, number: int, *, as_json: bool) -> int:

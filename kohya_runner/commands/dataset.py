@@ -46,7 +46,6 @@ LATER = {
 
 
 def _absolute(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
-    """The path from the root on, as a ``Path``."""
     return None if value is None else Path(os.path.abspath(value))
 
 

@@ -40,18 +40,13 @@ LINE_EVERY = 30.0
 def attend(child: int, made: Plan, *, as_json: bool) -> int:
     """The foreground of a detached launch: show it until the trainer is there, then say how to watch it."""
     run_dir = made.ready.run_dir
-    became = detached.follow_launch(child, run_dir, console.note)
-    if became.code or became.record is None:
-        return became.code
+    code, record = detached.follow_launch(child, run_dir, console.note)
+    if code or record is None:
+        return code
     name = f"{run_dir.parent.name}/{run_dir.name}"
-    trainer = became.record.process.pid if became.record.process else None
+    trainer = record.process.pid if record.process else None
     if as_json:
-        facts = {
-            "name": run_dir.parent.name,
-            "run_id": run_dir.name,
-            "path": str(run_dir),
-            "state": became.record.state,
-        }
+        facts = {"name": run_dir.parent.name, "run_id": run_dir.name, "path": str(run_dir), "state": record.state}
         console.json_object({"version": 1, "ok": True, **facts, "runner": child, "trainer": trainer})
         return 0
     console.say(name)

@@ -31,8 +31,7 @@ from kohya_runner.text import did_you_mean
 def write(name: str, family: str, images: Path, output: Path) -> str:
     """Write the recipe and say so; an existing file is left alone.
 
-    Raises:
-        UsageError: a name that is no file name, an unknown family, a folder or file that is in the way.
+    Raises ``UsageError``: a name that is no file name, an unknown family, a folder or file that is in the way.
     """
     row = table.find(family, "lora")
     if row is None:

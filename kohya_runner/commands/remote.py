@@ -58,8 +58,7 @@ class OnOptions:
 def fitting(word: str, ask: Ask) -> RemotePlace:
     """The place of this name, where it can do what is asked as far as its settings tell; nobody is asked.
 
-    Raises:
-        UsageError: there is no such place, or it cannot.
+    Raises ``UsageError``: there is no such place, or it cannot.
     """
     from kohya_runner.engines.table import user_settings
     from kohya_runner.remote.kinds import open_place
@@ -269,7 +268,7 @@ def runs_remote(workspace: str | None, *, as_json: bool) -> None:
     billed = [*{one.what: one for one in billed}.values()]  # two places may be of one account
     if as_json:
         every = [{**stay.model_dump(), "cost": stay.cost(time.time())} for stay in found]
-        console.json_object({"version": 1, "stays": every, "billed": [one.as_json() for one in billed]})
+        console.json_object({"version": 1, "stays": every, "billed": [asdict(one) for one in billed]})
         return
     console.table(("run", "place", "phase", "gpu", "$/h", "$", ""), [_row(stay) for stay in found], empty="no stays")
     rows = [(one.place, one.what, _money(one.price), one.run or "no run of this workspace", one.text) for one in billed]

@@ -135,8 +135,7 @@ def _name(checkpoint: Candidate) -> str:
 def choose(found: Candidates, number: int) -> Candidate:
     """The checkpoint of an epoch; where files name no epochs, the N-th of them.
 
-    Raises:
-        UsageError: there is none of this number.
+    Raises ``UsageError``: there is none of this number.
     """
     known = numbered(found)
     if number in known:

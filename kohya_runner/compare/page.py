@@ -16,39 +16,31 @@ from kohya_runner import __version__
 from kohya_runner.compare.comparison import Comparison, GridRow, Shown
 from kohya_runner.compare.metrics import shown as figure
 from kohya_runner.compare.pictures import opened
-from kohya_runner.compare.training_data import Losses
 from kohya_runner.compare.verdict import clear_best
+from kohya_runner.tables import template
 from kohya_runner.text import printable
 
-TEMPLATE = "page.html.j2"
+TEMPLATE = Path(__file__).with_name("page.html.j2")
 SIDE = 640  # pixels of an embedded picture: enough to judge one, and 100 of them are a file that opens at once
 SMALL = 320  # up to here every pixel is embedded, without loss, and the browser enlarges with hard edges
-WIDE, HIGH = 900.0, 200.0  # of the loss curve's drawing
-MARGIN = 56.0
 
 
 def report_html(comparison: Comparison) -> str:
     """The page of a comparison. Whatever comes out of files is escaped, and only our own script may run."""
-    from jinja2 import FileSystemLoader, StrictUndefined
-    from jinja2.sandbox import SandboxedEnvironment
-
-    environment = SandboxedEnvironment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     rows = _rows(comparison)
     heads = comparison.columns
     files = [head.path.name if head.path else "the base model alone" if head.base else "" for head in heads]
     columns = [{"label": c.label, "pick": c.number, "file": file} for c, file in zip(heads, files, strict=True)]
     # a prompt cannot name the nonce, which depends on it: a script in it would not run even unescaped
     nonce = hashlib.sha256(repr((comparison.name, comparison.prompts, rows)).encode("utf-8", "replace")).hexdigest()
-    text = environment.get_template(TEMPLATE).render(
+    text = template(TEMPLATE).render(
         name=comparison.name, version=__version__, nonce=nonce[:32], columns=columns, rows=rows,
         prompts=comparison.prompts, seeds=comparison.seeds, samplers=comparison.samplers, metrics=_metrics(comparison),
         suggestion=comparison.suggestion, how=[(k, str(v)) for k, v in comparison.how.items()],
         skipped=[(s.path.name, s.reason) for s in comparison.skipped], notes=comparison.notes,
         failed=len(comparison.failed), command=comparison.command, hint=comparison.hint,
         runs=comparison.runs,
-        curve=_curve(comparison.losses),
+        losses=comparison.losses,
         hard=comparison.table.training.grid is not None, store=f"kohya-runner compare {comparison.folder}",
     )  # fmt: skip
     return printable(text)
@@ -102,34 +94,6 @@ def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
         noise = figure(comparison.table.floors.get(metric.key)) or "not known"
         found.append({"title": metric.title, "what": metric.what, "cells": cells, "sense": sense, "noise": noise})
     return found
-
-
-def _curve(losses: Losses | None) -> dict[str, Any] | None:
-    """The loss curve as points of a drawing, with a mark at each epoch's end."""
-    if losses is None or len(losses.points) < 2:
-        return None
-    first, last = losses.points[0][0], max(losses.points[-1][0], *(step for _, step in losses.epochs), 0)
-    values = [value for _, value in losses.points]
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-
-    def x(step: int) -> float:
-        return round(MARGIN + (step - first) / max(1, last - first) * (WIDE - MARGIN - 10), 1)
-
-    def y(value: float) -> float:
-        return round(10 + (high - value) / span * (HIGH - 40), 1)
-
-    return {
-        "width": WIDE,
-        "height": HIGH,
-        "line": " ".join(f"{x(step)},{y(value)}" for step, value in losses.points),
-        "epochs": [{"x": x(step), "label": str(epoch), "step": step} for epoch, step in losses.epochs],
-        "low": f"{low:.3g}",
-        "high": f"{high:.3g}",
-        "low_y": y(low),
-        "high_y": y(high),
-        "left": MARGIN,
-    }
 
 
 INK, SOFT, PAPER, LINE, BAD, GOOD = "#1c2430", "#5b6676", "#ffffff", "#d9dee6", "#b3261e", "#1b6b3a"

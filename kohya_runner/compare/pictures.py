@@ -49,7 +49,9 @@ def shrunk(picture: Image, side: int = SMALL) -> Image:
 
 def difference(one: Image, other: Image) -> float:
     """The mean difference of two pictures of one size, per channel: 0 for the same, 1 for black and white."""
-    return _mean(ImageChops.difference(one, other)) / 255
+    apart = ImageChops.difference(one, other)
+    values = apart.width * apart.height * len(apart.getbands())
+    return float(sum(map(mul, apart.histogram(), _LEVELS))) / values / 255  # ten times as fast as Pillow's ImageStat
 
 
 def mean_difference(pictures: Sequence[Image]) -> float | None:
@@ -147,9 +149,3 @@ def _held(grey: Image, moved: Image, shift: int) -> Image:
 def _per_column(numbers: Image) -> list[float]:
     row = numbers.resize((numbers.width, 1), PIL.Image.Resampling.BOX)
     return [float(row.getpixel((x, 0))) for x in range(row.width)]  # type: ignore[arg-type]
-
-
-def _mean(picture: Image) -> float:
-    """The mean of all values: ten times as fast as Pillow's ImageStat."""
-    values = picture.width * picture.height * len(picture.getbands())
-    return float(sum(map(mul, picture.histogram(), _LEVELS))) / values

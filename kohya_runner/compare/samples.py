@@ -24,8 +24,7 @@ MORE = "samples have no second seed; `kohya-runner compare RUN --seeds 42,43,44,
 def compare_images(folder: Path, output: Path | None = None) -> Comparison:
     """Compare the samples of one folder: epochs or steps across, the prompts' numbers down.
 
-    Raises:
-        UsageError: the folder is not there or holds no sample of the trainer.
+    Raises ``UsageError``: the folder is not there or holds no sample of the trainer.
     """
     found = _newest(folder)
     run = next((p for p in (folder.parent, *folder.parent.parents[:2]) if RunPaths(p).record.is_file()), folder)

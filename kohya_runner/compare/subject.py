@@ -95,8 +95,7 @@ def without_harm(subject: SweepSubject, trust: tuple[str, ...], named: tuple[str
 def find_subject(named: Named, *, painting: bool = True) -> SweepSubject:
     """The run, folder or files a person means; what only picks needs no base model.
 
-    Raises:
-        UsageError: there is no such run or file, or nobody said what the base model is.
+    Raises ``UsageError``: there is no such run or file, or nobody said what the base model is.
     """
     paths = [Path(os.path.abspath(Path(t).expanduser())) for t in named.targets]
     for place in (paths[0], paths[0].parent) if len(paths) == 1 and paths[0].is_dir() else ():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -23,7 +22,6 @@ from kohya_runner.engines.painting import MODEL, Base, Painter, is_small
 from kohya_runner.errors import (
     CancelledError,
     NoCheckpointError,
-    RunExistsError,
     TerminatedError,
     TrainerError,
     UsageError,
@@ -108,11 +106,7 @@ def find_checkpoints(subject: SweepSubject) -> Candidates:
 
 
 def painter_of(base: Base) -> Painter:
-    """What paints with a base model.
-
-    Raises:
-        UsageError: no script of a trainer paints for its family.
-    """
+    """What paints with a base model. ``UsageError``: no script of a trainer paints for its family."""
     found = table.painter_of(base)
     if found is None:
         known = ", ".join(row.family for row in table.painters())
@@ -138,7 +132,8 @@ def _compared(
     how = how_painted(subject.base, painter, trainer.checkout)
     grid = cells.grid_of(cells.columns_of(found.checkpoints, settings), settings, how)
     place = _place(subject, trainer, env)
-    with _held(subject.output):
+    going = f"{subject.output}: another sweep is painting there"
+    with lock.held(subject.output, HOLDER, going, "wait until it has ended, or name another folder with --output"):
         try:
             progress = painting.paint(grid, painter, subject.base, place, say)
         except (CancelledError, TerminatedError):
@@ -150,29 +145,6 @@ def _compared(
             raise
         say("measuring the pictures", lasting=False)
         return finished(subject, found, grid, progress, Made(how, (*notes, *more), place, say))
-
-
-@contextlib.contextmanager
-def _held(output: Path) -> Iterator[None]:
-    """Keep other sweeps out of the folder; what a killed one left behind keeps nobody out.
-
-    Raises:
-        RunExistsError: a living sweep paints there; the message names its process.
-    """
-    try:
-        lock.take(output, HOLDER)
-    except RunExistsError:
-        found = lock.read(output)
-        owner = found.live() if found else None
-        if owner is None:
-            raise
-        what = f"{output}: another sweep is painting there (process {owner.pid})"
-        hint = "wait until it has ended, or name another folder with --output"
-        raise RunExistsError(what, hint=hint) from None
-    try:
-        yield
-    finally:
-        lock.release(output, HOLDER)
 
 
 def choose_settings(
@@ -217,8 +189,7 @@ def trainer_of(
 ) -> InstalledTrainer:
     """This machine's own, with this script; what a record says of a Python is not run.
 
-    Raises:
-        TrainerError: there is no checkout with the script, or no Python for it.
+    Raises ``TrainerError``: there is no checkout with the script, or no Python for it.
     """
     wanted = table.INFOS[engine]
     checkout, python = find_trainer(env, table.user_settings(env), sd_scripts=named[0], python=named[1], engine=wanted)

@@ -32,7 +32,6 @@ class Ending:
 
     chain: Chain = field(default_factory=Chain)
     earlier: tuple[str, ...] = ()
-    later: tuple[str, ...] = ()
     noise: frozenset[int] = frozenset()
 
 
@@ -59,7 +58,7 @@ def ending(log: Log) -> Ending:
     ranked = [chain for chain in causes if chain.parts[0].rank >= 0]
     fatal = min(ranked or causes, key=_start)
     before = [chain for chain in real if chain not in group or (_start(chain) < _start(fatal))]
-    return Ending(fatal, _errors(before), _errors([chain for chain in causes if chain is not fatal]), noise)
+    return Ending(fatal, _errors(before), noise)
 
 
 def _start(chain: Chain) -> int:

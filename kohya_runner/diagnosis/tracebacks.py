@@ -118,19 +118,10 @@ class Chain:
         lines += [f"then: {raised.error}" for raised in later]
         return tuple(lines)
 
-    @property
-    def errors(self) -> tuple[str, ...]:
-        """Every line of every message, the cause's first, with the line of code it was raised in, in brackets."""
-        return tuple(line for raised in self.parts for line in raised.said)
-
 
 def chains(lines: Sequence[Line]) -> list[Chain]:
     """All exceptions of a log, rank by rank, with what belongs together."""
-    return [chain for rank in _ranks(lines) for chain in _chains(tuple(_raised(lines, rank)))]
-
-
-def _ranks(lines: Sequence[Line]) -> tuple[int, ...]:
-    return tuple(sorted({line.rank for line in lines}))
+    return [chain for rank in sorted({line.rank for line in lines}) for chain in _chains(tuple(_raised(lines, rank)))]
 
 
 def _chains(found: Sequence[Raised]) -> Iterator[Chain]:

@@ -8,7 +8,6 @@ ended, and goes on to the message and the pod. It ends by itself once nothing is
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import subprocess
@@ -27,7 +26,7 @@ from kohya_runner.run import takeover
 from kohya_runner.run.guards.state import Deadline, deadline
 from kohya_runner.run.stop_sequence import RUN, Grace, ProcessGroup
 from kohya_runner.run.supervise import stop_group
-from kohya_runner.safe_files import open_for_write
+from kohya_runner.safe_files import locked_now, open_for_write
 
 LOOK = 1.0
 PATIENCE = Grace().save_s + Grace().int_s + Grace().term_s + 30.0
@@ -50,14 +49,9 @@ def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
 
 def main(run_dir: Path) -> None:
     """Watch one run until nothing is left to do."""
-    with os.fdopen(open_for_write(RunPaths(run_dir).sentinel_lock), "wb") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        except OSError:  # a network volume that cannot lock
-            pass
-        _Watch(run_dir).run()
+    with locked_now(RunPaths(run_dir).sentinel_lock) as mine:
+        if mine:
+            _Watch(run_dir).run()
 
 
 class _Watch:
@@ -92,7 +86,9 @@ class _Watch:
         if trainer is None and not watched and self._said.get("state") in UNDER_WAY:
             trainer = self._adopted()
         if self._said.get("state") not in UNDER_WAY:
-            return not self._to_do() or (not watched and self._finished())
+            from kohya_runner.finish import after
+
+            return not after.open_actions(record.read(self._dir)) or (not watched and self._finished())
         if trainer is not None and trainer.alive():
             limit, gone = deadline(self._said.get("budget") or {}), self._gone
             over = limit is not None and gone is not None and gone >= limit.after + (PATIENCE if watched else 0.0)
@@ -129,11 +125,6 @@ class _Watch:
     @property
     def _log(self) -> str:
         return str(self._dir / str(self._said.get("log")))
-
-    def _to_do(self) -> bool:
-        from kohya_runner.finish import after
-
-        return after.open_actions(record.read(self._dir))
 
     def _end(self, trainer: ProcessId, limit: Deadline, *, watched: bool) -> bool:
         """Stop the trainer: the budget is spent. A living runner judges the run itself."""

@@ -18,7 +18,7 @@ from kohya_runner.engines.steps_plan import SaveEvent
 from kohya_runner.engines.support import way_of
 from kohya_runner.practice.faults import Faults
 from kohya_runner.practice.files import DTYPES, MARK, NAN, NUMBER, safetensors, write_accelerate_state
-from kohya_runner.practice.loop import SettingsError, StandIn, Start
+from kohya_runner.practice.loop import WORDS, SettingsError, StandIn, Start
 from kohya_runner.practice.sd_scripts import PROCESSES
 
 if TYPE_CHECKING:
@@ -50,13 +50,7 @@ class Diffusers(StandIn):
 
     label = "Steps"
     closes_bar = True
-    numbers = (
-        "Num examples = {plan.images_per_epoch}",
-        "Num Epochs = {plan.epochs}",
-        "Instantaneous batch size per device = {args.train_batch_size}",
-        "Gradient Accumulation steps = {args.gradient_accumulation_steps}",
-        "Total optimization steps = {plan.total}",
-    )
+    numbers = tuple(WORDS["diffusers"])
 
     def announce(self) -> None:
         record("***** Running training *****")

@@ -84,9 +84,7 @@ class Faults:
         if step == self.at.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
         if step == self.at.get("hog"):
-            taken = [
-                bytearray(b"x") * (16 << 20) for _ in range(64)
-            ]  # real memory: the kernel ends a small group before
+            taken = [bytearray(b"x") * (16 << 20) for _ in range(64)]  # the kernel ends a small group before
             raise RuntimeError(f"practice fault: {len(taken)} times 16 MiB were to be had")
 
     def prepare(self) -> None:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 from kohya_runner.engines.steps_plan import SaveEvent, StepsPlan
 from kohya_runner.practice.faults import Faults
 from kohya_runner.practice.files import MARK, Writer
+from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
     import argparse
 
+WORDS = read_table(Path(__file__).with_name("words.toml"))
 BANNER = "PRACTICE: this is kohya-runner's stand-in for the trainer. Nothing is trained."
 _COLUMNS = 160
 _CELLS = 10

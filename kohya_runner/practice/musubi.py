@@ -13,7 +13,7 @@ from kohya_runner.engines.musubi.steps import MusubiBuckets, MusubiLength, Part,
 from kohya_runner.engines.steps_plan import SaveSettings, StepsPlan
 from kohya_runner.practice.faults import Faults
 from kohya_runner.practice.files import MARK, modules
-from kohya_runner.practice.loop import BANNER, SettingsError, StandIn, log, say
+from kohya_runner.practice.loop import BANNER, WORDS, SettingsError, StandIn, log, say
 from kohya_runner.practice.sd_scripts import PROCESSES, size_of
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 class MusubiTuner(StandIn):
     """training/trainer_base.py:1800-1830."""
 
-    numbers = (
-        "num train items / 学習画像、動画数: {plan.images_per_epoch}",
-        "num batches per epoch / 1epochのバッチ数: {plan.batches_per_epoch}",
-        "num epochs / epoch数: {plan.epochs}",
-        "gradient accumulation steps / 勾配を合計するステップ数 = {args.gradient_accumulation_steps}",
-        "total optimization steps / 学習ステップ数: {plan.total}",
-    )
+    numbers = tuple(WORDS["musubi"])
 
 
 def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn | None:

@@ -22,7 +22,7 @@ from kohya_runner.engines.table import FAMILIES
 from kohya_runner.findings import Severity
 from kohya_runner.practice.faults import Faults
 from kohya_runner.practice.files import modules
-from kohya_runner.practice.loop import Bar, SettingsError, StandIn, log, say
+from kohya_runner.practice.loop import WORDS, Bar, SettingsError, StandIn, log, say
 
 if TYPE_CHECKING:
     import argparse
@@ -34,26 +34,10 @@ PROCESSES = "KOHYA_PRACTICE_PROCESSES"
 """The number of processes that a run is planned for: the stand-in is one, and counts as all of them."""
 
 
-NO_DATA = (
-    "No data found. Please verify arguments (train_data_dir must be the parent of folders with images) / "
-    "画像がありません。引数指定を確認してください（train_data_dirには画像があるフォルダではなく、"
-    "画像があるフォルダの親フォルダを指定する必要があります）"
-)
-
-
 class SdScripts(StandIn):
     """train_network.py:1394-1407."""
 
-    numbers = (
-        "num train images * repeats / 学習画像の数×繰り返し回数: {plan.images_per_epoch}",
-        "num validation images * repeats / 学習画像の数×繰り返し回数: {plan.validation_images}",
-        "num reg images / 正則化画像の数: {plan.regularization_images}",
-        "num batches per epoch / 1epochのバッチ数: {plan.batches_per_epoch}",
-        "num epochs / epoch数: {plan.epochs}",
-        "batch size per device / バッチサイズ: {args.train_batch_size}",
-        "gradient accumulation steps / 勾配を合計するステップ数 = {args.gradient_accumulation_steps}",
-        "total optimization steps / 学習ステップ数: {plan.total}",
-    )
+    numbers = tuple(WORDS["sd_scripts"])
 
 
 class Leco(StandIn):
@@ -72,7 +56,7 @@ def prepare(args: argparse.Namespace, script: str, faults: Faults) -> StandIn | 
     _announce_data(folders)
     plan = steps_of(folders, batching)
     if plan is None:
-        log(NO_DATA, "ERROR")
+        log(WORDS["no_data"], "ERROR")
         return None
     _announce_work(args, script, folders)
     return SdScripts(args, script, plan, faults)

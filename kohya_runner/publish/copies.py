@@ -50,8 +50,7 @@ class Piece:
     def write(self, target: Path) -> None:
         """Put it there, whole or not at all, and read back what the disk has.
 
-        Raises:
-            NoCheckpointError: the source changed meanwhile, or the disk gives back other bytes.
+        Raises ``NoCheckpointError``: the source changed meanwhile, or the disk gives back other bytes.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")

@@ -64,8 +64,7 @@ def _models(
 def copied(subject: SweepSubject, wish: Publish, folder: Path, environ: Mapping[str, str], say: Say) -> dict[str, Any]:
     """Write the files into a folder, with --comfyui those for ComfyUI alone: the object of ``--output --json``.
 
-    Raises:
-        UsageError: another file of this name lies there. Else as ``prepared`` says.
+    Raises ``UsageError``: another file of this name lies there. Else as ``prepared`` says.
     """
     say("reading the files")
     selection = select(subject, wish, asked=True)
@@ -122,8 +121,7 @@ def prepared(  # noqa: PLR0913 - what it is about, and where it is
 def publish(made: Publication, reach: Access, say: Say) -> Uploaded:
     """Upload what is not there yet, prove it, and write down what was done.
 
-    Raises:
-        PublishError, UsageError: as ``Hub.publish`` says. The copies are made anew by the next one.
+    Raises ``PublishError`` and ``UsageError``: as ``Hub.publish`` says. The copies are made anew by the next one.
     """
     made.paths.folder.mkdir(parents=True, exist_ok=True)
     with locked(made.paths.lock):

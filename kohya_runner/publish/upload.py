@@ -13,28 +13,19 @@ from kohya_runner.errors import PublishError, RunnerError, UsageError
 from kohya_runner.hub import UNAUTHORIZED, Access, hub_faults
 from kohya_runner.publish.copies import Piece
 from kohya_runner.recipe.finish import Publish
+from kohya_runner.tables import read_table
 from kohya_runner.text import masked_text, plain, size
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
 
 AGAIN = "the same command again goes on: what has arrived is not sent twice"
-_RACE = ("it was made or changed by somebody else at this moment", "the same command again looks anew")
 NO_ANSWER, SERVER = 0, 500
 ANSWERS: Mapping[int, tuple[str, str]] = {
-    NO_ANSWER: ("the connection broke, or the Hub cannot be reached", "see that {endpoint} is reached; " + AGAIN),
-    400: ("the Hub finds something wrong with what was sent", "read its words; --dry-run shows the card"),
-    401: ("the Hub needs a valid token", "make one with write access at {tokens}, then set HF_TOKEN to it"),
-    403: ("this token may not write there", "make one with write access to {repo}, as somebody who has it: {tokens}"),
-    404: ("no such repository, user or organisation, or it is private to another account", "check --repo {repo}"),
-    409: _RACE,
-    412: _RACE,
-    413: ("too large, or the account's storage is full", "publish fewer epochs, or see {endpoint}/settings/billing"),
-    429: ("too many requests for now", "wait {wait}; " + AGAIN),
-    SERVER: ("the Hub itself has a fault", "try again later; " + AGAIN),
+    int(code): (meaning, hint.replace("{again}", AGAIN))
+    for code, (meaning, hint) in read_table(Path(__file__).with_name("answers.toml")).items()
 }
 """Code -> what it means, and what to do; 500 stands for all above it, too."""
-
 
 _SIGNED = re.compile(r"(https?://[^\s?]+)\?[^\s'\"]+")
 """An address whose question holds the right to write there."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def take(folder: Path, run_id: str) -> None:
             hint = f"watch it with: kohya-runner status {folder.name}; end it with: kohya-runner stop {folder.name}"
             raise RunExistsError(what, hint=hint)
         write_json(folder / ACTIVE, asdict(Lock(run_id, (*lock.owners, *((owner,) if owner else ())))))
+
+
+@contextlib.contextmanager
+def held(folder: Path, holder: str, goes_on: str, hint: str) -> Iterator[None]:
+    """Hold a folder for the block; ``RunExistsError`` with ``goes_on`` and the process that holds it."""
+    try:
+        take(folder, holder)
+    except RunExistsError:
+        owner = kept.live() if (kept := read(folder)) else None
+        raise RunExistsError(f"{goes_on} (process {owner.pid if owner else 'not known'})", hint=hint) from None
+    try:
+        yield
+    finally:
+        release(folder, holder)
 
 
 def add_owner(folder: Path, run_id: str, owner: ProcessId) -> None:

@@ -88,8 +88,7 @@ def call(
 ) -> str:
     """What the user's own client says. With ``show`` a person sees its lines as they come: it may take minutes.
 
-    Raises:
-        RemoteError: it is not installed, or ended with an error; its last lines are told.
+    Raises ``RemoteError``: it is not installed, or ended with an error; its last lines are told.
     """
     try:
         child = subprocess.Popen(

@@ -64,8 +64,7 @@ class Stays:
     def look(self, *, finish: bool = True, everything: bool = False) -> Stay:
         """Ask the place and mirror what a screen reads; where it has ended and ``finish``: bring, verify, release.
 
-        Raises:
-            RemoteError: no answer, or what came back is damaged. Nothing is released then.
+        Raises ``RemoteError``: no answer, or what came back is damaged. Nothing is released then.
         """
         with stays.held(self.run_dir) as mine:
             stay = self.now()

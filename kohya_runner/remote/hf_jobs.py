@@ -33,9 +33,6 @@ class HfJobsPlace(RemotePlace):
     image: str = Field(engine.facts()["hf"]["image"], description="a container image with bash, git and Python")
     hours: float = Field(24, gt=0, description="the limit of a job, where --max-hours is not given")
 
-    def problems(self, ask: Ask) -> tuple[str, ...]:
-        return tuple(self._problems(ask))
-
     def _problems(self, ask: Ask) -> Iterator[str]:
         import huggingface_hub
 

@@ -107,14 +107,8 @@ class SshMachine:
 
     def stop(self, stay: Stay, *, now: bool) -> None:
         """Leave a stop request with the runner there; what has no run yet is ended at once."""
-        words = (
-            "stop",
-            f"{stay.name}/{RUN}",
-            "--workspace",
-            stay.root,
-            "--now" if now else "--after-save",
-            "--no-wait",
-        )
+        how = "--now" if now else "--after-save"
+        words = ("stop", f"{stay.name}/{RUN}", f"--workspace={stay.root}", how, "--no-wait")
         self.host.check(
             f"cd -- {shlex.quote(stay.root)} && [ ! -e exit-code ] || exit 0\n"
             "{ read -r python; read -r sources; } <launcher 2>/dev/null &&"

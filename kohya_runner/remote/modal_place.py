@@ -48,9 +48,6 @@ class ModalPlace(RemotePlace):
     price: float | None = Field(None, gt=0, description="dollars an hour of one card: Modal's client tells no price")
     hours: float = Field(72, gt=0, description="after so many hours a run is stopped, where --max-hours is not given")
 
-    def problems(self, ask: Ask) -> tuple[str, ...]:
-        return tuple(self._problems(ask))
-
     def _problems(self, ask: Ask) -> Iterator[str]:
         told = engine.facts()["modal"]
         cards, card, most = told["gpus"], self._card(ask), told["hours"] * (told["retries"] + 1)

@@ -64,8 +64,7 @@ class _Packing:
 def pack(plan: Plan, folder: Path, title: str) -> int:
     """Write the pack of a plan into a new folder; its size in bytes, of the files that its links lead to.
 
-    Raises:
-        RecipeError: the recipe holds a secret: it would lie on the other machine in plain text.
+    Raises ``RecipeError``: the recipe holds a secret: it would lie on the other machine in plain text.
     """
     loaded = _for_there(plan)
     secret = [path for path, node in loaded.tree.leaves() if masked_option(str(path[-1]), node.value) != node.value]

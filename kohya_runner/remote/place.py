@@ -8,7 +8,7 @@ how it stands, brings files back, and stops what is paid for. Every machine runs
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -131,9 +131,6 @@ class Billed:
     text: str
     run: str | None = None  # NAME/NUMBER
 
-    def as_json(self) -> dict[str, str | float | None]:
-        return {"place": self.place, "what": self.what, "price": self.price, "text": self.text, "run": self.run}
-
 
 class RemotePlace(BaseModel):
     """A kind of place with its settings. A new one is a subclass and a line in ``KINDS`` (kinds.py).
@@ -149,9 +146,12 @@ class RemotePlace(BaseModel):
     KIND: ClassVar[str]
     name: str  # as the settings call it, else the kind
 
-    def problems(self, ask: Ask) -> tuple[str, ...]:  # noqa: ARG002 - for most everything can be asked
+    def problems(self, ask: Ask) -> tuple[str, ...]:
         """What this place cannot do of what is asked, and what to write instead. Asks nobody."""
-        return ()
+        return tuple(self._problems(ask))
+
+    def _problems(self, ask: Ask) -> Iterator[str]:  # noqa: ARG002 - for most everything can be asked
+        yield from ()
 
     @abstractmethod
     def offers(self, ask: Ask) -> tuple[RemoteOffer, ...]:

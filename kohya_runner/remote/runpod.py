@@ -13,7 +13,7 @@ import secrets
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -70,7 +70,7 @@ class RunPodPlace(RemotePlace):
     runner: str = Field("", description="a folder in the image with a Python environment that has kohya-runner")
     after: Literal["terminate", "stop", "keep"] = Field("terminate", description="the pod's end: terminate, stop, keep")
 
-    def problems(self, ask: Ask) -> tuple[str, ...]:
+    def _problems(self, ask: Ask) -> Iterator[str]:
         outside = self.network_volume is not None and self.cloud != "secure"
         wrong = {
             "RunPod's API v2 rents no spot machines: leave --spot out": ask.spot,
@@ -78,7 +78,7 @@ class RunPodPlace(RemotePlace):
             f"network volumes are in the secure cloud: write places.{self.name}.cloud: secure": outside,
             f"RunPod needs your key: export {RUNPOD_KEYS[0]}=...": not runpod_key(os.environ),
         }
-        return tuple(text for text, holds in wrong.items() if holds)
+        yield from (text for text, holds in wrong.items() if holds)
 
     def offers(self, ask: Ask) -> tuple[RemoteOffer, ...]:
         """What of the catalogue bears the run, costs no more than asked and is there now."""

@@ -114,9 +114,8 @@ def seconds_left(stay: Stay) -> float:
 def end(api: RunPodApi, stay: Stay, step: PodStep) -> Stay:
     """Stop or terminate what has this stay's name, and see that it is so; the note says what was and is to pay."""
     named = [pod for pod in api.pods() if pod.name == stay.ticket["name"]]
-    own = (
-        api.pod(stay.ticket["pod"]) if "pod" in stay.ticket else found(api, stay.ticket["name"])
-    )  # maybe not listed yet
+    # one that was just made may not be listed yet
+    own = api.pod(stay.ticket["pod"]) if "pod" in stay.ticket else found(api, stay.ticket["name"])
     rest = []
     for pod in {pod.id: pod for pod in (*named, own) if pod is not None}.values():
         try:
@@ -150,8 +149,7 @@ def survives(stay: Stay) -> str:
 def ssh_keys(named: str | None) -> tuple[Path, str]:
     """A private key without a passphrase and its public half: of the settings, of the user, or made for this.
 
-    Raises:
-        RemoteError: the settings name one that cannot be used.
+    Raises ``RemoteError``: the settings name one that cannot be used.
     """
     made = settings_file(os.environ).with_name("runpod_ed25519")
     own = [Path("~/.ssh").expanduser() / f"id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]

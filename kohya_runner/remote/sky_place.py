@@ -48,9 +48,6 @@ class SkyPlace(RemotePlace):
     folder: str = Field("", description="a folder on these machines that all of them share; for several machines")
     idle_minutes: int = Field(10, ge=1, description="after so many idle minutes a cluster is stopped or taken down")
 
-    def problems(self, ask: Ask) -> tuple[str, ...]:
-        return tuple(self._problems(ask))
-
     def _problems(self, ask: Ask) -> Iterator[str]:
         clouds, cloud = engine.facts()["sky"]["lacks"], self._cloud(self.infra)
         if cloud and cloud not in clouds:
@@ -109,9 +106,10 @@ class SkyPlace(RemotePlace):
     def task(self, job: Job, offer: RemoteOffer | None) -> dict[str, Any]:
         """SkyPilot's task. Values of secrets are not in it: they come by ``--secret NAME``."""
         ask, infra = job.ask, offer.spec["infra"] if offer else self.infra
+        disk = None if ask.disk_bytes is None else max(100, math.ceil(ask.disk_bytes / 1e9) + 40)
         resources: dict[str, Any] = {
             "infra": infra or None, "accelerators": f"{ask.gpu or self.gpu}:{ask.gpus}", "use_spot": ask.spot or None,
-            "image_id": self.image or None, "disk_size": self._disk(ask),
+            "image_id": self.image or None, "disk_size": disk,
             "max_hourly_cost": ask.max_price / ask.nodes if ask.max_price else None,
         }  # fmt: skip
         if self._is_job():
@@ -124,10 +122,6 @@ class SkyPlace(RemotePlace):
             "run": self._run(job, sent),
         }  # fmt: skip
         return {key: value for key, value in task.items() if value is not None}
-
-    @staticmethod
-    def _disk(ask: Ask) -> int | None:
-        return None if ask.disk_bytes is None else max(100, math.ceil(ask.disk_bytes / 1e9) + 40)
 
     def _is_job(self) -> bool:
         return bool(self.results) and self.managed

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -75,12 +75,13 @@ class SlurmPlace(SshPlace):
         machine = super().machine
         return machine if self.host else replace(machine, host=HereHost("here"))
 
-    def problems(self, ask: Ask) -> tuple[str, ...]:
+    def _problems(self, ask: Ask) -> Iterator[str]:
         unfit = {"--spot": ask.spot, "--max-price": ask.max_price is not None}
-        found = [f"{name}: {self.name} is a Slurm cluster, it has no prices" for name, asked in unfit.items() if asked]
+        yield from (
+            f"{name}: {self.name} is a Slurm cluster, it has no prices" for name, asked in unfit.items() if asked
+        )
         if self.host and not self.runner:
-            found.append(f"places.{self.name}.runner: name the folder of a Python environment on {self.host}")
-        return tuple(found)
+            yield f"places.{self.name}.runner: name the folder of a Python environment on {self.host}"
 
     def offers(self, ask: Ask) -> tuple[RemoteOffer, ...]:
         said = self.machine.host.run("sinfo -h -o '%P %a %D %l' && command -v sbatch srun scancel >/dev/null", tries=2)

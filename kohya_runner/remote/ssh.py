@@ -86,8 +86,7 @@ class SshHost:
     ) -> SshAnswer:
         """Run a bash script there, in its login folder. It is repeated where the connection was cut.
 
-        Raises:
-            RemoteError: no connection; ``tries`` of them (all waits by default).
+        Raises ``RemoteError``: no connection; ``tries`` of them (all waits by default).
         """
         argv = (*self.ssh, "--", self.address, f"bash -c {shlex.quote(script)}")
         done = self._again(argv, stdin=stdin, tries=tries, timeout=timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,13 +47,10 @@ class SshPlace(RemotePlace):
         known = Path(os.path.expanduser(self.known_hosts)) if self.known_hosts else None  # noqa: PTH111
         return SshMachine(SshHost(self.host, self.port, self.key, known), self.root, self.runner, self.env)
 
-    def problems(self, ask: Ask) -> tuple[str, ...]:
+    def _problems(self, ask: Ask) -> Iterator[str]:
         unfit = {"--nodes": ask.nodes > 1, "--spot": ask.spot, "--max-price": ask.max_price is not None}
-        return tuple(
-            f"{option}: {self.name} is one machine that is there already; leave {option} out"
-            for option, asked in unfit.items()
-            if asked
-        )
+        for option in (option for option, asked in unfit.items() if asked):
+            yield f"{option}: {self.name} is one machine that is there already; leave {option} out"
 
     def offers(self, ask: Ask) -> tuple[RemoteOffer, ...]:
         """The machine itself, once it answered and has what is needed."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,14 +12,13 @@ from kohya_runner.errors import RemoteError
 from kohya_runner.record import ledger
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.remote.place import Stay
-from kohya_runner.safe_files import PRIVATE, open_for_write, status, write_text
+from kohya_runner.safe_files import PRIVATE, locked_now, status, write_text
 
 
 def read(run_dir: Path) -> Stay | None:
     """The stay of a run; None for a run of this machine.
 
-    Raises:
-        RemoteError: the file cannot be understood. It may be all that knows of a machine that is paid for.
+    Raises ``RemoteError``: the file cannot be understood. It may be all that knows of a machine that is paid for.
     """
     file = RunPaths(run_dir).remote
     try:
@@ -44,15 +41,6 @@ def folders(runs: Path) -> tuple[Path, ...]:
     return tuple(path for _, path in sorted(dated))
 
 
-@contextlib.contextmanager
-def held(run_dir: Path) -> Iterator[bool]:
-    """Whether this process alone may change the stay; False where another one is at it. Never waits."""
-    with os.fdopen(open_for_write(RunPaths(run_dir).remote_lock), "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:
-            pass  # some network volumes cannot lock
-        yield True
+def held(run_dir: Path) -> contextlib.AbstractContextManager[bool]:
+    """Whether this process alone may change the stay; False where another one is at it."""
+    return locked_now(RunPaths(run_dir).remote_lock)

@@ -12,7 +12,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from kohya_runner.errors import CancelledError
@@ -24,14 +23,6 @@ from kohya_runner.safe_files import open_for_write
 
 _POLL = 0.1
 _HELD = frozenset({signal.SIGHUP, signal.SIGINT})
-
-
-@dataclass(frozen=True, slots=True)
-class Detached:
-    """What became of it: the trainer is there (``code`` 0, ``record`` as it stands), or the exit code of the child."""
-
-    code: int
-    record: Record | None = None
 
 
 def fork_runner() -> int:
@@ -64,8 +55,11 @@ def redirect_output(run_dir: Path) -> None:
     os.close(handle)
 
 
-def follow(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
-    """Show the child's talk until the trainer is there and the run is this child's, or the child has ended."""
+def follow(child: int, run_dir: Path, say: Callable[[str], None]) -> tuple[int, Record | None]:
+    """Show the child's talk until the trainer is there and the run is this child's, or the child has ended.
+
+    0 and the record as it stands, or the exit code of the child.
+    """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     log = RunPaths(run_dir).runner_log
     talk = Tail(log, log.stat().st_size if log.is_file() else 0)  # what is in it already is old
@@ -77,13 +71,13 @@ def follow(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
         for line in talk.lines():
             say(line.decode("utf-8", "replace"))
         if code is not None:
-            return Detached(code if code >= 0 else 128 - code, found)
+            return (code if code >= 0 else 128 - code), found
         if found and found.process:
-            return Detached(0, found)
+            return 0, found
         time.sleep(_POLL)
 
 
-def follow_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> Detached:
+def follow_launch(child: int, run_dir: Path, say: Callable[[str], None]) -> tuple[int, Record | None]:
     """The same for a launch that Ctrl-C takes back: the child ends, too. A hang-up ends this process alone."""
     try:
         return follow(child, run_dir, say)

@@ -25,8 +25,7 @@ from kohya_runner.record.process_identity import ProcessId, this_process
 from kohya_runner.record.record import LIVE
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths, claim
 from kohya_runner.run import checkpoints, class_painting, prepare, resume_effects
-from kohya_runner.run.nodes.station import ON_ITS_OWN, Station
-from kohya_runner.run.nodes.world import WorldWatch
+from kohya_runner.run.nodes.station import ON_ITS_OWN, Station, WorldWatch
 from kohya_runner.run.observers import AfterRun, Reporter, observers
 from kohya_runner.run.recorder import Recorder
 from kohya_runner.run.supervise import Outcome, Watch, supervise

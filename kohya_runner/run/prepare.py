@@ -65,8 +65,7 @@ def models(plan: Plan, environ: Mapping[str, str], say: Say) -> None:
 def files_of_hub(plan: Plan, environ: Mapping[str, str], say: Say) -> None:
     """Every file of the Hub that the run needs and that is not here: it can be done before there is a trainer.
 
-    Raises:
-        PreflightError: a file cannot be had, does not fit, or is not what the Hub says.
+    Raises ``PreflightError``: a file cannot be had, does not fit, or is not what the Hub says.
     """
     reach, show = hub.access(environ), _fetch_progress(say)
     if plan.fetches:

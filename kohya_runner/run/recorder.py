@@ -43,9 +43,8 @@ class Recorder:
         self._whole: set[str] = {c.file for c in begun.checkpoints if c.complete}
         self._removed: set[str] = {c.file for c in begun.checkpoints if c.removed}  # by the trainer itself
         self._changed = False
-        with contextlib.suppress(
-            OSError
-        ):  # random, for some file systems keep no zeros; a full disk holds nothing back
+        # random, for some file systems keep no zeros; a full disk holds nothing back
+        with contextlib.suppress(OSError):
             RunPaths(run_dir).disk_reserve.write_bytes(os.urandom(RESERVE))
         self.save()
 

@@ -161,6 +161,7 @@ class Rehearsal:
     def as_json(self) -> dict[str, Any]:
         """The object of ``launch --rehearse --json`` (docs/resume.md)."""
         items = [{"what": i.what, "bytes": i.bytes} for use in self.disk.uses for i in use.items]
+        seconds = self.measured.whole_run(self.time.steps, self.saves)
         return {
             "version": 1,
             "ok": not self.exit_code,
@@ -168,14 +169,10 @@ class Rehearsal:
             "rehearsal": str(self.run_dir),
             "loaded": self.loaded,
             "measured": asdict(self.measured),
-            "whole_run": {**self.time.as_json(), "seconds": self._seconds, "checkpoints": self.saves.checkpoints,
+            "whole_run": {**self.time.as_json(), "seconds": seconds, "checkpoints": self.saves.checkpoints,
                           "states": self.saves.states, "sample_rounds": self.saves.samples, "disk": items},
             "findings": [finding_json(f) for f in self.findings],
         }  # fmt: skip
-
-    @property
-    def _seconds(self) -> float:
-        return self.measured.whole_run(self.time.steps, self.saves)
 
 
 def rehearse(plan: Plan, screen: Reporter, after: AfterRun, environ: Mapping[str, str] | None = None) -> Rehearsal:

@@ -23,6 +23,7 @@ from kohya_runner.options.reader import read_script
 from kohya_runner.options.values import problem, tokens
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.run.supervise import Watch, supervise
+from kohya_runner.tables import read_table, tupled
 from kohya_runner.workspace import Workspace
 
 LOG = ".tagger.log"
@@ -41,14 +42,7 @@ class Tagger:
     options: Mapping[str, object] = field(default_factory=dict)
 
 
-TAGGERS: Mapping[str, Tagger] = {
-    "wd14": Tagger(
-        "tag_images_by_wd14_tagger.py", "SmilingWolf/wd-v1-4-convnext-tagger-v2", ("onnx", "onnxruntime"),
-        ("model.onnx", "selected_tags.csv"), {"onnx": True, "remove_underscore": True},
-    ),
-    "git": Tagger("make_captions_by_git.py", "microsoft/git-large-textcaps", options={"remove_words": True}),
-}  # fmt: skip
-"""Not make_captions.py: see ``NO_BLIP``."""
+TAGGERS = {name: Tagger(**tupled(row)) for name, row in read_table(Path(__file__).with_suffix(".toml")).items()}
 OWNED = frozenset({
     "train_data_dir", "caption_extension", "caption_extention", "output_path", "recursive", "append_tags", "onnx",
     "repo_id", "model_dir", "model_id", "force_download", "thresh",

@@ -18,12 +18,13 @@ from kohya_runner.dataset.prompt_checks import kept
 from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.findings import finding_json
 from kohya_runner.plan.inspection import Inspection, bucket_counts, bucket_name, codes_by_image, summary
+from kohya_runner.tables import template
 from kohya_runner.text import printable
 
 Progress = Callable[[str, int, int], None]
 
 
-TEMPLATE = "dataset_page.html.j2"
+TEMPLATE = Path(__file__).with_name("dataset_page.html.j2")
 PICTURES = 3000
 """How many images get a thumbnail; those with findings come first. More would be a file no browser likes to open."""
 
@@ -40,10 +41,9 @@ def report_html(
 
     ``marked``: marks of an earlier visit, by folder. ``saves``: a server takes new ones; else they are downloaded.
     """  # fmt: skip
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     codes = codes_by_image(inspection)
-    chosen = _chosen(inspection.views, codes, pictures)
+    readable = [one.image.path for one in inspection.views if not one.image.problem]
+    chosen = dict.fromkeys(sorted(readable, key=lambda path: path not in codes)[: max(0, pictures)])
     before = _before(inspection)
     every = tuple(dict.fromkeys((*chosen, *(before[path][1] for path in chosen if path in before))))
     drawn = dict(zip(every, thumbnails(every, on_progress and partial(on_progress, "drawing")), strict=True))
@@ -53,13 +53,10 @@ def report_html(
         | _origin(before.get(one.image.path), drawn)
         for one in inspection.views
     ]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     said = [finding_json(f) for f in inspection.findings]
     # a caption cannot name the nonce, which depends on it: a script in it would not run even unescaped
     nonce = hashlib.sha256(repr((cards, said)).encode("utf-8", "replace")).hexdigest()[:32]
-    text = environment.get_template(TEMPLATE).render(
+    text = template(TEMPLATE).render(
         title=inspection.target.name, version=__version__, nonce=nonce, saves=saves,
         ok=inspection.ok, rows=summary(inspection),
         findings=said, cards=cards, buckets=bucket_counts(inspection.views),
@@ -68,11 +65,6 @@ def report_html(
         undrawn=sum(not card["thumbnail"] and not card["problem"] for card in cards),
     )  # fmt: skip
     return printable(text)
-
-
-def _chosen(seen: Sequence[TrainerView], codes: dict[Path, tuple[str, ...]], most: int) -> tuple[Path, ...]:
-    readable = [one.image.path for one in seen if not one.image.problem]
-    return tuple(dict.fromkeys(sorted(readable, key=lambda path: path not in codes)[: max(0, most)]))
 
 
 def _before(inspection: Inspection) -> dict[Path, tuple[MadePicture, Path]]:

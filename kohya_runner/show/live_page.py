@@ -17,9 +17,11 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.run_status import RunStatus
 from kohya_runner.safe_files import status
 from kohya_runner.show import watch_lines
-from kohya_runner.show.run_page import checkpoint_row, loss_charts, sample_files, template
+from kohya_runner.show.run_page import checkpoint_row, loss_charts, sample_files
+from kohya_runner.tables import template
 from kohya_runner.text import plain, printable, size
 
+PAGE = Path(__file__).with_name("live_page.html.j2")
 PARTS = ("head", "progress", "loss", "samples", "checkpoints", "findings", "log")
 SAMPLES, CHECKPOINTS, LINES = 24, 12, 8  # the latest: what a phone can show
 SLOW = ("loss", "log")
@@ -40,7 +42,7 @@ class LivePage:
 
     @cached_property
     def _macros(self) -> Any:
-        return template("live_parts.html.j2").module
+        return template(PAGE.with_name("live_parts.html.j2")).module
 
     def show(self, look: RunStatus) -> None:
         """This is how the run stands. Without viewers nothing is drawn."""
@@ -82,7 +84,7 @@ class LivePage:
             self._drawn()
             sections = {name: Markup(html) for name, (_, html) in self._parts.items()}  # noqa: S704 - escaped when drawn
             name = f"{self.run_dir.parent.name}/{self.run_dir.name}"
-            page = template("live_page.html.j2").render(
+            page = template(PAGE).render(
                 name=name, nonce=nonce, sections=sections, version=__version__, version_now=self._version,
                 told=self._told(),
             )  # fmt: skip

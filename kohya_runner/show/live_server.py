@@ -56,11 +56,7 @@ class LiveServer(PageServer):
     """Serves one run, for a few viewers at a time."""
 
     def __init__(self, run_dir: Path, where: Serve) -> None:
-        """Bind the port.
-
-        Raises:
-            UsageError: it cannot be had.
-        """
+        """Bind the port. ``UsageError``: it cannot be had."""
         self.page = LivePage(run_dir)
         self.slots = threading.BoundedSemaphore(MOST_VIEWERS)
         self.stopping = threading.Lock()

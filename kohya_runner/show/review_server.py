@@ -17,11 +17,7 @@ def review_file(room: Path, folder: str) -> Path:
 
 
 def saved_reviews(room: Path, folders: Collection[str]) -> dict[str, Review]:
-    """The marks of earlier visits.
-
-    Raises:
-        UsageError: a file there is none; nothing is overwritten.
-    """
+    """The marks of earlier visits. ``UsageError``: a file there is none; nothing is overwritten."""
     files = {folder: review_file(room, folder) for folder in folders}
     return {folder: read_review(file) for folder, file in files.items() if file.is_file()}
 
@@ -37,11 +33,7 @@ class ReviewServer(PageServer):
         self.page, self.room, self.known = page.encode(), room, known
 
     def save(self, data: bytes) -> Path:
-        """Keep the marks of one folder.
-
-        Raises:
-            UsageError: they are not of this page.
-        """
+        """Keep the marks of one folder. ``UsageError``: they are not of this page."""
         review = parse_review(data, "the page's answer")
         if review.folder not in self.known or not {*review.reject, *review.captions} <= {*self.known[review.folder]}:
             raise UsageError("the marks are of other pictures", hint="load the page again")

@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kohya_runner import __version__
 from kohya_runner.dataset.picture import thumbnails
@@ -18,12 +18,10 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.run_status import RunStatus, StatusReader, phase_times
 from kohya_runner.safe_files import write_text
 from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart, smoothed
+from kohya_runner.tables import template
 from kohya_runner.text import duration, printable, size
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-TEMPLATE = "run_page.html.j2"
+TEMPLATE = Path(__file__).with_name("run_page.html.j2")
 SAMPLES = 240  # how many sample images are drawn, the latest; more would be a file no browser likes to open
 LOG_LINES = 60
 LONGEST = 4000  # characters of one value of the recipe
@@ -45,18 +43,6 @@ def write(view: RunView, output: Path | None) -> Path:
     except OSError as fault:
         raise UsageError(f"{path}: {fault.strerror or fault}", hint="name another file with --output") from fault
     return path
-
-
-def template(name: str) -> Template:
-    """A template of this room. What comes out of files is escaped; it can reach nothing but what it is given."""
-    from jinja2 import FileSystemLoader, StrictUndefined
-    from jinja2.sandbox import SandboxedEnvironment
-
-    environment = SandboxedEnvironment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template(name)
 
 
 def report_html(look: RunStatus, record: Record) -> str:

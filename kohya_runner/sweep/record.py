@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kohya_runner.errors import RunExistsError, UsageError
+from kohya_runner.errors import UsageError
 from kohya_runner.record import ledger, lock
 from kohya_runner.record.ledger import RunView
 from kohya_runner.record.metrics_file import read as read_metrics
@@ -36,11 +36,7 @@ class SweepRecord(BaseModel):
 
 
 def read(folder: Path) -> SweepRecord | None:
-    """None where there is none.
-
-    Raises:
-        UsageError: the file cannot be understood; nothing is overwritten.
-    """
+    """None where there is none. ``UsageError``: the file cannot be understood; nothing is overwritten."""
     file = folder / "sweep.json"
     try:
         return SweepRecord.model_validate_json(file.read_bytes())
@@ -69,23 +65,11 @@ def changes(before: SweepRecord | None, now: SweepRecord) -> Iterator[str]:
             yield f"no longer asked for, and kept: {name}"
 
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """One sweep of a name at a time.
-
-    Raises:
-        RunExistsError: another one goes on; the message names its process.
-    """
-    try:
-        lock.take(folder, HOLDER)
-    except RunExistsError:
-        owner = kept.live() if (kept := lock.read(folder)) else None
-        said = f"{folder.name}: this sweep goes on (process {owner.pid if owner else 'not known'})"
-        raise RunExistsError(said, hint="wait for its end, or stop it with Ctrl-C there") from None
-    try:
-        yield
-    finally:
-        lock.release(folder, HOLDER)
+def held(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """One sweep of a name at a time; ``RunExistsError`` names the process of another one."""
+    return lock.held(
+        folder, HOLDER, f"{folder.name}: this sweep goes on", "wait for its end, or stop it with Ctrl-C there"
+    )
 
 
 @dataclass(frozen=True, slots=True)

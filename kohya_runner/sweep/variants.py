@@ -39,8 +39,7 @@ class Variant:
 def axes(texts: Iterable[str]) -> tuple[Axis, ...]:
     """What stands behind each ``--set``.
 
-    Raises:
-        UsageError: that is not KEY=VALUE, a value comes twice, or there is no list at all.
+    Raises ``UsageError``: that is not KEY=VALUE, a value comes twice, or there is no list at all.
     """
     found = tuple(map(_axis, texts))
     again = [key for key, count in Counter(axis.key for axis in found).items() if count > 1]

@@ -16,8 +16,7 @@ from kohya_runner.errors import PreflightError, TrainingFailedError
 from kohya_runner.machine.rendezvous import ALONE, Rendezvous
 from kohya_runner.record.process_identity import identify
 from kohya_runner.record.run_paths import RunPaths, node_file
-from kohya_runner.run.nodes.station import WAIT, Station
-from kohya_runner.run.nodes.world import WorldWatch
+from kohya_runner.run.nodes.station import WAIT, Station, WorldWatch
 from kohya_runner.run.stop_sequence import RUN, end_left_over
 
 TWO = Rendezvous(2, 0, None, "127.0.0.1", 29500, "a test")

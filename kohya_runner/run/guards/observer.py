@@ -243,11 +243,9 @@ def look(recorder: Recorder) -> Readings:
     run_dir, record = recorder.run_dir, recorder.now
     output = run_dir / record.output_dir
     states, free, at_start = _states(output), free_bytes(run_dir), record.guard.quota_free
-    if (
-        at_start is not None
-    ):  # the file system's number is that of a whole cluster: what there was, less what is written
+    if at_start is not None:  # the file system's number is that of a whole cluster
         used = used_bytes(run_dir, time.monotonic() + MEASURE_SECONDS, time.monotonic)
-        free = None if used is None else max(0, at_start - used)
+        free = None if used is None else max(0, at_start - used)  # what there was, less what is written
     return Readings(
         log=_size(run_dir / record.log),
         output=_tree_size(output),

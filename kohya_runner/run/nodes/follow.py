@@ -13,8 +13,7 @@ from kohya_runner.plan.pipeline import Opened, open_recipe
 from kohya_runner.plan.value import Request
 from kohya_runner.record.metrics_file import last_lines
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.run.nodes.station import Order, Station
-from kohya_runner.run.nodes.world import WorldWatch
+from kohya_runner.run.nodes.station import Order, Station, WorldWatch
 from kohya_runner.run.observers import Reporter
 from kohya_runner.run.stop_sequence import end_left_over
 from kohya_runner.run.supervise import Outcome, Watch, supervise
