@@ -88,7 +88,7 @@ def masked_text(text: str) -> str:
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """The most similar name, or None where nothing comes close."""
     by_lower = {name.lower().replace("-", "_"): name for name in names}
-    found = get_close_matches(word.lower().replace("-", "_"), by_lower, n=1, cutoff=0.6)
+    found = get_close_matches(word.lower().replace("-", "_"), by_lower, n=1, cutoff=0.6 if len(word) > 2 else 0.8)
     return by_lower[found[0]] if found else None
 
 

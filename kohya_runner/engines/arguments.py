@@ -14,8 +14,9 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.machine.rendezvous import Rendezvous
 from kohya_runner.options import values
 from kohya_runner.options.script_options import ELSEWHERE, Option, ScriptOptions, argparse_parser
+from kohya_runner.recipe.keys import recipe_key
 from kohya_runner.recipe.models import Launch
-from kohya_runner.recipe.validate import recipe_key, shown_value, written
+from kohya_runner.recipe.validate import shown_value, written
 from kohya_runner.yamlio import Node
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def says_nothing(option: Option, value: object) -> bool:
 def _unknown(loaded: Loaded, name: str, options: ScriptOptions, *, advise: bool) -> Finding:
     node, where = loaded.tree.find(("args", name)), loaded.where("args", name)
     hint = unknown_option(node, name, options) if advise else ""
-    hint = hint or f"see: kohya-runner options {options.script}"
+    hint = hint or f"leave it out, or look for another: kohya-runner options {options.script}"
     return error("args.unknown", f"args.{name}: {options.script} has no option '{name}'", where=where, hint=hint)
 
 

@@ -104,7 +104,8 @@ def _items(option: Option, value: object) -> tuple[str, ...]:
 def _one(option: Option, value: object) -> str:
     if isinstance(value, list | tuple):
         if option.name not in COMMA_JOINED:
-            raise BadValueError("takes one value and got a list; write a single value")
+            first = next((str(one) for one in value if re.fullmatch(r"[\w.+-]+", str(one))), "a single value")
+            raise BadValueError("takes one value and got a list ('kohya-runner sweep' trains with each)", first)
         value = ",".join(_part(item) for item in value)
     text = _chosen(option, value)
     check = _SHAPES.get(option.name)

@@ -22,7 +22,7 @@ from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe, reference
 from kohya_runner.safe_files import is_inside
 from kohya_runner.tables import read_table
-from kohya_runner.text import did_you_mean, masked_text
+from kohya_runner.text import did_you_mean, masked_option, masked_text
 from kohya_runner.workspace import DEFAULT, Workspace
 from kohya_runner.yamlio import Key, dotted
 
@@ -190,7 +190,7 @@ class _Reading:
         elif name == "resume_from_huggingface":
             yield f"fetch the training state {given.get('resume')} from the Hub and load its pickles"
         elif not name.startswith("val_image_url") or "://" in str(value):
-            yield f"send or fetch by {name}: {value}"
+            yield f"send or fetch by {name}: {masked_option(name, value)}"
 
     def _written(self, name: str, text: str) -> Iterator[str]:
         if name in PLAIN_NAMES and "/" not in text and not text.startswith("."):

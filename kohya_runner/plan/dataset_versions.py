@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -166,7 +167,7 @@ def version_or_finding(loaded: Loaded, index: int, workspace: Workspace) -> Path
     if entry.caption is not None and extension != ".txt":
         text = f"datasets.{index}.caption: writes .txt captions, and the trainer looks for {extension}"
         return error("recipe.value", text, where=wanted.where, hint="write args.caption_extension: .txt")
-    found = wanted.current()
+    found = _caption_fault(wanted, f"datasets.{index}.caption") or wanted.current()
     if found is not None:
         return found
     if not (wanted.source.is_file() if is_zip(wanted.source) else wanted.source.is_dir()):
@@ -176,6 +177,17 @@ def version_or_finding(loaded: Loaded, index: int, workspace: Workspace) -> Path
     first = f"; to see the result first, run: kohya-runner dataset {key} FOLDER --output DIR"
     hint = f"launch does it{first if wanted.source.is_dir() else ''}"
     return info("dataset.unprepared", text, where=wanted.where, hint=hint)
+
+
+def _caption_fault(wanted: WantedVersion, key: str) -> Finding | None:
+    """What stands against the caption settings themselves, under the recipe's names."""
+    try:
+        if wanted.captions is not None:
+            wanted.captions.checked("")
+    except UsageError as fault:
+        hint = re.sub(r"add --(\w+) ", rf"write {key}.\1: ", fault.hint or "")
+        return error("recipe.value", f"{key}: {fault}".replace(": --", "."), where=wanted.where, hint=hint)
+    return None
 
 
 def make_versions(

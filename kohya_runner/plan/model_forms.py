@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from kohya_runner.engines.support import Component, Support
@@ -72,6 +73,10 @@ def _base(ref: Reference, support: Support) -> list[Finding]:
 def _address(ref: Reference, key: str) -> Finding | None:
     """An error for the address of a page, or a path of another system."""
     said = elsewhere(ref.text, key) if ref.kind == "path" else None
+    absent = ref.path is not None and not ref.path.exists()
+    file = re.fullmatch(r"(hf:/*)?([^/@]+/[^/@]+/.+)", ref.text) if absent else None
+    if file and (file[1] or family_of(replace(ref, kind="hub", text=file[2]))):
+        said = f"{ref.text} is a file of the Hub, not of this machine", f"write {key}: hf://{file[2]}"
     return error("model.reference", f"{key}: {said[0]}", where=ref.where, hint=said[1]) if said else None
 
 

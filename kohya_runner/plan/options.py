@@ -10,22 +10,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kohya_runner.engines.arguments import Arg, ParsedOptions, as_parsed, from_recipe, option_arg, out_of_bounds
+from kohya_runner.engines import table
+from kohya_runner.engines.arguments import OWNED, Arg, ParsedOptions, as_parsed, from_recipe, option_arg, out_of_bounds
 from kohya_runner.engines.protocol import Models, TextFile
 from kohya_runner.engines.support import Support, Surprise
-from kohya_runner.engines.table import options_for, user_settings
+from kohya_runner.engines.table import ENGINES, options_for, user_settings
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.machine.device_checks import OWN_MODULES
 from kohya_runner.options import values
-from kohya_runner.options.script_options import ScriptOptions
+from kohya_runner.options.script_options import NAMES, ScriptOptions
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.assembly import find_models
 from kohya_runner.plan.consent import LAUNCHER_INSTEAD
 from kohya_runner.plan.model_forms import VAE
+from kohya_runner.recipe.keys import OUTSIDE, fields_at, meant_field, recipe_key, said_for
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe
-from kohya_runner.text import did_you_mean
+from kohya_runner.recipe.validate import meant_key, shown_value, written
+from kohya_runner.text import SECRET, did_you_mean, nearest
 from kohya_runner.workspace import Workspace
+from kohya_runner.yamlio import Key, Node, dotted
 
 if TYPE_CHECKING:
     from kohya_runner.options.packages import Packages
@@ -232,3 +236,54 @@ def _state(arg: Arg, folder: Path, *, practice: bool) -> Iterator[Finding]:
 def _practice(arg: Arg, path: Path) -> Finding:
     message = f"args.{arg.name}: {path} was written by a practice run: nothing in it was trained"
     return error("model.practice", message, where=arg.source, hint="name a file that the real trainer wrote")
+
+
+def advice(tree: Node, path: tuple[Key, ...]) -> str:
+    """The line to write, "" where nothing comes close."""
+    name, node = str(path[-1]), tree.find(path)
+    family, method = (word.value if (word := tree.child(key)) else "" for key in ("family", "method"))
+    support = meant_support(str(family or ""), str(method or "lora"))
+    options = options_for(support.script, None) if support else None
+    known = fields_at(path[:-1])
+    if len(path) > 1 and (said := said_for(name, known)):
+        return meant_key(node, path, said)
+    if outside := OUTSIDE.get(name) or (SECRET.search(name) and OUTSIDE.get(nearest(name, OUTSIDE) or "")):
+        return outside
+    if support and options and (line := _as_option(node, path, support, options)):
+        return line
+    if close := meant_field(name, known):
+        return meant_key(node, path, close)
+    if place := recipe_key(name):
+        return written(node, dotted(path), place)
+    meant = options.nearest(name) if options else None
+    return f"did you mean the trainer's '{meant}'? {written(node, dotted(path), f'args.{meant}')}" if meant else ""
+
+
+def _as_option(node: Node, path: tuple[Key, ...], support: Support, options: ScriptOptions) -> str:
+    """Where an option or a component of the trainer stands that was written as a key of the recipe; "" for neither."""
+    name, engine = str(path[-1]), ENGINES[support.engine]
+    option = options.known_as(name)
+    if path[0] == "datasets" and len(path) == 3:
+        own = engine.own_options(support, {name: node.plain()})
+        if own not in ("", "{}"):
+            line = f"write datasets.{path[1]}.options: {{{name}: {shown_value(node.plain())}}}"
+            return f"{name} is an option of the trainer: {line}" + (f", or args.{option} for all" if option else "")
+    if option and (instead := engine.OWNED.get(option) or OWNED.get(option)):
+        return instead.replace("{value}", shown_value(node.plain()))
+    if option:
+        return f"{option} is an option of the trainer: {written(node, dotted(path), f'args.{option}')}"
+    component = len(path) == 1 and any(name in (one.name, one.flag) for one in support.components)
+    return written(node, name, f"components.{name}") if component else ""
+
+
+def meant_support(family: str, method: str) -> Support | None:
+    """The row that a misspelt family or method most likely means, so that the options can be read by it."""
+    family = _said("families", family) or nearest(family, table.families()) or ""
+    known = table.methods(family)
+    return table.find(family, _said("methods", method) or nearest(method, known) or next(iter(known), ""))
+
+
+def _said(kind: str, word: str) -> str:
+    """The family or method that people call so."""
+    said: str = NAMES[kind].get(word.lower().replace("-", "").replace("_", ""), "")
+    return said.partition(": ")[2].partition(" ")[0]

@@ -25,15 +25,13 @@ from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
 from kohya_runner.plan.data import ReadData, read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine, packages_of
-from kohya_runner.plan.options import given_options, option_findings, sample_file, unjudged
+from kohya_runner.plan.options import advice, given_options, meant_support, option_findings, sample_file, unjudged
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.recipe.load import Loaded, load
 from kohya_runner.recipe.models import Recipe
-from kohya_runner.recipe.validate import fields_at, meant_key, recipe_key, shown_value, written
 from kohya_runner.record.run_paths import RECIPE
-from kohya_runner.text import did_you_mean, nearest
+from kohya_runner.text import did_you_mean
 from kohya_runner.workspace import Workspace
-from kohya_runner.yamlio import Key, Node, dotted
 
 if TYPE_CHECKING:
     from kohya_runner.install.checkout import Checkout, TrainerPython
@@ -256,34 +254,6 @@ def _allowed(opened: Opened, found: Iterable[Finding]) -> tuple[Finding, ...]:
     """All findings once, with those that were asked to be warnings."""
     every = tuple(dict.fromkeys((*opened.findings, *found)))
     owned = {one.where for one in every if one.code == "args.owned"}  # what it would do needs no word then
-    return allow((one for one in every if one.code != "recipe.trust" or one.where not in owned), opened.request.allow)
-
-
-def advice(tree: Node, path: tuple[Key, ...]) -> str:
-    """The line to write, "" where nothing comes close."""
-    name, node = str(path[-1]), tree.find(path)
-    family, method = (word.value if (word := tree.child(key)) else "" for key in ("family", "method"))
-    support = meant_support(str(family or ""), str(method or "lora"))
-    options = options_for(support.script, None) if support else None
-    option = options.known_as(name) if options else None
-    known = fields_at(path[:-1])
-    if support and path[0] == "datasets" and len(path) == 3:
-        own = ENGINES[support.engine].own_options(support, {name: node.plain()})
-        if own not in ("", "{}"):
-            line = f"write datasets.{path[1]}.options: {{{name}: {shown_value(node.plain())}}}"
-            return f"{name} is an option of the trainer: {line}" + (f", or args.{option} for all" if option else "")
-    if option:
-        return f"{option} is an option of the trainer: {written(node, dotted(path), f'args.{option}')}"
-    if close := nearest(name, known):
-        return meant_key(node, path, close)
-    if place := recipe_key(name):
-        return written(node, dotted(path), place)
-    meant = options.nearest(name) if options else None
-    return f"did you mean the trainer's '{meant}'? {written(node, dotted(path), f'args.{meant}')}" if meant else ""
-
-
-def meant_support(family: str, method: str) -> Support | None:
-    """The row that a misspelt family or method most likely means, so that the options can be read by it."""
-    family = nearest(family, table.families()) or ""
-    known = table.methods(family)
-    return table.find(family, nearest(method, known) or next(iter(known), ""))
+    guessed = ("args.unknown", "args.owned") if any(one.code == "model.family" for one in every) else ()
+    told = (one for one in every if one.code not in guessed and (one.code != "recipe.trust" or one.where not in owned))
+    return allow(told, opened.request.allow)

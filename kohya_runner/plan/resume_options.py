@@ -6,6 +6,7 @@ rate that is a curve over ``max_train_steps``. Such a curve is named by its own 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,7 +137,7 @@ def resume_args(
 def going_on(opened: Opened, given: GivenOptions, name: str) -> tuple[ResumePoint | None, tuple[Finding, ...]]:
     """The run that ``--resume`` goes on with, and what cannot be read of the newest one: that is not taken for none."""
     asked = opened.request.resume
-    if not asked and not opened.workspace.runs.is_dir():
+    if not asked and not os.path.isdir(opened.workspace.runs):
         return None, ()
     from kohya_runner.record import attempts, ledger, resume_point
 

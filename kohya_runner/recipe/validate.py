@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from kohya_runner.findings import Finding, error
-from kohya_runner.recipe import finish, models
-from kohya_runner.tables import read_table
+from kohya_runner.recipe import models
+from kohya_runner.recipe.keys import PEOPLE_SAY, WORDS, choices, field_at, fields_at, meant_field
 from kohya_runner.text import MASK, SECRET, has_control, masked_option, nearest, shortened
 from kohya_runner.yamlio import Key, Node, dotted, scalar
 
-_WORDS = read_table(Path(__file__).with_name("words.toml"))
-_WRITE: Mapping[str, str] = _WORDS["write"]
-_EXAMPLES: Mapping[str, str] = _WORDS["examples"]
-_BOOLS: Mapping[str, str] = _WORDS["bools"]
+_WRITE: Mapping[str, str] = WORDS["write"]
+_EXAMPLES: Mapping[str, str] = WORDS["examples"]
+_BOOLS: Mapping[str, str] = WORDS["bools"]
+_CHOICES: Mapping[str, str] = WORDS["choices"]
 MAX_ADVICE = 50
 """Unknown keys that get a suggestion: to compare names takes time, and nobody reads thousands."""
 MAX_NAME = 100
@@ -53,6 +52,7 @@ def validate(tree: Node, advice: Advice) -> tuple[models.Recipe | None, tuple[Fi
         )
 
 
+_CURLY = "\u201c\u201d\u201e\u2018\u2019"
 FREE = ("args", "compare", "captions")
 """Where text may have lines, or has its own check."""
 
@@ -60,9 +60,15 @@ FREE = ("args", "compare", "captions")
 def _controls(tree: Node) -> Iterator[Finding]:
     """Values that become paths, names or arguments and hold what no such text needs."""
     for path, node in tree.leaves():
-        if isinstance(node.value, str) and has_control(node.value) and not set(path) & set(FREE):
-            message = f"{dotted(path)}: holds a control character: {shortened(node.value)}"
-            yield error("recipe.value", message, where=str(node.place), hint="write plain text in one line")
+        if not isinstance(node.value, str) or set(path) & set(FREE):
+            continue
+        name, what, hint = dotted(path), "", "write plain text in one line"
+        if has_control(node.value):
+            what = "holds a control character"
+        elif node.value and node.value[0] in _CURLY and "samples" not in path:
+            what, hint = "has the quotes of a word processor", f"write {name}: {scalar(node.value.strip(_CURLY))}"
+        if what:
+            yield error("recipe.value", f"{name}: {what}: {shortened(node.value)}", where=str(node.place), hint=hint)
 
 
 def readable_datasets(tree: Node) -> dict[int, models.Dataset]:
@@ -86,10 +92,8 @@ def _echo(detail: Any, details: list[Any]) -> bool:
 def _misspelt(detail: Any, details: list[Any]) -> bool:
     """Whether a key is only missing because its name was misspelt: the other finding says so."""
     *above, name = detail["loc"]
-    beside = [
-        other["loc"] for other in details if other["type"] == "extra_forbidden" and list(other["loc"][:-1]) == above
-    ]
-    return detail["type"] == "missing" and any(nearest(str(one[-1])[:MAX_NAME], (str(name),)) for one in beside)
+    beside = (one["loc"] for one in details if one["type"] == "extra_forbidden" and list(one["loc"][:-1]) == above)
+    return detail["type"] == "missing" and any(meant_field(str(one[-1])[:MAX_NAME], (str(name),)) for one in beside)
 
 
 def no_advice(_tree: Node, _path: tuple[Key, ...]) -> str:
@@ -111,7 +115,7 @@ def _finding(detail: Any, tree: Node, advice: Advice | None) -> Finding:
     kind, name = detail["type"], dotted(path)
     if kind == "extra_forbidden":
         known = fields_at(path[:-1])
-        close = nearest(str(path[-1])[:MAX_NAME], known) if advice else None
+        close = meant_field(str(path[-1])[:MAX_NAME], known) if advice else None
         hint = (advice and advice(tree, path)) or (
             meant_key(node, path, close) if close else "keys: " + ", ".join(sorted(known))
         )
@@ -125,7 +129,7 @@ def _finding(detail: Any, tree: Node, advice: Advice | None) -> Finding:
             return error("recipe.missing", f"{name}: is missing", where=str(node.place), hint=hint)
         quoted = f'{hint}; a value that begins with # needs quotes: {name}: "#{example}"'
         return error("recipe.missing", f"{name}: has no value", where=str(node.place), hint=quoted)
-    what, instead = _words(detail, name, node.plain())
+    what, instead = _words(detail, path, node.plain())
     return error("recipe.value", f"{name}: {what}", where=str(node.place), hint=instead)
 
 
@@ -138,58 +142,81 @@ def written(node: Node, old: str, key: str) -> str:
     """The line that has a value under another key than its old one; on a command line the option."""
     inner = next(leaf for _, leaf in node.leaves()) if node.place.by_user else node  # --set a.b=1 holds a mapping
     value = masked_option(key.rpartition(".")[2], inner.plain())
-    if isinstance(value, str) and (SECRET.search(old) or SECRET.search(key)):
+    secret = old.rpartition(".")[2] not in PEOPLE_SAY and any(map(SECRET.search, (old, key)))
+    if isinstance(value, str) and secret:
         value = MASK
+    listed = get_origin(field_at(tuple(key.split(".")))) is tuple
+    value = [value] if listed and isinstance(node.value, (str, int, float)) else value
     if node.place.by_user:
         line = inner.place.source.replace(f"--set {old}", f"--set {key}", 1)
         return f"write {line}={'VALUE' if value == MASK else shown_value(value)}"
-    nested = any(isinstance(one, (dict, list)) for one in (value if isinstance(value, list) else [value]))
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    nested = any(isinstance(one, (dict, list)) for one in inside)
     return f"write it under {key}:" if value is None or nested else f"write {key}: {shown_value(value)}"
 
 
 def shown_value(value: Any) -> str:
+    """A scalar, or a list or mapping of them, as a recipe has it."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {scalar(one)}' for key, one in value.items())}}}"
     return f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
 
 
-def _words(detail: Any, name: str, value: Any) -> tuple[str, str]:
+def _words(detail: Any, path: tuple[Key, ...], value: Any) -> tuple[str, str]:
     """What is wrong with a value, and the line to write."""
-    kind, context = detail["type"], detail.get("ctx") or {}
+    kind, context, name = detail["type"], detail.get("ctx") or {}, dotted(path)
     if kind in _WRITE:
-        instead = _corrected(kind, value)
-        rule = {
-            "list": f"write {name}: [{name.upper().rpartition('.')[2]}]",
-            "mapping": f"write key: value lines under {name}:",
-        }
-        general = rule.get(_WRITE[kind].rpartition(" ")[2], f"{_WRITE[kind].replace('must be', 'write')} after {name}:")
-        if name == "datasets":
-            instead, general = "", "begin each entry with a dash: - images: FOLDER"
-        return _WRITE[kind], f"write {name}: {instead}" if instead else general
+        instead = _mapping(path, value) if _WRITE[kind].endswith("mapping") else _corrected(kind, value)
+        line = f"write {name}: {instead}" if instead else f"{_WRITE[kind].replace('must be', 'write')} after {name}:"
+        return _WRITE[kind], "begin each entry with a dash: - images: FOLDER" if name == "datasets" else line
     if kind == "literal_error":
-        return "is not one of the choices", f"write {name}: {context.get('expected')}"
+        return "is not one of the choices", f"write {name}: {_choice(value, choices(field_at(path)))}"
     if kind == "too_long" and name == "datasets":
         return "this method trains without pictures", "leave datasets out"
     if kind == "value_error":
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", str(value).rpartition("/")[2]).strip("_.-")
-        good = name == "name" and models.NAME.match(plain)
-        return str(context.get("error")), f"write name: {plain}" if good else ""
-    if kind in {"greater_than_equal", "less_than_equal"}:
-        limit = f"{context.get('ge', context.get('le')):g} or {'more' if kind[0] == 'g' else 'less'}"
-        return f"must be {limit}", f"write {name}: {limit}"
+        return str(context.get("error")), _named(name, value)
+    if kind in ("greater_than_equal", "less_than_equal"):
+        limit, more = (context["ge"], "more") if kind[0] == "g" else (context["le"], "less")
+        return f"must be {limit:g} or {more}", f"write {name}: {limit:g}, or {more}"
     return str(detail["msg"]).replace("Input should", "must").replace("input", "value"), ""
+
+
+def _choice(value: Any, choices: tuple[Any, ...]) -> str:
+    """The one that was most likely meant, as a recipe has it, and the others."""
+    texts, said = [scalar(one) for one in choices], scalar(value).strip('"').lower()
+    best = _CHOICES[said] if _CHOICES.get(said) in texts else nearest(said, texts) or texts[0]
+    return f"{best} (or {', '.join(one for one in texts if one != best)})"
+
+
+def _mapping(path: tuple[Key, ...], value: Any) -> str:
+    """What to write in place of a single value where a mapping belongs."""
+    for name, field in fields_at(path).items() if isinstance(value, str) else ():
+        texts = [str(one) for one in choices(field.annotation)]
+        if meant := nearest(value, texts):
+            return f"{{{name}: {meant}}}"
+    told: Mapping[str, str] = WORDS["mappings"]
+    return told.get(f"{path[-1]} {scalar(value)}") or told.get(str(path[-1]), "")
+
+
+def _named(name: str, value: Any) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", str(value).rpartition("/")[2]).strip("_.-") if name == "name" else ""
+    page = re.match(r"https?://[^/]+/([\w.-]+/[\w.-]+)", str(value)) if name.startswith("finish.publish") else None
+    told = page[1] if page else WORDS["faults"].get(name.rpartition(".")[2], "")
+    return f"write name: {plain}" if models.NAME.match(plain) else f"write {name}: {told}" if told else ""
 
 
 def _corrected(kind: str, value: Any) -> str:
     """The value that was meant, as a recipe has it; "" where that is not known."""
     if kind == "bool_type" and str(value).lower() in _BOOLS:
         return _BOOLS[str(value).lower()]
-    if kind.startswith(("int", "float")) and (found := re.match(r"\s*(\d+(?:[.,]\d+)?)", str(value))):
+    if kind.startswith(("int", "float")) and (found := re.match(r"\s*[$€£]?\s*(\d+(?:[.,]\d+)?)\s*(m?)", str(value))):
         number = found[1].replace(",", ".")
-        return number.partition(".")[0] if kind.startswith("int") else number
+        return number.partition(".")[0] if kind.startswith("int") else f"{float(number) / 60:g}" if found[2] else number
     if kind == "string_type" and isinstance(value, list) and all(isinstance(one, int) for one in value):
         return "x".join(map(str, value))
     if kind == "string_type" and isinstance(value, (int, float)):
         return f'"{str(value).lower() if isinstance(value, bool) else value}"'
-    return f"[{scalar(value)}]" if kind in ("tuple_type", "list_type") and isinstance(value, str) else ""
+    return f"[{scalar(value)}]" if kind in ("tuple_type", "list_type") and isinstance(value, (str, int, float)) else ""
 
 
 def _real_path(location: tuple[Key, ...], tree: Node, *, missing: bool) -> tuple[Key, ...]:
@@ -204,26 +231,3 @@ def _real_path(location: tuple[Key, ...], tree: Node, *, missing: bool) -> tuple
         elif missing and index == len(location) - 1:
             path.append(key)
     return tuple(path)
-
-
-_PLACES: Mapping[str, type[BaseModel]] = {
-    "": models.Recipe, "datasets": models.Dataset, "datasets.captions": models.Captions,
-    "compare": finish.Compare, "samples": finish.Samples, "budget": finish.Budget, "launch": models.Launch,
-    "finish": finish.Finish, "guard": finish.Guard, "resume": finish.Resume,
-}  # fmt: skip
-_DEEPER: Mapping[str, type[BaseModel]] = {
-    "model": models.RandomModel, "finish.notify": finish.Notify, "finish.publish": finish.Publish,
-}  # fmt: skip
-"""Where no key is looked for by its name alone."""
-
-
-def fields_at(path: tuple[Key, ...]) -> list[str]:
-    keys, known = [key for key in path if isinstance(key, str)], {**_PLACES, **_DEEPER}
-    above = (".".join(keys[:count]) for count in range(len(keys), -1, -1))
-    return list(next(known[place] for place in above if place in known).model_fields)
-
-
-def recipe_key(name: str) -> str:
-    """Where in a recipe a key of this name stands, dotted; "" for nowhere."""
-    place = next((place for place, model in _PLACES.items() if name in model.model_fields), None)
-    return "" if place is None else f"{place}.{name}".lstrip(".").replace("datasets.", "datasets.0.")

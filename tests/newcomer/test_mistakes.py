@@ -171,6 +171,124 @@ SLIPS = (
 )  # fmt: skip
 
 
+TEN = "repeats: 10\n"
+
+
+def entry(line: str) -> tuple[str, str]:
+    """A line more in the entry of the pictures."""
+    return TEN, f"{TEN}    {line}\n"
+
+
+def top(line: str) -> tuple[str, str]:
+    """A line more at the top of the recipe; the options begin in line 9 then."""
+    return "args:\n", f"{line}\nargs:\n"
+
+
+NEWER = (
+    # prepare and caption
+    Slip("style with a dash", *entry("prepare: {style: pixel-art}"), "recipe.value", 8,
+         "write datasets.0.prepare.style: pixel_art (or photos)", ("pixel-art", "pixel_art")),
+    Slip("style alone", *entry("prepare: pixel art"), "recipe.value", 8,
+         "write datasets.0.prepare: {style: pixel_art}", ("pixel art", "{style: pixel_art}")),
+    Slip("prepare as a switch", *entry("prepare: true"), "recipe.value", 8, "write datasets.0.prepare: {style: photos}",
+         ("true", "{style: photos}")),
+    Slip("jpg", *entry("prepare: {format: jpg}"), "recipe.value", 8, "write datasets.0.prepare.format: jpeg (or png)",
+         ("jpg", "jpeg")),
+    Slip("no colour", *entry("prepare: {background: whit}"), "recipe.value", 8,
+         "write datasets.0.prepare.background: white, or", ("whit", "white")),
+    Slip("size of two", *entry("prepare: {size: 1024x1024}"), "recipe.value", 8, "write datasets.0.prepare.size: 1024",
+         ("1024x1024", "1024")),
+    Slip("prepare at the top", *top("prepare: {style: photos}"), "recipe.unknown_key", 8,
+         "write datasets.0.prepare: {style: photos}",
+         ("prepare: {style: photos}\n", "")),
+    Slip("style in the entry", *entry("style: pixel_art"), "recipe.unknown_key", 8,
+         "write datasets.0.prepare.style: pixel_art", ("style: pixel_art", "prepare: {style: pixel_art}")),
+    Slip("tagger misspelt", *entry("caption: {taggr: wd14}"), "recipe.unknown_key", 8,
+         "write datasets.0.caption.tagger: wd14", ("caption: {taggr: wd14}", "")),
+    Slip("tagger of another name", *entry("caption: {tagger: wd-14}"), "recipe.value", 8,
+         "write datasets.0.caption.tagger: wd14 (or git)", ("caption: {tagger: wd-14}", "")),
+    Slip("nobody captions", *entry("caption: {trigger: ohwx}"), "recipe.value", 8,
+         "write datasets.0.caption: {tagger: wd14}, and", ("{trigger: ohwx}", '{template: "ohwx {{ stem }}"}')),
+    Slip("tagger among the rules", *entry("captions: {tagger: wd14}"), "recipe.unknown_key", 8,
+         "write datasets.0.caption.tagger: wd14", ("captions: {tagger: wd14}", "")),
+    Slip("rule among the taggers", *entry("caption: {starts_with: ohwx}"), "recipe.unknown_key", 8,
+         "write datasets.0.captions.starts_with: ohwx", ("caption:", "captions:")),
+    Slip("name in a template", *entry('caption: {template: "a {{ folde }}"}'), "recipe.value", 8,
+         "did you mean 'folder'?", ("folde ", "folder ")),
+    Slip("no captions", *entry("captions: false"), "recipe.value", 8, "write datasets.0.captions: none",
+         ("captions: false", "captions: none")),
+    Slip("ending alone", *entry("captions: .txt"), "recipe.value", 8, "write datasets.0.captions: {extension: .txt}",
+         ("captions: .txt", "captions: {extension: .txt}")),
+    # keys of other programs
+    Slip("path of pictures", "images: pictures", "path: pictures", "recipe.unknown_key", 5,
+         "write datasets.0.images: pictures", ("path", "images")),
+    Slip("class tokens", "concept: ohwx", "class_tokens: ohwx", "recipe.unknown_key", 6,
+         "write datasets.0.concept: ohwx", ("class_tokens", "concept")),
+    Slip("trigger word", "concept: ohwx", "trigger: ohwx", "recipe.unknown_key", 6, "write datasets.0.concept: ohwx",
+         ("trigger", "concept")),
+    # after the run, and limits
+    Slip("repository's page", *top("finish: {publish: https://huggingface.co/me/cat}"), "recipe.value", 8,
+         "write finish.publish: me/cat", ("finish: {publish: https://huggingface.co/me/cat}\n", "")),
+    Slip("publish as a switch", *top("finish: {publish: true}"), "recipe.value", 8, "write finish.publish: USER/NAME",
+         ("true}\n", "null}\n")),
+    Slip("publish at the top", *top("publish: me/cat"), "recipe.unknown_key", 8, "write finish.publish: me/cat",
+         ("publish: me/cat\n", "")),
+    Slip("pod ended otherwise", *top("finish: {stop_pod: shutdown}"), "recipe.value", 8,
+         "write finish.stop_pod: stop (or false, true, terminate)", ("shutdown", "false")),
+    Slip("dollars", *top("budget: {max_cost: $5, price_per_hour: 0.5}"), "recipe.value", 8, "write budget.max_cost: 5",
+         ("$5", "5")),
+    Slip("budget alone", *top("budget: 5"), "recipe.value", 8, "write budget: {max_cost: 5}",
+         ("budget: 5", "budget: {max_hours: 5}")),
+    Slip("price", *top("budget: {price: 0.5}"), "recipe.unknown_key", 8, "write budget.price_per_hour: 0.5",
+         ("price:", "price_per_hour:")),
+    Slip("minutes", *top("budget: {max_hours: 90min}"), "recipe.value", 8, "write budget.max_hours: 1.5",
+         ("90min", "1.5")),
+    Slip("cost at the top", *top("max_cost: 5"), "recipe.unknown_key", 8, "write budget.max_cost: 5",
+         ("max_cost: 5\n", "budget: {max_cost: 5, price_per_hour: 1}\n")),
+    # places, launch and sweep
+    Slip("places", *top("places: {studio: {kind: ssh}}"), "recipe.unknown_key", 8, "~/.config/kohya-runner/config.yaml",
+         ("places: {studio: {kind: ssh}}\n", "")),
+    Slip("place", *top("launch: {on: runpod}"), "recipe.unknown_key", 8, "kohya-runner launch RECIPE --on PLACE",
+         ("launch: {on: runpod}\n", "")),
+    Slip("GPUs", *top("launch: {gpus: 2}"), "recipe.unknown_key", 8, "write launch.num_processes: 2",
+         ("gpus", "num_processes")),
+    Slip("values of a sweep", "network_dim: 16", "network_dim: [16, 32]", "args.value", 10,
+         "'kohya-runner sweep' trains with each", ("[16, 32]", "16")),
+    Slip("token", *top("hf_token: hf_abc"), "recipe.unknown_key", 8, "leave it out: export HF_TOKEN=...",
+         ("hf_token: hf_abc\n", "")),
+    Slip("folder of the output", *top("output_dir: /x"), "recipe.unknown_key", 8, "write workspace: /x",
+         ("output_dir: /x", "workspace: null")),
+    # compare, samples, guard
+    Slip("one seed", *top("compare: {prompts: [a cat], seeds: 42}"), "recipe.value", 8, "write compare.seeds: [42]",
+         ("seeds: 42", "seeds: [42]")),
+    Slip("prompt", *top("compare: {prompt: a cat}"), "recipe.unknown_key", 8, 'write compare.prompts: ["a cat"]',
+         ("prompt: a cat", 'prompts: ["a cat"]')),
+    Slip("guidance", *top("compare: {cfg: 7}"), "recipe.unknown_key", 8, "write compare.guidance: 7",
+         ("cfg", "guidance")),
+    Slip("guard off", *top("guard: {nan: false}"), "recipe.value", 8, "write guard.nan: ignore (or stop)",
+         ("false", "ignore")),
+    Slip("no divergence", *top("guard: {diverged: false}"), "recipe.value", 8, "write guard.diverged: null",
+         ("false", "null")),
+    Slip("states kept", *top("resume: true"), "recipe.value", 8, "write resume: {states: 2}",
+         ("resume: true", "resume: {states: 2}")),
+    # families, methods, models, quotes
+    Slip("Krea for SDXL", "family: sdxl", "family: krea2", "model.family", 3, "write family: sdxl; or, for Krea 2,",
+         ("krea2", "sdxl")),
+    Slip("LoKr", *top("method: lokr"), "recipe.method", 8, "write method: lora with args.network_module: networks.lokr",
+         ("method: lokr\nargs:\n", "method: lora\nargs:\n  network_module: networks.lokr\n")),
+    Slip("LoCon", *top("method: locon"), "recipe.method", 8, "args.network_args: {conv_dim: 8, conv_alpha: 4}",
+         ("method: locon\nargs:\n", "method: lora\nargs:\n  network_args: {conv_dim: 8, conv_alpha: 4}\n")),
+    Slip("one slash", MODEL, "model: hf:/org/repo/a.safetensors", "model.reference", 3,
+         "write model: hf://org/repo/a.safetensors", ("hf:/", "hf://")),
+    Slip("file of the Hub", MODEL, f"{MODEL}/sd_xl_base_1.0.safetensors", "model.reference", 3,
+         "write model: hf://stabilityai/stable-diffusion-xl-base-1.0/sd_xl_base_1.0.safetensors",
+         ("model: s", "model: hf://s")),
+    Slip("curly quotes", "concept: ohwx", "concept: \u201cohwx\u201d", "recipe.value", 6,
+         "write datasets.0.concept: ohwx",
+         ("\u201cohwx\u201d", "ohwx")),
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def room(tmp_path_factory) -> Path:
     room = tmp_path_factory.mktemp("newcomer")
@@ -199,11 +317,12 @@ def planned(room: Path, *overrides: str) -> Plan:
 
 
 def test_there_are_48_and_the_recipe_they_are_made_in_is_right(errors):
-    assert len({slip.name for slip in SLIPS}) == len(SLIPS) == 48
+    assert len({slip.name for slip in (*SLIPS, *NEWER)}) == len(SLIPS) + len(NEWER)
+    assert (len(SLIPS), len(NEWER)) == (48, 46)
     assert errors(GOOD) == []
 
 
-@pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.name)
+@pytest.mark.parametrize("slip", [*SLIPS, *NEWER], ids=lambda slip: slip.name)
 def test_a_mistake_is_one_error_that_says_what_to_write(slip: Slip, errors):
     assert slip.right in GOOD
     (finding,) = errors(GOOD.replace(slip.right, slip.wrong, 1))
@@ -211,7 +330,7 @@ def test_a_mistake_is_one_error_that_says_what_to_write(slip: Slip, errors):
     assert slip.says in str(finding)
 
 
-@pytest.mark.parametrize("slip", SLIPS, ids=lambda slip: slip.name)
+@pytest.mark.parametrize("slip", [*SLIPS, *NEWER], ids=lambda slip: slip.name)
 def test_what_it_says_to_write_helps(slip: Slip, errors):
     wrong, (old, new) = GOOD.replace(slip.right, slip.wrong, 1), slip.fix
     assert old in wrong

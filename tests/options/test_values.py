@@ -19,6 +19,8 @@ SDXL = options_for("sdxl_train_network.py", None)
 FULL = options_for("sdxl_train.py", None)
 PARSERS = {script: argparse_parser(options_for(script, None), whole=False) for script in scripts(SD_SCRIPTS)}
 
+EACH = "('kohya-runner sweep' trains with each)"
+
 
 @pytest.mark.parametrize("script", scripts(SD_SCRIPTS))
 @settings(max_examples=60, deadline=None)
@@ -137,7 +139,12 @@ def test_a_value_becomes_these_tokens(name: str, value: Any, expected: tuple[str
         pytest.param(
             "learning_rate", "1e999", "'inf' is not a number to train with; write a finite number", id="overflow"
         ),
-        pytest.param("learning_rate", [1e-4], "takes one value and got a list; write a single value", id="list"),
+        pytest.param(
+            "learning_rate",
+            [1e-4],
+            "takes one value and got a list ('kohya-runner sweep' trains with each); write 0.0001",
+            id="list",
+        ),
         pytest.param(
             "caption_separator",
             True,

@@ -98,7 +98,7 @@ def test_a_variable_and_a_kind(read):
         ("finish: {notify: {env: A B}}\n", "7:24: finish.notify.env: must be the name of an environment variable"),
         (
             "finish: {grace_minutes: -1}\n",
-            "7:25: finish.grace_minutes: must be 0 or more; write finish.grace_minutes: 0 or more",
+            "7:25: finish.grace_minutes: must be 0 or more; write finish.grace_minutes: 0, or more",
         ),
     ],
 )

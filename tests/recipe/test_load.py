@@ -34,6 +34,7 @@ def messages(loaded: Loaded) -> list[str]:
     return [str(f) for f in loaded.findings]
 
 
+REPOSITORY = "such as user/name: letters, digits, '.', '_' and '-'"
 BECOMES = "(it becomes --output_name)"
 
 
@@ -68,7 +69,7 @@ def test_every_fault_is_reported_at_once_with_its_place(write):
         "3:9: model.rndom: there is no such key; did you mean 'random'? write model.random: sd15",
         "7:5: datasets.0.repeat: there is no such key; did you mean 'repeats'? write datasets.0.repeats: 3",
         "10:3: the key 'lr' stands here a second time (first in line 9); keep one of the two",
-        "11:19: finish.publish: must be a repository of the Hub, such as user/name: letters, digits, '.', '_' and '-'",
+        f"11:19: finish.publish: must be a repository of the Hub, {REPOSITORY}; write finish.publish: USER/NAME",
     }
 
 

@@ -81,7 +81,7 @@ def read_options(loaded: Loaded) -> tuple[dict[int, DatasetOptions], tuple[Findi
             faults += [problem] if problem else []
             if not problem and value is not None:
                 values[key] = KEYS[key][0](value)
-        if entry.options.get("resolution") is None:
+        if entry.options.get("resolution") is None and "resolution" not in loaded.args:  # there it is told already
             text = f"datasets.{index}.options.resolution is missing: "
             text += "the trainer would take 960x544 (dataset/config_utils.py:34)"
             hint = f"write datasets.{index}.options: {{resolution: 1024, enable_bucket: true}}"
