@@ -99,7 +99,6 @@ def not_allowable(codes: Iterable[str]) -> str:
         if code.partition(".")[0] not in STAGES or "." not in code:
             return f"{code} is not a code of a finding; a code is <stage>.<what>, such as caption.missing"
         if code.startswith(NEVER_ALLOWED):
-            return (
-                f"{code} cannot be allowed: without it there is nothing to launch, or another run than the recipe says"
-            )
+            why = "without it there is nothing to launch, or another run than the recipe says"
+            return f"{code} cannot be allowed: {why}"
     return ""

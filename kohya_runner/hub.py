@@ -73,10 +73,8 @@ class HubNeed:
 def access(environ: Mapping[str, str]) -> Access:
     """From HF_ENDPOINT, HF_TOKEN or the token file, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
     named = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
-    offline = any(
-        environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    )
+    switches = (environ.get(name, "").upper() for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    offline = any(value in {"1", "ON", "YES", "TRUE"} for value in switches)
     token = (named or _token_file(environ)).strip() or None
     return Access((environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/"), token, offline)
 
@@ -217,9 +215,8 @@ def hub_findings(needs: Iterable[HubNeed], facts: Iterable[HubFact], reach: Acce
 
 def _offline_hint(reach: Access) -> str:
     """A variable that says so, or a network that does not answer: two causes."""
-    first = (
-        "unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE" if reach.offline else f"see that {reach.endpoint} is reached"
-    )
+    unset = "unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE"
+    first = unset if reach.offline else f"see that {reach.endpoint} is reached"
     return f"{first}, fetch it beforehand into the workspace's cache, or write a local path"
 
 

@@ -31,9 +31,7 @@ class UserSettings:
     env: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
     prices: tuple[str, ...] = ()  # 0.44 or CARD=0.44, as after --price
-    places: Mapping[str, Node] = field(
-        default_factory=dict
-    )  # each a mapping with a kind; remote/kinds.py reads the rest
+    places: Mapping[str, Node] = field(default_factory=dict)  # by kind; remote/kinds.py reads the rest
 
     def path(self, key: str) -> Path | None:
         return self.paths.get(key)
@@ -109,12 +107,10 @@ def _fault(key: str, node: Node, keys: tuple[str, ...]) -> tuple[Finding, ...]:
 
 def _place_faults(node: Node) -> Iterator[Finding]:
     """A mapping of mappings, each with its kind; what else it may say depends on that."""
-    named: dict[str, Node | None] = {}
+    named: dict[str, Node | None] = {} if node.value is None else {PLACES: None}
     if isinstance(node.value, dict):
         named = {f"{PLACES}.{name}": child for name, child in node.value.items()}
-    for key, place in (
-        {PLACES: None} if node.value is not None and not isinstance(node.value, dict) else named
-    ).items():
+    for key, place in named.items():
         kind = place.child("kind") if place is not None else None
         if kind is None or not (isinstance(kind.value, str) and kind.value):
             hint = "write places: {NAME: {kind: ssh, host: user@machine}} (docs/remote.md)"

@@ -61,11 +61,9 @@ def other_file(text: str) -> str:
     if not _KEYED.search(text) and (_TABLE.search(text) or _ASSIGNED.search(text)):
         return "a TOML file, as sd-scripts takes for datasets and settings"
     tops = set(re.findall(r"^(\w+):", text, re.MULTILINE))
-    known = {
-        "a configuration of accelerate": {"compute_environment"},
-        "a configuration of ai-toolkit": {"job", "config"},
-    }
-    return next((what for what, keys in known.items() if keys <= tops and "family" not in tops), "")
+    known = {"accelerate": {"compute_environment"}, "ai-toolkit": {"job", "config"}}
+    whose = next((name for name, keys in known.items() if keys <= tops and "family" not in tops), "")
+    return f"a configuration of {whose}" if whose else ""
 
 
 def colour(value: str, rest: str) -> str:
@@ -126,9 +124,8 @@ def _bare_colour(text: str, line: int) -> Slip | None:
     if found is None:
         return None
     quoted = _BARE.sub(r'\1"\2"', text).strip()
-    return Slip(
-        line, found.start(2) + 1, "'#' begins a comment here: a colour needs quotes", f"write the line as {quoted}"
-    )
+    what = "'#' begins a comment here: a colour needs quotes"
+    return Slip(line, found.start(2) + 1, what, f"write the line as {quoted}")
 
 
 def _needs_quotes(problem: str, text: str, line: int) -> Slip | None:
@@ -137,18 +134,14 @@ def _needs_quotes(problem: str, text: str, line: int) -> Slip | None:
     if not pair or not pair["value"] or pair["value"][0] in "'[{|>":
         return None
     value, column = pair["value"].rstrip(), pair.start("value") + 1
+    quoted = f'write the line as {pair["key"]}: "{value}"'
     if value[0] == '"':
         said = elsewhere(value.strip('"').replace("\\\\", "\\"), pair["key"]) if "escape" in problem else None
         return Slip(line, column, *said) if said else None
     if value[0] in "@`%*&!" and ("token" in problem or "alias" in problem or "anchor" in problem or "tag" in problem):
-        return Slip(
-            line,
-            column,
-            f"a value that begins with '{value[0]}' needs quotes",
-            f'write the line as {pair["key"]}: "{value}"',
-        )
+        return Slip(line, column, f"a value that begins with '{value[0]}' needs quotes", quoted)
     if ": " in value or value.endswith(":"):
-        return Slip(line, column, "a value with ': ' in it needs quotes", f'write the line as {pair["key"]}: "{value}"')
+        return Slip(line, column, "a value with ': ' in it needs quotes", quoted)
     return None
 
 

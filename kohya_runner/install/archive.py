@@ -45,10 +45,8 @@ def restore(archive: Path, folder: Path, say: Say) -> bool:
             return False
         say(f"restoring the environment from {archive}: {size(archive.stat().st_size)}")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".restore-") as name:
-            if (
-                _unpacked(archive, Path(name), zstd=told["zstd"]) != told["sha256"]
-                or not (Path(name) / folder.name).is_dir()
-            ):
+            digest = _unpacked(archive, Path(name), zstd=told["zstd"])
+            if digest != told["sha256"] or not (Path(name) / folder.name).is_dir():
                 say(f"{archive} is damaged: it is not used, and the environment is installed")
                 return False
             shutil.rmtree(folder, ignore_errors=True)

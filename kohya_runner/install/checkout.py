@@ -90,10 +90,8 @@ def _named_checkout(root: Path, who: str, engine: EngineInfo) -> Checkout:
         raise TrainerError(f"{who} names {root}: there is no such folder", hint=f"name a checkout of {owner}")
     lacking = [mark for mark in engine.marks if not (root / mark).is_file()]
     if lacking:
-        raise TrainerError(
-            f"{who} names {root}, which is not a checkout of {engine.name}: it has no {lacking[0]}",
-            hint=f"name the folder that holds {engine.marks[0]}",
-        )
+        text = f"{who} names {root}, which is not a checkout of {engine.name}: it has no {lacking[0]}"
+        raise TrainerError(text, hint=f"name the folder that holds {engine.marks[0]}")
     return Checkout(root, commit_of(root), who, engine)
 
 

@@ -97,10 +97,8 @@ def make_environment(
         return known.python
     free = shutil.disk_usage(home).free
     if free < plan.needed_bytes:
-        raise PreflightError(
-            f"the trainer's environment needs about {size(plan.needed_bytes)} in {home}, {size(free)} are free",
-            hint="set $KOHYA_RUNNER_HOME to a folder on a larger local disk",
-        )
+        text = f"the trainer's environment needs about {size(plan.needed_bytes)} in {home}, {size(free)} are free"
+        raise PreflightError(text, hint="set $KOHYA_RUNNER_HOME to a folder on a larger local disk")
     pip, versions = _pip_environment(environ, home), run_together(engine) if checkout.pinned else ()
     from kohya_runner.install.archive import archive_of, restore  # no plan needs it
 
@@ -138,10 +136,8 @@ def add_packages(
     others = [line for line in lines if package_name(line) not in asked]
     safe_files.write_text(limits, "\n".join(others) + "\n")
     say(f"installing {' '.join(absent)}")
-    _must(
-        (str(python.path), "-m", "pip", "install", "--constraint", str(limits), *absent),
-        _pip_environment(environ, home),
-    )
+    pip = (str(python.path), "-m", "pip", "install", "--constraint", str(limits))
+    _must((*pip, *absent), _pip_environment(environ, home))
 
 
 def keep(checkout: Checkout, python: Path, environ: Mapping[str, str], say: Say) -> None:
@@ -175,9 +171,8 @@ def _venv(plan: EnvironmentPlan, folder: Path, environ: Mapping[str, str], say: 
     say(f"making {folder} with {plan.base} ({plan.python})" + (", on top of the image's torch" if shared else ""))
     if _run((str(plan.base), "-m", "venv", *shared, str(folder)), environ) != 0:
         shutil.rmtree(folder, ignore_errors=True)
-        hint = (
-            f"install its venv module, for instance: apt-get install python{'.'.join(plan.python.split('.')[:2])}-venv"
-        )
+        minor = ".".join(plan.python.split(".")[:2])
+        hint = f"install its venv module, for instance: apt-get install python{minor}-venv"
         raise TrainerError(f"{plan.base} cannot make a virtual environment", hint=hint)
 
 

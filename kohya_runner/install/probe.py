@@ -105,9 +105,8 @@ def requirement_lines(text: str, *, has_libgl: bool = True) -> tuple[str, ...]:
     """
     lines = (line.partition(" #")[0].strip() for line in text.splitlines())
     kept = [line for line in lines if line and not line.startswith(("#", "-"))]
-    return tuple(
-        kept if has_libgl else (re.sub(r"^opencv-python(?=[=<>~!\[]|$)", "opencv-python-headless", x) for x in kept)
-    )
+    headless = (re.sub(r"^opencv-python(?=[=<>~!\[]|$)", "opencv-python-headless", line) for line in kept)
+    return tuple(kept if has_libgl else headless)
 
 
 def requirement_names(text: str) -> tuple[str, ...]:
@@ -158,17 +157,6 @@ class PythonFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class TorchDevice:
-    """One device as torch sees it; sizes in bytes."""
-
-    name: str
-    bytes: int
-    free: int
-    capability: tuple[int, int]
-    bf16: bool  # in hardware: Ampere or newer
-
-
-@dataclass(frozen=True, slots=True)
 class DeepFacts:
     """What really imports. ``faults`` holds a module's name and why it cannot be imported, for those that cannot.
 
@@ -177,7 +165,6 @@ class DeepFacts:
 
     faults: Mapping[str, str]
     cuda: bool
-    gpus: tuple[TorchDevice, ...]
     torch: str | None
     device_fault: str | None  # why there is no usable GPU, in torch's words
     needed: tuple[str, ...]
@@ -217,12 +204,6 @@ def deep_probe(
     return DeepFacts(
         faults={name: fault for name, fault in found["faults"].items() if fault is not None},
         cuda=bool(device.get("cuda")),
-        gpus=tuple(
-            TorchDevice(
-                gpu["name"], gpu["bytes"], gpu["free"], (gpu["capability"][0], gpu["capability"][1]), gpu["bf16"]
-            )
-            for gpu in device.get("gpus", ())
-        ),
         torch=device.get("torch"),
         device_fault=device.get("fault"),
         needed=engine.needed_modules,
@@ -242,10 +223,8 @@ def _ask(
         )  # fmt: skip
         done = _answer(process, seconds, tick)
     except subprocess.TimeoutExpired:
-        message = f"{python} gave no answer within {seconds:.0f} s"
-        raise TrainerError(
-            message, hint="is it on a network volume? The trainer's Python belongs on a local disk"
-        ) from None
+        slow = "is it on a network volume? The trainer's Python belongs on a local disk"
+        raise TrainerError(f"{python} gave no answer within {seconds:.0f} s", hint=slow) from None
     except OSError as fault:
         raise TrainerError(f"{python} cannot be run: {fault.strerror}", hint=hint) from None
     try:

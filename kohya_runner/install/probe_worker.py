@@ -76,31 +76,16 @@ def _extensions_fault() -> str | None:
 def _device() -> dict[str, Any]:
     import torch
 
-    facts: dict[str, Any] = {"cuda": False, "gpus": [], "fault": None}
-    facts.update(torch=str(torch.__version__), torch_cuda=torch.version.cuda)
+    facts: dict[str, Any] = {"cuda": False, "fault": None, "torch": str(torch.__version__)}
     try:
         facts["cuda"] = torch.cuda.is_available()
         if facts["cuda"]:
-            facts["gpus"] = [_gpu(index) for index in range(torch.cuda.device_count())]
             torch.zeros(1, device="cuda").add_(1).item()  # the first kernel: a wheel may be too old for the GPU
         elif torch.version.cuda:
             torch.cuda.init()  # says why there is no device
     except Exception as error:  # noqa: BLE001 - drivers fail in many ways
         facts["fault"] = f"{type(error).__name__}: {error}"[:2000]
     return facts
-
-
-def _gpu(index: int) -> dict[str, Any]:
-    import torch
-
-    properties = torch.cuda.get_device_properties(index)
-    return {
-        "name": properties.name,
-        "bytes": properties.total_memory,
-        "free": torch.cuda.mem_get_info(index)[0],
-        "capability": [properties.major, properties.minor],
-        "bf16": properties.major >= 8,
-    }
 
 
 def main(kind: str, *arguments: str) -> None:

@@ -37,11 +37,8 @@ class RandomWeights:
     def exists(self) -> bool:
         """Whether it was written before: a whole checkpoint, and every tokenizer file."""
         files = (self.tokenizers / name / file for name in TOKENIZERS[self.family] for file in TOKENIZER_FILES)
-        return (
-            self.checkpoint.is_file()
-            and all(file.is_file() for file in files)
-            and not safetensors_fault(self.checkpoint)
-        )
+        there = self.checkpoint.is_file() and all(file.is_file() for file in files)
+        return there and not safetensors_fault(self.checkpoint)
 
 
 def random_model_paths(family: str, models: Path) -> RandomWeights:

@@ -92,11 +92,10 @@ def _complete(python: TrainerPython, requirements: str, engine: EngineInfo) -> N
     needed = ("torch", "torchvision", *requirement_names(requirements))
     absent = missing(probe(python.path, (*PACKAGES, *needed, *OPENCV_BUILDS)), needed)
     if absent:
-        raise TrainerError(
-            f"{python.named_by} names {python.path}, which lacks {', '.join(absent)}",
-            hint=f"install the requirements of {engine.name} there, or take that setting away and setup makes an "
-            "environment",
+        hint = (
+            f"install the requirements of {engine.name} there, or take that setting away and setup makes an environment"
         )
+        raise TrainerError(f"{python.named_by} names {python.path}, which lacks {', '.join(absent)}", hint=hint)
 
 
 REACH_SECONDS = 30.0  # a name that does not resolve, or a firewall that swallows packets
@@ -126,11 +125,9 @@ def fetch_sources(
         raise TrainerError(f"{root} was fetched but is not a checkout of {engine.name}", hint=_hint(engine))
     found = commit_of(root)
     if found != engine.commit:
-        raise TrainerError(
-            f"{root} was fetched and is at {found or 'no commit'}, not at {engine.commit}",
-            hint="delete the folder and try again; if it stays so, the repository is not the one it says",
-        )
-    return Checkout(root, commit_of(root), who, engine)
+        hint = "delete the folder and try again; if it stays so, the repository is not the one it says"
+        raise TrainerError(f"{root} was fetched and is at {found or 'no commit'}, not at {engine.commit}", hint=hint)
+    return Checkout(root, found, who, engine)
 
 
 def _hint(engine: EngineInfo) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from operator import le
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,11 +52,8 @@ class Architecture:
 
     def swapped(self, blocks: int) -> int:
         """Parameters that ``blocks_to_swap`` keeps off the GPU."""
-        doubles, singles = self.split(blocks)
-        return (
-            min(doubles, self.double.count) * self.double.parameters
-            + min(singles, self.single.count) * self.single.parameters
-        )
+        pairs = zip(self.split(blocks), (self.double, self.single), strict=True)
+        return sum(min(count, sort.count) * sort.parameters for count, sort in pairs)
 
     @property
     def most_swapped(self) -> int:
@@ -63,11 +61,8 @@ class Architecture:
         if not self.double.count:
             return 0
         left = (self.double.count - self.stays, self.single.count - self.stays if self.single.count else 0)
-        return max(
-            n
-            for n in range(self.double.count + self.single.count)
-            if all(swapped <= most for swapped, most in zip(self.split(n), left, strict=True))
-        )
+        fits = (all(map(le, self.split(n), left)) for n in range(self.double.count + self.single.count))
+        return max(n for n, fit in enumerate(fits) if fit)
 
 
 def _in_proportion(blocks: int, double: int, single: int) -> tuple[int, int]:

@@ -112,12 +112,9 @@ def named_packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> 
         own = root is not None and any((root / module).with_suffix(end).exists() for end in ("", ".py"))
         coming = any(package_name(text) == PACKAGE_OF.get(module) for text in needs.packages)
         if trainer.versions.get(name, "") is None and not own and not coming:
-            message = (
-                f"{option}: {needs.args[option]} is of the module {module}, which the trainer's Python does not have"
-            )
-            yield error(
-                "trainer.package", message, where=needs.place(option), hint=install_line(module, trainer.python)
-            )
+            text = f"{needs.args[option]} is of the module {module}, which the trainer's Python does not have"
+            hint = install_line(module, trainer.python)
+            yield error("trainer.package", f"{option}: {text}", where=needs.place(option), hint=hint)
 
 
 def recipe_packages(needs: MachineNeeds, _: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
@@ -167,11 +164,8 @@ def shared_memory(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iter
 
 def full_precision_download(needs: MachineNeeds, _: HostFacts, __: TrainerFacts) -> Iterator[Finding]:
     """The trainer asks for SDXL's half-size files with mixed_precision fp16 alone (library/sdxl_train_util.py:99)."""
-    if (
-        not needs.hub_pipeline
-        or needs.family not in FP16_VARIANTS
-        or wants_fp16_variant(needs.family, needs.mixed_precision)
-    ):
+    half = wants_fp16_variant(needs.family, needs.mixed_precision)
+    if half or not needs.hub_pipeline or needs.family not in FP16_VARIANTS:
         return
     count = pipeline_bytes(needs.family, needs.mixed_precision) or 0
     message = (
@@ -214,7 +208,6 @@ def trainer_facts(
         edited=edited_files(checkout, os.environ) if checkout else (),
         versions=facts.packages if facts else {},
         cuda=deep.cuda if deep else None,
-        bf16=deep.gpus[0].bf16 if deep and deep.gpus else None,
         import_error="; ".join(broken),
         engine=engine,
     )

@@ -76,7 +76,7 @@ class MachineNeeds:
 
 @dataclass(frozen=True, slots=True)
 class TrainerFacts:
-    """What was found of the trainer. ``cuda`` and ``bf16`` are None where torch was not asked.
+    """What was found of the trainer. ``cuda`` is None where torch was not asked.
 
     ``versions``: by distribution name; None is not installed, an absent name was not looked for.
     """
@@ -88,7 +88,6 @@ class TrainerFacts:
     edited: tuple[str, ...] = ()  # files that are not those of the commit
     versions: Mapping[str, str | None] = field(default_factory=dict)
     cuda: bool | None = None
-    bf16: bool | None = None
     import_error: str = ""
     engine: EngineInfo = field(kw_only=True)
 
@@ -143,16 +142,11 @@ def driver(_: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Iterator[
     if not host.gpus or trainer.cuda is not False:
         return
     gpu, torch = host.gpus[0], trainer.versions.get("torch") or "of unknown version"
-    message = (
-        f"nvidia-smi shows {gpu.name} with driver {gpu.driver}, but the trainer's torch {torch} finds no CUDA device"
-    )
-    hint = (
-        "that torch is a CPU build: install the CUDA one"
-        if "+cpu" in torch
-        else "the driver is too old for the CUDA that torch was built for: take a machine with a newer driver or "
-        "install a torch for an older CUDA; 'kohya-runner doctor' shows both"
-    )
-    yield error("device.driver", message, hint=hint)
+    seen = f"nvidia-smi shows {gpu.name} with driver {gpu.driver}"
+    hint = "the driver is too old for the CUDA that torch was built for: take a machine with a newer driver or "
+    hint += "install a torch for an older CUDA; 'kohya-runner doctor' shows both"
+    hint = "that torch is a CPU build: install the CUDA one" if "+cpu" in torch else hint
+    yield error("device.driver", f"{seen}, but the trainer's torch {torch} finds no CUDA device", hint=hint)
 
 
 def no_gpu(needs: MachineNeeds, host: HostFacts, trainer: TrainerFacts) -> Iterator[Finding]:
@@ -178,9 +172,7 @@ def _cpu_faults(needs: MachineNeeds, trainer: TrainerFacts) -> Iterator[tuple[st
     unet = needs.family in UNET_FAMILIES
     if needs.mixed_precision == "fp16" and not needs.full_fp16:
         # without autocast the fp32 LoRA meets fp16 weights: "expected m1 and m2 to have the same dtype"
-        why = (
-            "accelerate has no fp16 autocast on a CPU (accelerate/accelerator.py:539; it fails at networks/lora.py:98)"
-        )
+        why = "accelerate has no fp16 autocast on a CPU (accelerate/accelerator.py:539; fails at networks/lora.py:98)"
         yield "mixed_precision", f"mixed_precision fp16 needs one: {why}", "mixed_precision: no"
     if needs.full_fp16:
         why = "full_fp16 needs one: it patches a gradient scaler that no CPU has (library/accelerator_setup.py:181)"

@@ -94,12 +94,10 @@ def _look(
 
 def _machine_rows(host: HostFacts) -> Iterator[tuple[str, str]]:
     yield "kohya-runner", f"{__version__}, Python {platform.python_version()}"
-    memory = size(host.ram_bytes) if host.ram_bytes else "unknown"
-    yield "machine", f"{host.cpus} CPU core(s), {memory} memory, /dev/shm {size(host.shm_free_bytes or 0)} free"
-    yield (
-        "GPU",
-        "; ".join(f"{g.name}, {size(g.total_bytes or 0)}" for g in host.gpus) or "none (nvidia-smi shows no GPU)",
-    )
+    memory, shared = size(host.ram_bytes or None), size(host.shm_free_bytes or 0)
+    yield "machine", f"{host.cpus} CPU core(s), {memory} memory, /dev/shm {shared} free"
+    gpus = "; ".join(f"{g.name}, {size(g.total_bytes or 0)}" for g in host.gpus)
+    yield "GPU", gpus or "none (nvidia-smi shows no GPU)"
 
 
 def _trainer_rows(
@@ -109,10 +107,8 @@ def _trainer_rows(
     facts: probe.PythonFacts | None,
     deep: probe.DeepFacts | None,
 ) -> Iterator[tuple[str, str]]:
-    where = (
-        f"{(checkout.commit or 'unknown')[:10]} in {checkout.root} ({checkout.named_by})" if checkout else "not here"
-    )
-    yield engine.name, where
+    commit = (checkout.commit or "unknown")[:10] if checkout else ""
+    yield engine.name, f"{commit} in {checkout.root} ({checkout.named_by})" if checkout else "not here"
     yield "its Python", f"{python.path} ({python.named_by})" if python else "not here"
     if facts:
         yield "packages", ", ".join(f"{n} {v}" for n, v in facts.packages.items() if v)

@@ -141,7 +141,6 @@ def workspace_findings(root: Path) -> tuple[Finding, ...]:
     if not parent.is_dir():
         return (error("disk.unwritable", f"{parent} is a file, so {root} cannot be the workspace", hint=hint),)
     if not os.access(parent, os.W_OK | os.X_OK) or os.statvfs(parent).f_flag & os.ST_RDONLY:
-        return (
-            error("disk.unwritable", f"{parent} cannot be written to, so {root} cannot be the workspace", hint=hint),
-        )
+        text = f"{parent} cannot be written to, so {root} cannot be the workspace"
+        return (error("disk.unwritable", text, hint=hint),)
     return ()

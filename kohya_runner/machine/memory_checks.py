@@ -109,9 +109,11 @@ def swap_bytes(meminfo: Path = MEMINFO) -> int:
 
 def vram_settings(needs: MachineNeeds, load: Load) -> memory_use.VramSettings:
     on = frozenset(name for name, value in needs.args.items() if value is True)
+    lora = load.lora  # in the precision of the training, whatever its files have
+    in_float = LoraShape(lora.family, lora.dim, lora.conv_dim, "float", lora.unet, lora.text_encoder)
     return memory_use.VramSettings(
         family=needs.family,
-        lora=(lora_bytes(_float(load.lora)) or 0) // WIDTH if load.trained is None else load.trained,
+        lora=(lora_bytes(in_float) or 0) // WIDTH if load.trained is None else load.trained,
         network=load.trained is None,
         whole=load.whole,
         pixels=load.pixels,
@@ -145,11 +147,6 @@ def host_use(needs: MachineNeeds, load: Load, settings: memory_use.VramSettings,
     return memory_use.HostUse(on_gpu, needs.args.get("lowram") is True, load.cached, training, load.dtypes)
 
 
-def _float(shape: LoraShape) -> LoraShape:
-    """The same LoRA in the precision of the training, whatever its files have."""
-    return LoraShape(shape.family, shape.dim, shape.conv_dim, "float", shape.unet, shape.text_encoder)
-
-
 def _detail(parts: Mapping[str, int]) -> str:
     largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
     return ", ".join(f"{name} {size(count)}" for name, count in largest)
@@ -158,10 +155,8 @@ def _detail(parts: Mapping[str, int]) -> str:
 def _vram_findings(plan: MemoryPlan, settings: memory_use.VramSettings, needs: MachineNeeds) -> Iterator[Finding]:
     if plan.vram is None or plan.gpu_bytes is None or plan.vram.total <= plan.gpu_bytes:
         return
-    message = (
-        f"estimate: {plan.vram.stage} takes about {size(plan.vram.total)} of GPU memory "
-        f"({_detail(plan.vram.parts)}), and the GPU has {size(plan.gpu_bytes)}"
-    )
+    text = f"{plan.vram.stage} takes about {size(plan.vram.total)} of GPU memory ({_detail(plan.vram.parts)})"
+    message = f"estimate: {text}, and the GPU has {size(plan.gpu_bytes)}"
     yield warning("memory.vram", message, where=needs.place("resolution"), hint=_what_fits(settings, plan.gpu_bytes))
 
 

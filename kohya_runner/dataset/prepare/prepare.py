@@ -12,7 +12,7 @@ from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
-from kohya_runner.dataset import near_duplicates
+from kohya_runner.dataset import picture_checks
 from kohya_runner.dataset.captions import is_image
 from kohya_runner.dataset.facts import Image, Source
 from kohya_runner.dataset.picture import Traits, signature
@@ -226,8 +226,8 @@ def _without_copies(raws: Sequence[Raw], folder: Path, journal: Journal, *, near
             views.append(
                 TrainerView(image, Traits(signature=bytes.fromhex(one.signature)), Source(folder, ""), "", True)
             )
-    groups = [("is the same file as", group) for group in near_duplicates.exact(views)]
-    groups += [("looks the same as", group) for group in (near_duplicates.near(views) if near else ())]
+    groups = [("is the same file as", group) for group in picture_checks.exact(views)]
+    groups += [("looks the same as", group) for group in (picture_checks.near(views) if near else ())]
     for why, (first, *others) in groups:
         for other in (one for one in others if str(one.image.path) in journal.pictures):
             one, kept = journal.pictures[str(other.image.path)], first.image.path
