@@ -162,6 +162,30 @@ def test_a_run_that_has_not_failed_is_left_alone(name):
     assert found.outcome in ("succeeded", "unfinished")
 
 
+GOES_ON = (
+    f"prepare tokenizers\nloading model for process 0/1\nrunning training\n{BAR}\n" + BAR.replace("4/40", "9/40") + "\n"
+)
+SOME = [
+    log.replace(EXIT_1, "")
+    for _, _, log in FAILED.values()
+    if "FAILED" not in log and "CalledProcess" not in log.replace(EXIT_1, "")
+][::4]
+
+
+@pytest.mark.parametrize("way", ["survived", "a prompt", "a warning"])
+def test_an_error_that_ended_nothing_does_not_explain_another(way):
+    other = tb("FancyError: x", f"{S}train_network.py|train|x()")
+    for log in SOME:
+        error = diagnose(parse(log.encode())).error
+        told = {
+            "survived": log + GOES_ON,
+            "a prompt": f"{GOES_ON}INFO     prompt: {error}                 train_util.py:77\n",
+            "a warning": f"{GOES_ON}/venv/x.py:12: UserWarning: {error}\n",
+        }
+        found = diagnose(parse((told[way] + other).encode()))
+        assert (found.causes, found.error) == ((), "FancyError: x"), log
+
+
 def test_the_answers_over_all_logs_are_right_or_not_known_and_none_is_wrong():
     """The figures of docs/diagnosis.md; thin ones count as right where the answer is that nobody knows."""
     known = {**LOGS, **{f"unseen: {name}": (code, log) for name, (code, _, log) in FAILED.items()}}
