@@ -75,6 +75,16 @@ def test_a_hub_that_does_not_answer_is_named_and_no_error(elsewhere):
     assert any(text.startswith("models on the Hub: ") for text in plan.not_checked)
 
 
+@pytest.mark.parametrize(("prompt", "code"), [
+    ("a cat --w 1000 --h 1024", "args.sample_size"), ("a cat --w 1001 --h 1024", "args.sample_rounded"),
+    ("a cat --w 992 --h 1024 --d 1", None),
+])  # fmt: skip
+def test_what_the_recipe_s_own_sample_prompts_ask_for_is_judged(elsewhere, prompt, code):
+    plan = elsewhere(f"samples={{prompts: [{json.dumps(prompt)}], every_n_epochs: 1}}", HF_HUB_OFFLINE="1")
+    found = [finding.code for finding in plan.findings if finding.code.startswith("args.sample")]
+    assert code in found if code else not found
+
+
 def test_tokens_that_are_not_counted_are_named(elsewhere):
     assert any("the tokenizer of CLIP-L, CLIP-G is not here yet" in text for text in elsewhere().not_checked)
 

@@ -71,10 +71,11 @@ def findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None
     prompts = resolved.parsed.get("sample_prompts")
     context = context_of(resolved, numbers)
     if prompts is not None:
-        file = Path(prompts)
-        bare = sum("image" not in prompt for prompt in _sample_prompts(file))
+        own = resolved.recipe.samples if resolved.loaded.args.get("sample_prompts") is None else None
+        read = tuple(map(prompt_line, own.prompts)) if own else sample_prompts(Path(prompts))
+        bare = sum("image" not in prompt for prompt in read)
         context = replace(
-            context, prompt_seeds=sample_seeds(file), prompt_sizes=sample_sizes(file), prompts_without_picture=bare
+            context, prompt_seeds=sample_seeds(read), prompt_sizes=sample_sizes(read), prompts_without_picture=bare
         )
     found = evaluated(context, resolved.loaded, layout.folders)
     named = resolved.parsed.get("prompts_file")
@@ -123,17 +124,18 @@ PICTURE = re.compile(r"i .", re.IGNORECASE)  # library/sampling.py:186
 Prompt = dict[str, int]
 
 
-def sample_seeds(path: Path) -> tuple[int, ...]:
-    """Every seed, in order; none where the file cannot be read, is no file of prompts or is very large."""
-    return tuple(prompt["seed"] for prompt in _sample_prompts(path) if "seed" in prompt)
+def sample_seeds(prompts: tuple[Prompt, ...]) -> tuple[int, ...]:
+    """Every seed, in order."""
+    return tuple(prompt["seed"] for prompt in prompts if "seed" in prompt)
 
 
-def sample_sizes(path: Path) -> tuple[tuple[int | None, int | None], ...]:
+def sample_sizes(prompts: tuple[Prompt, ...]) -> tuple[tuple[int | None, int | None], ...]:
     """Every size, width first; None for a side that is not stated."""
-    return tuple((p.get("width"), p.get("height")) for p in _sample_prompts(path) if "width" in p or "height" in p)
+    return tuple((p.get("width"), p.get("height")) for p in prompts if "width" in p or "height" in p)
 
 
-def _sample_prompts(path: Path) -> tuple[Prompt, ...]:
+def sample_prompts(path: Path) -> tuple[Prompt, ...]:
+    """What each asks for; nothing where the file cannot be read, is no file of prompts or is very large."""
     read = PROMPT_READERS.get(path.suffix)
     if read is None:
         return ()
@@ -145,7 +147,7 @@ def _sample_prompts(path: Path) -> tuple[Prompt, ...]:
         return ()
 
 
-def _prompt_line(line: str) -> Prompt:
+def prompt_line(line: str) -> Prompt:
     """The last of several counts; a minus is not read at all."""
     parts = line.split(" --")
     found = {
@@ -158,14 +160,14 @@ def _prompts_of_json(text: str) -> Iterator[Prompt]:
     prompts: Any = json.loads(text)
     for prompt in prompts if isinstance(prompts, list) else ():
         if isinstance(prompt, str):
-            yield _prompt_line(prompt)
+            yield prompt_line(prompt)
         elif isinstance(prompt, dict):
             found = {name: int(prompt[name]) for name in PROMPT_NUMBERS if isinstance(prompt.get(name), int | str)}
             yield found | ({"image": 1} if prompt.get("image") else {})
 
 
 PROMPT_READERS: Mapping[str, Callable[[str], Iterator[Prompt]]] = {
-    ".txt": lambda text: (_prompt_line(s.strip()) for s in text.splitlines() if s.strip() and not s.startswith("#")),
+    ".txt": lambda text: (prompt_line(s.strip()) for s in text.splitlines() if s.strip() and not s.startswith("#")),
     ".json": _prompts_of_json,
 }
 """TOML is read by the trainer as well, and left alone here."""
