@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kohya_runner import hub, safe_files
@@ -28,6 +29,7 @@ from kohya_runner.install.random_model import ensure_random_model, random_model_
 from kohya_runner.machine.downloads import pipeline_files, wants_fp16_variant
 from kohya_runner.machine.fetch import DownloadProgress, fetch, fetch_pipeline
 from kohya_runner.plan.report import plan_json
+from kohya_runner.plan.resume_options import wanted
 from kohya_runner.plan.space import is_cached
 from kohya_runner.plan.value import Plan
 from kohya_runner.recipe.finish import Compare
@@ -159,8 +161,11 @@ def described(plan: Plan) -> None:
     """Write the plan, and the recipe that launches it again, before anything else can fail."""
     paths, made = RunPaths(plan.ready.run_dir), [arg for arg in plan.anew if arg.source.startswith("runner")]
     safe_files.write_json(paths.plan, plan_json(plan), safe_files.PRIVATE)
-    title = f"{plan.name}/{plan.ready.run_dir.name}"
-    text = resolved_recipe(plan.loaded, PATHS, title, [token for arg in made for token in arg.tokens])
+    title, loaded, recipe = f"{plan.name}/{plan.ready.run_dir.name}", plan.loaded, plan.loaded.recipe
+    if recipe is not None and any("--resume" in arg.source for arg in made):  # it keeps states as this run does
+        kept = recipe.resume.model_copy(update={"states": wanted(loaded, asked=True)})
+        loaded = replace(loaded, recipe=recipe.model_copy(update={"resume": kept}))
+    text = resolved_recipe(loaded, PATHS, title, [token for arg in made for token in arg.tokens])
     safe_files.write_text(paths.recipe, text, safe_files.PRIVATE)
 
 

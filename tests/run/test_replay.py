@@ -61,6 +61,15 @@ def test_a_replay_says_what_is_not_as_it_was(runs):
     assert said["args.replay"] == "not as in quickstart/001: options: seed: was 42, is 7"
 
 
+def test_a_run_that_was_asked_to_resume_is_replayed_with_its_states(runs):
+    folder, quickstart = runs["home"] / "ws three", str(ROOT / "recipes" / "quickstart.yaml")
+    call(runs["home"], "launch", quickstart, "--practice", "--resume", "--workspace", str(folder))
+    recipe = folder / "runs" / "quickstart" / "001" / "recipe.yaml"
+    code, out, err = call(runs["home"], "launch", str(recipe), "--practice", "--dry-run", "--workspace", str(folder))
+    assert code == 0, err
+    assert "a replay of quickstart/001, and the same as there: options, data, trainer, GPU" in out
+
+
 def test_two_runs_side_by_side(runs):
     code, out, err = call(runs["home"], "runs", "diff", str(runs["first"]), str(runs["other"] / "002"), "--json")
     assert code == 0, err
