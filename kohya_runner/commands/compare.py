@@ -19,7 +19,6 @@ from kohya_runner.compare.sweep import find_checkpoints
 from kohya_runner.compare.write_up import result_json
 from kohya_runner.errors import UsageError
 from kohya_runner.record.run_paths import ComparisonPaths
-from kohya_runner.run.stop_request import raise_on_stop
 from kohya_runner.show import console
 
 FAILED = 8  # the exit code where a cell failed: the trainer's script ended with an error (docs/exit-codes.md)
@@ -77,7 +76,6 @@ def compare(as_json: bool, sd_scripts: str | None, images: Any, pick: int | None
 
 def _sweep(named: Any, choices: dict[str, Any], sd_scripts: str | None, *, as_json: bool) -> int:
 
-    raise_on_stop()
     if len(named.targets) <= 1 and not any(Path(one).exists() for one in named.targets):
         remote.refresh(named.workspace, next(iter(named.targets), None), everything=True)
     with console.live(quiet=as_json, practice=False) as screen:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from keyword import iskeyword
@@ -14,10 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from kohya_runner.errors import CancelledError, PreflightError, RunnerError, UsageError
+from kohya_runner.errors import CancelledError, PreflightError, RunnerError, TerminatedError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from kohya_runner.show.live_server import LiveServer
 
@@ -58,6 +61,7 @@ class RunnerGroup(click.Group):
         """The exit code of the command, once what there is to say was said."""
         as_json, stdout = "--json" in words, sys.stdout
         try:
+            _raise_on_stop()
             _stand_somewhere()
             result = super().main(words, **kwargs)
             return result if isinstance(result, int) else 0
@@ -84,6 +88,21 @@ class RunnerGroup(click.Group):
 
 
 READER_GONE = 141  # as a shell says it of a program that SIGPIPE ended
+
+
+def _raise_on_stop() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with an exception, so that everything is cleaned up.
+
+    While a trainer runs ``stop_signals`` takes over.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise TerminatedError(f"stopped by {signal.Signals(number).name}")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, stop)
 
 
 def _open_streams() -> None:

@@ -22,7 +22,6 @@ from kohya_runner.record.ledger import RunView
 from kohya_runner.run import detached, prepare, resume_effects, views
 from kohya_runner.run.launch import Policy, run
 from kohya_runner.run.nodes.station import ON_ITS_OWN, Station
-from kohya_runner.run.stop_request import raise_on_stop
 from kohya_runner.show import console, run_screen
 
 GOOD = "no errors: launch without --rehearse, or add --go"
@@ -47,7 +46,6 @@ class LaunchOptions:
 def launch(request: Request, options: LaunchOptions) -> int:
     """Plan, show, then do what was asked for; the exit code."""
     _check(request, options)
-    raise_on_stop()
     if options.there.on is not None:
         return _elsewhere(request, options)
     place = rendezvous(os.environ)[0]
@@ -135,7 +133,6 @@ def ahead(request: Request, there: OnOptions, *, as_json: bool) -> int:
     if stray := ("--on",) if there.on is not None else there.stray:
         hint = "a place fetches for itself: leave one of the two out"
         raise UsageError(f"{', '.join(stray)}: not with --prepare, which is for this machine", hint=hint)
-    raise_on_stop()
     made = make_plan(request, on_progress=console.scan_progress(quiet=as_json))
     against = tuple(f for f in made.findings if f.severity is Severity.ERROR and f.stage != "trainer")
     if against and not made.unprepared:

@@ -24,7 +24,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import detached, takeover, views
 from kohya_runner.run.event_files import event_file, step_json
 from kohya_runner.run.run_status import RunStatus, StatusReader
-from kohya_runner.run.stop_request import When, raise_on_stop
+from kohya_runner.run.stop_request import When
 from kohya_runner.run.stop_sequence import Grace
 from kohya_runner.safe_files import readable
 from kohya_runner.show import console, watch_lines
@@ -117,7 +117,6 @@ def _adopted(view: Any) -> bool:
         detached.follow(child, view.path, console.note)
         return True
     detached.redirect_output(view.path)
-    raise_on_stop()
     with console.live(quiet=False, practice=False) as screen:
         takeover.adopt_run(view, screen, Grace(), AFTER_RUN)
     return False

@@ -16,7 +16,6 @@ from kohya_runner.hub import access
 from kohya_runner.publish import publishing
 from kohya_runner.publish.publishing import LocalCopy, copied
 from kohya_runner.recipe.finish import Publish
-from kohya_runner.run.stop_request import raise_on_stop
 from kohya_runner.show import console
 from kohya_runner.text import size
 
@@ -45,7 +44,6 @@ _OPTIONS = (
 @with_options(*_OPTIONS)
 def publish(targets: tuple[str, ...], workspace: str | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Publish LoRA files to the Hub with a model card, or copy them: a run's picked epoch, or files."""
-    raise_on_stop()
     dry_run, output = choices.pop("dry_run"), choices.pop("output")
     wish, reach = _wish(**choices), access(os.environ)
     if (output is None) == (not wish.repo) or (output and (dry_run or wish.public)):

@@ -24,7 +24,6 @@ from kohya_runner.machine import prices
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request
 from kohya_runner.recipe.load import load
-from kohya_runner.run.stop_request import raise_on_stop
 from kohya_runner.show import console
 from kohya_runner.sweep import record as records
 from kohya_runner.sweep import turns, variants
@@ -61,7 +60,6 @@ OTHERS = ("dry_run", "no_compare", "yes", "max_cost", "max_hours", "price", "on"
 @with_options(*_OPTIONS)
 def sweep(sets: tuple[str, ...], as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Train a recipe with each combination of values in turn, and compare the results."""
-    raise_on_stop()
     others = {name: choices.pop(name) for name in OTHERS}
     made, plans = _planned(sets, others, choices, quiet=as_json)
     before = records.read(made.folder)

@@ -82,10 +82,10 @@ class Tail:
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The last lines of a log; of a bar that was redrawn only its last state."""
+    """The last lines of a log, all for 0; of a bar that was redrawn only its last state."""
     try:
         with open_file(log) as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES) if count else 0)
             data = file.read()
     except OSError:
         return []

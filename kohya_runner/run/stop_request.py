@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from kohya_runner.diagnosis.events import CheckpointStarted, Epoch, Event, Finished, Phase, Step
 from kohya_runner.diagnosis.progress import SAVING, TRAINING
-from kohya_runner.errors import TerminatedError
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import status, write_json
 
@@ -146,21 +145,6 @@ class StopSignals:
     def first(self) -> str:
         """The name of the first one, "" for none."""
         return signal.Signals(self.numbers[0]).name if self.numbers else ""
-
-
-def raise_on_stop() -> None:
-    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: with an exception, so that everything is cleaned up.
-
-    For the time before a trainer is there and after it is gone; ``stop_signals`` takes over in between.
-    """
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise TerminatedError(f"stopped by {signal.Signals(number).name}")
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, stop)
 
 
 @contextmanager

@@ -367,6 +367,16 @@ def test_json_is_one_object_where_the_system_refuses(runner):
         assert json.loads(out)["error"]["exit_code"] == 4
 
 
+def test_json_is_one_object_where_a_signal_ends_a_command_that_only_reads(runner):
+    command = (sys.executable, "-m", "kohya_runner", "diagnose", "-", "--json")
+    process = subprocess.Popen(command, env=runner.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    status = Path(f"/proc/{process.pid}/status")
+    wait_until(lambda: int(status.read_text().split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+    process.terminate()
+    out, _ = process.communicate(timeout=180)
+    assert (process.returncode, json.loads(out)["error"]["exit_code"]) == (143, 143)
+
+
 def test_runs_in_a_folder_that_may_not_be_read_are_not_none(runner, monkeypatch):
     (runner.workspace / "runs").mkdir(parents=True)
 

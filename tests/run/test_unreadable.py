@@ -119,6 +119,12 @@ def test_a_file_that_may_not_be_read_is_not_an_empty_one(runner, file, command):
     assert (code, f"{file}: Permission denied" in err) == (4, True), err
 
 
+def test_all_of_a_long_log_is_shown(runner):
+    with (runner.folder / "trainer.log").open("a") as log:
+        log.write("a line of the log\n" * 50_000)
+    assert runner.ask("logs", "-n", "0")[1].count("a line of the log") == 50_000
+
+
 def test_a_log_that_is_gone_is_told(runner):
     (runner.folder / "trainer.log").unlink()
     code, _, err = runner.ask("logs")
