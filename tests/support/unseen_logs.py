@@ -240,6 +240,20 @@ FAILED = {
     "hunyuan with flash of no use": ("attention-kernel", "sdpa", tb("RuntimeError: FlashAttention only supports Ampere GPUs or newer.",f"{V}flash_attn/flash_attn_interface.py|_flash_attn_varlen_forward|out, softmax_lse, S_dmask, rng_state = flash_attn_gpu.varlen_fwd(",script=HV)),
     "gradient of nothing": ("nothing-trained", "train", tb("RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn",f"{S}train_network.py|train|accelerator.backward(loss)",script=SDXL)),
     "a stop by the system's end": ("interrupted", "stopped", BAR+"\n"+WALL.format(end="died with <Signals.SIGTERM: 15>")),
+    "wrapped record of rich before the error": ("picture-broken", "broken", "2026-11-30 11:40:42 ERROR    Error loading file: /data/10_cat/a very long folder/9.png                train_util.py:2660\n"+tb("OSError: image file is truncated (12 bytes not processed)",f"{S}library/train_util.py|load_image|img = np.array(image, np.uint8)",f"{V}PIL/ImageFile.py|load|raise OSError(msg)")),
+    "deepspeed wants nvcc": ("deepspeed", "DeepSpeed", tb("deepspeed.ops.op_builder.builder.MissingCUDAException: CUDA_HOME does not exist, unable to compile CUDA op(s)",f'{V}deepspeed/ops/op_builder/builder.py|installed_cuda_version|raise MissingCUDAException("CUDA_HOME does not exist, unable to compile CUDA op(s)")')),
+    "init word of two tokens": ("refused", "token", tb("AssertionError: init word must be one token / 初期化単語は1トークンである必要があります",f"{S}train_textual_inversion.py|train|assert")),
+    "diffusers script and its version": ("diffusers-version", "version", tb("ImportError: This example requires a minimum version of 0.36.0.dev0, but the version found is 0.35.1.",f"{V}diffusers/utils/versions.py|check_min_version|raise ImportError(error_message)",script="/app/diffusers/examples/instruct_pix2pix/train_instruct_pix2pix.py")),
+    "seen at step zero, unknown kernel error": ("gpu-fault", "GPU or its driver", tb("RuntimeError: cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",f"{S}library/train_util.py|cache_batch_latents|latents = vae.encode(img_tensors).latent_dist.sample()")),
+    "deepspeed's launcher": ("out-of-ram", "RAM", "[2026-11-30 11:40:42,123] [ERROR] [launch.py:325:sigkill_handler] ['/venv/bin/python', '-u', 'flux_train.py', '--local_rank=0'] exits with return code = -9\n"),
+    "windows out of handles": ("windows-memory", "page file", tb("OSError: [WinError 1450] Insufficient system resources exist to complete the requested service","C:\\Python310\\lib\\multiprocessing\\popen_spawn_win32.py|__init__|hp, ht, pid, tid = _winapi.CreateProcess(",script="C:\\k\\train_network.py")),
+    "cloud mount gone": ("disk-fault", "disk or the network volume", BAR+tb("OSError: [Errno 107] Transport endpoint is not connected: '/content/drive/MyDrive/out'",f"{S}train_network.py|save_model|os.makedirs(args.output_dir, exist_ok=True)")),
+    "mask of another size": ("cache-stale", "latents or masks", tb("RuntimeError: The size of tensor a (128) must match the size of tensor b (96) at non-singleton dimension 3",f"{S}library/custom_train_functions.py|apply_masked_loss|loss = loss * mask_image",script=SDXL)),
+    "adamw8bit on a processor": ("bitsandbytes", "library for this CUDA", tb("RuntimeError: Attempted to use bitsandbytes native library functionality but it's not available.\n\nThis typically happens when:\n1. bitsandbytes doesn't ship with a pre-compiled binary for your CUDA version",f"{V}bitsandbytes/cextension.py|throw_on_call|raise RuntimeError(")),
+    "name of no optimizer": ("optimizer-name", "no optimizer of that name", tb("AttributeError: module 'torch.optim' has no attribute 'Prodigyy'",GET_OPT+"optimizer_class = getattr(optimizer_module, optimizer_type)")),
+    "import of a package in a wrapper": ("module-missing", "lacks", tb("ModuleNotFoundError: No module named 'my_trainer'","/app/run.py|<module>|import my_trainer",script="/app/run.py",after="")),
+    "stack overflow": ("native-crash", "native", BAR+"\n"+exit_status(3221225725)),
+    "power of a laptop": ("gpu-lost", "card", "steps:  10%|█         | 4/40 [00:08<01:12,  2.00s/it, avr_loss=0.12]\nNVRM: GPU at PCI:0000:01:00: GPU-81\nNVRM: Xid (PCI:0000:01:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.\n"),
 }  # fmt: skip
 
 NOBODY = {
@@ -305,4 +319,6 @@ QUIET = {
     "head request retried": "'(ReadTimeoutError(\"HTTPSConnectionPool(host='huggingface.co', port=443): Read timed out. (read timeout=10)\"), '(Request ID: 81)')' thrown while requesting HEAD https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/vocab.json\nRetrying in 1s [Retry 1/5].\nprepare tokenizers\nrunning training\n"+BAR+"\n"+BAR2+"\n",
     "tensorboard's broken pipe, then training goes on": 'Exception in thread Thread-3 (run):\nTraceback (most recent call last):\n  File "/usr/lib/python3.11/threading.py", line 1038, in _bootstrap_inner\n    self.run()\nBrokenPipeError: [Errno 32] Broken pipe\nrunning training\n'+BAR+"\n"+BAR.replace("4/40","8/40")+"\n",
     "no ipv6": "[W socket.cpp:464] [c10d] The server socket cannot be initialized on [::]:29500 (errno: 97 - Address family not supported by protocol).\nprepare tokenizers\nrunning training\n"+BAR+"\n"+BAR.replace("4/40","6/40")+"\n",
+    "prompt that speaks of memory, then success": "  prompt: a GPU, CUDA out of memory, RuntimeError: boom\nrunning training\n"+BAR+"\n"+BAR.replace("4/40","7/40")+"\nmodel saved.\n",
+    "nothing but a bar": BAR+"\n",
 }  # fmt: skip
