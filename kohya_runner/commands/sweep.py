@@ -135,7 +135,7 @@ def _planned(
         asked = tuple(replace(one, elsewhere=True, resume=False) for one in asked)
     plans = tuple(make_plan(one, on_progress=console.scan_progress(quiet=quiet)) for one in asked)
     if wrong := [plan for plan in plans if not plan.ok and not plan.unprepared]:
-        problems = turns.problems(plans)
+        problems = turns.problems(plans, sets)
         said = f"{len(wrong)} of {len(plans)} runs would be refused: nothing was started"
         raise error_for(finding.stage for finding in problems)(said, findings=problems)
     workspace, purse = plans[0].workspace, _purse(others, plans[0], settings.prices)

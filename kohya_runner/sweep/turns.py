@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,13 +70,16 @@ def requests(base: Request, variants: Sequence[Variant], shared: str, price: flo
     )
 
 
-def problems(plans: Sequence[Plan]) -> tuple[Finding, ...]:
-    """The errors of all plans, each once with the runs that have it."""
+def problems(plans: Sequence[Plan], sets: Iterable[str]) -> tuple[Finding, ...]:
+    """The errors of all plans, each once with the runs that have it; a key's correction keeps all its values."""
     found: dict[Finding, list[str]] = {}
+    given = {f"--set {key.strip()}": values for key, _, values in (text.partition("=") for text in sets)}
     for plan in plans:
-        for finding in plan.findings:
-            if finding.severity is Severity.ERROR:
-                found.setdefault(finding, []).append(plan.name)
+        for one in (finding for finding in plan.findings if finding.severity is Severity.ERROR):
+            line = re.search(r"(--set [^\s=]+)=(\S+)$", one.hint)
+            renamed = line is not None and one.where in given and line[1] != one.where
+            hint = f"{one.hint[: line.start(2)]}{given[one.where]}" if line and renamed else one.hint
+            found.setdefault(replace(one, hint=hint), []).append(plan.name)
     return tuple(
         replace(f, message=f.message if len(names) == len(plans) else f"{', '.join(names)}: {f.message}")
         for f, names in found.items()

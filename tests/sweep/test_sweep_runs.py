@@ -75,6 +75,14 @@ def test_problems_of_all_runs_are_told_at_once_and_nothing_is_started(machine):
     assert not (machine.workspace / "runs").exists()
 
 
+@pytest.mark.parametrize("wrong", ["network_dim", "args.netwrok_dim"])
+def test_a_misspelt_key_is_one_problem_and_its_correction_keeps_all_values(wrong, machine):
+    code, out, err = machine.run("sweep", RECIPE, "--practice", "--set", f"{wrong}=4,8")
+    said = " ".join((out + err).split())
+    assert code == 3
+    assert said.count("error ") == said.count("write --set args.network_dim=4,8") == 1
+
+
 def test_a_failed_run_does_not_stop_the_others_and_sets_the_exit_code(machine):
     words = ("--set", "args.max_train_epochs=2,1")
     code, told, _ = swept(machine, *words, KOHYA_PRACTICE_FAULT="crash@8")
