@@ -70,7 +70,7 @@ def requests(base: Request, variants: Sequence[Variant], shared: str, price: flo
     )
 
 
-def problems(plans: Sequence[Plan], sets: Iterable[str]) -> tuple[Finding, ...]:
+def problems(plans: Sequence[Plan], sets: Iterable[str] = ()) -> tuple[Finding, ...]:
     """The errors of all plans, each once with the runs that have it; a key's correction keeps all its values."""
     found: dict[Finding, list[str]] = {}
     given = {f"--set {key.strip()}": values for key, _, values in (text.partition("=") for text in sets)}
