@@ -161,7 +161,12 @@ def pick(subject: SweepSubject, chosen: Candidate, number: int, *, now: float | 
     name = subject.record.name if subject.record else _common_name(chosen.path)
     target = chosen.path.with_name(f"{name}{PICKED}")
     digest, paths = sha256(chosen.path), ComparisonPaths(subject.output)
-    _compared_or_refused(paths, subject, digest, number)
+    columns = safe_files.read_json(paths.result).get("columns") or []
+    # a choice is made by looking: only what is on the sheet can be picked
+    if not any(isinstance(one, dict) and one.get("sha256") == digest for one in columns):
+        word = f"{subject.name}/{subject.run_dir.name}" if subject.run_dir else str(subject.output.parent)
+        said = f"--pick {number}: this checkpoint was not compared yet"
+        raise UsageError(said, hint=f"compare first: kohya-runner compare {shlex.quote(word)}")
     known = safe_files.read_json(paths.picked) if os.path.lexists(target) else {}
     ours = sha256(target) if target.is_file() else None
     if ours == digest == known.get("sha256") and known.get("target") == str(target):
@@ -178,15 +183,6 @@ def pick(subject: SweepSubject, chosen: Candidate, number: int, *, now: float | 
     }  # fmt: skip
     safe_files.write_json(paths.picked, record)
     return record
-
-
-def _compared_or_refused(paths: ComparisonPaths, subject: SweepSubject, digest: str, number: int) -> None:
-    """A choice is made by looking: only what is on the sheet can be picked."""
-    columns = safe_files.read_json(paths.result).get("columns") or []
-    if not any(isinstance(one, dict) and one.get("sha256") == digest for one in columns):
-        word = f"{subject.name}/{subject.run_dir.name}" if subject.run_dir else str(subject.output.parent)
-        said = f"--pick {number}: this checkpoint was not compared yet"
-        raise UsageError(said, hint=f"compare first: kohya-runner compare {shlex.quote(word)}")
 
 
 def _common_name(path: Path) -> str:

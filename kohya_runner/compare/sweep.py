@@ -33,6 +33,7 @@ from kohya_runner.plan.commands import child_env
 from kohya_runner.record import lock
 from kohya_runner.record.run_paths import ComparisonPaths
 from kohya_runner.run.prepare import cache_folders
+from kohya_runner.tables import read_table
 from kohya_runner.text import child_environment
 
 Say = Callable[..., None]
@@ -42,20 +43,9 @@ FROM_CAPTIONS = "No prompts were given, so captions of training pictures are use
 """Where a comparison has this note, its prompts are not to be shown to others."""
 HOLDER = "compare"
 """Who holds the folder of a comparison, as ``runs/<name>`` is held (kohya_runner.record.lock)."""
-PARTS = (
-    "vae", "clip_l", "clip_g", "t5xxl", "ae", "gemma2", "text_encoder", "byt5", "qwen3", "text_encoder1",
-    "text_encoder2",
-)  # fmt: skip
-"""Files beside the base model."""
-PICTURE_OPTIONS = (
-    *PARTS,
-    "mixed_precision", "clip_skip", "v_parameterization", "zero_terminal_snr", "xformers", "fp8_base",
-    "model_type", "apply_t5_attn_mask", "apply_lg_attn_mask", "discrete_flow_shift", "system_prompt", "network_module",
-    "fp8_scaled", "vae_chunk_size", "vae_disable_cache", "model_version", "fp8_text_encoder", "fp8_vl", "fp8_llm",
-)  # fmt: skip
-"""Options of the training that decide how a picture comes out."""
-
-
+_OPTIONS = read_table(Path(__file__).with_name("options.toml"))
+PARTS: tuple[str, ...] = tuple(_OPTIONS["parts"])  # files beside the base model
+PICTURE_OPTIONS = (*PARTS, *_OPTIONS["others"])  # options of the training that decide how a picture comes out
 KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(64 << 30)}
 """For glibc, where a processor paints: it asks for large pieces again and again, and each new one costs page faults."""
 
@@ -228,18 +218,14 @@ def _place(subject: SweepSubject, trainer: InstalledTrainer, env: Mapping[str, s
     gpus = read_gpus(env, lambda argv: run_command(argv, env))
     child = child_env(subject.workspace, env, offline=offline)
     cache_folders(child)
+    checkout, before = trainer.checkout, env.get("PYTHONPATH")  # a shell's own stays behind the scripts' modules
+    found = checkout.engine.env(checkout.root).items()
+    imports = {name: os.pathsep.join(filter(None, (value, before))) for name, value in found}
     return painting.PaintingPlace(
         output=subject.output,
         checkout=trainer.checkout.root,
         python=trainer.python.path,
-        env=child | _imports(trainer.checkout, env) | ({} if gpus else KEPT_MEMORY),
+        env=child | imports | ({} if gpus else KEPT_MEMORY),
         environ=child_environment(env, hub=not os.path.exists(subject.base.model)),
         small_gpu=is_small(gpus),
     )
-
-
-def _imports(checkout: Checkout, env: Mapping[str, str]) -> dict[str, str]:
-    """Where the scripts' modules are; a PYTHONPATH of the shell stays behind it."""
-    found = dict(checkout.engine.env(checkout.root))
-    before = env.get("PYTHONPATH")
-    return {name: os.pathsep.join(filter(None, (value, before))) for name, value in found.items()}

@@ -41,11 +41,14 @@ def finished(
     numbers = {} if subject.chosen else {checkpoint.path: number for number, checkpoint in numbered(found).items()}
     heads = tuple(replace(head, number=numbers.get(head.path) if head.path else None) for head in grid.columns)
     shown = tuple(_shown(subject.output, cell, progress) for cell in grid.cells)
-    texts = (*grid.settings.prompts, *_rules(subject))
+    data = [d for d in subject.recipe.get("datasets") or () if isinstance(d, dict)]
+    # what captions must begin with may say how large the pixel art is
+    begins = (str((d.get("captions") or {}).get("starts_with") or "") for d in data)
     training = training_files(subject.base)
     said, notes = _clip(grid.settings, shown, training, made)
-    table = measured(heads, shown, training_of(training, texts), grid.settings, said)
+    table = measured(heads, shown, training_of(training, (*grid.settings.prompts, *begins)), grid.settings, said)
     more = wanted(grid.settings.prompts, grid.settings.seeds, captions_of(subject.base))
+    target = subject.run_dir or (subject.files[0].parent if subject.files else subject.output.parent)
     comparison = Comparison(
         name=f"{subject.name} {subject.run_dir.name}" if subject.run_dir else subject.name,
         folder=subject.output,
@@ -64,7 +67,7 @@ def finished(
         losses=losses_of(subject.run_dir, subject.run_dir / subject.record.log)
         if subject.run_dir and subject.record
         else None,
-        command=_command(subject),
+        command=f"kohya-runner compare {shlex.quote(str(target))} --pick",
         runs=subject.runs,
     )
     write(comparison)
@@ -129,24 +132,12 @@ def _shown(output: Path, cell: Cell, progress: PaintingProgress) -> Shown:
     return Shown(cell.column, cell.prompt, cell.seed, path if there else None, cell.key, problem, cell.sampler)
 
 
-def _rules(subject: SweepSubject) -> list[str]:
-    """What the captions must begin with: it may say how large the pixel art is."""
-    datasets = [d for d in subject.recipe.get("datasets") or () if isinstance(d, dict)]
-    return [str((d.get("captions") or {}).get("starts_with") or "") for d in datasets]
-
-
 def _how(settings: SweepSettings, how: Mapping[str, str]) -> dict[str, object]:
     size = f"{settings.width}x{settings.height}"
     painted = {"size": size, "steps": settings.steps, "guidance": settings.guidance}
     named = ", ".join(settings.samplers)
     more = {name: text for name, text in (("sampler", named), ("negative", settings.negative)) if text}
     return {**painted, **more, **how}
-
-
-def _command(subject: SweepSubject) -> str:
-    """The beginning of the command that picks; the number follows."""
-    target = subject.run_dir or (subject.files[0].parent if subject.files else subject.output.parent)
-    return f"kohya-runner compare {shlex.quote(str(target))} --pick"
 
 
 def result_json(comparison: Comparison) -> dict[str, Any]:

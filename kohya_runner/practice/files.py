@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kohya_runner.artefact.safetensors_header import PRACTICE
+from kohya_runner.tables import read_table
 
 if TYPE_CHECKING:
     import argparse
@@ -24,23 +25,7 @@ MOST_RANK = 8
 NUMBER, NAN, ZERO = b"\x3c", b"\xff", b"\0"
 """Each byte of a tensor: in every type of ``DTYPES`` a small number, NaN, and zero."""
 
-_TE = ("text_model_encoder_layers_0_self_attn_q_proj", "text_model_encoder_layers_0_self_attn_v_proj")
-_DOWN = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn"
-_INPUT = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn"
-_FLUX = ("double_blocks_0_img_attn_qkv", "double_blocks_0_txt_attn_qkv", "single_blocks_0_linear1")
-
-
-def _attention(block: str) -> tuple[str, ...]:
-    return tuple(f"{block}{n}_to_{x}" for n in (1, 2) for x in "qkv")
-
-
-NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "train_network.py": (tuple(f"lora_te_{name}" for name in _TE), _attention(_DOWN)),
-    "sdxl_train_network.py": (tuple(f"lora_te{n}_{name}" for n in (1, 2) for name in _TE), _attention(_INPUT)),
-    "flux_train_network.py": (tuple(f"lora_te1_{name}" for name in _TE), tuple(f"lora_unet_{n}" for n in _FLUX)),
-}
-"""A few modules of each family, text encoder and U-Net or DiT, under the names that the trainer gives them."""
-OTHER = (("lora_te_layers_0_q_proj",), ("lora_unet_blocks_0_attn_q", "lora_unet_blocks_0_attn_v"))
+NAMES = read_table(Path(__file__).with_name("modules.toml"))
 WHOLE_MODEL = ("model.diffusion_model.input_blocks.0.0", "model.diffusion_model.out.2")
 
 
@@ -100,7 +85,8 @@ class Writer:
 
 def modules(script: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The text encoder's modules and the others, of a script's family."""
-    return NAMES.get(script, OTHER)
+    names = NAMES.get(script) or NAMES["other"]
+    return tuple(names["text"]), tuple(names["image"])
 
 
 def trained_modules(args: argparse.Namespace, script: str) -> tuple[str, ...]:

@@ -29,18 +29,13 @@ from kohya_runner.recipe.finish import Publish
 from kohya_runner.recipe.models import HUB_ID
 from kohya_runner.record.run_paths import ComparisonPaths
 from kohya_runner.safe_files import is_inside, read_json
+from kohya_runner.tables import read_table
 from kohya_runner.text import duration, plain, size
 
 NAME, GRID = "README.md", "samples/grid.png"
 CELL, THUMB, GAP = (320, 320), (256, 256), 8  # pixels
 ROWS, COLUMNS, WIDGETS = 6, 7, 4
-SETTINGS = frozenset({
-    "network_module", "network_dim", "network_alpha", "network_dropout", "resolution", "train_batch_size", "seed",
-    "gradient_accumulation_steps", "max_train_epochs", "max_train_steps", "learning_rate", "unet_lr", "text_encoder_lr",
-    "optimizer_type", "lr_scheduler", "lr_scheduler_num_cycles", "lr_warmup_steps", "min_snr_gamma", "noise_offset",
-    "loss_type", "timestep_sampling", "discrete_flow_shift", "guidance_scale", "mixed_precision", "save_precision",
-})  # fmt: skip
-"""Options whose values are numbers and the trainer's own words."""
+SETTINGS = frozenset(read_table(Path(__file__).with_suffix(".toml"))["settings"])  # what a card may show
 NOT_SHOWN = ("name", "datasets", "comment", "base model")  # of what a stranger's file says of its training
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~<>&])")
 

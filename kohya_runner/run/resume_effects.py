@@ -33,7 +33,8 @@ def finished_or_adopted(plan: Plan, screen: Reporter, after: AfterRun) -> RunVie
     """
     known = ledger.runs(plan.workspace.runs)
     done = ledger.done_before(known, plan.name, plan.fingerprint)
-    if done is not None and _settled(done):
+    unjudged = done is not None and done.record is not None and done.record.state in UNDER_WAY  # nobody saw its end
+    if done is not None and (not unjudged or judge_ended(done).state == "succeeded"):
         screen.event("done before, with the same recipe, data and trainer: nothing to do", lasting=True)
         return ledger.view(done.path)
     view = resume_point.latest(known, plan.name, practice=plan.request.practice)
@@ -46,13 +47,6 @@ def finished_or_adopted(plan: Plan, screen: Reporter, after: AfterRun) -> RunVie
         hint = f"watch it with: kohya-runner status {view.name}"
         raise RunExistsError(f"{view.name}: run {view.run_id} is still running", hint=hint)
     return None
-
-
-def _settled(done: RunView) -> bool:
-    """Whether it is done, also where nobody watched its end: then it is judged and written down now."""
-    if done.record is None or done.record.state not in UNDER_WAY:
-        return True
-    return judge_ended(done).state == "succeeded"
 
 
 def ended_left_over(plan: Plan) -> bool:

@@ -108,7 +108,8 @@ class StatusReader:
         view, metrics = ledger.view(self.run_dir), self._metrics.look()
         record = view.record
         paths, tail = RunPaths(self.run_dir), _log_tail(view.log)
-        elsewhere = _elsewhere(record)
+        here, runner = boot_id(), record.runner if record and record.state in UNDER_WAY else None
+        elsewhere = bool(runner and here and runner.boot_id != here)
         written = {path: s.st_mtime for path in (paths.metrics, view.log, paths.record) if (s := status(path))}
         wrote, signs = written.get(view.log), written.values()
         steps = [*(one.step for one in metrics.steps[-1:]), tail.step.step if tail.step else 0]
@@ -142,11 +143,6 @@ def _state(view: RunView, *, elsewhere: bool, last_sign: float | None) -> str:
     patience = SILENT if view.record.process else PREPARING
     silent = last_sign is None or time.time() - last_sign > patience
     return "silent" if silent else view.record.state
-
-
-def _elsewhere(record: Record | None) -> bool:
-    here = boot_id()
-    return bool(record and record.state in UNDER_WAY and record.runner and here and record.runner.boot_id != here)
 
 
 @dataclass(frozen=True, slots=True)
