@@ -48,8 +48,10 @@ def argv(  # noqa: PLR0913 - every choice is made here
     """Direct Python for one process (``accelerate launch`` costs seconds and hides the error); else every choice made.
 
     ``--multi_gpu`` is explicit because accelerate infers it from the GPUs it sees, and one per node looks like none:
-    each node would train by itself. What is not on the command line comes from a file of ours, and not from the
-    ``default_config.yaml`` that ``accelerate config`` once left in HF_HOME (accelerate/commands/launch.py:1016).
+    each node would train by itself. On one machine the port is a free one: with accelerate's own, 29500, a second run
+    stops at its start (accelerate/utils/launch.py:222); port 0 is never found without c10d, whatever is said there.
+    What is not on the command line comes from a file of ours, and not from the ``default_config.yaml`` that
+    ``accelerate config`` once left in HF_HOME (accelerate/commands/launch.py:1016).
     The trainer passes its own ``--mixed_precision`` on (library/accelerator_setup.py:143); the launcher gets the same.
     """
     if launch.world == 1 and not launch.accelerate:
@@ -61,7 +63,7 @@ def argv(  # noqa: PLR0913 - every choice is made here
         "config_file": CONFIG,
         "num_processes": launch.world,
         "num_machines": place.machines,
-        **(meet if place.machines > 1 else {}),
+        **(meet if place.machines > 1 else FREE_PORT if launch.world > 1 else {}),
         "mixed_precision": mixed_precision,
         "dynamo_backend": "no",
         "num_cpu_threads_per_process": 1,
@@ -73,6 +75,7 @@ def argv(  # noqa: PLR0913 - every choice is made here
 
 
 RANK = "machine_rank"
+FREE_PORT: Mapping[str, object] = {"main_process_port": 0, "rdzv_backend": "c10d"}
 CONFIG = Path(__file__).with_name("accelerate.yaml")
 
 

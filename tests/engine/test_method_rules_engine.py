@@ -177,4 +177,4 @@ def test_the_verdict_is_the_trainers(case: MethodCase, which: str, scripts: Scri
 def test_the_run_under_every_case_is_in_order(case: MethodCase, scripts: Scripts):
     finished, said = scripts.fate(case, "bad")
     assert finished, said
-    assert case.findings("bad") == ()
+    assert [finding for finding in case.findings("bad") if finding.severity is not Severity.INFO] == []

@@ -171,10 +171,10 @@ def test_with_an_unknown_family_the_options_are_read_by_the_nearest(planned, pic
 
 def test_several_processes_are_launched_with_every_choice_explicit(planned, pictures):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "launch.num_processes=2")
-    launcher = plan.command.argv[1:10]
+    launcher = plan.command.argv[1:12]
     assert launcher == (
         "-m", "accelerate.commands.launch", f"--config_file={CONFIG}", "--num_processes=2",
-        "--num_machines=1", "--mixed_precision=fp16",
+        "--num_machines=1", "--main_process_port=0", "--rdzv_backend=c10d", "--mixed_precision=fp16",
         "--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--multi_gpu",
     )  # fmt: skip
 
