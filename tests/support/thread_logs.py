@@ -140,6 +140,7 @@ DISTRIBUTED = {
     "twice ready": ("ddp-twice", tb("RuntimeError: Expected to mark a variable ready only once. This error is caused by one of the following reasons:")),
     "deepspeed": ("deepspeed", tb("ImportError: DeepSpeed is not installed => run `pip install deepspeed` or build it from source.")),
     "accelerate's file kohya_ss#965": ("accelerate-file", tb("TypeError: ClusterConfig.__init__() got an unexpected keyword argument 'tpu_env'", f"{V}accelerate/commands/config/config_args.py|from_yaml_file|return cls(**config_dict)", after="")),
+    "port of accelerate": ("port-taken", tb("ConnectionError: Tried to launch distributed communication on port `29500`, but another process is utilizing it. Please specify a different port (such as using the `--main_process_port` flag or specifying a different `main_process_port` in your config file) and rerun your script.", f"{V}accelerate/utils/launch.py|prepare_multi_gpu_env|raise ConnectionError(")),
     "port on windows": ("port-taken", tb("OSError: [WinError 10048] Only one usage of each socket address (protocol/network address/port) is normally permitted")),
 }  # fmt: skip
 
