@@ -141,6 +141,7 @@ DISTRIBUTED = {
     "deepspeed": ("deepspeed", tb("ImportError: DeepSpeed is not installed => run `pip install deepspeed` or build it from source.")),
     "accelerate's file kohya_ss#965": ("accelerate-file", tb("TypeError: ClusterConfig.__init__() got an unexpected keyword argument 'tpu_env'", f"{V}accelerate/commands/config/config_args.py|from_yaml_file|return cls(**config_dict)", after="")),
     "port of accelerate": ("port-taken", tb("ConnectionError: Tried to launch distributed communication on port `29500`, but another process is utilizing it. Please specify a different port (such as using the `--main_process_port` flag or specifying a different `main_process_port` in your config file) and rerun your script.", f"{V}accelerate/utils/launch.py|prepare_multi_gpu_env|raise ConnectionError(")),
+    "a picture that is none": ("picture-broken", "WARNING  failed to get image size: cannot identify image file '/w/data/1_cat/0.png'\n" + tb("ZeroDivisionError: division by zero", "/t/library/dataset.py|select_bucket|aspect_ratio = image_width / image_height")),
     "port on windows": ("port-taken", tb("OSError: [WinError 10048] Only one usage of each socket address (protocol/network address/port) is normally permitted")),
 }  # fmt: skip
 
