@@ -151,10 +151,8 @@ def _no_colon(text: str, line: int) -> Slip | None:
     if not found or _KEYED.match(text) or (text.lstrip().startswith(("- ", "[", "{")) and " " in found["value"]):
         return None
     key, value = found["key"], found["value"]
-    what = {"": "the colon after", " ": "the colon after", "=": "there is '=' and no ': ' after"}.get(
-        found["sign"].strip() or "", "the space after the colon of"
-    )
-    said = f"{what} '{key}'" if found["sign"].strip() == "=" else f"{what} '{key}' is missing"
+    lacks = {"": f"the colon after '{key}' is missing", "=": f"there is '=' and no ': ' after '{key}'"}
+    said = lacks.get(found["sign"].strip(), f"the space after the colon of '{key}' is missing")
     return Slip(line, found.start("key") + 1, said, f"write the line as {key}: {value}".rstrip())
 
 

@@ -166,9 +166,8 @@ class _Reader:
             if key in items:
                 first = items[key].key_place
                 where = f"line {first.line}" if first else "above"
-                self.problem(
-                    place, f"the key '{key}' stands here a second time (first in {where})", "keep one of the two"
-                )
+                text = f"the key '{key}' stands here a second time (first in {where})"
+                self.problem(place, text, "keep one of the two")
                 continue
             child = self.read(value_node, depth + 1, place)
             if child.value is None and not value_node.value:  # the library says where the next key begins

@@ -156,9 +156,8 @@ def _diffusers_transformer(names: _Names) -> Identity | None:
     """The trainer converts FLUX.1 in diffusers' layout itself (library/flux_utils.py:62); SD3 it does not."""
     if "transformer_blocks.0.attn.add_k_proj.weight" not in names.bare:
         return None
-    if {"single_transformer_blocks.0.attn.to_k.weight", "time_text_embed.text_embedder.linear_1.weight"} <= {
-        *names.bare
-    }:
+    parts = ("single_transformer_blocks.0.attn.to_k.weight", "time_text_embed.text_embedder.linear_1.weight")
+    if all(part in names.bare for part in parts):
         return Identity("flux", "a FLUX.1 model in diffusers' layout")
     if "pos_embed.proj.weight" in names.bare and "context_embedder.weight" in names.bare:
         fault = "is in diffusers' layout, which the trainer does not read (library/sd3_utils.py:90)"

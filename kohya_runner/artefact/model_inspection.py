@@ -129,9 +129,8 @@ def _findings(seen: Inspected, wanted: Wanted | None, *, family: str, practice: 
             hint = known.hint or "take the file of the text encoder alone"
             fault = known.fault or f"holds {known.more}, too, which the trainer's strict loader refuses"
             place = f" ({wanted.loader})" if wanted.loader and ".py:" not in fault else ""
-            yield error(
-                code, f"{seen.slot} {seen.name} is {known.what} and {fault}{place}", where=seen.where, hint=hint
-            )
+            message = f"{seen.slot} {seen.name} is {known.what} and {fault}{place}"
+            yield error(code, message, where=seen.where, hint=hint)
 
 
 PACKED_BY = (

@@ -51,22 +51,22 @@ def orphan(scan: Scan) -> Iterator[Finding]:
     return about(warning, "caption.orphan", scan, scan.orphans, "caption", "without an image")
 
 
-def empty(scan: Scan) -> Iterator[Finding]:
-    """Files of no byte: an assertion of the trainer (library/dreambooth_dataset.py:108)."""
-    text = "without any text, which stops the trainer"
-    return about(error, "caption.empty", scan, _with(scan, CAPTION_EMPTY), "caption", text, "write a caption")
+UNUSABLE = (
+    ("empty", CAPTION_EMPTY, "without any text, which stops the trainer", "write a caption"),
+    ("blank", CAPTION_BLANK, "with a blank first line, the only line the trainer reads",
+     "write the caption into the first line"),
+    ("encoding", CAPTION_ENCODING, "not in UTF-8, which stops the trainer", "save as UTF-8"),
+)  # fmt: skip
 
 
-def blank(scan: Scan) -> Iterator[Finding]:
-    """A blank first line: an empty prompt, without a word (library/dreambooth_dataset.py:112)."""
-    text, hint = "with a blank first line, the only line the trainer reads", "write the caption into the first line"
-    return about(error, "caption.blank", scan, _with(scan, CAPTION_BLANK), "caption", text, hint)
+def unusable(scan: Scan) -> Iterator[Finding]:
+    """No byte: an assertion of the trainer; a blank first line: an empty prompt, without a word; not UTF-8: its end.
 
-
-def encoding(scan: Scan) -> Iterator[Finding]:
-    """Anything but UTF-8 ends the trainer (library/dreambooth_dataset.py:105)."""
-    text = "not in UTF-8, which stops the trainer"
-    return about(error, "caption.encoding", scan, _with(scan, CAPTION_ENCODING), "caption", text, "save as UTF-8")
+    library/dreambooth_dataset.py:108, :112 and :105.
+    """
+    for name, problem, text, hint in UNUSABLE:
+        paths = [caption.path for caption in _captions(scan) if caption.problem == problem]
+        yield from about(error, f"caption.{name}", scan, paths, "caption", text, hint)
 
 
 def unreadable(scan: Scan) -> Iterator[Finding]:
@@ -93,25 +93,18 @@ def bom(scan: Scan) -> Iterator[Finding]:
     return about(warning, "caption.bom", scan, paths, "caption", text, "save as UTF-8 without BOM")
 
 
-def starts_with(scan: Scan) -> Iterator[Finding]:
-    start = scan.source.captions.starts_with
-    if start is not None:
+def promised(scan: Scan) -> Iterator[Finding]:
+    """The recipe's ``captions.starts_with``, ``contains_any`` and ``contains_all``."""
+    rules = scan.source.captions
+    if (start := rules.starts_with) is not None:
         rule = f"not beginning with {shortened(start)}"
         yield from _broken(scan, "caption.starts_with", rule, lambda text: text.startswith(start))
-
-
-def contains_any(scan: Scan) -> Iterator[Finding]:
-    words = scan.source.captions.contains_any
-    if words:
-        rule = f"with none of {', '.join(map(shortened, words))}"
-        yield from _broken(scan, "caption.contains_any", rule, lambda text: any(word in text for word in words))
-
-
-def contains_all(scan: Scan) -> Iterator[Finding]:
-    words = scan.source.captions.contains_all
-    if words:
-        rule = f"without {' and '.join(map(shortened, words))}"
-        yield from _broken(scan, "caption.contains_all", rule, lambda text: all(word in text for word in words))
+    if one_of := rules.contains_any:
+        rule = f"with none of {', '.join(map(shortened, one_of))}"
+        yield from _broken(scan, "caption.contains_any", rule, lambda text: any(word in text for word in one_of))
+    if each := rules.contains_all:
+        rule = f"without {' and '.join(map(shortened, each))}"
+        yield from _broken(scan, "caption.contains_all", rule, lambda text: all(word in text for word in each))
 
 
 def matches(scan: Scan) -> Iterator[Finding]:
@@ -139,19 +132,17 @@ def max_tokens(scan: Scan) -> Iterator[Finding]:
     limit = scan.source.captions.max_tokens
     if limit is None:
         return
-    captions = _usable(scan)
-    certain = [(fewest_tokens(c.text), c.path) for c in captions if fewest_tokens(c.text) > limit]
+    captions = [(fewest_tokens(c.text), most_tokens(c.text), c.path) for c in _usable(scan)]
+    certain = {path: fewest for fewest, _, path in captions if fewest > limit}
     if certain:
-        paths = [path for _, path in certain]
-        text = f"{counted(len(paths), 'caption')} of more than {limit} tokens: {names(paths)}"
-        longest = f"the longest has at least {max(number for number, _ in certain)}"
-        yield error("caption.max_tokens", f"{text}; {longest}", where=scan.source.place(paths), hint="shorten")
-    perhaps = [(most_tokens(c.text), c.path) for c in captions if fewest_tokens(c.text) <= limit < most_tokens(c.text)]
+        text = f"{counted(len(certain), 'caption')} of more than {limit} tokens: {names([*certain])}"
+        longest = f"the longest has at least {max(certain.values())}"
+        yield error("caption.max_tokens", f"{text}; {longest}", where=scan.source.place([*certain]), hint="shorten")
+    perhaps = {path: most for fewest, most, path in captions if fewest <= limit < most}
     if perhaps:
-        paths = [path for _, path in perhaps]
-        text = f"{counted(len(paths), 'caption')} could have more than {limit} tokens: {names(paths)}"
-        longest = f"at most {max(number for number, _ in perhaps)} by an estimate that never counts too low"
-        yield warning("caption.max_tokens", f"{text}; {longest}", where=scan.source.place(paths))
+        text = f"{counted(len(perhaps), 'caption')} could have more than {limit} tokens: {names([*perhaps])}"
+        longest = f"at most {max(perhaps.values())} by an estimate that never counts too low"
+        yield warning("caption.max_tokens", f"{text}; {longest}", where=scan.source.place([*perhaps]))
 
 
 class TooSlowError(Exception):
@@ -190,10 +181,6 @@ def _usable(scan: Scan) -> tuple[Caption, ...]:
     return tuple(caption for caption in _captions(scan) if not caption.problem)
 
 
-def _with(scan: Scan, problem: str) -> list[Path]:
-    return [caption.path for caption in _captions(scan) if caption.problem == problem]
-
-
 def _broken(scan: Scan, code: str, rule: str, holds: Callable[[str], bool]) -> Iterator[Finding]:
     """An error for the captions that break a rule. A byte order mark is no part of the text that is judged."""
     bad = [caption for caption in _usable(scan) if not holds(caption.text.lstrip(BOM))]
@@ -204,7 +191,6 @@ def _broken(scan: Scan, code: str, rule: str, holds: Callable[[str], bool]) -> I
 
 
 CAPTION_CHECKS = (
-    missing, empty, blank, encoding, unreadable, orphan, lines, bom,
-    starts_with, contains_any, contains_all, matches, max_tokens,
+    missing, unusable, unreadable, orphan, lines, bom, promised, matches, max_tokens,
 )  # fmt: skip
 """Checks of one folder's captions. A new check is a row here."""

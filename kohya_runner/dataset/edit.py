@@ -41,10 +41,8 @@ class EditPair:
     @property
     def usable(self) -> bool:
         """Whether a trainer can be given this pair."""
-        every = (self.before, self.after, *self.more)
-        return bool(self.instruction) and all(
-            p is not None and not p.image.problem and is_known_kind(p.image) for p in every
-        )
+        images = [picture.image if picture else None for picture in (self.before, self.after, *self.more)]
+        return bool(self.instruction) and all(i and not i.problem and is_known_kind(i) for i in images)
 
     @property
     def control(self) -> Image:
@@ -161,11 +159,10 @@ def _read(
 
 
 def _pair(row: MetadataRow, metadata: Path, known: Mapping[Path, Picture]) -> EditPair:
-    found = {
-        key: [known.get(path) if (path := partner(value, metadata)) else None for value in stated(row, key)]
-        for key in (INPUT, OUTPUT)
-    }
-    (before, *more), after = found[INPUT], found[OUTPUT][0]
+    def found(key: str) -> Iterator[Picture | None]:
+        return (known.get(path) if (path := partner(value, metadata)) else None for value in stated(row, key))
+
+    (before, *more), after = found(INPUT), next(found(OUTPUT))
     said = row.values.get(INSTRUCTION)
     instruction = one_line(said) if isinstance(said, str) else ""
     same = before is not None and after is not None and _same(before, after)

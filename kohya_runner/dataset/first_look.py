@@ -72,12 +72,9 @@ def _parts(folder: Path, name: str) -> list[FolderPart]:
             if images_in(folder / target) and images_in(folder / control):
                 why = f"{target or 'the folder'} and {control} hold pictures"
                 return [FolderPart(folder / target, "pairs", why, conditioning=folder / control)]
-    if images_in(folder):
-        return [FolderPart(folder, name, "")]
-    below = [entry for entry in _folders(folder) if images_in(entry)]
-    return [FolderPart(entry, _concept(entry.name, name), "the folder's name") for entry in below] or [
-        FolderPart(folder, name, "")
-    ]
+    below = [entry for entry in _folders(folder) if images_in(entry)] if not images_in(folder) else []
+    found = [FolderPart(entry, _concept(entry.name, name), "the folder's name") for entry in below]
+    return found or [FolderPart(folder, name, "")]
 
 
 def _numbered(folder: Path) -> Iterator[FolderPart]:

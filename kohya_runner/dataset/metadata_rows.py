@@ -81,10 +81,8 @@ def parse_rows(
     keyed = keyed_rows if text.lstrip().startswith("{") and text.strip() != "{}" else _listed_rows
     usual = _lines if name.lower().endswith(".jsonl") else keyed
     found = tuple((parse or usual)(name, text))
-    return MetadataRows(
-        tuple(item for item in found if isinstance(item, MetadataRow)),
-        tuple(item for item in found if isinstance(item, Fault)),
-    )
+    faults = tuple(item for item in found if isinstance(item, Fault))
+    return MetadataRows(tuple(item for item in found if isinstance(item, MetadataRow)), faults)
 
 
 def keyed_rows(name: str, text: str) -> Iterator[MetadataRow | Fault]:

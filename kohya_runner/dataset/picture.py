@@ -127,9 +127,8 @@ def _decoded(path: Path, data: bytes) -> Picture:
                 traits = replace(_traits(opened), short=data[8:16] == EXTENDED_WEBP)
             return Picture(Image(path, width, height, len(data), digest, format=opened.format or ""), traits)
     except PIL.Image.DecompressionBombError as error:
-        return _broken(
-            path, len(data), digest, f"has more pixels than Pillow, which the trainer uses, can read ({error})"
-        )
+        text = f"has more pixels than Pillow, which the trainer uses, can read ({error})"
+        return _broken(path, len(data), digest, text)
     except PIL.UnidentifiedImageError:
         return _broken(path, len(data), digest, "is not an image in a format the trainer reads")
     except MemoryError:

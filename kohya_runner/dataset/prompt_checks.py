@@ -61,11 +61,8 @@ def _length_that_fits(encoder: Encoder, counts: Sequence[Count]) -> str:
 def prefix(views: Sequence[TrainerView], rules: Rules) -> Iterator[PageFinding]:
     """Captions without the first tag that nearly all others begin with, where no rule of the recipe says it."""
     written = [one for one in views if one.from_file and not one.source.regularization]
-    if (
-        not written
-        or written[0].source.captions.starts_with
-        or {"enable_wildcard", "shuffle_caption"} & {*rules.changing}
-    ):
+    moved = {"enable_wildcard", "shuffle_caption"} & {*rules.changing}
+    if moved or not written or written[0].source.captions.starts_with:
         return
     heads = Counter(one.caption.partition(",")[0] for one in written if "," in one.caption)
     head, having = heads.most_common(1)[0] if heads else ("", 0)

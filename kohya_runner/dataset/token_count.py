@@ -15,6 +15,8 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kohya_runner.text import counted
+
 if TYPE_CHECKING:
     from kohya_runner.dataset.tokenizer_files import Tokenizer
 
@@ -140,11 +142,7 @@ class Count:
     @property
     def shown(self) -> str:
         """``31 tokens`` where it was counted, else ``12 to 60 tokens (estimate)``."""
-        return (
-            f"{self.most} token{'' if self.most == 1 else 's'}"
-            if self.exact
-            else f"{self.fewest} to {self.most} tokens (estimate)"
-        )
+        return counted(self.most, "token") if self.exact else f"{self.fewest} to {self.most} tokens (estimate)"
 
 
 def count(encoder: Encoder, text: str) -> Count:

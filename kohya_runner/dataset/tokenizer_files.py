@@ -167,10 +167,9 @@ def _from_pieces(folder: Path) -> Any:
     made = Tokenizer(models.Unigram([*pieces.scores, *extra], unk_id=pieces.unknown, byte_fallback=False))
     # marks and what the makers chose; the unknown one counts as a mark (models/t5/tokenization_t5_fast.py:88)
     _add(made, [*pieces.added, (pieces.scores[pieces.unknown][0], True)])
-    steps: list[Any] = [normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
-    made.normalizer = normalizers.Sequence(
-        [normalizers.Precompiled(pieces.charsmap), *steps] if pieces.charsmap else steps
-    )
+    steps: list[Any] = [normalizers.Precompiled(pieces.charsmap)] if pieces.charsmap else []
+    steps += [normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), "▁")]
+    made.normalizer = normalizers.Sequence(steps)
     made.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     # sentinels are added tokens: one anywhere in a text is a token of its own (models/t5/tokenization_t5_fast.py)
     _add(made, [(name, True) for name, _ in extra])
@@ -184,12 +183,9 @@ def _from_merges(folder: Path) -> Any:
     model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     made = Tokenizer(model)
     made.normalizer = normalizers.NFC()
-    made.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated", invert=False),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    pieces = pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated", invert=False)
+    signs = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.pre_tokenizer = pre_tokenizers.Sequence([pieces, signs])
     return _with_added(made, folder)
 
 

@@ -92,9 +92,7 @@ def _complete(python: TrainerPython, requirements: str, engine: EngineInfo) -> N
     needed = ("torch", "torchvision", *requirement_names(requirements))
     absent = missing(probe(python.path, (*PACKAGES, *needed, *OPENCV_BUILDS)), needed)
     if absent:
-        hint = (
-            f"install the requirements of {engine.name} there, or take that setting away and setup makes an environment"
-        )
+        hint = f"install the requirements of {engine.name} there, or take that setting away: setup makes an environment"
         raise TrainerError(f"{python.named_by} names {python.path}, which lacks {', '.join(absent)}", hint=hint)
 
 

@@ -154,10 +154,8 @@ def shared_memory(needs: MachineNeeds, host: HostFacts, _: TrainerFacts) -> Iter
     batch = needs.number("train_batch_size", 1)
     expected = workers * PREFETCH * batch * _example_bytes(needs)
     if host.shm_free_bytes is not None and expected > host.shm_free_bytes:
-        message = (
-            f"max_data_loader_n_workers: {workers} workers hold about {size(expected)} of batches in /dev/shm, "
-            f"which has {size(host.shm_free_bytes)} free: the run can die with a bus error"
-        )
+        message = f"max_data_loader_n_workers: {workers} workers hold about {size(expected)} of batches in /dev/shm, "
+        message += f"which has {size(host.shm_free_bytes)} free: the run can die with a bus error"
         hint = "write args.max_data_loader_n_workers: 0, or start the container with a larger --shm-size"
         yield warning("memory.shm", message, where=needs.place("max_data_loader_n_workers"), hint=hint)
 

@@ -120,9 +120,7 @@ def _below(folder: Path, *, links: bool) -> list[Path]:
     """The links, or the folders, that stand in a folder."""
     try:
         with os.scandir(folder) as entries:
-            chosen = (
-                entry for entry in entries if (entry.is_symlink() if links else entry.is_dir(follow_symlinks=False))
-            )
+            chosen = [one for one in entries if (one.is_symlink() if links else one.is_dir(follow_symlinks=False))]
             return sorted(Path(entry.path) for entry in chosen)
     except OSError:
         return []

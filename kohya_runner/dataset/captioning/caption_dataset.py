@@ -165,20 +165,11 @@ class _Work:
                 kept.append(made.file)
                 self._copy(made)
                 self.journal.add(replace(made, caption_sha256=""))
-            elif (
-                made.source not in self.journal.pictures
-                or made.caption_sha256 in ("", None)
-                or written != made.caption_sha256
-            ):
+            elif made.source not in self.journal.pictures or written != made.caption_sha256 or not written:
                 todo.append(made)
-        jobs = tuple(
-            CaptionJob(
-                self.target / one.file,
-                one.source.rsplit("/", 2)[-2] if "/" in one.source else "",
-                read_caption(self._origin(one)).text,
-            )
-            for one in todo
-        )
+        folders = {one.file: one.source.rsplit("/", 2)[-2] if "/" in one.source else "" for one in todo}
+        before = {one.file: read_caption(self._origin(one)).text for one in todo}
+        jobs = tuple(CaptionJob(self.target / name, folder, before[name]) for name, folder in folders.items())
         findings = [self._result(one, text) for one, text in (captioner(jobs, self.target) if todo else ())]
         faults = tuple(found for found in findings if found is not None)
         known = len(self.made) - len(kept) - len(todo)

@@ -151,10 +151,8 @@ def read_template(text: str, option: str = "--template") -> CaptionTemplate:
     wrong, instead = next((said for said in map(_fault, tree.find_all(nodes.Node)) if said[0]), ("", ""))
     if wrong:
         raise UsageError(f"{option}: {wrong}", hint=instead or hint)
-    asked = {node.name for node in tree.find_all(nodes.Name)}
-    return CaptionTemplate(
-        text, environment.from_string(text), bool(asked & {"palette", "background", "width", "height"})
-    )
+    measured = {node.name for node in tree.find_all(nodes.Name)} & {"palette", "background", "width", "height"}
+    return CaptionTemplate(text, environment.from_string(text), bool(measured))
 
 
 def _fault(node: nodes.Node) -> tuple[str, str]:

@@ -119,9 +119,8 @@ def _table(name: str, text: str) -> Iterator[MetadataRow | Fault]:
                     continue
                 header = [PICTURE[0], CAPTION[0]]
             if len(cells) > len(header):
-                yield Fault(
-                    place, f"has {len(cells)} columns and not {len(header)}", "put a text with commas in quotes"
-                )
+                what = f"has {len(cells)} columns and not {len(header)}"
+                yield Fault(place, what, "put a text with commas in quotes")
             elif any(cells):
                 yield MetadataRow(reader.line_num, place, dict(zip(header, cells, strict=False)))
     except csv.Error as fault:
@@ -146,9 +145,8 @@ class _Finder:
         absolute = plain.startswith("/") or parts[0].endswith(":")
         ends = ["/".join(parts[n:]) for n in range(1, len(parts))] if absolute else [plain]
         paths = (posixpath.normpath(posixpath.join(folder, end)) for end in ends for folder in (_plain(base), ""))
-        return next(
-            (self.known[path] for path in paths if path in self.known), f"names {printable(said)}, which is not there"
-        )
+        found = next((self.known[path] for path in paths if path in self.known), "")
+        return found or f"names {printable(said)}, which is not there"
 
 
 def _plain(name: str) -> str:

@@ -102,16 +102,13 @@ class ZipFiles(SourceFiles):
         self.members: dict[str, ZipInfo] = {}
         for one in members:
             name = _name(one)
-            if (
-                one.filename.endswith("/")
-                or any(part.startswith(".") and part != ".." for part in name.split("/"))
-                or "__MACOSX/" in name
-            ):
+            hidden = any(part.startswith(".") and part != ".." for part in name.split("/"))
+            if hidden or one.filename.endswith("/") or "__MACOSX/" in name:
                 continue
-            again = name in self.members
-            self._take(
-                f"{name} (again)" if again else name, one.file_size, "is there twice" if again else _unsafe(one, name)
-            )
+            if name in self.members:
+                self._take(f"{name} (again)", one.file_size, "is there twice")
+            else:
+                self._take(name, one.file_size, _unsafe(one, name))
             self.members.setdefault(name, one)
         self._stamp = source_stamp(self.path)
 

@@ -52,10 +52,9 @@ def find_grid(picture: PIL.Image.Image) -> PixelGrid | None:
         stands = min(_depths(across).values(), default=1.0) <= DIP  # else the other direction need not be looked at
         found = _stands_out(picture.size, across, _differences(lines[1], way)) if stands else None
         if found:
-            back = picture.resize(found, PIL.Image.Resampling.NEAREST).resize(
-                picture.size, PIL.Image.Resampling.NEAREST
-            )
-            exact = way is PIL.Image.Resampling.NEAREST and ImageChops.difference(picture, back).getbbox() is None
+            nearest = PIL.Image.Resampling.NEAREST
+            back = picture.resize(found, nearest).resize(picture.size, nearest)
+            exact = way is nearest and ImageChops.difference(picture, back).getbbox() is None
             return PixelGrid(found, way, exact)
     return None
 

@@ -223,9 +223,8 @@ def _without_copies(raws: Sequence[Raw], folder: Path, journal: Journal, *, near
         one = journal.pictures.get(str(raw.path))
         if one is not None:
             image = Image(raw.path, *one.size, one.bytes, one.sha256)
-            views.append(
-                TrainerView(image, Traits(signature=bytes.fromhex(one.signature)), Source(folder, ""), "", True)
-            )
+            traits = Traits(signature=bytes.fromhex(one.signature))
+            views.append(TrainerView(image, traits, Source(folder, ""), "", True))
     groups = [("is the same file as", group) for group in picture_checks.exact(views)]
     groups += [("looks the same as", group) for group in (picture_checks.near(views) if near else ())]
     for why, (first, *others) in groups:

@@ -147,9 +147,8 @@ def bucket_rests(version: DatasetVersion, settings: PrepareSettings, batch: int)
         if rest := count % batch:
             files = [Path(name) for name, found in chosen.items() if found and found[0] == bucket]
             text = f"bucket {bucket[0]}x{bucket[1]} has {counted(count, 'image')}: {rest} fill no batch of {batch}"
-            hint = (
-                f"a dataset of these alone with repeats: {batch // gcd(count, batch)} fills it; or crop them otherwise"
-            )
+            repeats = batch // gcd(count, batch)
+            hint = f"a dataset of these alone with repeats: {repeats} fills it; or crop them otherwise"
             yield info("dataset.bucket_rest", f"{text}: {names(files)}", hint=hint)
 
 
