@@ -157,6 +157,9 @@ def link_out(root: Path, path: Path) -> Path | None:
     return None
 
 
+KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
 def special(path: str | os.PathLike[str]) -> str:
     """Why a path may not be opened as a file ("is a named pipe"), "" where it may or where nothing is there."""
     try:
@@ -167,13 +170,7 @@ def special(path: str | os.PathLike[str]) -> str:
         return "is a file of the kernel, not of a disk"
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return ""
-    kinds = {
-        stat.S_IFIFO: "a named pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
-    return f"is {kinds.get(stat.S_IFMT(mode), 'something special')}, not a file"
+    return f"is {KINDS.get(stat.S_IFMT(mode), 'something special')}, not a file"
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -52,10 +52,10 @@ def orphan(scan: Scan) -> Iterator[Finding]:
 
 
 UNUSABLE = (
-    ("empty", CAPTION_EMPTY, "without any text, which stops the trainer", "write a caption"),
-    ("blank", CAPTION_BLANK, "with a blank first line, the only line the trainer reads",
+    ("caption.empty", CAPTION_EMPTY, "without any text, which stops the trainer", "write a caption"),
+    ("caption.blank", CAPTION_BLANK, "with a blank first line, the only line the trainer reads",
      "write the caption into the first line"),
-    ("encoding", CAPTION_ENCODING, "not in UTF-8, which stops the trainer", "save as UTF-8"),
+    ("caption.encoding", CAPTION_ENCODING, "not in UTF-8, which stops the trainer", "save as UTF-8"),
 )  # fmt: skip
 
 
@@ -64,9 +64,9 @@ def unusable(scan: Scan) -> Iterator[Finding]:
 
     library/dreambooth_dataset.py:108, :112 and :105.
     """
-    for name, problem, text, hint in UNUSABLE:
+    for code, problem, text, hint in UNUSABLE:
         paths = [caption.path for caption in _captions(scan) if caption.problem == problem]
-        yield from about(error, f"caption.{name}", scan, paths, "caption", text, hint)
+        yield from about(error, code, scan, paths, "caption", text, hint)
 
 
 def unreadable(scan: Scan) -> Iterator[Finding]:

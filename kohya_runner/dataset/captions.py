@@ -8,6 +8,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,10 +59,9 @@ def listed(folder: Path, extension: str) -> Listing:
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a folder; a link that leads nowhere, or to itself, is a file that cannot be read."""
-    try:
+    with suppress(OSError):
         return entry.is_dir()
-    except OSError:
-        return False
+    return False
 
 
 def captions_by_stem(source: facts.Source, names: Iterable[str]) -> Mapping[str, facts.Caption]:
@@ -81,11 +81,9 @@ def _unreadable(path: Path, why: str) -> facts.Caption:
 
 def images_in(folder: Path) -> int:
     """How many images a folder holds; 0 where it cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return sum(1 for entry in entries if is_image(entry.name))
-    except OSError:
-        return 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        return sum(1 for entry in entries if is_image(entry.name))
+    return 0
 
 
 BOM = "\ufeff"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -86,10 +87,9 @@ def _numbered(folder: Path) -> Iterator[FolderPart]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    try:
+    with suppress(OSError):
         return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError:
-        return []
+    return []
 
 
 def _concept(text: str, other: str) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kohya_runner.safe_files import status
+
 UNIGRAM = 1  # trainer_spec.model_type, the default
 CONTROL, USER_DEFINED = 3, 4  # types of a piece
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -140,10 +142,8 @@ def read_tokenizer(folder: Path, *, converted: bool = False) -> Tokenizer | None
 
 
 def _usable(path: Path) -> bool:
-    try:
-        return path.is_file() and path.stat().st_size <= LARGEST
-    except OSError:
-        return False
+    there = status(path)
+    return there is not None and path.is_file() and there.st_size <= LARGEST
 
 
 def _whole(folder: Path) -> Any:

@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,11 +196,9 @@ def _children(path: Path) -> tuple[Path, ...]:
 
 def _flush(directory: Path) -> None:
     """Put a folder's names on the disk; some network file systems cannot, and then it is theirs to be slow."""
-    try:
+    with suppress(OSError):
         handle = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-    except OSError:
-        return

@@ -9,6 +9,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,20 +71,16 @@ def _collect(manifest: Manifest, known: _Known) -> None:
         for name in listed[folder].get(head(laid.path.name), ()):
             if is_cache_of(name, laid.path.stem):
                 prompt = _prompt(laid.caption_sha256, laid.concept) if _TEXT_ENCODER.search(name) else ""
-                known.setdefault((laid.sha256 + laid.options, prompt), []).append(
-                    (folder / name, name[len(laid.path.stem) :])
-                )
+                cache = (folder / name, name[len(laid.path.stem) :])
+                known.setdefault((laid.sha256 + laid.options, prompt), []).append(cache)
 
 
 def _by_start(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 - names, not paths
-    except OSError:
-        return found
-    for name in names:
-        if name.endswith(".npz"):
-            found.setdefault(head(name), []).append(name)
+    with suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208 - names, not paths
+            if name.endswith(".npz"):
+                found.setdefault(head(name), []).append(name)
     return found
 
 

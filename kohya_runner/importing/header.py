@@ -20,10 +20,8 @@ RENAMED = {"batch_size_per_device": "train_batch_size", "debiased_estimation": "
            "sd_model_name": "pretrained_model_name_or_path", "vae_name": "vae", "new_sd_model_hash": ""}  # fmt: skip
 SHORT = ("torch", "bitsandbytes", "transformers", "prodigyopt", "dadaptation", "lion")
 PRECISIONS = {"F16": "fp16", "BF16": "bf16", "F32": "float"}
-ABSENT = (
-    "says nothing of attention (xformers, sdpa), workers, the scheduler's cycles, caches on disk, captions' extension, "
-    "saving, samples, launch and paths"
-)
+ABSENT = ("says nothing of attention (xformers, sdpa), workers, the scheduler's cycles, caches on disk, captions' "
+          "extension, saving, samples, launch and paths")  # fmt: skip
 
 
 def read_lora(path: Path, setup: Setup) -> None:

@@ -126,9 +126,8 @@ class RecipeWriter:
         if self.components or lent:
             yield "components:"
         yield from (f"  {name}: {_text(value)}" for name, value in self.components.items())
-        yield from (
-            f"  {name}: {_text(value)}  # the file names none: of our own recipe" for name, value in lent.items()
-        )
+        for name, value in lent.items():
+            yield f"  {name}: {_text(value)}  # the file names none: of our own recipe"
 
     def _datasets(self) -> Iterator[str]:
         given, subsets = self.setup.given, list(self.setup.subsets)

@@ -87,15 +87,12 @@ def datasets(data: Table, setup: Setup) -> None:
     """Subset over dataset over general over the command line. What holds for all of them joins the options."""
     general, sets = dict(data.get("general") or {}), [dict(one) for one in data.get("datasets") or []]
     own = [{key: value for key, value in one.items() if key != "subsets"} for one in sets]
-    subsets = [
-        (settings, subset) for settings, one in zip(own, sets, strict=True) for subset in one.get("subsets") or []
-    ]
+    both = zip(own, sets, strict=True)
+    subsets = [(settings, subset) for settings, one in both for subset in one.get("subsets") or []]
     lifted = {} if any(own) else {_argument(key): value for key, value in general.items() if key not in SUBSET_KEYS}
     below = {} if lifted else general
-    extensions = {
-        {**general, **settings, **subset}.get("caption_extension", setup.given.get("caption_extension"))
-        for settings, subset in subsets
-    }
+    usual, key = setup.given.get("caption_extension"), "caption_extension"
+    extensions = {{**general, **settings, **subset}.get(key, usual) for settings, subset in subsets}
     above = {**setup.given, **lifted}  # an option of a subset that says only what holds without it is left out
     for settings, subset in subsets:
         whole = {**general, **settings, **subset}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,12 +119,10 @@ def link_findings(room: Workspace, name: str, folders: tuple[Path, ...]) -> Iter
 
 def _below(folder: Path, *, links: bool) -> list[Path]:
     """The links, or the folders, that stand in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            chosen = [one for one in entries if (one.is_symlink() if links else one.is_dir(follow_symlinks=False))]
-            return sorted(Path(entry.path) for entry in chosen)
-    except OSError:
-        return []
+    with suppress(OSError), os.scandir(folder) as entries:
+        chosen = [one for one in entries if (one.is_symlink() if links else one.is_dir(follow_symlinks=False))]
+        return sorted(Path(entry.path) for entry in chosen)
+    return []
 
 
 LONGEST_NAME = 255

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -227,8 +228,7 @@ def read_host(
 
 def free_bytes(folder: Path) -> int | None:
     """What a user may still write there; None where the file system does not say."""
-    try:
+    with suppress(OSError):
         numbers = os.statvfs(folder)
-    except OSError:
-        return None
-    return numbers.f_bavail * numbers.f_frsize
+        return numbers.f_bavail * numbers.f_frsize
+    return None

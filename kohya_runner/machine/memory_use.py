@@ -245,11 +245,8 @@ def _unet_models(settings: VramSettings, use: HostUse, shape: Architecture) -> d
         return {}  # straight to the GPU (library/sdxl_train_util.py:48)
     half = settings.full_half and settings.family in LOADED_HALF
     width = 2 if half else FLOAT32
-    return {
-        "base model": shape.denoiser * width,
-        "text encoders": shape.text_parameters * FLOAT32,
-        "autoencoder": shape.autoencoder * width,
-    }
+    models = {"base model": shape.denoiser * width, "text encoders": shape.text_parameters * FLOAT32}
+    return models | {"autoencoder": shape.autoencoder * width}
 
 
 def _transformer_models(settings: VramSettings, use: HostUse, shape: Architecture) -> dict[str, int]:

@@ -82,11 +82,10 @@ class DatasetVersion:
 
 def source_stamp(path: str | os.PathLike[str]) -> str:
     """Size and time of a file: where both are as before, so is its content. "" where there is none."""
-    try:
+    with suppress(OSError):
         status = os.stat(path)  # noqa: PTH116 - ten thousand times
-    except OSError:
-        return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
+        return f"{status.st_size} {status.st_mtime_ns}"
+    return ""
 
 
 def read(folder: Path) -> DatasetVersion | None:
@@ -96,9 +95,8 @@ def read(folder: Path) -> DatasetVersion | None:
         if value["version"] != FORMAT:
             return None
         steps = tuple(VersionStep(**row) for row in value["steps"])
-        return DatasetVersion(
-            steps, tuple(map(_made, value["pictures"])), tuple(SetAside(**row) for row in value["set_aside"])
-        )
+        aside = tuple(SetAside(**row) for row in value["set_aside"])
+        return DatasetVersion(steps, tuple(map(_made, value["pictures"])), aside)
     except (KeyError, TypeError):
         return None
 
@@ -239,11 +237,10 @@ def usable(folder: Path, sources: Iterable[Path]) -> None:
 
 def versions(root: Path) -> tuple[Path, ...]:
     """The folders ``001``, ``002`` ... of a dataset in the workspace, finished or not, in their order."""
-    try:
-        names = os.listdir(root)  # noqa: PTH208 - names, not paths
-    except OSError:
-        return ()
-    return tuple(root / name for name in sorted(names, key=lambda n: (len(n), n)) if re.fullmatch(r"\d{3,}", name))
+    with suppress(OSError):
+        names = sorted(os.listdir(root), key=lambda name: (len(name), name))  # noqa: PTH208 - names, not paths
+        return tuple(root / name for name in names if re.fullmatch(r"\d{3,}", name))
+    return ()
 
 
 def next_version(root: Path) -> Path:
