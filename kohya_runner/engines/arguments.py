@@ -127,13 +127,7 @@ MAX_NAME = 100
 OWNED: Mapping[str, str] = TABLE["owned"]
 """Option -> what to do instead; ``{value}`` is the recipe's."""
 
-PATHS = frozenset({
-    "vae", "sample_prompts", "network_weights", "base_weights", "weights", "resume", "tokenizer_cache_dir",
-    "controlnet_model_name_or_path", "wandb_config", "console_log_file", "log_tracker_config",
-    "t5_tokenizer_path", "llm_adapter_path", "prompts_file",
-})  # fmt: skip
-"""Options whose value may be a path: a relative one is relative to the recipe file that states it."""
-
+PATHS = frozenset(TABLE["paths"]["names"])
 BOUNDS: Mapping[str, tuple[float, float]] = TABLE["bounds"]
 """Option -> smallest and largest value that trains."""
 

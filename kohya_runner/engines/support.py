@@ -138,8 +138,6 @@ def support(family: str, row: Mapping[str, Any], **same: Any) -> Support:
     return Support(**fields | components | stages)
 
 
-CLIP_L = "openai/clip-vit-large-patch14"
-CLIP_G = "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k"
 T5_XXL = "google/t5-v1_1-xxl"
 QWEN_VL = "Qwen/Qwen2.5-VL-7B-Instruct"
 
@@ -183,13 +181,10 @@ class Surprise:
     moot: Callable[[Mapping[str, Any]], bool]
 
 
-def _rates_are_set(args: Mapping[str, Any]) -> bool:
-    only_unet = args.get("network_train_unet_only") is True
-    return "unet_lr" in args and ("text_encoder_lr" in args or only_unet)
-
-
 MOOT: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
-    "learning_rate": _rates_are_set,
+    "learning_rate": lambda args: (
+        "unet_lr" in args and ("text_encoder_lr" in args or args.get("network_train_unet_only") is True)
+    ),
     "max_train_steps": lambda args: "max_train_epochs" in args,
     "num_train_epochs": lambda args: "max_train_steps" in args,
     "optimizer_type": lambda args: "use_8bit_adam" in args or "use_lion_optimizer" in args,

@@ -12,14 +12,6 @@ from kohya_runner.options.modules import External, Function
 from kohya_runner.options.script_options import Option, Type
 from kohya_runner.tables import read_table
 
-ENUMERATIONS: Mapping[str, tuple[str, ...]] = {
-    "accelerate.utils.DynamoBackend": (
-        "NO", "EAGER", "AOT_EAGER", "INDUCTOR", "AOT_TS_NVFUSER", "NVPRIMS_NVFUSER", "CUDAGRAPHS", "OFI", "FX2TRT",
-        "ONNXRT", "TENSORRT", "AOT_TORCHXLA_TRACE_ONCE", "TORCHXLA_TRACE_ONCE", "IPEX", "TVM", "HPU_BACKEND",
-    ),
-}  # fmt: skip
-"""The values of enumerations outside a checkout, by full name (accelerate 1.6.0, which every engine pins)."""
-
 
 def table_of(node: ast.expr) -> ast.expr | None:
     """``TABLE`` of ``list(TABLE)`` and ``list(TABLE.keys())``."""
@@ -75,6 +67,7 @@ TYPES: Mapping[str, Type] = {
 }
 
 _TEXTS = read_table(Path(__file__).with_name("type_functions.toml"))
+ENUMERATIONS: Mapping[str, list[str]] = _TEXTS["enumerations"]
 TYPE_FUNCTIONS: Mapping[Type, str] = {kind: _TEXTS[kind] for kind in ("int_or_float", "whole_or_float")}
 """The trainers' own type functions: their text by the name of the type."""
 

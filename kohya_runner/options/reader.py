@@ -182,7 +182,7 @@ class _Walk:
         found = self.modules.resolve(frame.module, dotted(named)) if named is not None else None
         match found:
             case External(name) if name in ENUMERATIONS and isinstance(node, ast.ListComp):
-                return ENUMERATIONS[name]
+                return tuple(ENUMERATIONS[name])
             case Expression(home, table) if isinstance(node, ast.Call) and (keys := dict_keys(table)) is not None:
                 inner = _Frame(home, self.deeper(frame, node))
                 return tuple(self.constant(key, inner) for key in keys)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kohya_runner.engines import arguments
 from kohya_runner.engines.arguments import Arg, option_arg
+from kohya_runner.engines.support import TABLE
 from kohya_runner.engines.table import options_for
 from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.record.run_paths import next_run
@@ -25,12 +26,7 @@ if TYPE_CHECKING:
 STEPS = 20
 WARM_UP = 5
 """Steps that are not measured: kernels are compiled and memory is laid out in the first ones."""
-LEFT_OUT = frozenset({
-    "max_train_epochs", "max_train_steps", "save_every_n_epochs", "save_every_n_steps", "save_n_epoch_ratio",
-    "save_state", "save_state_on_train_end", "save_last_n_epochs", "save_last_n_epochs_state", "save_last_n_steps",
-    "save_last_n_steps_state", "sample_every_n_epochs", "sample_every_n_steps", "sample_at_first", "resume",
-    "initial_step", "huggingface_repo_id", "checkpointing_steps", "num_train_epochs",
-})  # fmt: skip
+LEFT_OUT = frozenset(TABLE["rehearsal"]["left_out"])
 SOURCE = "runner: --rehearse"
 
 

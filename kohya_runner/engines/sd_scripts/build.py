@@ -15,6 +15,7 @@ from kohya_runner.dataset.layout import Layout, plan_layout, with_metadata
 from kohya_runner.engines.arguments import Arg, Wished, runner_options
 from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.rule_context import context_of
+from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.engines.sd_scripts.batching import batching_from
 from kohya_runner.engines.sd_scripts.dataset_config import evaluated, per_dataset, with_config
 from kohya_runner.engines.sd_scripts.steps import plan_steps
@@ -24,18 +25,10 @@ from kohya_runner.options.script_options import ScriptOptions
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.record.run_paths import RunPaths
 
-LATENT_OPTIONS = (
-    "vae", "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
-    "bucket_no_upscale", "resize_interpolation", "flip_aug", "color_aug", "random_crop", "alpha_mask", "no_half_vae",
-    "mixed_precision", "max_token_length", "clip_skip", "weighted_captions", "t5xxl_max_token_length",
-    "apply_t5_attn_mask",
-)  # fmt: skip
-"""What a cached latent or text encoder output depends on; the trainer checks little of it (strategy_base.py:427)."""
-
 
 def arrange(resolved: ResolvedRecipe, scans: tuple[Scan, ...], tree: Path) -> Arranged:
     """The repeat folders; pairs, a metadata file or a dataset file where the script reads those."""
-    facts = {name: resolved.parsed.get(name) for name in LATENT_OPTIONS}
+    facts = {name: resolved.parsed.get(name) for name in TABLE["caches"]["options"]}
     text = json.dumps([resolved.support.key, resolved.models.base, facts], sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]  # with another one old caches are dropped
     layout = plan_layout(scans, tree, key, caption_extension=resolved.loaded.caption_extension)
