@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from kohya_runner.dataset.captions import is_edit_file, is_rows_file
 from kohya_runner.dataset.facts import Scan
@@ -154,19 +154,18 @@ def findings(
     """Everything that the method has against the recipe's datasets and left-open options."""
     yield from _missing_options(loaded, support, parsed)
     yield from ENGINES[support.engine].dataset_findings(loaded, support, parsed.options)
+    kinds = _kinds(loaded)
     for index, entry in loaded.datasets.items():
         where = str(loaded.place("datasets", index))
         if entry.regularization and not support.regularization:
             text = f"{support.script} reads no class images"
             yield error("recipe.method", text, where=where, hint="leave the entry out, or write method: dreambooth")
-        path = loaded.path_from(entry.images, "datasets", index, "images")
-        listed = is_rows_file(path)
-        edits = is_edit_entry(loaded, index) or is_missing(loaded, index)
+        edits = kinds[index] in ("edits", "missing")
         wanted = support.data == "pairs" or support.needs_control
         optional = support.data == "controls" and not support.needs_control
         if not edits and not optional and (entry.conditioning is not None) != wanted:
             yield _conditioning(support, where, wanted=wanted)
-        if support.data == "pairs" and listed and not edits:
+        if support.data == "pairs" and kinds[index] == "rows":
             text = f"{support.script} pairs two folders of pictures, and this is a metadata file"
             yield error("recipe.method", text, where=where, hint="name the folder of the pictures")
         if support.data == "pairs" and entry.repeats != 1:
@@ -237,29 +236,30 @@ def _without_word(scans: tuple[Scan, ...], parsed: ParsedOptions) -> Iterator[Fi
             yield warning("caption.token", text, where=scan.source.place(without), hint=hint)
 
 
-def is_edit_entry(loaded: Loaded, index: int) -> bool:
-    """Whether an entry of ``datasets`` names the metadata file of an edit dataset."""
-    path = loaded.path_from(loaded.datasets[index].images, "datasets", index, "images")
-    return is_edit_file(path)
-
-
-def is_missing(loaded: Loaded, index: int) -> bool:
-    """Whether an entry names a metadata file that is not there: that is told, and nothing about what it may hold."""
-    path = loaded.path_from(loaded.datasets[index].images, "datasets", index, "images")
-    return is_rows_file(path) and not path.is_file()
+def _kinds(loaded: Loaded) -> dict[int, Literal["edits", "missing", "rows", "folder"]]:
+    """What each entry names; of a metadata file that is missing nothing is told about what it may hold."""
+    entries = loaded.datasets.items()
+    paths = {index: loaded.path_from(entry.images, "datasets", index, "images") for index, entry in entries}
+    return {
+        index: "edits" if is_edit_file(path)
+        else "folder" if not is_rows_file(path)
+        else "rows" if path.is_file()
+        else "missing"
+        for index, path in paths.items()
+    }  # fmt: skip
 
 
 def edit_findings(loaded: Loaded, support: Support) -> Iterator[Finding]:
     """What stands against the edit datasets of a recipe with this method, or against others where it needs them."""
-    entries = loaded.datasets
-    edits = [index for index in entries if is_edit_entry(loaded, index)]
+    entries, kinds = loaded.datasets, _kinds(loaded)
+    edits = [index for index, kind in kinds.items() if kind == "edits"]
     for index in edits:
         yield from _edit_findings(loaded, support, index)
     if edits and len(edits) < len(entries) and support.data in PAIRED:
         text = "edit datasets and folders cannot be mixed in one run: their pairs are laid out in different ways"
         hint = "write the pairs of the folders into a metadata.jsonl too"
         yield error("recipe.method", text, where=loaded.where("datasets"), hint=hint)
-    elif support.data == "edit" and not edits and not any(is_missing(loaded, index) for index in entries):
+    elif support.data == "edit" and not edits and "missing" not in kinds.values():
         text = f"{support.script} trains on edits: an input, an instruction and an output"
         hint = "write images: FOLDER/metadata.jsonl; its rows are described in docs/edit.md"
         yield error("recipe.method", text, where=loaded.where("datasets"), hint=hint)

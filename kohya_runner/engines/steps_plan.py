@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from kohya_runner.findings import Finding, error, warning
@@ -102,21 +102,6 @@ class SavePlan:
     events: tuple[SaveEvent, ...] = ()
 
 
-@dataclass(slots=True)
-class _Shelf:
-    written: list[str] = field(default_factory=list)
-    present: dict[str, None] = field(default_factory=dict)
-    most: int = 0
-
-    def take(self, event: SaveEvent) -> None:
-        if event.removed:
-            self.present.pop(event.name, None)
-            return
-        self.written.append(event.name)
-        self.present[event.name] = None
-        self.most = max(self.most, len(self.present))
-
-
 def save_problems(settings: SaveSettings) -> Iterator[Finding]:
     """Cadences that end the trainer, or that leave nothing."""
     for name in ("save_every_n_epochs", "save_every_n_steps"):
@@ -131,14 +116,23 @@ def save_problems(settings: SaveSettings) -> Iterator[Finding]:
 
 
 def plan_saves(settings: SaveSettings, *, total: int, steps_per_epoch: int, epochs: int) -> SavePlan:
-    checkpoints, states = _Shelf(), _Shelf()
     events = tuple(_events(settings, total, steps_per_epoch, epochs))
-    for event in events:
-        (states if event.state else checkpoints).take(event)
-    return SavePlan(
-        tuple(checkpoints.written), tuple(checkpoints.present), checkpoints.most,
-        tuple(states.written), tuple(states.present), states.most, events,
-    )  # fmt: skip
+    return SavePlan(*_kept(events, state=False), *_kept(events, state=True), events)
+
+
+def _kept(events: Iterable[SaveEvent], *, state: bool) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """What is written of one kind, what of it is still there at the end, and the most that is there at once."""
+    written: list[str] = []
+    present: dict[str, None] = {}
+    most = 0
+    for event in (event for event in events if event.state is state):
+        if event.removed:
+            present.pop(event.name, None)
+        else:
+            written.append(event.name)
+            present[event.name] = None
+            most = max(most, len(present))
+    return tuple(written), tuple(present), most
 
 
 def _events(settings: SaveSettings, total: int, steps_per_epoch: int, epochs: int) -> Iterator[SaveEvent]:

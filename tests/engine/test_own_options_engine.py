@@ -15,7 +15,7 @@ import pytest
 from whole_data_kinds import picture
 
 from kohya_runner.dataset.tree_build import build
-from kohya_runner.engines.sd_scripts.dataset_config import INSTEAD, KEYS
+from kohya_runner.engines.sd_scripts.dataset_config import INSTEAD, KEYS, PER_DATASET
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request
 
@@ -124,12 +124,12 @@ def test_our_keys_are_those_of_the_trainers_schemas(truth: Truth):
     subset, dataset = truth.schemas
     own = set(KEYS) | (set(INSTEAD) & {*subset, *dataset})
     assert own == {*subset, *dataset}
-    assert {key for key, value in KEYS.items() if value.per_dataset} == set(dataset) - set(subset)
+    assert PER_DATASET == set(dataset) - set(subset)
 
 
 def test_our_kinds_are_those_of_the_trainers_schemas(truth: Truth):
     kinds = {key: kind for schema in truth.schemas for key, kind in schema.items() if key in KEYS}
-    assert {key: value.kind for key, value in KEYS.items()} == kinds
+    assert KEYS == kinds
 
 
 @pytest.mark.parametrize("name", CASES)

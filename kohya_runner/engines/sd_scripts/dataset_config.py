@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,22 +32,12 @@ Kind = Literal["bool", "int", "str", "float", "number", "pair", "size", "dict"]
 """What the schema asks for: ``number`` is a whole one or not, ``float`` never a whole one, ``pair`` two floats."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnKey:
-    """One key. ``per_dataset``: it makes buckets of its own."""
-
-    kind: Kind
-    per_dataset: bool = False
-
-
 _TABLE = read_table(Path(__file__).with_name("dataset_options.toml"))
-KEYS: Mapping[str, OwnKey] = {
-    name: OwnKey(kind, per_dataset)
-    for part, per_dataset in (("of_folder", False), ("of_dataset", True))
-    for kind, names in _TABLE[part].items()
-    for name in names
+KEYS: Mapping[str, Kind] = {
+    name: kind for part in ("of_folder", "of_dataset") for kind, names in _TABLE[part].items() for name in names
 }
-"""By name."""
+PER_DATASET = frozenset(name for names in _TABLE["of_dataset"].values() for name in names)
+"""Those that make buckets of their own."""
 INSTEAD: Mapping[str, str] = _TABLE["instead"]
 """Keys that the runner sets, and what people write for a key of another name."""
 ARGUMENT: Mapping[str, str] = {"batch_size": "train_batch_size"}
@@ -66,7 +56,7 @@ def options_of(text: str) -> dict[str, Any]:
 
 def converted(key: str, value: Any) -> tuple[Any, str]:
     """The value as the schema takes it, and what is wrong with it ("" for nothing)."""
-    kind = KEYS[key].kind
+    kind = KEYS[key]
     if kind == "pair":
         return _pair(value)
     if kind == "size":
@@ -103,7 +93,7 @@ def groups(folders: Iterable[Folder]) -> Iterator[tuple[dict[str, Any], tuple[Fo
 
 def per_dataset(folder: Folder) -> dict[str, Any]:
     """Those of a folder's options that make buckets of their own."""
-    return {key: value for key, value in options_of(folder.options).items() if KEYS[key].per_dataset}
+    return {key: value for key, value in options_of(folder.options).items() if key in PER_DATASET}
 
 
 def with_config(layout: Layout) -> Layout:
@@ -118,7 +108,7 @@ def with_config(layout: Layout) -> Layout:
 
 def _subset(layout: Layout, folder: Folder) -> dict[str, Any]:
     """What the folder's name says without such a file (library/config_util.py:614), and its own options."""
-    own = {key: value for key, value in options_of(folder.options).items() if not KEYS[key].per_dataset}
+    own = {key: value for key, value in options_of(folder.options).items() if key not in PER_DATASET}
     return {
         "image_dir": str(layout.folder_path(folder)),
         "num_repeats": folder.repeats,
@@ -167,7 +157,7 @@ def _problem(key: str, value: Any, options: ScriptOptions) -> tuple[str, str]:
 def _alone(loaded: Loaded) -> Iterator[Finding]:
     """Class images are measured by the pictures of their own dataset (library/dreambooth_dataset.py:329)."""
     usables = {i: options_of(usable(entry.options)) for i, entry in loaded.datasets.items()}
-    made = {i: canonical({k: v for k, v in own.items() if KEYS[k].per_dataset}) for i, own in usables.items()}
+    made = {i: canonical({k: v for k, v in own.items() if k in PER_DATASET}) for i, own in usables.items()}
     trained = {made[i] for i, entry in loaded.datasets.items() if not entry.regularization}
     for index, entry in loaded.datasets.items():
         if trained and entry.regularization and made[index] not in trained:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kohya_runner.dataset.buckets import Buckets, make_buckets, select
 from kohya_runner.dataset.buckets import problems as bucket_problems
@@ -39,55 +39,47 @@ def plan_steps(folders: Sequence[Folder], batching: Batching) -> tuple[StepsPlan
     Folders with other options per dataset are datasets of their own: each has its buckets and its batches, and its
     class images are measured by its own pictures.
     """
-    parts = [_Part(members, with_own(batching, own)) for own, members in groups(folders)] or [_Part((), batching)]
-    findings = [f for part in parts for f in (*_settings_problems(part.batching), *_skipped(part))]
-    parts = [replace(part, folders=large_enough(part.folders, part.batching.skipped)) for part in parts]
+    alike = [(members, with_own(batching, own)) for own, members in groups(folders)] or [((), batching)]
+    findings = [f for members, own in alike for f in (*_settings_problems(own), *_skipped(members, own))]
     if any(finding.severity is Severity.ERROR for finding in findings):
         return None, tuple(dict.fromkeys(findings))
-    made = [part.made() for part in parts]
-    for part, one in zip(parts, made, strict=True):
-        findings += _image_problems(one.found.samples, one.buckets, part.batching)
-        findings += _unused_classes(part.folders, one.found)
-    batches = sum(one.batches for one in made)
+    parts = [_part(large_enough(members, own.skipped), own) for members, own in alike]
+    for part in parts:
+        findings += (*_image_problems(part), *_unused_classes(part))
+    batches = sum(part.batches for part in parts)
     against = _against(batches, batching)
     if against is not None:
         known = against.code == "steps.none" and any(finding.severity is Severity.ERROR for finding in findings)
         return None, tuple(dict.fromkeys([*findings, *([] if known else [against])]))
     ordered = any(folder.options for folder in folders)  # a dataset file lists the folders in our order
-    chance = next((c for p, one in zip(parts, made, strict=True) if (c := _chance(p, one, ordered=ordered))), None)
+    chance = next((found for part in parts if (found := _chance(part, ordered=ordered))), None)
     findings += [chance] if chance else []
-    return _plan(made, batching, exact=chance is None), tuple(dict.fromkeys(findings))
+    return _plan(parts, batching, exact=chance is None), tuple(dict.fromkeys(findings))
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One of the trainer's datasets."""
+    """One of the trainer's datasets, with its pictures in their buckets, and the batches of an epoch."""
 
-    folders: tuple[Folder, ...]
+    folders: Sequence[Folder]
     batching: Batching
-
-    def made(self) -> _Made:
-        buckets = make_buckets(self.batching.buckets)
-        found = register(self.folders, _split(self.batching))
-        counts = count_buckets(found.samples, buckets)
-        return _Made(buckets, found, counts, _batches(counts, self.batching))
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """Its pictures in their buckets, and the batches of an epoch."""
-
     buckets: Buckets
     found: Registered
     counts: tuple[BucketCount, ...]
     batches: int
 
 
-def _skipped(part: _Part) -> Iterator[Finding]:
-    left = {id(entry) for folder in large_enough(part.folders, part.batching.skipped) for entry in folder.entries}
-    gone = [entry for folder in part.folders for entry in folder.entries if id(entry) not in left]
+def _part(folders: Sequence[Folder], batching: Batching) -> _Part:
+    buckets, found = make_buckets(batching.buckets), register(folders, _split(batching))
+    counts = count_buckets(found.samples, buckets)
+    return _Part(folders, batching, buckets, found, counts, _batches(counts, batching))
+
+
+def _skipped(folders: Sequence[Folder], batching: Batching) -> Iterator[Finding]:
+    left = {id(entry) for folder in large_enough(folders, batching.skipped) for entry in folder.entries}
+    gone = [entry for folder in folders for entry in folder.entries if id(entry) not in left]
     if gone:
-        sides = "x".join(map(str, part.batching.skipped or ()))
+        sides = "x".join(map(str, batching.skipped or ()))
         text = f"skip_image_resolution leaves out {counted(len(gone), 'image')} of no more pixels than {sides}"
         yield info("dataset.skipped", f"{text}: {_named(gone)}")
 
@@ -121,7 +113,7 @@ def count_buckets(samples: Sequence[Sample], made: Buckets) -> tuple[BucketCount
     )
 
 
-def _plan(made: Sequence[_Made], batching: Batching, *, exact: bool) -> StepsPlan:
+def _plan(made: Sequence[_Part], batching: Batching, *, exact: bool) -> StepsPlan:
     """train_network.py:1137-1140 and :1598-1601, library/dataset.py:709."""
     batches = sum(one.batches for one in made)
     per_process = math.ceil(batches / batching.num_processes)
@@ -165,7 +157,8 @@ def _settings_problems(batching: Batching) -> Iterator[Finding]:
     yield from save_problems(batching.saves)
 
 
-def _image_problems(samples: Sequence[Sample], made: Buckets, batching: Batching) -> Iterator[Finding]:
+def _image_problems(part: _Part) -> Iterator[Finding]:
+    samples, made, batching = part.found.samples, part.buckets, part.batching
     without = {size for size in {s.entry.size for s in samples} if select(made, size) is None}
     small = [s.entry for s in samples if s.entry.size in without]
     if small:
@@ -185,14 +178,15 @@ def _image_problems(samples: Sequence[Sample], made: Buckets, batching: Batching
         yield error("image.size", text, hint=hint)
 
 
-def _unused_classes(folders: Sequence[Folder], found: Registered) -> Iterator[Finding]:
+def _unused_classes(part: _Part) -> Iterator[Finding]:
     """Class images beyond the number of training images are left out (library/dreambooth_dataset.py:325)."""
-    there = [entry for folder in folders if folder.regularization for entry in folder.entries]
-    used = {id(sample.entry) for sample in found.samples}
+    there = [entry for folder in part.folders if folder.regularization for entry in folder.entries]
+    used = {id(sample.entry) for sample in part.found.samples}
     unused = [entry for entry in there if id(entry) not in used]
     if unused and len(unused) < len(there):
         text = f"{counted(len(unused), 'class image')} of {len(there)} are never trained: {_named(unused)}"
-        hint = f"an epoch takes as many class images as training images, {found.training}: raise repeats, or take fewer"
+        many = f"an epoch takes as many class images as training images, {part.found.training}"
+        hint = f"{many}: raise repeats, or take fewer"
         yield warning("dataset.classes_unused", text, hint=hint)
 
 
@@ -200,15 +194,15 @@ def _named(entries: Sequence[Entry]) -> str:
     return names([entry.image.path for entry in entries])
 
 
-def _chance(part: _Part, made: _Made, *, ordered: bool) -> Finding | None:
+def _chance(part: _Part, *, ordered: bool) -> Finding | None:
     """Whether chance or the order in which the file system lists folders decides the number of batches."""
     split = _split(part.batching)
     for order in () if ordered else orders(part.folders, split):
-        if _batches(count_buckets(register(order, split).samples, made.buckets), part.batching) != made.batches:
+        if _batches(count_buckets(register(order, split).samples, part.buckets), part.batching) != part.batches:
             text = "the number of batches depends on the order in which the file system lists the folders"
             return info("steps.order", f"{text}: the plan may be off by a few")
     sizes = {entry.size for folder in part.folders for entry in folder.entries}
-    if split.by_chance and len({choice[0] for size in sizes if (choice := select(made.buckets, size))}) > 1:
+    if split.by_chance and len({choice[0] for size in sizes if (choice := select(part.buckets, size))}) > 1:
         text = "chance decides which images are held out, and so how many batches there are"
         hint = "write args.validation_seed and args.seed"
         return info("steps.validation", f"{text}: the plan may be off by a few", hint=hint)
