@@ -124,12 +124,12 @@ def test_our_keys_are_those_of_the_trainers_schemas(truth: Truth):
     subset, dataset = truth.schemas
     own = set(KEYS) | (set(INSTEAD) & {*subset, *dataset})
     assert own == {*subset, *dataset}
-    assert PER_DATASET == set(dataset) - set(subset)
+    assert set(dataset) - set(subset) == PER_DATASET
 
 
 def test_our_kinds_are_those_of_the_trainers_schemas(truth: Truth):
     kinds = {key: kind for schema in truth.schemas for key, kind in schema.items() if key in KEYS}
-    assert KEYS == kinds
+    assert kinds == KEYS
 
 
 @pytest.mark.parametrize("name", CASES)
