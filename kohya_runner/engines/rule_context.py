@@ -20,8 +20,6 @@ from kohya_runner.text import whole_key
 if TYPE_CHECKING:
     from kohya_runner.engines.steps_plan import StepsPlan
 
-UNFIT = ("LBFGS", "SparseAdam")
-"""Their steps ask for more than the trainer gives (library/optimizer.py:335)."""
 TORCH_OPTIMIZERS, TORCH_SCHEDULERS = "torch.optim", "torch.optim.lr_scheduler"
 
 Moment = Literal["parse", "start", "after model load", "first step", "first save", "never, silently wrong"]
@@ -114,6 +112,11 @@ class Context:
         return scheduler_arguments(self.options.options.schedulers, self.packages)
 
     @property
+    def schedule_free(self) -> bool:
+        """Whether the scheduler is a dummy (library/optimizer.py:450)."""
+        return str(self.get("optimizer_type") or "").lower().endswith("schedulefree")
+
+    @property
     def caches_text(self) -> bool:
         """The second option switches the first one on (library/sdxl_train_util.py:383, flux_train_network.py:64)."""
         return self.on("cache_text_encoder_outputs") or self.on("cache_text_encoder_outputs_to_disk")
@@ -150,11 +153,6 @@ class Context:
         """``optimizer_args`` and the like as the trainer reads them (library/optimizer.py:69)."""
         found = {key: _literal(text) for key, text in pairs(self.get(name))}
         return {key: value for key, value in found.items() if value is not UNREADABLE}
-
-
-def schedule_free(context: Context) -> bool:
-    """Whether the scheduler is a dummy (library/optimizer.py:450)."""
-    return str(context.get("optimizer_type") or "").lower().endswith("schedulefree")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner.engines.musubi import TABLE
-from kohya_runner.engines.rule_context import TORCH_OPTIMIZERS, Context, schedule_free
+from kohya_runner.engines.rule_context import TORCH_OPTIMIZERS, Context
 from kohya_runner.engines.rule_table import Condition, read_rules
 from kohya_runner.text import did_you_mean, nearest
 
@@ -24,7 +24,6 @@ PROMPT_FILES = (".txt", ".toml", ".json")
 SAVES = ("save_every_n_epochs", "save_every_n_steps", "sample_every_n_epochs", "sample_every_n_steps")
 ENCODERS = {"flux_kontext": ("text_encoder1", "text_encoder2", "vae")}
 CONSTANTS = ("constant", "adafactor")
-DISTILLED = ("klein-4b", "klein-9b")
 QWEN_VERSIONS = ("original", "edit", "edit-2509", "edit-2511")
 
 
@@ -111,7 +110,7 @@ def shrunk(context: Context) -> str:
 
 
 def own_scheduler(context: Context) -> bool:
-    return bool(context.get("lr_scheduler_type")) or schedule_free(context)
+    return bool(context.get("lr_scheduler_type")) or context.schedule_free
 
 
 def adafactor(context: Context) -> bool:
@@ -135,10 +134,6 @@ def no_encoders(context: Context) -> str:
     return ", ".join(name for name in needed if not context.get(name))
 
 
-def samples(context: Context) -> bool:
-    return any(context.get(name) for name in SAMPLES)
-
-
 def reversed_range(context: Context) -> bool:
     low, high = context.get("min_timestep"), context.get("max_timestep")
     first, last = 0 if low is None else low, 1000 if high is None else high
@@ -146,10 +141,7 @@ def reversed_range(context: Context) -> bool:
 
 
 CONDITIONS: Mapping[str, Condition] = {
-    "musubi_attention": lambda c: not attentions(c) and not c.on("sage_attn"),
     "musubi_attentions": lambda c: ", ".join(attentions(c)) if len(attentions(c)) > 1 else "",
-    "musubi_flash3": lambda c: c.on("flash3") and attentions(c)[0] == "flash3",
-    "musubi_fp8_mistral": lambda c: c.on("fp8_text_encoder") and version(c) == "dev",
     "musubi_swap_flux2": lambda c: c.number("blocks_to_swap") > MOST_SWAPPED.get(version(c), MOST_SWAPPED["dev"]),
     "musubi_version": lambda c: qwen_version(c) not in ("", *QWEN_VERSIONS),
     "musubi_version_family": other_version,
@@ -193,8 +185,7 @@ CONDITIONS: Mapping[str, Condition] = {
         bool(c.get("sample_prompts")) and c.get("sample_prompts").endswith(PROMPT_FILES) and c.prompts_found is False
     ),
     "musubi_prompts_encoders": no_encoders,
-    "musubi_samples_none": lambda c: samples(c) and not c.get("sample_prompts"),
-    "musubi_samples_never": lambda c: bool(c.get("sample_prompts")) and not samples(c),
+    "musubi_samples_none": lambda c: any(map(c.get, SAMPLES)) and not c.get("sample_prompts"),
     "musubi_other_shift": lambda c: not_of_guide(c, shift=True),
     "musubi_timesteps": lambda c: not_of_guide(c, shift=False),
     "musubi_flow_shift_missing": lambda c: (
@@ -203,6 +194,5 @@ CONDITIONS: Mapping[str, Condition] = {
         else ""
     ),
     "musubi_timestep_range": reversed_range,
-    "musubi_distilled": lambda c: version(c) in DISTILLED,
 }
 RULES = read_rules(Path(__file__).with_name("rules.toml"), CONDITIONS, "musubi-tuner")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kohya_runner.engines.rule_context import Context, schedule_free
+from kohya_runner.engines.rule_context import Context
 from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.engines.sd_scripts.rules.optimizer import TEXT_RATES, method_rates, trains_text
 
 STOP = "stop_text_encoder_training"
-NO_EVAL_MODE: list[str] = TABLE["rules"]["no_eval_mode"]
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt")
 FUSED = ("blockwise_fused_optimizers", "fused_optimizer_groups")
 
@@ -97,8 +96,6 @@ CONDITIONS: Mapping[str, Condition] = {
     "accumulation_models": lambda c: (
         c.number("gradient_accumulation_steps") > 1 and c.script == "train_db.py" and trains_text(c)
     ),
-    "schedule_free_script": lambda c: schedule_free(c) and c.script in NO_EVAL_MODE,
-    "fused_free": lambda c: c.on("blockwise_fused_optimizers") and schedule_free(c),
     "fused_accumulation": lambda c: _fuses(c) if c.number("gradient_accumulation_steps") > 1 else "",
     "fused_twice": lambda c: _fuses(c) if c.on("fused_backward_pass") else "",
     "save_folders": lambda c: str(c.get("save_model_as")).startswith("diffusers"),

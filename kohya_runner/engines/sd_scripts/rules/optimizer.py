@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kohya_runner.engines.rule_context import LORA, TORCH_OPTIMIZERS, UNET, UNFIT, Context
+from kohya_runner.engines.rule_context import LORA, TORCH_OPTIMIZERS, UNET, Context
 from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.text import did_you_mean
@@ -153,7 +153,6 @@ SWITCHED_OFF = {"text_encoder_lr": "network_train_unet_only", "unet_lr": "networ
 
 CONDITIONS: Mapping[str, Condition] = {
     "optimizer_unknown": _unknown,
-    "optimizer_unfit": lambda c: str(c.get("optimizer_type")) in UNFIT,
     "optimizer_twice": _alias_twice,
     "optimizer_alias": lambda c: "" if _alias_twice(c) else ", ".join(new for old, new in ALIASES.items() if c.on(old)),
     "optimizer_args": lambda c: _not_taken(c, sure=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kohya_runner.engines.rule_context import TORCH_SCHEDULERS, Context, schedule_free
+from kohya_runner.engines.rule_context import TORCH_SCHEDULERS, Context
 from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts import TABLE
 from kohya_runner.engines.sd_scripts.rules.optimizer import name_of, relative_step
@@ -17,7 +17,7 @@ LR_END = 1e-7
 
 def _name(context: Context) -> str:
     """The scheduler that counts; "" where an optimizer or ``lr_scheduler_type`` takes its place."""
-    replaced = schedule_free(context) or relative_step(context) or context.get("lr_scheduler_type")
+    replaced = context.schedule_free or relative_step(context) or context.get("lr_scheduler_type")
     return "" if replaced else str(context.get("lr_scheduler"))
 
 
@@ -39,7 +39,7 @@ def _unknown(context: Context) -> str:
 
 
 def _needless_warmup(context: Context) -> str:
-    if schedule_free(context) or not _warmup(context):
+    if context.schedule_free or not _warmup(context):
         return ""
     if context.get("lr_scheduler_type"):
         return f"lr_scheduler_type: {context.get('lr_scheduler_type')}"
@@ -85,13 +85,13 @@ def _torch_arguments(context: Context) -> str:
     missing = [key for key in takes.needed[1:] if key not in given] if takes else []
     if name == "ReduceLROnPlateau":
         return "the loss at each step, which the trainer does not give"
-    return "" if schedule_free(context) else ", ".join(missing)
+    return "" if context.schedule_free else ", ".join(missing)
 
 
 def _torch_unknown(context: Context) -> str:
     name = str(context.get("lr_scheduler_type") or "")
     known = context.packages.classes(TORCH_SCHEDULERS)
-    if not name or "." in name or name in known or not known or schedule_free(context):
+    if not name or "." in name or name in known or not known or context.schedule_free:
         return ""
     return did_you_mean(name, known, "args.lr_scheduler_type: ") or "write package.Class, or leave it out"
 
@@ -100,7 +100,7 @@ def _ignored(context: Context) -> str:
     """What a person set of the scheduler although something else decides."""
     names = context.given("lr_scheduler", "lr_scheduler_type", "lr_warmup_steps", "lr_scheduler_args", *OWN_OPTIONS)
     dull = ("constant", 0, "")
-    return context.listed(n for n in names if schedule_free(context) and context.get(n) not in dull)
+    return context.listed(n for n in names if context.schedule_free and context.get(n) not in dull)
 
 
 def _replaced(context: Context) -> bool:
@@ -136,9 +136,6 @@ CONDITIONS: Mapping[str, Condition] = {
     ),
     "scheduler_type_unknown": _torch_unknown,
     "scheduler_type_args": _torch_arguments,
-    "scheduler_type_wins": lambda c: (
-        bool(c.get("lr_scheduler_type") and c.given("lr_scheduler")) and not schedule_free(c)
-    ),
     "scheduler_free": _ignored,
     "scheduler_replaced": _replaced,
     "scheduler_inert": _inert,
