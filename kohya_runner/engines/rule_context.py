@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kohya_runner.engines.arguments import ParsedOptions
+from kohya_runner.engines.arguments import ParsedOptions, optimizer_of
 from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, info
@@ -110,6 +110,17 @@ class Context:
     def schedulers(self) -> Mapping[str, tuple[str, ...] | None]:
         """By name, what ``lr_scheduler_args`` may hold beside what the trainer passes; None: it fails with that."""
         return scheduler_arguments(self.options.options.schedulers, self.packages)
+
+    @property
+    def optimizer(self) -> str:
+        """Its name in lower case."""
+        return optimizer_of(self.options).lower()
+
+    @property
+    def relative_step(self) -> bool:
+        """Whether Adafactor finds its own rate, as it does by default (library/optimizer.py:258)."""
+        given = self.literals("optimizer_args")
+        return self.optimizer == "adafactor" and bool(given.get("relative_step", True) or given.get("warmup_init"))
 
     @property
     def schedule_free(self) -> bool:

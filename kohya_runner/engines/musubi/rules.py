@@ -67,7 +67,7 @@ def unknown_scheduler(context: Context) -> str:
     name = str(context.get("lr_scheduler") or "constant")
     there = (*context.schedulers, "rex")
     known = name in there or name.lower() == "rex" or name.startswith("adafactor") or len(there) == 1
-    if known or own_scheduler(context) or relative(context):
+    if known or own_scheduler(context) or context.relative_step:
         return ""
     return did_you_mean(name, there, "args.lr_scheduler: ") or "write args.lr_scheduler: constant, cosine or linear"
 
@@ -96,7 +96,7 @@ def bad_patterns(context: Context) -> bool:
 
 def warms_up(context: Context) -> bool:
     scheduler = str(context.get("lr_scheduler") or "constant")
-    flat = scheduler in CONSTANTS or relative(context)
+    flat = scheduler in CONSTANTS or context.relative_step
     return flat and context.number("lr_warmup_steps") != 0 and not own_scheduler(context)
 
 
@@ -105,22 +105,12 @@ def shrunk(context: Context) -> str:
     name = str(context.get("lr_scheduler") or "constant")
     used = ("lr_warmup_steps", *(["lr_decay_steps"] if name == "warmup_stable_decay" else []))
     whole = [n for n in used if isinstance(context.get(n), int) and context.number(n) > 0]
-    flat = name in CONSTANTS or relative(context) or own_scheduler(context)
+    flat = name in CONSTANTS or context.relative_step or own_scheduler(context)
     return context.listed(whole) if context.several and not flat else ""
 
 
 def own_scheduler(context: Context) -> bool:
     return bool(context.get("lr_scheduler_type")) or context.schedule_free
-
-
-def adafactor(context: Context) -> bool:
-    return str(context.get("optimizer_type") or "").lower() == "adafactor"
-
-
-def relative(context: Context) -> bool:
-    """Adafactor that sets its own learning rate, which is what it does unless told otherwise."""
-    options = context.literals("optimizer_args")
-    return adafactor(context) and bool(options.get("relative_step", True) or options.get("warmup_init", False))
 
 
 def not_of_guide(context: Context, *, shift: bool) -> str:
@@ -145,7 +135,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "musubi_swap_flux2": lambda c: c.number("blocks_to_swap") > MOST_SWAPPED.get(version(c), MOST_SWAPPED["dev"]),
     "musubi_version": lambda c: qwen_version(c) not in ("", *QWEN_VERSIONS),
     "musubi_version_family": other_version,
-    "musubi_whole_fused": lambda c: c.on("fused_backward_pass") and not adafactor(c),
+    "musubi_whole_fused": lambda c: c.on("fused_backward_pass") and c.optimizer != "adafactor",
     "musubi_optimizer_8bit": unknown_8bit,
     "musubi_optimizer": unknown_optimizer,
     "musubi_scheduler": unknown_scheduler,
@@ -153,22 +143,22 @@ CONDITIONS: Mapping[str, Condition] = {
         c.get("lr_scheduler") == "piecewise_constant"
         and "step_rules" not in c.literals("lr_scheduler_args")
         and not own_scheduler(c)
-        and not relative(c)
+        and not c.relative_step
     ),
     "musubi_warmup": warms_up,
     "musubi_warmup_processes": shrunk,
     "musubi_adafactor_scheduler": lambda c: (
-        str(c.get("lr_scheduler")).startswith("adafactor") and not relative(c) and not own_scheduler(c)
+        str(c.get("lr_scheduler")).startswith("adafactor") and not c.relative_step and not own_scheduler(c)
     ),
     "musubi_scheduler_fails": lambda c: (
-        c.schedulers.get(str(c.get("lr_scheduler")), ()) is None and not own_scheduler(c) and not relative(c)
+        c.schedulers.get(str(c.get("lr_scheduler")), ()) is None and not own_scheduler(c) and not c.relative_step
     ),
     "musubi_min_lr": lambda c: (
         c.get("lr_scheduler") == "cosine_with_min_lr"
         and c.get("lr_scheduler_min_lr_ratio") is None
         and not c.get("lr_scheduler_args")
         and not own_scheduler(c)
-        and not relative(c)
+        and not c.relative_step
     ),
     "musubi_network": lambda c: foreign(c, alike=False),
     "musubi_network_family": lambda c: foreign(c, alike=True),

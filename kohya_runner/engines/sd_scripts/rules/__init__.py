@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kohya_runner.engines.rule_context import LORA, Rule
 from kohya_runner.engines.rule_table import Condition, read_rules
-from kohya_runner.engines.sd_scripts.rules import methods, network, optimizer, scheduler, training
+from kohya_runner.engines.sd_scripts.rules import methods, network, optimizer, training
 
 
 def _rules(name: str, conditions: Mapping[str, Condition], methods: tuple[str, ...] = ()) -> tuple[Rule, ...]:
@@ -20,7 +20,7 @@ SUBJECTS: Mapping[str, tuple[Rule, ...]] = {
     "Network": _rules("network", network.CONDITIONS, LORA),
     "Network arguments": _rules("network_args", network.CONDITIONS, LORA),
     "Optimizer and learning rates": _rules("optimizer", optimizer.CONDITIONS),
-    "Scheduler": _rules("scheduler", scheduler.CONDITIONS),
+    "Scheduler": _rules("scheduler", optimizer.CONDITIONS),
     "Loss, noise and timesteps": _rules("loss", training.CONDITIONS),
     "Inpainting": _rules("inpainting", methods.CONDITIONS),
     "LECO": _rules("leco", {}),

@@ -1,14 +1,14 @@
-"""Rules about the optimizer, its arguments and the learning rates."""
+"""Rules about the optimizer, its arguments, the learning rates and their scheduler."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from kohya_runner.engines.rule_context import LORA, TORCH_OPTIMIZERS, UNET, Context
+from kohya_runner.engines.rule_context import LORA, TORCH_OPTIMIZERS, TORCH_SCHEDULERS, UNET, Context
 from kohya_runner.engines.rule_table import Condition
 from kohya_runner.engines.sd_scripts import TABLE
-from kohya_runner.text import did_you_mean
+from kohya_runner.text import did_you_mean, number
 
 TEXT_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2", "learning_rate_te3")
 
@@ -50,23 +50,11 @@ FUSES: list[str] = TABLE["rules"]["fuses"]
 RATE_FILTERS: list[str] = TABLE["rules"]["rate_filters"]
 
 
-def name_of(context: Context) -> str:
-    """The optimizer in lower case, as library/optimizer.py:37-55 settles it."""
-    old = next((new for alias, new in ALIASES.items() if context.on(alias)), None)
-    return str(old or context.get("optimizer_type") or "AdamW").lower()
-
-
-def relative_step(context: Context) -> bool:
-    """Whether Adafactor finds its own rate: the default, and what warmup_init asks for (library/optimizer.py:258)."""
-    given = context.literals("optimizer_args")
-    return name_of(context) == "adafactor" and bool(given.get("relative_step", True) or given.get("warmup_init", False))
-
-
 def _unknown(context: Context) -> str:
     """Why the name leads to no optimizer, with what to write."""
     name = str(context.get("optimizer_type") or "AdamW")
     known, exact = context.optimizers, context.packages.classes(TORCH_OPTIMIZERS)
-    if name_of(context) != name.lower() or name.lower() in known or name in exact or not (known and exact):
+    if context.optimizer != name.lower() or name.lower() in known or name in exact or not (known and exact):
         return ""
     if "." in name and not name.lower().startswith("dadapt"):  # a class of any package
         return ""
@@ -87,7 +75,7 @@ def _not_taken(context: Context, *, sure: bool) -> str:
     """Keys that the class does not take, or that the trainer passes itself."""
     written = str(context.get("optimizer_type") or "")
     full = written if "." in written else f"{TORCH_OPTIMIZERS}.{written}"
-    row = context.optimizers.get(name_of(context)) or ("", full)
+    row = context.optimizers.get(context.optimizer) or ("", full)
     takes = context.packages.takes(row[1])
     if takes is None or takes.more or sure is not (context.packages.sure(row[1]) or row[1].startswith(REQUIRED)):
         return ""
@@ -97,9 +85,8 @@ def _not_taken(context: Context, *, sure: bool) -> str:
 
 
 def _rate_twice(context: Context) -> str:
-    builtin = name_of(context) in context.optimizers or str(context.get("optimizer_type")) in context.packages.classes(
-        TORCH_OPTIMIZERS
-    )
+    classes = context.packages.classes(TORCH_OPTIMIZERS)
+    builtin = context.optimizer in context.optimizers or str(context.get("optimizer_type")) in classes
     return ", ".join(key for key in ("lr", "params") if key in context.literals("optimizer_args") and builtin)
 
 
@@ -107,7 +94,7 @@ def _momentum(context: Context) -> str:
     given = context.literals("optimizer_args")
     wrong = {key: given[key] for key in ("momentum", "dampening") if key in given}
     bad = not wrong.get("momentum", 0.9) or wrong.get("dampening", 0)
-    return ", ".join(f"{k}={v}" for k, v in wrong.items()) if bad and name_of(context) == "sgdnesterov" else ""
+    return ", ".join(f"{k}={v}" for k, v in wrong.items()) if bad and context.optimizer == "sgdnesterov" else ""
 
 
 def trained_rates(context: Context) -> tuple[float, ...]:
@@ -139,7 +126,7 @@ def _surplus_rates(context: Context) -> bool:
 
 
 def _low_rate(context: Context) -> bool:
-    adaptive = name_of(context) == "prodigy" or name_of(context).startswith("dadapt")
+    adaptive = context.optimizer == "prodigy" or context.optimizer.startswith("dadapt")
     rates = [rate for rate in trained_rates(context) if rate]
     return adaptive and bool(rates) and rates[0] <= 0.1
 
@@ -151,6 +138,113 @@ def _rates_differ(context: Context) -> bool:
 SWITCHED_OFF = {"text_encoder_lr": "network_train_unet_only", "unet_lr": "network_train_text_encoder_only"}
 
 
+OWN_OPTIONS: Mapping[str, list[str]] = TABLE["rules"]["scheduler_options"]
+NO_WARMUP = ("constant", "piecewise_constant")
+LR_END = 1e-7
+
+
+def _name(context: Context) -> str:
+    """The scheduler that counts; "" where an optimizer or ``lr_scheduler_type`` takes its place."""
+    replaced = context.schedule_free or context.relative_step or context.get("lr_scheduler_type")
+    return "" if replaced else str(context.get("lr_scheduler"))
+
+
+def _warmup(context: Context) -> int:
+    """Steps; a fraction is one of all steps (library/optimizer.py:483). Unknown totals count as many."""
+    value = context.number("lr_warmup_steps")
+    if not isinstance(value, float):
+        return int(value)
+    total = context.total_steps
+    return int(value > 0) if total is None else int(value * total * context.num_processes)
+
+
+def _unknown_scheduler(context: Context) -> str:
+    name, known = _name(context), context.schedulers
+    if not name or name in known or not known or name.startswith("adafactor"):
+        return ""
+    usual = tuple(other for other, arguments in known.items() if arguments is not None)
+    return did_you_mean(name, usual, "args.lr_scheduler: ") or "write args.lr_scheduler: constant or cosine"
+
+
+def _needless_warmup(context: Context) -> str:
+    if context.schedule_free or not _warmup(context):
+        return ""
+    if context.get("lr_scheduler_type"):
+        return f"lr_scheduler_type: {context.get('lr_scheduler_type')}"
+    if context.relative_step:
+        return "Adafactor with relative_step"
+    name = _name(context)
+    return f"lr_scheduler: {name}" if name == "constant" or name.startswith("adafactor:") else ""
+
+
+def _adafactor(context: Context) -> str:
+    """The name alone has no rate behind a colon to read (library/optimizer.py:526)."""
+    name = _name(context)
+    if not name.startswith("adafactor"):
+        return ""
+    if context.optimizer != "adafactor":
+        return "goes with optimizer_type: Adafactor only"
+    rate = (*name.split(":"), "")[1]
+    return "" if number(rate) is not None else "has no rate to read"
+
+
+def _min_lr(context: Context) -> str:
+    if _name(context) != "cosine_with_min_lr":
+        return ""
+    ways = [context.get("lr_scheduler_min_lr_ratio"), context.literals("lr_scheduler_args").get("min_lr")]
+    return {0: "and has none", 1: ""}.get(sum(way is not None for way in ways), "and has two")
+
+
+def _arguments(context: Context) -> str:
+    known = context.schedulers.get(_name(context))
+    return ", ".join(key for key in context.literals("lr_scheduler_args") if known is not None and key not in known)
+
+
+def _inert(context: Context) -> str:
+    used, names = _name(context), context.given(*OWN_OPTIONS)
+    known = context.schedulers.get(used) is not None
+    return context.listed(n for n in names if known and used not in OWN_OPTIONS[n] and context.get(n) != 0)
+
+
+def _torch_arguments(context: Context) -> str:
+    name = str(context.get("lr_scheduler_type") or "")
+    takes = context.packages.takes(f"{TORCH_SCHEDULERS}.{name}") if name else None
+    missing = [key for key in takes.needed[1:] if key not in context.literals("lr_scheduler_args")] if takes else []
+    if name == "ReduceLROnPlateau":
+        return "the loss at each step, which the trainer does not give"
+    return "" if context.schedule_free else ", ".join(missing)
+
+
+def _torch_unknown(context: Context) -> str:
+    name = str(context.get("lr_scheduler_type") or "")
+    known = context.packages.classes(TORCH_SCHEDULERS)
+    if not name or "." in name or name in known or not known or context.schedule_free:
+        return ""
+    return did_you_mean(name, known, "args.lr_scheduler_type: ") or "write package.Class, or leave it out"
+
+
+def _ignored(context: Context) -> str:
+    """What a person set of the scheduler although something else decides."""
+    names = context.given("lr_scheduler", "lr_scheduler_type", "lr_warmup_steps", "lr_scheduler_args", *OWN_OPTIONS)
+    return context.listed(n for n in names if context.schedule_free and context.get(n) not in ("constant", 0, ""))
+
+
+def _replaced(context: Context) -> bool:
+    given = context.given("lr_scheduler") and not str(context.get("lr_scheduler")).startswith("adafactor")
+    return bool(given) and context.relative_step and context.get("lr_scheduler") != "constant"
+
+
+def _warms(context: Context) -> bool:
+    return context.schedulers.get(_name(context)) is not None and _name(context) not in NO_WARMUP
+
+
+def _shrunk(context: Context) -> str:
+    """Only fractions are taken of ``max_train_steps * num_processes`` (library/optimizer.py:483-490)."""
+    used = ("lr_warmup_steps", *(["lr_decay_steps"] if _name(context) == "warmup_stable_decay" else []))
+    whole = (n for n in used if isinstance(context.get(n), int) and context.number(n) > 0)
+    return context.listed(whole) if context.several and _warms(context) else ""
+
+
 CONDITIONS: Mapping[str, Condition] = {
     "optimizer_unknown": _unknown,
     "optimizer_twice": _alias_twice,
@@ -160,15 +254,15 @@ CONDITIONS: Mapping[str, Condition] = {
     "optimizer_args_lr": _rate_twice,
     "optimizer_momentum": _momentum,
     "fused_backward": lambda c: (
-        c.on("fused_backward_pass") and (name_of(c) != "adafactor" or c.get("gradient_accumulation_steps") != 1)
+        c.on("fused_backward_pass") and (c.optimizer != "adafactor" or c.get("gradient_accumulation_steps") != 1)
     ),
     "fused_backward_inert": lambda c: (
         c.on("fused_backward_pass")
-        and name_of(c) == "adafactor"
+        and c.optimizer == "adafactor"
         and c.script not in FUSES
         and c.get("gradient_accumulation_steps") == 1
     ),
-    "adafactor_rates": lambda c: c.listed(c.given("unet_lr", "text_encoder_lr")) if relative_step(c) else "",
+    "adafactor_rates": lambda c: c.listed(c.given("unet_lr", "text_encoder_lr")) if c.relative_step else "",
     "learning_rate_zero": _all_zero,
     "unet_lr": lambda c: (
         not c.on("network_train_text_encoder_only")
@@ -179,6 +273,28 @@ CONDITIONS: Mapping[str, Condition] = {
     "learning_rate_unused": lambda c: c.listed(n for n in c.given(*SWITCHED_OFF) if c.on(SWITCHED_OFF[n])),
     "text_encoder_lr": _surplus_rates,
     "learning_rate_low": _low_rate,
-    "learning_rate_differ": lambda c: name_of(c) == "prodigy" and _rates_differ(c),
-    "learning_rate_dadapt": lambda c: name_of(c).startswith("dadapt") and _rates_differ(c),
+    "learning_rate_differ": lambda c: c.optimizer == "prodigy" and _rates_differ(c),
+    "learning_rate_dadapt": lambda c: c.optimizer.startswith("dadapt") and _rates_differ(c),
+    "scheduler_unknown": _unknown_scheduler,
+    "scheduler_broken": lambda c: c.schedulers.get(_name(c), ()) is None,
+    "warmup_needless": _needless_warmup,
+    "scheduler_adafactor": _adafactor,
+    "scheduler_min_lr": _min_lr,
+    "scheduler_steps": lambda c: (
+        _name(c) == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args")
+    ),
+    "scheduler_args": _arguments,
+    "scheduler_end": lambda c: (
+        _name(c) == "polynomial"
+        and "lr_end" not in c.literals("lr_scheduler_args")
+        and c.number("learning_rate") <= LR_END
+    ),
+    "scheduler_type_unknown": _torch_unknown,
+    "scheduler_type_args": _torch_arguments,
+    "scheduler_free": _ignored,
+    "scheduler_replaced": _replaced,
+    "scheduler_inert": _inert,
+    "warmup_inert": lambda c: _name(c) == "piecewise_constant" and _warmup(c) > 0,
+    "warmup_processes": _shrunk,
+    "warmup_long": lambda c: _warms(c) and 0 < (c.total_steps or 0) * c.num_processes <= _warmup(c),
 }
