@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kohya_runner.recipe.load import load, raise_for
+from kohya_runner.recipe.load import load
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 SPRITES = RECIPES / "sprites"
@@ -42,5 +42,5 @@ def test_every_colour_a_caption_names_is_in_its_picture(picture):
 
 
 def test_the_recipe_is_right_and_expects_what_is_there():
-    (dataset,) = raise_for(load(RECIPES / "quickstart.yaml")).datasets
+    (dataset,) = load(RECIPES / "quickstart.yaml").recipe.datasets
     assert dataset.expect == len(PICTURES) == len(list(SPRITES.glob("*.txt")))

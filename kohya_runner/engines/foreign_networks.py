@@ -12,7 +12,7 @@ from pathlib import Path
 from kohya_runner.engines.rule_context import reads
 from kohya_runner.options.constants import NotConstantError
 from kohya_runner.options.networks import kind_of, module_keys
-from kohya_runner.options.package_sources import PackageSources
+from kohya_runner.options.package_sources import Found, PackageSources
 from kohya_runner.tables import read_table
 from kohya_runner.text import did_you_mean
 
@@ -55,11 +55,16 @@ def network_faults(
             yield f"{key}={text} is no number {where}", f"write a {'whole ' * (kind == 'int')}number"
 
 
+def _entry(sources: PackageSources, name: str, key: str) -> tuple[Found | None, ast.expr | None]:
+    """A dictionary of a package, and what it has under a key."""
+    table = sources.find(name)
+    pairs = zip(table.node.keys, table.node.values, strict=True) if table and isinstance(table.node, ast.Dict) else ()
+    return table, next((v for k, v in pairs if isinstance(k, ast.Constant) and k.value == key), None)
+
+
 def _names_twice(preset: str, sources: PackageSources) -> bool:
     """Whether a preset names the same layer as a module and as a layer: "duplicated lora name" (lycoris/kohya.py)."""
-    table = sources.find(PRESETS[1])
-    pairs = zip(table.node.keys, table.node.values, strict=True) if table and isinstance(table.node, ast.Dict) else ()
-    made = next((v for k, v in pairs if isinstance(k, ast.Constant) and k.value == preset), None)
+    table, made = _entry(sources, PRESETS[1], preset)
     if table is None or not isinstance(made, ast.Call):
         return False
     words = {word.arg: word.value for word in made.keywords}
@@ -71,12 +76,8 @@ def _names_twice(preset: str, sources: PackageSources) -> bool:
 
 def _kind_in(sources: PackageSources, classes_of: str, algorithm: str, key: str) -> str:
     """What the class of an algorithm makes of a keyword that is handed on to it."""
-    table = sources.find(classes_of)
-    if table is None or not isinstance(table.node, ast.Dict):
-        return "text"
-    classes = {ast.unparse(k): v for k, v in zip(table.node.keys, table.node.values, strict=True) if k}
-    chosen = classes.get(repr(algorithm))
-    made = sources.find(".".join((*table.module, ast.unparse(chosen)))) if chosen else None
+    table, chosen = _entry(sources, classes_of, algorithm)
+    made = sources.find(".".join((*table.module, ast.unparse(chosen)))) if table and chosen else None
     return kind_of(made.node, key) if made and isinstance(made.node, ast.ClassDef) else "text"
 
 

@@ -200,7 +200,6 @@ class Rule:
         return (not self.families or family in self.families) and (not self.methods or method in self.methods)
 
 
-WARNING, INFO = Severity.WARNING, Severity.INFO
 SILENT: Moment = "never, silently wrong"
 UNREADABLE = object()
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from kohya_runner.options.networks import Networks
     from kohya_runner.options.optimizers import Optimizers, Schedulers
 
-__all__ = ["Option", "ScriptOptions", "engine_options", "matches_snapshot", "scripts"]
-
 
 def scripts(engine: EngineInfo, checkout: Path | None = None) -> tuple[str, ...]:
     """The train scripts of a checkout, or those of the pinned commit."""

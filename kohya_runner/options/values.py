@@ -14,8 +14,6 @@ from kohya_runner.options.keyvalues import BadValueError, float_text, integer_te
 from kohya_runner.options.script_options import NAMES, Option
 from kohya_runner.text import has_control, nearest
 
-__all__ = ["BadValueError", "problem", "tokens"]
-
 TEXTS: Mapping[str, Callable[[object], str]] = {
     "str": plain_text,
     "path": plain_text,

@@ -72,10 +72,6 @@ class TimePlan:
         }
 
 
-def measured(views: Iterable[RunView], *, name: str, argv: Sequence[str], gpus: Iterable[str]) -> Speed | None:
-    return speeds(views, name=name, argv=argv).get(tuple(sorted(gpus)))
-
-
 def speeds(views: Iterable[RunView], *, name: str, argv: Sequence[str]) -> dict[tuple[str, ...], Speed]:
     """By the names of the GPUs: that of the latest run of this name, with the options that matter; practice is none.
 

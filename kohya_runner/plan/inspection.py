@@ -148,28 +148,22 @@ def inspection_json(inspection: Inspection) -> dict[str, Any]:
     }
 
 
+COUNT_KEYS = ("encoder", "limit", "fewest", "most", "exact", "cut")
+
+
 def image_json(one: TrainerView, codes: Sequence[str] = ()) -> dict[str, Any]:
     traits = one.traits
     return {
         "path": printable(str(one.image.path)),
-        "concept": one.source.concept,
-        "repeats": one.source.repeats,
-        "regularization": one.source.regularization,
-        "width": one.image.width,
-        "height": one.image.height,
-        "format": one.image.format,
-        "sha256": one.image.sha256,
-        "problem": one.image.problem,
+        **{name: getattr(one.source, name) for name in ("concept", "repeats", "regularization")},
+        **{name: getattr(one.image, name) for name in ("width", "height", "format", "sha256", "problem")},
         "mode": traits.mode if traits else "",
         "exif_orientation": traits.orientation if traits else 1,
         "transparent_pixels": traits.transparent if traits else 0,
         "animated": traits.animated if traits else False,
         "caption": one.caption,
         "caption_from": "file" if one.from_file else "class token",
-        "tokens": [
-            {"encoder": c.encoder, "limit": c.limit, "fewest": c.fewest, "most": c.most, "exact": c.exact, "cut": c.cut}
-            for c in one.counts
-        ],
+        "tokens": [{name: getattr(count, name) for name in COUNT_KEYS} for count in one.counts],
         "bucket": list(one.bucket) if one.bucket else None,
         "resized": list(one.resized) if one.resized else None,
         "scale": round(one.scale, 4),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kohya_runner import yamlio
-from kohya_runner.errors import RecipeError, UsageError
-from kohya_runner.findings import Finding, Severity, error
+from kohya_runner.errors import UsageError
+from kohya_runner.findings import Finding, error
 from kohya_runner.recipe.models import Dataset, Recipe
 from kohya_runner.recipe.template import Variables, has_template, render
 from kohya_runner.recipe.validate import Advice, no_advice, readable_datasets, validate
@@ -120,14 +120,6 @@ def load(
     told = {_line(finding) for finding in findings}
     findings.extend(fault for fault in faults if fault.code == "recipe.unknown_key" or _line(fault) not in told)
     return Loaded(path, rendered, recipe, _sorted(findings), tree)
-
-
-def raise_for(loaded: Loaded) -> Recipe:
-    """The recipe, or RecipeError with everything that is wrong."""
-    wrong = tuple(f for f in loaded.findings if f.severity is Severity.ERROR)
-    if loaded.recipe is None or wrong:
-        raise RecipeError(f"{loaded.path}: {len(wrong)} problem(s) in the recipe", findings=wrong)
-    return loaded.recipe
 
 
 class _Files:

@@ -19,7 +19,7 @@ from kohya_runner.dataset.first_look import common_start, sprite
 from kohya_runner.findings import Severity
 from kohya_runner.plan.pipeline import make_plan
 from kohya_runner.plan.value import Plan, Request
-from kohya_runner.recipe.load import load, raise_for
+from kohya_runner.recipe.load import load
 
 SAID = "a quiet harbour at dawn with boats and gulls over grey water while an old man mends nets"
 WORDS = SAID.split()
@@ -65,7 +65,7 @@ class Room:
         (self.folder / "mine.yaml").unlink(missing_ok=True)
         done = CliRunner().invoke(main, ["new", "mine", "--family", family, "--images", "pictures"])
         assert done.exit_code == 0, done.output
-        recipe = raise_for(load(Path("mine.yaml")))
+        recipe = load(Path("mine.yaml")).recipe
         environ = {"HOME": str(self.folder), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"}
         plan = make_plan(Request(Path("mine.yaml"), workspace=str(self.folder / "ws"), elsewhere=True), environ=environ)
         assert [str(one) for one in plan.findings if one.severity is not Severity.INFO] == []
@@ -145,7 +145,7 @@ def test_a_style_with_long_captions(room: Room):
     text = Path("mine.yaml").read_text(encoding="utf-8")
     assert "# 19 of 20 captions begin so: correct the others" in text
     assert 'captions: {starts_with: "inkwash style"}' in text  # in the comment, to be pasted
-    assert raise_for(load(Path("mine.yaml"))).datasets[0].captions.starts_with is None
+    assert load(Path("mine.yaml")).recipe.datasets[0].captions.starts_with is None
     assert "t5xxl_max_token_length: 512" in text
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.plan.cost import Speed, TimePlan, measured, speed_key
+from kohya_runner.plan.cost import Speed, TimePlan, speed_key, speeds
 from kohya_runner.plan.report import plan_json, rows
 from kohya_runner.record import ledger, record
 from kohya_runner.record.record import Record, Timings
@@ -33,7 +33,7 @@ def done(odd_path: Path):
 
 
 def _measured(folder: Path, argv: tuple[str, ...] = ARGV, gpus: tuple[str, ...] = (GPU,), name: str = "lads"):
-    return measured(ledger.runs(folder), name=name, argv=argv, gpus=gpus)
+    return speeds(ledger.runs(folder), name=name, argv=argv).get(tuple(sorted(gpus)))
 
 
 def test_a_whole_run_is_measured_with_its_saves(done, odd_path):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.errors import RecipeError, UsageError
-from kohya_runner.recipe.load import Loaded, load, raise_for
+from kohya_runner.errors import UsageError
+from kohya_runner.recipe.load import Loaded, load
 
 GOOD = """\
 name: baby
@@ -71,12 +71,6 @@ def test_every_fault_is_reported_at_once_with_its_place(write):
         "10:3: the key 'lr' stands here a second time (first in line 9); keep one of the two",
         f"11:19: finish.publish: must be a repository of the Hub, {REPOSITORY}; write finish.publish: USER/NAME",
     }
-
-
-def test_raise_for_a_wrong_recipe_carries_the_findings(write):
-    with pytest.raises(RecipeError) as caught:
-        raise_for(load(write("name: x\n")))
-    assert {f.code for f in caught.value.findings} == {"recipe.missing"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kohya_runner.engines.table import FAMILIES
-from kohya_runner.recipe.load import load, raise_for
+from kohya_runner.recipe.load import load
 from kohya_runner.recipe.starter import Filled, shipped_recipes, starter, starter_file
 
 LORAS = [row for row in FAMILIES if row.method == "lora"]
@@ -16,7 +16,7 @@ def test_a_new_recipe_says_what_the_shipped_one_says(row, odd_path: Path):
     file, made = starter_file(row.family, row.recipe), odd_path / "mine.yaml"
     filled = Filled((("images: \"my 'art'\"  # two pictures", "concept: mine", "repeats: 3"),), {"seed": ("7", "why")})
     made.write_text(starter(file, filled, name="mine", output="mine.yaml"), encoding="utf-8")
-    before, after = raise_for(load(file)), raise_for(load(made))
+    before, after = load(file).recipe, load(made).recipe
     assert list(after.args.items()) == list({**before.args, "seed": 7}.items())
     assert "# why\n" in made.read_text(encoding="utf-8")
     assert (after.family, after.model, after.components) == (before.family, before.model, before.components)
