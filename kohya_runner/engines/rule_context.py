@@ -32,7 +32,6 @@ REREAD = ("lumina",)
 """Families that encode every caption anew while its outputs are cached (train_network.py:434)."""
 
 UNET = ("sd15", "sd2", "sdxl")
-
 LORA = ("lora", "inpaint", "leco")
 
 
@@ -126,6 +125,12 @@ class Context:
     def schedule_free(self) -> bool:
         """Whether the scheduler is a dummy (library/optimizer.py:450)."""
         return str(self.get("optimizer_type") or "").lower().endswith("schedulefree")
+
+    @property
+    def scheduler(self) -> str:
+        """The one that counts; "" where an optimizer or ``lr_scheduler_type`` takes its place."""
+        replaced = self.schedule_free or self.relative_step or self.get("lr_scheduler_type")
+        return "" if replaced else str(self.get("lr_scheduler"))
 
     @property
     def caches_text(self) -> bool:

@@ -64,10 +64,9 @@ def unknown_optimizer(context: Context) -> str:
 
 def unknown_scheduler(context: Context) -> str:
     """What to write instead; Adafactor brings its own."""
-    name = str(context.get("lr_scheduler") or "constant")
-    there = (*context.schedulers, "rex")
+    name, there = context.scheduler, (*context.schedulers, "rex")
     known = name in there or name.lower() == "rex" or name.startswith("adafactor") or len(there) == 1
-    if known or own_scheduler(context) or context.relative_step:
+    if known or not name:
         return ""
     return did_you_mean(name, there, "args.lr_scheduler: ") or "write args.lr_scheduler: constant, cosine or linear"
 
@@ -95,22 +94,15 @@ def bad_patterns(context: Context) -> bool:
 
 
 def warms_up(context: Context) -> bool:
-    scheduler = str(context.get("lr_scheduler") or "constant")
-    flat = scheduler in CONSTANTS or context.relative_step
-    return flat and context.number("lr_warmup_steps") != 0 and not own_scheduler(context)
+    flat = context.scheduler in CONSTANTS or (context.relative_step and not context.get("lr_scheduler_type"))
+    return flat and context.number("lr_warmup_steps") != 0
 
 
 def shrunk(context: Context) -> str:
     """Only fractions are taken of ``max_train_steps * num_processes`` (training/trainer_base.py:288-294)."""
-    name = str(context.get("lr_scheduler") or "constant")
-    used = ("lr_warmup_steps", *(["lr_decay_steps"] if name == "warmup_stable_decay" else []))
+    used = ("lr_warmup_steps", *(["lr_decay_steps"] if context.scheduler == "warmup_stable_decay" else []))
     whole = [n for n in used if isinstance(context.get(n), int) and context.number(n) > 0]
-    flat = name in CONSTANTS or context.relative_step or own_scheduler(context)
-    return context.listed(whole) if context.several and not flat else ""
-
-
-def own_scheduler(context: Context) -> bool:
-    return bool(context.get("lr_scheduler_type")) or context.schedule_free
+    return context.listed(whole) if context.several and context.scheduler not in ("", *CONSTANTS) else ""
 
 
 def not_of_guide(context: Context, *, shift: bool) -> str:
@@ -140,25 +132,14 @@ CONDITIONS: Mapping[str, Condition] = {
     "musubi_optimizer": unknown_optimizer,
     "musubi_scheduler": unknown_scheduler,
     "musubi_step_rules": lambda c: (
-        c.get("lr_scheduler") == "piecewise_constant"
-        and "step_rules" not in c.literals("lr_scheduler_args")
-        and not own_scheduler(c)
-        and not c.relative_step
+        c.scheduler == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args")
     ),
     "musubi_warmup": warms_up,
     "musubi_warmup_processes": shrunk,
-    "musubi_adafactor_scheduler": lambda c: (
-        str(c.get("lr_scheduler")).startswith("adafactor") and not c.relative_step and not own_scheduler(c)
-    ),
-    "musubi_scheduler_fails": lambda c: (
-        c.schedulers.get(str(c.get("lr_scheduler")), ()) is None and not own_scheduler(c) and not c.relative_step
-    ),
+    "musubi_adafactor_scheduler": lambda c: c.scheduler.startswith("adafactor"),
+    "musubi_scheduler_fails": lambda c: c.schedulers.get(c.scheduler, ()) is None,
     "musubi_min_lr": lambda c: (
-        c.get("lr_scheduler") == "cosine_with_min_lr"
-        and c.get("lr_scheduler_min_lr_ratio") is None
-        and not c.get("lr_scheduler_args")
-        and not own_scheduler(c)
-        and not c.relative_step
+        c.scheduler == "cosine_with_min_lr" and not c.given("lr_scheduler_min_lr_ratio", "lr_scheduler_args")
     ),
     "musubi_network": lambda c: foreign(c, alike=False),
     "musubi_network_family": lambda c: foreign(c, alike=True),

@@ -143,12 +143,6 @@ NO_WARMUP = ("constant", "piecewise_constant")
 LR_END = 1e-7
 
 
-def _name(context: Context) -> str:
-    """The scheduler that counts; "" where an optimizer or ``lr_scheduler_type`` takes its place."""
-    replaced = context.schedule_free or context.relative_step or context.get("lr_scheduler_type")
-    return "" if replaced else str(context.get("lr_scheduler"))
-
-
 def _warmup(context: Context) -> int:
     """Steps; a fraction is one of all steps (library/optimizer.py:483). Unknown totals count as many."""
     value = context.number("lr_warmup_steps")
@@ -159,7 +153,7 @@ def _warmup(context: Context) -> int:
 
 
 def _unknown_scheduler(context: Context) -> str:
-    name, known = _name(context), context.schedulers
+    name, known = context.scheduler, context.schedulers
     if not name or name in known or not known or name.startswith("adafactor"):
         return ""
     usual = tuple(other for other, arguments in known.items() if arguments is not None)
@@ -173,13 +167,13 @@ def _needless_warmup(context: Context) -> str:
         return f"lr_scheduler_type: {context.get('lr_scheduler_type')}"
     if context.relative_step:
         return "Adafactor with relative_step"
-    name = _name(context)
+    name = context.scheduler
     return f"lr_scheduler: {name}" if name == "constant" or name.startswith("adafactor:") else ""
 
 
 def _adafactor(context: Context) -> str:
     """The name alone has no rate behind a colon to read (library/optimizer.py:526)."""
-    name = _name(context)
+    name = context.scheduler
     if not name.startswith("adafactor"):
         return ""
     if context.optimizer != "adafactor":
@@ -189,19 +183,19 @@ def _adafactor(context: Context) -> str:
 
 
 def _min_lr(context: Context) -> str:
-    if _name(context) != "cosine_with_min_lr":
+    if context.scheduler != "cosine_with_min_lr":
         return ""
     ways = [context.get("lr_scheduler_min_lr_ratio"), context.literals("lr_scheduler_args").get("min_lr")]
     return {0: "and has none", 1: ""}.get(sum(way is not None for way in ways), "and has two")
 
 
 def _arguments(context: Context) -> str:
-    known = context.schedulers.get(_name(context))
+    known = context.schedulers.get(context.scheduler)
     return ", ".join(key for key in context.literals("lr_scheduler_args") if known is not None and key not in known)
 
 
 def _inert(context: Context) -> str:
-    used, names = _name(context), context.given(*OWN_OPTIONS)
+    used, names = context.scheduler, context.given(*OWN_OPTIONS)
     known = context.schedulers.get(used) is not None
     return context.listed(n for n in names if known and used not in OWN_OPTIONS[n] and context.get(n) != 0)
 
@@ -235,12 +229,12 @@ def _replaced(context: Context) -> bool:
 
 
 def _warms(context: Context) -> bool:
-    return context.schedulers.get(_name(context)) is not None and _name(context) not in NO_WARMUP
+    return context.schedulers.get(context.scheduler) is not None and context.scheduler not in NO_WARMUP
 
 
 def _shrunk(context: Context) -> str:
     """Only fractions are taken of ``max_train_steps * num_processes`` (library/optimizer.py:483-490)."""
-    used = ("lr_warmup_steps", *(["lr_decay_steps"] if _name(context) == "warmup_stable_decay" else []))
+    used = ("lr_warmup_steps", *(["lr_decay_steps"] if context.scheduler == "warmup_stable_decay" else []))
     whole = (n for n in used if isinstance(context.get(n), int) and context.number(n) > 0)
     return context.listed(whole) if context.several and _warms(context) else ""
 
@@ -276,16 +270,16 @@ CONDITIONS: Mapping[str, Condition] = {
     "learning_rate_differ": lambda c: c.optimizer == "prodigy" and _rates_differ(c),
     "learning_rate_dadapt": lambda c: c.optimizer.startswith("dadapt") and _rates_differ(c),
     "scheduler_unknown": _unknown_scheduler,
-    "scheduler_broken": lambda c: c.schedulers.get(_name(c), ()) is None,
+    "scheduler_broken": lambda c: c.schedulers.get(c.scheduler, ()) is None,
     "warmup_needless": _needless_warmup,
     "scheduler_adafactor": _adafactor,
     "scheduler_min_lr": _min_lr,
     "scheduler_steps": lambda c: (
-        _name(c) == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args")
+        c.scheduler == "piecewise_constant" and "step_rules" not in c.literals("lr_scheduler_args")
     ),
     "scheduler_args": _arguments,
     "scheduler_end": lambda c: (
-        _name(c) == "polynomial"
+        c.scheduler == "polynomial"
         and "lr_end" not in c.literals("lr_scheduler_args")
         and c.number("learning_rate") <= LR_END
     ),
@@ -294,7 +288,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "scheduler_free": _ignored,
     "scheduler_replaced": _replaced,
     "scheduler_inert": _inert,
-    "warmup_inert": lambda c: _name(c) == "piecewise_constant" and _warmup(c) > 0,
+    "warmup_inert": lambda c: c.scheduler == "piecewise_constant" and _warmup(c) > 0,
     "warmup_processes": _shrunk,
     "warmup_long": lambda c: _warms(c) and 0 < (c.total_steps or 0) * c.num_processes <= _warmup(c),
 }
