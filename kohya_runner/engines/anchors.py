@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import json
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+from kohya_runner.options.modules import parsed
 
 FILE = Path(__file__).with_name("anchors.json")
 FOLDERS = ("library", "networks", "src")
@@ -104,7 +105,8 @@ class Sources:
     def spans(self, name: str) -> tuple[Span, ...]:
         """A file's functions; none of what is no Python."""
         if name not in self._spans:
-            self._spans[name] = functions(self.lines(name)) if name.endswith(".py") else ()
+            tree = parsed(self.root / name) if self.root and name.endswith(".py") else None
+            self._spans[name] = tuple(_below(tree, "")) if tree else ()
         return self._spans[name]
 
     def lines(self, name: str) -> tuple[str, ...]:
@@ -117,16 +119,6 @@ class Sources:
                 text = ""
             self._lines[name] = tuple(text.splitlines())
         return self._lines[name]
-
-
-def functions(lines: tuple[str, ...]) -> tuple[Span, ...]:
-    """Every function and class of a file; none of what is no Python."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return tuple(_below(ast.parse("\n".join(lines)), ""))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
 
 
 def _below(node: ast.AST, outer: str) -> Iterator[Span]:

@@ -14,6 +14,7 @@ from kohya_runner.engines.support import Support
 from kohya_runner.engines.table import all_scripts, info_of, options_for, user_settings
 from kohya_runner.errors import UsageError
 from kohya_runner.install.checkout import find_trainer
+from kohya_runner.options.modules import parsed
 from kohya_runner.options.script_options import Option, ScriptOptions
 from kohya_runner.tables import read_table
 from kohya_runner.text import did_you_mean
@@ -207,11 +208,8 @@ def help_texts(root: Path, options: Iterable[Option]) -> dict[str, str]:
     wanted = {option.where: option.flag for option in options if option.where}
     found: dict[str, str] = {}
     for name in {place.rpartition(":")[0] for place in wanted}:
-        try:
-            tree = ast.parse((root / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, SyntaxError):
-            continue
-        for call in ast.walk(tree):
+        tree = parsed(root / name)
+        for call in ast.walk(tree) if tree else ():
             if isinstance(call, ast.Call) and (place := f"{name}:{call.lineno}") in wanted:
                 flags = [_text(argument) for argument in call.args]
                 said = next((_text(k.value) for k in call.keywords if k.arg == "help"), "")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from kohya_runner.engines.arguments import ParsedOptions, optimizer_of
 from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.engines.support import Support
 from kohya_runner.findings import Finding, Severity, info
+from kohya_runner.options.keyvalues import literal
 from kohya_runner.options.packages import Packages, scheduler_arguments
 from kohya_runner.text import whole_key
 
@@ -167,8 +167,11 @@ class Context:
 
     def literals(self, name: str) -> Mapping[str, Any]:
         """``optimizer_args`` and the like as the trainer reads them (library/optimizer.py:69)."""
-        found = {key: _literal(text) for key, text in pairs(self.get(name))}
-        return {key: value for key, value in found.items() if value is not UNREADABLE}
+        found = {}
+        for key, text in pairs(self.get(name)):
+            with contextlib.suppress(ValueError):  # a finding of its own (values.py)
+                found[key] = literal(text)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,6 @@ class Rule:
 
 
 SILENT: Moment = "never, silently wrong"
-UNREADABLE = object()
 
 
 def shown(value: object) -> str:
@@ -235,15 +237,6 @@ def reads(convert: Callable[[str], object], text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _literal(text: str) -> object:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-        return UNREADABLE  # a finding of its own (values.py)
 
 
 class _Values(dict[str, str]):

@@ -173,20 +173,25 @@ def _checked(style: Style, item: object) -> str:
     if style == "literal" and "=" in text:
         raise BadValueError(f"{key}: the trainer allows no second '=' in '{item}'; write {key}=VALUE")
     if style == "literal" or key in PATTERN_LISTS:
-        _must_be_literal(key, text)
+        try:
+            literal(text)
+        except ValueError:
+            fix = f'write {key}: "{text!r}"' if text else f"write {key}: \"''\" for an empty text"
+            message = f"{key}: the trainer reads '{text}' as a Python value and it is none; {fix}"
+            raise BadValueError(message) from None
     if key in ANY_TEXT_IS_YES and text.strip().lower() in {"false", "0", "no", ""}:
         raise BadValueError(f"{key}: the trainer takes any text for yes, '{text}' too; leave {key} out")
     return item
 
 
-def _must_be_literal(key: str, text: str) -> None:
+def literal(text: str) -> object:
+    """As ``ast.literal_eval`` reads it; a ``ValueError`` for whatever it refuses."""
     try:
         with warnings.catch_warnings():  # about escapes such as \d, which the trainer's Python would print, too
             warnings.simplefilter("ignore")
-            ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-        fix = f'write {key}: "{text!r}"' if text else f"write {key}: \"''\" for an empty text"
-        raise BadValueError(f"{key}: the trainer reads '{text}' as a Python value and it is none; {fix}") from None
+            return ast.literal_eval(text)
+    except (SyntaxError, RecursionError, MemoryError, TypeError) as fault:
+        raise ValueError(text) from fault
 
 
 def _literal(key: str, value: object) -> str:

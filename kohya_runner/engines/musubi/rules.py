@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from kohya_runner.engines.musubi import TABLE
 from kohya_runner.engines.rule_context import TORCH_OPTIMIZERS, Context
 from kohya_runner.engines.rule_table import Condition, read_rules
+from kohya_runner.options.keyvalues import literal
 from kohya_runner.text import did_you_mean, nearest
 
 ATTENTION = ("sdpa", "flash_attn", "xformers", "flash3")
@@ -88,8 +88,8 @@ def unknown_keys(context: Context) -> str:
 def bad_patterns(context: Context) -> bool:
     """The network adds a pattern of its own to the list."""
     try:
-        return not isinstance(ast.literal_eval(context.network_args.get("exclude_patterns", "[]")), list)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return not isinstance(literal(context.network_args.get("exclude_patterns", "[]")), list)
+    except ValueError:
         return True
 
 
