@@ -314,7 +314,7 @@ def test_a_list_of_all_commands_imports_none_of_them():
     assert all(f"\n  {name} " in ended.stdout for name in ("plan", "compare", "setup", "watch"))
 
 
-@pytest.mark.parametrize(("words", "most"), [((), 102), (("--elsewhere",), 98)], ids=["here", "elsewhere"])
+@pytest.mark.parametrize(("words", "most"), [((), 101), (("--elsewhere",), 97)], ids=["here", "elsewhere"])
 def test_a_plan_loads_the_modules_that_it_needs(odd_path, words, most):
     (odd_path / "pictures").mkdir()
     for number in range(2):
