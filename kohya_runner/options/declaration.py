@@ -77,7 +77,9 @@ def declared(call: ast.Call, value: Callable[[ast.expr], object], where: str) ->
 
     Raises ``NotConstantError`` for anything that is not understood.
     """
-    keywords = _keywords(call)
+    if any(keyword.arg is None for keyword in call.keywords) or any(isinstance(a, ast.Starred) for a in call.args):
+        raise NotConstantError(call, "cannot follow * and ** in add_argument")
+    keywords = {str(keyword.arg): keyword.value for keyword in call.keywords}
     unknown = sorted(keywords.keys() - READ - UNREAD)
     if unknown:
         raise NotConstantError(call, f"add_argument has a keyword this version does not know: {', '.join(unknown)}")
@@ -149,9 +151,3 @@ def _outline(function: ast.stmt) -> str:
     bare = _WithoutMessages().visit(ast.parse(ast.unparse(function)).body[0])
     names = ",".join(argument.arg for argument in bare.args.args)
     return "\n".join([names, *(ast.unparse(node) for node in (*bare.decorator_list, *bare.body))])
-
-
-def _keywords(call: ast.Call) -> dict[str, ast.expr]:
-    if any(keyword.arg is None for keyword in call.keywords) or any(isinstance(a, ast.Starred) for a in call.args):
-        raise NotConstantError(call, "cannot follow * and ** in add_argument")
-    return {str(keyword.arg): keyword.value for keyword in call.keywords}

@@ -203,7 +203,10 @@ class _Walk:
             if len(names) == 1:
                 return local
             raise NotConstantError(node, f"cannot follow '{ast.unparse(node)}'")
-        module = _with_local(frame.module, names[0], local) if isinstance(local, Imported) else frame.module
+        module = frame.module
+        if isinstance(local, Imported):  # the module as a function sees it that imports the name itself
+            own = {names[0]: [Binding(local, conditional=False)]}
+            module = Module(module.path, {**module.bindings, **own})
         match self.modules.resolve(module, names) if names else None:
             case Expression(home, inner):
                 return self.module_constant(home, inner, depth=self.deeper(frame, node))
@@ -289,8 +292,3 @@ def _parsing(value: ast.expr, frame: _Frame) -> _Parser | None:
             return found if isinstance(found, _Parser) else None
         case _:
             return None
-
-
-def _with_local(module: Module, name: str, local: Imported) -> Module:
-    """The module as a function sees it that imports ``name`` itself."""
-    return Module(module.path, {**module.bindings, name: [Binding(local, conditional=False)]})

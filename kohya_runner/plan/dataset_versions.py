@@ -77,7 +77,7 @@ class WantedVersion:
         """A new version, of what the last one has and what changed; or the one that a cut run began."""
         made_by = captioner(self.captions) if self.captions else None  # what it cannot follow is told first
         unzipped = self._unzipped(progress) if self.pictures != self.source else ()
-        folder = self._begun() or self._next()
+        folder = self._folder()
 
         def show(done: int, total: int) -> None:
             if progress is not None:
@@ -99,22 +99,18 @@ class WantedVersion:
         told = import_dataset(request, progress).findings
         return tuple(one for one in told if one.code != "dataset.strays")
 
-    def _begun(self) -> Path | None:
-        """The last version where it is not finished: no manifest yet, or its captions are not all there."""
-        last = manifest.versions(self.root)[-1:]
-        known = manifest.read(last[0]) if last else None
-        begun = known is None or (
-            known.steps in (self.steps[:1], self.steps) and self.captions is not None and self._is_current(last[0])
-        )
-        return last[0] if last and begun else None
-
-    def _next(self) -> Path:
-        last, folder = manifest.versions(self.root)[-1:], manifest.next_version(self.root)
-        known = manifest.read(last[0]) if last else None
-        if last and (last[0] / ANSWERS).is_file():
-            shutil.copy2(last[0] / ANSWERS, folder / ANSWERS)  # will be written to
-        if known is not None and self.steps[0] in known.steps:
-            for path in last[0].iterdir():
+    def _folder(self) -> Path:
+        """The last version where it is not finished (no manifest yet, captions are missing); else a new one."""
+        last = next(iter(manifest.versions(self.root)[-1:]), None)
+        known = manifest.read(last) if last else None
+        cut = known is not None and known.steps in (self.steps[:1], self.steps) and self.captions is not None
+        if last and (known is None or (cut and self._is_current(last))):
+            return last
+        folder = manifest.next_version(self.root)
+        if last and (last / ANSWERS).is_file():
+            shutil.copy2(last / ANSWERS, folder / ANSWERS)  # will be written to
+        if last and known is not None and self.steps[0] in known.steps:
+            for path in last.iterdir():
                 if not path.name.startswith(".") and path.name != ANSWERS:
                     os.link(path, folder / path.name)  # replaced where it changes, never written to
         return folder

@@ -21,7 +21,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -98,6 +98,9 @@ BACKLOG = 2000
 LONGEST = 1 << 14  # bytes; a longer line is none of ours
 
 
+_NUMBERS = ("loss", "current", "seconds_per_step", "elapsed")
+
+
 @dataclass(frozen=True, slots=True)
 class StepLine:
     """What is known of one step; NaN is a value, None is unknown."""
@@ -114,16 +117,9 @@ class StepLine:
 
     def joined(self, other: StepLine) -> StepLine:
         """With what a second line says about the same step."""
-        return StepLine(
-            self.t, self.step,
-            epoch=self.epoch if other.epoch is None else other.epoch,
-            loss=self.loss if other.loss is None else other.loss,
-            current=self.current if other.current is None else other.current,
-            seconds_per_step=other.seconds_per_step or self.seconds_per_step,
-            elapsed=self.elapsed if other.elapsed is None else other.elapsed,
-            lr={**self.lr, **other.lr},
-            late=self.late,
-        )  # fmt: skip
+        told = {name: getattr(other, name) for name in ("epoch", *_NUMBERS)}
+        known = {name: value for name, value in told.items() if value is not None}
+        return replace(self, **known, lr={**self.lr, **other.lr})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +160,8 @@ class Appender:
         del self._waiting[:-BACKLOG]
         data = (b"\n" if self._torn else b"") + b"".join(one + b"\n" for one in self._waiting)
         try:
-            written = self._write(data)
+            with os.fdopen(open_for_write(self._path, os.O_APPEND, 0o644), "ab", buffering=0) as file:
+                written = file.write(data)
         except OSError:
             return
         self._torn = written != len(data)
@@ -177,13 +174,6 @@ class Appender:
             os.utime(self._path)
         except OSError:
             return
-
-    def _write(self, data: bytes) -> int:
-        handle = open_for_write(self._path, os.O_APPEND, 0o644)
-        try:
-            return os.write(handle, data)
-        finally:
-            os.close(handle)
 
 
 class Reader:
@@ -236,11 +226,8 @@ def _step(line: dict[str, Any]) -> StepLine | None:
         return None
     lr = line.get("lr")
     rates = {str(k): rate for k, v in lr.items() if (rate := number(v)) is not None} if isinstance(lr, dict) else {}
-    return StepLine(
-        t, step, epoch=_whole(line.get("epoch")), loss=number(line.get("loss")), current=number(line.get("current")),
-        seconds_per_step=number(line.get("seconds_per_step")), elapsed=number(line.get("elapsed")), lr=rates,
-        late=line.get("late") is True,
-    )  # fmt: skip
+    told = {name: number(line.get(name)) for name in _NUMBERS}
+    return StepLine(t, step, epoch=_whole(line.get("epoch")), lr=rates, late=line.get("late") is True, **told)
 
 
 def _mark(line: dict[str, Any]) -> Mark | None:
