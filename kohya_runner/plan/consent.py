@@ -60,22 +60,11 @@ LAUNCHER_INSTEAD: Mapping[str, str] = _TABLE["launcher"]["instead"]
 PLAIN_NAMES = ("log_prefix", "log_tracker_name")
 """Options whose text becomes the name of a folder below --logging_dir (library/model_io.py:434)."""
 
-_CLASS = r"[A-Z]\w*"
-_OPTIMIZERS = (
-    rf"torch\.optim(\.[a-z_]+)?\.{_CLASS}",
-    r"transformers(\.optimization)?\.(Adafactor|AdafactorSchedule)",
-    rf"bitsandbytes\.optim(\.[a-z_0-9]+)?\.{_CLASS}",
-    rf"(lion_pytorch|prodigyopt|dadaptation|schedulefree|pytorch_optimizer|came_pytorch)(\.[a-z_0-9]+)*\.{_CLASS}",
-    rf"(prodigyplus|prodigy_plus_schedule_free|prodigyplus\.prodigy_plus_schedulefree)\.{_CLASS}",
-)
-_BARE = r"\w+"  # the trainer's own names, and what torch.optim calls so (library/optimizer.py:336)
 SHIPPED: Mapping[str, re.Pattern[str]] = {
-    "network_module": re.compile(r"(musubi_tuner\.)?networks(\.[a-z_0-9]+)+|lycoris(\.[a-z_0-9]+)*", re.ASCII),
-    "optimizer_type": re.compile("|".join((_BARE, *_OPTIMIZERS)), re.ASCII),
-    "lr_scheduler_type": re.compile("|".join((_CLASS, *_OPTIMIZERS)), re.ASCII),
+    option: re.compile("|".join(own if option == "network_module" else (*own, *_TABLE["field"]["classes"])), re.ASCII)
+    for option, own in _TABLE["shipped"].items()
 }
-"""What needs no consent: the trainer's own, and classes of the field's packages. Never "all below torch":
-torch.hub.load and torch.utils.cpp_extension.load run what their arguments say."""
+"""What needs no consent."""
 
 
 def is_shipped(option: str, value: str) -> bool:
