@@ -25,13 +25,11 @@ from kohya_runner.recipe.models import Prepare
 if TYPE_CHECKING:
     from kohya_runner.dataset.captioning.caption_dataset import Captioner
     from kohya_runner.dataset.captioning.caption_text import CaptionSettings
+    from kohya_runner.plan.data import Progress
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.workspace import Workspace
 
     Captioners = Callable[[CaptionSettings], Captioner]
-
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,9 @@ from kohya_runner.dataset.token_count import alike
 from kohya_runner.dataset.trainer_view import PageFinding, TrainerView
 from kohya_runner.errors import exit_code
 from kohya_runner.findings import Finding, Severity, allow, finding_json
-from kohya_runner.plan.data import CACHE, read_sources
+from kohya_runner.plan.data import CACHE, Progress, read_sources
 from kohya_runner.plan.inspection_target import Target
 from kohya_runner.text import printable
-
-Progress = Callable[[str, int, int], None]
-
 
 ORDER = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 _PER_IMAGE = ("image", "caption")

@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from kohya_runner.install import probe
     from kohya_runner.install.checkout import Checkout, TrainerPython
     from kohya_runner.machine.host import Gpu, HostFacts
+    from kohya_runner.plan.data import Progress
     from kohya_runner.plan.pipeline import Opened
 
     Asked = Callable[[], probe.PythonFacts | None]
-
-Progress = Callable[[str, int, int], None]
 
 
 def needs(resolved: ResolvedRecipe) -> MachineNeeds:

@@ -6,7 +6,7 @@ Each stage is a function from the results of those before it: opening, options, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from kohya_runner.machine.rendezvous import ALONE, Rendezvous, rendezvous
 from kohya_runner.options.script_options import NAMES
 from kohya_runner.plan.assembly import assemble
 from kohya_runner.plan.consent import Consents, Consequence, check_keys, consequences
-from kohya_runner.plan.data import ReadData, read_data, read_without_options
+from kohya_runner.plan.data import Progress, ReadData, read_data, read_without_options
 from kohya_runner.plan.machine import ask_trainer, on_machine, packages_of
 from kohya_runner.plan.options import advice, given_options, meant_support, option_findings, sample_file, unjudged
 from kohya_runner.plan.value import Plan, Request
@@ -35,9 +35,6 @@ from kohya_runner.workspace import Workspace
 
 if TYPE_CHECKING:
     from kohya_runner.install.checkout import Checkout, TrainerPython
-
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
