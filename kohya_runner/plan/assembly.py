@@ -22,7 +22,7 @@ from kohya_runner.errors import RecipeError
 from kohya_runner.findings import Finding, error
 from kohya_runner.plan import resume_options
 from kohya_runner.plan.data import ReadData
-from kohya_runner.plan.model_forms import VAE, form_findings
+from kohya_runner.plan.model_forms import form_findings
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe, Reference, reference
 from kohya_runner.record.run_paths import RunPaths, next_run
@@ -77,12 +77,6 @@ class _Search:
         self.fetches.append(Fetch(file, target))
         return str(target)
 
-    def component(self, name: str, ref: Reference) -> Path | None:
-        """Where a component is; None where the family has none of this name."""
-        if not any(known.name == name for known in self.support.components):
-            return None
-        return self.workspace.root / self.located(ref, name)
-
 
 def find_models(loaded: Loaded, support: Support, workspace: Workspace, *, look: bool) -> Models:
     """Resolve ``model`` and ``components``. Without ``look`` a file may be on another machine alone."""
@@ -91,12 +85,12 @@ def find_models(loaded: Loaded, support: Support, workspace: Workspace, *, look:
     search = _Search(support, workspace, look)
     base = reference(loaded, recipe.model, "model")
     located = search.located(base, "model")
-    found = {
-        name: search.component(name, reference(loaded, value, "components", name))
+    known = {one.name for one in support.components}
+    components = {
+        name: workspace.root / search.located(reference(loaded, value, "components", name), name)
         for name, value in recipe.components.items()
-        if name != VAE or any(one.name == VAE for one in support.components)
+        if name in known
     }
-    components = {name: path for name, path in found.items() if path is not None}
     tokenizers = None
     if base.kind == "random":
         from kohya_runner.install.random_model import random_model_paths
