@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kohya_runner.engines.arguments import Arg, ParsedOptions, option_arg
 from kohya_runner.engines.protocol import Engine
@@ -183,8 +184,7 @@ LENGTHS = ("max_train_steps", "max_train_epochs", "output_name", "save_n_epoch_r
 """Options that say how long a run is and what its files are called: said anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(NamedTuple):
     """A learning rate over the whole run: its function in ``transformers.optimization``, and what it takes beside.
 
     ``options``: its parameters, and the options that give them. ``halved``: the number of cycles is halved first.
@@ -196,9 +196,11 @@ class Curve:
     decays: bool = False  # its length is said in three parts
 
 
-_TABLE = read_table(Path(__file__).with_name("resume.toml"))
-CURVES = {name: Curve(**{"options": {}} | row) for name, row in _TABLE["curves"].items()}
-"""The schedulers that are drawn over ``max_train_steps`` (training/trainer_base.py:278, library/optimizer.py:579)."""
+@lru_cache
+def curves() -> Mapping[str, Curve]:
+    """Schedulers that are drawn over ``max_train_steps`` (training/trainer_base.py:278, library/optimizer.py:579)."""
+    rows = read_table(Path(__file__).with_name("resume.toml"))["curves"]
+    return {name: Curve(**{"options": {}} | row) for name, row in rows.items()}
 
 
 def remaining_args(
@@ -225,7 +227,7 @@ def _learning_rate(settings: ParsedOptions, whole: int) -> dict[str, Any]:
         return {}
     stated = settings.get("lr_warmup_steps")
     warmup = _steps(stated, whole)
-    curve = CURVES.get(str(settings.get("lr_scheduler")))
+    curve = curves().get(str(settings.get("lr_scheduler")))
     if curve is None:
         return {"lr_warmup_steps": warmup} if isinstance(stated, float) else {}
     said: dict[str, Any] = {"num_warmup_steps": warmup, "num_training_steps": whole}

@@ -14,7 +14,7 @@ from kohya_runner.engines import arguments
 from kohya_runner.engines.arguments import as_parsed
 from kohya_runner.engines.table import options_for
 from kohya_runner.options import values
-from kohya_runner.plan.resume_options import CURVES, remaining_args
+from kohya_runner.plan.resume_options import curves, remaining_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ RATE = 1e-3
 NEEDY = ("warmup_stable_decay", "cosine_with_min_lr")
 """They cannot do without more."""
 CASES: Sequence[Mapping[str, Any]] = (
-    *({"lr_scheduler": name, "lr_warmup_steps": 4} for name in CURVES if name not in NEEDY),
+    *({"lr_scheduler": name, "lr_warmup_steps": 4} for name in curves() if name not in NEEDY),
     {"lr_scheduler": "cosine", "lr_warmup_steps": 0.2},
     {"lr_scheduler": "cosine"},
     {"lr_scheduler": "cosine_with_restarts", "lr_scheduler_num_cycles": 3, "lr_warmup_steps": 2},
