@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_origin
 
@@ -130,6 +131,9 @@ def _finding(detail: Any, tree: Node, advice: Advice | None) -> Finding:
         quoted = f'{hint}; a value that begins with # needs quotes: {name}: "#{example}"'
         return error("recipe.missing", f"{name}: has no value", where=str(node.place), hint=quoted)
     what, instead = _words(detail, path, node.plain())
+    line = re.fullmatch(rf"write {re.escape(name)}: (\{{.*\}}|\[.*\]|\S+?)([ ,;].*)?", instead)
+    if line and node.place.by_user:
+        instead = f"write --set {shlex.quote(f'{name}={line[1]}')}{line[2] or ''}"
     return error("recipe.value", f"{name}: {what}", where=str(node.place), hint=instead)
 
 

@@ -244,10 +244,12 @@ def models(found: Sequence[ModelRow], *, as_json: bool, family: str | None) -> N
         return
     _hanging([(name, ", ".join(methods)) for name, methods in by_state["supported"].items()])
     near = "; ".join(f"{name.split()[0]}: {', '.join(methods)}" for name, methods in by_state["stand-in"].items())
-    _hanging([("\nstand-in", near)])
+    say("")
+    _hanging([("stand-in", near)])
     yet = [title.split(maxsplit=1)[1] for title in by_state["not by a recipe yet"]]
     why = next(row.detail for row in found if row.state == "not by a recipe yet")
-    _hanging([(f"\n{why}", ", ".join(yet))])
+    say(f"\n{why}:")
+    _hanging([("", ", ".join(yet))])
     never = sum(map(len, by_state["not available upstream"].values()))
     say(f"not available upstream: {never} others\n\nscripts, recipes and reasons: kohya-runner models FAMILY")
 

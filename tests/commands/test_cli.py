@@ -179,7 +179,8 @@ def test_models_fit_into_80_columns_and_fold_what_cannot_be_had(run):
     lines = run("models").stdout.splitlines()
     assert lines[0].split()[0] == "sd15"
     assert sum("not available upstream" in line for line in lines) == 1
-    assert any(line.startswith("trained by musubi-tuner, not by a recipe here yet") for line in lines)
+    assert any(line.startswith("stand-in  sd15: ") for line in lines)
+    assert lines[lines.index("trained by musubi-tuner, not by a recipe here yet:") + 1].startswith("  HunyuanVideo")
     one = run("models", "flux").stdout
     assert "recipes/flux_lora.yaml" in one
     assert "not available upstream: sd-scripts trains embeddings" in one

@@ -360,6 +360,8 @@ def test_each_file_that_is_missing_is_named(errors):
         ("args.resolution=1024x1024", "write --set args.resolution=1024,1024"),
         ("dataset.0.images=pictures", "write --set datasets.0.images=pictures"),
         ("datasets.images=pictures", "write --set datasets.0.images=VALUE"),
+        ("datasets.0.repeats=10x", "write --set datasets.0.repeats=10"),
+        ("guard.nan=false", "write --set guard.nan=ignore (or stop)"),
     ],
 )
 def test_an_override_is_answered_with_an_override(override, says, errors):
