@@ -43,10 +43,8 @@ def import_(files: tuple[str, ...], **choices: Any) -> int:
     if output.exists():
         raise UsageError(f"{output} exists and is left as it is", hint="choose another -o")
     setup = read(found, choices["script"])
-    places = Places(
-        found[0].path.absolute().parent, output.absolute().parent, choices["base"], read_maps(choices["maps"])
-    )
-    made = writer(setup, places)
+    here, there = found[0].path.absolute().parent, output.absolute().parent
+    made = writer(setup, Places(here, there, choices["base"], read_maps(choices["maps"])))
     shown = shlex.quote(str(output))
     safe_files.write_text(output, made.text(shown))
     console.note(f"wrote {output}: {setup.kind}, {setup.script}")

@@ -204,8 +204,7 @@ def _show(made: Sweep, compared: Comparison | None, *, as_json: bool) -> None:
     lines = [(*line, row.said) for line, row in zip(table(rows, price), rows, strict=True)]
     console.table((*HEADINGS, ""), lines, empty="")
     left = any(row.state != "succeeded" for row in rows)
-    console.say(
-        f"used: {made.purse.said(spent)}" + ("; the same command goes on where something is left" if left else "")
-    )
+    more = "; the same command goes on where something is left" if left else ""
+    console.say(f"used: {made.purse.said(spent)}{more}")
     if compared is not None:
         show(compared, as_json=False)

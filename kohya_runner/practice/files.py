@@ -46,12 +46,8 @@ class Writer:
             write_zip(path)
             return
         numbers = {"ss_epoch": str(epoch), "ss_steps": str(steps), "ss_training_finished_at": str(time.time())}
-        data = safetensors(
-            self._tensors(),
-            {**self.metadata, **numbers},
-            DTYPES.get(self.args.save_precision or "float", DTYPES["float"]),
-            self._fill(nan=nan),
-        )
+        dtype = DTYPES.get(self.args.save_precision or "float", DTYPES["float"])
+        data = safetensors(self._tensors(), {**self.metadata, **numbers}, dtype, self._fill(nan=nan))
         size = math.ceil(len(data) / (PIECES if self.slow else 1))
         with path.open("wb", buffering=0) as file:
             for start in range(0, len(data), size):

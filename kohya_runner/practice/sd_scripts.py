@@ -109,9 +109,8 @@ def read_folders(args: argparse.Namespace) -> tuple[Folder, ...]:
     if getattr(args, "dataset_config", None) is not None:
         return tuple(_listed(Path(args.dataset_config), extension))
     if getattr(args, "conditioning_data_dir", None) is not None:  # one flat folder (library/config_util.py:654)
-        return (
-            Folder("pairs", 1, regularization=False, entries=tuple(_entries(Path(args.train_data_dir), extension))),
-        )
+        pairs = tuple(_entries(Path(args.train_data_dir), extension))
+        return (Folder("pairs", 1, regularization=False, entries=pairs),)
     return (
         *_folders(args.train_data_dir, extension, regularization=False),
         *_folders(getattr(args, "reg_data_dir", None), extension, regularization=True),

@@ -60,10 +60,8 @@ def for_comfyui(
     target.parent.mkdir(parents=True, exist_ok=True)
     words = (word.format(source=source, target=target) for word in converter.arguments)
     paths = (*engine.env(root).values(), str(root), environ.get("PYTHONPATH"))
-    child = child_environment(environ) | {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONIOENCODING": "utf-8",
-    }
+    own = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONIOENCODING": "utf-8"}
+    child = child_environment(environ) | own
     say(f"converting {source.name} with {converter.script}")
     command = (str(trainer.python.path), str(root / converter.script), *words)
     ended = subprocess.run(command, cwd=root, env=child, capture_output=True, text=True, errors="replace", check=False)

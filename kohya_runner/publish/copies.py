@@ -90,13 +90,8 @@ def model_piece(name: str, source: Path, fields: Mapping[str, str], *, clean: bo
     changed = tuple(key for key in keys if metadata.get(key) != header.metadata.get(key))
     if not changed:
         return piece(name, b"", source)
-    return piece(
-        name,
-        head_of(header, metadata),
-        source,
-        header.total - max((tensor.end for tensor in header.tensors), default=0),
-        changed,
-    )
+    start = header.total - max((tensor.end for tensor in header.tensors), default=0)
+    return piece(name, head_of(header, metadata), source, start, changed)
 
 
 def head_of(header: Header, metadata: Mapping[str, str]) -> bytes:

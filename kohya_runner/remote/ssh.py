@@ -63,11 +63,8 @@ class SshHost:
         """The command up to the address."""
         options = ["BatchMode=yes", "ConnectTimeout=20", f"ServerAliveInterval={SILENCE}", "ServerAliveCountMax=3"]
         if self.known_hosts is not None:
-            options += [
-                f'UserKnownHostsFile="{self.known_hosts}"',
-                "StrictHostKeyChecking=accept-new",
-                "LogLevel=ERROR",
-            ]
+            options += [f'UserKnownHostsFile="{self.known_hosts}"', "StrictHostKeyChecking=accept-new"]
+            options += ["LogLevel=ERROR"]
         if self.key is not None:
             options += ["IdentitiesOnly=yes"]
         words = [word for option in options for word in ("-o", option)]

@@ -157,10 +157,8 @@ def loss_charts(metrics: Metrics, record: Record) -> tuple[Chart, ...]:
     own = [(float(s.step), s.current) for s in metrics.steps if s.current is not None]
     curves = [mean]
     if own:
-        curves += [
-            ChartCurve("each step", tuple(own), faint=True),
-            ChartCurve("each step, smoothed", tuple(smoothed(own))),
-        ]
+        curves.append(ChartCurve("each step", tuple(own), faint=True))
+        curves.append(ChartCurve("each step, smoothed", tuple(smoothed(own))))
     return _both(curves, metrics, record) if mean.points or own else ()
 
 

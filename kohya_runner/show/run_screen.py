@@ -65,10 +65,8 @@ def status(view: RunView, *, as_json: bool) -> None:
         told = dict(spent.as_json()) if spent else None
         json_object({"version": 1, **_run_json(view), "spending": told, "doubts": doubts})
         return
-    rows = [
-        ("run", f"{view.name}/{view.run_id}{'   PRACTICE' if kept and kept.practice else ''}"),
-        ("state", view.state),
-    ]
+    practice = "   PRACTICE" if kept and kept.practice else ""
+    rows = [("run", f"{view.name}/{view.run_id}{practice}"), ("state", view.state)]
     if view.problem:
         rows.append(("why", view.problem))
     if kept is not None:
