@@ -137,17 +137,13 @@ def _entries(images: list[tuple[Image, str]], caption_extension: str) -> tuple[E
     entries = []
     for (image, _), digest in zip(images, hashes, strict=True):
         usable = image.caption is not None and image.caption.problem in ("", CAPTION_BLANK)
-        laid_out = f"{digest[:digits]}-{_plain(stem(image.path.name))}"
+        # in a form that every log and file takes; of a very long stem the end, where face positions stand
+        printable = "".join(sign if sign.isprintable() else "_" for sign in stem(image.path.name))
+        laid_out = f"{digest[:digits]}-{printable.encode()[-LONGEST_STEM:].decode('utf-8', 'ignore')}"
         caption = f"{laid_out}{caption_extension}" if usable else ""
         written = image.caption is not None and image.caption.written is not None
         entries.append(Entry(f"{laid_out}{image.path.suffix.lower()}", image, caption, written=written))
     return tuple(sorted(entries, key=lambda entry: entry.name))
-
-
-def _plain(stem: str) -> str:
-    """The stem in a form that every log and file takes; of a very long one the end, where face positions stand."""
-    printable = "".join(sign if sign.isprintable() else "_" for sign in stem)
-    return printable.encode()[-LONGEST_STEM:].decode("utf-8", "ignore")
 
 
 def head(name: str) -> str:

@@ -73,7 +73,11 @@ def read_words(words: Sequence[str], setup: Setup) -> dict[str, Any]:
         try:
             found, extra = parser.parse_known_args(group)
         except _RefusedError as fault:
-            if not _kept(flag, group, setup, given):
+            names = [one.name for one in setup.options.values() if flag in one.flags]
+            value = " ".join(group[1:]) if "=" not in group[0] else group[0].partition("=")[2]
+            if names == ["max_token_length"] and value == "75":  # what it does without the option
+                given["max_token_length"] = 75
+            else:
                 setup.note(flag.lstrip("-"), f"the trainer refuses {' '.join(group)}: {fault}")
             continue
         values = vars(found)
@@ -85,16 +89,6 @@ def read_words(words: Sequence[str], setup: Setup) -> dict[str, Any]:
             setup.note(flag.lstrip("-"), f"{setup.script} has no {' '.join(extra)}: the trainer refuses the command")
         given |= values
     return given
-
-
-def _kept(flag: str, group: Sequence[str], setup: Setup, given: dict[str, Any]) -> bool:
-    """Whether a value that the parser refuses is known all the same, such as --max_token_length=75."""
-    names = [one.name for one in setup.options.values() if flag in one.flags]
-    value = " ".join(group[1:]) if "=" not in group[0] else group[0].partition("=")[2]
-    if names == ["max_token_length"] and value == "75":
-        given["max_token_length"] = 75
-        return True
-    return False
 
 
 def _groups(words: Sequence[str]) -> Iterator[list[str]]:

@@ -170,13 +170,10 @@ def _fault(text: str, names: tuple[str, str], path: str, revision: str) -> str:
         return "names no repository (org/repo)"
     if not path:
         return "names a repository, not a file in it"
-    if not all(_is_plain(part) for part in path.split("/")):
-        return "has a part that is not a plain file name"
+    for part in path.split("/"):
+        odd = "\\" in part or not part.isprintable() or part.startswith(".") or not part
+        if odd or len(part.encode()) > MAX_NAME:
+            return "has a part that is not a plain file name"
     if "@" in text and (not _REVISION.fullmatch(revision) or ".." in revision):
         return "has no valid revision after the @"
     return ""
-
-
-def _is_plain(part: str) -> bool:
-    odd = "\\" in part or not part.isprintable()
-    return bool(part) and not part.startswith(".") and not odd and len(part.encode()) <= MAX_NAME

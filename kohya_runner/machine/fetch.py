@@ -60,7 +60,10 @@ def fetch(
         PreflightError: a file cannot be had, does not fit on the disk or is not what the Hub says it is.
     """
     wanted = tuple(refs)
-    targets = {ref: _inside(local_path(ref, models), models) for ref in wanted}
+    targets = {ref: local_path(ref, models) for ref in wanted}
+    for target in targets.values():
+        if not target.resolve().is_relative_to(models.resolve()):
+            raise PreflightError(f"{target} leads out of {models}", hint="remove the link in the models folder")
     lacking = [ref for ref, target in targets.items() if not file_hash.is_recorded(target)]
     remotes = {ref: _remote(ref, targets[ref], reach) for ref in lacking}
     faults = tuple(found for found in remotes.values() if isinstance(found, Finding))
@@ -105,13 +108,6 @@ def fetch_pipeline(
             raise _damaged(ref, "removed")
         done += length
     on_progress(DownloadProgress(repo, done, total))
-
-
-def _inside(target: Path, models: Path) -> Path:
-    """The target, which no link below the models folder may lead out of it."""
-    if not target.resolve().is_relative_to(models.resolve()):
-        raise PreflightError(f"{target} leads out of {models}", hint="remove the link in the models folder")
-    return target
 
 
 def _remote(ref: HubFile, target: Path, reach: Access) -> Remote | Finding | None:

@@ -153,17 +153,13 @@ def card_classes(settings: VramSettings) -> tuple[CardClass, ...]:
     now = estimate(settings)
     if now is None:
         return ()
-    return tuple(_judged(settings, now.total, gb, examples) for gb, examples in CLASSES)
-
-
-def _judged(settings: VramSettings, needed: int, gb: int, examples: str) -> CardClass:
-    room = gb * GB
-    if needed <= room:
-        return CardClass(gb, examples, needed, fits=True)
-    taken, after = enough(settings, savings(settings, room), room)
-    if after > room:
-        return CardClass(gb, examples, after, fits=False)
-    return CardClass(gb, examples, after, fits=True, lines=tuple(f"args.{saving.line}" for saving in taken))
+    found = []
+    for gb, examples in CLASSES:
+        room = gb * GB
+        taken, after = enough(settings, savings(settings, room), room)  # none where it fits as it is
+        lines = tuple(f"args.{saving.line}" for saving in taken) if after <= room else ()
+        found.append(CardClass(gb, examples, after, fits=after <= room, lines=lines))
+    return tuple(found)
 
 
 def described(classes: tuple[CardClass, ...], cards: int) -> tuple[tuple[str, str], ...]:
