@@ -23,7 +23,7 @@ from kohya_runner.plan import resume_options
 from kohya_runner.plan.assembly import find_models
 from kohya_runner.plan.consent import LAUNCHER_INSTEAD
 from kohya_runner.plan.model_forms import VAE
-from kohya_runner.recipe.keys import OUTSIDE, fields_at, meant_field, recipe_key, said_for
+from kohya_runner.recipe.keys import OUTSIDE, PEOPLE_SAY, fields_at, meant_field, recipe_key
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe
 from kohya_runner.recipe.validate import meant_key, shown_value, written
@@ -245,13 +245,14 @@ def advice(tree: Node, path: tuple[Key, ...]) -> str:
     support = meant_support(str(family or ""), str(method or "lora"))
     options = options_for(support.script, None) if support else None
     known = fields_at(path[:-1])
-    if len(path) > 1 and (said := said_for(name, known)):
-        return meant_key(node, path, said)
+    close = meant_field(name, known)
+    if len(path) > 1 and close and name in PEOPLE_SAY:
+        return meant_key(node, path, close)
     if outside := OUTSIDE.get(name) or (SECRET.search(name) and OUTSIDE.get(nearest(name, OUTSIDE) or "")):
         return outside
     if support and options and (line := _as_option(node, path, support, options)):
         return line
-    if close := meant_field(name, known):
+    if close:
         return meant_key(node, path, close)
     if place := recipe_key(name):
         return written(node, dotted(path), place)
@@ -268,10 +269,9 @@ def _as_option(node: Node, path: tuple[Key, ...], support: Support, options: Scr
         if own not in ("", "{}"):
             line = f"write datasets.{path[1]}.options: {{{name}: {shown_value(node.plain())}}}"
             return f"{name} is an option of the trainer: {line}" + (f", or args.{option} for all" if option else "")
-    if option and (instead := engine.OWNED.get(option) or OWNED.get(option)):
-        return instead.replace("{value}", shown_value(node.plain()))
     if option:
-        return f"{option} is an option of the trainer: {written(node, dotted(path), f'args.{option}')}"
+        line = f"{option} is an option of the trainer: {written(node, dotted(path), f'args.{option}')}"
+        return (engine.OWNED.get(option) or OWNED.get(option, line)).replace("{value}", shown_value(node.plain()))
     component = len(path) == 1 and any(name in (one.name, one.flag) for one in support.components)
     return written(node, name, f"components.{name}") if component else ""
 

@@ -21,12 +21,7 @@ OUTSIDE: Mapping[str, str] = WORDS["outside"]
 
 def meant_field(name: str, known: Iterable[str]) -> str | None:
     """The key of a place that somebody who wrote ``name`` most likely means."""
-    return said_for(name, known) or nearest(name, known)
-
-
-def said_for(name: str, known: Iterable[str]) -> str | None:
-    """The key of a place that people call so."""
-    return next((key for key in PEOPLE_SAY.get(name, ()) if key in known), None)
+    return next((key for key in PEOPLE_SAY.get(name, ()) if key in known), None) or nearest(name, known)
 
 
 def fields_at(path: tuple[Key, ...]) -> Mapping[str, Any]:
