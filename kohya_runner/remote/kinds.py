@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
+from kohya_runner.recipe.keys import meant_field
+from kohya_runner.recipe.validate import written
 from kohya_runner.remote.hf_jobs import HfJobsPlace
 from kohya_runner.remote.modal_place import ModalPlace
 from kohya_runner.remote.place import Ask, RemotePlace
@@ -55,7 +57,7 @@ def places(settings: UserSettings) -> tuple[RemotePlace, ...]:
         word = str(kind.value) if kind is not None else ""
         if word not in KINDS:
             where = str(kind.place if kind is not None else node.place)
-            hint = did_you_mean(word, KINDS) or f"kinds: {', '.join(KINDS)}"
+            hint = did_you_mean(word, KINDS, f"places.{name}.kind: ") or f"kinds: {', '.join(KINDS)}"
             faults.append(
                 error("trainer.settings", f"places.{name}.kind: there is no kind {word}", where=where, hint=hint)
             )
@@ -84,17 +86,25 @@ def with_kinds_alone(found: Iterable[RemotePlace]) -> Iterator[RemotePlace]:
 
 def _told(fault: ValidationError, name: str, node: Node, kind: type[RemotePlace]) -> Iterator[Finding]:
     fields = {key: one.description or "" for key, one in kind.model_fields.items() if key != "name"}
-    for one in fault.errors(include_url=False):
+    faults = fault.errors(include_url=False)
+    meant = {meant_field(str(one["loc"][0]), fields) for one in faults if one["type"] == "extra_forbidden"}
+    for one in faults:
         key, path = str(one["loc"][0]) if one["loc"] else "", one["loc"]
         value = node.find(path)
         full = ".".join(("places", name, *map(str, path)))
         match one["type"]:
             case "extra_forbidden":
-                hint = did_you_mean(key, fields) or f"keys of a place of this kind: {', '.join(sorted(fields))}"
+                close = meant_field(key, fields)
+                line = f"did you mean '{close}'? {written(value, full, f'places.{name}.{close}')}"
+                hint = line if close else f"keys of a place of this kind: {', '.join(sorted(fields))}"
                 message, where = f"{full}: is not a setting of kind {kind.KIND}", value.key_place or value.place
+            case "missing" if key in meant:  # only misspelt
+                continue
             case "missing":
-                message, where, hint = f"{full}: is missing", node.place, f"write {key}: {fields.get(key, '')}"
+                message, where, hint = f"{full}: is missing", node.place, f"write {full}: {fields.get(key, '')}"
             case _:
-                said = str(one["msg"]).removeprefix("Value error, ")
-                message, where, hint = f"{full}: {said[:1].lower()}{said[1:]}", value.place, fields.get(key, "")
+                said = str(one["msg"]).removeprefix("Value error, ").partition(", unable to")[0]
+                said = f"{said[:1].lower()}{said[1:]}".replace("input should be", "must be")
+                said = said.replace("a valid integer", "a whole number").replace("a valid number", "a number")
+                message, where, hint = f"{full}: {said}", value.place, f"{full} is {fields.get(key, '')}"
         yield error("trainer.settings", message, where=str(where), hint=hint)

@@ -45,11 +45,19 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(odd_path):
         places(settings(odd_path, text))
     file = odd_path / "kohya-runner" / "config.yaml"
     told = {finding.where.removeprefix(str(file)): str(finding) for finding in caught.value.findings}
-    assert set(told) == {":2:15", ":4:5", ":5:5", ":8:11", ":9:11"}
-    assert "did you mean 'ssh'?" in told[":2:15"]
-    assert "places.two.host: is missing" in told[":4:5"]
-    assert "did you mean 'host'?" in told[":5:5"]
-    assert "places.three.port" in told[":9:11"]
+    assert set(told) == {":2:15", ":5:5", ":8:11", ":9:11"}
+    assert "write places.one.kind: ssh" in told[":2:15"]
+    assert "did you mean 'host'? write places.two.host: a" in told[":5:5"]
+    assert "places.three.port: must be a whole number; places.three.port is the port of its sshd" in told[":9:11"]
+
+
+def test_a_setting_that_is_missing_is_named_whole(odd_path):
+    with pytest.raises(UsageError) as caught:
+        places(settings(odd_path, "places: {two: {kind: ssh, ssh_key: /k, api_key: s3cret}}"))
+    told = [str(finding) for finding in caught.value.findings]
+    assert "places.two.host: is missing; write places.two.host: user@machine" in told[0]
+    assert "write places.two.key: /k" in told[1]
+    assert "s3cret" not in " ".join(told)
 
 
 @pytest.mark.parametrize("kind", KINDS)
