@@ -8,11 +8,13 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,6 +40,9 @@ def stamp(path: str, now: int | None = None) -> Stamp | None:
     return Stamp(text, (time.time_ns() if now is None else now) - changed > SETTLED)
 
 
+HERE = Path(__file__).absolute().parents[1]
+"""Where ``python -m kohya_runner...`` is started: Python looks for modules where it stands, before anywhere else, and a
+downloaded folder may hold some."""
 PRIVATE = 0o600  # of what may hold values of the environment
 
 
@@ -164,13 +169,38 @@ def special(path: str | os.PathLike[str]) -> str:
     """Why a path may not be opened as a file ("is a named pipe"), "" where it may or where nothing is there."""
     try:
         mode = Path(path).stat().st_mode
-    except OSError:
+    except (OSError, ValueError):
         return ""
     if is_inside(path, KERNEL):
         return "is a file of the kernel, not of a disk"
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return ""
     return f"is {KINDS.get(stat.S_IFMT(mode), 'something special')}, not a file"
+
+
+@cache
+def refuse_special_files() -> None:
+    """From now on nothing in this process opens a pipe, a socket, a device or a file of the kernel by its own name.
+
+    Whoever means to (``/dev/null``, ``/proc/mounts``, a shell's ``/dev/fd/63``) says so by the whole path; one of a
+    recipe is looked at by ``recipe.load``. What opens without waiting looks for itself.
+    """
+    kernel = {os.stat(folder).st_dev for folder in KERNEL if os.path.isdir(folder)}  # noqa: PTH116
+    whole = ("/dev/", *(f"{folder}/" for folder in KERNEL))
+
+    def look(event: str, args: tuple[Any, ...]) -> None:
+        if event != "open" or not isinstance(args[0], (str, bytes, os.PathLike)) or args[2] & os.O_NONBLOCK:
+            return
+        name = os.fsdecode(args[0])
+        try:
+            found = os.stat(name)  # noqa: PTH116 - for each file that is opened
+        except (OSError, ValueError):
+            return
+        usual = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+        if not (usual and found.st_dev not in kernel) and not name.startswith(whole):
+            raise UnsafePathError(0, special(name) or "is no file", name)
+
+    sys.addaudithook(look)
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 ALLOWED = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|HOSTNAME|LANG|LANGUAGE|LC_\w+|TZ|TERM|NO_COLOR|COLUMNS|TMPDIR|XDG_\w+|PYTHON\w+"
@@ -168,6 +171,23 @@ _BREAKS = re.compile("[\t\n]")
 def visible(text: str) -> str:
     """A stranger's text as a terminal may show it: what would move the cursor or hide something stands as its code."""
     return _UNSEEN.sub(_code, text)
+
+
+def on_page(value: object) -> object:
+    """``visible`` for what a template of a page puts in; what is HTML already stays."""
+    return visible(value) if type(value) is str else value
+
+
+def template(file: Path, shown: Callable[[object], object] = on_page) -> Template:
+    """A page of the package. What comes out of files is escaped; it can reach nothing but what it is given."""
+    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(file.parent), autoescape=True, finalize=shown, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template(file.name)
 
 
 def visible_json(text: str) -> str:

@@ -13,8 +13,11 @@ from kohya_runner.findings import Finding, error
 from kohya_runner.safe_files import open_file
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
-SAFE = (".safetensors", ".sft")
-"""What the loaders do not unpickle; everything else goes to torch.load (library/model_util.py:964-980)."""
+SAFE = ".safetensors"
+"""What no loader unpickles, letter by letter (networks/lora.py:1074); torch.load gets the rest (model_util.py:980)."""
+BY_NAME = ("base_weights", "controlnet_model_name_or_path", "network_weights", "weights")
+"""Options of each family that go by the name of the file; components of newer ones are safetensors, ``.sft`` too."""
+PICKLE = "is a pickle: loading it runs whatever code its author put in"
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "stable_diffusion_xl")
 """What a model_index.json may import its parts from."""
 UNUSED = ("safety_checker", "feature_extractor")
@@ -32,13 +35,24 @@ def is_pickle(name: str) -> bool:
     return name.lower().endswith(PICKLES)
 
 
-def code_in(path: Path) -> str:
-    """Why loading this file or folder can run code (the rest of a sentence), "" where it cannot or nothing is there."""
+def code_in(path: Path, name: str, family: str) -> str:
+    """Why loading a file or folder as ``name`` (model, vae, network_weights ...) can run code: the rest of a sentence.
+
+    "" where it cannot, or where nothing is there.
+    """
     if path.is_dir():
         return next(_in_folder(path), "")
-    if is_pickle(path.name) or (path.is_file() and path.suffix.lower() not in SAFE):
-        return "is a pickle: loading it runs whatever code its author put in"
-    return ""
+    if is_pickle(path.name) or is_pickle(os.path.realpath(path)):  # loaders of SD go by the name that a link leads to
+        return PICKLE
+    return unsafe_name(path.name, name, family) if path.is_file() else ""
+
+
+def unsafe_name(file: str, name: str, family: str) -> str:
+    """The same of a file that is known by its name alone."""
+    by_name = family in BY_EXTENSION or name in BY_NAME
+    if is_pickle(file) or file.endswith(SAFE if by_name else (SAFE, ".sft")):
+        return PICKLE if is_pickle(file) else ""
+    return f"is loaded as a pickle, which can run code: its name does not end with {SAFE}"
 
 
 def _in_folder(folder: Path) -> Iterator[str]:
@@ -58,7 +72,7 @@ def _in_folder(folder: Path) -> Iterator[str]:
 def _files(folder: Path) -> Iterator[Path]:
     """The files of a model folder, two levels deep: no more is loaded."""
     count = 0
-    for base, folders, names in os.walk(folder):
+    for base, folders, names in os.walk(folder, followlinks=True):
         if base.count(os.sep) - str(folder).count(os.sep) >= 2:
             folders.clear()
         for name in sorted(names):

@@ -50,6 +50,13 @@ class RunnerGroup(click.Group):
         named = {name: click.Command(name, help=text) for name, (_, text) in self.later.items()}
         click.Group(commands={**self.commands, **named}).format_commands(ctx, formatter)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, which opens no special file of a stranger."""
+        from kohya_runner.safe_files import refuse_special_files
+
+        refuse_special_files()
+        return super().invoke(ctx)
+
     def main(self, args: Sequence[str] | None = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Run the command and leave the process with its exit code (docs/exit-codes.md)."""
         kwargs["standalone_mode"] = False

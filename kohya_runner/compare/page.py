@@ -17,8 +17,7 @@ from kohya_runner.compare.comparison import Comparison, GridRow, Shown
 from kohya_runner.compare.metrics import shown as figure
 from kohya_runner.compare.pictures import opened
 from kohya_runner.compare.verdict import clear_best
-from kohya_runner.tables import template
-from kohya_runner.text import printable
+from kohya_runner.text import printable, template
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 SIDE = 640  # pixels of an embedded picture: enough to judge one, and 100 of them are a file that opens at once

@@ -73,7 +73,7 @@ def without_harm(subject: SweepSubject, trust: tuple[str, ...], named: tuple[str
     files = {"model": base.model, **{name: text for name in sorted(WEIGHTS) if (text := base.text(name))}}
     files |= {"compare.clip": str((subject.recipe.get("compare") or {}).get("clip") or "")}
     for name, text in files.items():
-        said = code_in(Path(text)) if text else ""
+        said = code_in(Path(text), name, base.family) if text else ""
         if said and name not in allowed:
             key = name if name in ("model", "compare.clip") else f"components.{name}"
             hint = f"take a .safetensors file; or {CONVERT}; or --trust {key}"

@@ -26,7 +26,7 @@ from kohya_runner.run import takeover
 from kohya_runner.run.guards.state import Deadline, deadline
 from kohya_runner.run.stop_sequence import RUN, Grace, ProcessGroup
 from kohya_runner.run.supervise import stop_group
-from kohya_runner.safe_files import locked_now, open_for_write
+from kohya_runner.safe_files import HERE, locked_now, open_for_write
 
 LOOK = 1.0
 PATIENCE = Grace().save_s + Grace().int_s + Grace().term_s + 30.0
@@ -42,8 +42,8 @@ def start(run_dir: Path, begun: Record, environ: Mapping[str, str]) -> None:
     handle = open_for_write(RunPaths(run_dir).sentinel_log, os.O_APPEND)
     with os.fdopen(handle, "ab") as log, contextlib.suppress(OSError):
         subprocess.Popen(
-            (sys.executable, "-m", "kohya_runner.finish.sentinel", str(run_dir)),
-            env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            (sys.executable, "-m", "kohya_runner.finish.sentinel", os.path.abspath(run_dir), os.getcwd()),  # noqa: PTH109
+            cwd=HERE, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
 
@@ -172,6 +172,7 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":
     try:
+        os.chdir(sys.argv[2])
         main(Path(sys.argv[1]))
     except RunnerError as fault:
         _say(f"{type(fault).__name__}: {fault.message}")

@@ -25,6 +25,7 @@ from kohya_runner.importing.command_line import (
 )
 from kohya_runner.importing.setup import OPEN, Setup
 from kohya_runner.importing.words import Dialect
+from kohya_runner.safe_files import open_file
 from kohya_runner.text import did_you_mean
 
 Kind = Literal["gui", "config", "easy", "datasets", "script", "accelerate", "lora"]
@@ -183,8 +184,8 @@ def _find(name: str, main: Foreign, files: Sequence[Foreign]) -> Foreign | None:
         if one.path.name == last and one is not main:
             return one
     for path in (main.path.parent / name, main.path.parent / last):
-        with suppress(OSError, RecipeError, ValueError):
-            return classify(path, path.read_bytes())
+        with suppress(OSError, RecipeError, ValueError), open_file(path) as file:
+            return classify(path, file.read(MOST))
     return None
 
 

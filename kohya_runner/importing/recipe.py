@@ -242,7 +242,7 @@ def writer(setup: Setup, places: Places) -> RecipeWriter:
 
 def _text(value: str) -> str:
     """A text as YAML that no variable is replaced in: a foreign file must not read the environment."""
-    return scalar(f"{{% raw %}}{value.replace('endraw', '')}{{% endraw %}}" if has_template(value) else value)
+    return scalar(re.sub(r"\{(?=[{%#])", "{{ '{' }}", value) if has_template(value) else value)
 
 
 def _flow(value: Any) -> str:

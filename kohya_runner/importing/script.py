@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from kohya_runner.dataset.layout import Layout
 from kohya_runner.engines.arguments import Command
 from kohya_runner.plan.value import Plan
+from kohya_runner.text import plain
 
 KEPT = ("PYTHONPATH", "HF_HUB_OFFLINE")
 """Variables that a command cannot do without; the others only say where caches lie."""
@@ -22,7 +23,8 @@ def shell_script(made: Plan) -> str:
 def _lines(made: Plan) -> Iterator[str]:
     layout, name = made.layout, made.loaded.word("name")
     yield "#!/usr/bin/env bash"
-    yield f"# {' '.join(name.split())}: the plain commands of {made.loaded.path.name}. Change DATA and OUT as you like."
+    said = f"{name}: the plain commands of {made.loaded.path.name}. Change DATA and OUT as you like."
+    yield f"# {plain(said)}"
     yield "set -euo pipefail"
     yield f"DATA={shlex.quote(f'./{name}_data')}; OUT={shlex.quote(f'./{name}_output')}"
     yield 'mkdir -p "$DATA" "$OUT"; DATA=$(cd "$DATA" && pwd); OUT=$(cd "$OUT" && pwd)'
@@ -37,7 +39,7 @@ def _lines(made: Plan) -> Iterator[str]:
     for file in made.files:
         places.setdefault(str(file.path.parent), "$DATA")
         yield from _written(str(file.path), file.text, places)
-    yield from (f"# fetch first: {fetch.file} to {fetch.target}" for fetch in made.fetches)
+    yield from (f"# fetch first: {plain(f'{fetch.file} to {fetch.target}')}" for fetch in made.fetches)
     for command in (*(stage.command for stage in made.stages), *((made.command,) if made.command else ())):
         yield from _command(command, places)
 

@@ -213,6 +213,8 @@ def _must(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
 def _run(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """Its output goes to stderr, so that stdout stays free for results."""
     try:
-        return subprocess.run(command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=2, check=False).returncode
+        return subprocess.run(
+            command, cwd="/", env=dict(environ), stdin=subprocess.DEVNULL, stdout=2, check=False
+        ).returncode  # not in a downloaded folder, which may hold a pip.py
     except OSError as fault:
         raise TrainerError(f"{command[0]} cannot be run: {fault.strerror}", hint="run: kohya-runner setup") from None

@@ -22,6 +22,7 @@ from kohya_runner.engines.protocol import ResolvedRecipe
 from kohya_runner.findings import Finding, error, info
 from kohya_runner.machine.rendezvous import Rendezvous
 from kohya_runner.recipe.models import Dataset
+from kohya_runner.safe_files import HERE
 from kohya_runner.text import counted
 from kohya_runner.workspace import Workspace
 
@@ -206,9 +207,7 @@ def _needs(opened: Opened, resolved: ResolvedRecipe) -> frozenset[str]:
 def _alone(opened: Opened, engine: EngineInfo, script: str, tokens: tuple[str, ...], env: Mapping[str, str]) -> Command:
     """One process without a launcher; the practice stand-in takes the same script and options."""
     if opened.request.practice:
-        return arguments.Command(
-            (sys.executable, "-m", "kohya_runner.practice.trainer", script, *tokens), Path.cwd(), env
-        )
+        return arguments.Command((sys.executable, "-m", "kohya_runner.practice.trainer", script, *tokens), HERE, env)
     root, path = _script(opened, engine, script)
     python = str(opened.python.path) if opened.python else "python3"
     return arguments.Command((python, str(path), *tokens), root, {**env, **_imports(opened, engine, root)})

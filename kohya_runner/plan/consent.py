@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kohya_runner.artefact.model_file import CONVERT, code_in, is_pickle
+from kohya_runner.artefact.model_file import CONVERT, PICKLE, code_in, is_pickle, unsafe_name
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe.finish import VARIABLE
@@ -56,6 +56,8 @@ WEIGHTS = frozenset(_TABLE["weights"])
 FIELD = frozenset(_TABLE["packages"]["field"])
 LAUNCHER_TEXT = frozenset(_TABLE["launcher"]["text"])
 LAUNCHER_INSTEAD: Mapping[str, str] = _TABLE["launcher"]["instead"]
+
+HUB_FILE = 3  # slashes of hf://org/repo; with more it names a file
 
 PLAIN_NAMES = ("log_prefix", "log_tracker_name")
 """Options whose text becomes the name of a folder below --logging_dir (library/model_io.py:434)."""
@@ -161,7 +163,7 @@ class _Reading:
                 yield from self._written(name, str(value))
             case Effect.READ if name in WEIGHTS:
                 for text in value if isinstance(value, list) else [value]:
-                    yield from self._loaded(str(text), self.loaded.path_from(str(text), "args", name))
+                    yield from self._loaded(str(text), self.loaded.path_from(str(text), "args", name), name)
             case _:
                 return
 
@@ -188,12 +190,12 @@ class _Reading:
         if name in PLAIN_NAMES or not is_inside(path, (self.workspace.root,)) or not text.startswith(("/", "~", ".")):
             yield f"write to {text}, outside the workspace"
 
-    def _loaded(self, text: str, path: Path) -> Iterator[str]:
-        said = code_in(path)
-        if not said and is_pickle(text):
-            said = "is a pickle: loading it runs whatever code its author put in"
-        if said:
-            yield f"{text} {said}"
+    def _loaded(self, text: str, path: Path, name: str) -> Iterator[str]:
+        family = self.loaded.word("family")
+        of_hub = text.startswith("hf://") and text.count("/") > HUB_FILE
+        said = unsafe_name(text, name, family) if of_hub else code_in(path, name, family)
+        if said or is_pickle(text):
+            yield f"{text} {said or PICKLE}"
 
     def keys(self, recipe: Recipe) -> Iterator[Consequence]:
         if recipe.launch.python:
@@ -256,5 +258,5 @@ class _Reading:
                 continue
             ref = reference(self.loaded, text, *path)
             file = ref.path or Path(text)
-            for said in self._loaded(text, file if ref.kind == "path" else Path("-")):
+            for said in self._loaded(text, file if ref.kind == "path" else Path("-"), str(path[-1])):
                 yield self.one(dotted(path), Effect.READ, said, text)

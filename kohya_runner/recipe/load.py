@@ -14,7 +14,8 @@ from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe.models import Dataset, Recipe
 from kohya_runner.recipe.template import Variables, has_template, render
-from kohya_runner.recipe.validate import Advice, no_advice, readable_datasets, validate
+from kohya_runner.recipe.validate import Advice, no_advice, readable_datasets, special_files, validate
+from kohya_runner.safe_files import special
 from kohya_runner.slips import NO_RECIPE, other_file
 from kohya_runner.text import nearest
 from kohya_runner.yamlio import Key, Node, Place, merge
@@ -116,7 +117,7 @@ def load(
         from kohya_runner.recipe.kohya_layout import folders_of_parents
 
         rendered, tree = folders_of_parents(rendered, tree)
-    recipe, faults = validate(rendered, advice)
+    recipe, faults = (None, odd) if (odd := special_files(rendered)) else validate(rendered, advice)
     told = {_line(finding) for finding in findings}
     findings.extend(fault for fault in faults if fault.code == "recipe.unknown_key" or _line(fault) not in told)
     return Loaded(path, rendered, recipe, _sorted(findings), tree)
@@ -184,6 +185,8 @@ class _Files:
             problem = f"{text} extends itself, directly or through others"
         elif len(chain) >= MAX_EXTENDS:
             problem = f"more than {MAX_EXTENDS} levels"
+        elif odd := special(target):
+            problem = f"{text} {odd}"
         elif not target.is_file():
             problem, hint = f"there is no {_shown(target)}", _near(target) or "the path is relative to this file"
         else:

@@ -50,7 +50,7 @@ def starter(file: Path, filled: Filled, *, name: str, output: str) -> str:
     """The text of the new recipe, comments included; ``output`` is how a shell names the new file."""
     head, blocks = _merged(file)
     blocks["name"] = [f"name: {name}"]
-    told = [f"# {note}" for note in filled.notes]
+    told = [f"# {plain(note)}" for note in filled.notes]
     blocks["datasets"] = ["", *told, "datasets:", *_entries(filled.entries, _rest(blocks["datasets"]))]
     block = blocks.get("args", ["args:"])
     start = next(number for number, line in enumerate(block) if line.startswith("args:")) + 1

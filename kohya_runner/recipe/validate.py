@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from pydantic import Field, ValidationError
 from kohya_runner.findings import Finding, error
 from kohya_runner.recipe import models
 from kohya_runner.recipe.keys import PEOPLE_SAY, WORDS, choices, field_at, fields_at, meant_field
+from kohya_runner.safe_files import special
 from kohya_runner.text import MASK, SECRET, has_control, masked_option, nearest, shortened
 from kohya_runner.yamlio import Key, Node, dotted, scalar
 
@@ -235,3 +237,14 @@ def _real_path(location: tuple[Key, ...], tree: Node, *, missing: bool) -> tuple
         elif missing and index == len(location) - 1:
             path.append(key)
     return tuple(path)
+
+
+def special_files(tree: Node) -> tuple[Finding, ...]:
+    """An error for each value that names a pipe, a device or a file of the kernel: nothing is opened then."""
+    found = []
+    for path, node in tree.leaves():
+        if isinstance(node.value, str) and node.value != os.devnull:
+            odd = special(node.place.folder / os.path.expanduser(node.value))  # noqa: PTH111 - ~nobody raises nothing
+            message, hint = f"{dotted(path)}: {node.value} {odd}", "name a file or a folder"
+            found += [error("recipe.value", message, where=str(node.place), hint=hint)] if odd else []
+    return tuple(found)

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from kohya_runner.record.ledger import RunView
-from kohya_runner.record.record import LIVE, RecordPart
+from kohya_runner.record.record import LIVE, PathInside, RecordPart
 from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.safe_files import PRIVATE, write_text
 
@@ -25,8 +25,8 @@ class Attempt(RecordPart):
     steps_per_epoch: int
     epoch: int = 0
     step: int = 0
-    from_state: str = ""
-    log: str
+    from_state: PathInside = ""
+    log: PathInside
     queued: float
     ended: float | None = None
     outcome: str = ""  # as ``kohya-runner status`` says it: stopped, failed, lost, succeeded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from kohya_runner.record import record as records
 from kohya_runner.record.process_identity import ProcessId
 from kohya_runner.record.record import UNDER_WAY, Record, RecordError, RunState
 from kohya_runner.record.run_paths import RunPaths
-from kohya_runner.safe_files import read_json, status
+from kohya_runner.safe_files import link_out, read_json, status
 from kohya_runner.text import did_you_mean
 
 AWAY: dict[str, RunState] = dict.fromkeys(("renting", "sending", "waiting", "running"), "starting")
@@ -43,7 +44,8 @@ class RunView:
     @property
     def log(self) -> Path:
         """The trainer's output; that of the last attempt where no record names it."""
-        return self.path / self.record.log if self.record else RunPaths(self.path).newest_log()
+        found = self.path / self.record.log if self.record else RunPaths(self.path).newest_log()
+        return found if link_out(self.path, found) is None else Path(os.devnull)
 
     @property
     def output_dir(self) -> Path:

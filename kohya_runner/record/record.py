@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from kohya_runner import errors
 from kohya_runner.artefact.safetensors_header import ExpectedTensor
 from kohya_runner.recipe.finish import Guard
 from kohya_runner.record.process_identity import ProcessId, boot_seconds
 from kohya_runner.record.run_paths import LOG, OUTPUT, RunPaths
-from kohya_runner.safe_files import PRIVATE, open_file, write_text
+from kohya_runner.safe_files import PRIVATE, link_out, open_file, write_text
 
 RecordedState = Literal["starting", "running", "succeeded", "failed", "stopped", "lost"]
 RunState = Literal["starting", "running", "orphaned", "succeeded", "failed", "stopped", "lost", "unreadable"]
@@ -48,6 +48,17 @@ class DoneBefore:
     epochs: int = 0
     planned: int | None = None
     steps_per_epoch: int | None = None
+
+
+def _inside(value: str) -> str:
+    if value.startswith("/") or "\0" in value or ".." in value.split("/"):
+        message = "leads out of the run's folder"
+        raise ValueError(message)
+    return value
+
+
+PathInside = Annotated[str, AfterValidator(_inside)]
+"""A record may come from a stranger: the paths in it must stay inside the run's folder."""
 
 
 class RecordPart(BaseModel):
@@ -96,7 +107,7 @@ class Timings(RecordPart):
 class SavedCheckpoint(RecordPart):
     """One file of the output folder; of a removed one (``save_last_n_epochs``) the facts are kept."""
 
-    file: str
+    file: PathInside
     bytes: int = 0
     written: int = 0  # its mtime in nanoseconds: with another one it is read again
     modules: int = 0
@@ -151,8 +162,8 @@ class Record(RecordPart):
 
     version: Literal[1] = 1
     state: RecordedState = "starting"
-    run_id: str
-    name: str
+    run_id: PathInside
+    name: PathInside
     earlier: dict[str, str] = {}  # files that lay in the output folder before this attempt, and their stamps
     practice: bool = False
     rehearsal: bool = False
@@ -171,9 +182,9 @@ class Record(RecordPart):
     dataset: dict[str, Any] = {}
     findings: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
     gpus: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
-    log: str = LOG
-    output_dir: str = OUTPUT
-    final: str
+    log: PathInside = LOG
+    output_dir: PathInside = OUTPUT
+    final: PathInside
     holds: Annotated[
         ExpectedTensor | None,
         BeforeValidator(lambda value: ExpectedTensor.read(value) if isinstance(value, str) else value),
@@ -203,15 +214,6 @@ class Record(RecordPart):
     def before(self) -> DoneBefore:
         offset = self.first_step if self.bar_offset is None else self.bar_offset
         return DoneBefore(offset, self.first_epoch, self.steps_planned, self.epoch_steps)
-
-    @field_validator("log", "output_dir", "final", "run_id", "name")
-    @classmethod
-    def _inside(cls, value: str) -> str:
-        """A record may come from a stranger: the paths in it must stay inside the run's folder."""
-        if value.startswith("/") or "\0" in value or ".." in value.split("/"):
-            message = "leads out of the run's folder"
-            raise ValueError(message)
-        return value
 
     def changed(self, **values: Any) -> Record:
         return self.model_copy(update=values)
@@ -250,6 +252,9 @@ def read(path: Path) -> Record:
     """The record in a file or a run's folder; ``RecordError`` names the file and what is wrong with it."""
     file = RunPaths(path).record if path.is_dir() else path
     try:
+        links = [one for one in path.iterdir() if one.is_symlink()] if path.is_dir() else []
+        if out := next((one for one in links if link_out(path, one)), None):  # what it leads to is not of the run
+            raise RecordError(f"{out} is a link that leads out of the run's folder", hint="remove it")
         with open_file(file) as opened:
             data = opened.read(LARGEST + 1)
         if len(data) > LARGEST:

@@ -73,7 +73,7 @@ class ModalPlace(RemotePlace):
     def _client(self) -> tuple[str, ...]:
         """Beside this Python, else the user's own."""
         if importlib.util.find_spec("modal"):
-            return (sys.executable, "-m", "modal")
+            return (str(Path(sys.executable).with_name("modal")),)
         found = shutil.which("modal")
         return (found,) if found else ()
 

@@ -91,6 +91,7 @@ class Stay(BaseModel):
     said: str = ""  # by the place, when it was last asked
     note: str = ""  # the last step, for a person: told when it changes
     released: bool = False  # nothing of it is paid for any more
+    seal: str = ""  # what this machine's own key makes of all the rest: nobody else's word is acted upon
 
     @property
     def is_open(self) -> bool:

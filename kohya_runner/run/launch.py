@@ -185,7 +185,7 @@ def _claimed(plan: Plan, policy: Policy, screen: Reporter, after: AfterRun, env:
         final = _locked(plan, policy.station, screen, after, env)
     except (errors.RunnerError, OSError):
         lock.release(run_dir.parent, run_dir.name)
-        if RunPaths(run_dir).record.exists():
+        if RunPaths(run_dir).record.exists() and record.read(run_dir).runner == this_process():  # not one to resume
             after.conclude(run_dir, screen, env, None)
         else:  # it ended before there was a run
             with contextlib.suppress(OSError):

@@ -18,8 +18,7 @@ from kohya_runner.dataset.prompt_checks import kept
 from kohya_runner.dataset.trainer_view import TrainerView
 from kohya_runner.findings import finding_json
 from kohya_runner.plan.inspection import Inspection, bucket_counts, bucket_name, codes_by_image, summary
-from kohya_runner.tables import template
-from kohya_runner.text import printable
+from kohya_runner.text import on_page, printable, template
 
 Progress = Callable[[str, int, int], None]
 
@@ -56,7 +55,8 @@ def report_html(
     said = [finding_json(f) for f in inspection.findings]
     # a caption cannot name the nonce, which depends on it: a script in it would not run even unescaped
     nonce = hashlib.sha256(repr((cards, said)).encode("utf-8", "replace")).hexdigest()[:32]
-    text = template(TEMPLATE).render(
+    page = template(TEMPLATE, (lambda value: value) if saves else on_page)  # what is saved again is not changed
+    text = page.render(
         title=inspection.target.name, version=__version__, nonce=nonce, saves=saves,
         ok=inspection.ok, rows=summary(inspection),
         findings=said, cards=cards, buckets=bucket_counts(inspection.views),

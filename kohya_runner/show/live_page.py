@@ -18,8 +18,7 @@ from kohya_runner.run.run_status import RunStatus
 from kohya_runner.safe_files import status
 from kohya_runner.show import watch_lines
 from kohya_runner.show.run_page import checkpoint_row, loss_charts, sample_files
-from kohya_runner.tables import template
-from kohya_runner.text import plain, printable, size
+from kohya_runner.text import plain, printable, size, template
 
 PAGE = Path(__file__).with_name("live_page.html.j2")
 PARTS = ("head", "progress", "loss", "samples", "checkpoints", "findings", "log")

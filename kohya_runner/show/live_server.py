@@ -27,7 +27,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run import stop_request
 from kohya_runner.run.run_status import StatusReader
 from kohya_runner.run.stop_request import When
-from kohya_runner.safe_files import link_out, open_for_write
+from kohya_runner.safe_files import HERE, link_out, open_for_write
 from kohya_runner.show import console
 from kohya_runner.show.live_page import LivePage
 from kohya_runner.show.page_server import HOST, PageHandler, PageServer
@@ -105,8 +105,8 @@ class LiveServer(PageServer):
             handle = open_for_write(log, os.O_APPEND)
             before = os.fstat(handle).st_size
             child = subprocess.Popen(
-                (sys.executable, "-m", "kohya_runner", *words, "--workspace", str(run_dir.parents[2])),
-                stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, start_new_session=True,
+                (sys.executable, "-m", "kohya_runner", *words, "--workspace", str(run_dir.absolute().parents[2])),
+                cwd=HERE, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, start_new_session=True,
             )  # fmt: skip
             os.close(handle)
             try:

@@ -18,8 +18,7 @@ from kohya_runner.record.run_paths import RunPaths
 from kohya_runner.run.run_status import RunStatus, StatusReader, phase_times
 from kohya_runner.safe_files import write_text
 from kohya_runner.show.charts import Chart, ChartCurve, Marks, chart, smoothed
-from kohya_runner.tables import template
-from kohya_runner.text import duration, printable, size
+from kohya_runner.text import duration, printable, size, template
 
 TEMPLATE = Path(__file__).with_name("run_page.html.j2")
 SAMPLES = 240  # how many sample images are drawn, the latest; more would be a file no browser likes to open

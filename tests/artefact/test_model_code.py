@@ -14,14 +14,19 @@ IMPORT = json.dumps({"unet": ["antigravity", "Net"]})
 @pytest.mark.parametrize("name", ["m.ckpt", "m.PT", "m.pth", "m.bin", "m.pkl"])
 def test_a_pickle_is_known_by_its_name(odd_path: Path, name: str):
     assert is_pickle(name)
-    assert "is a pickle" in code_in(odd_path / name)
+    assert "is a pickle" in code_in(odd_path / name, "model", "flux")
 
 
 def test_a_file_of_another_name_is_loaded_as_a_pickle_and_a_safetensors_file_is_not(odd_path: Path):
-    for name in ("m", "m.safetensors", "m.sft"):
+    for name in ("m", "m.safetensors", "m.sft", "m.SAFETENSORS", "m.pt"):
         (odd_path / name).write_bytes(b"x")
-    assert "is a pickle" in code_in(odd_path / "m")
-    assert code_in(odd_path / "m.safetensors") == code_in(odd_path / "m.sft") == code_in(odd_path / "gone") == ""
+    (odd_path / "link.safetensors").symlink_to("m.pt")
+    assert "is a pickle" in code_in(odd_path / "link.safetensors", "model", "sd15")
+    assert code_in(odd_path / "m.safetensors", "vae", "sd15") == code_in(odd_path / "gone", "model", "sd15") == ""
+    assert code_in(odd_path / "m.sft", "ae", "flux") == ""
+    for what in (("m", "ae", "flux"), ("m.sft", "model", "sd15"), ("m.sft", "network_weights", "flux"),
+                 ("m.SAFETENSORS", "network_weights", "lumina")):  # fmt: skip
+        assert "as a pickle" in code_in(odd_path / what[0], *what[1:])
 
 
 @pytest.mark.parametrize(
@@ -37,7 +42,7 @@ def test_a_file_of_another_name_is_loaded_as_a_pickle_and_a_safetensors_file_is_
 def test_a_folder_that_brings_code_is_found(odd_path: Path, name: str, text: str, said: str):
     (odd_path / name).parent.mkdir(exist_ok=True)
     (odd_path / name).write_text(text, encoding="utf-8")
-    assert said in code_in(odd_path)
+    assert said in code_in(odd_path, "model", "sd15")
 
 
 def test_a_usual_folder_brings_none(odd_path: Path):
@@ -52,4 +57,12 @@ def test_a_usual_folder_brings_none(odd_path: Path):
                  "safety_checker/pytorch_model.bin"):  # fmt: skip
         (odd_path / name).parent.mkdir(exist_ok=True)
         (odd_path / name).write_bytes(b"x")
-    assert code_in(odd_path) == ""
+    assert code_in(odd_path, "model", "sd15") == ""
+
+
+def test_a_part_that_is_a_link_is_looked_into(odd_path: Path):
+    (odd_path / "hidden").mkdir()
+    (odd_path / "hidden" / "diffusion_pytorch_model.bin").write_bytes(b"x")
+    (odd_path / "model").mkdir()
+    (odd_path / "model" / "unet").symlink_to("../hidden")
+    assert "its weights as a pickle" in code_in(odd_path / "model", "model", "sd15")

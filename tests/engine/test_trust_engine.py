@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -96,6 +97,30 @@ def test_a_pickle_is_loaded_with_consent_alone(place):
     assert not place.canary.exists()
     place.launch(attack, "--allow=model.format", "--trust=model")
     assert place.canary.exists()
+
+
+def test_a_pickle_under_another_name_is_one(place):
+    """library/model_util.py:980 unpickles whatever is not called .safetensors."""
+    (place.folder / "model.sft").write_bytes(pickle.dumps(Bomb(place.canary)))
+    attack = "model: ./model.sft\n"
+    assert "model.pickle" in place.launch(attack, "--allow=model.format").stdout
+    assert not place.canary.exists()
+    place.launch(attack, "--allow=model.format", "--trust=model")
+    assert place.canary.exists()
+
+
+def test_the_trainers_log_replaces_no_file_of_the_user_without_consent(place):
+    mine = place.folder / "home" / ".bashrc"
+    mine.parent.mkdir()
+    mine.write_text("mine\n", encoding="utf-8")
+    attack = f"args: {{console_log_file: {json.dumps(str(mine), ensure_ascii=False)}}}\n"
+    refused = place.launch(attack)
+    assert refused.returncode == 3, refused.stderr
+    assert "--trust args.console_log_file" in refused.stdout
+    assert mine.read_text(encoding="utf-8") == "mine\n"
+    allowed = place.launch(attack, "--trust=args.console_log_file")
+    assert allowed.returncode == 0, allowed.stderr
+    assert mine.read_text(encoding="utf-8") != "mine\n"
 
 
 def test_what_the_real_script_prints_of_a_strangers_names_cannot_drive_the_terminal(place):

@@ -126,9 +126,9 @@ def hanging(runner, tmp_path, then):
 
 @pytest.mark.parametrize("words", [(), ("--after-save",)])
 def test_a_runner_that_hangs_asleep_is_stopped_past(runner, tmp_path, words):
-    held = hanging(runner, tmp_path, "open(held).read()")
+    held = hanging(runner, tmp_path, "os.read(os.pipe()[0], 1)")
     process, record = runner.at_step(1, KOHYA_PRACTICE_STEP_SECONDS="4")
-    os.mkfifo(held)
+    held.touch()
     time.sleep(1)
     assert state_of(record["runner"]["pid"]) == "S"
     begun = time.monotonic()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+
+from kohya_runner.remote.place import Stay
 
 
 def codes(done):
@@ -52,6 +55,35 @@ def test_1_and_2_a_recipe_runs_no_code(stranger, attack):
     stranger.script("python")
     (stranger.folder / "base.yaml").write_text("launch: {python: ./python}\n", encoding="utf-8")
     refused(stranger, stranger.recipe(CODE[attack]), "recipe.trust")
+
+
+def test_1_modules_of_the_downloaded_folder_are_not_imported(stranger):
+    """Python looks for modules where it stands, which is that folder for whoever looks at it."""
+    for name in ("kohya_runner", "yaml", "click", "pip", "venv"):
+        (stranger.folder / f"{name}.py").write_text(f"open({str(stranger.canary)!r}, 'w')", encoding="utf-8")
+    done = stranger.run("launch", stranger.recipe("budget: {max_hours: 1}"), "--practice")
+    assert done.exit_code == 0, done.stderr
+
+
+def test_3_a_strangers_run_ends_rents_and_deletes_nothing_elsewhere(stranger, monkeypatch):
+    """``remote.json`` says what is stopped, released and removed on the user's own machines."""
+    assert stranger.run("launch", stranger.recipe(), "--practice").exit_code == 0
+    for name in ("ssh", "rsync"):
+        stranger.script(name)
+    monkeypatch.setenv("PATH", f"{stranger.folder}{os.pathsep}{os.environ['PATH']}")
+    settings = stranger.home / "config" / "kohya-runner" / "config.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("places: {lab: {kind: ssh, host: me@lab}}\n", encoding="utf-8")
+    run_dir = stranger.folder / "workspace" / "runs" / "gift" / "001"
+    at = ("--workspace", stranger.folder / "workspace")
+    for phase in ("renting", "running", "ended", "returned"):
+        stay = Stay(
+            place="lab", kind="ssh", phase=phase, name="gift", number="001", root="/", ticket={"host": "me@lab"}
+        )
+        (run_dir / "remote.json").write_text(stay.model_dump_json(), encoding="utf-8")
+        for words in (("runs",), ("runs", "--remote"), ("status", "gift"), ("logs", "gift"), ("stop", "gift"),
+                      ("watch", "gift", "--once"), ("launch", "recipe.yaml", "--on", "lab")):  # fmt: skip
+            stranger.run(*words, *at)
 
 
 WRITES = {
@@ -98,6 +130,40 @@ def test_6_links_of_a_dataset_read_no_secret(stranger):
     refused(stranger, stranger.recipe(), "dataset.link")
 
 
+@pytest.mark.parametrize(
+    "name", ["trainer.log", "record.json", "metrics.jsonl", "output", "comparison", "attempts.json"]
+)
+def test_6_links_of_a_strangers_run_show_and_change_nothing(stranger, name):
+    assert stranger.run("launch", stranger.recipe(), "--practice").exit_code == 0
+    entry = stranger.folder / "workspace" / "runs" / "gift" / "001" / name
+    shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+    secrets = stranger.home / ".cache" / "huggingface"
+    entry.symlink_to(secrets / "token" if entry.suffix else secrets)
+    at = ("--workspace", stranger.folder / "workspace")
+    for words in (("runs",), ("status", "gift"), ("logs", "gift"), ("diagnose", "gift"), ("report", "gift"),
+                  ("compare", "gift"), ("publish", "gift", "--repo", "a/b", "--dry-run")):  # fmt: skip
+        stranger.run(*words, *at)
+    assert sorted(path.name for path in secrets.iterdir()) == ["token"]
+    entry.unlink()
+
+
+@pytest.mark.parametrize("part", ["checkpoint", "attempt"])
+def test_3_no_file_outside_is_moved_by_a_strangers_record(stranger, part):
+    """``launch --resume`` moves and removes what the record and the list of attempts name."""
+    path = stranger.recipe("resume: {states: 2}")
+    assert stranger.run("launch", path, "--practice").exit_code == 0
+    run_dir, out = stranger.folder / "workspace" / "runs" / "gift" / "001", "../../../../../../home/.bashrc"
+    record = json.loads((run_dir / "record.json").read_text())
+    if part == "checkpoint":
+        record["checkpoints"][0]["file"] = out
+    else:
+        attempt = {"number": 1, "world_size": 1, "steps_per_epoch": 1, "log": out, "queued": 1.0, "from_state": out}
+        (run_dir / "attempts.json").write_text(json.dumps({"version": 1, "attempts": [attempt]}))
+    (run_dir / "record.json").write_text(json.dumps({**record, "state": "stopped"}))
+    stranger.run("launch", path, "--practice", "--resume")
+    assert "mine" not in "".join(stranger.said)
+
+
 def test_7_pickles_are_not_loaded(stranger):
     file = stranger.folder / "model.ckpt"
     file.write_bytes(pickle.dumps(Bomb(stranger.canary)))
@@ -106,6 +172,25 @@ def test_7_pickles_are_not_loaded(stranger):
     done = stranger.run("verify", file)
     assert done.exit_code != 0
     assert "was not opened: a pickle can run code" in done.stdout
+
+
+LOADED = {
+    "model of another suffix": ("", "./m.sft"),
+    "model behind a link": ("", "./link.safetensors"),
+    "file of the Hub": ("", "hf://org/repo/model"),
+    "LoRA in capitals": ("  network_weights: ./m.SAFETENSORS", "{random: sd15}"),
+    "LoRA of another suffix": ("  base_weights: [./m.sft]", "{random: sd15}"),
+    "VAE without a suffix": ("  vae: ./m", "{random: sd15}"),
+}
+
+
+@pytest.mark.parametrize("attack", LOADED)
+def test_7_a_pickle_under_another_name_is_one(stranger, attack):
+    more, model = LOADED[attack]
+    for name in ("m", "m.sft", "m.SAFETENSORS", "m.ckpt"):
+        (stranger.folder / name).write_bytes(pickle.dumps(Bomb(stranger.canary)))
+    (stranger.folder / "link.safetensors").symlink_to("m.ckpt")
+    refused(stranger, stranger.recipe(more, model), "model.pickle")
 
 
 def test_7_a_model_folder_brings_no_code(stranger):
@@ -168,6 +253,22 @@ def test_11_names_cannot_drive_the_terminal(stranger):
         assert "ready: 0 warning(s)" not in done.output.splitlines()
 
 
+def test_11_a_page_shows_no_reversed_and_no_hidden_text(stranger):
+    (stranger.folder / "pictures" / "0.txt").write_text("a \u202egnp \x1b[2Jcat", encoding="utf-8")
+    stranger.every(stranger.recipe())
+    page = (stranger.folder.parent / "report.html").read_text(encoding="utf-8")
+    assert "\\u202egnp" in page
+    assert not {"\x1b", "\u202e"} & {*page}
+
+
+def test_11_a_files_name_writes_no_line_of_a_script(stranger):
+    path = stranger.recipe()
+    path = path.rename(path.with_name("gift\ntouch canary\n#.yaml"))
+    script = stranger.run("export", path, "--format", "sh").stdout
+    assert "#.yaml. Change DATA" in script
+    assert "touch canary" not in script.splitlines()
+
+
 def test_14_many_unknown_keys_and_chained_filters_end_soon(stranger):
     begun = time.process_time()
     stranger.run("plan", stranger.recipe("".join(f"key_{n}: 1\n" for n in range(45_000))), "--json")
@@ -184,6 +285,36 @@ def test_14_special_files_are_not_waited_for(stranger):
     os.mkfifo(stranger.folder / "lora.safetensors")
     stranger.every(stranger.recipe())
     assert "named pipe" in stranger.run("verify", stranger.folder / "lora.safetensors").stdout
+
+
+@pytest.mark.parametrize("where", ["model: {}", "model: {}, x: 1", "extends: {}", "components: {{vae: {}}}",
+                                   "samples: {{prompts: {}}}", "compare: {{clip: {}}}"])  # fmt: skip
+@pytest.mark.parametrize("file", ["/proc/kmsg", "/dev/zero", "./pipe", "./link.safetensors"])
+def test_14_no_key_of_a_recipe_opens_a_special_file(stranger, where, file):
+    os.mkfifo(stranger.folder / "pipe")
+    (stranger.folder / "link.safetensors").symlink_to("/proc/kmsg")
+    path = stranger.recipe()
+    text = path.read_text().replace("model: {random: sd15}\n", "")
+    key = where.format(file)
+    path.write_text(f"{key}\n" + (text if key.startswith("model") else text + "model: {random: sd15}\n"))
+    commands = (("plan", "--json"), ("launch", "--practice"), ("dataset", "check"))
+    done = [stranger.run(*words, path) for words in commands]
+    assert [one.exit_code == 0 for one in done] == [False] * 3
+
+
+RUN_FILES = ("record.json", "attempts.json", "plan.json", "trainer.log", "metrics.jsonl", "stop.json", "remote.json")
+
+
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_14_no_file_of_a_strangers_run_is_waited_for(stranger, name):
+    assert stranger.run("launch", stranger.recipe(), "--practice").exit_code == 0
+    run_dir = stranger.folder / "workspace" / "runs" / "gift" / "001"
+    (run_dir / name).unlink(missing_ok=True)
+    os.mkfifo(run_dir / name)
+    at = ("--workspace", stranger.folder / "workspace")
+    for words in (("runs",), ("status", "gift"), ("logs", "gift"), ("report", "gift"), ("diagnose", "gift"),
+                  ("compare", "gift"), ("publish", "gift", "--repo", "a/b", "--dry-run")):  # fmt: skip
+        stranger.run(*words, *at)
 
 
 def test_15_no_package_of_a_recipes_choice_is_advised(stranger):
