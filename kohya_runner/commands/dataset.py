@@ -202,13 +202,13 @@ def _import_request(sources: tuple[str, ...], workspace: str | None, **choices: 
     return ImportRequest(paths, views.workspace(workspace).prepared, name or output.name, **choices)
 
 
-def _inspected(*, quiet: bool, fresh: bool, allowed: tuple[str, ...], **wish: Any) -> Inspection:
+def _inspected(*, quiet: bool, fresh: bool, allowed: tuple[str, ...], **choices: Any) -> Inspection:
 
     refused = not_allowable(allowed)
     if refused:
         raise UsageError(f"--allow: {refused}")
     progress = console.scan_progress(quiet=quiet)
-    return inspect(find_target(InspectionRequest(**wish)), fresh=fresh, allowed=allowed, on_progress=progress)
+    return inspect(find_target(InspectionRequest(**choices)), fresh=fresh, allowed=allowed, on_progress=progress)
 
 
 def _show(inspection: Inspection, *, as_json: bool) -> None:

@@ -45,41 +45,43 @@ _OPTIONS = (
 def publish(targets: tuple[str, ...], workspace: str | None, as_json: bool, **choices: Any) -> int:  # noqa: FBT001
     """Publish LoRA files to the Hub with a model card, or copy them: a run's picked epoch, or files."""
     dry_run, output = choices.pop("dry_run"), choices.pop("output")
-    wish, reach = _wish(**choices), access(os.environ)
-    if (output is None) == (not wish.repo) or (output and (dry_run or wish.public)):
+    settings, reach = _settings(**choices), access(os.environ)
+    if (output is None) == (not settings.repo) or (output and (dry_run or settings.public)):
         hint = "--output goes with neither --repo nor --dry-run nor --public" if output else "--output DIR: no upload"
         raise UsageError("name one place: --repo USER/NAME, or --output DIR", hint=hint)
     if output is not None:
-        return _copied(targets, workspace, wish, output, as_json=as_json)
+        return _copied(targets, workspace, settings, output, as_json=as_json)
     with console.live(quiet=as_json, practice=False) as screen:
         subject = find_subject(Named(targets=targets, workspace=workspace), painting=False)
-        made = publishing.prepared(subject, wish, reach, os.environ, asked=True, say=screen.notice)
+        made = publishing.prepared(subject, settings, reach, os.environ, asked=True, say=screen.notice)
         page = publishing.dry_run(made, reach, screen.notice) if dry_run else None
         done = None if dry_run else publishing.publish(made, reach, screen.notice)
     if as_json:
         console.json_object({**publishing.result(made, done), "page": str(page) if page else None})
         return 0
-    address = f"{reach.endpoint}/{wish.repo}"
+    address = f"{reach.endpoint}/{settings.repo}"
     ended = f"{publishing.told(made, done)}\n{address}" if done else f"nothing was uploaded; look at it: {page}"
     for line in (*made.notes, ended):
         console.say(line)
     return 0
 
 
-def _copied(targets: tuple[str, ...], workspace: str | None, wish: Publish, output: Path, *, as_json: bool) -> int:
+def _copied(targets: tuple[str, ...], workspace: str | None, settings: Publish, output: Path, *, as_json: bool) -> int:
 
     with console.live(quiet=as_json, practice=False) as screen:
         subject = find_subject(Named(targets=targets, workspace=workspace), painting=False)
-        told = copied(subject, wish, output, os.environ, screen.notice)
+        told = copied(subject, settings, output, os.environ, screen.notice)
     if as_json:
         console.json_object(told)
     for file in () if as_json else told["files"]:
         how = "converted" if file["converted"] else "the same tensors"
-        console.say(f"{output / file['name']} ({size(file['bytes'])}, {how}{', for ComfyUI' if wish.comfyui else ''})")
+        console.say(
+            f"{output / file['name']} ({size(file['bytes'])}, {how}{', for ComfyUI' if settings.comfyui else ''})"
+        )
     return 0
 
 
-def _wish(*, every: bool, epoch: str | None, repo: str | None, **choices: Any) -> Publish:
+def _settings(*, every: bool, epoch: str | None, repo: str | None, **choices: Any) -> Publish:
 
     if every and epoch:
         raise UsageError("--all does not go with --epoch", hint="leave one of the two out")

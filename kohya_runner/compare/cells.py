@@ -155,10 +155,10 @@ def with_controls(
     return replace(settings, controls=placed), (() if stated else (STOOD_IN,))
 
 
-def stated_controls(wish: SweepOptions, recipe: Mapping[str, Any], folder: Path | None) -> tuple[Path, ...]:
+def stated_controls(given: SweepOptions, recipe: Mapping[str, Any], folder: Path | None) -> tuple[Path, ...]:
     """Those of the command line, else the recipe's; a relative path is looked for beside the recipe, then here."""
-    if wish.controls:
-        return tuple(path.absolute() for path in wish.controls)
+    if given.controls:
+        return tuple(path.absolute() for path in given.controls)
     return tuple(_found(Path(str(text)).expanduser(), folder) for text in recipe.get("controls") or ())
 
 

@@ -58,7 +58,12 @@ class SweepOptions:
 
 
 def settings_from(
-    wish: SweepOptions, recipe: Mapping[str, Any], *, painter: Painter, size: str | None, captions: tuple[str, ...] = ()
+    given: SweepOptions,
+    recipe: Mapping[str, Any],
+    *,
+    painter: Painter,
+    size: str | None,
+    captions: tuple[str, ...] = (),
 ) -> SweepSettings:
     """The command line's word, else the recipe's ``compare``, else the script's. All faults are told at once.
 
@@ -68,22 +73,22 @@ def settings_from(
         UsageError: a value that cannot be painted with, or no prompt at all.
     """
     faults: list[str] = []
-    prompts = _prompts(wish, faults) or tuple(map(str, recipe.get("prompts") or ())) or captions
-    width, height = _size(wish.size or recipe.get("size"), size, painter.multiple, faults)
-    clip = wish.clip or recipe.get("clip")
-    named = wish.sampler.split(",") if wish.sampler else stated_samplers(recipe)
+    prompts = _prompts(given, faults) or tuple(map(str, recipe.get("prompts") or ())) or captions
+    width, height = _size(given.size or recipe.get("size"), size, painter.multiple, faults)
+    clip = given.clip or recipe.get("clip")
+    named = given.sampler.split(",") if given.sampler else stated_samplers(recipe)
     settings = SweepSettings(
         prompts=tuple(" ".join(prompt.split()) for prompt in prompts),
-        seeds=_numbers("--seeds", wish.seeds, int, faults) or tuple(recipe.get("seeds") or (42,)),
-        negative=_first(wish.negative, recipe.get("negative"), ""),
-        steps=_first(wish.steps, recipe.get("steps"), 30),
-        guidance=float(_first(wish.guidance, recipe.get("guidance"), painter.guidance)),
+        seeds=_numbers("--seeds", given.seeds, int, faults) or tuple(recipe.get("seeds") or (42,)),
+        negative=_first(given.negative, recipe.get("negative"), ""),
+        steps=_first(given.steps, recipe.get("steps"), 30),
+        guidance=float(_first(given.guidance, recipe.get("guidance"), painter.guidance)),
         width=width,
         height=height,
-        strengths=_numbers("--strengths", wish.strengths, float, faults) or tuple(recipe.get("strengths") or (1.0,)),
+        strengths=_numbers("--strengths", given.strengths, float, faults) or tuple(recipe.get("strengths") or (1.0,)),
         samplers=(tuple(dict.fromkeys(name.strip() for name in named)) or ("ddim",)) if painter.samplers else ("",),
-        base=_first(wish.base, recipe.get("base"), True),
-        triggers=wish.triggers or tuple(recipe.get("trigger") or ()),
+        base=_first(given.base, recipe.get("base"), True),
+        triggers=given.triggers or tuple(recipe.get("trigger") or ()),
         clip=Path(clip).expanduser().absolute() if clip else None,
     )
     faults += _faults(settings, painter)
@@ -114,23 +119,23 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-def _prompts(wish: SweepOptions, faults: list[str]) -> tuple[str, ...]:
-    if wish.prompts_file is None:
-        return wish.prompts
+def _prompts(given: SweepOptions, faults: list[str]) -> tuple[str, ...]:
+    if given.prompts_file is None:
+        return given.prompts
     try:
-        text = wish.prompts_file.read_text(encoding="utf-8-sig")
+        text = given.prompts_file.read_text(encoding="utf-8-sig")
     except OSError as fault:
-        faults.append(f"--prompts {wish.prompts_file}: {fault.strerror or fault}")
-        return wish.prompts
+        faults.append(f"--prompts {given.prompts_file}: {fault.strerror or fault}")
+        return given.prompts
     except UnicodeDecodeError:
-        faults.append(f"--prompts {wish.prompts_file}: is not UTF-8 text")
-        return wish.prompts
+        faults.append(f"--prompts {given.prompts_file}: is not UTF-8 text")
+        return given.prompts
     lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), start=1)]
     kept = [(n, line) for n, line in lines if line and not line.startswith("#")]
-    faults += [f"{wish.prompts_file}:{n}:1: {_OPTIONS}" for n, line in kept if "--" in line]
+    faults += [f"{given.prompts_file}:{n}:1: {_OPTIONS}" for n, line in kept if "--" in line]
     if not kept:
-        faults.append(f"--prompts {wish.prompts_file}: contains no prompt")
-    return (*wish.prompts, *(line for _, line in kept if "--" not in line))
+        faults.append(f"--prompts {given.prompts_file}: contains no prompt")
+    return (*given.prompts, *(line for _, line in kept if "--" not in line))
 
 
 _OPTIONS = "'--' begins an option of the trainer's scripts; write size, seeds and steps as options of compare"

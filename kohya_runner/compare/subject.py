@@ -116,19 +116,19 @@ def find_subject(named: Named, *, painting: bool = True) -> SweepSubject:
 
 def of_run(run_dir: Path, named: Named | None = None) -> SweepSubject:
     """A run of ours: its record says all there is to know."""
-    wish = named or Named()
+    given = named or Named()
     record = records.read(run_dir)
     stated = stated_values(record.recipe)
-    family = wish.family or str(stated.get("family") or "")
-    options = options_of(record.argv) | _components(wish)
+    family = given.family or str(stated.get("family") or "")
+    options = options_of(record.argv) | _components(given)
     folder = run_dir / record.output_dir
     in_workspace = len(run_dir.parents) > 2 and run_dir.parents[1].name == "runs"
-    room = Workspace(run_dir.parents[2]) if in_workspace else views.workspace(wish.workspace)
+    room = Workspace(run_dir.parents[2]) if in_workspace else views.workspace(given.workspace)
     return SweepSubject(
         name=record.name,
         files=in_folder(folder) if folder.is_dir() else (),
-        base=Base(family, wish.model or _model(options), options),
-        output=wish.output or RunPaths(run_dir).comparison,
+        base=Base(family, given.model or _model(options), options),
+        output=given.output or RunPaths(run_dir).comparison,
         workspace=room,
         run_dir=run_dir,
         record=record,

@@ -55,7 +55,7 @@ def quiet(_line: str, *, lasting: bool) -> None:
 
 
 def compare_run(
-    run_dir: Path, *, wish: SweepOptions | None = None, say: Say = quiet, environ: Mapping[str, str] | None = None,
+    run_dir: Path, *, given: SweepOptions | None = None, say: Say = quiet, environ: Mapping[str, str] | None = None,
     trainer: tuple[str | None, str | None] = (None, None),
 ) -> Comparison:  # fmt: skip
     """Compare the checkpoints of a run that this machine made, as its recipe says; the result lies in its folder.
@@ -63,7 +63,7 @@ def compare_run(
     ``trainer`` is the checkout and the Python that trained.
     """
     env = dict(os.environ if environ is None else environ)
-    return _compared(of_run(run_dir), wish or SweepOptions(), trainer, say, env)
+    return _compared(of_run(run_dir), given or SweepOptions(), trainer, say, env)
 
 
 def compare_files(subject: SweepSubject, *, say: Say = quiet, sd_scripts: str | None = None) -> Comparison:
@@ -71,7 +71,7 @@ def compare_files(subject: SweepSubject, *, say: Say = quiet, sd_scripts: str | 
     return _compared(subject, SweepOptions(), (sd_scripts, None), say, dict(os.environ))
 
 
-def compare(named: Named, wish: SweepOptions, *, sd_scripts: str | None = None, say: Say = quiet) -> Comparison:
+def compare(named: Named, given: SweepOptions, *, sd_scripts: str | None = None, say: Say = quiet) -> Comparison:
     """Compare what the command line names.
 
     Raises:
@@ -82,7 +82,7 @@ def compare(named: Named, wish: SweepOptions, *, sd_scripts: str | None = None, 
         CancelledError, TerminatedError: stopped; what was painted is kept.
     """
     subject = without_harm(find_subject(named), named.trust, named.components)
-    return _compared(subject, wish, (sd_scripts, None), say, dict(os.environ))
+    return _compared(subject, given, (sd_scripts, None), say, dict(os.environ))
 
 
 def find_checkpoints(subject: SweepSubject) -> Candidates:
@@ -105,11 +105,11 @@ def painter_of(base: Base) -> Painter:
 
 
 def _compared(
-    subject: SweepSubject, wish: SweepOptions, named: tuple[str | None, str | None], say: Say, env: dict[str, str]
+    subject: SweepSubject, given: SweepOptions, named: tuple[str | None, str | None], say: Say, env: dict[str, str]
 ) -> Comparison:
     painter = painter_of(subject.base)
-    settings, notes = choose_settings(subject, wish, painter)
-    stated = stated_controls(wish, subject.recipe.get("compare") or {}, subject.recipe_folder)
+    settings, notes = choose_settings(subject, given, painter)
+    stated = stated_controls(given, subject.recipe.get("compare") or {}, subject.recipe_folder)
     settings, more = with_controls(settings, painter, subject.base, stated, subject.output)
     found = find_checkpoints(subject)
     for skipped in found.skipped:
@@ -138,16 +138,16 @@ def _compared(
 
 
 def choose_settings(
-    subject: SweepSubject, wish: SweepOptions, painter: Painter
+    subject: SweepSubject, given: SweepOptions, painter: Painter
 ) -> tuple[SweepSettings, tuple[str, ...]]:
     """The settings, and what a person should know of how they came about."""
     recipe = subject.recipe.get("compare") or {}
     size = None if recipe.get("size") else resolution_of(subject.base)
-    stated = wish.prompts or wish.prompts_file or recipe.get("prompts")
+    stated = given.prompts or given.prompts_file or recipe.get("prompts")
     captions = () if stated else captions_of(subject.base)
-    settings = settings_from(wish, recipe, painter=painter, size=size, captions=captions)
+    settings = settings_from(given, recipe, painter=painter, size=size, captions=captions)
     notes = [] if stated else [FROM_CAPTIONS]
-    notes += _unused(wish, recipe, settings, painter)
+    notes += _unused(given, recipe, settings, painter)
     triggers = settings.triggers or triggers_of(subject.recipe)
     lowered = [prompt.lower() for prompt in settings.prompts]
     used = any(word.lower() in prompt for word in triggers for prompt in lowered)
@@ -156,9 +156,9 @@ def choose_settings(
     return replace(settings, triggers=triggers if used else ()), tuple(notes)
 
 
-def _unused(wish: SweepOptions, recipe: Mapping[str, Any], settings: SweepSettings, painter: Painter) -> Iterator[str]:
+def _unused(given: SweepOptions, recipe: Mapping[str, Any], settings: SweepSettings, painter: Painter) -> Iterator[str]:
     """What was asked for and cannot be had of a script."""
-    if not painter.samplers and (wish.sampler or stated_samplers(recipe)):
+    if not painter.samplers and (given.sampler or stated_samplers(recipe)):
         yield f"{painter.script} has only its own sampler: compare.sampler and --sampler have no effect."
     if painter.needs_negative and not settings.negative:
         yield f"{painter.script} guides Chroma only by a negative prompt: without one, guidance has no effect."

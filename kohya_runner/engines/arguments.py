@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kohya_runner.recipe.load import Loaded
     from kohya_runner.record.run_paths import RunPaths
 
-Wished = tuple[str, Any, str]
+StatedOption = tuple[str, Any, str]
 """An option, its value, and who asks for it."""
 
 
@@ -237,7 +237,11 @@ def option_arg(options: ScriptOptions, name: str, value: Any, source: str) -> Ar
 
 
 def runner_options(
-    resolved: ResolvedRecipe, run: RunPaths, data: Iterable[Wished], saving: Mapping[str, Any], own: Iterable[Wished]
+    resolved: ResolvedRecipe,
+    run: RunPaths,
+    data: Iterable[StatedOption],
+    saving: Mapping[str, Any],
+    own: Iterable[StatedOption],
 ) -> tuple[Arg, ...]:
     """What the runner adds to a script of kohya's, then the recipe's own options.
 
@@ -245,25 +249,25 @@ def runner_options(
     """
     loaded, support, models, options = resolved.loaded, resolved.support, resolved.models, resolved.parsed.options
     given = resolved.recipe.args
-    wished: list[Wished] = [(support.model_option, models.base, loaded.where("model"))]
-    wished += [
+    stated: list[StatedOption] = [(support.model_option, models.base, loaded.where("model"))]
+    stated += [
         (flag, str(path), loaded.where("components", name))
         for name, path in models.components.items()
         if (flag := support.flag_of(name)) in options
     ]
-    wished += data
-    wished.append(("output_dir", str(run.output), "runner: the run's folder"))
-    wished.append(("output_name", resolved.recipe.name, loaded.where("name")))
+    stated += data
+    stated.append(("output_dir", str(run.output), "runner: the run's folder"))
+    stated.append(("output_name", resolved.recipe.name, loaded.where("name")))
     if support.network_module and given.get("network_module") is None:
-        wished.append(("network_module", support.network_module, f"runner: family {support.family}"))
-    wished += [(name, value, f"runner: {support.script}") for name, value in support.unset(given).items()]
-    wished += own
-    wished += [(name, value, "runner: the trainer would save only at the end") for name, value in saving.items()]
+        stated.append(("network_module", support.network_module, f"runner: family {support.family}"))
+    stated += [(name, value, f"runner: {support.script}") for name, value in support.unset(given).items()]
+    stated += own
+    stated += [(name, value, "runner: the trainer would save only at the end") for name, value in saving.items()]
     if given.get("log_with") is not None:
-        wished.append(("logging_dir", str(run.tensorboard), "runner: log_with is set"))
+        stated.append(("logging_dir", str(run.tensorboard), "runner: log_with is set"))
     if models.tokenizers is not None:
-        wished.append(("tokenizer_cache_dir", str(models.tokenizers), "runner: random weights need no Hub"))
-    return (*(option_arg(options, *one) for one in wished), *resolved.args)
+        stated.append(("tokenizer_cache_dir", str(models.tokenizers), "runner: random weights need no Hub"))
+    return (*(option_arg(options, *one) for one in stated), *resolved.args)
 
 
 def tokens(args: Iterable[Arg]) -> tuple[str, ...]:

@@ -113,11 +113,11 @@ def _publish(run_dir: Path, ended: Record, say: Callable[[str], None], environ: 
         return said
     from kohya_runner.publish.publishing import publish_run
 
-    wish = Publish.model_validate(ended.finish["publish"])
+    settings = Publish.model_validate(ended.finish["publish"])
     try:
-        said = "publish: " + publish_run(run_dir, wish, environ, lambda line: say(f"publish: {line}"))
+        said = "publish: " + publish_run(run_dir, settings, environ, lambda line: say(f"publish: {line}"))
     except (RunnerError, OSError) as fault:
-        again = f"kohya-runner publish {shlex.quote(f'{ended.name}/{ended.run_id}')} --repo {wish.repo}"
+        again = f"kohya-runner publish {shlex.quote(f'{ended.name}/{ended.run_id}')} --repo {settings.repo}"
         said = f"{NOT_PUBLISHED} {str(fault).splitlines()[0]}; try again with: {again}"
     say(said)
     return said

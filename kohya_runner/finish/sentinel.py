@@ -29,7 +29,7 @@ from kohya_runner.run.supervise import stop_group
 from kohya_runner.safe_files import HERE, locked_now, open_for_write
 
 LOOK = 1.0
-PATIENCE = Grace().save_s + Grace().int_s + Grace().term_s + 30.0
+GRACE_SECONDS = Grace().save_s + Grace().int_s + Grace().term_s + 30.0
 """Seconds that a living runner has, the grace of its own sequence and a little, before its trainer is stopped."""
 
 
@@ -91,7 +91,7 @@ class _Watch:
             return not after.open_actions(record.read(self._dir)) or (not watched and self._finished())
         if trainer is not None and trainer.alive():
             limit, gone = deadline(self._said.get("budget") or {}), self._gone
-            over = limit is not None and gone is not None and gone >= limit.after + (PATIENCE if watched else 0.0)
+            over = limit is not None and gone is not None and gone >= limit.after + (GRACE_SECONDS if watched else 0.0)
             if limit is not None and over and not self._stopped:
                 return self._end(trainer, limit, watched=watched)
             return False

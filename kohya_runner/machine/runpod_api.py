@@ -33,7 +33,7 @@ BECOMES = {"start": ("PROVISIONING", "STARTING", "RUNNING"), "stop": ("EXITED",)
 """What a pod is after a step; one that was terminated is gone."""
 WAITS = (1.0, 4.0, 10.0)
 """Seconds before what may be asked again is asked again."""
-PATIENCE = 90.0
+LONGEST_PAUSE = 90.0
 """The longest Retry-After that is waited for: windows of an hour or a day are told instead."""
 _SECONDS = 60.0  # the documentation's own sample waits as long for a pod
 _LARGEST = 4 << 20
@@ -195,7 +195,7 @@ class RunPodApi:
                 return value
             pause = after if status == 429 and after is not None else waits[0] if waits else 0.0
             fleeting = status == 429 or (again and (status < 300 or status >= 500))
-            if not waits or not fleeting or pause > PATIENCE:
+            if not waits or not fleeting or pause > LONGEST_PAUSE:
                 raise RunPodError(what, status, f"{detail}; wait {duration(after)}" if after else detail)
             waits.pop(0)
             self.sleep(pause)
@@ -232,13 +232,13 @@ def plain_card(card: str) -> str:
     return _MAKERS.sub("", card.lower())
 
 
-def named(wish: str | None, rows: list[tuple[Cloud, GpuType]]) -> list[tuple[Cloud, GpuType]]:
+def named(card: str | None, rows: list[tuple[Cloud, GpuType]]) -> list[tuple[Cloud, GpuType]]:
     """The cards of this name; where none has it, those whose names hold it: ``4090`` is one, ``L4`` is not an L40S."""
-    said = plain_card(wish or "")
+    said = plain_card(card or "")
     exact = [(cloud, row) for cloud, row in rows if said in (plain_card(row.id), plain_card(row.name))]
     found = exact or [(cloud, row) for cloud, row in rows if said in f"{plain_card(row.id)} {plain_card(row.name)}"]
     if not found:
         names = sorted({row.name for _, row in rows})
-        hint = did_you_mean(wish or "", names) or f"it has: {', '.join(names)}"
-        raise RemoteError(f"RunPod has no card named {wish}", hint=hint)
+        hint = did_you_mean(card or "", names) or f"it has: {', '.join(names)}"
+        raise RemoteError(f"RunPod has no card named {card}", hint=hint)
     return found

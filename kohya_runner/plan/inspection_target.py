@@ -58,7 +58,7 @@ class Target:
     own: Callable[[Source], Rules] | None = None  # the rules of a dataset with options of its own
 
 
-def find_target(wish: InspectionRequest, environ: Mapping[str, str] | None = None) -> Target:
+def find_target(request: InspectionRequest, environ: Mapping[str, str] | None = None) -> Target:
     """What is to be inspected; nothing is read of the images yet.
 
     Raises:
@@ -66,28 +66,28 @@ def find_target(wish: InspectionRequest, environ: Mapping[str, str] | None = Non
         RecipeError: the recipe cannot be read; its findings say why.
     """
     env = dict(os.environ if environ is None else environ)
-    if wish.target.is_dir() or (wish.target.is_file() and wish.target.suffix in SUFFIXES):
-        return _folder(wish, env)
-    if not wish.target.is_file():
-        raise UsageError(f"{wish.target}: there is no such folder or recipe")
-    if wish.family or wish.resolution or wish.caption_extension:
+    if request.target.is_dir() or (request.target.is_file() and request.target.suffix in SUFFIXES):
+        return _folder(request, env)
+    if not request.target.is_file():
+        raise UsageError(f"{request.target}: there is no such folder or recipe")
+    if request.family or request.resolution or request.caption_extension:
         hint = "use --set family=..., --set args.resolution=..., --set args.caption_extension=..."
         raise UsageError("--family, --resolution and --caption-extension are for a folder", hint=hint)
-    return _recipe(wish, env)
+    return _recipe(request, env)
 
 
-def _folder(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
-    if wish.overrides:
+def _folder(request: InspectionRequest, env: Mapping[str, str]) -> Target:
+    if request.overrides:
         raise UsageError("--set is for a recipe", hint="for a folder there are --family and --resolution")
-    family = wish.family or "sdxl"
+    family = request.family or "sdxl"
     support = table.find(family, "lora")
     if support is None:
         raise UsageError(f"--family {family}: not supported", hint=did_you_mean(family, table.families()))
-    resolution = wish.resolution or str(RESOLUTIONS.get(family, 1024))
+    resolution = request.resolution or str(RESOLUTIONS.get(family, 1024))
     options = {"resolution": resolution, "enable_bucket": True, "cache_latents": True}
     fallback = user_settings(env).workspace
-    room = workspaces.choose(wish.workspace, str(fallback) if fallback else None, env, Path.cwd())
-    root = _checkout(wish, env)
+    room = workspaces.choose(request.workspace, str(fallback) if fallback else None, env, Path.cwd())
+    root = _checkout(request, env)
     places = tokenizer_places(room, None)
     found = complete(
         support, lambda: encoders(support, options.get, places=places, checkout=root), places[-1], access(env)
@@ -95,8 +95,8 @@ def _folder(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
     rules = rules_from(options.get, found)
     if rules.buckets is None:
         raise UsageError(f"--resolution {resolution}: not a resolution", hint="write one as 1024 or 1024,768")
-    folder = Path(os.path.abspath(wish.target))
-    found_sources = _sources(folder, wish.caption_extension or ".txt")
+    folder = Path(os.path.abspath(request.target))
+    found_sources = _sources(folder, request.caption_extension or ".txt")
     named = tuple(replace(source, roots=(folder, *user_settings(env).folders)) for source in found_sources)
     stated = f"as {support.title} at {resolution} with enable_bucket would see it; a recipe gives exact results"
     return Target(folder.name, named, rules, room, stated)
@@ -118,18 +118,18 @@ def _sources(folder: Path, extension: str) -> tuple[Source, ...]:
     return (Source(folder, token or folder.name, repeats or 1, captions=rules),)
 
 
-def _recipe(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
+def _recipe(request: InspectionRequest, env: Mapping[str, str]) -> Target:
     """The datasets of a recipe: by the stages of a plan, as far as they are about pictures."""
     opened = open_recipe(
-        Request(wish.target, wish.overrides, workspace=wish.workspace, sd_scripts=wish.sd_scripts), env
+        Request(request.target, request.overrides, workspace=request.workspace, sd_scripts=request.sd_scripts), env
     )
     loaded, recipe, support, engine = opened.loaded, opened.loaded.recipe, opened.support, opened.engine
     if recipe is None:
-        raise RecipeError(f"{wish.target} cannot be used", findings=loaded.findings)
+        raise RecipeError(f"{request.target} cannot be used", findings=loaded.findings)
     if support is None:
-        raise RecipeError(f"{wish.target}: family {recipe.family} is not supported", hint="see: kohya-runner models")
+        raise RecipeError(f"{request.target}: family {recipe.family} is not supported", hint="see: kohya-runner models")
     lacking = next((finding for finding in opened.findings if finding.code == "trainer.missing"), None)
-    if lacking is not None and wish.sd_scripts:
+    if lacking is not None and request.sd_scripts:
         raise TrainerError(lacking.message, hint=lacking.hint)
     _, parsed, faults = recipe_options(opened, recipe, support)
     sources, wrong = recipe_sources(opened, support)
@@ -141,18 +141,18 @@ def _recipe(wish: InspectionRequest, env: Mapping[str, str]) -> Target:
         sources,
         replace(engine.picture_rules(loaded, parsed), encoders=found),
         opened.workspace,
-        f"as {support.script} will see it with the options of {wish.target.name}",
+        f"as {support.script} will see it with the options of {request.target.name}",
         (*loaded.findings, *faults, *wrong, *own),
         engine.dataset_rules(parsed, found),
     )
 
 
-def _checkout(wish: InspectionRequest, env: Mapping[str, str]) -> Path | None:
+def _checkout(request: InspectionRequest, env: Mapping[str, str]) -> Path | None:
     """The default trainer's checkout where there is one: its tokenizers are the ones that count."""
     try:
-        checkout, _ = find_trainer(env, user_settings(env), sd_scripts=wish.sd_scripts, engine=table.DEFAULT)
+        checkout, _ = find_trainer(env, user_settings(env), sd_scripts=request.sd_scripts, engine=table.DEFAULT)
     except TrainerError:
-        if wish.sd_scripts:
+        if request.sd_scripts:
             raise
         return None
     return checkout.root if checkout else None

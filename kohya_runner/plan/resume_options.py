@@ -207,18 +207,18 @@ def remaining_args(
     settings: ParsedOptions, args: tuple[Arg, ...], series: ResumePoint, steps: StepsPlan, processes: int
 ) -> tuple[Arg, ...]:
     """The options of an attempt that trains what is left; ``args`` and ``settings`` are those of the whole run."""
-    wished: dict[str, Any] = {
+    changed: dict[str, Any] = {
         "output_name": series.output_name,
         "max_train_steps": steps.total - series.first_step(steps.steps_per_epoch),
         "resume": str(series.state.path),
     }
     if settings.get("save_n_epoch_ratio") is not None:
         ratio = SaveSettings("", save_n_epoch_ratio=settings.get("save_n_epoch_ratio"))
-        wished["save_every_n_epochs"] = every_n_epochs(ratio, steps.epochs)
-    wished |= _learning_rate(settings, steps.total * processes)
+        changed["save_every_n_epochs"] = every_n_epochs(ratio, steps.epochs)
+    changed |= _learning_rate(settings, steps.total * processes)
     source = f"runner: --resume, after epoch {series.epoch}"
-    kept = (arg for arg in args if arg.name not in wished and arg.name not in LENGTHS)
-    return (*kept, *(option_arg(settings.options, name, value, source) for name, value in wished.items()))
+    kept = (arg for arg in args if arg.name not in changed and arg.name not in LENGTHS)
+    return (*kept, *(option_arg(settings.options, name, value, source) for name, value in changed.items()))
 
 
 def _learning_rate(settings: ParsedOptions, whole: int) -> dict[str, Any]:

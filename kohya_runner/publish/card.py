@@ -51,29 +51,29 @@ class SampleGrid:
     edits: bool = False
 
 
-def base_model(selection: Selection, wish: Publish) -> str:
+def base_model(selection: Selection, settings: Publish) -> str:
     """The base model's repository on the Hub, "" where it is a file, or nobody knows."""
     subject = selection.subject
     said = subject.recipe.get("model") if subject.record else selection.files[0].found.training.get("base model")
-    text = wish.base_model or (said if isinstance(said, str) else "")
+    text = settings.base_model or (said if isinstance(said, str) else "")
     named = re.match(r"hf://([^/@]+/[^/@]+)", text)
     return named[1] if named else text if HUB_ID.match(text) and Path(text).suffix != ".safetensors" else ""
 
 
-def triggers(selection: Selection, wish: Publish) -> tuple[str, ...]:
+def triggers(selection: Selection, settings: Publish) -> tuple[str, ...]:
     """As they are named, else as the recipe or the file has them."""
     recipe = selection.subject.recipe
-    stated = wish.trigger or tuple((recipe.get("compare") or {}).get("trigger") or ())
+    stated = settings.trigger or tuple((recipe.get("compare") or {}).get("trigger") or ())
     told = read_header(selection.files[0].found.path).metadata.get("modelspec.trigger_phrase", "")
     return stated or ((told,) if told else triggers_of(recipe))
 
 
-def fields(chosen: Chosen, selection: Selection, wish: Publish, samples: SampleGrid) -> dict[str, str]:
+def fields(chosen: Chosen, selection: Selection, settings: Publish, samples: SampleGrid) -> dict[str, str]:
     """What is written into a file's metadata (the keys of ModelSpec 1.0.1)."""
-    name = wish.title or (selection.subject.name if selection.subject.record else Path(chosen.name).stem)
+    name = settings.title or (selection.subject.name if selection.subject.record else Path(chosen.name).stem)
     given = {
         "modelspec.title": f"{name}, {chosen.label}" if len(selection.files) > 1 and chosen.label not in name else name,
-        "modelspec.trigger_phrase": ", ".join(triggers(selection, wish)),
+        "modelspec.trigger_phrase": ", ".join(triggers(selection, settings)),
         "modelspec.thumbnail": samples.thumbnails.get(chosen.found.sha256, ""),
     }
     return {key: text for key, text in given.items() if text}
@@ -143,7 +143,11 @@ def data_address(kind: str, data: bytes) -> str:
 
 
 def card(
-    selection: Selection, wish: Publish, licence: Mapping[str, str], samples: SampleGrid, pieces: Mapping[str, Piece]
+    selection: Selection,
+    settings: Publish,
+    licence: Mapping[str, str],
+    samples: SampleGrid,
+    pieces: Mapping[str, Piece],
 ) -> str:
     """The text of README.md. Whatever comes out of files is shown as text: it cannot be a link, a tag or a heading."""
     subject, first = selection.subject, selection.files[0].found
@@ -153,13 +157,14 @@ def card(
     script = next((Path(token).name for token in record.argv if token.endswith(".py")), "") if record else ""
     return rendered(
         "card.md.j2", finalize=_text, selection=selection, record=record, samples=samples, licence=licence, grid=GRID,
-        title=wish.title or (subject.name if record else wish.repo.partition("/")[2]), what=first.what,
-        family=subject.base.family or first.family, base=base_model(selection, wish), random=isinstance(model, dict),
-        triggers=triggers(selection, wish), data=record.dataset if record else first.training,
+        title=settings.title or (subject.name if record else settings.repo.partition("/")[2]), what=first.what,
+        family=subject.base.family or first.family, base=base_model(selection, settings),
+        random=isinstance(model, dict), triggers=triggers(selection, settings),
+        data=record.dataset if record else first.training,
         settings=[(n, without_folders(str(v))) for n, v in given.items()
                   if (n in SETTINGS if record else n not in NOT_SHOWN)],
         files=[(name, labels.get(name, "for ComfyUI"), one) for name, one in pieces.items()],
-        comfyui=wish.comfyui and len(pieces) == len(labels),
+        comfyui=settings.comfyui and len(pieces) == len(labels),
         trainer=f"{info_of(script).name} {script} {record.trainer.commit[:12]}" if record else "",
     )  # fmt: skip
 

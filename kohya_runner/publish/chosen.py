@@ -36,7 +36,7 @@ class Selection:
     why: str
 
 
-def select(subject: SweepSubject, wish: Publish, *, asked: bool) -> Selection:
+def select(subject: SweepSubject, settings: Publish, *, asked: bool) -> Selection:
     """The files to publish, each read from end to end. ``asked``: a person is there who can pick one.
 
     Raises:
@@ -48,7 +48,7 @@ def select(subject: SweepSubject, wish: Publish, *, asked: bool) -> Selection:
         why = "" if len(rows) == 1 else "All of these files."
     else:
         folder = subject.run_dir / subject.record.output_dir
-        kept, why = _of_run(subject.record, wish, ComparisonPaths(subject.output), asked=asked)
+        kept, why = _of_run(subject.record, settings, ComparisonPaths(subject.output), asked=asked)
         single = f"{subject.record.name}{SUFFIX}" if len(kept) == 1 else ""
         rows = [(single or c.file, _label(c), folder / c.file) for c in kept]
         if strange := [path.name for _, _, path in rows if not is_inside(path, (folder,))]:
@@ -63,24 +63,26 @@ def select(subject: SweepSubject, wish: Publish, *, asked: bool) -> Selection:
     return Selection(subject, files, why)
 
 
-def _of_run(record: Record, wish: Publish, paths: ComparisonPaths, *, asked: bool) -> tuple[list[SavedCheckpoint], str]:
+def _of_run(
+    record: Record, settings: Publish, paths: ComparisonPaths, *, asked: bool
+) -> tuple[list[SavedCheckpoint], str]:
     if record.practice:
         raise NoCheckpointError(f"{record.name} is a practice run: nothing was trained, nothing is published")
     kept = [c for c in record.checkpoints if c.usable and c.file.endswith(SUFFIX)]
     if not kept:
         raise NoCheckpointError(f"{record.name} has no usable safetensors file to publish")
     last = next((c for c in kept if c.file == record.final), kept[-1])
-    if wish.epoch == "all":
+    if settings.epoch == "all":
         return kept, "Every epoch that was saved."
-    if wish.epoch == "last":
+    if settings.epoch == "last":
         return [last], f"The last file of the run ({_label(last)})."
-    if wish.epoch == "picked":
+    if settings.epoch == "picked":
         return _picked(kept, last, paths, asked=asked)
     numbered = {c.epoch: c for c in kept if c.epoch is not None and c.step is None}
-    if wish.epoch not in numbered:
+    if settings.epoch not in numbered:
         there = ", ".join(map(str, numbered)) or "none"
-        raise UsageError(f"there is no file of epoch {wish.epoch}", hint=f"there are {there}")
-    return [numbered[int(wish.epoch)]], f"Epoch {wish.epoch} was named."
+        raise UsageError(f"there is no file of epoch {settings.epoch}", hint=f"there are {there}")
+    return [numbered[int(settings.epoch)]], f"Epoch {settings.epoch} was named."
 
 
 def _picked(

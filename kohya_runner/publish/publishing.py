@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 class Publication:
     """Everything that goes up, and where its copies and its page lie. ``notes`` are for the person alone."""
 
-    wish: Publish
+    settings: Publish
     selection: Selection
     pieces: tuple[Piece, ...]  # the card is the last one
     paths: PublicationPaths
@@ -47,31 +47,33 @@ class LocalCopy(Publish):
 
 
 def _models(
-    selection: Selection, wish: Publish, samples: cards.SampleGrid, place: tuple[Path, Mapping[str, str]], say: Say
+    selection: Selection, settings: Publish, samples: cards.SampleGrid, place: tuple[Path, Mapping[str, str]], say: Say
 ) -> tuple[Piece, ...]:
     """The files, and where ComfyUI is asked for, what a converter made of those that it does not read as they are."""
     rows = [(file, file.name, file.found.path) for file in selection.files]
-    for file in selection.files if wish.comfyui else ():
+    for file in selection.files if settings.comfyui else ():
         name = f"{Path(file.name).stem}{MARK}{Path(file.name).suffix}"
         made = for_comfyui(file.found.path, place[0] / name, selection.subject.base.family, place[1], say)
         rows += [(file, name, made)] if made != file.found.path else []
     return tuple(
-        model_piece(name, path, cards.fields(file, selection, wish, samples), clean=wish.clean)
+        model_piece(name, path, cards.fields(file, selection, settings, samples), clean=settings.clean)
         for file, name, path in rows
     )
 
 
-def copied(subject: SweepSubject, wish: Publish, folder: Path, environ: Mapping[str, str], say: Say) -> dict[str, Any]:
+def copied(
+    subject: SweepSubject, settings: Publish, folder: Path, environ: Mapping[str, str], say: Say
+) -> dict[str, Any]:
     """Write the files into a folder, with --comfyui those for ComfyUI alone: the object of ``--output --json``.
 
     Raises ``UsageError``: another file of this name lies there. Else as ``prepared`` says.
     """
     say("reading the files")
-    selection = select(subject, wish, asked=True)
+    selection = select(subject, settings, asked=True)
     with tempfile.TemporaryDirectory(
         dir=subject.workspace.root if subject.workspace.root.is_dir() else None
     ) as scratch:
-        made = _models(selection, wish, cards.samples_of(selection), (Path(scratch), environ), say)
+        made = _models(selection, settings, cards.samples_of(selection), (Path(scratch), environ), say)
         converted = {one.name.replace(MARK, "") for one in made[len(selection.files) :]}
         kept = [one for one in made if one.name not in converted]
         if lying := [one.name for one in kept if (folder / one.name).exists()]:
@@ -86,7 +88,7 @@ def copied(subject: SweepSubject, wish: Publish, folder: Path, environ: Mapping[
 
 
 def prepared(  # noqa: PLR0913 - what it is about, and where it is
-    subject: SweepSubject, wish: Publish, reach: Access, environ: Mapping[str, str], *, asked: bool, say: Say
+    subject: SweepSubject, settings: Publish, reach: Access, environ: Mapping[str, str], *, asked: bool, say: Say
 ) -> Publication:
     """What would be published of a run, a folder or files; only the base model's licence is asked for.
 
@@ -95,27 +97,29 @@ def prepared(  # noqa: PLR0913 - what it is about, and where it is
             copies is a link that leads out.
     """
     inside = subject.run_dir or subject.workspace.root
-    folder = RunPaths(inside).publication if subject.run_dir else inside / PUBLICATION / wish.repo.replace("/", "--")
+    folder = (
+        RunPaths(inside).publication if subject.run_dir else inside / PUBLICATION / settings.repo.replace("/", "--")
+    )
     if link := link_out(inside, folder):
         raise UsageError(f"{link} is a link that leads out of {inside}", hint="remove it")
     say("reading the files")
-    selection = select(subject, wish, asked=asked)
+    selection = select(subject, settings, asked=asked)
     samples = cards.samples_of(selection)
     paths = PublicationPaths(folder)
-    models = _models(selection, wish, samples, (paths.comfyui, environ), say)
-    base, random = cards.base_model(selection, wish), isinstance(subject.recipe.get("model"), dict)
-    licence = {"license": wish.license} if wish.license else Hub(wish.repo, reach, say).licence(base)
-    text = cards.card(selection, wish, licence, samples, {one.name: one for one in models})
+    models = _models(selection, settings, samples, (paths.comfyui, environ), say)
+    base, random = cards.base_model(selection, settings), isinstance(subject.recipe.get("model"), dict)
+    licence = {"license": settings.license} if settings.license else Hub(settings.repo, reach, say).licence(base)
+    text = cards.card(selection, settings, licence, samples, {one.name: one for one in models})
     private = {key for f in selection.files for key in PRIVATE if key in read_header(f.found.path).metadata}
     notes = {
         f"the files hold words of captions or names of folders ({', '.join(sorted(private))}): "
-        "--clean takes them out of the copies": private and not wish.clean,
+        "--clean takes them out of the copies": private and not settings.clean,
         "the base model's repository is not known: --base-model USER/NAME puts it into the card": not (base or random),
         "the base model's licence is not known: --license NAME puts it into the card": not (licence or random),
     }
     pieces = (*models, *samples.pieces, piece(cards.NAME, text.encode()))
     told = tuple(note for note, holds in notes.items() if holds)
-    return Publication(wish, selection, pieces, paths, told)
+    return Publication(settings, selection, pieces, paths, told)
 
 
 def publish(made: Publication, reach: Access, say: Say) -> Uploaded:
@@ -126,22 +130,22 @@ def publish(made: Publication, reach: Access, say: Say) -> Uploaded:
     made.paths.folder.mkdir(parents=True, exist_ok=True)
     with locked(made.paths.lock):
         try:
-            done = Hub(made.wish.repo, reach, say).publish(made.pieces, made.wish, made.paths.copies)
+            done = Hub(made.settings.repo, reach, say).publish(made.pieces, made.settings, made.paths.copies)
         finally:
             shutil.rmtree(made.paths.copies, ignore_errors=True)
         write_json(made.paths.record, {**result(made, done), "at": time.time()})
     return done
 
 
-def publish_run(run_dir: Path, wish: Publish, environ: Mapping[str, str], say: Say) -> str:
+def publish_run(run_dir: Path, settings: Publish, environ: Mapping[str, str], say: Say) -> str:
     """What ``finish.publish`` asks for, where nobody is there: the epoch is picked by the figures, else it is the last.
 
     The choice is noted as ``compare --pick`` notes it, with its reason, where there was a comparison. Returns what was
     done, in a line.
     """
     subject, reach = of_run(run_dir), access(environ)
-    made = prepared(subject, wish, reach, environ, asked=False, say=say)
-    for number, one in numbered(find_checkpoints(subject)).items() if wish.epoch == "picked" else ():
+    made = prepared(subject, settings, reach, environ, asked=False, say=say)
+    for number, one in numbered(find_checkpoints(subject)).items() if settings.epoch == "picked" else ():
         if one.sha256 == made.selection.files[0].found.sha256:
             try:
                 noted = {**pick(subject, one, number), "why": made.selection.why}
@@ -153,7 +157,7 @@ def publish_run(run_dir: Path, wish: Publish, environ: Mapping[str, str], say: S
 
 def told(made: Publication, done: Uploaded) -> str:
     """What was done, in a line."""
-    repo = f"{made.wish.repo} ({'private' if done.private else 'public'})"
+    repo = f"{made.settings.repo} ({'private' if done.private else 'public'})"
     if not done.files:
         return f"{repo} has all of it already: nothing was uploaded"
     kept = f"; the files before are kept as the tag {done.tag}" if done.tag else ""
@@ -169,7 +173,7 @@ def result(made: Publication, done: Uploaded | None = None) -> dict[str, Any]:
         for p in made.pieces
     ]
     return {
-        "version": 1, "ok": True, "repo": made.wish.repo, "why": made.selection.why, "files": files,
+        "version": 1, "ok": True, "repo": made.settings.repo, "why": made.selection.why, "files": files,
         "notes": made.notes, "done": asdict(done) if done else None,
     }  # fmt: skip
 
@@ -181,7 +185,7 @@ def dry_run(made: Publication, reach: Access, say: Say) -> Path:
 
     remote, problem = RepoState(), ""
     try:
-        remote = Hub(made.wish.repo, reach, say).look(made.pieces)
+        remote = Hub(made.settings.repo, reach, say).look(made.pieces)
     except PublishError as fault:
         problem = fault.message
     front, _, body = made.pieces[-1].head.decode().removeprefix("---\n").partition("\n---\n")

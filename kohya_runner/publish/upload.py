@@ -91,7 +91,7 @@ class Hub:
         found: Any = self.api.get_paths_info(self.repo, [piece.name for piece in pieces], revision=commit)
         return {f.path: str(f.lfs.sha256 if f.lfs else f.blob_id) for f in found if hasattr(f, "blob_id")}
 
-    def publish(self, pieces: Sequence[Piece], wish: Publish, folder: Path) -> Uploaded:
+    def publish(self, pieces: Sequence[Piece], settings: Publish, folder: Path) -> Uploaded:
         """Make the repository what ``pieces`` say; what is there already is left alone.
 
         Raises:
@@ -99,13 +99,13 @@ class Hub:
             PublishError: the Hub refused, could not be reached, or has other bytes than were sent.
         """
         before = self.look(pieces)
-        if before.commit and not before.private and not wish.public:
+        if before.commit and not before.private and not settings.public:
             hint = "add --public (in a recipe: public: true), or name another repository"
             raise UsageError(f"{self.repo} is public: anybody would see what is published there", hint=hint)
         if not before.commit:
             with self._told("was not made"):
-                self.api.create_repo(self.repo, private=not wish.public)
-            self.say(f"made {self.repo}, {'public' if wish.public else 'private'}")
+                self.api.create_repo(self.repo, private=not settings.public)
+            self.say(f"made {self.repo}, {'public' if settings.public else 'private'}")
             before = self.look(pieces)
         commit, wanted = before.commit or "", [piece for piece in pieces if before.lacks(piece)]
         if not wanted:

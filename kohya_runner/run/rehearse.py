@@ -186,9 +186,9 @@ def rehearse(plan: Plan, screen: Reporter, after: AfterRun, environ: Mapping[str
     lock.take(name, "rehearsal")
     output = RunPaths(made.ready.run_dir).output
     try:
-        with PeakGpuMemory(env) as gauge:
+        with PeakGpuMemory(env) as gpu_memory:
             ended = launch.run(made, launch.Policy(again=True), screen, after, env)
-        measured = replace(read(made.ready.run_dir, ended), peak_vram=gauge.peak)
+        measured = replace(read(made.ready.run_dir, ended), peak_vram=gpu_memory.peak)
         loaded = _load(made, output / ended.final)
         return _judged(plan, made.ready.run_dir, measured, loaded=loaded, ended=ended)
     finally:

@@ -140,8 +140,8 @@ class StatusReader:
 def _state(view: RunView, *, elsewhere: bool, last_sign: float | None) -> str:
     if not elsewhere or view.record is None:
         return view.state
-    patience = SILENT if view.record.process else PREPARING
-    silent = last_sign is None or time.time() - last_sign > patience
+    allowed = SILENT if view.record.process else PREPARING
+    silent = last_sign is None or time.time() - last_sign > allowed
     return "silent" if silent else view.record.state
 
 

@@ -124,8 +124,8 @@ class Pulse:
         state = state_of(runner.pid)
         if state == "R":  # it works, or waits for a core
             self._since = time.monotonic()
-        patience = ASLEEP if trainer and trainer.alive() else self._ended
-        return time.monotonic() > self._since + (STUCK if state in FROZEN else patience)
+        allowed = ASLEEP if trainer and trainer.alive() else self._ended
+        return time.monotonic() > self._since + (STUCK if state in FROZEN else allowed)
 
 
 def _gone(view: RunView, runner: ProcessId, seconds: float) -> bool:

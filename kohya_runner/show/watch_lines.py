@@ -141,7 +141,7 @@ def notes(look: RunStatus) -> Iterator[Line]:
         yield (("error", "the loss is NaN or infinite: all training from here on is worthless"),)
 
 
-PATIENCE = 5  # times the usual pace of the steps
+QUIET_STEPS = 5  # times the usual pace of the steps
 
 
 def quiet(look: RunStatus) -> str:
@@ -150,7 +150,7 @@ def quiet(look: RunStatus) -> str:
         return ""
     if look.phase == TRAINING:
         pace = look.seconds_per_step or 0.0
-        least, usual = PATIENCE * pace, f": usual is a step every {duration(pace)}" if pace else ""
+        least, usual = QUIET_STEPS * pace, f": usual is a step every {duration(pace)}" if pace else ""
     else:
         least = look.usual or 0.0
         usual = f": it took {duration(least)} in the run before" if least else ""

@@ -97,13 +97,13 @@ def picture(path: Path, colour: str) -> Path:
     return path
 
 
-def wish(*controls: Path, size: str = "32x16") -> SweepOptions:
+def given(*controls: Path, size: str = "32x16") -> SweepOptions:
     return SweepOptions(prompts=("make it red", "make it blue"), size=size, seeds="7", controls=controls)
 
 
 def test_every_prompt_is_painted_on_its_own_picture_by_one_process(musubi, named, odd_path):
     controls = [picture(odd_path / "one 'a'.png", "red"), picture(odd_path / "two.png", "blue")]
-    found = compare(named, wish(*controls))
+    found = compare(named, given(*controls))
     assert found.failed == ()
     assert [head.label for head in found.columns] == ["base", "epoch 1", "epoch 2"]
     assert len((musubi / "loads.txt").read_text().splitlines()) == 1
@@ -116,23 +116,23 @@ def test_every_prompt_is_painted_on_its_own_picture_by_one_process(musubi, named
 
 def test_the_same_again_paints_nothing_and_another_picture_paints_its_own_row(musubi, named, odd_path):
     controls = [picture(odd_path / "one.png", "red"), picture(odd_path / "two.png", "blue")]
-    compare(named, wish(*controls))
-    compare(named, wish(*controls))
+    compare(named, given(*controls))
+    compare(named, given(*controls))
     assert len((musubi / "lines.txt").read_text().splitlines()) == 6
     picture(odd_path / "two.png", "green")
-    compare(named, wish(*controls))
+    compare(named, given(*controls))
     assert len((musubi / "lines.txt").read_text().splitlines()) == 6 + 3
 
 
 def test_an_edit_of_nothing_is_refused_before_anything_is_loaded(musubi, named):
     with pytest.raises(UsageError, match="edits pictures"):
-        compare(named, wish())
+        compare(named, given())
     assert not (musubi / "loads.txt").exists()
 
 
 def test_a_size_that_the_script_would_refuse_is_refused(musubi, named, odd_path):
     with pytest.raises(UsageError, match="multiples of 16"):
-        compare(named, wish(picture(odd_path / "one.png", "red"), size="40x40"))
+        compare(named, given(picture(odd_path / "one.png", "red"), size="40x40"))
 
 
 def test_without_that_trainer_the_way_to_it_is_said(checkout, named, odd_path, monkeypatch):
@@ -141,5 +141,5 @@ def test_without_that_trainer_the_way_to_it_is_said(checkout, named, odd_path, m
     for name in ("KOHYA_RUNNER_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(odd_path / "home"))
     with pytest.raises(TrainerError) as caught:
-        compare(named, wish(picture(odd_path / "one.png", "red")))
+        compare(named, given(picture(odd_path / "one.png", "red")))
     assert "kohya-runner setup --engine musubi-tuner" in caught.value.hint

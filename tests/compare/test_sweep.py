@@ -67,7 +67,7 @@ def test_a_file_that_changed_is_painted_again(run_dir, checkout):
 
 
 def test_seeds_and_strengths_are_axes_of_their_own(run_dir, checkout):
-    found = compare_run(run_dir, wish=SweepOptions(seeds="1,2,3", strengths="0.5,1"))
+    found = compare_run(run_dir, given=SweepOptions(seeds="1,2,3", strengths="0.5,1"))
     assert [head.label for head in found.columns[:3]] == ["base", "epoch 1 x0.5", "epoch 1 x1"]
     assert len(found.shown) == 7 * 2 * 3
 
@@ -83,7 +83,7 @@ def test_only_where_a_processor_paints_is_memory_kept_for_the_next_piece(run_dir
 
 
 def test_samplers_are_rows_of_their_own_and_cost_a_load_each(run_dir, checkout):
-    found = compare_run(run_dir, wish=SweepOptions(prompts=("a cat",), sampler="ddim, euler_a", seeds="1,2"))
+    found = compare_run(run_dir, given=SweepOptions(prompts=("a cat",), sampler="ddim, euler_a", seeds="1,2"))
     assert [(row.sampler, row.seed) for row in found.rows] == [
         ("ddim", 1), ("ddim", 2), ("euler_a", 1), ("euler_a", 2)
     ]  # fmt: skip
@@ -97,15 +97,15 @@ def test_samplers_are_rows_of_their_own_and_cost_a_load_each(run_dir, checkout):
 
 
 def test_another_sampler_keeps_the_pictures_of_the_first(run_dir, checkout):
-    compare_run(run_dir, wish=SweepOptions(prompts=("a cat",)))
+    compare_run(run_dir, given=SweepOptions(prompts=("a cat",)))
     before = pictures(run_dir)
-    compare_run(run_dir, wish=SweepOptions(prompts=("a cat",), sampler="ddim,heun"))
+    compare_run(run_dir, given=SweepOptions(prompts=("a cat",), sampler="ddim,heun"))
     assert before.items() <= pictures(run_dir).items()
     assert len(pictures(run_dir)) == 2 * len(before)
 
 
 def test_without_a_base_there_is_no_such_column(run_dir, checkout):
-    assert [h.label for h in compare_run(run_dir, wish=SweepOptions(base=False)).columns] == [
+    assert [h.label for h in compare_run(run_dir, given=SweepOptions(base=False)).columns] == [
         "epoch 1",
         "epoch 2",
         "epoch 3",
@@ -124,7 +124,7 @@ def test_the_base_column_is_the_base_whatever_was_in_the_slot_before(run_dir, ch
 
 
 def test_a_cell_whose_process_dies_is_shown_as_failed_and_the_rest_is_painted(run_dir, checkout):
-    found = compare_run(run_dir, wish=SweepOptions(prompts=("a cat", "CRASH", "a bird"), base=False))
+    found = compare_run(run_dir, given=SweepOptions(prompts=("a cat", "CRASH", "a bird"), base=False))
     assert [(s.column, s.prompt) for s in found.failed] == [(0, 1), (1, 1), (2, 1)]
     assert "code 3" in found.failed[0].problem
     assert "out of memory" in found.failed[0].problem
@@ -133,13 +133,13 @@ def test_a_cell_whose_process_dies_is_shown_as_failed_and_the_rest_is_painted(ru
 
 
 def test_a_cell_without_a_picture_is_failed(run_dir, checkout):
-    found = compare_run(run_dir, wish=SweepOptions(prompts=("a cat", "LEAVE"), base=False))
+    found = compare_run(run_dir, given=SweepOptions(prompts=("a cat", "LEAVE"), base=False))
     assert {s.prompt for s in found.failed} == {1}
     assert len(loads(checkout)) == 1
 
 
 def test_black_pictures_cannot_win_and_are_spoken_of(run_dir, checkout):
-    found = compare_run(run_dir, wish=SweepOptions(prompts=("BLACK",)))
+    found = compare_run(run_dir, given=SweepOptions(prompts=("BLACK",)))
     assert found.failed == ()
     assert found.suggestion.column is None
     assert any(note.startswith("epoch 2: 1 picture(s) of one colour") for note in found.notes)
@@ -154,8 +154,8 @@ def test_weights_that_hold_nan_fail_alone(run_dir, checkout):
 
 def test_a_failed_cell_is_tried_again(run_dir, checkout):
     broken = run_dir / "output" / "my cat-000002.safetensors"
-    compare_run(run_dir, wish=SweepOptions(prompts=("LEAVE it",)))
-    assert compare_run(run_dir, wish=SweepOptions(prompts=("LEAVE it",))).failed
+    compare_run(run_dir, given=SweepOptions(prompts=("LEAVE it",)))
+    assert compare_run(run_dir, given=SweepOptions(prompts=("LEAVE it",))).failed
     assert broken.is_file()
     assert len(loads(checkout)) == 2
 
@@ -235,7 +235,7 @@ def test_captions_stand_in_for_prompts_that_nobody_gave(odd_path, checkout):
 
 def test_flux_is_painted_by_its_own_script_in_one_process(odd_path, checkout):
     run = trained_run(odd_path / "flux", family="flux", clip_l=__file__, t5xxl=__file__, ae=__file__)
-    found = compare_run(run, wish=SweepOptions(prompts=("a cat", "a dog")))
+    found = compare_run(run, given=SweepOptions(prompts=("a cat", "a dog")))
     (arguments,) = loads(checkout)
     assert f"--clip_l={__file__}" in arguments
     assert found.how["guidance"] == 3.5
@@ -245,7 +245,7 @@ def test_flux_is_painted_by_its_own_script_in_one_process(odd_path, checkout):
 
 def test_a_script_without_a_choice_of_samplers_says_so(odd_path, checkout):
     run = trained_run(odd_path / "flux", family="flux", clip_l=__file__, t5xxl=__file__, ae=__file__)
-    found = compare_run(run, wish=SweepOptions(prompts=("a cat",), sampler="euler,heun"))
+    found = compare_run(run, given=SweepOptions(prompts=("a cat",), sampler="euler,heun"))
     assert len(found.rows) == 1
     assert "flux_minimal_inference.py has only its own sampler" in found.notes[0]
     told = answer(run)
@@ -256,7 +256,7 @@ def test_a_script_without_a_choice_of_samplers_says_so(odd_path, checkout):
 
 def test_a_family_that_merges_at_load_takes_one_process_and_loads_again_what_a_lora_goes_into(odd_path, checkout):
     run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
-    found = compare_run(run, wish=SweepOptions(prompts=("a cat", "a dog"), size="64x64"))
+    found = compare_run(run, given=SweepOptions(prompts=("a cat", "a dog"), size="64x64"))
     assert len(loads(checkout)) == 1
     assert loads(checkout, "parts.txt") == ["text encoder", "model"] * 4
     assert found.failed == ()
@@ -266,7 +266,7 @@ def test_a_family_that_merges_at_load_takes_one_process_and_loads_again_what_a_l
 def test_what_merges_gets_each_strength_and_passes_over_weights_with_nan(odd_path, checkout):
     run = trained_run(odd_path / "hunyuan", family="hunyuan_image", text_encoder=__file__, byt5=__file__, vae=__file__)
     lora_file(run / "output" / "my cat-000001.safetensors", 255, modules=MODULES["hunyuan_image"])
-    found = compare_run(run, wish=SweepOptions(prompts=("a cat",), size="64x64", strengths="0.5,1", base=False))
+    found = compare_run(run, given=SweepOptions(prompts=("a cat",), size="64x64", strengths="0.5,1", base=False))
     assert {found.columns[s.column].label for s in found.failed} == {"epoch 1 x0.5", "epoch 1 x1"}
     assert "NaN" in found.failed[0].problem
     assert len(set(pictures(run).values())) == 4
@@ -275,10 +275,10 @@ def test_what_merges_gets_each_strength_and_passes_over_weights_with_nan(odd_pat
 
 def test_a_clip_model_that_is_not_there_is_told_before_anything_is_painted(run_dir, checkout, odd_path):
     with pytest.raises(UsageError, match="no such folder"):
-        compare_run(run_dir, wish=SweepOptions(clip=odd_path / "gone"))
+        compare_run(run_dir, given=SweepOptions(clip=odd_path / "gone"))
     (odd_path / "empty").mkdir()
     with pytest.raises(UsageError, match="contains no transformers model"):
-        compare_run(run_dir, wish=SweepOptions(clip=odd_path / "empty"))
+        compare_run(run_dir, given=SweepOptions(clip=odd_path / "empty"))
     assert loads(checkout) == []
 
 
@@ -287,7 +287,7 @@ def test_a_clip_model_that_cannot_be_used_costs_no_comparison(run_dir, checkout,
     folder.mkdir()
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "model.safetensors").write_bytes(b"nothing")
-    found = compare_run(run_dir, wish=SweepOptions(clip=folder))
+    found = compare_run(run_dir, given=SweepOptions(clip=folder))
     assert found.failed == ()
     assert found.hint == ""
     assert any(note.startswith("CLIP could not measure the pictures: ") for note in found.notes)

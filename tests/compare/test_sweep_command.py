@@ -49,7 +49,7 @@ def test_an_interruption_keeps_what_is_painted(run_dir, checkout, number, code):
     assert (run_dir / "comparison" / "contact-sheet.png").is_file()
     assert sum(cell["file"] is not None for cell in part["cells"]) == len(kept)
     assert any("was stopped" in note for note in part["notes"])
-    assert compare_run(run_dir, wish=SweepOptions(prompts=("a cat",))).failed == ()
+    assert compare_run(run_dir, given=SweepOptions(prompts=("a cat",))).failed == ()
     assert kept.items() <= pictures(run_dir).items()
 
 
@@ -83,7 +83,7 @@ def test_a_second_sweep_into_the_same_folder_is_refused_and_told_who_is_there(ru
     assert compare(elsewhere, SweepOptions(prompts=("a bird",))).failed == ()
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=180)
-    assert compare_run(run_dir, wish=SweepOptions(prompts=("a bird",))).failed == ()
+    assert compare_run(run_dir, given=SweepOptions(prompts=("a bird",))).failed == ()
 
 
 def test_what_a_killed_sweep_left_behind_keeps_nobody_out(run_dir, checkout):
@@ -92,7 +92,7 @@ def test_what_a_killed_sweep_left_behind_keeps_nobody_out(run_dir, checkout):
     process.communicate(timeout=180)
     kept = pictures(run_dir)
     assert (run_dir / "comparison" / "active").is_file()
-    assert compare_run(run_dir, wish=SweepOptions(prompts=("a cat",))).failed == ()
+    assert compare_run(run_dir, given=SweepOptions(prompts=("a cat",))).failed == ()
     assert kept.items() <= pictures(run_dir).items()
     assert not (run_dir / "comparison" / "active").exists()
     assert not list((run_dir / "comparison").glob(".painting-*"))

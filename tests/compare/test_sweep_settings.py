@@ -64,9 +64,9 @@ def test_options_in_a_prompt_are_refused_with_their_line(odd_path):
 
 
 def test_everything_that_is_wrong_is_said_at_once(odd_path):
-    wish = SweepOptions(prompts=("a --f x",), seeds="1,x", steps=0, size="64", strengths="99", sampler="magic")
+    given = SweepOptions(prompts=("a --f x",), seeds="1,x", steps=0, size="64", strengths="99", sampler="magic")
     with pytest.raises(UsageError) as caught:
-        settings_from(wish, {}, painter=find("sdxl"), size=None)
+        settings_from(given, {}, painter=find("sdxl"), size=None)
     said = caught.value.message
     for part in ("--seeds 1,x", "steps 0", "--size 64", "strength 99", "sampler magic", "'--' begins an option"):
         assert part in said

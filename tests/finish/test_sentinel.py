@@ -178,11 +178,11 @@ def test_a_runner_that_lives_and_does_not_act_is_given_time_and_then_left_out(od
     record.write(run_dir, begun)
     watch = sentinel._Watch(run_dir)
     watch._read()
-    assert sentinel.PATIENCE == 220
-    monkeypatch.setattr(sentinel, "PATIENCE", 1e12)
+    assert sentinel.GRACE_SECONDS == 220
+    monkeypatch.setattr(sentinel, "GRACE_SECONDS", 1e12)
     assert not watch._looked()
     assert child.poll() is None
-    monkeypatch.setattr(sentinel, "PATIENCE", 0.0)
+    monkeypatch.setattr(sentinel, "GRACE_SECONDS", 0.0)
     assert not watch._looked()
     assert child.wait(180) == -signal.SIGINT
     assert record.read(run_dir) == begun

@@ -21,14 +21,14 @@ from kohya_runner.show.dataset_page import report_html
 SIZE = (512, 512)
 
 
-def look(folder: Path, **wish: Any) -> Inspection:
+def look(folder: Path, **choices: Any) -> Inspection:
     room = str(folder.parent / "room")
-    return inspect(find_target(InspectionRequest(folder, workspace=room, **{"resolution": "512", **wish}), {}))
+    return inspect(find_target(InspectionRequest(folder, workspace=room, **{"resolution": "512", **choices}), {}))
 
 
-def about(folder: Path, code: str, **wish: Any) -> Finding:
+def about(folder: Path, code: str, **choices: Any) -> Finding:
     """The one finding of a code."""
-    found = [finding for finding in look(folder, **wish).findings if finding.code == code]
+    found = [finding for finding in look(folder, **choices).findings if finding.code == code]
     assert len(found) == 1
     return found[0]
 

@@ -19,10 +19,10 @@ from kohya_runner.record import record as records
 
 @pytest.fixture
 def made(mine):
-    def made(run_dir, **wish):
+    def made(run_dir, **settings):
         reach = Access(mine.endpoint, "good")
         subject = publishing.of_run(run_dir)
-        given = {"repo": "me/cat", "epoch": 2, **wish}
+        given = {"repo": "me/cat", "epoch": 2, **settings}
         return publishing.prepared(subject, Publish(**given), reach, {}, asked=True, say=lambda _: None)
 
     return made
@@ -143,7 +143,7 @@ def test_words_of_strangers_are_no_markup(made, compared):
 
 
 @pytest.mark.parametrize(
-    ("model", "wish", "base", "licence"),
+    ("model", "settings", "base", "licence"),
     [
         ("hf://org/base/file.safetensors", {}, "org/base", "openrail++"),
         ("models/base.safetensors", {}, None, None),
@@ -152,10 +152,10 @@ def test_words_of_strangers_are_no_markup(made, compared):
         ("org/base", {"license": "mit"}, "org/base", "mit"),
     ],
 )
-def test_the_base_model_and_its_licence(made, run_dir, model, wish, base, licence):  # noqa: PLR0917
+def test_the_base_model_and_its_licence(made, run_dir, model, settings, base, licence):  # noqa: PLR0917
     record = records.read(run_dir)
     records.write(run_dir, record.changed(recipe={**record.recipe, "model": {"value": model, "source": "x"}}))
-    published = made(run_dir, **wish)
+    published = made(run_dir, **settings)
     found = front(card_of(published))
     assert (found.get("base_model"), found.get("license")) == (base, licence)
     assert any("--license" in note for note in published.notes) is (licence is None)

@@ -255,8 +255,8 @@ def test_stopped_in_the_middle_the_same_again_goes_on(mine, picked, publish, num
     assert not (picked / "publication" / "copies").exists()
 
 
-def after_run(run_dir, **wish):
-    asked = {"publish": Publish(repo="me/cat", **wish).model_dump(mode="json")}
+def after_run(run_dir, **settings):
+    asked = {"publish": Publish(repo="me/cat", **settings).model_dump(mode="json")}
     said = []
     records.write(run_dir, ended := records.read(run_dir).changed(finish=asked))
     done = after.finish(run_dir, ended, said.append, {**os.environ})

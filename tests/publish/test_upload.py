@@ -28,8 +28,8 @@ def client(mine, said):
 
 @pytest.fixture
 def send(client, odd_path):
-    def send(*pieces, wish=WISH):
-        return client.publish(pieces or (LORA, CARD), wish, odd_path / "copies")
+    def send(*pieces, settings=WISH):
+        return client.publish(pieces or (LORA, CARD), settings, odd_path / "copies")
 
     return send
 
@@ -43,7 +43,7 @@ def test_a_new_repository_is_private_and_has_the_files(mine, send):
 
 
 def test_public_is_said(mine, send):
-    assert send(wish=Publish(repo="me/cat", public=True)).private is False
+    assert send(settings=Publish(repo="me/cat", public=True)).private is False
     assert mine.repos["me/cat"].private is False
 
 
@@ -125,7 +125,7 @@ def test_a_public_repository_gets_nothing_without_a_word(mine, make_repo, send):
         send()
     assert "--public" in caught.value.hint
     assert mine.uploads() == []
-    assert send(wish=Publish(repo="me/cat", public=True)).private is False
+    assert send(settings=Publish(repo="me/cat", public=True)).private is False
 
 
 ROWS = [

@@ -81,8 +81,8 @@ class DiffusersEngine(Engine):
         if not states or steps is None:
             return {}
         each = steps.steps_per_epoch * cadence(steps.epochs)
-        wished = {"checkpointing_steps": each, "checkpoints_total_limit": states}
-        return {name: value for name, value in wished.items() if resolved.parsed.given.get(name) is None}
+        limits = {"checkpointing_steps": each, "checkpoints_total_limit": states}
+        return {name: value for name, value in limits.items() if resolved.parsed.given.get(name) is None}
 
     def findings(self, resolved: ResolvedRecipe, arranged: Arranged, steps: StepsPlan | None) -> Iterable[Finding]:
         from kohya_runner.engines.diffusers import build

@@ -18,7 +18,7 @@ from kohya_runner.dataset.edit import EditSet
 from kohya_runner.dataset.edit_layout import edit_folders, with_edits
 from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.layout import Layout, plan_layout, tree_key
-from kohya_runner.engines.arguments import Arg, Wished, option_arg
+from kohya_runner.engines.arguments import Arg, StatedOption, option_arg
 from kohya_runner.engines.diffusers import UNET
 from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.steps_plan import MOST_CHECKPOINTS, MOST_STEPS, BucketCount, SaveEvent, SavePlan, StepsPlan
@@ -142,16 +142,16 @@ def arguments(
 ) -> tuple[Arg, ...]:
     """Model, data and outputs; absolute, because the script joins its log folder to the output folder (:443)."""
     loaded, support, options = resolved.loaded, resolved.support, resolved.parsed.options
-    wished: list[Wished] = [
+    stated: list[StatedOption] = [
         (support.model_option, resolved.models.base, loaded.where("model")),
         ("train_data_dir", str(arranged.layout.tree), loaded.where("datasets")),
         ("output_dir", str(run.output), "runner: the run's folder"),
         ("logging_dir", str(run.tensorboard), "runner: the run's folder"),
     ]
     unset = support.unset(resolved.parsed.given)
-    wished += [(name, value, f"runner: {support.script}") for name, value in unset.items()]
+    stated += [(name, value, f"runner: {support.script}") for name, value in unset.items()]
     states = (option_arg(options, name, value, "runner: --resume needs states") for name, value in saving.items())
-    return (*(option_arg(options, name, value, source) for name, value, source in wished), *resolved.args, *states)
+    return (*(option_arg(options, name, value, source) for name, value, source in stated), *resolved.args, *states)
 
 
 def own_findings(resolved: ResolvedRecipe, layout: Layout, numbers: StepsPlan | None) -> Iterator[Finding]:

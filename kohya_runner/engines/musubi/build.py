@@ -16,7 +16,7 @@ from kohya_runner.dataset.edit_layout import with_controls, with_edits
 from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.layout import Layout, plan_layout
 from kohya_runner.dataset.trainer_view import Rules
-from kohya_runner.engines.arguments import Arg, Wished, option_arg, runner_options
+from kohya_runner.engines.arguments import Arg, StatedOption, option_arg, runner_options
 from kohya_runner.engines.musubi import MUSUBI_TUNER, dataset_options
 from kohya_runner.engines.musubi.steps import MusubiLength, Part, Size, plan_steps
 from kohya_runner.engines.protocol import Arranged, EarlierStage, Planned, ResolvedRecipe
@@ -76,16 +76,16 @@ def arguments(
 def stage(resolved: ResolvedRecipe, row: StageRow, config: Path) -> EarlierStage:
     """The data, the encoders and what of the recipe's options the stage takes as well."""
     components, loaded = resolved.models.components, resolved.loaded
-    wished: list[Wished] = [("dataset_config", str(config), loaded.where("datasets"))]
-    wished += [
+    stated: list[StatedOption] = [("dataset_config", str(config), loaded.where("datasets"))]
+    stated += [
         (resolved.support.flag_of(name), str(components[name]), loaded.where("components", name))
         for name in row.components
         if name in components
     ]
     given = [(name, resolved.parsed.given.get(name)) for name in row.options]
-    wished += [(name, value, loaded.where("args", name)) for name, value in given if value is not None]
+    stated += [(name, value, loaded.where("args", name)) for name, value in given if value is not None]
     options = engine_options(MUSUBI_TUNER, row.script, None)
-    args = tuple(option_arg(options, name, value, source) for name, value, source in wished)
+    args = tuple(option_arg(options, name, value, source) for name, value, source in stated)
     return EarlierStage(row.phase, row.script, args)
 
 

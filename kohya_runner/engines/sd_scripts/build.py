@@ -12,7 +12,7 @@ from typing import Any
 
 from kohya_runner.dataset.facts import Scan
 from kohya_runner.dataset.layout import Layout, plan_layout, with_metadata
-from kohya_runner.engines.arguments import Arg, Wished, runner_options
+from kohya_runner.engines.arguments import Arg, StatedOption, runner_options
 from kohya_runner.engines.protocol import Arranged, Planned, ResolvedRecipe
 from kohya_runner.engines.rule_context import context_of
 from kohya_runner.engines.sd_scripts import TABLE
@@ -94,7 +94,7 @@ def arguments(
     return runner_options(resolved, run, _data(resolved.loaded, options, arranged.layout), saving, own)
 
 
-def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[Wished]:
+def _data(loaded: Loaded, options: ScriptOptions, layout: Layout) -> Iterator[StatedOption]:
     """Where the script reads its pictures, and what lies beside them."""
     where = loaded.where("datasets")
     repeats = layout.folders[0].repeats if layout.metadata and layout.folders else None

@@ -33,7 +33,7 @@ from kohya_runner.safe_files import write_text
 
 WAIT = "KOHYA_RUNNER_NODES_WAIT"
 """Seconds in which each machine must see the others, and after which a silent one counts as lost."""
-PATIENCE = 180.0  # NFS shows a new file after a minute at most (acdirmax)
+MEETING_SECONDS = 180.0  # NFS shows a new file after a minute at most (acdirmax)
 BEAT = 2.0
 LEAVING = 30.0
 """Seconds for a trainer to end once the first machine's has ended well, and for the others to see an early end."""
@@ -79,7 +79,7 @@ class Station:
         """``folder`` holds the runs of the recipe's name."""
         self.place = place
         said = environ.get(WAIT, "")
-        self._patience = float(said) if said.isdecimal() else PATIENCE
+        self._meeting_seconds = float(said) if said.isdecimal() else MEETING_SECONDS
         self._files = [node_file(folder, rank) for rank in range(place.machines)]
         self._others = range(1, place.machines) if place.rank == 0 else range(1)
         self._sign = Presence(token=secrets.token_hex(8), host=socket.gethostname())
@@ -105,7 +105,7 @@ class Station:
         if fault is not None:
             code = fault.exit_code if isinstance(fault, errors.RunnerError) else 130
             self.say(code=code, why=str(fault) or kind.__name__ if kind else "")
-        until = time.monotonic() + min(LEAVING, self._patience)
+        until = time.monotonic() + min(LEAVING, self._meeting_seconds)
         while not self._is_met() and time.monotonic() < until:
             time.sleep(POLL)
         self._over.set()
@@ -130,7 +130,7 @@ class Station:
                 return Stop("node.ended", f"{self._named(rank)} ended: {sign.why or f'exit code {sign.code}'}")
             if rank and self._sign.order and sign.token != self._sign.met.get(rank):
                 return Stop("node.lost", f"{self._named(rank)} was started again")
-            if sign.code is None and silent > self._patience:
+            if sign.code is None and silent > self._meeting_seconds:
                 return Stop("node.lost", f"{self._named(rank)} has given no sign for {silent:.0f} seconds")
         return None
 
@@ -166,7 +166,7 @@ class Station:
     def outlast(self) -> Presence | None:
         """Wait for the first machine's end; what it said last, None where it is lost."""
         while self._seen[0].sign.code is None:
-            if time.monotonic() - self._seen[0].when > self._patience:
+            if time.monotonic() - self._seen[0].when > self._meeting_seconds:
                 return None
             time.sleep(POLL)
         return self._seen[0].sign
@@ -179,12 +179,12 @@ class Station:
         return lead is not None and lead.sign.met.get(self.place.rank) == self._sign.token
 
     def _wait(self) -> None:
-        until = time.monotonic() + self._patience
+        until = time.monotonic() + self._meeting_seconds
         while not self._is_met():
             if time.monotonic() > until:
                 living = {rank for rank, seen in self._seen.items() if seen.living}
                 absent = ", ".join(self._named(rank) for rank in self._others if rank not in living) or "machine 0"
-                text = f"{absent} was not seen for {self._patience:.0f} seconds in {self._files[0].parent}"
+                text = f"{absent} was not seen for {self._meeting_seconds:.0f} seconds in {self._files[0].parent}"
                 hint = f"the workspace must be one folder that all machines see under one path; later starts: ${WAIT}"
                 raise errors.PreflightError(text, hint=f"{hint}=SECONDS")
             time.sleep(POLL)
