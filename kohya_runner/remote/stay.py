@@ -33,7 +33,7 @@ def read(run_dir: Path) -> Stay | None:
         hint = "it was written by hand or by another version; see what is billed with: kohya-runner runs --remote"
         raise RemoteError(f"{file}: cannot be read: {str(fault).splitlines()[0]}", hint=hint) from None
     if not hmac.compare_digest(stay.seal.encode(), _seal(stay).encode()):
-        hint = "it is somebody else's run, or went out from another machine: go on with it there"
+        hint = "it is somebody else's run, or went out with another stays.key than the one beside your settings"
         raise RemoteError(f"{file}: was not written by this user's kohya-runner on this machine", hint=hint)
     return stay.changed(seal="")
 

@@ -12,6 +12,7 @@ from kohya_runner.commands.remote import OnOptions, runs_remote
 from kohya_runner.errors import CancelledError, RemoteError, RunExistsError, UsageError
 from kohya_runner.plan.value import Request
 from kohya_runner.remote import kinds
+from kohya_runner.remote import stay as stays
 
 YES = {"yes": True}
 
@@ -97,8 +98,8 @@ def test_a_pack_that_cannot_be_made_leaves_no_run(hand_over, odd_path, monkeypat
 
 def test_what_was_lost_is_rented_anew_only_when_it_is_allowed_again(hand_over, odd_path):
     hand_over(place=YES)
-    file = odd_path / "ws" / "runs" / "cat" / "001" / "remote.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"phase": "lost", "released": True}))
+    run_dir = odd_path / "ws" / "runs" / "cat" / "001"
+    stays.write(run_dir, stays.read(run_dir).changed(phase="lost", released=True))
     with pytest.raises(UsageError, match="Rent 1 x card"):
         hand_over(resume=True)
     assert hand_over(resume=True, place=YES) == 0

@@ -201,7 +201,7 @@ def test_a_second_sentinel_ends_at_once(odd_path):
         budget={"max_hours": 1},
     )
     record.write(run_dir, alive)
-    words = (sys.executable, "-m", "kohya_runner.finish.sentinel", str(run_dir))
+    words = (sys.executable, "-m", "kohya_runner.finish.sentinel", str(run_dir), str(odd_path))
     first = subprocess.Popen(words)
     wait_for((run_dir / ".sentinel").exists)
     time.sleep(0.5)

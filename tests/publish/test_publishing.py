@@ -203,13 +203,13 @@ def test_a_practice_run_is_refused(mine, run_dir, publish):
 def test_a_record_that_names_a_file_elsewhere_publishes_nothing(mine, run_dir, odd_path, publish):
     lora_file(odd_path / "private.safetensors")
     record = records.read(run_dir)
-    for name in ("../../../../private.safetensors", "link.safetensors"):
+    for name, code in (("../../../../private.safetensors", 2), ("link.safetensors", 10)):
         (run_dir / "output" / "link.safetensors").unlink(missing_ok=True)
         (run_dir / "output" / "link.safetensors").symlink_to(odd_path / "private.safetensors")
         changed = record.checkpoints[-1].model_copy(update={"file": name})
         records.write(run_dir, record.changed(checkpoints=(changed,)))
         done = publish("my cat", "--repo", "me/cat", "--all")
-        assert (done.exit_code, mine.uploads()) == (10, [])
+        assert (done.exit_code, mine.uploads()) == (code, []), done.output
 
 
 def test_a_place_for_the_copies_that_leads_out_is_refused(mine, run_dir, odd_path, publish):
