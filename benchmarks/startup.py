@@ -84,8 +84,8 @@ def main(rounds: int = 15) -> None:
         draw(folder / "pictures")
         pairs = (
             pair("--help", package("--help"), 1.3),
-            pair("plan --elsewhere", plan(folder, "bespoke_baby_sdxl.yaml", "--elsewhere"), 4.0),
-            pair("plan", plan(folder, "quickstart.yaml", f"--set=datasets.0.expect={IMAGES}"), 4.0),
+            pair("plan --elsewhere", plan(folder, "bespoke_baby_sdxl.yaml", "--elsewhere"), 2.5),
+            pair("plan", plan(folder, "quickstart.yaml", f"--set=datasets.0.expect={IMAGES}"), 4.5),
         )
         for number in range(rounds):
             for each in pairs:

@@ -19,6 +19,8 @@ from kohya_runner.record.record import Record, Timings
 from kohya_runner.run.guards.state import deadline
 from kohya_runner.run.stop_sequence import RUN
 
+pytestmark = pytest.mark.daily
+
 RECIPE = str(Path(__file__).parents[2] / "recipes" / "quickstart.yaml")
 LONG = ("args.max_train_epochs=500",)
 SIX_SECONDS = f"budget.max_hours={6 / 3600}"

@@ -25,6 +25,8 @@ from kohya_runner.install.environment import (
 )
 from kohya_runner.install.probe import EnvironmentPlan, PythonFacts
 
+pytestmark = pytest.mark.daily
+
 BASE = Path(sys.base_prefix) / "bin" / "python3"
 OFFLINE = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1"}
 PLAN = EnvironmentPlan(

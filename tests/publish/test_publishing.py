@@ -21,6 +21,8 @@ from kohya_runner.finish.runpod import PodDecision
 from kohya_runner.recipe.finish import Publish
 from kohya_runner.record import record as records
 
+pytestmark = pytest.mark.daily
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -12,7 +12,7 @@ from practice_runs import wait_until
 
 from kohya_runner.remote import engine, sums
 
-pytestmark = pytest.mark.usefixtures("quick_node")
+pytestmark = [pytest.mark.daily, pytest.mark.usefixtures("quick_node")]
 LONG = "--set=args.max_train_epochs=400"
 
 

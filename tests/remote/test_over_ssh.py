@@ -13,6 +13,8 @@ import forked
 import pytest
 from practice_runs import wait_until
 
+pytestmark = pytest.mark.daily
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -18,6 +18,8 @@ import pytest
 from practice_runs import wait_until
 from runpod_cloud import KEY, Fault, runpod_cloud
 
+pytestmark = pytest.mark.daily
+
 ROOT = Path(__file__).parents[2]
 TERMINATE, STOP = {"action": "terminate"}, {"action": "stop"}
 

@@ -16,6 +16,8 @@ from kohya_runner.errors import PreflightError
 from kohya_runner.machine.downloads import cached_files
 from kohya_runner.machine.fetch import DownloadProgress, fetch_pipeline
 
+pytestmark = pytest.mark.daily
+
 ROOT = Path(__file__).parents[2]
 PIPELINE = {
     "model_index.json": b"{}", "unet/config.json": b"{}", "vae/config.json": b"{}",

@@ -11,6 +11,8 @@ import pytest
 from detached_runs import COMMAND, RECIPE, Machine, gone, held
 from practice_runs import wait_until
 
+pytestmark = pytest.mark.daily
+
 LONG = ("--set", "datasets.0.repeats=200")  # 600 steps an epoch
 SECRET = "hf_thisIsNobodysToken123"
 

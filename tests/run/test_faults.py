@@ -21,6 +21,8 @@ from test_launch import RECIPE, Runner
 
 from kohya_runner.record.process_identity import identify
 
+pytestmark = pytest.mark.daily
+
 DOC = Path(__file__).parents[2] / "docs" / "faults.md"
 IDS = [f"{row.fault}, {row.when}" for row in ROWS]
 DISK_BYTES = 64 << 20

@@ -15,6 +15,8 @@ import pytest
 
 from kohya_runner.record.process_identity import identify
 
+pytestmark = pytest.mark.daily
+
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / "recipes" / "quickstart.yaml")
 

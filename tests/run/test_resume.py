@@ -12,6 +12,8 @@ from pathlib import Path
 import forked
 import pytest
 
+pytestmark = pytest.mark.daily
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "recipes" / "quickstart.yaml"
 EPOCHS = 5

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from test_stages import edits
 
+pytestmark = pytest.mark.daily
+
 ROOT = Path(__file__).parents[2]
 PER_EPOCH = 3
 

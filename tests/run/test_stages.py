@@ -10,6 +10,8 @@ import forked
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.daily
+
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "flux_kontext_lora.yaml"
 

@@ -20,6 +20,8 @@ from kohya_runner.run.observers import Stop
 from kohya_runner.run.stop_sequence import Grace, ProcessGroup
 from kohya_runner.run.supervise import Watch, adopt, stop_group, supervise
 
+pytestmark = pytest.mark.daily
+
 LONG = {"max_train_epochs": 500}
 DEAF = """
 import pathlib, signal, sys, time

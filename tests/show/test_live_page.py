@@ -23,6 +23,8 @@ from kohya_runner.run.run_status import StatusReader
 from kohya_runner.show import live_server
 from kohya_runner.show.live_server import MOST_VIEWERS, LiveServer, Serve
 
+pytestmark = pytest.mark.daily
+
 JSON = "application/json"
 LONG = ("--set", "datasets.0.repeats=40")  # 120 steps an epoch
 needs_browser = pytest.mark.skipif(devtools.CHROMIUM is None, reason=devtools.WHY)

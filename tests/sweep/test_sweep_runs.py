@@ -11,6 +11,8 @@ import pytest
 from detached_runs import RECIPE, Machine
 from practice_runs import wait_until
 
+pytestmark = pytest.mark.daily
+
 TWO = ("--set", "args.network_dim=4,8")
 NAMES = ["quickstart_dim4", "quickstart_dim8"]
 
