@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    class Honest(Console):
+    class SanitisedConsole(Console):
         """Rich itself ends the process with 1 where the reader of a pipe has left."""
 
         def on_broken_pipe(self) -> None:
@@ -37,7 +37,7 @@ def _console(*, stderr: bool = False) -> Console:
             return [_Cleaned(one) for one in renderables]
 
     stream = sys.stderr if stderr else sys.stdout
-    console = Honest(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
+    console = SanitisedConsole(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty())
     hook: Any = console
     console.push_render_hook(hook)
     return console

@@ -79,11 +79,11 @@ def _failed(outcome: Outcome, log: Path) -> str:
         return f"stopped: {outcome.stopped}"
     if outcome.returncode == 0:
         return ""
-    said = next((line.strip() for line in reversed(last_lines(log, 100)) if _cause(line)), "")
+    said = next((line.strip() for line in reversed(last_lines(log, 100)) if _is_exception_line(line)), "")
     return f"the trainer ended with exit code {outcome.returncode}{': ' if said else ''}{said[:300]}"
 
 
-def _cause(line: str) -> bool:
+def _is_exception_line(line: str) -> bool:
     """An exception's own line: torch's launcher writes a page about it below."""
     word = line.strip().partition(":")[0]
     return word.endswith(("Error", "Exception", "Interrupt")) and "ChildFailedError" not in word
