@@ -18,7 +18,7 @@ from test_broken_volumes import mounted  # noqa: F401 - a fixture
 
 from kohya_runner.record.process_identity import state_of
 
-pytestmark = [pytest.mark.daily, pytest.mark.full]
+pytestmark = pytest.mark.full
 SLOW = {"KOHYA_PRACTICE_STEP_SECONDS": "0.6"}
 
 
