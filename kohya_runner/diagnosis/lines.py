@@ -127,7 +127,7 @@ def _fuller(new: Known, old: Known) -> Known:
 
 def _unwrapped(raw: list[str]) -> Iterator[tuple[str, bool]]:
     held: Wrapped | None = None
-    plain = [_ANSI.sub("", _undocked(line)).rstrip() for line in raw]
+    plain = [part for line in raw for part in _apart(_ANSI.sub("", _undocked(line)).rstrip())]
     common = line_shapes.shared(plain)
     for whole in plain:
         text = line_shapes.without(whole, common)
@@ -144,6 +144,13 @@ def _unwrapped(raw: list[str]) -> Iterator[tuple[str, bool]]:
             yield text, False
     if held:
         yield held.text, held.calm
+
+
+def _apart(line: str) -> tuple[str, ...]:
+    """A bar that stands and the record that was logged behind it, whose next line may go on with its text."""
+    bar = find_bar(line)
+    behind = line[bar.end() :] if bar else ""
+    return (line[: bar.end()], behind) if bar and behind and record(behind) else (line,)
 
 
 def _undocked(line: str) -> str:

@@ -48,8 +48,8 @@ def argv(  # noqa: PLR0913 - every choice is made here
     """Direct Python for one process (``accelerate launch`` costs seconds and hides the error); else every choice made.
 
     ``--multi_gpu`` is explicit because accelerate infers it from the GPUs it sees, and one per node looks like none:
-    each node would train by itself. On one machine the port is a free one: with accelerate's own, 29500, a second run
-    stops at its start (accelerate/utils/launch.py:222); port 0 is never found without c10d, whatever is said there.
+    each node would train by itself. On one machine the port is a free one (``meeting``): with accelerate's own, 29500,
+    a second run stops at its start (accelerate/utils/launch.py:222); port 0 is never found without c10d.
     What is not on the command line comes from a file of ours, and not from the ``default_config.yaml`` that
     ``accelerate config`` once left in HF_HOME (accelerate/commands/launch.py:1016).
     The trainer passes its own ``--mixed_precision`` on (library/accelerator_setup.py:143); the launcher gets the same.
@@ -63,7 +63,7 @@ def argv(  # noqa: PLR0913 - every choice is made here
         "config_file": CONFIG,
         "num_processes": launch.world,
         "num_machines": place.machines,
-        **(meet if place.machines > 1 else FREE_PORT if launch.world > 1 else {}),
+        **(meet if place.machines > 1 else FREE_PORT if meeting(launch, place) else {}),
         "mixed_precision": mixed_precision,
         "dynamo_backend": "no",
         "num_cpu_threads_per_process": 1,
@@ -76,6 +76,21 @@ def argv(  # noqa: PLR0913 - every choice is made here
 
 RANK = "machine_rank"
 FREE_PORT: Mapping[str, object] = {"main_process_port": 0, "rdzv_backend": "c10d"}
+
+
+def meeting(launch: Launch, place: Rendezvous) -> Mapping[str, str]:
+    """The variables by which the processes of one machine meet alone; {} where the recipe says how, or one is all.
+
+    They are options of torchrun that accelerate has no name for (torch/distributed/run.py:452, argparse_util.py).
+    c10d by itself meets at port 29400 under the name "none": a second run would join the first, and end with it. And
+    a machine's own name, which c10d takes for the address, leads nowhere in many containers.
+    """
+    own = launch.accelerate
+    free = "main_process_ip" not in own and all(own.get(key, value) == value for key, value in FREE_PORT.items())
+    alone = launch.world > 1 and place.machines == 1 and free
+    return {"PET_STANDALONE": "1", "PET_LOCAL_ADDR": "127.0.0.1"} if alone else {}
+
+
 CONFIG = Path(__file__).with_name("accelerate.yaml")
 
 

@@ -187,7 +187,8 @@ def commands(opened: Opened, run: Assembled, *, on_cpu: bool) -> tuple[tuple[Sta
     place = opened.place if opened.place.machines > 1 else Rendezvous(launch.nodes or 1, address="MACHINE-0")
     precision = resolved.precision
     argv = arguments.argv(python, path, tokens, launch=launch, mixed_precision=precision, place=place)
-    return stages, arguments.Command(argv, root, env | _imports(opened, engine, root), needs)
+    meeting = arguments.meeting(launch, place)
+    return stages, arguments.Command(argv, root, {**env, **meeting, **_imports(opened, engine, root)}, needs)
 
 
 UPLOADS = ("huggingface_repo_id", "resume_from_huggingface")

@@ -152,6 +152,17 @@ def test_a_cause_that_says_much_goes_before_one_that_says_little():
     assert "/data/9.png" in found.causes[0].line
 
 
+def test_a_record_behind_a_bar_goes_on_in_the_next_line():
+    said = (
+        "\r  0%|          | 0/3 [00:00<?, ?it/s]                    WARNING  failed to get image size: "
+        "/data/a long name/9.png, error: cannot   dataset.py:920\n"
+        "                             identify image file '/data/a long name/9.png'                      \n"
+    )
+    found = of(said + raised("ZeroDivisionError: division by zero", "aspect_ratio = width / height"))
+    assert found.causes[0].code == "picture-broken"
+    assert "cannot identify image file '/data/a long name/9.png'" in found.causes[0].line
+
+
 def test_the_original_traceback_of_a_loaders_worker_counts():
     inner = 'Original Traceback (most recent call last):\n  File "w.py", line 1, in loop\n    open(a)\nOSError: image file is truncated\n'
     found = of(raised("OSError: Caught OSError in DataLoader worker process 0.\n" + inner))

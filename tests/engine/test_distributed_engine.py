@@ -12,6 +12,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,10 +69,12 @@ def test_two_machines_train_together_and_their_steps_are_the_plans(place):
 def test_two_processes_killed_three_times_end_as_two_that_were_not(place, seed):
     place.options = TWO
     finished = Case(place, place.root / "never killed")
-    with socket.socket() as another_run:
-        another_run.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        another_run.bind(("127.0.0.1", 29500))  # accelerate's own port
-        another_run.listen()
+    with ExitStack() as another_run:
+        for port in (29500, 29400):  # accelerate's own port, and that of c10d
+            held = another_run.enter_context(socket.socket())
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("127.0.0.1", port))
+            held.listen()
         finished.ends.append(finished.finish()[0])
     assert finished.ends == [0]
     whole = read_whole(finished)

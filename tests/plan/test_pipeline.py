@@ -179,6 +179,26 @@ def test_several_processes_are_launched_with_every_choice_explicit(planned, pict
     )  # fmt: skip
 
 
+STANDALONE = {"PET_STANDALONE": "1", "PET_LOCAL_ADDR": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("accelerate", "found", "tokens"),
+    [
+        ("{}", STANDALONE, ["--main_process_port=0", "--rdzv_backend=c10d"]),
+        ("{main_process_port: 0}", STANDALONE, ["--main_process_port=0", "--rdzv_backend=c10d"]),
+        ("{main_process_port: 29501}", {}, ["--main_process_port=29501"]),  # with c10d as well it would be 29400
+        ("{rdzv_backend: static}", {}, ["--rdzv_backend=static"]),
+    ],
+)
+def test_processes_of_one_machine_meet_alone_unless_the_recipe_says_where(planned, pictures, accelerate, found, tokens):
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    plan = planned("sd15_lora.yaml", images, f"launch={{num_processes: 2, accelerate: {accelerate}}}")
+    assert {name: value for name, value in plan.command.env.items() if name.startswith("PET_")} == found
+    said = [token for token in plan.command.argv if token.startswith(("--main_process", "--rdzv"))]
+    assert said == tokens
+
+
 def test_flux_components_are_files_in_the_workspace(planned, pictures):
     plan = planned("flux_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}")
     flags = dict(t.split("=", 1) for t in plan.command.argv if "=" in t)
