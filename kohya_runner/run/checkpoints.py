@@ -94,9 +94,12 @@ def found(
 ) -> tuple[SavedCheckpoint, ...]:
     """The known ones, those that are gone marked so, and the new ones in the order in which they were written.
 
-    ``earlier``: files that lay there before the run, and their marks.
+    ``earlier``: files that lay there before the run, and their marks. All stays as it is known where the folder is there
+    and cannot be listed, as of a network volume that does not answer.
     """
     here = _listed(output_dir)
+    if here is None:
+        return known
     names = {checkpoint.file for checkpoint in known}
     old = tuple(_still(checkpoint, here.get(checkpoint.file)) for checkpoint in known)
     new = {name: path for name, path in here.items() if name not in names}
@@ -105,7 +108,7 @@ def found(
 
 def marks(output_dir: Path) -> dict[str, str]:
     """Every checkpoint in the folder, and what tells it from a later file of its name."""
-    return {name: _mark(path) for name, path in _listed(output_dir).items()}
+    return {name: _mark(path) for name, path in (_listed(output_dir) or {}).items()}
 
 
 def doubts(output_dir: Path, kept: Iterable[SavedCheckpoint]) -> dict[str, str]:
@@ -120,14 +123,18 @@ def _mark(path: Path) -> str:
     return mark(there) if there else ""
 
 
-def _listed(output_dir: Path) -> dict[str, Path]:
+def _listed(output_dir: Path) -> dict[str, Path] | None:
     dated: list[tuple[float, str, Path]] = []
-    with contextlib.suppress(OSError):
+    try:
         for path in (*output_dir.iterdir(), *(found for name in PIPELINES for found in output_dir.glob(name))):
             with contextlib.suppress(OSError):
                 there = path.stat()
                 if path.suffix in SUFFIXES and (path.suffix == ".safetensors" or stat.S_ISREG(there.st_mode)):
                     dated.append((there.st_mtime, path.relative_to(output_dir).as_posix(), path))
+    except FileNotFoundError:
+        return {}
+    except OSError:
+        return None
     return {name: path for _, name, path in sorted(dated)}
 
 
@@ -135,7 +142,7 @@ def _still(checkpoint: SavedCheckpoint, path: Path | None) -> SavedCheckpoint:
     if path is None:
         return checkpoint.model_copy(update={"removed": True})
     if checkpoint.complete and (checkpoint.bytes, checkpoint.written) == _size(path):
-        return checkpoint
+        return checkpoint.model_copy(update={"removed": False})
     now = _described(checkpoint.file, path)
     return now.model_copy(update={"epoch": checkpoint.epoch if now.epoch is None else now.epoch})
 

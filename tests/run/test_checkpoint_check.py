@@ -93,3 +93,19 @@ def test_what_is_judged_is_not_read_again(tmp_path):
     judged = gate.check_all(listed(tmp_path), NOTHING)
     path.unlink()
     assert gate.check_all(judged, NOTHING) == judged
+
+
+def test_a_folder_that_cannot_be_listed_loses_no_epoch(tmp_path):
+    output = tmp_path / "output"
+    output.mkdir()
+    trained(output / "cat.safetensors")
+    known = checkpoints.found(output, ())
+    assert [one.file for one in known] == ["cat.safetensors"]
+    output.rename(tmp_path / "away")
+    gone = checkpoints.found(output, known)
+    assert [one.removed for one in gone] == [True]
+    output.symlink_to(output)  # too many links: there is something, and it cannot be read now
+    assert checkpoints.found(output, known) == known
+    output.unlink()
+    (tmp_path / "away").rename(output)
+    assert checkpoints.found(output, known) == checkpoints.found(output, gone) == known
