@@ -95,7 +95,10 @@ def _fault(key: str, node: Node, keys: tuple[str, ...]) -> tuple[Finding, ...]:
         return tuple(_place_faults(node))
     if key in LISTS:
         entries = node.plain()
-        texts = isinstance(entries, list) and all(isinstance(entry, str) and entry.strip() for entry in entries)
+        texts = isinstance(entries, list) and all(
+            (isinstance(entry, str) and entry.strip()) or (key == "prices" and type(entry) in (int, float))
+            for entry in entries
+        )
         fault = error("trainer.settings", f"{key}: is not a list of texts", where=str(node.place),
                       hint=f"write {key}: [first, second]")  # fmt: skip
         return () if entries is None or texts else (fault,)

@@ -16,7 +16,7 @@ from kohya_runner.engines import table
 from kohya_runner.engines.arguments import from_recipe
 from kohya_runner.engines.protocol import Engine
 from kohya_runner.engines.support import Support
-from kohya_runner.engines.table import ENGINES, options_for, user_settings
+from kohya_runner.engines.table import ENGINES, all_scripts, options_for, user_settings
 from kohya_runner.errors import RecipeError, TrainerError, UsageError
 from kohya_runner.findings import Finding, Severity, allow, error, not_allowable, warning
 from kohya_runner.machine.rendezvous import ALONE, Rendezvous, rendezvous
@@ -193,12 +193,15 @@ def make_plan(
 def _salvaged(opened: Opened, support: Support | None, on_progress: Progress | None) -> Plan:
     """What else is wrong with a recipe that is wrong already: its options and its data, as far as they can be read.
 
-    ``support`` is the row that was most likely meant.
+    ``support`` is the row that was most likely meant. Where it is a guess, an option of any script counts as right.
     """
     faults: tuple[Finding, ...] = ()
     if support is not None:
         options = options_for(support.script, None)
         faults = from_recipe(opened.loaded, ENGINES[support.engine], support, options)[1]
+        if opened.support is None:
+            real = {f"args.{name}" for script in all_scripts() for name in options_for(script, None)}
+            faults = tuple(fault for fault in faults if fault.message.partition(":")[0] not in real)
     data = read_without_options(opened, on_progress)
     return _read(opened, opened.support, data, (*faults, *data.findings))
 

@@ -94,8 +94,8 @@ def found(
 ) -> tuple[SavedCheckpoint, ...]:
     """The known ones, those that are gone marked so, and the new ones in the order in which they were written.
 
-    ``earlier``: files that lay there before the run, and their marks. All stays as it is known where the folder is there
-    and cannot be listed, as of a network volume that does not answer.
+    ``earlier``: files that lay there before the run, and their marks. All stays as it is known where the folder is
+    there and cannot be listed, as of a network volume that does not answer.
     """
     here = _listed(output_dir)
     if here is None:

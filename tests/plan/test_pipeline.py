@@ -169,6 +169,12 @@ def test_with_an_unknown_family_the_options_are_read_by_the_nearest(planned, pic
     assert len([line for line in found if "is not supported" in line]) == 1
 
 
+def test_an_option_of_another_trainer_is_no_fault_of_a_recipe_whose_family_is_guessed(planned, pictures):
+    images = f"datasets.0.images={json.dumps(str(pictures(3)))}"
+    (found,) = errors(planned("sd15_lora.yaml", images, "family=qwen-image"))
+    assert "write family: qwen_image" in found
+
+
 def test_several_processes_are_launched_with_every_choice_explicit(planned, pictures):
     plan = planned("sd15_lora.yaml", f"datasets.0.images={json.dumps(str(pictures(3)))}", "launch.num_processes=2")
     launcher = plan.command.argv[1:12]
