@@ -123,7 +123,7 @@ def test_a_price_is_needed_for_a_limit_of_money_and_comes_from_the_settings(mach
     assert "--price" in err
     settings = Path(machine.env["HOME"]) / ".config" / "kohya-runner" / "config.yaml"
     settings.parent.mkdir(parents=True)
-    settings.write_text('prices: [0.5]\n', encoding="utf-8")
+    settings.write_text("prices: [0.5]\n", encoding="utf-8")
     code, out, _ = machine.run("sweep", RECIPE, "--practice", *TWO, "--max-cost", "1", "--dry-run")
     assert code == 0
     assert "purse: 2 h 00 min (1.00)" in out
