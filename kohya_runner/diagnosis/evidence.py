@@ -109,8 +109,11 @@ _SCRIPT = re.compile(r"(?:^|/)(?P<name>[\w-]*(?:train|cache)[\w-]*\.py):\d+ in (
 
 
 def script(chain: Chain) -> str:
-    """The script that ran, by the outermost of the trainer's own frames; "" where none names one."""
-    places = (frame.place for raised in chain.parts for frame in raised.frames if not frame.library)
+    """The script that ran, by the outermost of the trainer's own frames; "" where none names one.
+
+    Of a chain the last part begins there: the earlier ones begin in the function that caught them.
+    """
+    places = (frame.place for raised in reversed(chain.parts) for frame in raised.frames if not frame.library)
     return next((match["name"] for place in places if (match := _SCRIPT.search(place))), "")
 
 

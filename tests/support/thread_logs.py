@@ -346,7 +346,19 @@ SYSTEM = {
     "pickle": ("windows-spawn", tb("AttributeError: Can't pickle local object 'DreamBoothDataset.__init__.<locals>.f'", "C:\\Python310\\lib\\multiprocessing\\reduction.py|dump|ForkingPickler(file, protocol).dump(obj)")),
     "path": ("windows-path", tb("OSError: [WinError 123] The filename, directory name, or volume label syntax is incorrect: 'C:\\\\img\"'")),
     "python 3.12": ("python-version", tb("AttributeError: module 'pkgutil' has no attribute 'ImpImporter'. Did you mean: 'zipimporter'?")),
+    "python 3.8 LoRA_Easy_Training_Scripts#6": ("python-version", tb("TypeError: 'type' object is not subscriptable", f"{S}networks/lora.py|__init__|def create_modules(prefix, root_module: torch.nn.Module, target_replace_modules) -> list[LoRAModule]:", before="import network module: networks.lora\n")),
+    "python 3.11, new f-strings sd-scripts#2220": ("python-version", 'Traceback (most recent call last):\n  File "/app/sd-scripts/train_network.py", line 500, in train\n    network_module = importlib.import_module(args.network_module)\n  File "/app/sd-scripts/networks/lora_flux.py", line 908\n    logger.info(f"train {"x"} only")\n                          ^\nSyntaxError: f-string: expecting \'}\'\n'),
     "glibc": ("glibc", tb("ImportError: /lib/x86_64-linux-gnu/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by /venv/lib/x.so)")),
 }  # fmt: skip
 
-LOGS = {**MEMORY, **GPU, **DISTRIBUTED, **RUNS, **DATA, **MODELS, **HUB, **OPTIONS, **PACKAGES, **SYSTEM}
+CHAINED = {
+    "one whole number for text encoders sd-scripts#1608": ("text-encoder-lr", tb("TypeError: object of type 'int' has no len()", f"{S}networks/lora_flux.py|prepare_optimizer_params_with_multiple_te_lrs|elif len(text_encoder_lr) == 1:", after="\nDuring handling of the above exception, another exception occurred:\n\n").replace("in <module>", "in train")
+        + tb("AttributeError: 'LoRANetwork' object has no attribute 'prepare_optimizer_params'", f"{S}train_network.py|train|trainable_params = network.prepare_optimizer_params(text_encoder_lr, args.unet_lr)", script=FLUX)),
+    "xformers without its kernels kohya_ss#761": ("no-xformers", tb("AttributeError: module 'torch.ops.xformers' has no attribute 'efficient_attention_forward_cutlass'. did you forget to build xformers", f"{V}xformers/ops/common.py|no_such_operator|raise RuntimeError(")),
+    "attention in bf16 on an older card": ("bf16-gpu", flat(tb("RuntimeError: cutlassF: no kernel found to launch!", f"{S}library/flux_models.py|attention|x = torch.nn.functional.scaled_dot_product_attention(q, k, v)", script=FLUX))),
+    "wan i2v with caches of t2v musubi-tuner#159": ("cache-keys", tb("KeyError: 'latents_image'", f"{M}hv_train_network.py|train|model_pred, target = self.call_dit(", f'{M}wan_train_network.py|call_dit|image_latents = batch["latents_image"]', script=f"{M}wan_train_network.py")),
+    "DoRA resumed as LoRA LoRA_Easy_Training_Scripts#213": ("resume-settings", tb('RuntimeError: Error(s) in loading state_dict for LoRANetwork:\n\tUnexpected key(s) in state_dict: "lora_unet_input_blocks_1_0.dora_scale".', LOAD_STATE, f"{V}accelerate/checkpointing.py|load_accelerator_state|models[i].load_state_dict(torch.load(input_model_file))", LOAD_SD)),
+    "lengths of prompts, sd3": ("sample-tokens", tb("RuntimeError: Sizes of tensors must match except in dimension 0. Expected size 154 but got size 333 for tensor number 1 in the list.", f"{S}library/sd3_train_utils.py|sample_image_inference|latents = do_sample(height, width, seed, cond, neg_cond)", f"{S}library/sd3_train_utils.py|do_sample|c_crossattn = torch.cat([cond[0], neg_cond[0]])", script=f"{S}sd3_train_network.py")),
+}  # fmt: skip
+
+LOGS = {**CHAINED, **MEMORY, **GPU, **DISTRIBUTED, **RUNS, **DATA, **MODELS, **HUB, **OPTIONS, **PACKAGES, **SYSTEM}
