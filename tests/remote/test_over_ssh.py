@@ -129,6 +129,15 @@ def test_a_run_goes_there_and_its_verified_results_come_back(client):
     assert (stay["place"], stay["phase"], stay["cost"]) == ("studio", "returned", None)
 
 
+def test_a_run_that_came_back_is_replayed_here(client):
+    assert client.run(*client.launch())[0] == 0
+    recipe = client.runs / "001" / "recipe.yaml"
+    code, out, err = client.run("launch", str(recipe), "--practice")
+    assert code == 0, err
+    assert "a replay of my cat/001, and the same as there: options, data" in out
+    assert client.record("002")["steps_seen"] == client.record()["steps_seen"] == 18
+
+
 def test_a_client_that_is_killed_while_it_sends_is_gone_on_with(client, odd_path):
     (odd_path / "pictures" / "big.bin").write_bytes(bytes(24 << 20))
     launched = client.start(*client.launch("--detach"))
