@@ -76,6 +76,7 @@ def argv(  # noqa: PLR0913 - every choice is made here
 
 RANK = "machine_rank"
 FREE_PORT: Mapping[str, object] = {"main_process_port": 0, "rdzv_backend": "c10d"}
+STANDALONE: Mapping[str, str] = {"PET_STANDALONE": "1", "PET_LOCAL_ADDR": "127.0.0.1"}
 
 
 def meeting(launch: Launch, place: Rendezvous) -> Mapping[str, str]:
@@ -88,7 +89,7 @@ def meeting(launch: Launch, place: Rendezvous) -> Mapping[str, str]:
     own = launch.accelerate
     free = "main_process_ip" not in own and all(own.get(key, value) == value for key, value in FREE_PORT.items())
     alone = launch.world > 1 and place.machines == 1 and free
-    return {"PET_STANDALONE": "1", "PET_LOCAL_ADDR": "127.0.0.1"} if alone else {}
+    return STANDALONE if alone else {}
 
 
 CONFIG = Path(__file__).with_name("accelerate.yaml")

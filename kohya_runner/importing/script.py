@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Iterator
 
 from kohya_runner.dataset.layout import Layout
-from kohya_runner.engines.arguments import Command
+from kohya_runner.engines.arguments import CONFIG, STANDALONE, Command
 from kohya_runner.plan.value import Plan
 from kohya_runner.text import plain
 
-KEPT = ("PYTHONPATH", "HF_HUB_OFFLINE")
+KEPT = ("PYTHONPATH", "HF_HUB_OFFLINE", *STANDALONE)
 """Variables that a command cannot do without; the others only say where caches lie."""
 
 
@@ -39,6 +39,9 @@ def _lines(made: Plan) -> Iterator[str]:
     for file in made.files:
         places.setdefault(str(file.path.parent), "$DATA")
         yield from _written(str(file.path), file.text, places)
+    if made.command and f"--config_file={CONFIG}" in made.command.argv:
+        places[str(CONFIG)] = "$OUT/accelerate.yaml"
+        yield from _written(str(CONFIG), CONFIG.read_text(encoding="utf-8"), places)
     yield from (f"# fetch first: {plain(f'{fetch.file} to {fetch.target}')}" for fetch in made.fetches)
     for command in (*(stage.command for stage in made.stages), *((made.command,) if made.command else ())):
         yield from _command(command, places)

@@ -74,17 +74,19 @@ def test_plan_of_another_programs_file_names_its_kind_and_the_import(run, odd_pa
     assert f"kohya-runner import {name}" in told
 
 
-def test_export_prints_a_script_whose_folders_a_shell_makes(odd_path, planned, pictures):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_export_prints_a_script_whose_folders_a_shell_makes(odd_path, planned, pictures, processes):
     folder = pictures(2, (64, 64))
     (odd_path / "r.yaml").write_text(
         "name: it (s) [a]\nfamily: sd15\nmodel: a/b\nargs: {resolution: 64}\n"
         "samples: {prompts: [a cat], every_n_epochs: 1}\n"
         f"datasets: [{{images: {json.dumps(str(folder))}, concept: o w, repeats: 3}}]\n"
+        f"launch: {{num_processes: {processes}}}\n"
     )
     plan = planned(odd_path / "r.yaml")
     text = shell_script(plan)
     assert "kohya_runner" not in text
-    (odd_path / "python3").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (odd_path / "python3").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"; env | grep ^PET_\n:\n")
     (odd_path / "python3").chmod(0o755)
     script = text.replace(f"\ncd {shlex.quote(str(plan.command.cwd))}\n", "\n")
     env = {**os.environ, "PATH": f"{odd_path}:{os.environ['PATH']}"}
@@ -96,6 +98,9 @@ def test_export_prints_a_script_whose_folders_a_shell_makes(odd_path, planned, p
     prompts = next(Path(one.partition("=")[2]) for one in tokens if one.startswith("--sample_prompts="))
     assert prompts.read_text() == "a cat\n"
     assert "--sample_every_n_epochs=1" in tokens
+    launcher = [Path(one.partition("=")[2]) for one in tokens if one.startswith("--config_file=")]
+    assert [file.name for file in launcher if file.is_file()] == ["accelerate.yaml"] * (processes - 1)
+    assert ("PET_STANDALONE=1" in tokens) == (processes == 2)
 
 
 def test_a_vae_among_the_components_is_the_option(odd_path, planned):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kohya_runner.engines.arguments import CONFIG
+from kohya_runner.engines.arguments import CONFIG, STANDALONE
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Severity
 from kohya_runner.plan.report import exit_code, plan_json, rows
@@ -183,9 +183,6 @@ def test_several_processes_are_launched_with_every_choice_explicit(planned, pict
         "--num_machines=1", "--main_process_port=0", "--rdzv_backend=c10d", "--mixed_precision=fp16",
         "--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--multi_gpu",
     )  # fmt: skip
-
-
-STANDALONE = {"PET_STANDALONE": "1", "PET_LOCAL_ADDR": "127.0.0.1"}
 
 
 @pytest.mark.parametrize(
