@@ -166,4 +166,4 @@ def test_the_lines_of_nearly_every_rule_are_there(checkout: Path):
     lost = {code for code, anchor in rows if sources.find(anchor) is None}
     rules = len({code for code, _ in rows})
     tell(f"{checkout}: {len(rows)} lines of {rules} rules, {len(lost)} not applied: {sorted(lost)}")
-    assert len(lost) < 20
+    assert len(lost) < rules / 10

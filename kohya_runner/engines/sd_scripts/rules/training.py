@@ -139,15 +139,16 @@ def _past_the_end(context: Context) -> str:
     return f"{int(first)} of {total}" if first and total is not None and first > 0 and total <= first else ""
 
 
-ROUNDED = {"sd15": 8, "sd2": 8, "sdxl": 8, "sd3": 8, "flux": 16, "lumina": 8, "anima": 16}
-"""What the sampling rounds the sides of a picture down to, with 64 as the least."""
+ROUNDED = {"sd15": 64, "sd2": 64, "sdxl": 32, "sd3": 8, "flux": 16, "lumina": 8, "anima": 16}
+"""What the sampling rounds the sides of a picture down to; 64 is the least, 32 for SDXL (library/sampling.py:430)."""
 
 
 def _sizes(context: Context, wrong: Callable[[int, int], bool], told: Callable[[int, int], str]) -> str:
     """The stated sides with what is wrong with them; ``wrong`` and ``told`` are of a side and of that side rounded."""
     step = ROUNDED.get(context.family, 1)
     sides = dict.fromkeys(side for size in context.prompt_sizes for side in size if side is not None)
-    pairs = [(side, max(64, side - side % step)) for side in sides]
+    least = step if context.family == "sdxl" else 64
+    pairs = [(side, max(least, side - side % step)) for side in sides]
     return ", ".join(told(*pair) for pair in pairs if wrong(*pair)) if _samples(context) else ""
 
 
@@ -186,7 +187,6 @@ CONDITIONS: Mapping[str, Condition] = {
     ),
     "sample_missing": _missing_file,
     "sample_seed": lambda c: ", ".join(str(seed) for seed in c.prompt_seeds if seed <= 0 and _samples(c)),
-    "sample_size": lambda c: _sizes(c, lambda _, made: made % 32 > 0, lambda side, _: str(side)),
     "sample_size_lumina": lambda c: _sizes(c, lambda _, made: made % 16 > 0, lambda side, _: str(side)),
     "sample_rounded": lambda c: _sizes(c, lambda side, made: side != made, lambda side, made: f"{side} becomes {made}"),
     "sample_unused": lambda c: bool(c.get("sample_prompts")) and not _samples(c) and not _missing_file(c),
