@@ -131,15 +131,22 @@ def test_a_log_that_is_gone_is_told(runner):
     assert (code, "there is no log" in err) == (2, True), err
 
 
-@pytest.mark.parametrize("text", ["{", *(pytest.param(text, marks=pytest.mark.full) for text in ("", "[]"))])
+NOWHERE = "a link that leads nowhere"
+
+
+@pytest.mark.parametrize("text", ["{", NOWHERE, *(pytest.param(text, marks=pytest.mark.full) for text in ("", "[]"))])
 def test_a_stay_that_cannot_be_read_is_no_run_of_this_machine(runner, text):
     record = runner.read("record.json") | {"state": "running", "exit": None}
     before = json.dumps(record)
     (runner.folder / "record.json").write_text(before)
-    (runner.folder / "remote.json").write_text(text)
+    if text == NOWHERE:
+        (runner.folder / "remote.json").symlink_to("/a lost volume/remote.json")
+    else:
+        (runner.folder / "remote.json").write_text(text)
     code, out, err = runner.ask("status")
-    assert (code, "remote.json: cannot be read" in err) == (2, True), out + err
-    assert runner.ask("stop")[0] == 12
+    why = "remote.json is a link that leads out" if text == NOWHERE else "remote.json: cannot be read"
+    assert (code, why in out + err) == (2, True), out + err
+    assert runner.ask("stop")[0] == (2 if text == NOWHERE else 12)
     code, out, err = runner.ask("runs")
     assert (code, "unreadable" in out) == (0, True), err
     assert (runner.folder / "record.json").read_text() == before
