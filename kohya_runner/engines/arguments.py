@@ -87,9 +87,9 @@ def meeting(launch: Launch, place: Rendezvous) -> Mapping[str, str]:
     a machine's own name, which c10d takes for the address, leads nowhere in many containers.
     """
     own = launch.accelerate
-    free = "main_process_ip" not in own and all(own.get(key, value) == value for key, value in FREE_PORT.items())
-    alone = launch.world > 1 and place.machines == 1 and free
-    return STANDALONE if alone else {}
+    if launch.world == 1 or place.machines > 1 or "main_process_ip" in own:
+        return {}
+    return STANDALONE if all(own.get(key, value) == value for key, value in FREE_PORT.items()) else {}
 
 
 CONFIG = Path(__file__).with_name("accelerate.yaml")
@@ -210,11 +210,9 @@ def unknown_option(node: Node, name: str, options: ScriptOptions) -> str:
         return f"'{name}' is a key of the recipe: {written(node, f'args.{name}', key)}"
     meant = options.nearest(name[:MAX_NAME])
     advice = options.advice(name[:MAX_NAME])
-    return (
-        f"did you mean '{meant}'? {written(node, f'args.{name}', f'args.{meant}')}"
-        if meant and advice.startswith("did")
-        else advice
-    )
+    if meant and advice.startswith("did"):
+        return f"did you mean '{meant}'? {written(node, f'args.{name}', f'args.{meant}')}"
+    return advice
 
 
 def _absolute(loaded: Loaded, name: str, value: Any) -> Any:
@@ -297,7 +295,5 @@ def out_of_bounds(given: Mapping[str, Any], places: Mapping[str, str]) -> Iterat
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, (int, float)) and not least <= number <= most:
                 limit = f"{least:g} or more" if number < least else f"{most:g} or less"
-                hint = f"write args.{name}: {limit}"
-                yield error(
-                    "args.range", f"args.{name} is {number}: out of range", where=places.get(name, ""), hint=hint
-                )
+                text, hint = f"args.{name} is {number}: out of range", f"write args.{name}: {limit}"
+                yield error("args.range", text, where=places.get(name, ""), hint=hint)

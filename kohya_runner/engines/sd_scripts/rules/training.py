@@ -139,15 +139,17 @@ def _past_the_end(context: Context) -> str:
     return f"{int(first)} of {total}" if first and total is not None and first > 0 and total <= first else ""
 
 
-ROUNDED = {"sd15": 64, "sd2": 64, "sdxl": 32, "sd3": 8, "flux": 16, "lumina": 8, "anima": 16}
-"""What the sampling rounds the sides of a picture down to; 64 is the least, 32 for SDXL (library/sampling.py:430)."""
+ROUNDED = {
+    "sd15": (64, 64), "sd2": (64, 64), "sdxl": (32, 32), "sd3": (8, 64), "flux": (16, 64), "lumina": (8, 64),
+    "anima": (16, 64),
+}  # fmt: skip
+"""What the sampling rounds the sides of a picture down to, and the least they become (library/sampling.py:430)."""
 
 
 def _sizes(context: Context, wrong: Callable[[int, int], bool], told: Callable[[int, int], str]) -> str:
     """The stated sides with what is wrong with them; ``wrong`` and ``told`` are of a side and of that side rounded."""
-    step = ROUNDED.get(context.family, 1)
+    step, least = ROUNDED.get(context.family, (1, 64))
     sides = dict.fromkeys(side for size in context.prompt_sizes for side in size if side is not None)
-    least = step if context.family == "sdxl" else 64
     pairs = [(side, max(least, side - side % step)) for side in sides]
     return ", ".join(told(*pair) for pair in pairs if wrong(*pair)) if _samples(context) else ""
 
