@@ -157,12 +157,12 @@ def _control(option: str, times: int = 1) -> Callable[[Swept, Left, Path], dict[
 
 
 def _dit_control(of: Swept, left: Left, place: Path) -> dict[str, tuple[str, ...]]:
-    """With two condition images, and with a strength of nothing: the script does not paint without."""
+    """With two condition images at a strength that is seen, and at none: the script does not paint without."""
     draw(place / "my edges", ((SIDE, SIDE), (SIDE, SIDE)), captions=None, seed=3)
     edges = sorted((place / "my edges").iterdir())
     alone = Picture(left.models, None, PROMPT, place / "without")
     told = {}
-    for name, number, strength in (("without", 0, "0"), ("with 0", 0, "1"), ("with 1", 1, "1")):
+    for name, number, strength in (("without", 0, "0"), ("with 0", 0, "100"), ("with 1", 1, "100")):
         more = ("--lllite_weights", str(left.last), "--control_image", str(edges[number]))
         told[name] = (*of.alone(replace(alone, out=place / name)), *more, "--lllite_multiplier", strength)
     return told
