@@ -81,7 +81,8 @@ def diagnose(log: Log, known: Known | None = None, ending: str = "") -> Diagnosi
     chain = end.chain
     known = known or Known(evidence.script(chain) or log.known.script, log.known.options)
     texts = tuple(line.text for line in log.lines)
-    facts = (f"[steps done: {max(log.step, 0)}]", *_systems(texts))  # what stands in no line that rows look at
+    # what stands in no line that rows look at
+    facts = (f"[steps done: {max(log.step, 0)}]", f"[given: {known.shown}]", *_systems(texts))
     saved = max((n for n, text in enumerate(texts) if text.startswith(SAVED)), default=-1)
     failed = bool(chain.parts) and chain.parts[-1].start > saved
     succeeded = saved >= 0 and not failed and not wall and not ending

@@ -32,6 +32,11 @@ class Known:
         """What was given for it, "" for nothing; never a secret."""
         return str(masked_option(option, self.options.get(option, "")))[:_SHOWN]
 
+    @property
+    def shown(self) -> str:
+        """All options as they were given; never a secret."""
+        return " ".join(f"--{name} {masked_option(name, value)}".rstrip() for name, value in self.options.items())
+
 
 NOTHING = Known()
 

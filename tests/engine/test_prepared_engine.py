@@ -68,9 +68,10 @@ def launched(room: Path, models: Path, sd_scripts: Path, python: Path, entry: st
 
 
 def drawn(folder: Path) -> Path:
+    """Each another picture: what has the same bytes may be asked for once."""
     folder.mkdir()
-    for name in NAMES:
-        colour = (250, 0, 0) if "red" in name else (0, 0, 250)
+    for number, name in enumerate(NAMES):
+        colour = (250, number, 0) if "red" in name else (0, number, 250)
         PIL.Image.new("RGB", (96, 64), colour).save(folder / f"{name}.png")
     return folder
 

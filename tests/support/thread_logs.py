@@ -224,7 +224,7 @@ MODELS = {
 }  # fmt: skip
 
 HUB = {
-    "fine-grained": ("gated", tb("huggingface_hub.errors.HfHubHTTPError: 403 Forbidden: Please enable access to public gated repositories in your fine-grained token settings to view this repository..")),
+    "fine-grained": ("token-fine-grained", tb("huggingface_hub.errors.HfHubHTTPError: 403 Forbidden: Please enable access to public gated repositories in your fine-grained token settings to view this repository..")),
     "misspelt": ("repository-name", tb("huggingface_hub.errors.RepositoryNotFoundError: 401 Client Error. (Request ID: Root=1)\n\nRepository Not Found for url: https://huggingface.co/api/models/a/b.")),
     "the hub is down": ("download-broken", tb("requests.exceptions.HTTPError: 504 Server Error: Gateway Time-out for url: https://huggingface.co/a/b/resolve/main/x.safetensors")),
     "connection reset": ("download-broken", tb("requests.exceptions.ConnectionError: ('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))")),
@@ -361,4 +361,29 @@ CHAINED = {
     "lengths of prompts, sd3": ("sample-tokens", tb("RuntimeError: Sizes of tensors must match except in dimension 0. Expected size 154 but got size 333 for tensor number 1 in the list.", f"{S}library/sd3_train_utils.py|sample_image_inference|latents = do_sample(height, width, seed, cond, neg_cond)", f"{S}library/sd3_train_utils.py|do_sample|c_crossattn = torch.cat([cond[0], neg_cond[0]])", script=f"{S}sd3_train_network.py")),
 }  # fmt: skip
 
-LOGS = {**CHAINED, **MEMORY, **GPU, **DISTRIBUTED, **RUNS, **DATA, **MODELS, **HUB, **OPTIONS, **PACKAGES, **SYSTEM}
+WAN = f"{M}wan_train_network.py"
+LATE = {
+    "fp8 spread over ranks sd-scripts#1711": ("ddp-fp8", "".join(f"[rank2]: {line}\n" for line in tb("RuntimeError: \"cat_cuda\" not implemented for 'Float8_e4m3fn'", f"{S}train_network.py|train|unet = self.prepare_unet_with_accelerator(args, accelerator, unet)", f"{V}accelerate/accelerator.py|prepare_model|model = torch.nn.parallel.DistributedDataParallel(", script=FLUX, after="").splitlines())),
+    "bitsandbytes older than the card, told beside it": ("bitsandbytes-kernel", "torch 2.8.0+cu128  |  NVIDIA B200\nbitsandbytes 0.44.1\nrunning training\nError no kernel image is available for execution on the device at line 181 in file /src/csrc/ops.cu\n" + EXIT_1),
+    "control pictures of unlike sizes musubi-tuner#385": ("cache-sizes", tb("RuntimeError: stack expects each tensor to be equal size, but got [16, 1, 106, 76] at entry 0 and [16, 1, 92, 66] at entry 2", f"{M}dataset/image_video_dataset.py|__getitem__|batch_tensor_data[key] = torch.stack(batch_tensor_data[key])", script=f"{M}fpack_train_network.py")),
+    "gguf, seen in the command alone": ("gguf", tb("safetensors_rust.SafetensorError: Error while deserializing header: header too large", f'{M}wan/modules/model.py|detect_wan_sd_dtype|with safe_open(path, framework="pt") as f:', script=WAN, after="subprocess.CalledProcessError: Command '['/venv/bin/python', 'wan_train_network.py', '--dit', '/models/wan2.2-low-Q8_0.gguf', '--sdpa']' returned non-zero exit status 1.\n")),
+    "a fine-grained token huggingface_hub#2844": ("token-fine-grained", tb("requests.exceptions.HTTPError: 403 Client Error: Forbidden for url: https://huggingface.co/a/b/resolve/main/x.json", script=WAN, after="\nThe above exception was the direct cause of the following exception:\n\n")
+        + tb("huggingface_hub.errors.GatedRepoError: 403 Client Error. (Request ID: Root=1)\n\nCannot access gated repo for url https://huggingface.co/a/b/resolve/main/x.json.\nPlease enable access to public gated repositories in your fine-grained token settings to view this repository.", script=WAN)),
+    "gated, after its answer": ("gated", tb("requests.exceptions.HTTPError: 403 Client Error: Forbidden for url: https://huggingface.co/a/b/resolve/main/x.json", script=WAN, after="\nThe above exception was the direct cause of the following exception:\n\n")
+        + tb("huggingface_hub.errors.GatedRepoError: 403 Client Error. (Request ID: Root=1)\n\nCannot access gated repo for url https://huggingface.co/a/b/resolve/main/x.json.\nAccess to model a/b is restricted.", script=WAN)),
+}  # fmt: skip
+
+LOGS = {
+    **CHAINED,
+    **LATE,
+    **MEMORY,
+    **GPU,
+    **DISTRIBUTED,
+    **RUNS,
+    **DATA,
+    **MODELS,
+    **HUB,
+    **OPTIONS,
+    **PACKAGES,
+    **SYSTEM,
+}
