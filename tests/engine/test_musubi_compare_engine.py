@@ -180,15 +180,18 @@ def test_every_picture_is_another(swept):
 
 @pytest.mark.parametrize(("column", "lora"), [(0, None), (1, "my lora-000001"), (2, "my lora")])
 def test_a_column_has_the_pixels_of_a_process_of_its_own(swept, column: int, lora: str | None, tmp_path):
-    """Two processes of Kontext's own script differ in the last bits already: there the nearest column must be this."""
+    """Two processes of Kontext's own script differ in the last bits already: there the nearest column must be this.
+
+    Seen: 0.3 to 2 of 255 for the same column, 17 to 38 for another.
+    """
     file = swept.root / "loras" / f"{lora}.safetensors" if lora else None
     alone = swept.alone(file, column % 2, tmp_path / "alone")
     if swept.family != "flux_kontext":
         assert swept.picture(column, column % 2) == alone
         return
     far = [apart(swept.picture(other, column % 2), alone) for other in range(3)]
-    assert far.index(min(far)) == column
-    assert far[column] < 1
+    nearest, next_one, _ = sorted(far)
+    assert far[column] == nearest < next_one / 4
 
 
 @pytest.mark.parametrize("family", ["z_image", "qwen_image", "qwen_image_edit"])
