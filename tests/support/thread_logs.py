@@ -332,7 +332,7 @@ SYSTEM = {
     "no program": ("program-not-found", "train.sh: line 3: nvidia-smi: command not found\n"),
     "access violation kohya_ss#2556": ("windows-crash-running", exit_status(3221225477, WIN_BAR)),
     "access violation sd-scripts#1737": ("windows-crash", exit_status(3221225477, "Loading state dict from F:\\flux1-dev.safetensors\n")),
-    "dll": ("windows-dll", tb('OSError: [WinError 126] The specified module could not be found. Error loading "C:\\venv\\lib\\site-packages\\torch\\lib\\fbgemm.dll" or one of its dependencies.')),
+    "dll": ("windows-fbgemm", tb('OSError: [WinError 126] The specified module could not be found. Error loading "C:\\venv\\lib\\site-packages\\torch\\lib\\fbgemm.dll" or one of its dependencies.')),
     "illegal instruction": ("cpu-instruction", WALL.format(end="died with <Signals.SIGILL: 4>")),
     "segfault": ("native-crash", BAR + "\n" + WALL.format(end="died with <Signals.SIGSEGV: 11>")),
     "window closed": ("windows-closed", exit_status(3221225786, WIN_BAR)),
@@ -371,6 +371,14 @@ LATE = {
         + tb("huggingface_hub.errors.GatedRepoError: 403 Client Error. (Request ID: Root=1)\n\nCannot access gated repo for url https://huggingface.co/a/b/resolve/main/x.json.\nPlease enable access to public gated repositories in your fine-grained token settings to view this repository.", script=WAN)),
     "gated, after its answer": ("gated", tb("requests.exceptions.HTTPError: 403 Client Error: Forbidden for url: https://huggingface.co/a/b/resolve/main/x.json", script=WAN, after="\nThe above exception was the direct cause of the following exception:\n\n")
         + tb("huggingface_hub.errors.GatedRepoError: 403 Client Error. (Request ID: Root=1)\n\nCannot access gated repo for url https://huggingface.co/a/b/resolve/main/x.json.\nAccess to model a/b is restricted.", script=WAN)),
+    "a blank behind a backslash fluxgym#439": ("stray-backslash", flat("usage: flux_train_network.py [-h]\nflux_train_network.py: error: unrecognized arguments: \\\n") + "[2025-07-16 14:16:06] [ERROR] Command exited with code 1\n"),
+    "masks that are not cut sd-scripts PR#1632": ("mask-sizes", tb("RuntimeError: stack expects each tensor to be equal size, but got [992, 896] at entry 0 and [996, 896] at entry 1", f'{S}library/train_util.py|__getitem__|example["alpha_masks"] = torch.stack(alpha_mask_list)', script=SDXL)),
+    "settings as a dataset config kohya_ss#3039": ("dataset-config-other", tb("voluptuous.error.MultipleInvalid: extra keys not allowed @ data['bucket_no_upscale']", f"{S}library/config_util.py|load_user_config|raise", f"{V}voluptuous/schema_builder.py|validate_mapping|raise er.MultipleInvalid(errors)", before="Invalid user config / ユーザ設定の形式が正しくないようです\n")),
+    "a key of a dataset that is not there": ("dataset-config", tb("voluptuous.error.MultipleInvalid: extra keys not allowed @ data['datasets'][0]['caption_ext']", f"{V}voluptuous/schema_builder.py|validate_mapping|raise er.MultipleInvalid(errors)", before="Invalid user config / ユーザ設定の形式が正しくないようです\n")),
+    "a merge of whole models kohya_ss#1449": ("merge-models", tb("KeyError: 'cond_stage_model.transformer.text_model.embeddings.position_embedding.weigh'", f"{S}networks/merge_lora.py|merge_lora_models|base_alpha = base_alphas[lora_module_name]", script=f"{S}networks/merge_lora.py", after="")),
+    "a rank from no file kohya_ss#2334": ("weights-missing", tb("TypeError: expected str, bytes or os.PathLike object, not NoneType", f"{S}train_network.py|train|network, _ = network_module.create_network_from_weights(1, args.network_weights, vae, text_encoder, unet, **net_kwargs)", f'{S}networks/lora.py|create_network_from_weights|if os.path.splitext(file)[1] == ".safetensors":', "C:\\Python310\\lib\\ntpath.py|splitext|p = os.fspath(p)", script=SDXL)),
+    "settings in gbk": ("settings-encoding", tb("UnicodeDecodeError: 'utf-8' codec can't decode byte 0xd7 in position 36: invalid continuation byte", f"{S}library/train_util.py|read_config_from_file|config_dict = toml.load(f)", f"{V}toml/decoder.py|load|return loads(f.read(), _dict, decoder)", script=SDXL)),
+    "another dll of torch": ("windows-dll", tb('OSError: [WinError 126] The specified module could not be found. Error loading "F:\\env\\lib\\site-packages\\torch\\lib\\c10_cuda.dll" or one of its dependencies.', f"{W}torch\\__init__.py|<module>|raise err", script="F:\\k\\train_network.py")),
 }  # fmt: skip
 
 LOGS = {
