@@ -57,6 +57,8 @@ def unsafe_name(file: str, name: str, family: str) -> str:
 
 def _in_folder(folder: Path) -> Iterator[str]:
     files = list(_files(folder))
+    if len(files) > MAX_FILES:
+        yield f"holds more than {MAX_FILES} files: too many to look for code among them"
     for file in files:
         if file.suffix == ".py":
             yield f"holds Python code ({file.relative_to(folder)}), which diffusers can load"
@@ -70,25 +72,33 @@ def _in_folder(folder: Path) -> Iterator[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files of a model folder, two levels deep: no more is loaded."""
+    """The files of a model folder, ``DEEPEST`` levels deep, one more than ``MAX_FILES`` at most."""
     count = 0
     for base, folders, names in os.walk(folder, followlinks=True):
-        if base.count(os.sep) - str(folder).count(os.sep) >= 2:
+        if base.count(os.sep) - str(folder).count(os.sep) >= DEEPEST:
             folders.clear()
         for name in sorted(names):
             count += 1
-            if count > MAX_FILES:
+            if count > MAX_FILES + 1:
                 return
             yield folder.joinpath(base, name)
 
 
+DEEPEST = (
+    8  # a pipeline may be a part of a pipeline (diffusers pipeline_loading_utils.py:72): those are refused by name
+)
+
+
 def _foreign_classes(file: Path, folder: Path) -> Iterator[str]:
+    name = file.relative_to(folder)
     try:
         with open_file(file) as stream:
-            found = json.loads(stream.read(MAX_JSON))
+            text = stream.read(MAX_JSON + 1)
+        found = json.loads(text) if len(text) <= MAX_JSON else None
     except (OSError, ValueError, RecursionError):
-        return
-    name = file.relative_to(folder)
+        found = None
+    if found is None:
+        yield f"has a {name} that cannot be read, so that nobody knows what it would load"
     if not isinstance(found, dict):
         return
     if isinstance(found.get("_class_name"), list):
@@ -97,6 +107,8 @@ def _foreign_classes(file: Path, folder: Path) -> Iterator[str]:
         library = value[0] if isinstance(value, list) and len(value) == 2 else None
         if isinstance(library, str) and library not in LIBRARIES:
             yield f"wants to import {library} (in {name})"
+        elif library and isinstance(value[1], str) and value[1].endswith("Pipeline"):
+            yield f"has a whole pipeline as a part (in {name}), whose own parts are loaded unseen"
 
 
 HEAD = 512

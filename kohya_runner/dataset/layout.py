@@ -20,6 +20,7 @@ from pathlib import Path
 
 from kohya_runner.dataset.captions import stem
 from kohya_runner.dataset.facts import CAPTION_BLANK, Entry, Folder, Image, Scan, dotted
+from kohya_runner.errors import UsageError
 
 VERSION = 1
 METADATA = "metadata.json"
@@ -132,6 +133,8 @@ def concept_problem(name: str) -> str | None:
 
 def _entries(images: list[tuple[Image, str]], caption_extension: str) -> tuple[Entry, ...]:
     """Laid-out names, sorted as the trainer sorts them (library/dataset.py:1456)."""
+    if os.path.basename(caption_extension) != caption_extension:  # noqa: PTH119 - the second wall: see options.values
+        raise UsageError(f"captions cannot end with {caption_extension!r}", hint="write args.caption_extension: .txt")
     hashes = [hashlib.sha256(os.fsencode(origin)).hexdigest() for _, origin in images]
     digits = next(n for n in DIGITS if len({digest[:n] for digest in hashes}) == len(hashes) or n == DIGITS[-1])
     entries = []

@@ -41,7 +41,20 @@ def fault(option: Option, value: object) -> BadValueError | None:
         tokens(option, value)
     except BadValueError as found:
         return found
+    if option.name in EXTENSIONS and isinstance(value, str) and not plain_extension(value):
+        return BadValueError("is no file name's ending", ".txt")
     return None
+
+
+EXTENSIONS = ("caption_extension", "caption_extention")
+
+
+def plain_extension(text: str) -> bool:
+    """Whether it can only end a file's name: with a folder in it a caption would be written anywhere."""
+    return "/" not in text and "\\" not in text and len(text) <= LONGEST_EXTENSION
+
+
+LONGEST_EXTENSION = 20
 
 
 def problem(option: Option, value: object) -> str | None:

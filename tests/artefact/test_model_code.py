@@ -8,6 +8,7 @@ import pytest
 from kohya_runner.artefact.model_file import code_in, is_pickle
 
 PIPE = json.dumps({"_class_name": ["my", "Pipe"]})
+NESTED = json.dumps({"vae": ["diffusers", "StableDiffusionPipeline"]})
 IMPORT = json.dumps({"unet": ["antigravity", "Net"]})
 
 
@@ -37,10 +38,14 @@ def test_a_file_of_another_name_is_loaded_as_a_pickle_and_a_safetensors_file_is_
         pytest.param("unet/config.json", PIPE, "_class_name is a list", id="part"),
         pytest.param("model_index.json", IMPORT, "import antigravity", id="import"),
         pytest.param("unet/diffusion_pytorch_model.bin", "x", "its weights as a pickle", id="weights"),
+        pytest.param("vae/vae/vae/vae/my.py", "print()", "holds Python code", id="deep module"),
+        pytest.param("model_index.json", NESTED, "a whole pipeline as a part", id="pipeline"),
+        pytest.param("model_index.json", "{", "cannot be read", id="unreadable"),
+        pytest.param("model_index.json", "{}" + " " * 2_000_000, "cannot be read", id="padded"),
     ],
 )
 def test_a_folder_that_brings_code_is_found(odd_path: Path, name: str, text: str, said: str):
-    (odd_path / name).parent.mkdir(exist_ok=True)
+    (odd_path / name).parent.mkdir(parents=True, exist_ok=True)
     (odd_path / name).write_text(text, encoding="utf-8")
     assert said in code_in(odd_path, "model", "sd15")
 
@@ -55,7 +60,7 @@ def test_a_usual_folder_brings_none(odd_path: Path):
     (odd_path / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     for name in ("unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin", "model.ckpt",
                  "safety_checker/pytorch_model.bin"):  # fmt: skip
-        (odd_path / name).parent.mkdir(exist_ok=True)
+        (odd_path / name).parent.mkdir(parents=True, exist_ok=True)
         (odd_path / name).write_bytes(b"x")
     assert code_in(odd_path, "model", "sd15") == ""
 

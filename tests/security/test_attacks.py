@@ -42,6 +42,7 @@ CODE = {
     "python": "launch: {python: ./python}",
     "python of a base": "extends: ./base.yaml",
     "package": "launch: {packages: [evil==1.0]}",
+    "a file in every LoRA": "  metadata_thumbnail: /etc/passwd",
     "package by its address": 'launch: {packages: ["prodigyopt @ https://example.org/x.whl"]}',
     "package of any version": "launch: {packages: [prodigyopt]}",
     "file of deepspeed": "launch: {accelerate: {use_deepspeed: true, deepspeed_config_file: /tmp/x.json}}",
@@ -55,6 +56,11 @@ def test_1_and_2_a_recipe_runs_no_code(stranger, attack):
     stranger.script("python")
     (stranger.folder / "base.yaml").write_text("launch: {python: ./python}\n", encoding="utf-8")
     refused(stranger, stranger.recipe(CODE[attack]), "recipe.trust")
+
+
+@pytest.mark.parametrize("ending", ["/../../../../../home/.bashrc", "/x", "a\\\\..\\\\b", ".txt" * 9])
+def test_4_captions_end_in_no_folder(stranger, ending):
+    refused(stranger, stranger.recipe(f'  caption_extension: "{ending}"'), "args.value")
 
 
 def test_1_modules_of_the_downloaded_folder_are_not_imported(stranger):

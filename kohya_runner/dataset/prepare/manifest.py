@@ -97,7 +97,7 @@ def read(folder: Path) -> DatasetVersion | None:
         steps = tuple(VersionStep(**row) for row in value["steps"])
         aside = tuple(SetAside(**row) for row in value["set_aside"])
         return DatasetVersion(steps, tuple(map(_made, value["pictures"])), aside)
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 
@@ -287,4 +287,9 @@ def need_space(folder: Path, wanted: int) -> None:
 
 
 def _made(row: dict[str, Any]) -> MadePicture:
-    return MadePicture(**row | {"what": tuple(row["what"]), "size": tuple(row["size"])})
+    """Raises ValueError for a name that leads out of the version: a manifest may be a stranger's."""
+    made = MadePicture(**row | {"what": tuple(row["what"]), "size": tuple(row["size"])})
+    for name in (made.file, *made.sidecars):
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+            raise ValueError(f"{name!r} leads out of the folder")
+    return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,20 @@ from kohya_runner.errors import PreflightError, RunExistsError
 PICTURE = MadePicture("a.png", "/raw/a.gif", "12 34", "ab", 7, ("gif", "rgb"), size=(3, 4), sidecars={"a.txt": "1 2"})
 ASIDE = SetAside("/raw/b.png", "broken", "1 2", "cd")
 STEP = VersionStep("prepare", {"size": 1024, "style": "photos"}, "2026-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "a/../../b.png"])
+def test_a_name_that_leads_out_of_the_version_is_not_read(tmp_path: Path, name: str):
+    """A downloaded folder may hold a manifest and a journal: their names are deleted and written."""
+    for bad in (replace(PICTURE, file=name), replace(PICTURE, sidecars={name: ""})):
+        manifest.write(tmp_path, DatasetVersion((STEP,), (bad,)))
+        assert manifest.read(tmp_path) is None
+        (tmp_path / manifest.NAME).unlink()
+        (tmp_path / manifest.JOURNAL).write_text(json.dumps(["picture", asdict(bad)]) + "\n", encoding="utf-8")
+        journal = Journal(tmp_path)
+        journal.close()
+        assert journal.pictures == {}
+        (tmp_path / manifest.JOURNAL).unlink()
 
 
 def test_a_version_is_read_as_it_was_written(tmp_path: Path):
