@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from kohya_runner.artefact.model_file import CONVERT, PICKLE, code_in, is_pickle, unsafe_name
 from kohya_runner.errors import UsageError
 from kohya_runner.findings import Finding, error
+from kohya_runner.machine.downloads import repo_folder
 from kohya_runner.recipe.finish import VARIABLE
 from kohya_runner.recipe.load import Loaded
 from kohya_runner.recipe.models import Recipe, reference
@@ -260,3 +261,14 @@ class _Reading:
             file = ref.path or Path(text)
             for said in self._loaded(text, file if ref.kind == "path" else Path("-"), str(path[-1])):
                 yield self.one(dotted(path), Effect.READ, said, text)
+            if ref.kind == "hub" and recipe.workspace:
+                for said in self._brought_along(text):
+                    yield self.one(dotted(path), Effect.READ, said, text)
+
+    def _brought_along(self, repo: str) -> Iterator[str]:
+        """Code in the Hub cache of a workspace that the recipe names: such a cache may have come with the recipe."""
+        kept = repo_folder(self.workspace.cache / "huggingface" / "hub", repo) / "snapshots"
+        for snapshot in sorted(kept.iterdir()) if kept.is_dir() else ():
+            said = code_in(snapshot, "model", self.loaded.word("family"))
+            if said:
+                yield f"{snapshot} {said}"

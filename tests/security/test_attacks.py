@@ -170,6 +170,23 @@ def test_3_no_file_outside_is_moved_by_a_strangers_record(stranger, part):
     assert "mine" not in "".join(stranger.said)
 
 
+def test_7_code_in_a_hub_cache_that_came_along_is_not_run(stranger):
+    kept = (
+        stranger.folder
+        / "workspace"
+        / "cache"
+        / "huggingface"
+        / "hub"
+        / "models--a--b"
+        / "snapshots"
+        / ("0" * 40)
+        / "vae"
+    )
+    kept.mkdir(parents=True)
+    (kept / "evil.py").write_text("print()", encoding="utf-8")
+    refused(stranger, stranger.recipe(model="a/b"), "model.pickle")
+
+
 def test_7_pickles_are_not_loaded(stranger):
     file = stranger.folder / "model.ckpt"
     file.write_bytes(pickle.dumps(Bomb(stranger.canary)))
