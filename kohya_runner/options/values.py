@@ -51,10 +51,7 @@ EXTENSIONS = ("caption_extension", "caption_extention")
 
 def plain_extension(text: str) -> bool:
     """Whether it can only end a file's name: with a folder in it a caption would be written anywhere."""
-    return "/" not in text and "\\" not in text and len(text) <= LONGEST_EXTENSION
-
-
-LONGEST_EXTENSION = 20
+    return "/" not in text and "\\" not in text
 
 
 def problem(option: Option, value: object) -> str | None:

@@ -58,7 +58,7 @@ def test_1_and_2_a_recipe_runs_no_code(stranger, attack):
     refused(stranger, stranger.recipe(CODE[attack]), "recipe.trust")
 
 
-@pytest.mark.parametrize("ending", ["/../../../../../home/.bashrc", "/x", "a\\\\..\\\\b", ".txt" * 9])
+@pytest.mark.parametrize("ending", ["/../../../../../home/.bashrc", "/x", "a\\\\..\\\\b"])
 def test_4_captions_end_in_no_folder(stranger, ending):
     refused(stranger, stranger.recipe(f'  caption_extension: "{ending}"'), "args.value")
 
